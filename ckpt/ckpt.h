@@ -1,0 +1,115 @@
+/* ckpt: asynchronous sharded checkpoints in HDF5.
+ *
+ *   mst_ckpt_open(&opts, &world, kv, &ckpt, &err)
+ *   mst_ckpt_load(ckpt, tensors, count, &loaded, deadline, &err)     -ENOENT: a fresh start
+ *   every k steps: mst_ckpt_save(ckpt, step, tensors, count, cursor, deadline)
+ *   mst_ckpt_drain(ckpt, deadline)                                   waits until it is committed
+ *   mst_ckpt_close(ckpt)
+ *
+ * A checkpoint is the directory <root>/step_<n>/ with one rank_<r>.h5 per rank that any HDF5 tool
+ * reads, and MANIFEST.json, which says where every row of every tensor lies and the CRC32C of every
+ * block. It appears under its name by one rename after all ranks' bytes are durable: a directory
+ * step_<n> is complete or damaged later, never half written.
+ *
+ * The training loop pays for one memory copy; writing, voting (over kv, never over the training
+ * communicator) and committing go on behind, on one thread. A failure there abandons that step on
+ * all ranks, is told by mst_ckpt_status, and never harms an older checkpoint or the training.
+ *
+ * All ranks call save and load with the same steps and the same tensors (names, types, shapes). One
+ * thread at a time. */
+#ifndef MUSTER_CKPT_CKPT_H
+#define MUSTER_CKPT_CKPT_H
+
+#include "core/dtype.h"
+#include "core/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mst_ckpt;
+struct mst_err;
+struct mst_kv;
+struct mst_world;
+
+#define MST_TENSOR_DIMS_MAX 8
+#define MST_TENSOR_NAME_MAX 255
+
+struct mst_tensor {
+    const char *name; /* HDF5 path without leading '/': "model/embedding"; unique */
+    enum mst_dtype dtype;
+    uint32_t dim_count;                  /* 0 = a scalar */
+    uint64_t shape[MST_TENSOR_DIMS_MAX]; /* of the whole tensor */
+    /* Replicated (the default): every rank holds all rows along dimension 0, and each writes a share
+     * of them. Sharded: this rank holds row_count rows from row_start on, maybe none; the parts of
+     * all ranks cover the tensor exactly once. Row fields of a replicated tensor are ignored. */
+    bool sharded;
+    uint64_t row_start, row_count;
+    struct mst_span data; /* those rows, contiguous, row-major */
+};
+
+struct mst_ckpt_opts {
+    const char *uri;     /* file: URI or path of the root; made if missing */
+    uint32_t keep;       /* newest checkpoints that stay; 0 = 3 */
+    uint32_t timeout_ms; /* of one background save, votes included; 0 = 120 000 */
+};
+
+/* Makes the root, removes this job's abandoned step_*.tmp.* of older generations (rank 0), clones
+ * `kv` for its thread, and starts that thread. Collective. 0; -EACCES, -EROFS, -ENOTDIR … naming
+ * the directory; -ENOTSUP scheme; -ENOMEM. */
+int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,
+                  struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err);
+
+/* Waits for the save in flight (at most opts.timeout_ms), ends the thread and frees. NULL is
+ * allowed. */
+void mst_ckpt_close(struct mst_ckpt *ckpt);
+
+/* Copies `tensors` to a pre-faulted pool and returns; writing and publishing step `step` go on
+ * behind. Tensors may be changed as soon as this returns; `cursor` (<= 4096 bytes, the same on
+ * every rank) is copied. Blocks at most one snapshot copy, or until the deadline if the previous
+ * save still holds the pool. 0; -ETIMEDOUT; -EINVAL if step is not over the last saved, or a tensor
+ * is malformed; -ENOMEM. */
+int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_tensor *tensors,
+                  size_t tensor_count, struct mst_cspan cursor, uint64_t deadline_ns);
+
+/* Waits until no save is in flight. 0 when the last one was committed (or there was none); its
+ * error otherwise; -ETIMEDOUT. */
+int mst_ckpt_drain(struct mst_ckpt *ckpt, uint64_t deadline_ns);
+
+struct mst_ckpt_loaded {
+    uint64_t step;
+    uint32_t saved_world_size;
+    uint8_t cursor[4096];
+    size_t cursor_bytes;
+    uint32_t skipped_count; /* newer checkpoints that were damaged and passed over; the text in err
+                               names the damage */
+};
+
+/* Fills `tensors` from the newest checkpoint that all ranks could read and verify, whatever world
+ * saved it. Every block's checksum is checked, and all ranks agree, before a byte of `tensors` is
+ * changed; on damage all ranks descend to the next older one together. Collective; blocks. 0 (with
+ * a text in `err` if newer ones were damaged); -ENOENT no checkpoint at all; -EBADMSG there are
+ * some and none is good, naming file, tensor and block; -EINVAL it lacks a tensor or has another
+ * shape or type, naming it; -ETIMEDOUT; -ECONNRESET. */
+int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_tensor *tensors, size_t tensor_count,
+                  struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns, struct mst_err *err);
+
+#define MST_CKPT_NONE UINT64_MAX
+
+struct mst_ckpt_status {
+    uint64_t committed_step; /* newest committed by this job, or MST_CKPT_NONE */
+    uint64_t saving_step;    /* in flight, or MST_CKPT_NONE */
+    uint64_t failed_step;    /* newest abandoned, or MST_CKPT_NONE */
+    uint32_t failed_count;
+    int failed_code; /* -errno of the newest abandoned */
+    char failed_text[240];
+    uint64_t save_count;
+    uint64_t stall_ns; /* time save() blocked, all saves */
+    uint64_t written_bytes;
+    uint64_t write_ns; /* background time from snapshot to commit, all saves */
+};
+
+/* Safe from any thread; does not block. */
+struct mst_ckpt_status mst_ckpt_status(struct mst_ckpt *ckpt);
+
+#endif

@@ -1,0 +1,138 @@
+/* comm: collectives between the ranks of a job.
+ *
+ *   mst_comm_create(&world, kv, &opts, &comm, &err)      every rank; exchanges addresses over kv
+ *   mst_comm_allreduce(comm, in, out, count, MST_F32, MST_SUM)       or …_start → mst_req_wait
+ *   mst_comm_destroy(comm)
+ *
+ * All ranks call the same collectives in the same order. Inside a node the host back end works in a
+ * shared segment (a memfd, no /dev/shm); between nodes over TCP. In place: in == out. Buffers have
+ * the alignment of their type and any count, 0 included, and must not overlap otherwise.
+ *
+ * Determinism (level 0): the same inputs and world give the same bits, whatever the size, chunking,
+ * timing, instruction set or start/wait order: elements are reduced in rank order inside a node,
+ * then in node order; 16-bit types are accumulated in f32 and rounded once.
+ *
+ * Every wait ends: by the deadline (opts.timeout_ms from the call), or within milliseconds when the
+ * generation is aborted. Common errors of all collectives: -EINVAL; -ETIMEDOUT (mst_comm_error
+ * names who has not arrived, and its last op); -ECONNRESET a peer is lost or the generation was
+ * aborted; -EPROTO peers called different collectives (the text names both ranks' op, type and
+ * count); -ENOTSUP type or op. After any error but -EINVAL and -ENOTSUP the communicator is dead:
+ * every later call returns the same code.
+ *
+ * One thread at a time per communicator; started requests progress on a thread of its own. */
+#ifndef MUSTER_COMM_COMM_H
+#define MUSTER_COMM_COMM_H
+
+#include "core/dtype.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct mst_comm;
+struct mst_err;
+struct mst_kv;
+struct mst_req;
+struct mst_world;
+
+enum mst_op {
+    MST_SUM,
+    MST_MIN, /* a NaN in any input gives NaN */
+    MST_MAX, /* likewise */
+    MST_AVG, /* sum, then times 1/size in f32 or f64; integers: quotient towards zero */
+    MST_OP_COUNT
+};
+
+enum mst_coll {
+    MST_COLL_ALLREDUCE,
+    MST_COLL_BROADCAST,
+    MST_COLL_ALLGATHER,
+    MST_COLL_REDUCE_SCATTER,
+    MST_COLL_BARRIER,
+    MST_COLL_COUNT
+};
+
+#define MST_COMM_TIMEOUT_MS_DEFAULT 60000
+
+struct mst_comm_opts {
+    const char *backend; /* "host"; NULL or "auto" = the fastest that every rank has */
+    uint32_t
+        timeout_ms; /* of one collective; 0 = MST_TIMEOUT_MS, else MST_COMM_TIMEOUT_MS_DEFAULT */
+};
+
+/* Joins all ranks of `world` into a communicator. Collective; blocks until all have called or
+ * opts->timeout_ms passed. `kv` is borrowed for the call only; world is copied as far as needed.
+ * opts may be NULL. 0; -EINVAL; -ENOTSUP back end unknown or missing; -ETIMEDOUT naming ranks that
+ * did not come; -ENOMEM; errors of kv and sock with text. */
+int mst_comm_create(const struct mst_world *world, struct mst_kv *kv,
+                    const struct mst_comm_opts *opts, struct mst_comm **ret_comm,
+                    struct mst_err *err);
+
+/* Ends the communicator of this rank; started requests must have been waited for. Not collective:
+ * does not block for peers. NULL is allowed. */
+void mst_comm_destroy(struct mst_comm *comm);
+
+/* Makes every wait of every rank of this communicator end with -ECONNRESET. Safe from any thread.
+ */
+void mst_comm_abort(struct mst_comm *comm);
+
+uint32_t mst_comm_rank(const struct mst_comm *comm);
+uint32_t mst_comm_size(const struct mst_comm *comm);
+
+/* "host". */
+const char *mst_comm_backend(const struct mst_comm *comm);
+
+/* The text of the error that ended the communicator, "" while it lives. Valid until destroy. */
+const char *mst_comm_error(const struct mst_comm *comm);
+
+/* out[i] = op over ranks of in[i], on every rank; `count` elements.
+ * Cost inside a node of p ranks: each rank copies its input once, reduces count/p elements from p
+ * inputs, copies the result once. Between n nodes: direct reduce-scatter and allgather, 2 steps,
+ * 2(n-1)/n of the bytes per node. */
+int mst_comm_allreduce(struct mst_comm *comm, const void *in, void *out, size_t count,
+                       enum mst_dtype dtype, enum mst_op op);
+
+/* buf of `root` to every rank's buf; `count` elements. */
+int mst_comm_broadcast(struct mst_comm *comm, void *buf, size_t count, enum mst_dtype dtype,
+                       uint32_t root);
+
+/* out = in of rank 0, of rank 1, …; `count` elements per rank, so out holds size * count. In place:
+ * in == out + rank*count elements. */
+int mst_comm_allgather(struct mst_comm *comm, const void *in, void *out, size_t count,
+                       enum mst_dtype dtype);
+
+/* in holds size * count elements; rank r gets op over ranks of elements [r*count, (r+1)*count) in
+ * out. In place: out == in + rank*count elements. */
+int mst_comm_reduce_scatter(struct mst_comm *comm, const void *in, void *out, size_t count,
+                            enum mst_dtype dtype, enum mst_op op);
+
+/* Returns once every rank has called it. */
+int mst_comm_barrier(struct mst_comm *comm);
+
+/* The same collectives in two halves: start returns at once, the work goes on behind (in start
+ * order), wait returns its result. The buffers belong to the call until the wait. At most
+ * MST_COMM_REQS_MAX requests may be open: -EAGAIN after that. A blocking call runs after everything
+ * started before it. */
+#define MST_COMM_REQS_MAX 64
+int mst_comm_allreduce_start(struct mst_comm *comm, const void *in, void *out, size_t count,
+                             enum mst_dtype dtype, enum mst_op op, struct mst_req **ret_req);
+int mst_comm_broadcast_start(struct mst_comm *comm, void *buf, size_t count, enum mst_dtype dtype,
+                             uint32_t root, struct mst_req **ret_req);
+int mst_comm_allgather_start(struct mst_comm *comm, const void *in, void *out, size_t count,
+                             enum mst_dtype dtype, struct mst_req **ret_req);
+int mst_comm_reduce_scatter_start(struct mst_comm *comm, const void *in, void *out, size_t count,
+                                  enum mst_dtype dtype, enum mst_op op, struct mst_req **ret_req);
+
+/* Waits for a started request and frees it; the collective's result. Wait once per request, in any
+ * order. */
+int mst_req_wait(struct mst_req *req);
+
+struct mst_comm_stats {
+    uint64_t op_count;
+    uint64_t bytes;   /* payload of this rank's inputs */
+    uint64_t busy_ns; /* time the caller spent inside collectives and waits */
+};
+
+/* Since create. Same thread as the collectives. */
+struct mst_comm_stats mst_comm_stats(const struct mst_comm *comm);
+
+#endif

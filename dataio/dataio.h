@@ -1,0 +1,113 @@
+/* dataio: the right bytes, once, in order.
+ *
+ *   mst_loader_open(&opts, &world, &loader, &err)
+ *   mst_loader_seek(loader, cursor, size, &err)      after a resume: a cursor from the checkpoint
+ *   while (mst_loader_next(loader, &batch, deadline) == 0) { … batch.samples … }
+ *   mst_loader_cursor(loader, cursor)                into the next checkpoint
+ *   mst_loader_close(loader)
+ *
+ * A dataset is a list of sources read as fixed-size or indexed records, the samples
+ * 0 … sample_count-1. An epoch shows each once, in an order that is a keyed permutation of
+ * (seed, epoch): no table, nothing to save but the position. The global batch of step t is positions
+ * [t*B, (t+1)*B) of the endless sequence of epochs, whatever the world size; rank r of N gets the
+ * contiguous part [r*B/N, (r+1)*B/N) of it. So a job that is resumed, or resized, sees every sample
+ * exactly once per epoch. Reading goes on behind, on one thread, by O_DIRECT reads through
+ * core/aio, within opts.budget_bytes. One thread at a time per loader. */
+#ifndef MUSTER_DATAIO_DATAIO_H
+#define MUSTER_DATAIO_DATAIO_H
+
+#include "core/dtype.h"
+#include "core/span.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct mst_err;
+struct mst_loader;
+struct mst_world;
+
+enum mst_format {
+    MST_FORMAT_AUTO, /* by name: *.bin beside a *.idx = Megatron, *.txt *.jsonl = lines, else raw */
+    MST_FORMAT_RAW,  /* elements of `dtype`; a sample is record_elems of them, the next starts
+                        record_stride later */
+    MST_FORMAT_MEGATRON, /* *.bin + *.idx: a sample is cut from the concatenated sequences as in
+                            raw, dtype from the index */
+    MST_FORMAT_LINES,    /* a sample is one line, without its newline */
+};
+
+struct mst_loader_opts {
+    const char
+        *uri; /* file: URI or path; several separated by ','; names in *.gz or *.dz are gzip */
+    enum mst_format format;
+    enum mst_dtype
+        dtype; /* raw: type of an element; 0 bytes are never a type, so MST_I8 must be meant */
+    uint32_t record_elems;  /* raw and Megatron: elements in one sample, >= 1 */
+    uint32_t record_stride; /* elements from one sample to the next; 0 = record_elems */
+    uint32_t global_batch;  /* samples per step over all ranks, >= 1 */
+    uint64_t seed;
+    uint64_t
+        budget_bytes; /* memory for reading ahead; 0 = 64 MiB; at least two batches are needed */
+    int sequential;   /* not 0: the epoch is in file order */
+};
+
+struct mst_sample {
+    struct mst_cspan data; /* the record's bytes */
+    uint64_t index;        /* 0 … sample_count-1 */
+};
+
+struct mst_batch {
+    const struct mst_sample *samples; /* sample_count of them, in order; valid until the next call
+                                         of next, seek or close */
+    uint32_t sample_count; /* this rank's part: global_batch/size, rounded up or down; may be 0 */
+    uint64_t step;         /* batches of this position sequence before this one */
+    uint64_t epoch;        /* of the first position of the global batch */
+    uint64_t position;     /* of the first position of the global batch, in the endless sequence */
+};
+
+struct mst_dataset_info {
+    uint64_t sample_count;
+    uint64_t size_bytes; /* uncompressed */
+    uint32_t source_count;
+    uint64_t fingerprint; /* over names, sizes, contents' sampled checksums and record shape */
+    enum mst_format format;
+    enum mst_dtype dtype;
+};
+
+/* Opens the dataset and starts reading ahead from position 0. gzip sources are inflated once into
+ * an unlinked file in $TMPDIR. Blocks for the index. 0; -ENOENT, -EACCES … naming the file;
+ * -EBADMSG a truncated or damaged file, or an index that does not match its data, with both sizes;
+ * -EINVAL options; -ENOMEM budget too small, saying how much is needed; -ENOTSUP scheme. */
+int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *world,
+                    struct mst_loader **ret_loader, struct mst_err *err);
+
+/* Stops reading and frees. NULL is allowed. */
+void mst_loader_close(struct mst_loader *loader);
+
+struct mst_dataset_info mst_loader_info(const struct mst_loader *loader);
+
+/* The next batch of this rank. Never ends: epoch follows epoch. Blocks until it is read or the
+ * deadline. 0; -ETIMEDOUT; -EIO or -EBADMSG when a source failed (text by mst_loader_error). */
+int mst_loader_next(struct mst_loader *loader, struct mst_batch *ret_batch, uint64_t deadline_ns);
+
+const char *mst_loader_error(const struct mst_loader *loader);
+
+/* Where the next batch starts, as bytes for a checkpoint: versioned, checksummed, the same on every
+ * rank. */
+#define MST_CURSOR_BYTES 64
+void mst_loader_cursor(const struct mst_loader *loader, uint8_t ret_cursor[MST_CURSOR_BYTES]);
+
+/* Goes on at a saved position, for any world size. 0; -EBADMSG not a cursor; -EINVAL the dataset,
+ * seed or record shape is another than the cursor's, saying which. The loader stays where it was on
+ * failure. */
+int mst_loader_seek(struct mst_loader *loader, const uint8_t *cursor, size_t size_bytes,
+                    struct mst_err *err);
+
+struct mst_loader_stats {
+    uint64_t batch_count;
+    uint64_t bytes_read;
+    uint64_t stall_ns; /* time next() waited for data */
+};
+
+struct mst_loader_stats mst_loader_stats(const struct mst_loader *loader);
+
+#endif
