@@ -1,0 +1,60 @@
+SHELL := /bin/bash
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+SECS ?= 60
+T ?= $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_*.c))
+BASE := build-essential cmake ninja-build pkg-config liburing-dev zlib1g-dev libhdf5-dev \
+        libjansson-dev libssl-dev libisal-dev dict-gcide gnuplot-nox procps
+TEST := libcmocka-dev clang-14 clang clang-format clang-tidy libclang-rt-14-dev python3-h5py \
+        hdf5-tools iproute2 libseccomp-dev openmpi-bin libopenmpi-dev mandoc shellcheck
+SRC := $(filter-out build/%,$(wildcard */*.c */*/*.c))
+HDR := $(filter-out build/%,$(wildcard */*.h */*/*.h))
+MAN := $(wildcard */*.[1-8] */*/*.[1-8])
+APT := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get -qq
+# Installs what is missing of packages $(1); the package lists are refreshed only if that fails.
+need = missing=; for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok' || \
+       missing+=" $$p"; done; get() { $(APT) install -y --no-install-recommends $$missing; }; \
+       [ -z "$$missing" ] || { echo "installing:$$missing"; get &>/dev/null || \
+       { $(APT) update && get >/dev/null; }; } </dev/null
+# Configures preset $(1) with options $(2) and builds it, or targets $(3) of it.
+make = cmake --preset $(1) $(2) >/dev/null && \
+       cmake --build --preset $(1) -j $(JOBS) $(addprefix --target ,$(3))
+
+.PHONY: help deps deps-test build demo test check asan tsan fuzz lint fmt bench install clean
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 12
+deps: ; @$(call need,$(BASE)) ## install the Debian packages for build and demo that are missing
+deps-test: ; @$(call need,$(TEST)) ## the same for tests and lint
+build: deps ## release build: programs in build/bin, libraries in build/lib
+	@$(call make,release,-DBUILD_TESTING=OFF)
+demo: build ## train, be preempted, resume, lose a rank, resume, compare; draws demo/loss.svg
+	@examples/demo.sh
+test: deps deps-test ## every test of the release build; its summary is the last line
+	@$(call make,release,-DBUILD_TESTING=ON)
+	@ctest --preset release -O build/test.log; rc=$$?; grep 'tests passed' build/test.log; exit $$rc
+check: deps deps-test ## unit tests, simulations and house lints of the dev build, under a minute
+	@$(call make,dev) && ctest --preset dev -L 'unit|sim|lint' -j $(JOBS)
+asan: deps deps-test ## the tests under the address and undefined-behaviour sanitizers
+	@$(call make,asan) && ctest --preset asan -L 'unit|sim|fuzz'
+tsan: deps deps-test ## the tests under the thread sanitizer, with aio on threads
+	@$(call make,tsan) && ctest --preset tsan -L 'unit|sim'
+fuzz: deps deps-test ## every fuzzer, or those of T="name …", for SECS=60 each
+	@$(call make,fuzz,,$(addprefix fuzz_,$(T))) && for t in $(T); do mkdir -p build/corpus/$$t && \
+	    build/fuzz/tests/fuzz_$$t -max_total_time=$(SECS) -timeout=10 -verbosity=0 \
+	    -print_final_stats=1 -artifact_prefix=build/corpus/$$t- build/corpus/$$t \
+	    tests/fuzz/seeds/$$t || exit 1; done
+lint: deps deps-test ## format, house rules, clang-tidy, man pages, shell scripts
+	@clang-format --dry-run -Werror $(SRC) $(HDR)
+	@for s in tests/lint/*.sh; do $$s . || [ $$? = 77 ] || exit 1; done
+	@cmake --preset dev >/dev/null && $(MAKE) -s -j $(JOBS) $(SRC:%=build/tidy/%.ok)
+	@$(if $(MAN),mandoc -Tlint -W warning $(MAN))
+	@shellcheck -S warning .ci/run $(wildcard */*.sh */*/*.sh)
+build/tidy/%.ok: % $(HDR) .clang-tidy
+	@said=$$(clang-tidy --quiet -p build/dev $< 2>&1) || { echo "$$said"; exit 1; }; install -D /dev/null $@
+fmt: ## reformat every source
+	@clang-format -i $(SRC) $(HDR)
+bench: build ## allreduce beside mpirun with a plain MPI program
+	@perf/allreduce.sh
+install: build ## to PREFIX=/usr/local, under DESTDIR
+	@cmake --install build/release --prefix $(PREFIX)
+clean: ; @rm -rf build demo ## remove build/ and demo/
