@@ -1,0 +1,452 @@
+/* train_lm: a training run from end to end, small enough to read in one sitting.
+ *
+ * A byte-level language model (examples/lm.h) learns any text by data-parallel SGD. It resumes from
+ * its newest checkpoint, stops at an agreed step when the job is preempted, and its loss does not
+ * depend on how often that happened.
+ *
+ *   muster run --nproc 2 -- train_lm --data text.gz --ckpt ckpt/ --steps 1000 */
+#include "ckpt/ckpt.h"
+#include "comm/comm.h"
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/kv.h"
+#include "core/rng.h"
+#include "core/world.h"
+#include "dataio/dataio.h"
+#include "examples/lm.h"
+#include "launcher/job.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WAIT_MS = 120000 };
+
+struct options {
+    const char *data, *ckpt, *sample_log, *loss_log;
+    uint64_t steps, ckpt_every, batch, seed;
+    double lr;
+};
+
+struct trainer {
+    struct options opts;
+    struct mst_world world;
+    struct mst_kv *kv;
+    struct mst_comm *comm;
+    struct mst_loader *loader;
+    struct mst_ckpt *ckpt;
+    struct mst_job *job;
+
+    uint64_t step; /* finished */
+    uint64_t saved_step;
+    double loss; /* of the last step: mean over the global batch, nats per byte */
+    struct mst_rng rng;
+    struct lm lm;
+    struct lm_row *rows; /* one per byte that this rank's part of a batch predicts */
+
+    uint32_t failed_saves; /* told so far */
+    uint64_t start_ns, start_step;
+    int sample_fd;
+    FILE *loss_file;
+};
+
+static int fail(const struct trainer *trainer, const char *what, const char *text, int code)
+{
+    fprintf(stderr, "train_lm: rank %u: %s: %s\n", trainer->world.rank, what,
+            text && *text ? text : mst_err_meaning(code));
+    return code;
+}
+
+/* ---- one step -------------------------------------------------------------------------------- */
+
+/* While a layer's gradients are summed over the ranks, those of the layer before are computed. */
+static int compute(struct trainer *trainer, const struct mst_batch *batch,
+                   struct mst_req *reqs[LM_BUCKETS])
+{
+    struct lm *lm = &trainer->lm;
+    size_t row_count = (size_t)batch->sample_count * LM_TARGETS;
+    trainer->loss = 0;
+    for (size_t r = 0; r < row_count; r++) {
+        const uint8_t *record = batch->samples[r / LM_TARGETS].data.data;
+        trainer->loss += lm_forward(lm, &trainer->rows[r], record + r % LM_TARGETS);
+    }
+    for (size_t b = 0; b < LM_BUCKETS; b++) {
+        float *grads = lm->grads + lm_bucket_start[b];
+        size_t count = lm_bucket_start[b + 1] - lm_bucket_start[b];
+        lm_backward(lm, trainer->rows, row_count, b);
+        int rc = mst_comm_allreduce_start(trainer->comm, grads, grads, count, MST_F32, MST_SUM,
+                                          &reqs[b]);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int train_step(struct trainer *trainer, const struct mst_batch *batch)
+{
+    struct mst_req *reqs[LM_BUCKETS] = {NULL};
+    double targets = (double)trainer->opts.batch * LM_TARGETS;
+    int rc = compute(trainer, batch, reqs);
+    for (size_t b = 0; b < LM_BUCKETS; b++) {
+        int waited = reqs[b] ? mst_req_wait(reqs[b]) : 0;
+        if (rc >= 0)
+            rc = waited;
+        if (rc >= 0)
+            lm_update(&trainer->lm, b, (float)(1 / targets), (float)trainer->opts.lr);
+    }
+    if (rc >= 0)
+        rc = mst_comm_allreduce(trainer->comm, &trainer->loss, &trainer->loss, 1, MST_F64, MST_SUM);
+    if (rc < 0)
+        return fail(trainer, "allreduce", mst_comm_error(trainer->comm), rc);
+    trainer->loss /= targets;
+    trainer->step++;
+    return 0;
+}
+
+/* ---- checkpoints ----------------------------------------------------------------------------- */
+
+enum { TENSORS = 13 };
+
+static struct mst_tensor tensor(const char *name, enum mst_dtype dtype, void *data, uint64_t rows,
+                                uint64_t columns)
+{
+    size_t count = (size_t)((rows ? rows : 1) * (columns ? columns : 1));
+    return (struct mst_tensor){
+        .name = name,
+        .dtype = dtype,
+        .dim_count = columns ? 2 : rows ? 1 : 0,
+        .shape = {rows, columns},
+        .data = {.data = data, .size_bytes = count * mst_dtype_size(dtype)},
+    };
+}
+
+/* Everything that a resumed run needs but the loader's position, which is the cursor. */
+static void list_tensors(struct trainer *trainer, struct mst_tensor *list)
+{
+    float *model = trainer->lm.params, *momentum = trainer->lm.momentum;
+    *list++ = tensor("model/w2", MST_F32, model + LM_W2, LM_HIDDEN, LM_BYTES);
+    *list++ = tensor("model/b2", MST_F32, model + LM_B2, LM_BYTES, 0);
+    *list++ = tensor("model/w1", MST_F32, model + LM_W1, LM_INPUT, LM_HIDDEN);
+    *list++ = tensor("model/b1", MST_F32, model + LM_B1, LM_HIDDEN, 0);
+    *list++ = tensor("model/embedding", MST_F32, model + LM_EM, LM_BYTES, LM_EMBED);
+    *list++ = tensor("momentum/w2", MST_F32, momentum + LM_W2, LM_HIDDEN, LM_BYTES);
+    *list++ = tensor("momentum/b2", MST_F32, momentum + LM_B2, LM_BYTES, 0);
+    *list++ = tensor("momentum/w1", MST_F32, momentum + LM_W1, LM_INPUT, LM_HIDDEN);
+    *list++ = tensor("momentum/b1", MST_F32, momentum + LM_B1, LM_HIDDEN, 0);
+    *list++ = tensor("momentum/embedding", MST_F32, momentum + LM_EM, LM_BYTES, LM_EMBED);
+    *list++ = tensor("state/loss", MST_F64, &trainer->loss, 0, 0);
+    *list++ = tensor("state/rng_state", MST_U64, &trainer->rng.state, 0, 0);
+    *list++ = tensor("state/rng_increment", MST_U64, &trainer->rng.increment, 0, 0);
+}
+
+static int save(struct trainer *trainer)
+{
+    struct mst_tensor tensors[TENSORS];
+    uint8_t cursor[MST_CURSOR_BYTES];
+    if (trainer->saved_step == trainer->step)
+        return 0;
+    list_tensors(trainer, tensors);
+    mst_loader_cursor(trainer->loader, cursor);
+    int rc = mst_ckpt_save(trainer->ckpt, trainer->step, tensors, TENSORS,
+                           (struct mst_cspan){.data = cursor, .size_bytes = sizeof cursor},
+                           mst_deadline_ms(WAIT_MS));
+    if (rc < 0)
+        return fail(trainer, "checkpoint", NULL, rc);
+    trainer->saved_step = trainer->step;
+    return 0;
+}
+
+/* A checkpoint that fails is told once and does not stop the training: the older one stands. */
+static void report_saves(struct trainer *trainer)
+{
+    struct mst_ckpt_status status = mst_ckpt_status(trainer->ckpt);
+    if (status.committed_step != MST_CKPT_NONE)
+        mst_job_committed(trainer->job, status.committed_step);
+    if (status.failed_count != trainer->failed_saves && trainer->world.rank == 0)
+        fprintf(stderr, "train_lm: checkpoint of step %llu abandoned: %s; training goes on\n",
+                (unsigned long long)status.failed_step, status.failed_text);
+    trainer->failed_saves = status.failed_count;
+}
+
+static void drain(struct trainer *trainer)
+{
+    int rc = mst_ckpt_drain(trainer->ckpt, mst_deadline_ms(WAIT_MS));
+    if (rc == -ETIMEDOUT)
+        (void)fail(trainer, "checkpoint", "not committed in time", rc);
+    report_saves(trainer);
+}
+
+static int resume(struct trainer *trainer)
+{
+    struct mst_tensor tensors[TENSORS];
+    struct mst_ckpt_loaded loaded;
+    struct mst_err err = {0};
+    trainer->saved_step = MST_CKPT_NONE;
+    list_tensors(trainer, tensors);
+    int rc = mst_ckpt_load(trainer->ckpt, tensors, TENSORS, &loaded, mst_deadline_ms(WAIT_MS),
+                           &err);
+    if (rc == -ENOENT)
+        return 0;
+    if (rc < 0)
+        return fail(trainer, "resume", err.text, rc);
+    if (loaded.skipped_count && trainer->world.rank == 0)
+        fprintf(stderr, "train_lm: passed over a damaged checkpoint: %s\n", err.text);
+    rc = mst_loader_seek(trainer->loader, loaded.cursor, loaded.cursor_bytes, &err);
+    if (rc < 0)
+        return fail(trainer, "resume", err.text, rc);
+    trainer->step = trainer->saved_step = loaded.step;
+    if (trainer->world.rank == 0)
+        fprintf(stderr, "train_lm: resumed at step %llu, saved by %u ranks, now %u\n",
+                (unsigned long long)loaded.step, loaded.saved_world_size, trainer->world.size);
+    return 0;
+}
+
+/* ---- logs ------------------------------------------------------------------------------------ */
+
+static int open_logs(struct trainer *trainer)
+{
+    char path[4096];
+    if (trainer->opts.sample_log) {
+        snprintf(path, sizeof path, "%s/gen%u_rank%u_pid%d.log", trainer->opts.sample_log,
+                 trainer->world.generation, trainer->world.rank, (int)getpid());
+        trainer->sample_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+        if (trainer->sample_fd < 0)
+            return fail(trainer, path, strerror(errno), -errno);
+    }
+    if (trainer->opts.loss_log && trainer->world.rank == 0) {
+        trainer->loss_file = fopen(trainer->opts.loss_log, "ae");
+        if (!trainer->loss_file)
+            return fail(trainer, trainer->opts.loss_log, strerror(errno), -errno);
+    }
+    return 0;
+}
+
+/* A step's lines are one write, so that a kill leaves whole steps. */
+static int log_samples(struct trainer *trainer, const struct mst_batch *batch)
+{
+    size_t cap = (size_t)batch->sample_count * 64 + 1, size = 0;
+    char *lines = malloc(cap);
+    if (!lines)
+        return fail(trainer, "sample log", NULL, -ENOMEM);
+    for (uint32_t i = 0; i < batch->sample_count; i++)
+        size += (size_t)snprintf(lines + size, cap - size, "%u %llu %llu\n",
+                                 trainer->world.generation, (unsigned long long)trainer->step,
+                                 (unsigned long long)batch->samples[i].index);
+    ssize_t written = write(trainer->sample_fd, lines, size);
+    free(lines);
+    return written == (ssize_t)size ? 0 : fail(trainer, "sample log", strerror(errno), -EIO);
+}
+
+static int log_step(struct trainer *trainer, const struct mst_batch *batch)
+{
+    if (trainer->loss_file) {
+        fprintf(trainer->loss_file, "%llu %.6f\n", (unsigned long long)trainer->step,
+                trainer->loss);
+        fflush(trainer->loss_file);
+    }
+    return trainer->sample_fd >= 0 ? log_samples(trainer, batch) : 0;
+}
+
+/* What the model has learned, for people: bytes drawn from it. */
+static void print_text(struct trainer *trainer)
+{
+    uint8_t text[LM_CONTEXT + 72] = " of the ";
+    for (size_t i = 0; i + LM_CONTEXT < sizeof text; i++) {
+        struct lm_row *row = trainer->rows;
+        (void)lm_forward(&trainer->lm, row, text + i); /* the next byte is drawn, not predicted */
+        float left = mst_rng_unit(&trainer->rng);
+        uint8_t byte = 0;
+        while (byte < LM_BYTES - 1 && (left -= row->prob[byte]) > 0)
+            byte++;
+        text[i + LM_CONTEXT] = byte;
+    }
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = text[i] >= ' ' && text[i] < 127 ? text[i] : ' ';
+    printf("the model writes:%.*s\n", (int)sizeof text, (char *)text);
+}
+
+static void print_result(struct trainer *trainer)
+{
+    double seconds = (double)(mst_now_ns() - trainer->start_ns) / 1e9;
+    struct mst_comm_stats comm = mst_comm_stats(trainer->comm);
+    struct mst_ckpt_status ckpt = mst_ckpt_status(trainer->ckpt);
+    uint64_t bytes = (trainer->step - trainer->start_step) * trainer->opts.batch * LM_TARGETS;
+    double saves = ckpt.save_count ? (double)ckpt.save_count : 1;
+    printf("stats generation=%u steps=%llu tokens_per_s=%.0f allreduce_share=%.3f "
+           "ckpt_stall_ms=%.2f\n",
+           trainer->world.generation, (unsigned long long)(trainer->step - trainer->start_step),
+           (double)bytes / seconds, (double)comm.busy_ns / 1e9 / seconds,
+           (double)ckpt.stall_ns / 1e6 / saves);
+    printf("final step=%llu loss=%a samples=%llu\n", (unsigned long long)trainer->step,
+           trainer->loss, (unsigned long long)(trainer->step * trainer->opts.batch));
+}
+
+/* ---- the run --------------------------------------------------------------------------------- */
+
+static int set_up(struct trainer *trainer)
+{
+    struct mst_err err = {0};
+    const struct options *opts = &trainer->opts;
+    struct mst_loader_opts data = {
+        .uri = opts->data,
+        .format = MST_FORMAT_RAW,
+        .dtype = MST_U8,
+        .record_elems = LM_RECORD,
+        .record_stride = LM_TARGETS,
+        .global_batch = (uint32_t)opts->batch,
+        .seed = opts->seed,
+    };
+    struct mst_ckpt_opts ckpt = {.uri = opts->ckpt};
+    uint64_t deadline = mst_deadline_ms(WAIT_MS);
+    if (mst_world_from_env(&trainer->world, &err) < 0 ||
+        mst_kv_dial(&trainer->world, deadline, &trainer->kv, &err) < 0 ||
+        mst_comm_create(&trainer->world, trainer->kv, NULL, &trainer->comm, &err) < 0 ||
+        mst_loader_open(&data, &trainer->world, &trainer->loader, &err) < 0 ||
+        mst_ckpt_open(&ckpt, &trainer->world, trainer->kv, &trainer->ckpt, &err) < 0 ||
+        mst_job_open(&trainer->world, &trainer->job, &err) < 0)
+        return fail(trainer, "start", err.text, err.code);
+    size_t samples = opts->batch / trainer->world.size + 1;
+    trainer->rows = calloc(samples * LM_TARGETS, sizeof *trainer->rows);
+    if (!trainer->rows)
+        return fail(trainer, "activations", NULL, -ENOMEM);
+    mst_rng_init(&trainer->rng, opts->seed, 0);
+    lm_init(&trainer->lm, &trainer->rng);
+    return open_logs(trainer);
+}
+
+/* 0 finished; MST_EXIT_DRAINED preempted, at a step that all ranks agreed on; -errno. */
+static int run(struct trainer *trainer)
+{
+    int rc = resume(trainer);
+    trainer->start_ns = mst_now_ns();
+    trainer->start_step = trainer->step;
+    while (rc >= 0 && trainer->step < trainer->opts.steps) {
+        struct mst_batch batch;
+        rc = mst_loader_next(trainer->loader, &batch, mst_deadline_ms(WAIT_MS));
+        if (rc < 0)
+            return fail(trainer, "data", mst_loader_error(trainer->loader), rc);
+        if ((rc = train_step(trainer, &batch)) < 0 || (rc = log_step(trainer, &batch)) < 0)
+            return rc;
+        int verdict = mst_job_step(trainer->job, trainer->step, mst_deadline_ms(WAIT_MS));
+        if (verdict < 0)
+            return fail(trainer, "job", NULL, verdict);
+        if (verdict != MST_JOB_GO || trainer->step == trainer->opts.steps ||
+            trainer->step % trainer->opts.ckpt_every == 0)
+            rc = save(trainer);
+        report_saves(trainer);
+        if (verdict == MST_JOB_STOP) {
+            drain(trainer);
+            return MST_EXIT_DRAINED;
+        }
+    }
+    if (rc >= 0)
+        drain(trainer);
+    return rc;
+}
+
+static void tear_down(struct trainer *trainer)
+{
+    mst_job_close(trainer->job);
+    mst_ckpt_close(trainer->ckpt);
+    mst_loader_close(trainer->loader);
+    mst_comm_destroy(trainer->comm);
+    mst_kv_close(trainer->kv);
+    mst_world_fini(&trainer->world);
+    if (trainer->sample_fd >= 0)
+        close(trainer->sample_fd);
+    if (trainer->loss_file)
+        fclose(trainer->loss_file);
+    free(trainer->rows);
+    free(trainer);
+}
+
+static const char usage[] =
+    "usage: train_lm --data URI --ckpt URI --steps N [options]\n"
+    "\n"
+    "Trains a byte-level language model; resumes from the newest checkpoint in --ckpt.\n"
+    "\n"
+    "  --data URI        text to train on; *.gz and *.dz are inflated\n"
+    "  --ckpt URI        directory of checkpoints, made if missing\n"
+    "  --steps N         stop after N steps, those before a resume included\n"
+    "  --ckpt-every K    checkpoint after every K steps (100)\n"
+    "  --batch B         samples in a step over all ranks (64); one sample predicts 24 bytes\n"
+    "  --lr X            learning rate (0.3)\n"
+    "  --seed S          of the parameters and the order of samples (1)\n"
+    "  --sample-log DIR  each process writes \"generation step sample\" lines to a file in DIR\n"
+    "  --loss-log FILE   rank 0 appends \"step loss\" lines\n"
+    "\n"
+    "Exit: 0 finished, 143 preempted, 64 bad usage, 1 anything else.\n";
+
+static double number(const char *option, const char *text, double least, double most)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (*end || end == text || !(value >= least && value <= most)) {
+        fprintf(stderr, "train_lm: --%s %s: expected a number from %g to %.0f\n", option, text,
+                least, most);
+        exit(64);
+    }
+    return value;
+}
+
+static void parse_options(int argc, char **argv, struct options *opts)
+{
+    static const struct option names[] = {
+        {"data", required_argument, NULL, 'd'},
+        {"ckpt", required_argument, NULL, 'c'},
+        {"steps", required_argument, NULL, 'n'},
+        {"ckpt-every", required_argument, NULL, 'k'},
+        {"batch", required_argument, NULL, 'b'},
+        {"lr", required_argument, NULL, 'l'},
+        {"seed", required_argument, NULL, 's'},
+        {"sample-log", required_argument, NULL, 'S'},
+        {"loss-log", required_argument, NULL, 'L'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    *opts = (struct options){.ckpt_every = 100, .batch = 64, .lr = 0.3, .seed = 1};
+    for (int which, i; (which = getopt_long(argc, argv, "h", names, &i)) != -1;) {
+        switch (which) {
+        case 'd': opts->data = optarg; break;
+        case 'c': opts->ckpt = optarg; break;
+        case 'S': opts->sample_log = optarg; break;
+        case 'L': opts->loss_log = optarg; break;
+        case 'n': opts->steps = (uint64_t)number("steps", optarg, 1, 1e12); break;
+        case 'k': opts->ckpt_every = (uint64_t)number("ckpt-every", optarg, 1, 1e12); break;
+        case 'b': opts->batch = (uint64_t)number("batch", optarg, 1, 1e6); break;
+        case 's': opts->seed = (uint64_t)number("seed", optarg, 0, 1e15); break;
+        case 'l': opts->lr = number("lr", optarg, 1e-6, 100); break;
+        case 'h': fputs(usage, stdout); exit(0);
+        default: fputs("see train_lm --help\n", stderr); exit(64);
+        }
+    }
+    if (!opts->data || !opts->ckpt || !opts->steps || optind != argc) {
+        fputs("train_lm: --data, --ckpt and --steps are needed; see train_lm --help\n", stderr);
+        exit(64);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct options opts;
+    parse_options(argc, argv, &opts);
+    struct trainer *trainer = calloc(1, sizeof *trainer);
+    if (!trainer)
+        return 1;
+    trainer->opts = opts;
+    trainer->sample_fd = -1;
+    mst_world_single(&trainer->world);
+    int rc = set_up(trainer);
+    if (rc >= 0)
+        rc = run(trainer);
+    if (rc == 0 && trainer->world.rank == 0) {
+        print_text(trainer);
+        print_result(trainer);
+    }
+    tear_down(trainer);
+    return rc < 0 ? 1 : rc;
+}
