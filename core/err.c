@@ -1,0 +1,89 @@
+#include "core/err.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Bytes of the UTF-8 sequence that starts with `lead`; 1 for anything that starts none. */
+static size_t sequence_bytes(unsigned char lead)
+{
+    if (lead >= 0xF0)
+        return 4;
+    if (lead >= 0xE0)
+        return 3;
+    return lead >= 0xC0 ? 2 : 1;
+}
+
+/* Drops a character that a cut left incomplete at the end of `text`. */
+static void drop_partial_character(char *text)
+{
+    size_t length = strlen(text), lead = length;
+    while (lead > 0 && length - lead < 4 && ((unsigned char)text[lead - 1] & 0xC0) == 0x80)
+        lead--;
+    if (lead > 0 && sequence_bytes((unsigned char)text[lead - 1]) > length - lead + 1)
+        text[lead - 1] = '\0';
+}
+
+/* Through a second buffer, because an argument may be the text that is about to be replaced. */
+static void set_text(struct mst_err *err, const char *format, va_list args)
+{
+    char text[sizeof err->text];
+    int length = vsnprintf(text, sizeof text, format, args);
+    if (length < 0)
+        text[0] = '\0';
+    if (length >= (int)sizeof text)
+        drop_partial_character(text);
+    memcpy(err->text, text, sizeof text);
+}
+
+int mst_err_set(struct mst_err *err, int code, const char *format, ...)
+{
+    if (!err)
+        return code;
+    va_list args;
+    va_start(args, format);
+    set_text(err, format, args);
+    va_end(args);
+    err->code = code;
+    return code;
+}
+
+int mst_err_wrap(struct mst_err *err, const char *format, ...)
+{
+    if (!err)
+        return 0;
+    struct mst_err cause = *err;
+    va_list args;
+    va_start(args, format);
+    set_text(err, format, args);
+    va_end(args);
+    struct mst_err object = *err;
+    return mst_err_set(err, cause.code, "%s: %s", object.text, cause.text);
+}
+
+const char *mst_err_meaning(int code)
+{
+    switch (code < 0 ? -code : code) {
+    case 0: return "no error";
+    case EINVAL: return "an argument or option is out of range";
+    case ENOMEM: return "memory or a memory budget is used up";
+    case ETIMEDOUT: return "the deadline passed";
+    case ECONNRESET: return "a peer is lost or the generation was aborted";
+    case EPROTO: return "a peer broke the protocol or called another collective";
+    case EBADMSG: return "stored or received bytes fail their checksum or format";
+    case ESTALE: return "the generation is over";
+    case EACCES: return "permission denied or the job secret is not known";
+    case ECANCELED: return "aborted or closed by this process";
+    case ENOSPC: return "no room left";
+    case ENOENT: return "does not exist";
+    case EEXIST: return "exists already";
+    case EAGAIN: return "not yet";
+    case ENOTSUP: return "not supported by this back end or build";
+    case EIO: return "input or output failed";
+    default: break;
+    }
+    const char *text = strerrordesc_np(code < 0 ? -code : code);
+    return text ? text : "unknown error";
+}
