@@ -118,7 +118,9 @@ static struct mst_tensor tensor(const char *name, enum mst_dtype dtype, void *da
     return (struct mst_tensor){
         .name = name,
         .dtype = dtype,
-        .dim_count = columns ? 2 : rows ? 1 : 0,
+        .dim_count = columns ? 2
+                     : rows  ? 1
+                             : 0,
         .shape = {rows, columns},
         .data = {.data = data, .size_bytes = count * mst_dtype_size(dtype)},
     };
@@ -269,20 +271,18 @@ static void print_text(struct trainer *trainer)
     printf("the model writes:%.*s\n", (int)sizeof text, (char *)text);
 }
 
-static void print_result(struct trainer *trainer)
+static void print_stats(struct trainer *trainer)
 {
     double seconds = (double)(mst_now_ns() - trainer->start_ns) / 1e9;
     struct mst_comm_stats comm = mst_comm_stats(trainer->comm);
     struct mst_ckpt_status ckpt = mst_ckpt_status(trainer->ckpt);
-    uint64_t bytes = (trainer->step - trainer->start_step) * trainer->opts.batch * LM_TARGETS;
-    double saves = ckpt.save_count ? (double)ckpt.save_count : 1;
+    uint64_t steps = trainer->step - trainer->start_step;
     printf("stats generation=%u steps=%llu tokens_per_s=%.0f allreduce_share=%.3f "
            "ckpt_stall_ms=%.2f\n",
-           trainer->world.generation, (unsigned long long)(trainer->step - trainer->start_step),
-           (double)bytes / seconds, (double)comm.busy_ns / 1e9 / seconds,
-           (double)ckpt.stall_ns / 1e6 / saves);
-    printf("final step=%llu loss=%a samples=%llu\n", (unsigned long long)trainer->step,
-           trainer->loss, (unsigned long long)(trainer->step * trainer->opts.batch));
+           trainer->world.generation, (unsigned long long)steps,
+           (double)(steps * trainer->opts.batch * LM_TARGETS) / seconds,
+           (double)comm.busy_ns / 1e9 / seconds,
+           (double)ckpt.stall_ns / 1e6 / (double)(ckpt.save_count ? ckpt.save_count : 1));
 }
 
 /* ---- the run --------------------------------------------------------------------------------- */
@@ -443,9 +443,12 @@ int main(int argc, char **argv)
     int rc = set_up(trainer);
     if (rc >= 0)
         rc = run(trainer);
+    if (rc >= 0 && trainer->world.rank == 0)
+        print_stats(trainer);
     if (rc == 0 && trainer->world.rank == 0) {
         print_text(trainer);
-        print_result(trainer);
+        printf("final step=%llu loss=%a samples=%llu\n", (unsigned long long)trainer->step,
+               trainer->loss, (unsigned long long)(trainer->step * opts.batch));
     }
     tear_down(trainer);
     return rc < 0 ? 1 : rc;
