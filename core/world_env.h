@@ -1,0 +1,29 @@
+/* The environment's words for a world, decoded without touching the process: variables come by a
+ * callback and fds are only numbers here. world.c adds getenv and the fds. */
+/* pure */
+#ifndef MUSTER_CORE_WORLD_ENV_H
+#define MUSTER_CORE_WORLD_ENV_H
+
+struct mst_err;
+struct mst_tuning;
+struct mst_world;
+
+/* The value of variable `name`, or NULL when it is not set. */
+typedef const char *(*world_lookup_fn)(void *arg, const char *name);
+
+struct world_env {
+    world_lookup_fn lookup;
+    void *arg;
+};
+
+/* Fills *ret_world (no secret yet; page_fd and shm_fd unchecked numbers) and *ret_secret_fd (-1
+ * when not set). 0; -EINVAL naming the variable, its value and the fault. Outputs untouched on
+ * failure. */
+int world_env_decode(const struct world_env *env, struct mst_world *ret_world, int *ret_secret_fd,
+                     struct mst_err *err);
+
+/* The tuning variables. As above. */
+int world_env_tuning(const struct world_env *env, struct mst_tuning *ret_tuning,
+                     struct mst_err *err);
+
+#endif
