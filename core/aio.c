@@ -76,14 +76,11 @@ static int open_probed(struct mst_aio *aio, struct mst_err *err)
     int rc = -ENOTSUP;
 
     for (size_t i = 0; rc && backends[i]; i++) {
-        struct mst_err why = {0};
         aio->backend = backends[i];
-        rc = backends[i]->create(aio->depth, &aio->impl, &why);
-        if (rc && err)
-            *err = why;
+        rc = backends[i]->create(aio->depth, &aio->impl, err);
     }
     if (!rc && err)
-        *err = (struct mst_err){0};
+        *err = (struct mst_err){0}; /* nobody needs to hear why the first choice was not used */
     return rc;
 }
 
