@@ -1,0 +1,15 @@
+#!/bin/bash
+# The header is the manual: a public function that can fail has a comment, its own or that of the
+# group of prototypes it stands in.
+set -euo pipefail
+cd "${1:-.}"
+
+awk '
+    FNR == 1 || /^$/ { commented = grouped = 0 }
+    /^(int|int64_t|uint64_t|size_t) mst_[a-z0-9_]+\(/ && !commented && !grouped {
+        print FILENAME ":" FNR ": no comment above: " $0
+        bad = 1
+    }
+    /^[a-z].*[ *]mst_[a-z0-9_]+\(/ { grouped = commented }
+    /\*\/ *$/ { commented = 1 }
+    END { exit bad }' core/*.h comm/comm.h dataio/dataio.h ckpt/ckpt.h launcher/job.h
