@@ -6,7 +6,7 @@ T ?= $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_*.c))
 BASE := build-essential cmake ninja-build pkg-config liburing-dev zlib1g-dev libhdf5-dev \
         libjansson-dev libssl-dev libisal-dev dict-gcide gnuplot-nox procps
 TEST := libcmocka-dev clang-14 clang clang-format clang-tidy libclang-rt-14-dev python3-h5py \
-        hdf5-tools iproute2 libseccomp-dev openmpi-bin libopenmpi-dev mandoc shellcheck
+        hdf5-tools iproute2 openmpi-bin libopenmpi-dev mandoc shellcheck
 SRC := $(filter-out build/%,$(wildcard */*.c */*/*.c))
 HDR := $(filter-out build/%,$(wildcard */*.h */*/*.h))
 MAN := $(wildcard */*.[1-8] */*/*.[1-8])
@@ -48,7 +48,7 @@ lint: deps deps-test ## format, house rules, clang-tidy, man pages, shell script
 	@for s in tests/lint/*.sh; do $$s . || [ $$? = 77 ] || exit 1; done
 	@cmake --preset dev >/dev/null && $(MAKE) -s -j $(JOBS) $(SRC:%=build/tidy/%.ok)
 	@$(if $(MAN),mandoc -Tlint -W warning $(MAN))
-	@shellcheck -S warning .ci/run $(wildcard */*.sh */*/*.sh)
+	@shellcheck -x -P SCRIPTDIR -s bash -e SC2034 -S warning .ci/run $(wildcard */*.sh */*/*.sh)
 build/tidy/%.ok: % $(HDR) .clang-tidy
 	@said=$$(clang-tidy --quiet -p build/dev $< 2>&1) || { echo "$$said"; exit 1; }; install -D /dev/null $@
 fmt: ## reformat every source
