@@ -58,9 +58,9 @@ struct mst_auth_acceptor {
 void mst_auth_acceptor_init(struct mst_auth_acceptor *acceptor);
 
 /* Answers one frame through `stream`. 1 authenticated, WELCOME queued; 0 go on; -EACCES -EPROTO
- * refused, REFUSE queued. The caller checks role and generation in acceptor->hello after the first
- * frame by `check`, which may be NULL: it returns 0 or a -errno with text that is sent to the
- * dialer. */
+ * refused, REFUSE queued; -ENOMEM -ECONNRESET of the stream, -EIO no random bytes. `check`, which
+ * may be NULL, sees the hello once the dialer has proved itself, so that strangers learn nothing
+ * from it: it returns 0, or a -errno with text that is sent to the dialer and returned. */
 typedef int (*mst_auth_check_fn)(void *arg, const struct mst_auth_hello *hello,
                                  struct mst_err *err);
 int mst_auth_acceptor_step(struct mst_auth_acceptor *acceptor, struct mst_stream *stream,

@@ -10,21 +10,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct mst_cspan;
 struct mst_err;
 
 #define MST_FRAME_HEADER_BYTES 16
 #define MST_FRAME_PAYLOAD_MAX (UINT32_C(16) << 20)
 
-/* Listens on host:port, IPv4 or IPv6; port 0 picks one; SO_REUSEADDR. Returns the fd (non-blocking)
- * and the port. -EADDRINUSE, -EADDRNOTAVAIL, -EACCES … with a text that names the address and, for
+/* Listens on host:port, IPv4 or IPv6; port 0 picks one, host NULL or "" is every address of the
+ * node; SO_REUSEADDR. Returns the fd (non-blocking) and the port (ret_port may be NULL). -EADDRINUSE, -EADDRNOTAVAIL, -EACCES … with a text that names the address and, for
  * a port in use, what to do. */
 int mst_sock_listen(const char *host, uint16_t port, uint16_t *ret_port, struct mst_err *err);
 
 /* Accepts one connection from a non-blocking listener: fd, or -EAGAIN. */
 int mst_sock_accept(int listen_fd);
 
-/* Connects to "host:port" or "[v6]:port". Name resolution and connection are retried until the
- * deadline, as a pod's name may not resolve yet and its listener may not be up. Returns the fd
+/* Connects to "host:port" or "[v6]:port". Numeric hosts and "localhost" need no name service. Name resolution and connection are retried until the
+ * deadline, as a pod's name may not resolve yet and its listener may not be up; a name server that
+ * does not answer can hold the call beyond it by the resolver's own timeout. Returns the fd
  * (non-blocking). -ETIMEDOUT naming the address, how often it was tried and the last failure;
  * -EINVAL if the address has no port. */
 int mst_sock_dial(const char *address, uint64_t deadline_ns, struct mst_err *err);
@@ -69,7 +71,10 @@ int mst_stream_read(struct mst_stream *stream);
 int mst_stream_next(struct mst_stream *stream, uint8_t *ret_type, const uint8_t **ret_payload,
                     size_t *ret_size_bytes);
 
-/* Queues a frame and writes what the socket takes. 0; -ENOMEM; -ECONNRESET. */
+/* Queues a frame and writes what the socket takes. 0; -EINVAL payload over MST_FRAME_PAYLOAD_MAX;
+ * -ENOMEM; -ECONNRESET. put_parts gathers the payload from host memory in `part_count` pieces. */
+int mst_stream_put_parts(struct mst_stream *stream, uint8_t type, const struct mst_cspan *parts,
+                         size_t part_count);
 int mst_stream_put(struct mst_stream *stream, uint8_t type, const void *payload, size_t size_bytes);
 
 /* Writes queued bytes. 0; -ECONNRESET. */
