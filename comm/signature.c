@@ -1,0 +1,68 @@
+/* What a collective is, in 32 bits and in words. */
+/* pure */
+#include "comm/signature.h"
+
+#include "core/rng.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+static const char *const coll_names[MST_COLL_COUNT] = {
+    [MST_COLL_ALLREDUCE] = "allreduce", [MST_COLL_BROADCAST] = "broadcast",
+    [MST_COLL_ALLGATHER] = "allgather", [MST_COLL_REDUCE_SCATTER] = "reduce_scatter",
+    [MST_COLL_BARRIER] = "barrier",
+};
+
+static const char *const op_names[MST_OP_COUNT] = {
+    [MST_SUM] = "sum", [MST_MIN] = "min", [MST_MAX] = "max", [MST_AVG] = "avg"};
+
+uint32_t signature_of(const struct signature_desc *desc)
+{
+    uint64_t kind = (uint64_t)desc->coll | (uint64_t)desc->dtype << 8 | (uint64_t)desc->op << 16 |
+                    (uint64_t)desc->root << 32;
+    uint64_t mixed = mst_mix64(mst_mix64(kind) ^ desc->count);
+    uint32_t signature = (uint32_t)(mixed ^ mixed >> 32);
+    return signature != 0 ? signature : 1;
+}
+
+static const char *coll_name(enum mst_coll coll)
+{
+    return (unsigned)coll < MST_COLL_COUNT ? coll_names[coll] : "?";
+}
+
+static const char *op_name(enum mst_op op)
+{
+    return (unsigned)op < MST_OP_COUNT ? op_names[op] : "?";
+}
+
+const char *signature_describe(const struct signature_desc *desc, char *text, size_t cap)
+{
+    const char *coll = coll_name(desc->coll);
+    const char *dtype = mst_dtype_name(desc->dtype);
+    unsigned long long count = desc->count;
+    switch (desc->coll) {
+    case MST_COLL_ALLREDUCE:
+    case MST_COLL_REDUCE_SCATTER:
+        (void)snprintf(text, cap, "%s %s %s count %llu", coll, op_name(desc->op), dtype, count);
+        break;
+    case MST_COLL_BROADCAST:
+        (void)snprintf(text, cap, "%s %s count %llu root %u", coll, dtype, count, desc->root);
+        break;
+    case MST_COLL_ALLGATHER:
+        (void)snprintf(text, cap, "%s %s count %llu", coll, dtype, count);
+        break;
+    default: (void)snprintf(text, cap, "%s", coll); break;
+    }
+    return text;
+}
+
+void signature_mismatch(uint32_t rank_a, const struct signature_desc *desc_a, uint32_t rank_b,
+                        const struct signature_desc *desc_b, char *text, size_t cap)
+{
+    char a[SIGNATURE_TEXT_MAX], b[SIGNATURE_TEXT_MAX];
+    bool a_first = rank_a < rank_b;
+    (void)signature_describe(a_first ? desc_a : desc_b, a, sizeof a);
+    (void)signature_describe(a_first ? desc_b : desc_a, b, sizeof b);
+    (void)snprintf(text, cap, "rank %u: %s; rank %u: %s", a_first ? rank_a : rank_b, a,
+                   a_first ? rank_b : rank_a, b);
+}

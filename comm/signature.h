@@ -1,0 +1,36 @@
+/* The signature of a collective: what all ranks must agree on before a byte of one is reduced with
+ * another's. 32 bits travel with every flag and header; the whole description is kept where peers
+ * can read it, so that a mismatch is told in words. */
+/* pure */
+#ifndef MUSTER_COMM_SIGNATURE_H
+#define MUSTER_COMM_SIGNATURE_H
+
+#include "comm/comm.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct signature_desc {
+    uint64_t count; /* elements, as the caller of the collective says it */
+    enum mst_coll coll;
+    enum mst_dtype dtype;
+    enum mst_op op;
+    uint32_t root; /* 0 where the collective has none */
+};
+
+/* Never 0. Equal descriptions have equal signatures; two different ones collide with a chance of
+ * 2^-32. */
+uint32_t signature_of(const struct signature_desc *desc);
+
+/* Writes "allreduce sum f32 count 1024", "broadcast f32 count 7 root 2", "barrier". Cut if it does
+ * not fit; always terminated. Returns `text`. Numbers out of range are shown as "?". */
+const char *signature_describe(const struct signature_desc *desc, char *text, size_t cap);
+
+/* Writes "rank 0: allreduce sum f32 count 1024; rank 1: allreduce sum f32 count 1023", the lower
+ * rank first, so that both sides tell the same story. */
+void signature_mismatch(uint32_t rank_a, const struct signature_desc *desc_a, uint32_t rank_b,
+                        const struct signature_desc *desc_b, char *text, size_t cap);
+
+#define SIGNATURE_TEXT_MAX 96 /* room for any description */
+
+#endif
