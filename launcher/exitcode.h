@@ -1,0 +1,33 @@
+/* Exit codes: what `muster run` says to whoever restarts pods, in one table. */
+/* pure */
+#ifndef MUSTER_LAUNCHER_EXITCODE_H
+#define MUSTER_LAUNCHER_EXITCODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    EXITCODE_OK = 0,
+    EXITCODE_USAGE = 64,    /* unknown flag or command, a value out of range */
+    EXITCODE_INTERNAL = 70, /* the agent itself could not go on: no memory, no fds */
+    EXITCODE_CONFIG = 78,   /* the environment contradicts itself, port in use, no secret */
+    EXITCODE_NOT_EXECUTABLE = 126,
+    EXITCODE_NOT_FOUND = 127,
+    EXITCODE_RENDEZVOUS = 138, /* nodes missing at the deadline, or node 0 lost: retryable */
+    EXITCODE_DRAINED = 143,    /* preempted: retryable, and never 0, as the work is not done */
+};
+
+/* The code of a child that exited with `value`, or was killed by signal `value`: 128 + signal. */
+int exitcode_of_death(bool killed, int value);
+
+/* The code of a program that execve refused with `errno_value`: 127, 126 or 70. */
+int exitcode_of_exec(int errno_value);
+
+/* True if starting the ranks again cannot help: the program is missing or not executable. */
+bool exitcode_is_final(int code);
+
+/* "exit code 3", "killed by SIGKILL", "preempted, to be resumed", … into `text`, which it
+ * returns. */
+const char *exitcode_describe(int code, char *text, size_t cap);
+
+#endif

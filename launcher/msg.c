@@ -1,0 +1,193 @@
+/* pure */
+#include "launcher/msg.h"
+
+#include "core/page.h"
+#include "launcher/kv_server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+static_assert(MSG_JOIN >= KV_AGENT_FRAME_MIN, "lower types are kv calls");
+
+enum field {
+    GENERATION = 1 << 0,
+    LOCAL_SIZE = 1 << 1,
+    NODE_COUNT = 1 << 2,
+    RANK = 1 << 3,
+    CODE = 1 << 4,
+    ROUND = 1 << 5,
+    ACTION = 1 << 6,
+    STEP = 1 << 7,
+    LOWEST_STEP = 1 << 8,
+    MASTER_PORT = 1 << 9,
+    JOB_ID = 1 << 10,
+    LOCAL_SIZES = 1 << 11,
+};
+
+static const struct {
+    const char *name;
+    unsigned fields;
+} types[MSG_TYPE_END - MSG_JOIN] = {
+    [MSG_JOIN - MSG_JOIN] = {"JOIN", LOCAL_SIZE | NODE_COUNT},
+    [MSG_FAILED - MSG_JOIN] = {"FAILED", GENERATION | RANK | CODE},
+    [MSG_DONE - MSG_JOIN] = {"DONE", GENERATION | CODE},
+    [MSG_DOWN - MSG_JOIN] = {"DOWN", GENERATION | STEP},
+    [MSG_DRAIN - MSG_JOIN] = {"DRAIN", ACTION},
+    [MSG_STEPS - MSG_JOIN] = {"STEPS", GENERATION | ROUND | STEP | LOWEST_STEP},
+    [MSG_START -
+        MSG_JOIN] = {"START", GENERATION | NODE_COUNT | MASTER_PORT | JOB_ID | LOCAL_SIZES},
+    [MSG_ABORT - MSG_JOIN] = {"ABORT", GENERATION | RANK | CODE},
+    [MSG_QUERY - MSG_JOIN] = {"QUERY", GENERATION | ROUND | ACTION},
+    [MSG_PROPOSE - MSG_JOIN] = {"PROPOSE", GENERATION | ROUND | ACTION | STEP},
+    [MSG_AGREED - MSG_JOIN] = {"AGREED", GENERATION | ACTION | STEP},
+    [MSG_FORWARD - MSG_JOIN] = {"FORWARD", GENERATION | ACTION},
+    [MSG_END - MSG_JOIN] = {"END", RANK | CODE},
+};
+
+struct writer {
+    uint8_t *at;
+    size_t left;
+    bool full;
+};
+
+static void put(struct writer *writer, const void *bytes, size_t size)
+{
+    if (writer->full || size > writer->left) {
+        writer->full = true;
+        return;
+    }
+    memcpy(writer->at, bytes, size);
+    writer->at += size;
+    writer->left -= size;
+}
+
+static void put_uint(struct writer *writer, uint64_t value, size_t size)
+{
+    uint8_t bytes[8];
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (uint8_t)(value >> (8 * i));
+    put(writer, bytes, size);
+}
+
+int msg_encode(const struct msg *msg, uint8_t *payload, size_t cap)
+{
+    assert(msg->type >= MSG_JOIN && msg->type < MSG_TYPE_END);
+    assert(msg->node_count <= MSG_NODES_MAX);
+    unsigned fields = types[msg->type - MSG_JOIN].fields;
+    struct writer writer = {payload, cap, false};
+    const uint32_t words[] = {msg->generation, msg->local_size, msg->node_count, msg->rank,
+                              msg->code,       msg->round,      msg->action};
+
+    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (fields & (1u << i))
+            put_uint(&writer, words[i], 4);
+    }
+    if (fields & STEP)
+        put_uint(&writer, msg->step, 8);
+    if (fields & LOWEST_STEP)
+        put_uint(&writer, msg->lowest_step, 8);
+    if (fields & MASTER_PORT)
+        put_uint(&writer, msg->master_port, 4);
+    if (fields & JOB_ID)
+        put(&writer, msg->job_id, sizeof msg->job_id);
+    for (uint32_t i = 0; (fields & LOCAL_SIZES) && i < msg->node_count; i++)
+        put_uint(&writer, msg->local_sizes[i], 2);
+    return writer.full ? -ENOSPC : (int)(cap - writer.left);
+}
+
+struct reader {
+    const uint8_t *at;
+    size_t left;
+    bool bad;
+};
+
+/* A number of `size` bytes; one outside [low, high] spoils the message. */
+static uint64_t take(struct reader *reader, size_t size, uint64_t low, uint64_t high)
+{
+    if (reader->bad || reader->left < size) {
+        reader->bad = true;
+        return 0;
+    }
+    uint64_t value = 0;
+    for (size_t i = 0; i < size; i++)
+        value |= (uint64_t)reader->at[i] << (8 * i);
+    reader->at += size;
+    reader->left -= size;
+    if (value < low || value > high)
+        reader->bad = true;
+    return value;
+}
+
+static uint64_t take_step(struct reader *reader)
+{
+    uint64_t step = take(reader, 8, 0, UINT64_MAX);
+    if (step >= MSG_STEP_LIMIT && step != MST_PAGE_NO_STEP)
+        reader->bad = true;
+    return step;
+}
+
+static void take_job_id(struct reader *reader, char *job_id)
+{
+    if (reader->bad || reader->left < MSG_JOB_ID_BYTES || reader->at[MSG_JOB_ID_BYTES - 1]) {
+        reader->bad = true;
+        return;
+    }
+    strncpy(job_id, (const char *)reader->at, MSG_JOB_ID_BYTES);
+    reader->at += MSG_JOB_ID_BYTES;
+    reader->left -= MSG_JOB_ID_BYTES;
+    for (const char *c = job_id; *c; c++) {
+        if (*c < '!' || *c > '~')
+            reader->bad = true;
+    }
+}
+
+static void take_words(struct reader *reader, unsigned fields, struct msg *msg)
+{
+    const struct {
+        uint32_t *word;
+        uint32_t low, high;
+    } words[] = {{&msg->generation, 0, UINT32_MAX},
+                 {&msg->local_size, 1, MST_PAGE_RANKS_MAX},
+                 {&msg->node_count, 1, MSG_NODES_MAX},
+                 {&msg->rank, 0, MST_PAGE_CAUSE_JOB},
+                 {&msg->code, 0, 255},
+                 {&msg->round, 0, UINT32_MAX},
+                 {&msg->action, MST_GATE_STOP, MST_GATE_CHECKPOINT}};
+
+    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (fields & (1u << i))
+            *words[i].word = (uint32_t)take(reader, 4, words[i].low, words[i].high);
+    }
+}
+
+int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct msg *ret_msg)
+{
+    if (type < MSG_JOIN || type >= MSG_TYPE_END)
+        return -EBADMSG;
+    unsigned fields = types[type - MSG_JOIN].fields;
+    struct reader reader = {payload, size_bytes, false};
+    struct msg msg = {.type = (enum msg_type)type};
+
+    take_words(&reader, fields, &msg);
+    if (fields & STEP)
+        msg.step = take_step(&reader);
+    if (fields & LOWEST_STEP)
+        msg.lowest_step = take_step(&reader);
+    if (fields & MASTER_PORT)
+        msg.master_port = (uint32_t)take(&reader, 4, 0, UINT16_MAX);
+    if (fields & JOB_ID)
+        take_job_id(&reader, msg.job_id);
+    for (uint32_t i = 0; (fields & LOCAL_SIZES) && !reader.bad && i < msg.node_count; i++)
+        msg.local_sizes[i] = (uint16_t)take(&reader, 2, 1, MST_PAGE_RANKS_MAX);
+    if (reader.bad || reader.left > 0)
+        return -EBADMSG;
+    *ret_msg = msg;
+    return 0;
+}
+
+const char *msg_name(enum msg_type type)
+{
+    return type >= MSG_JOIN && type < MSG_TYPE_END ? types[type - MSG_JOIN].name : "?";
+}

@@ -1,0 +1,64 @@
+/* Messages between the agents and the coordinator: what they say, and the bytes of it.
+ *
+ *   agent → coordinator   JOIN, FAILED, DONE, DOWN, DRAIN, STEPS
+ *   coordinator → agent   START, ABORT, QUERY, PROPOSE, AGREED, FORWARD, END
+ *
+ * A message is the payload of one frame (core/sock.h) whose type is the message's. Its fields are
+ * those that the table in msg.c gives its type, in the order of struct msg, little-endian. */
+/* pure */
+#ifndef MUSTER_LAUNCHER_MSG_H
+#define MUSTER_LAUNCHER_MSG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MSG_NODES_MAX 4096
+#define MSG_JOB_ID_BYTES 64
+#define MSG_BYTES_MAX (MSG_JOB_ID_BYTES + 64 + 2 * MSG_NODES_MAX)
+#define MSG_STEP_LIMIT (UINT64_C(1) << 60) /* steps are below, or MST_PAGE_NO_STEP */
+
+enum msg_type {
+    MSG_JOIN = 64, /* a node with local_size ranks is ready for a generation */
+    MSG_FAILED,    /* rank died with code, the first of its node in this generation */
+    MSG_DONE,      /* every local rank finished; code 0, or 143 after a drain */
+    MSG_DOWN,      /* no rank of the generation is left; step: the highest that any reached */
+    MSG_DRAIN,     /* this node wants action at an agreed step */
+    MSG_STEPS,     /* answer to QUERY and PROPOSE: highest and lowest step of the live ranks */
+    MSG_START,     /* spawn generation; local_sizes of all nodes, first to last */
+    MSG_ABORT,     /* end generation, because rank died with code */
+    MSG_QUERY,     /* how far are you? */
+    MSG_PROPOSE,   /* put the step into your gate, then tell your steps */
+    MSG_AGREED,    /* all nodes act at step */
+    MSG_FORWARD,   /* no rank counts steps: hand the signal on */
+    MSG_END,       /* the job is over: exit with code; rank was the cause */
+    MSG_TYPE_END
+};
+
+struct msg {
+    enum msg_type type;
+    uint32_t generation;
+    uint32_t local_size;  /* 1 … MST_PAGE_RANKS_MAX */
+    uint32_t node_count;  /* 1 … MSG_NODES_MAX */
+    uint32_t rank;        /* global rank, or MST_PAGE_CAUSE_JOB */
+    uint32_t code;        /* exit code, 0 … 255 */
+    uint32_t round;       /* pairs STEPS with its QUERY or PROPOSE */
+    uint32_t action;      /* enum mst_gate_action */
+    uint64_t step;        /* < MSG_STEP_LIMIT, or MST_PAGE_NO_STEP */
+    uint64_t lowest_step; /* as step; MST_PAGE_NO_STEP if no rank is alive */
+    uint32_t master_port; /* a free port on node 0 for torch programs, 0 … 65535 */
+    char job_id[MSG_JOB_ID_BYTES];
+    uint16_t local_sizes[MSG_NODES_MAX]; /* node_count of them */
+};
+
+/* Writes the payload of `msg`. Returns its size, or -ENOSPC if cap is smaller. Asserts a known
+ * type and node_count <= MSG_NODES_MAX. */
+int msg_encode(const struct msg *msg, uint8_t *payload, size_t cap);
+
+/* Reads a payload; fields that the type has not are 0. 0; -EBADMSG: unknown type, wrong size, or a
+ * field out of range. */
+int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct msg *ret_msg);
+
+/* "START", … for logs. */
+const char *msg_name(enum msg_type type);
+
+#endif

@@ -1,0 +1,250 @@
+/* pure */
+#include "launcher/rdzv.h"
+
+#include "launcher/exitcode.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+void rdzv_init(struct rdzv *rdzv, const struct rdzv_config *config, struct rdzv_node *nodes,
+               uint32_t *answered, uint64_t now_ns)
+{
+    assert(config->node_count >= 1 && config->node_count <= MSG_NODES_MAX);
+    *rdzv = (struct rdzv){.config = *config,
+                          .nodes = nodes,
+                          .answered = answered,
+                          .deadline_ns = now_ns + config->timeout_ns,
+                          .cause_rank = MST_PAGE_CAUSE_JOB};
+    memset(nodes, 0, config->node_count * sizeof *nodes);
+    drain_init(&rdzv->drain, 0, config->node_count, answered);
+}
+
+static void broadcast(struct rdzv *rdzv, const struct msg *msg)
+{
+    rdzv->config.send(rdzv->config.arg, RDZV_ALL, msg);
+}
+
+static void end(struct rdzv *rdzv, uint32_t code)
+{
+    rdzv->state = RDZV_ENDED;
+    broadcast(rdzv, &(struct msg){.type = MSG_END, .rank = rdzv->cause_rank, .code = code});
+}
+
+static bool all_nodes_are(const struct rdzv *rdzv, enum rdzv_phase phase)
+{
+    for (uint32_t i = 0; i < rdzv->config.node_count; i++) {
+        if (rdzv->nodes[i].phase != phase)
+            return false;
+    }
+    return true;
+}
+
+static void start(struct rdzv *rdzv)
+{
+    if (rdzv->started)
+        rdzv->generation++;
+    rdzv->started = true;
+    rdzv->state = RDZV_RUNNING;
+    rdzv->generation_best = 0;
+    rdzv->cause_rank = MST_PAGE_CAUSE_JOB;
+    rdzv->cause_code = 0;
+    drain_init(&rdzv->drain, rdzv->generation, rdzv->config.node_count, rdzv->answered);
+
+    struct msg msg = {
+        .type = MSG_START, .generation = rdzv->generation, .node_count = rdzv->config.node_count};
+    memcpy(msg.job_id, rdzv->config.job_id, sizeof msg.job_id);
+    for (uint32_t i = 0; i < msg.node_count; i++) {
+        msg.local_sizes[i] = (uint16_t)rdzv->nodes[i].local_size;
+        rdzv->nodes[i].phase = RDZV_LIVE;
+    }
+    broadcast(rdzv, &msg);
+}
+
+static void gather(struct rdzv *rdzv, uint64_t now_ns)
+{
+    rdzv->state = RDZV_GATHERING;
+    rdzv->deadline_ns = now_ns + rdzv->config.timeout_ns;
+    if (all_nodes_are(rdzv, RDZV_READY))
+        start(rdzv);
+}
+
+/* What follows a generation that failed, now that none of its ranks is left. */
+static void decide(struct rdzv *rdzv, uint64_t now_ns)
+{
+    if (rdzv->generation_best > rdzv->best_step) {
+        rdzv->best_step = rdzv->generation_best;
+        rdzv->restarts_used = 0;
+    }
+    if (rdzv->stop_wanted) {
+        end(rdzv, EXITCODE_DRAINED);
+    } else if (exitcode_is_final((int)rdzv->cause_code) ||
+               rdzv->restarts_used >= rdzv->config.max_restarts) {
+        end(rdzv, rdzv->cause_code);
+    } else {
+        rdzv->restarts_used++;
+        gather(rdzv, now_ns);
+    }
+}
+
+static void decide_if_all_down(struct rdzv *rdzv, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < rdzv->config.node_count; i++) {
+        if (rdzv->nodes[i].phase == RDZV_LIVE || rdzv->nodes[i].phase == RDZV_DONE)
+            return;
+    }
+    decide(rdzv, now_ns);
+}
+
+static void stop(struct rdzv *rdzv, uint32_t rank, uint32_t code, uint64_t now_ns)
+{
+    rdzv->state = RDZV_STOPPING;
+    rdzv->cause_rank = rank;
+    rdzv->cause_code = code;
+    for (uint32_t i = 0; i < rdzv->config.node_count; i++) {
+        if (rdzv->nodes[i].gone)
+            rdzv->nodes[i] = (struct rdzv_node){.phase = RDZV_ABSENT};
+    }
+    broadcast(rdzv,
+              &(struct msg){
+                  .type = MSG_ABORT, .generation = rdzv->generation, .rank = rank, .code = code});
+    decide_if_all_down(rdzv, now_ns);
+}
+
+/* A node that is gone can answer no round; it has no live rank, so its answer is known. */
+static void say(struct rdzv *rdzv, struct msg *msg)
+{
+    bool more = true;
+
+    while (more) {
+        more = false;
+        broadcast(rdzv, msg);
+        struct msg steps = {.type = MSG_STEPS,
+                            .generation = msg->generation,
+                            .round = msg->round,
+                            .step = MST_PAGE_NO_STEP,
+                            .lowest_step = MST_PAGE_NO_STEP};
+        for (uint32_t i = 0; i < rdzv->config.node_count && !more; i++) {
+            if (rdzv->nodes[i].gone)
+                more = drain_steps(&rdzv->drain, i, &steps, msg);
+        }
+    }
+}
+
+static void on_join(struct rdzv *rdzv, uint32_t node, const struct msg *msg)
+{
+    if (msg->node_count != rdzv->config.node_count) {
+        rdzv->config.send(
+            rdzv->config.arg, node,
+            &(struct msg){.type = MSG_END, .rank = MST_PAGE_CAUSE_JOB, .code = EXITCODE_CONFIG});
+        return;
+    }
+    rdzv->nodes[node] = (struct rdzv_node){.phase = RDZV_READY, .local_size = msg->local_size};
+    if (rdzv->state == RDZV_GATHERING && all_nodes_are(rdzv, RDZV_READY))
+        start(rdzv);
+}
+
+static void on_done(struct rdzv *rdzv, uint32_t node, const struct msg *msg)
+{
+    rdzv->nodes[node].phase = RDZV_DONE;
+    if (msg->code == EXITCODE_DRAINED)
+        rdzv->drained = true;
+    if (rdzv->state == RDZV_RUNNING && all_nodes_are(rdzv, RDZV_DONE))
+        end(rdzv, rdzv->drained ? EXITCODE_DRAINED : EXITCODE_OK);
+}
+
+static void on_down(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns)
+{
+    if (rdzv->nodes[node].phase == RDZV_ABSENT)
+        return;
+    rdzv->nodes[node].phase = RDZV_READY;
+    if (msg->step != MST_PAGE_NO_STEP && msg->step + 1 > rdzv->generation_best)
+        rdzv->generation_best = msg->step + 1;
+    if (rdzv->state == RDZV_STOPPING)
+        decide_if_all_down(rdzv, now_ns);
+}
+
+static void on_drain(struct rdzv *rdzv, const struct msg *msg)
+{
+    struct msg out;
+
+    if (msg->action == MST_GATE_STOP)
+        rdzv->stop_wanted = true;
+    if (rdzv->state == RDZV_GATHERING && rdzv->stop_wanted)
+        end(rdzv, EXITCODE_DRAINED);
+    else if (rdzv->state == RDZV_RUNNING &&
+             drain_request(&rdzv->drain, (enum mst_gate_action)msg->action, &out))
+        say(rdzv, &out);
+}
+
+static bool is_of_a_generation(enum msg_type type)
+{
+    return type == MSG_FAILED || type == MSG_DONE || type == MSG_DOWN || type == MSG_STEPS;
+}
+
+int rdzv_message(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns)
+{
+    assert(node < rdzv->config.node_count);
+    struct msg out;
+
+    if (rdzv->state == RDZV_ENDED)
+        return 0;
+    if (msg->type != MSG_JOIN && rdzv->nodes[node].phase == RDZV_ABSENT)
+        return -EPROTO;
+    if (is_of_a_generation(msg->type) && msg->generation != rdzv->generation)
+        return msg->generation > rdzv->generation ? -EPROTO : 0;
+    switch (msg->type) {
+    case MSG_JOIN:
+        if (rdzv->nodes[node].phase != RDZV_ABSENT)
+            return -EPROTO;
+        on_join(rdzv, node, msg);
+        return 0;
+    case MSG_FAILED:
+        if (rdzv->state == RDZV_RUNNING)
+            stop(rdzv, msg->rank, msg->code, now_ns);
+        return 0;
+    case MSG_DONE:
+        if (rdzv->nodes[node].phase == RDZV_LIVE)
+            on_done(rdzv, node, msg);
+        return 0;
+    case MSG_DOWN:
+        if (rdzv->state == RDZV_RUNNING)
+            return -EPROTO;
+        on_down(rdzv, node, msg, now_ns);
+        return 0;
+    case MSG_DRAIN: on_drain(rdzv, msg); return 0;
+    case MSG_STEPS:
+        if (rdzv->state == RDZV_RUNNING && drain_steps(&rdzv->drain, node, msg, &out))
+            say(rdzv, &out);
+        return 0;
+    default: return -EPROTO;
+    }
+}
+
+void rdzv_lost(struct rdzv *rdzv, uint32_t node, uint64_t now_ns)
+{
+    assert(node < rdzv->config.node_count);
+    enum rdzv_phase phase = rdzv->nodes[node].phase;
+
+    if (rdzv->state == RDZV_ENDED || phase == RDZV_ABSENT)
+        return;
+    if (rdzv->state == RDZV_RUNNING && phase == RDZV_DONE) {
+        rdzv->nodes[node].gone = true;
+        return;
+    }
+    rdzv->nodes[node] = (struct rdzv_node){.phase = RDZV_ABSENT};
+    if (rdzv->state == RDZV_RUNNING)
+        stop(rdzv, MST_PAGE_CAUSE_JOB, EXITCODE_RENDEZVOUS, now_ns);
+    else if (rdzv->state == RDZV_STOPPING)
+        decide_if_all_down(rdzv, now_ns);
+}
+
+void rdzv_tick(struct rdzv *rdzv, uint64_t now_ns)
+{
+    struct msg out;
+
+    if (rdzv->state == RDZV_GATHERING && now_ns >= rdzv->deadline_ns)
+        end(rdzv, EXITCODE_RENDEZVOUS);
+    else if (rdzv->state == RDZV_RUNNING && drain_tick(&rdzv->drain, &out))
+        say(rdzv, &out);
+}

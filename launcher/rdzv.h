@@ -1,0 +1,84 @@
+/* Rendezvous: the coordinator of a job, without sockets and clock. Nodes join; when all are there
+ * and hold no ranks, the next generation starts; a rank that fails or a node that is lost ends it
+ * on all nodes; then the next one starts, as long as the restart budget lasts.
+ *
+ *   GATHERING ── all nodes ready ──▶ RUNNING ── failure, loss ──▶ STOPPING ── all down ──▶ GATHERING
+ *        └─ deadline ─▶ ENDED            └─ all done ─▶ ENDED         └─ budget, drain ─▶ ENDED
+ *
+ * The budget counts restarts without progress: it is full again whenever a generation got further
+ * (highest step of any rank) than all before it. A drain (launcher/drain.h) that asked to stop
+ * makes whatever ends the generation end the job, with EXITCODE_DRAINED.
+ *
+ * Messages go out through `send`, in order; it must not call back. One thread. */
+/* pure */
+#ifndef MUSTER_LAUNCHER_RDZV_H
+#define MUSTER_LAUNCHER_RDZV_H
+
+#include "launcher/drain.h"
+#include "launcher/msg.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RDZV_ALL UINT32_MAX
+
+typedef void (*rdzv_send_fn)(void *arg, uint32_t node, const struct msg *msg); /* or RDZV_ALL */
+
+enum rdzv_phase {
+    RDZV_ABSENT, /* has not joined, or was lost */
+    RDZV_READY,  /* joined, no ranks */
+    RDZV_LIVE,   /* ranks of the generation live */
+    RDZV_DONE,   /* its ranks have all finished */
+    RDZV_PHASE_COUNT
+};
+
+struct rdzv_node {
+    enum rdzv_phase phase;
+    bool gone;           /* DONE, then lost: the others need nothing more of it */
+    uint32_t local_size; /* since it joined */
+};
+
+enum rdzv_state { RDZV_GATHERING, RDZV_RUNNING, RDZV_STOPPING, RDZV_ENDED };
+
+struct rdzv_config {
+    uint32_t node_count;   /* 1 … MSG_NODES_MAX */
+    uint32_t max_restarts; /* without progress */
+    uint64_t timeout_ns;   /* how long GATHERING may last */
+    char job_id[MSG_JOB_ID_BYTES];
+    rdzv_send_fn send;
+    void *arg;
+};
+
+struct rdzv {
+    struct rdzv_config config;
+    enum rdzv_state state;
+    uint32_t generation; /* of the last START, or of the first to come */
+    bool started;        /* a generation has started */
+    struct rdzv_node *nodes;
+    uint64_t deadline_ns; /* of GATHERING */
+    uint32_t restarts_used;
+    uint64_t best_step;              /* of all earlier generations + 1; 0: none counted steps */
+    uint64_t generation_best;        /* the same of this one */
+    bool stop_wanted;                /* a node asked for a drain that ends the job */
+    bool drained;                    /* a node finished by draining */
+    uint32_t cause_rank, cause_code; /* of the first failure of this generation */
+    struct drain drain;
+    uint32_t *answered;
+};
+
+/* Starts to gather. `nodes` and `answered` have node_count entries, the caller's, and live as long
+ * as *rdzv. */
+void rdzv_init(struct rdzv *rdzv, const struct rdzv_config *config, struct rdzv_node *nodes,
+               uint32_t *answered, uint64_t now_ns);
+
+/* A message of `node` (< node_count). 0; -EPROTO if no agent in its state says this: the caller
+ * drops the node. Messages that merely crossed a newer state are ignored. */
+int rdzv_message(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns);
+
+/* The connection of `node` is gone. */
+void rdzv_lost(struct rdzv *rdzv, uint32_t node, uint64_t now_ns);
+
+/* Time has passed: call it a few times a second. */
+void rdzv_tick(struct rdzv *rdzv, uint64_t now_ns);
+
+#endif

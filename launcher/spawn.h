@@ -1,0 +1,24 @@
+/* Spawn: one rank's process, set up so that it cannot outlive the agent: own process group, killed
+ * when the agent dies, all signals unblocked, no stdin. */
+#ifndef MUSTER_LAUNCHER_SPAWN_H
+#define MUSTER_LAUNCHER_SPAWN_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+struct mst_err;
+
+struct spawn_request {
+    char *const *argv; /* argv[0] is looked up in PATH */
+    char *const *env;
+    int out_fd, err_fd;  /* become stdout and stderr; stay the caller's */
+    const int *keep_fds; /* stay open in the child under the same numbers */
+    size_t keep_fd_count;
+};
+
+/* Starts the program. Returns when it has been executed or refused. Call it from the thread that
+ * lives as long as the agent: the child dies with the thread that forked it. 0; the -errno of
+ * execve (-ENOENT, -EACCES …) naming the program; -EAGAIN, -ENOMEM, -EMFILE with text. */
+int spawn_start(const struct spawn_request *request, pid_t *ret_pid, struct mst_err *err);
+
+#endif
