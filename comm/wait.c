@@ -1,0 +1,177 @@
+/* Spin, yield, sleep. */
+#include "comm/wait.h"
+
+#include "core/clock.h"
+#include "core/page.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define POLLS_PER_LOOK 32      /* of a spinning wait: polls between two looks at the clock */
+#define SPIN_NS 30000          /* on a core of its own: about what a wake-up would cost */
+#define YIELD_NS_FREE 300000   /* yielding to nobody is polite spinning */
+#define YIELD_NS_SHARED 100000 /* tens of hand-overs: after that a peer computes something long */
+#define QUOTA_PATH "/sys/fs/cgroup/cpu.max"
+
+void wait_set_policy(struct waiter *waiter, enum mst_wait_policy policy, bool core_free)
+{
+    waiter->spin_ns = core_free ? SPIN_NS : 0;
+    waiter->yield_ns = core_free ? SPIN_NS + YIELD_NS_FREE : YIELD_NS_SHARED;
+    if (policy == MST_WAIT_SPIN)
+        waiter->spin_ns = waiter->yield_ns = UINT64_MAX;
+    if (policy == MST_WAIT_YIELD) {
+        waiter->spin_ns = 0;
+        waiter->yield_ns = UINT64_MAX;
+    }
+    if (policy == MST_WAIT_BLOCK)
+        waiter->spin_ns = waiter->yield_ns = 0;
+}
+
+int wait_check(const struct waiter *waiter, uint64_t deadline_ns)
+{
+    /* Acquire: pairs with the release of whoever recorded the failure. */
+    if (atomic_load_explicit(waiter->failed, memory_order_acquire) != 0)
+        return -ECANCELED;
+    if (waiter->page && mst_page_aborted(waiter->page) != 0)
+        return -ECONNRESET;
+    return mst_deadline_passed(deadline_ns) ? -ETIMEDOUT : 0;
+}
+
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+bool wait_look(const struct wait_state *state)
+{
+    return state->patient || state->polls % POLLS_PER_LOOK == 0;
+}
+
+bool wait_idle(const struct waiter *waiter, struct wait_state *state)
+{
+    state->polls++;
+    if (!wait_look(state)) {
+        cpu_relax();
+        return false;
+    }
+    uint64_t now_ns = mst_now_ns();
+    if (state->began_ns == 0)
+        state->began_ns = now_ns;
+    uint64_t waited_ns = now_ns - state->began_ns;
+    if (waited_ns < waiter->spin_ns)
+        return false;
+    state->patient = true;
+    if (waited_ns >= waiter->yield_ns)
+        return true;
+    (void)sched_yield(); /* cannot fail on Linux */
+    return false;
+}
+
+/* The word may be in another process's mapping, so the futex is a shared one. An early return of
+ * any kind is harmless: the caller looks again. */
+static void futex_wait(atomic_uint *word, uint32_t seen, uint64_t slice_ns)
+{
+    struct timespec slice = {.tv_nsec = (long)slice_ns};
+    (void)syscall(SYS_futex, word, FUTEX_WAIT, seen, &slice, NULL, 0);
+}
+
+void wait_wake(atomic_uint *word)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+/* Dekker with wait_post: the sleeper counts itself, then reads the word; the poster writes the
+ * word, then reads the count. All four are seq_cst, so that at least one sees the other. */
+static void sleep_on(const struct waiter *waiter, atomic_uint *word, uint32_t value,
+                     uint64_t deadline_ns)
+{
+    uint64_t now_ns = mst_now_ns();
+    uint64_t slice_ns = WAIT_SLICE_MS * MST_NS_PER_MS;
+    if (deadline_ns > now_ns && deadline_ns - now_ns < slice_ns)
+        slice_ns = deadline_ns - now_ns;
+    atomic_fetch_add(waiter->sleepers, 1);
+    uint32_t seen = atomic_load(word);
+    if (seen != value)
+        futex_wait(word, seen, slice_ns);
+    atomic_fetch_sub(waiter->sleepers, 1);
+}
+
+void wait_post(const struct waiter *waiter, atomic_uint *word, uint32_t value)
+{
+    atomic_store(word, value);
+    if (atomic_load(waiter->sleepers) != 0)
+        wait_wake(word);
+}
+
+int wait_word(const struct waiter *waiter, atomic_uint *word, uint32_t value, uint64_t deadline_ns)
+{
+    struct wait_state state = {0};
+    /* Acquire: pairs with wait_post, so that what the poster wrote before is seen. */
+    while (atomic_load_explicit(word, memory_order_acquire) != value) {
+        bool sleep = wait_idle(waiter, &state);
+        int rc = wait_look(&state) ? wait_check(waiter, deadline_ns) : 0;
+        if (rc < 0)
+            return rc;
+        if (sleep)
+            sleep_on(waiter, word, value, deadline_ns);
+    }
+    return 0;
+}
+
+uint32_t wait_parse_quota(const char *text)
+{
+    char *end;
+    unsigned long quota_us = strtoul(text, &end, 10);
+    if (end == text || *end != ' ')
+        return UINT32_MAX;
+    const char *period_text = end + 1;
+    unsigned long period_us = strtoul(period_text, &end, 10);
+    if (end == period_text || period_us == 0)
+        return UINT32_MAX;
+    unsigned long cores = quota_us / period_us;
+    if (cores == 0)
+        return 1;
+    return cores < UINT32_MAX ? (uint32_t)cores : UINT32_MAX;
+}
+
+static uint32_t cgroup_quota(void)
+{
+    char text[64] = "";
+    int fd = open(QUOTA_PATH, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return UINT32_MAX;
+    ssize_t size = read(fd, text, sizeof text - 1);
+    (void)close(fd); /* opened for reading */
+    return size > 0 ? wait_parse_quota(text) : UINT32_MAX;
+}
+
+uint32_t wait_cpus_count(const struct wait_cpus *cpus)
+{
+    uint32_t affinity = 0, quota = cgroup_quota();
+    for (size_t i = 0; i < sizeof cpus->bits / sizeof cpus->bits[0]; i++)
+        affinity += (uint32_t)__builtin_popcountll(cpus->bits[i]);
+    uint32_t cores = affinity < quota ? affinity : quota;
+    return cores > 0 ? cores : 1;
+}
+
+void wait_cpus_here(struct wait_cpus *ret_cpus)
+{
+    static_assert(sizeof(cpu_set_t) == sizeof *ret_cpus, "one bit per core");
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) < 0)
+        CPU_SET(0, &set);
+    memcpy(ret_cpus, &set, sizeof *ret_cpus);
+}

@@ -1,0 +1,73 @@
+/* Waiting for another process to store a word: spin while a core is free, then give the core away,
+ * then sleep on the word. Every wait ends, by the value, by an abort, or by the deadline.
+ *
+ * Waking a sleeper across virtual processors costs 30-50 us where a spinning reader sees the store
+ * in 0.1 us, and a spinning reader without a core of its own keeps the others from working at all:
+ * hence the three phases, and the count of free cores. */
+#ifndef MUSTER_COMM_WAIT_H
+#define MUSTER_COMM_WAIT_H
+
+#include "core/world.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mst_page;
+
+struct waiter {
+    uint64_t spin_ns, yield_ns;  /* a wait spins for spin_ns, yields until yield_ns, then sleeps */
+    const struct mst_page *page; /* its abort word is polled; NULL = none */
+    atomic_uint *failed;         /* polled: not 0 once the communicator is over */
+    atomic_uint *sleepers;       /* shared by all who wait for the same words */
+};
+
+/* Sets the phases. `core_free`: the thread that waits has a core of its own. */
+void wait_set_policy(struct waiter *waiter, enum mst_wait_policy policy, bool core_free);
+
+/* Waits until *word == value. 0; -ETIMEDOUT; -ECONNRESET the generation is aborted; -ECANCELED
+ * *failed is set. */
+int wait_word(const struct waiter *waiter, atomic_uint *word, uint32_t value, uint64_t deadline_ns);
+
+/* Stores `value` and wakes who sleeps on the word. */
+void wait_post(const struct waiter *waiter, atomic_uint *word, uint32_t value);
+
+/* Wakes every sleeper of `word`, whatever its value: they look at *failed then. */
+void wait_wake(atomic_uint *word);
+
+/* The pieces, for waits that are not for a word: a loop of poll, idle, and check when it is due. */
+struct wait_state {
+    uint64_t began_ns;
+    uint32_t polls;
+    bool patient; /* past spinning */
+};
+
+/* Between two polls: spins or yields. True once it is time to sleep instead. `state` is {0} at the
+ * start of a wait. */
+bool wait_idle(const struct waiter *waiter, struct wait_state *state);
+
+/* Whether a check is due: at every poll of a patient wait, now and then of a spinning one. */
+bool wait_look(const struct wait_state *state);
+
+/* The reasons to give up: as wait_word, or 0 = go on. */
+int wait_check(const struct waiter *waiter, uint64_t deadline_ns);
+
+#define WAIT_SLICE_MS 5 /* the longest sleep between two looks at the abort words */
+
+/* A set of cores. The ranks of a node may be bound to cores of their own, so that only the union of
+ * their sets says whether there is one for each. */
+struct wait_cpus {
+    uint64_t bits[16]; /* one bit per core, 1024 in all */
+};
+
+/* The cores that this thread may run on. */
+void wait_cpus_here(struct wait_cpus *ret_cpus);
+
+/* Their number, cut by the cgroup's cpu.max; at least 1. */
+uint32_t wait_cpus_count(const struct wait_cpus *cpus);
+
+/* The quota of a "max 100000" or "150000 100000" line in whole cores, rounded down, at least 1;
+ * UINT32_MAX when there is none or the text is not understood. */
+uint32_t wait_parse_quota(const char *text);
+
+#endif
