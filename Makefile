@@ -37,7 +37,7 @@ check: deps deps-test ## unit tests, simulations and house lints of the dev buil
 asan: deps deps-test ## the tests under the address and undefined-behaviour sanitizers
 	@$(call make,asan) && ctest --preset asan -L 'unit|sim|fuzz'
 tsan: deps deps-test ## the tests under the thread sanitizer, with aio on threads
-	@$(call make,tsan) && ctest --preset tsan -L 'unit|sim'
+	@$(call make,tsan) && $$(setarch -R true 2>/dev/null && echo setarch -R) ctest --preset tsan -L 'unit|sim'
 fuzz: deps deps-test ## every fuzzer, or those of T="name …", for SECS=60 each
 	@$(call make,fuzz,,$(addprefix fuzz_,$(T))) && for t in $(T); do mkdir -p build/corpus/$$t && \
 	    build/fuzz/tests/fuzz_$$t -max_total_time=$(SECS) -timeout=10 -verbosity=0 \
