@@ -1,0 +1,320 @@
+#include "perf/bench.h"
+
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/kv.h"
+#include "core/world.h"
+#include "perf/report.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ALIGN_BYTES 4096
+#define POISON 0x5a /* what `recv` holds before a call: never a right result by accident */
+
+struct bench {
+    const struct collective *coll;
+    const struct bench_opts *opts;
+    const struct mst_world *world;
+    struct mst_comm *comm;
+    void *send, *recv; /* max_bytes each */
+    uint64_t seed;     /* rises with every fill, alike on all ranks */
+    struct report report;
+};
+
+/* The text of a failed collective: what was called, and what comm says about it. */
+static int call_failed(const struct bench *bench, const struct call *call, int rc,
+                       struct mst_err *err)
+{
+    const char *cause = mst_comm_error(bench->comm);
+    return mst_err_set(err, rc, "%s of %zu %s: %s", bench->coll->name, call->count,
+                       nccl_type_name(call->dtype), cause[0] ? cause : mst_err_meaning(rc));
+}
+
+static int agree_failed(const struct bench *bench, int rc, struct mst_err *err)
+{
+    const char *cause = mst_comm_error(bench->comm);
+    return mst_err_set(err, rc, "between measurements: %s", cause[0] ? cause : mst_err_meaning(rc));
+}
+
+static void fill(struct bench *bench, struct call *call)
+{
+    size_t bytes = collective_elems(bench->coll, call) * mst_dtype_size(call->dtype);
+    memset(bench->recv, POISON, bytes);
+    call->seed = bench->seed++;
+    bench->coll->fill(call);
+}
+
+static int run_times(const struct bench *bench, const struct call *call, uint64_t times,
+                     struct mst_err *err)
+{
+    for (uint64_t i = 0; i < times; i++) {
+        int rc = bench->coll->run(call);
+        if (rc < 0)
+            return call_failed(bench, call, rc, err);
+    }
+    return 0;
+}
+
+/* One time out of all ranks' times, as --average says. */
+static int agree_time(const struct bench *bench, double *seconds, struct mst_err *err)
+{
+    static const enum mst_op ops[] = {
+        [BENCH_MEAN] = MST_AVG, [BENCH_MIN] = MST_MIN, [BENCH_MAX] = MST_MAX};
+    int rc = bench->opts->average == BENCH_RANK0
+                 ? mst_comm_broadcast(bench->comm, seconds, 1, MST_F64, 0)
+                 : mst_comm_allreduce(bench->comm, seconds, seconds, 1, MST_F64,
+                                      ops[bench->opts->average]);
+    return rc < 0 ? agree_failed(bench, rc, err) : 0;
+}
+
+/* Seconds of one call: the first, untimed, brings in pages and connections; no barriers inside the
+ * loop, so that ranks may run ahead of one another as they do in training. */
+static int time_call(struct bench *bench, struct call *call, double *ret_seconds,
+                     struct mst_err *err)
+{
+    uint64_t times = bench->opts->iters * bench->opts->agg_iters;
+    fill(bench, call);
+    int rc = run_times(bench, call, 1, err);
+    if (rc < 0)
+        return rc;
+    rc = mst_comm_barrier(bench->comm);
+    if (rc < 0)
+        return agree_failed(bench, rc, err);
+    uint64_t start_ns = mst_now_ns();
+    rc = run_times(bench, call, times, err);
+    if (rc < 0)
+        return rc;
+    *ret_seconds = (double)(mst_now_ns() - start_ns) / (double)MST_NS_PER_S / (double)times;
+    return agree_time(bench, ret_seconds, err);
+}
+
+/* Wrong elements of all ranks, from the first checked iteration that has any. */
+static int check_call(struct bench *bench, struct call *call, uint64_t *ret_wrong_count,
+                      struct mst_err *err)
+{
+    int64_t wrong_count = 0;
+    for (uint64_t i = 0; i < bench->opts->check_iters && wrong_count == 0; i++) {
+        fill(bench, call);
+        int rc = run_times(bench, call, 1, err);
+        if (rc < 0)
+            return rc;
+        wrong_count = (int64_t)bench->coll->wrong(call);
+        rc = mst_comm_allreduce(bench->comm, &wrong_count, &wrong_count, 1, MST_I64, MST_SUM);
+        if (rc < 0)
+            return agree_failed(bench, rc, err);
+    }
+    *ret_wrong_count = (uint64_t)wrong_count;
+    return 0;
+}
+
+static int measure(struct bench *bench, struct call *call, bool in_place,
+                   struct nccl_timing *ret_timing, struct mst_err *err)
+{
+    double seconds;
+    struct nccl_timing timing = {0};
+    call->in_place = in_place;
+    collective_place(bench->coll, call, bench->send, bench->recv);
+    int rc = time_call(bench, call, &seconds, err);
+    if (rc == 0)
+        rc = check_call(bench, call, &timing.wrong_count, err);
+    if (rc < 0)
+        return rc;
+    size_t bytes = collective_elems(bench->coll, call) * mst_dtype_size(call->dtype);
+    timing.time_us = seconds * 1e6;
+    timing.alg_bw = (double)bytes / 1e9 / seconds;
+    timing.bus_bw = timing.alg_bw * collective_bus_ratio(bench->coll, call->size);
+    *ret_timing = timing;
+    return 0;
+}
+
+static int run_size(struct bench *bench, struct call *call, uint64_t size_bytes,
+                    struct mst_err *err)
+{
+    call->count = collective_count(bench->coll, size_bytes, call->dtype, call->size);
+    struct nccl_row row = {
+        .size_bytes = collective_elems(bench->coll, call) * mst_dtype_size(call->dtype),
+        .count = call->count,
+        .type = nccl_type_name(call->dtype),
+        .op = bench->coll->reduces ? nccl_op_name(call->op) : "none",
+        .root = bench->coll->rooted ? (int)call->root : -1,
+        .checked = bench->opts->check_iters > 0,
+    };
+    int rc = measure(bench, call, false, &row.out_of_place, err);
+    if (rc == 0)
+        rc = measure(bench, call, true, &row.in_place, err);
+    return rc == 0 ? report_row(&bench->report, &row, err) : rc;
+}
+
+static int warm_up(struct bench *bench, struct call *call, struct mst_err *err)
+{
+    call->in_place = false;
+    for (uint64_t size = bench->opts->min_bytes; size <= bench->opts->max_bytes;
+         size = size > 0 ? size * 2 : 1) {
+        call->count = collective_count(bench->coll, size, call->dtype, call->size);
+        collective_place(bench->coll, call, bench->send, bench->recv);
+        int rc = run_times(bench, call, bench->opts->warmup_iters, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int run_sizes(struct bench *bench, struct call *call, struct mst_err *err)
+{
+    int rc = warm_up(bench, call, err);
+    for (uint64_t size = bench->opts->min_bytes; rc == 0 && size <= bench->opts->max_bytes;
+         size = bench_opts_next_size(bench->opts, size))
+        rc = run_size(bench, call, size, err);
+    return rc;
+}
+
+static int run_roots(struct bench *bench, struct call *call, struct mst_err *err)
+{
+    bool all = bench->coll->rooted && bench->opts->all_roots;
+    uint32_t end = all ? call->size : (uint32_t)bench->opts->root + 1;
+    int rc = 0;
+    for (call->root = all ? 0 : end - 1; rc == 0 && call->root < end; call->root++)
+        rc = run_sizes(bench, call, err);
+    return rc;
+}
+
+static int run_ops(struct bench *bench, struct call *call, struct mst_err *err)
+{
+    call->op = bench->opts->op;
+    if (!bench->coll->reduces || !bench->opts->all_ops)
+        return run_roots(bench, call, err);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && nccl_op_at(i, &call->op); i++)
+        rc = run_roots(bench, call, err);
+    return rc;
+}
+
+static int run_types(struct bench *bench, struct mst_err *err)
+{
+    struct call call = {
+        .comm = bench->comm,
+        .rank = bench->world->rank,
+        .size = bench->world->size,
+        .dtype = bench->opts->dtype,
+    };
+    if (!bench->opts->all_types)
+        return run_ops(bench, &call, err);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && nccl_type_at(i, &call.dtype); i++)
+        rc = run_ops(bench, &call, err);
+    return rc;
+}
+
+/* Who takes part, gathered from all ranks as whole words. */
+static int report_ranks(struct bench *bench, struct mst_err *err)
+{
+    const struct mst_world *world = bench->world;
+    struct nccl_device *devices = calloc(world->size, sizeof(*devices));
+    if (!devices)
+        return mst_err_set(err, -ENOMEM, "no memory for %" PRIu32 " ranks", world->size);
+    struct nccl_device *own = &devices[world->rank];
+    *own = (struct nccl_device){.rank = (int32_t)world->rank,
+                                .pid = (int32_t)getpid(),
+                                .device = (int32_t)world->local_rank,
+                                .info = "cpu"};
+    (void)gethostname(own->host, sizeof(own->host) - 1); /* empty if the name is longer */
+    static_assert(sizeof(*own) % sizeof(int32_t) == 0, "sent as words");
+    int rc = mst_comm_allgather(bench->comm, own, devices, sizeof(*own) / sizeof(int32_t), MST_I32);
+    if (rc < 0)
+        rc = agree_failed(bench, rc, err);
+    else
+        rc = report_devices(&bench->report, devices, world->size, err);
+    free(devices);
+    return rc;
+}
+
+static int check_root(const struct bench *bench, struct mst_err *err)
+{
+    if (bench->opts->root < bench->world->size)
+        return 0;
+    return mst_err_set(err, -EINVAL, "--root %" PRIu64 ": there are %" PRIu32 " ranks",
+                       bench->opts->root, bench->world->size);
+}
+
+/* Both buffers are written here, so that no timed call takes page faults for them. */
+static int make_buffers(struct bench *bench, struct mst_err *err)
+{
+    size_t bytes = (bench->opts->max_bytes / ALIGN_BYTES + 1) * ALIGN_BYTES;
+    bench->send = aligned_alloc(ALIGN_BYTES, bytes);
+    bench->recv = aligned_alloc(ALIGN_BYTES, bytes);
+    if (!bench->send || !bench->recv)
+        return mst_err_set(err, -ENOMEM, "no memory for two buffers of --maxbytes %" PRIu64,
+                           bench->opts->max_bytes);
+    memset(bench->send, 0, bytes);
+    memset(bench->recv, 0, bytes);
+    return 0;
+}
+
+static int connect_ranks(struct bench *bench, struct mst_err *err)
+{
+    struct mst_kv *kv = NULL;
+    int rc = mst_kv_dial(bench->world, mst_deadline_ms(MST_COMM_TIMEOUT_MS_DEFAULT), &kv, err);
+    if (rc == 0)
+        rc = mst_comm_create(bench->world, kv, NULL, &bench->comm, err);
+    mst_kv_close(kv);
+    return rc;
+}
+
+static struct nccl_config config_of(const struct collective *coll, const struct bench_opts *opts)
+{
+    return (struct nccl_config){
+        .program = coll->program,
+        .min_bytes = opts->min_bytes,
+        .max_bytes = opts->max_bytes,
+        .step_factor = opts->step_factor,
+        .step_bytes = opts->step_bytes,
+        .iters = opts->iters,
+        .agg_iters = opts->agg_iters,
+        .warmup_iters = opts->warmup_iters,
+        .check_iters = opts->check_iters,
+    };
+}
+
+static int bench_open(struct bench *bench, int argc, char *const *argv, struct mst_err *err)
+{
+    struct nccl_config config = config_of(bench->coll, bench->opts);
+    int rc = check_root(bench, err);
+    if (rc == 0)
+        rc = make_buffers(bench, err);
+    if (rc == 0)
+        rc = connect_ranks(bench, err);
+    if (rc == 0)
+        rc = report_open(&bench->report, bench->world->rank, &config, bench->opts->json_path, argc,
+                         argv, err);
+    return rc;
+}
+
+static void bench_close(struct bench *bench)
+{
+    report_discard(&bench->report);
+    mst_comm_destroy(bench->comm);
+    free(bench->send);
+    free(bench->recv);
+}
+
+int bench_run(const struct collective *coll, const struct bench_opts *opts,
+              const struct mst_world *world, int argc, char *const *argv, struct mst_err *err)
+{
+    struct bench bench = {.coll = coll, .opts = opts, .world = world};
+    int rc = bench_open(&bench, argc, argv, err);
+    if (rc == 0)
+        rc = report_ranks(&bench, err);
+    if (rc == 0)
+        rc = run_types(&bench, err);
+    if (rc == 0)
+        rc = report_close(&bench.report, err);
+    if (rc == 0 && bench.report.summary.wrong_row_count > 0)
+        rc = BENCH_WRONG;
+    bench_close(&bench);
+    return rc;
+}

@@ -1,0 +1,41 @@
+/* The command line of one benchmark: nccl-tests' letters and long names, and --nproc. */
+#ifndef MUSTER_PERF_BENCH_OPTS_H
+#define MUSTER_PERF_BENCH_OPTS_H
+
+#include "comm/comm.h"
+#include "core/dtype.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mst_err;
+
+enum bench_average { BENCH_RANK0, BENCH_MEAN, BENCH_MIN, BENCH_MAX };
+
+struct bench_opts {
+    uint64_t min_bytes, max_bytes;
+    uint64_t step_factor, step_bytes; /* factor 1: sizes grow by step_bytes */
+    uint64_t iters, agg_iters, warmup_iters;
+    uint64_t check_iters; /* 0 = results are not checked */
+    uint64_t average;     /* enum bench_average: which ranks' time is printed */
+    uint64_t threads, devices;
+    uint64_t nproc; /* 0 = not given */
+    bool all_types, all_ops, all_roots;
+    enum mst_dtype dtype;
+    enum mst_op op;
+    uint64_t root;
+    const char *json_path; /* NULL = none */
+    bool help;
+};
+
+/* argv[0] is skipped. Strings are borrowed from argv. 0; -EINVAL naming the option, its value and
+ * what is allowed. */
+int bench_opts_parse(int argc, char *const *argv, struct bench_opts *ret_opts, struct mst_err *err);
+
+/* The options, for --help. Static storage. */
+const char *bench_opts_usage(void);
+
+/* The size after `size_bytes`; over max_bytes after the last. */
+uint64_t bench_opts_next_size(const struct bench_opts *opts, uint64_t size_bytes);
+
+#endif

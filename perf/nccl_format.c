@@ -1,0 +1,151 @@
+#include "perf/nccl_format.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define VERSION "2.19.6"
+
+static const struct {
+    enum mst_dtype dtype;
+    const char *name;
+} types[] = {
+    {MST_I32, "int32"}, {MST_I64, "int64"},  {MST_F16, "half"},
+    {MST_F32, "float"}, {MST_F64, "double"}, {MST_BF16, "bfloat16"},
+};
+
+static const struct {
+    enum mst_op op;
+    const char *name;
+} ops[] = {{MST_SUM, "sum"}, {MST_MAX, "max"}, {MST_MIN, "min"}, {MST_AVG, "avg"}};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+const char *nccl_type_name(enum mst_dtype dtype)
+{
+    for (size_t i = 0; i < COUNT(types); i++)
+        if (types[i].dtype == dtype)
+            return types[i].name;
+    return "?";
+}
+
+const char *nccl_op_name(enum mst_op op)
+{
+    for (size_t i = 0; i < COUNT(ops); i++)
+        if (ops[i].op == op)
+            return ops[i].name;
+    return "?";
+}
+
+int nccl_type_parse(const char *name, enum mst_dtype *ret_dtype)
+{
+    for (size_t i = 0; i < COUNT(types); i++) {
+        if (strcmp(types[i].name, name) == 0) {
+            *ret_dtype = types[i].dtype;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+int nccl_op_parse(const char *name, enum mst_op *ret_op)
+{
+    for (size_t i = 0; i < COUNT(ops); i++) {
+        if (strcmp(ops[i].name, name) == 0) {
+            *ret_op = ops[i].op;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+bool nccl_type_at(size_t index, enum mst_dtype *ret_dtype)
+{
+    if (index >= COUNT(types))
+        return false;
+    *ret_dtype = types[index].dtype;
+    return true;
+}
+
+bool nccl_op_at(size_t index, enum mst_op *ret_op)
+{
+    if (index >= COUNT(ops))
+        return false;
+    *ret_op = ops[index].op;
+    return true;
+}
+
+void nccl_number(double value, int width, char out[NCCL_NUMBER_CAP])
+{
+    for (int decimals = 2; decimals >= 0; decimals--)
+        if (snprintf(out, NCCL_NUMBER_CAP, "%*.*f", width, decimals, value) <= width)
+            return;
+    (void)snprintf(out, NCCL_NUMBER_CAP, "%*.*e", width, width >= 7 ? 1 : 0, value);
+}
+
+void nccl_text_preamble(FILE *out, const struct nccl_config *config)
+{
+    bool by_factor = config->step_factor > 1;
+    fprintf(out, "# nccl-tests version " VERSION " nccl-headers=0 nccl-library=0\n");
+    fprintf(out, "# Collective test starting: %s\n", config->program);
+    fprintf(out,
+            "# nThread 1 nGpus 1 minBytes %" PRIu64 " maxBytes %" PRIu64 " step: %" PRIu64 "(%s) ",
+            config->min_bytes, config->max_bytes,
+            by_factor ? config->step_factor : config->step_bytes, by_factor ? "factor" : "bytes");
+    fprintf(out,
+            "warmup iters: %" PRIu64 " iters: %" PRIu64 " agg iters: %" PRIu64
+            " validation: %" PRIu64 " graph: 0 unalign: 0\n",
+            config->warmup_iters, config->iters, config->agg_iters, config->check_iters);
+    fprintf(out, "#\n# Using devices\n");
+}
+
+void nccl_text_device(FILE *out, const struct nccl_device *device)
+{
+    fprintf(out, "#  Rank %2d Group %2d Pid %6d on %10s device %2d [0000:00:00] %s\n", device->rank,
+            0, device->pid, device->host, device->device, device->info);
+}
+
+void nccl_text_header(FILE *out)
+{
+    static const char titles[] = "# %10s  %12s  %8s  %6s  %6s  %7s  %6s  %6s  %6s  %7s  %6s  %6s  "
+                                 "%6s \n";
+    fprintf(out,
+            "#\n# %10s  %12s  %8s  %6s  %6s           out-of-place                       "
+            "in-place          \n",
+            "", "", "", "", "");
+    fprintf(out, titles, "size", "count", "type", "redop", "root", "time", "algbw", "busbw",
+            "#wrong", "time", "algbw", "busbw", "#wrong");
+    fprintf(out, titles, "(B)", "(elements)", "", "", "", "(us)", "(GB/s)", "(GB/s)", "", "(us)",
+            "(GB/s)", "(GB/s)", "");
+}
+
+static void text_timing(FILE *out, const struct nccl_timing *timing, bool checked)
+{
+    char time[NCCL_NUMBER_CAP], alg_bw[NCCL_NUMBER_CAP], bus_bw[NCCL_NUMBER_CAP];
+    nccl_number(timing->time_us, 7, time);
+    nccl_number(timing->alg_bw, 6, alg_bw);
+    nccl_number(timing->bus_bw, 6, bus_bw);
+    fprintf(out, "  %7s  %6s  %6s", time, alg_bw, bus_bw);
+    if (checked)
+        fprintf(out, "  %6g", (double)timing->wrong_count);
+    else
+        fprintf(out, "    N/A");
+}
+
+void nccl_text_row(FILE *out, const struct nccl_row *row)
+{
+    fprintf(out, "%12" PRIu64 "  %12" PRIu64 "  %8s  %6s  %6d", row->size_bytes, row->count,
+            row->type, row->op, row->root);
+    text_timing(out, &row->out_of_place, row->checked);
+    text_timing(out, &row->in_place, row->checked);
+    fprintf(out, "\n");
+}
+
+void nccl_text_footer(FILE *out, const struct nccl_config *config,
+                      const struct nccl_summary *summary)
+{
+    fprintf(out, "# %-20s : %" PRIu64 " %s\n", "Out of bounds values", summary->wrong_row_count,
+            summary->wrong_row_count > 0 ? "FAILED" : "OK");
+    fprintf(out, "# %-20s : %g \n", "Avg bus bandwidth", summary->bus_bw);
+    fprintf(out, "#\n# Collective test concluded: %s\n#\n\n", config->program);
+}
