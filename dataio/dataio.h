@@ -48,6 +48,7 @@ struct mst_loader_opts {
     uint64_t
         budget_bytes; /* memory for reading ahead; 0 = 64 MiB; at least two batches are needed */
     int sequential;   /* not 0: the epoch is in file order */
+    const char *scratch_dir; /* for inflated sources; NULL = /tmp */
 };
 
 struct mst_sample {
@@ -74,7 +75,7 @@ struct mst_dataset_info {
 };
 
 /* Opens the dataset and starts reading ahead from position 0. gzip sources are inflated once into
- * an unlinked file in $TMPDIR. Blocks for the index. 0; -ENOENT, -EACCES … naming the file;
+ * an unlinked file in opts.scratch_dir. Blocks for the index. 0; -ENOENT, -EACCES … naming the file;
  * -EBADMSG a truncated or damaged file, or an index that does not match its data, with both sizes;
  * -EINVAL options; -ENOMEM budget too small, saying how much is needed; -ENOTSUP scheme. */
 int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *world,

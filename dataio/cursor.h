@@ -1,0 +1,36 @@
+/* Cursor: a place in a dataset as 64 bytes for a checkpoint.
+ *
+ * Little-endian: u32 magic, u32 version, u64 fingerprint, u64 shape, u64 seed, u64 position,
+ * u32 flags, 16 zero bytes, u32 CRC32C of all before. */
+/* pure */
+#ifndef MUSTER_DATAIO_CURSOR_H
+#define MUSTER_DATAIO_CURSOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CURSOR_BYTES 64
+
+struct mst_err;
+
+struct cursor {
+    uint64_t fingerprint; /* of the dataset */
+    uint64_t shape;       /* hash of the record shape */
+    uint64_t seed;
+    uint64_t position; /* of the next global batch */
+    bool sequential;
+};
+
+void cursor_encode(const struct cursor *cursor, uint8_t ret_bytes[CURSOR_BYTES]);
+
+/* 0; -EBADMSG wrong size, magic, version, checksum, or bits that no writer sets. *ret_cursor is
+ * untouched on failure. */
+int cursor_decode(const uint8_t *bytes, size_t size_bytes, struct cursor *ret_cursor,
+                  struct mst_err *err);
+
+/* Whether a loader that stands at `here` may go on at `saved`: 0; -EINVAL when the order or the
+ * samples are not the same, naming the first difference that matters. */
+int cursor_match(const struct cursor *saved, const struct cursor *here, struct mst_err *err);
+
+#endif

@@ -1,0 +1,122 @@
+#include "dataio/inflate.h"
+
+#include "core/err.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <isa-l/igzip_lib.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#define IN_BYTES ((size_t)256 << 10)
+#define OUT_BYTES ((size_t)1 << 20)
+
+struct stream {
+    struct inflate_state state;
+    const struct inflate_io *io;
+    uint64_t read_bytes, written_bytes;
+    bool inside; /* a member has begun and not ended */
+    uint8_t in[IN_BYTES], out[OUT_BYTES];
+};
+
+static void begin_member(struct stream *stream)
+{
+    uint8_t *in = stream->state.next_in;
+    uint32_t left = stream->state.avail_in;
+
+    isal_inflate_reset(&stream->state);
+    stream->state.crc_flag = ISAL_GZIP;
+    stream->state.next_in = in;
+    stream->state.avail_in = left;
+    stream->inside = true;
+}
+
+/* Returns 1, 0 at the end of the input, or -errno. */
+static int fill(struct stream *stream, struct mst_err *err)
+{
+    int64_t count = stream->io->read(stream->io->arg, stream->in, IN_BYTES);
+
+    if (count < 0)
+        return mst_err_set(err, (int)count, "reading at byte %" PRIu64 ": %s", stream->read_bytes,
+                           mst_err_meaning((int)count));
+    stream->state.next_in = stream->in;
+    stream->state.avail_in = (uint32_t)count;
+    stream->read_bytes += (uint64_t)count;
+    return count > 0;
+}
+
+static int damaged(const struct stream *stream, int code, struct mst_err *err)
+{
+    const char *what = code == ISAL_INCORRECT_CHECKSUM ? "checksum does not match"
+                                                       : "bad gzip data";
+
+    return mst_err_set(err, -EBADMSG, "%s before compressed byte %" PRIu64, what,
+                       stream->read_bytes - stream->state.avail_in);
+}
+
+/* Inflates into the output buffer and hands it on. */
+static int step(struct stream *stream, struct mst_err *err)
+{
+    size_t count;
+    int rc;
+
+    stream->state.next_out = stream->out;
+    stream->state.avail_out = OUT_BYTES;
+    rc = isal_inflate(&stream->state);
+    if (rc < 0 || rc == ISAL_NEED_DICT)
+        return damaged(stream, rc, err);
+    count = OUT_BYTES - stream->state.avail_out;
+    rc = count ? stream->io->write(stream->io->arg, stream->out, count) : 0;
+    if (rc)
+        return mst_err_set(err, rc, "writing the contents: %s", mst_err_meaning(rc));
+    stream->written_bytes += count;
+    if (stream->state.block_state == ISAL_BLOCK_FINISH)
+        stream->inside = false;
+    return 0;
+}
+
+/* Until the input is used up, or the member ends. */
+static int drain(struct stream *stream, struct mst_err *err)
+{
+    int rc;
+
+    do
+        rc = step(stream, err);
+    while (rc == 0 && stream->inside && stream->state.avail_out == 0);
+    return rc;
+}
+
+static int run(struct stream *stream, struct mst_err *err)
+{
+    int rc;
+
+    begin_member(stream); /* an empty file is not gzip */
+    while ((rc = stream->state.avail_in ? 1 : fill(stream, err)) > 0) {
+        if (!stream->inside)
+            begin_member(stream);
+        rc = drain(stream, err);
+        if (rc)
+            return rc;
+    }
+    if (rc == 0 && stream->inside)
+        rc = mst_err_set(err, -EBADMSG, "gzip data ends in the middle, after %" PRIu64 " bytes",
+                         stream->read_bytes);
+    return rc;
+}
+
+int64_t inflate_gzip(const struct inflate_io *io, struct mst_err *err)
+{
+    struct stream *stream = malloc(sizeof *stream);
+    int64_t result;
+    int rc;
+
+    if (!stream)
+        return mst_err_set(err, -ENOMEM, "no memory for decompression");
+    stream->io = io;
+    stream->read_bytes = stream->written_bytes = 0;
+    isal_inflate_init(&stream->state);
+    rc = run(stream, err);
+    result = rc ? rc : (int64_t)stream->written_bytes;
+    free(stream);
+    return result;
+}
