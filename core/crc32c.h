@@ -11,7 +11,7 @@
 uint32_t mst_crc32c(uint32_t crc, const void *data, size_t size_bytes);
 
 /* The checksum of a then b from those of a and of b, without their bytes. O(log size). Source:
- * zlib's crc32_combine method, matrix powers over GF(2). */
+ * powers of x modulo the generator over GF(2), as zlib's crc32_combine. */
 uint32_t mst_crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t b_size_bytes);
 
 #endif

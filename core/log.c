@@ -24,7 +24,7 @@ struct line {
 
 static void put(struct line *line, const char *text, size_t length)
 {
-    if (line->full || length > LINE_BYTES - LINE_END - line->length) {
+    if (line->full || line->length + length > LINE_BYTES - LINE_END) {
         line->full = true;
         return;
     }
@@ -46,22 +46,30 @@ static void put_number(struct line *line, const char *key, uint32_t value)
         put(line, text, (size_t)length);
 }
 
-/* Control characters become escapes, so that no message can end its line and forge the next. The
- * escapes are JSON's; key=value lines use the same. */
-static void put_escaped(struct line *line, const char *text, size_t length)
+/* Control characters become escapes, so that no text can end its line and forge the next. The
+ * escapes are JSON's; key=value lines use the same. Inside quotes, a quote is escaped too. */
+static size_t escape(char piece[8], unsigned char c, bool in_quotes)
 {
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)text[i];
-        char escape[8];
-        if (c == '"' || c == '\\')
-            put(line, (char[]){'\\', (char)c}, 2);
-        else if (c == '\n')
-            put(line, "\\n", 2);
-        else if (c < 0x20 || c == 0x7F)
-            put(line, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04x", c));
-        else
-            put(line, (char[]){(char)c}, 1);
+    if (c == '\n') {
+        memcpy(piece, "\\n", 2);
+        return 2;
     }
+    if (c < 0x20 || c == 0x7F)
+        return (size_t)snprintf(piece, 8, "\\u%04x", c);
+    if (in_quotes && (c == '"' || c == '\\')) {
+        piece[0] = '\\';
+        piece[1] = (char)c;
+        return 2;
+    }
+    piece[0] = (char)c;
+    return 1;
+}
+
+static void put_escaped(struct line *line, const char *text, size_t length, bool in_quotes)
+{
+    char piece[8];
+    for (size_t i = 0; i < length; i++)
+        put(line, piece, escape(piece, (unsigned char)text[i], in_quotes));
 }
 
 /* A number as JSON knows it: no leading zero, no bare point, so that it may stand without quotes.
@@ -94,17 +102,20 @@ static size_t value_length(const char *text)
     return length + (text[length] == '"');
 }
 
+/* The value without quotes of its own and their escapes. */
 static void put_json_value(struct line *line, const char *text, size_t length)
 {
-    if (length >= 2 && text[0] == '"' && text[length - 1] == '"') {
-        text++;
-        length -= 2;
-    } else if (is_json_number(text, length)) {
+    bool is_quoted = length >= 2 && text[0] == '"' && text[length - 1] == '"';
+    if (!is_quoted && is_json_number(text, length)) {
         put(line, text, length);
         return;
     }
     put_text(line, "\"");
-    put_escaped(line, text, length);
+    for (size_t i = is_quoted; i < length - is_quoted; i++) {
+        if (is_quoted && text[i] == '\\' && (text[i + 1] == '"' || text[i + 1] == '\\'))
+            i++;
+        put_escaped(line, text + i, 1, true);
+    }
     put_text(line, "\"");
 }
 
@@ -114,7 +125,7 @@ static void put_json_fields(struct line *line, const char *fields)
     for (fields += strspn(fields, " "); *fields; fields += strspn(fields, " ")) {
         size_t before = line->length, key_length = strcspn(fields, "= ");
         put_text(line, ",\"");
-        put_escaped(line, fields, key_length);
+        put_escaped(line, fields, key_length, true);
         put_text(line, "\":");
         fields += key_length + (fields[key_length] == '=');
         size_t length = value_length(fields);
@@ -144,7 +155,7 @@ static void put_head(struct line *line, enum mst_log_level level)
 static void put_message(struct line *line, const char *message)
 {
     put_text(line, form == MST_LOG_JSON ? ",\"msg\":\"" : " msg=\"");
-    put_escaped(line, message, strlen(message));
+    put_escaped(line, message, strlen(message), true);
     line->text[line->length++] = '"';
 }
 
@@ -167,6 +178,13 @@ void mst_log_who(const char *role, uint32_t index, uint32_t generation)
     who_generation = generation;
 }
 
+/* The caller's pairs as text; `pairs` has LINE_BYTES. */
+static void format_pairs(char *pairs, const char *fields, va_list args)
+{
+    if (!fields || vsnprintf(pairs, LINE_BYTES, fields, args) < 0)
+        pairs[0] = '\0';
+}
+
 void mst_log(enum mst_log_level level, const char *message, const char *fields, ...)
 {
     if (level > shown)
@@ -174,8 +192,7 @@ void mst_log(enum mst_log_level level, const char *message, const char *fields, 
     char pairs[LINE_BYTES];
     va_list args;
     va_start(args, fields);
-    if (vsnprintf(pairs, sizeof pairs, fields, args) < 0)
-        pairs[0] = '\0';
+    format_pairs(pairs, fields, args);
     va_end(args);
 
     struct line line = {.length = 0};
@@ -185,7 +202,7 @@ void mst_log(enum mst_log_level level, const char *message, const char *fields, 
         put_json_fields(&line, pairs);
         line.text[line.length++] = '}';
     } else {
-        put_text(&line, pairs);
+        put_escaped(&line, pairs, strlen(pairs), false);
     }
     line.text[line.length++] = '\n';
     write_line(&line);

@@ -18,8 +18,8 @@ void mst_log_init(enum mst_log_level level, enum mst_log_format format);
  * is borrowed and must outlive the process's last line (a literal). Not thread-safe. */
 void mst_log_who(const char *role, uint32_t index, uint32_t generation);
 
-/* One line. `fields` is a printf format of further " key=value" pairs, or "" for none; `message` is
- * quoted by the sink. Never fails; a line over 2 KiB is cut. */
+/* One line. `fields` is a printf format of further " key=value" pairs, or NULL for none; `message`
+ * is quoted by the sink. Never fails; a line over 2 KiB is cut. */
 void mst_log(enum mst_log_level level, const char *message, const char *fields, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -72,7 +72,7 @@ int mst_page_create(uint32_t local_size, uint32_t generation, int *ret_fd,
                     struct mst_page **ret_page, struct mst_err *err);
 
 /* Rank: maps an inherited page. The fd stays the caller's. 0; -EBADMSG if it is no page of this
- * version. */
+ * version; codes of fstat and mmap. */
 int mst_page_map(int fd, struct mst_page **ret_page, struct mst_err *err);
 
 /* NULL is allowed. Does not close the fd. */

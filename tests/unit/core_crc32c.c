@@ -1,0 +1,98 @@
+#include "core/crc32c.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/rng.h"
+
+static uint8_t data[10000];
+
+static void fill_data(void)
+{
+    struct mst_rng rng;
+    mst_rng_init(&rng, 11, 0);
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)mst_rng_next(&rng);
+}
+
+/* Bit by bit, from the definition. */
+static uint32_t by_definition(const uint8_t *bytes, size_t size)
+{
+    uint32_t crc = ~UINT32_C(0);
+    for (size_t i = 0; i < size; i++) {
+        crc ^= bytes[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc & 1 ? crc >> 1 ^ UINT32_C(0x82F63B78) : crc >> 1;
+    }
+    return ~crc;
+}
+
+/* The check value of the catalogue, and iSCSI's (RFC 3720, B.4). */
+static void is_the_published_checksum(void **state)
+{
+    (void)state;
+    uint8_t zeros[32] = {0}, ones[32];
+    memset(ones, 0xFF, sizeof ones);
+    assert_int_equal(mst_crc32c(0, "123456789", 9), 0xE3069283);
+    assert_int_equal(mst_crc32c(0, zeros, 32), 0x8A9136AA);
+    assert_int_equal(mst_crc32c(0, ones, 32), 0x62A8AB43);
+    assert_int_equal(mst_crc32c(0, NULL, 0), 0);
+}
+
+static void agrees_with_the_definition(void **state)
+{
+    (void)state;
+    for (size_t size = 0; size < 300; size++)
+        for (size_t shift = 0; shift < 3; shift++)
+            assert_int_equal(mst_crc32c(0, data + shift, size), by_definition(data + shift, size));
+}
+
+static void continues_and_combines(void **state)
+{
+    (void)state;
+    uint32_t whole = mst_crc32c(0, data, sizeof data);
+    for (size_t cut = 0; cut <= sizeof data; cut += 97) {
+        uint32_t a = mst_crc32c(0, data, cut);
+        uint32_t b = mst_crc32c(0, data + cut, sizeof data - cut);
+        assert_int_equal(mst_crc32c(a, data + cut, sizeof data - cut), whole);
+        assert_int_equal(mst_crc32c_combine(a, b, sizeof data - cut), whole);
+    }
+}
+
+/* Sizes no test can hold: combining is associative whatever they are. */
+static void combines_huge_parts(void **state)
+{
+    (void)state;
+    const uint64_t b_size = (UINT64_C(1) << 41) + 7, c_size = (UINT64_C(1) << 35) + 12345;
+    const uint32_t a = 0x12345678, b = 0x9ABCDEF0, c = 0x0F1E2D3C;
+    uint32_t left = mst_crc32c_combine(mst_crc32c_combine(a, b, b_size), c, c_size);
+    uint32_t right = mst_crc32c_combine(a, mst_crc32c_combine(b, c, c_size), b_size + c_size);
+    assert_int_equal(left, right);
+}
+
+static void sees_every_flipped_bit(void **state)
+{
+    (void)state;
+    uint32_t before = mst_crc32c(0, data, 64);
+    for (size_t bit = 0; bit < 64 * 8; bit++) {
+        data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_int_not_equal(mst_crc32c(0, data, 64), before);
+        data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+}
+
+int main(void)
+{
+    fill_data();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(is_the_published_checksum), cmocka_unit_test(agrees_with_the_definition),
+        cmocka_unit_test(continues_and_combines),    cmocka_unit_test(combines_huge_parts),
+        cmocka_unit_test(sees_every_flipped_bit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

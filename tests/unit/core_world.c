@@ -1,0 +1,159 @@
+#include "core/world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "core/err.h"
+
+static void set_number(const char *name, int value)
+{
+    char text[16];
+    (void)snprintf(text, sizeof text, "%d", value);
+    assert_int_equal(setenv(name, text, 1), 0);
+}
+
+/* Rank 0 of two. */
+static int enter_contract(void **state)
+{
+    (void)state;
+    clearenv();
+    set_number("MST_RANK", 0);
+    set_number("MST_WORLD_SIZE", 2);
+    set_number("MST_LOCAL_RANK", 0);
+    set_number("MST_LOCAL_SIZE", 2);
+    set_number("MST_NODE", 0);
+    set_number("MST_NODE_COUNT", 1);
+    set_number("MST_GENERATION", 1);
+    return setenv("MST_KV_ADDR", "localhost:1", 1);
+}
+
+/* A memfd that is inherited: not close-on-exec, its position at the end. */
+static int make_memfd(const void *data, size_t size)
+{
+    int fd = memfd_create("test", 0);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, data, size), (ssize_t)size);
+    return fd;
+}
+
+static void takes_the_fds_and_the_secret(void **state)
+{
+    (void)state;
+    int secret_fd = make_memfd("open sesame", 11);
+    int page_fd = make_memfd("p", 1), shm_fd = make_memfd("s", 1);
+    set_number("MST_SECRET_FD", secret_fd);
+    set_number("MST_PAGE_FD", page_fd);
+    set_number("MST_SHM_FD", shm_fd);
+    struct mst_world world;
+    assert_int_equal(mst_world_from_env(&world, NULL), 0);
+    assert_int_equal(world.source, MST_WORLD_MUSTER);
+    assert_int_equal(world.secret_bytes, 11);
+    assert_memory_equal(world.secret, "open sesame", 11);
+    assert_int_equal(fcntl(secret_fd, F_GETFD), -1);
+    assert_int_equal(world.page_fd, page_fd);
+    assert_int_equal(world.shm_fd, shm_fd);
+    assert_true(fcntl(page_fd, F_GETFD) & FD_CLOEXEC);
+    assert_true(fcntl(shm_fd, F_GETFD) & FD_CLOEXEC);
+
+    mst_world_fini(&world);
+    assert_int_equal(fcntl(page_fd, F_GETFD), -1);
+    assert_int_equal(fcntl(shm_fd, F_GETFD), -1);
+    assert_int_equal(world.page_fd, -1);
+    assert_int_equal(world.secret_bytes, 0);
+    for (size_t i = 0; i < sizeof world.secret; i++)
+        assert_int_equal(world.secret[i], 0);
+    mst_world_fini(&world); /* once more is harmless */
+    mst_world_fini(NULL);
+}
+
+static void reads_a_secret_up_to_its_limit(void **state)
+{
+    (void)state;
+    char bytes[MST_SECRET_BYTES_MAX + 1];
+    memset(bytes, 's', sizeof bytes);
+    int fd = make_memfd(bytes, MST_SECRET_BYTES_MAX);
+    set_number("MST_SECRET_FD", fd);
+    struct mst_world world;
+    assert_int_equal(mst_world_from_env(&world, NULL), 0);
+    assert_int_equal(world.secret_bytes, MST_SECRET_BYTES_MAX);
+    mst_world_fini(&world);
+
+    fd = make_memfd(bytes, sizeof bytes);
+    set_number("MST_SECRET_FD", fd);
+    struct mst_err err = {0};
+    assert_int_equal(mst_world_from_env(&world, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "MST_SECRET_FD"));
+    assert_null(strstr(err.text, "sss"));
+    assert_int_equal(close(fd), 0);
+}
+
+static void names_an_fd_that_is_not_open(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"MST_SECRET_FD", "MST_PAGE_FD", "MST_SHM_FD"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(enter_contract(NULL), 0);
+        set_number(names[i], 999);
+        struct mst_world world = {.rank = 77};
+        struct mst_err err = {0};
+        assert_int_equal(mst_world_from_env(&world, &err), -EINVAL);
+        assert_non_null(strstr(err.text, names[i]));
+        assert_non_null(strstr(err.text, "999"));
+        assert_int_equal(world.rank, 77);
+    }
+}
+
+/* A pipe has no offset 0 to read from. */
+static void names_a_secret_that_cannot_be_read(void **state)
+{
+    (void)state;
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    set_number("MST_SECRET_FD", fds[0]);
+    struct mst_world world;
+    struct mst_err err = {0};
+    assert_int_equal(mst_world_from_env(&world, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "cannot be read"));
+    assert_int_equal(close(fds[0]), 0);
+    assert_int_equal(close(fds[1]), 0);
+}
+
+static void reads_the_process_environment(void **state)
+{
+    (void)state;
+    clearenv();
+    struct mst_world world;
+    assert_int_equal(mst_world_from_env(&world, NULL), 0);
+    assert_int_equal(world.source, MST_WORLD_SINGLE);
+    mst_world_fini(&world);
+
+    struct mst_tuning tuning;
+    assert_int_equal(setenv("MST_WAIT", "spin", 1), 0);
+    assert_int_equal(mst_tuning_from_env(&tuning, NULL), 0);
+    assert_int_equal(tuning.wait, MST_WAIT_SPIN);
+    assert_int_equal(setenv("MST_WAIT", "doze", 1), 0);
+    assert_int_equal(mst_tuning_from_env(&tuning, NULL), -EINVAL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(takes_the_fds_and_the_secret, enter_contract),
+        cmocka_unit_test_setup(reads_a_secret_up_to_its_limit, enter_contract),
+        cmocka_unit_test(names_an_fd_that_is_not_open),
+        cmocka_unit_test_setup(names_a_secret_that_cannot_be_read, enter_contract),
+        cmocka_unit_test(reads_the_process_environment),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,340 @@
+#include "core/world_env.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/err.h"
+#include "core/world.h"
+
+/* "NAME=value" strings, NULL-ended: an environment as execve takes it. */
+static const char *find(void *arg, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *const *entry = arg; *entry; entry++)
+        if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=')
+            return *entry + length + 1;
+    return NULL;
+}
+
+static int decode(const char **entries, struct mst_world *world, int *secret_fd,
+                  struct mst_err *err)
+{
+    struct world_env env = {.lookup = find, .arg = entries};
+    return world_env_decode(&env, world, secret_fd, err);
+}
+
+#define ENTRIES(...) ((const char *[]){__VA_ARGS__, NULL})
+#define CONTRACT                                                                                   \
+    "MST_RANK=5", "MST_WORLD_SIZE=8", "MST_LOCAL_RANK=1", "MST_LOCAL_SIZE=4", "MST_NODE=1",        \
+        "MST_NODE_COUNT=2", "MST_GENERATION=3", "MST_KV_ADDR=node-0:4711"
+
+static struct mst_world expect_world(const char **entries, int *ret_secret_fd)
+{
+    struct mst_world world;
+    struct mst_err err = {0};
+    int rc = decode(entries, &world, ret_secret_fd, &err);
+    assert_string_equal(err.text, "");
+    assert_int_equal(rc, 0);
+    return world;
+}
+
+/* Every word of `words` must be in the text. */
+static void expect_fault(const char **entries, const char *const *words)
+{
+    struct mst_world world = {.rank = 77};
+    int secret_fd = -7;
+    struct mst_err err = {0};
+    assert_int_equal(decode(entries, &world, &secret_fd, &err), -EINVAL);
+    for (; *words; words++)
+        if (!strstr(err.text, *words))
+            fail_msg("\"%s\" does not say \"%s\"", err.text, *words);
+    assert_int_equal(world.rank, 77);
+    assert_int_equal(secret_fd, -7);
+}
+
+static void reads_the_contract(void **state)
+{
+    (void)state;
+    int secret_fd;
+    struct mst_world world = expect_world(ENTRIES(CONTRACT, "MST_SECRET_FD=10", "MST_PAGE_FD=11",
+                                                  "MST_SHM_FD=12", "MST_JOB_ID=ns/job-1", "RANK=0",
+                                                  "WORLD_SIZE=1", "OMPI_COMM_WORLD_RANK=0"),
+                                          &secret_fd);
+    assert_int_equal(world.source, MST_WORLD_MUSTER);
+    assert_int_equal(world.rank, 5);
+    assert_int_equal(world.size, 8);
+    assert_int_equal(world.local_rank, 1);
+    assert_int_equal(world.local_size, 4);
+    assert_int_equal(world.node, 1);
+    assert_int_equal(world.node_count, 2);
+    assert_int_equal(world.generation, 3);
+    assert_string_equal(world.kv_addr, "node-0:4711");
+    assert_string_equal(world.job_id, "ns/job-1");
+    assert_int_equal(secret_fd, 10);
+    assert_int_equal(world.page_fd, 11);
+    assert_int_equal(world.shm_fd, 12);
+    assert_int_equal(world.secret_bytes, 0);
+}
+
+static void names_what_is_missing(void **state)
+{
+    (void)state;
+    const char *contract[] = {CONTRACT};
+    const size_t count = sizeof contract / sizeof contract[0];
+    for (size_t left_out = 0; left_out < count; left_out++) {
+        const char *entries[sizeof contract / sizeof contract[0]], **next = entries;
+        char name[32];
+        for (size_t i = 0; i < count; i++)
+            if (i != left_out)
+                *next++ = contract[i];
+        *next = NULL;
+        (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(contract[left_out], "="),
+                       contract[left_out]);
+        expect_fault(entries, ENTRIES(name, "not set"));
+    }
+    expect_fault(ENTRIES("MST_PAGE_FD=4"), ENTRIES("MST_RANK", "MST_PAGE_FD"));
+}
+
+static void refuses_bad_numbers(void **state)
+{
+    (void)state;
+    static const char *const values[] = {"",   "-1", "x",   "1x",         "0x1",
+                                         " 1", "1 ", "1.0", "4294967296", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        char entry[64];
+        (void)snprintf(entry, sizeof entry, "MST_RANK=%s", values[i]);
+        expect_fault(ENTRIES(entry, CONTRACT), ENTRIES("MST_RANK", values[i], "not a number"));
+    }
+    expect_fault(ENTRIES(CONTRACT, "MST_PAGE_FD=2147483648"), ENTRIES("MST_PAGE_FD"));
+    expect_fault(ENTRIES(CONTRACT, "MST_SECRET_FD=-1"), ENTRIES("MST_SECRET_FD", "-1"));
+    expect_fault(ENTRIES(CONTRACT, "MST_SHM_FD="), ENTRIES("MST_SHM_FD"));
+}
+
+static void refuses_numbers_that_contradict(void **state)
+{
+    (void)state;
+    expect_fault(ENTRIES("MST_RANK=8", CONTRACT), ENTRIES("rank 8", "size 8"));
+    expect_fault(ENTRIES("MST_WORLD_SIZE=0", CONTRACT), ENTRIES("size 0"));
+    expect_fault(ENTRIES("MST_LOCAL_RANK=4", CONTRACT), ENTRIES("local rank 4", "local size 4"));
+    expect_fault(ENTRIES("MST_NODE=2", CONTRACT), ENTRIES("node 2", "node count 2"));
+    expect_fault(ENTRIES("MST_LOCAL_SIZE=9", CONTRACT), ENTRIES("local size 9", "size of 8"));
+    expect_fault(ENTRIES("MST_NODE_COUNT=9", CONTRACT), ENTRIES("node count 9"));
+    expect_fault(ENTRIES("MST_WORLD_SIZE=16777217", CONTRACT), ENTRIES("16777217"));
+}
+
+static void refuses_words_that_would_break_keys_and_lines(void **state)
+{
+    (void)state;
+    char job[80] = "MST_JOB_ID=", address[400] = "MST_KV_ADDR=";
+    memset(job + 11, 'j', 64);
+    memset(address + 12, 'a', 272);
+    expect_fault(ENTRIES(job, CONTRACT), ENTRIES("MST_JOB_ID", "63"));
+    expect_fault(ENTRIES(address, CONTRACT), ENTRIES("MST_KV_ADDR", "271"));
+    expect_fault(ENTRIES("MST_JOB_ID=a b", CONTRACT), ENTRIES("MST_JOB_ID"));
+    expect_fault(ENTRIES("MST_KV_ADDR=h\n:1", CONTRACT), ENTRIES("MST_KV_ADDR"));
+}
+
+static void is_single_when_nothing_says_otherwise(void **state)
+{
+    (void)state;
+    int secret_fd;
+    struct mst_world world = expect_world(
+        ENTRIES("HOME=/", "MST_JOB_ID=mine", "RANK=1", "WORLD_SIZE=2"), &secret_fd);
+    assert_int_equal(world.source, MST_WORLD_SINGLE);
+    assert_int_equal(world.size, 1);
+    assert_int_equal(world.local_size, 1);
+    assert_int_equal(world.node_count, 1);
+    assert_int_equal(world.page_fd, -1);
+    assert_int_equal(world.shm_fd, -1);
+    assert_int_equal(secret_fd, -1);
+    assert_string_equal(world.tuning.aio, "auto");
+}
+
+static void reads_torchrun(void **state)
+{
+    (void)state;
+    int secret_fd;
+    struct mst_world world = expect_world(
+        ENTRIES("TORCHELASTIC_RUN_ID=run7", "RANK=5", "WORLD_SIZE=8", "LOCAL_RANK=1",
+                "LOCAL_WORLD_SIZE=4", "GROUP_RANK=1", "GROUP_WORLD_SIZE=2",
+                "TORCHELASTIC_RESTART_COUNT=6", "MASTER_ADDR=m", "MASTER_PORT=1"),
+        &secret_fd);
+    assert_int_equal(world.source, MST_WORLD_TORCHRUN);
+    assert_int_equal(world.rank, 5);
+    assert_int_equal(world.local_size, 4);
+    assert_int_equal(world.node, 1);
+    assert_int_equal(world.node_count, 2);
+    assert_int_equal(world.generation, 6);
+    assert_string_equal(world.job_id, "run7");
+    assert_string_equal(world.kv_addr, "");
+    expect_fault(ENTRIES("TORCHELASTIC_RUN_ID=r", "LOCAL_RANK=0", "RANK=0", "WORLD_SIZE=1"),
+                 ENTRIES("LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID"));
+}
+
+static void reads_openmpi(void **state)
+{
+    (void)state;
+    int secret_fd;
+    struct mst_world world = expect_world(
+        ENTRIES("OMPI_COMM_WORLD_RANK=5", "OMPI_COMM_WORLD_SIZE=6", "OMPI_COMM_WORLD_LOCAL_RANK=1",
+                "OMPI_COMM_WORLD_LOCAL_SIZE=4", "OMPI_COMM_WORLD_NODE_RANK=1", "PMIX_RANK=5"),
+        &secret_fd);
+    assert_int_equal(world.source, MST_WORLD_OPENMPI);
+    assert_int_equal(world.rank, 5);
+    assert_int_equal(world.local_rank, 1);
+    assert_int_equal(world.node, 1);
+    assert_int_equal(world.node_count, 2);
+    expect_fault(ENTRIES("OMPI_COMM_WORLD_RANK=0"), ENTRIES("OMPI_COMM_WORLD_SIZE"));
+    expect_fault(ENTRIES("OMPI_COMM_WORLD_RANK=0", "OMPI_COMM_WORLD_SIZE=1",
+                         "OMPI_COMM_WORLD_LOCAL_RANK=0", "OMPI_COMM_WORLD_LOCAL_SIZE=0"),
+                 ENTRIES("local size 0"));
+}
+
+static void reads_pmi(void **state)
+{
+    (void)state;
+    int secret_fd;
+    struct mst_world world = expect_world(
+        ENTRIES("PMI_RANK=2", "PMI_SIZE=3", "PMI_FD=9", "MPI_LOCALRANKID=0", "MPI_LOCALNRANKS=2"),
+        &secret_fd);
+    assert_int_equal(world.source, MST_WORLD_PMI);
+    assert_int_equal(world.local_size, 2);
+    assert_int_equal(world.node, 1);
+    assert_int_equal(world.node_count, 2);
+    world = expect_world(ENTRIES("PMI_RANK=2", "PMI_SIZE=3"), &secret_fd);
+    assert_int_equal(world.local_size, 1);
+    assert_int_equal(world.node, 2);
+    assert_int_equal(world.node_count, 3);
+    expect_fault(ENTRIES("PMI_RANK=0"), ENTRIES("PMI_SIZE"));
+    expect_fault(ENTRIES("PMI_RANK=0", "PMI_SIZE=1", "MPI_LOCALNRANKS=1"),
+                 ENTRIES("MPI_LOCALRANKID"));
+}
+
+#define SLURM(node, tasks)                                                                         \
+    "SLURM_PROCID=4", "SLURM_NTASKS=7", "SLURM_LOCALID=0", "SLURM_NODEID=" node, "SLURM_NNODES=4", \
+        "SLURM_RESTART_COUNT=2", "SLURM_JOB_ID=991", "SLURM_TASKS_PER_NODE=" tasks
+
+static void reads_slurm(void **state)
+{
+    (void)state;
+    int secret_fd;
+    struct mst_world world = expect_world(ENTRIES(SLURM("2", "2(x3),1")), &secret_fd);
+    assert_int_equal(world.source, MST_WORLD_SLURM);
+    assert_int_equal(world.rank, 4);
+    assert_int_equal(world.size, 7);
+    assert_int_equal(world.local_size, 2);
+    assert_int_equal(world.node, 2);
+    assert_int_equal(world.node_count, 4);
+    assert_int_equal(world.generation, 2);
+    assert_string_equal(world.job_id, "991");
+    world = expect_world(ENTRIES(SLURM("3", "1,3,1(x1),2")), &secret_fd);
+    assert_int_equal(world.local_size, 2);
+}
+
+/* One task on the node: there `muster run` starts the ranks, the task is none. */
+static void a_single_slurm_task_is_no_rank(void **state)
+{
+    (void)state;
+    int secret_fd;
+    struct mst_world world = expect_world(ENTRIES(SLURM("3", "2(x3),1")), &secret_fd);
+    assert_int_equal(world.source, MST_WORLD_SINGLE);
+    world = expect_world(ENTRIES("SLURM_PROCID=0", "SLURM_NTASKS=2"), &secret_fd);
+    assert_int_equal(world.source, MST_WORLD_SINGLE);
+}
+
+static void refuses_a_slurm_list_without_this_node(void **state)
+{
+    (void)state;
+    static const char *const faults[] = {"SLURM_TASKS_PER_NODE", NULL};
+    expect_fault(ENTRIES(SLURM("4", "2(x3),1")), faults);
+    expect_fault(ENTRIES(SLURM("1", "2(x")), faults);
+    expect_fault(ENTRIES(SLURM("1", "2(x3")), faults);
+    expect_fault(ENTRIES(SLURM("1", "2(y3)")), faults);
+    expect_fault(ENTRIES(SLURM("1", "2,")), faults);
+    expect_fault(ENTRIES(SLURM("1", "")), faults);
+    expect_fault(ENTRIES(SLURM("0", "2(x0)")), faults);
+    expect_fault(ENTRIES(SLURM("x", "2")), ENTRIES("SLURM_NODEID"));
+    expect_fault(ENTRIES("SLURM_PROCID=0", "SLURM_NTASKS=2", "SLURM_TASKS_PER_NODE=2"),
+                 ENTRIES("SLURM_LOCALID"));
+}
+
+/* All worlds of 1 to 17 ranks on nodes of 1 to 5, the last node short: what a launcher that tells
+ * no nodes lets us guess always fits. */
+static void guesses_fit_in_every_small_world(void **state)
+{
+    (void)state;
+    for (unsigned size = 1; size <= 17; size++) {
+        for (unsigned width = 1; width <= 5 && width <= size; width++) {
+            for (unsigned rank = 0; rank < size; rank++) {
+                unsigned first = rank / width * width;
+                unsigned local_size = size - first < width ? size - first : width;
+                char entries[4][64];
+                (void)snprintf(entries[0], 64, "PMI_RANK=%u", rank);
+                (void)snprintf(entries[1], 64, "PMI_SIZE=%u", size);
+                (void)snprintf(entries[2], 64, "MPI_LOCALRANKID=%u", rank - first);
+                (void)snprintf(entries[3], 64, "MPI_LOCALNRANKS=%u", local_size);
+                int secret_fd;
+                struct mst_world world = expect_world(
+                    ENTRIES(entries[0], entries[1], entries[2], entries[3]), &secret_fd);
+                assert_true(world.node < world.node_count && world.node_count <= size);
+            }
+        }
+    }
+}
+
+static void reads_tuning(void **state)
+{
+    (void)state;
+    struct mst_tuning tuning;
+    struct mst_err err = {0};
+    struct world_env env = {
+        .lookup = find, .arg = ENTRIES("MST_AIO=threads", "MST_WAIT=block", "MST_TIMEOUT_MS=1500")};
+    assert_int_equal(world_env_tuning(&env, &tuning, NULL), 0);
+    assert_string_equal(tuning.aio, "threads");
+    assert_int_equal(tuning.wait, MST_WAIT_BLOCK);
+    assert_int_equal(tuning.timeout_ms, 1500);
+
+    env.arg = ENTRIES("HOME=/");
+    assert_int_equal(world_env_tuning(&env, &tuning, NULL), 0);
+    assert_string_equal(tuning.aio, "auto");
+    assert_int_equal(tuning.wait, MST_WAIT_AUTO);
+    assert_int_equal(tuning.timeout_ms, 0);
+
+    env.arg = ENTRIES("MST_AIO=magic");
+    assert_int_equal(world_env_tuning(&env, &tuning, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "MST_AIO=magic"));
+    env.arg = ENTRIES("MST_WAIT=");
+    assert_int_equal(world_env_tuning(&env, &tuning, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "MST_WAIT"));
+    env.arg = ENTRIES("MST_TIMEOUT_MS=1s");
+    assert_int_equal(world_env_tuning(&env, &tuning, &err), -EINVAL);
+    expect_fault(ENTRIES("MST_TIMEOUT_MS=1s"), ENTRIES("MST_TIMEOUT_MS=1s"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_the_contract),
+        cmocka_unit_test(names_what_is_missing),
+        cmocka_unit_test(refuses_bad_numbers),
+        cmocka_unit_test(refuses_numbers_that_contradict),
+        cmocka_unit_test(refuses_words_that_would_break_keys_and_lines),
+        cmocka_unit_test(is_single_when_nothing_says_otherwise),
+        cmocka_unit_test(reads_torchrun),
+        cmocka_unit_test(reads_openmpi),
+        cmocka_unit_test(reads_pmi),
+        cmocka_unit_test(reads_slurm),
+        cmocka_unit_test(a_single_slurm_task_is_no_rank),
+        cmocka_unit_test(refuses_a_slurm_list_without_this_node),
+        cmocka_unit_test(guesses_fit_in_every_small_world),
+        cmocka_unit_test(reads_tuning),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
