@@ -22,16 +22,19 @@ struct mst_err;
 /* Called from kv_server_run. They may call kv_server_send and _drop, nothing else of the server. */
 struct kv_server_events {
     void *arg;
-    /* An agent has proved itself. 0 keeps it; -errno with text refuses it. */
+    /* An agent has proved itself. 0 keeps it; -errno with text refuses it. Frames can be sent to it
+     * once this has returned. */
     int (*agent_joined)(void *arg, uint64_t peer, const struct mst_auth_hello *hello,
                         struct mst_err *err);
     void (*agent_frame)(void *arg, uint64_t peer, uint8_t type, const uint8_t *payload,
                         size_t size_bytes);
+    /* Its connection is gone, and not by kv_server_drop or _destroy. */
     void (*agent_lost)(void *arg, uint64_t peer);
 };
 
-/* Takes listen_fd (-1: no listener, only attached peers); secret and events are copied. 0; -ENOMEM
- * and errors of epoll_create1 with text. */
+/* Takes listen_fd, also on failure (-1: no listener, only attached peers); secret and events, of
+ * which all callbacks are set, are copied. 0; -EINVAL secret over MST_SECRET_BYTES_MAX; -ENOMEM and
+ * errors of epoll_create1 with text. */
 int kv_server_create(int listen_fd, const uint8_t *secret, size_t secret_bytes,
                      const struct kv_server_events *events, struct kv_server **ret_server,
                      struct mst_err *err);
@@ -46,14 +49,18 @@ void kv_server_set_generation(struct kv_server *server, uint32_t generation);
 /* Readable when kv_server_run has work. */
 int kv_server_fd(const struct kv_server *server);
 
-/* Does everything that is ready. Call it also about once a second, for the handshake deadline. */
+/* Does what is ready; what comes in meanwhile, or is more than a few hundred events, is left to the
+ * next call, so that one busy server does not hold up the loop. Call it also about once a second,
+ * for the handshake deadline. */
 void kv_server_run(struct kv_server *server);
 
 /* Adds an authenticated agent over a connected stream socket (node 0's own agent, by socketpair).
- * Takes fd. 0 and its peer number; -ENOMEM. */
+ * Takes fd, also on failure. agent_joined is not called. 0 and its peer number (never 0); -ENOMEM,
+ * also when all 4096 connections are taken. */
 int kv_server_attach(struct kv_server *server, int fd, uint64_t *ret_peer);
 
-/* Sends a frame to an agent. 0; -ENOENT it is gone; -ENOMEM. */
+/* Sends a frame to an agent. 0; -ENOENT it is gone, or went just now (then agent_lost follows);
+ * -EINVAL over MST_FRAME_PAYLOAD_MAX. */
 int kv_server_send(struct kv_server *server, uint64_t peer, uint8_t type, const void *payload,
                    size_t size_bytes);
 
