@@ -16,11 +16,26 @@ static const char *const coll_names[MST_COLL_COUNT] = {
 static const char *const op_names[MST_OP_COUNT] = {
     [MST_SUM] = "sum", [MST_MIN] = "min", [MST_MAX] = "max", [MST_AVG] = "avg"};
 
+uint64_t signature_pack(const struct signature_desc *desc)
+{
+    return (uint64_t)desc->coll | (uint64_t)desc->dtype << 8 | (uint64_t)desc->op << 16 |
+           (uint64_t)desc->root << 32;
+}
+
+struct signature_desc signature_unpack(uint64_t kind, uint64_t count)
+{
+    return (struct signature_desc){
+        .count = count,
+        .coll = (enum mst_coll)(kind & 0xff),
+        .dtype = (enum mst_dtype)(kind >> 8 & 0xff),
+        .op = (enum mst_op)(kind >> 16 & 0xff),
+        .root = (uint32_t)(kind >> 32),
+    };
+}
+
 uint32_t signature_of(const struct signature_desc *desc)
 {
-    uint64_t kind = (uint64_t)desc->coll | (uint64_t)desc->dtype << 8 | (uint64_t)desc->op << 16 |
-                    (uint64_t)desc->root << 32;
-    uint64_t mixed = mst_mix64(mst_mix64(kind) ^ desc->count);
+    uint64_t mixed = mst_mix64(mst_mix64(signature_pack(desc)) ^ desc->count);
     uint32_t signature = (uint32_t)(mixed ^ mixed >> 32);
     return signature != 0 ? signature : 1;
 }

@@ -22,6 +22,11 @@ struct signature_desc {
  * 2^-32. */
 uint32_t signature_of(const struct signature_desc *desc);
 
+/* Everything but the count in one word, and back: for slots that are read while they are written,
+ * and for headers. */
+uint64_t signature_pack(const struct signature_desc *desc);
+struct signature_desc signature_unpack(uint64_t kind, uint64_t count);
+
 /* Writes "allreduce sum f32 count 1024", "broadcast f32 count 7 root 2", "barrier". Cut if it does
  * not fit; always terminated. Returns `text`. Numbers out of range are shown as "?". */
 const char *signature_describe(const struct signature_desc *desc, char *text, size_t cap);
