@@ -24,6 +24,7 @@ ban 'system|popen' 'no shell'
 ban 'alloca' 'no memory on the stack whose size is an input'
 ban 'getenv|secure_getenv' 'the environment is read in one place per program' \
     core/world launcher/opts.c
+ban 'setenv|putenv|unsetenv|clearenv' 'the environment is data: build an envp for the child'
 ban 'exit|_exit|abort|quick_exit' 'a library never ends the process' \
     launcher/main.c launcher/spawn.c launcher/cmd_ dataio/tool/ ckpt/tool/ perf/ examples/
 ban 'pthread_detach' 'every thread is joined'
