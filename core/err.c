@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define ERRNO_MAX 4095 /* the kernel's limit */
+
 /* Bytes of the UTF-8 sequence that starts with `lead`; 1 for anything that starts none. */
 static size_t sequence_bytes(unsigned char lead)
 {
@@ -65,25 +67,27 @@ int mst_err_wrap(struct mst_err *err, const char *format, ...)
 
 const char *mst_err_meaning(int code)
 {
-    switch (code < 0 ? -code : code) {
+    if (code > 0)
+        code = -code;
+    switch (code) {
     case 0: return "no error";
-    case EINVAL: return "an argument or option is out of range";
-    case ENOMEM: return "memory or a memory budget is used up";
-    case ETIMEDOUT: return "the deadline passed";
-    case ECONNRESET: return "a peer is lost or the generation was aborted";
-    case EPROTO: return "a peer broke the protocol or called another collective";
-    case EBADMSG: return "stored or received bytes fail their checksum or format";
-    case ESTALE: return "the generation is over";
-    case EACCES: return "permission denied or the job secret is not known";
-    case ECANCELED: return "aborted or closed by this process";
-    case ENOSPC: return "no room left";
-    case ENOENT: return "does not exist";
-    case EEXIST: return "exists already";
-    case EAGAIN: return "not yet";
-    case ENOTSUP: return "not supported by this back end or build";
-    case EIO: return "input or output failed";
+    case -EINVAL: return "an argument or option is out of range";
+    case -ENOMEM: return "memory or a memory budget is used up";
+    case -ETIMEDOUT: return "the deadline passed";
+    case -ECONNRESET: return "a peer is lost or the generation was aborted";
+    case -EPROTO: return "a peer broke the protocol or called another collective";
+    case -EBADMSG: return "stored or received bytes fail their checksum or format";
+    case -ESTALE: return "the generation is over";
+    case -EACCES: return "permission denied or the job secret is not known";
+    case -ECANCELED: return "aborted or closed by this process";
+    case -ENOSPC: return "no room left";
+    case -ENOENT: return "does not exist";
+    case -EEXIST: return "exists already";
+    case -EAGAIN: return "not yet";
+    case -ENOTSUP: return "not supported by this back end or build";
+    case -EIO: return "input or output failed";
     default: break;
     }
-    const char *text = strerrordesc_np(code < 0 ? -code : code);
+    const char *text = code >= -ERRNO_MAX ? strerrordesc_np(-code) : NULL;
     return text ? text : "unknown error";
 }

@@ -15,19 +15,21 @@ static void expect(int truth)
         abort();
 }
 
-static void write_out(const struct mst_uri *uri, char *text)
+/* `text` has room for every byte of *uri three times. */
+static void write_out(const struct mst_uri *uri, char *text, size_t cap)
 {
-    text += sprintf(text, "%s://%s", uri->scheme, uri->authority);
+    size_t used = (size_t)snprintf(text, cap, "%s://%s", uri->scheme, uri->authority);
     for (const char *c = uri->path; *c; c++)
-        text += *c == '/' ? sprintf(text, "/") : sprintf(text, "%%%02X", (unsigned char)*c);
-    (void)sprintf(text, "?%s", uri->query);
+        used += (size_t)snprintf(text + used, cap - used, *c == '/' ? "%c" : "%%%02X",
+                                 (unsigned char)*c);
+    (void)snprintf(text + used, cap - used, "?%s", uri->query);
 }
 
 static void round_trip(const struct mst_uri *uri)
 {
     char text[sizeof *uri * 3];
     struct mst_uri again;
-    write_out(uri, text);
+    write_out(uri, text, sizeof text);
     expect(mst_uri_parse(text, &again, NULL) == 0);
     expect(strcmp(uri->scheme, again.scheme) == 0);
     expect(strcmp(uri->authority, again.authority) == 0);
