@@ -8,9 +8,10 @@
  *   - one slot per rank: pid, state, step, beat;
  *   - one flight recorder ring per rank: its last collectives.
  *
- *   agent: mst_page_create → spawn ranks with the fd → read slots, mst_page_abort,
- * mst_page_gate_set → mst_page_unmap rank:  mst_page_map(world.page_fd) → mst_page_slot(page,
- * local_rank) → stores → mst_page_unmap
+ *   agent: mst_page_create → spawn ranks with the fd
+ *          → read slots, mst_page_abort, mst_page_gate_set → mst_page_unmap
+ *   rank:  mst_page_map(world.page_fd) → mst_page_slot(page, local_rank) → stores
+ *          → mst_page_unmap
  *
  * All functions are safe from any thread and process; none blocks except mst_page_gate_wait. */
 #ifndef MUSTER_CORE_PAGE_H
@@ -87,14 +88,14 @@ struct mst_page_slot *mst_page_slot(struct mst_page *page, uint32_t local_rank);
 /* Entry `index % MST_PAGE_RING_OPS` of the rank's ring. */
 struct mst_page_op *mst_page_op(struct mst_page *page, uint32_t local_rank, uint64_t index);
 
+/* Not one rank's fault: another node, or the agent's decision. */
+#define MST_PAGE_CAUSE_JOB UINT32_C(0x7fffffff)
+
 /* Sets the abort word to "because of global rank `cause_rank`" (or MST_PAGE_CAUSE_JOB) unless it is
  * set already, and wakes the gate. */
-#define MST_PAGE_CAUSE_JOB                                                                         \
-    UINT32_C(0x7fffffff) /* not one rank's fault: another node, or the agent's decision */
 void mst_page_abort(struct mst_page *page, uint32_t cause_rank);
 
-/* 0 while the generation lives, else cause + 1. One acquire load: cheap enough for every spin loop.
- */
+/* 0 while the generation lives, else cause + 1. One acquire load: cheap enough for spin loops. */
 uint32_t mst_page_aborted(const struct mst_page *page);
 
 /* The drain gate. PROPOSED(s): a rank that has finished step s waits; AGREED(s): it acts. */

@@ -1,8 +1,7 @@
 /* Bounded rings of pointers on C11 atomics: how an object's thread is handed work and hands it
  * back.
  *
- *   struct mst_spsc ring;  mst_spsc_init(&ring, 64);  push(ring, item) … pop(ring) …
- * mst_spsc_fini(&ring);
+ *   mst_spsc_init(&ring, 64) → mst_spsc_push … mst_spsc_pop → mst_spsc_fini(&ring)
  *
  * spsc: one pushing and one popping thread. mpsc: any number of pushing threads, one popping
  * thread. Neither blocks; whoever needs to sleep pairs the ring with an eventfd or a condition

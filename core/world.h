@@ -42,8 +42,7 @@ enum mst_wait_policy {
 struct mst_tuning {
     char aio[16];              /* MST_AIO: "auto", "uring", "threads" */
     enum mst_wait_policy wait; /* MST_WAIT: auto, spin, yield, block */
-    uint32_t
-        timeout_ms; /* MST_TIMEOUT_MS: deadline of one collective; 0 = the default of comm/comm.h */
+    uint32_t timeout_ms;       /* MST_TIMEOUT_MS: of one collective; 0 = comm/comm.h's default */
 };
 
 #define MST_SECRET_BYTES_MAX 256
