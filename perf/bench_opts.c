@@ -162,8 +162,39 @@ static int set_option(int letter, const char *text, struct bench_opts *opts, str
     return 0;
 }
 
-static int check_sizes(const struct bench_opts *opts, struct mst_err *err)
+/* getopt names a letter in optopt and a long name nowhere. */
+static int option_fault(int letter, const char *word, struct mst_err *err)
 {
+    char name[3] = {'-', (char)optopt, '\0'};
+    bool known_letter = optopt > 0 && optopt < NPROC;
+    return mst_err_set(err, -EINVAL, "%s: %s; see --help", known_letter ? name : word,
+                       letter == '?' ? "no such option" : "needs a value");
+}
+
+static int parse_words(int argc, char *const *argv, struct bench_opts *opts, struct mst_err *err)
+{
+    int letter;
+    optind = 0; /* glibc: start over, with another argv */
+    while ((letter = getopt_long(argc, argv, "+:b:e:i:f:n:w:m:c:a:d:o:r:t:g:J:h", long_options,
+                                 NULL)) != -1) {
+        if (letter == '?' || letter == ':')
+            return option_fault(letter, argv[optind - 1], err);
+        int rc = set_option(letter, optarg, opts, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (optind < argc)
+        return mst_err_set(err, -EINVAL, "%s: not an option; see --help", argv[optind]);
+    return 0;
+}
+
+/* What was not given depends on what was. */
+static int settle_sizes(struct bench_opts *opts, struct mst_err *err)
+{
+    if (opts->step_factor == 0)
+        opts->step_factor = opts->step_bytes > 0 ? 1 : 4;
+    if (opts->step_bytes == 0)
+        opts->step_bytes = UINT64_C(1) << 20;
     if (opts->min_bytes > opts->max_bytes)
         return mst_err_set(err, -EINVAL,
                            "--minbytes %" PRIu64 " is over --maxbytes %" PRIu64 ": swap them",
@@ -176,7 +207,6 @@ int bench_opts_parse(int argc, char *const *argv, struct bench_opts *ret_opts, s
     struct bench_opts opts = {
         .min_bytes = 8,
         .max_bytes = UINT64_C(64) << 20,
-        .step_bytes = UINT64_C(1) << 20,
         .iters = 20,
         .warmup_iters = 5,
         .agg_iters = 1,
@@ -187,25 +217,12 @@ int bench_opts_parse(int argc, char *const *argv, struct bench_opts *ret_opts, s
         .dtype = MST_F32,
         .op = MST_SUM,
     };
-    bool by_bytes = false;
-    int letter;
-    optind = 1;
-    while ((letter = getopt_long(argc, argv, "+:b:e:i:f:n:w:m:c:a:d:o:r:t:g:J:h", long_options,
-                                 NULL)) != -1) {
-        if (letter == '?' || letter == ':')
-            return mst_err_set(err, -EINVAL, "%s: %s; see --help", argv[optind - 1],
-                               letter == '?' ? "no such option" : "needs a value");
-        int rc = set_option(letter, optarg, &opts, err);
-        if (rc < 0)
-            return rc;
-        by_bytes |= letter == 'i';
-    }
-    if (optind < argc)
-        return mst_err_set(err, -EINVAL, "%s: not an option; see --help", argv[optind]);
-    if (opts.step_factor == 0)
-        opts.step_factor = by_bytes ? 1 : 4;
-    *ret_opts = opts;
-    return check_sizes(&opts, err);
+    int rc = parse_words(argc, argv, &opts, err);
+    if (rc == 0)
+        rc = settle_sizes(&opts, err);
+    if (rc == 0)
+        *ret_opts = opts;
+    return rc;
 }
 
 uint64_t bench_opts_next_size(const struct bench_opts *opts, uint64_t size_bytes)

@@ -3,13 +3,21 @@
 #include "core/err.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#define EXIT_NO_PROGRAM 127
+#define EXIT_BY_SIGNAL 128
+#define RANK0_PREFIX "[0] "
 
 uint32_t launch_default_nproc(void)
 {
@@ -33,6 +41,67 @@ static int find_programs(char self[PATH_MAX], char muster[PATH_MAX + 8])
     return 0;
 }
 
+/* The child: it goes down with this process, which is all that reads its output. */
+static _Noreturn void exec_muster(char *const *args, int out_fd, pid_t parent)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* cannot fail for a valid signal */
+    if (getppid() != parent || dup2(out_fd, STDOUT_FILENO) < 0)
+        _exit(EXIT_NO_PROGRAM);
+    execvp(args[0], args);
+    fprintf(stderr, "muster-bench: %s: %s; put it beside this program or in PATH\n", args[0],
+            strerror(errno));
+    _exit(EXIT_NO_PROGRAM);
+}
+
+/* Takes over `fd`. */
+static int copy_lines(int fd)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    FILE *in = fdopen(fd, "r");
+    if (!in) {
+        (void)close(fd);
+        return -ENOMEM;
+    }
+    while (getline(&line, &cap, in) >= 0) {
+        size_t skip = strncmp(line, RANK0_PREFIX, strlen(RANK0_PREFIX)) == 0 ? strlen(RANK0_PREFIX)
+                                                                             : 0;
+        fputs(line + skip, stdout);
+        (void)fflush(stdout); /* a full disk shows in ferror at the end */
+    }
+    free(line);
+    (void)fclose(in); /* only read */
+    return ferror(stdout) ? -EIO : 0;
+}
+
+static int wait_exit_status(pid_t pid)
+{
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_BY_SIGNAL + WTERMSIG(status);
+}
+
+static int run_program(char *const *args, struct mst_err *err)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return mst_err_set(err, -errno, "pipe: %s", strerror(errno));
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0)
+        exec_muster(args, fds[1], parent);
+    (void)close(fds[1]);
+    if (pid < 0) {
+        (void)close(fds[0]);
+        return mst_err_set(err, -errno, "fork: %s", strerror(errno));
+    }
+    int rc = copy_lines(fds[0]);
+    int status = wait_exit_status(pid);
+    return rc < 0 ? mst_err_set(err, rc, "standard output: %s", mst_err_meaning(rc)) : status;
+}
+
 int launch_ranks(uint32_t nproc, int argc, char *const *argv, struct mst_err *err)
 {
     char self[PATH_MAX], muster[PATH_MAX + 8], count[16];
@@ -47,9 +116,7 @@ int launch_ranks(uint32_t nproc, int argc, char *const *argv, struct mst_err *er
         return mst_err_set(err, -ENOMEM, "no memory for the arguments of %s", muster);
     memcpy(args, prefix, sizeof(prefix));
     memcpy(args + prefix_count, argv + 1, ((size_t)argc - 1) * sizeof(*args));
-    execvp(muster, args);
-    rc = mst_err_set(err, -errno, "%s: %s; put it beside this program or in PATH", muster,
-                     strerror(errno));
+    rc = run_program(args, err);
     free(args);
     return rc;
 }

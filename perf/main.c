@@ -5,11 +5,12 @@
 #include "perf/launch.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-#define EXIT_FAILED 1 /* wrong results, or a collective that failed */
-#define EXIT_USAGE 2
+#define EXIT_FAILED BENCH_WRONG /* or a collective failed */
+#define EXIT_USAGE 64           /* as `muster` itself */
 
 static void print_usage(FILE *out)
 {
@@ -31,18 +32,16 @@ static int run(const struct collective *coll, const struct bench_opts *opts, int
 {
     struct mst_world world;
     struct mst_err err = {0};
-    int rc = mst_world_from_env(&world, &err);
-    if (rc < 0)
+    if (mst_world_from_env(&world, &err) < 0)
         return fail(&err, EXIT_USAGE);
     uint32_t nproc = opts->nproc > 0 ? (uint32_t)opts->nproc : launch_default_nproc();
-    if (world.source == MST_WORLD_SINGLE && nproc > 1)
-        rc = launch_ranks(nproc, argc, argv, &err);
-    else
-        rc = bench_run(coll, opts, &world, argc, argv, &err);
+    bool alone = world.source == MST_WORLD_SINGLE && nproc > 1;
+    int rc = alone ? launch_ranks(nproc, argc, argv, &err)
+                   : bench_run(coll, opts, &world, argc, argv, &err);
     mst_world_fini(&world);
     if (rc < 0)
         return fail(&err, rc == -EINVAL ? EXIT_USAGE : EXIT_FAILED);
-    return rc == BENCH_WRONG ? EXIT_FAILED : 0;
+    return rc;
 }
 
 int main(int argc, char **argv)

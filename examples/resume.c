@@ -1,0 +1,131 @@
+/* resume: a "training" loop that may be stopped or killed at any moment and ends with the same
+ * value. The state is one tensor of numbers that every step stirs; a step costs some milliseconds.
+ *
+ *   muster run --nproc 2 -- resume --ckpt /tmp/ck --steps 2000
+ *   kill it, with SIGTERM or -9, and run the same line again: it goes on where it was. */
+#include "ckpt/ckpt.h"
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/kv.h"
+#include "core/rng.h"
+#include "core/world.h"
+#include "launcher/job.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TIMEOUT_MS 60000
+#define CKPT_EVERY 100
+#define ELEMS 4096
+#define ROUNDS 200 /* of stirring per step: stands for the computation of a real one */
+
+static uint64_t state[ELEMS];
+static const struct mst_tensor tensor = {.name = "state",
+                                         .dtype = MST_U64,
+                                         .dim_count = 1,
+                                         .shape = {ELEMS},
+                                         .data = {state, sizeof(state), MST_MEM_HOST}};
+
+static void die(const char *what, const char *why)
+{
+    fprintf(stderr, "resume: %s: %s\n", what, why);
+    exit(1);
+}
+
+static void check(int rc, const char *what)
+{
+    if (rc < 0)
+        die(what, mst_err_meaning(rc));
+}
+
+static void train_step(uint64_t step)
+{
+    for (int round = 0; round < ROUNDS; round++)
+        for (size_t i = 0; i < ELEMS; i++)
+            state[i] = mst_mix64(state[i] + state[(i + 1) % ELEMS] + step);
+}
+
+/* The step to start from: after the newest checkpoint, or the first. */
+static uint64_t resume(struct mst_ckpt *ckpt)
+{
+    struct mst_err err;
+    struct mst_ckpt_loaded loaded;
+    int rc = mst_ckpt_load(ckpt, &tensor, 1, &loaded, mst_deadline_ms(TIMEOUT_MS), &err);
+    if (rc < 0 && rc != -ENOENT)
+        die("mst_ckpt_load", err.text);
+    return rc == 0 ? loaded.step : 0;
+}
+
+static void save(struct mst_ckpt *ckpt, uint64_t step)
+{
+    struct mst_cspan no_cursor = {0};
+    check(mst_ckpt_save(ckpt, step, &tensor, 1, no_cursor, mst_deadline_ms(TIMEOUT_MS)), "save");
+}
+
+/* Returns the exit status: 0 with all steps done, or drained before that. */
+static int train(struct mst_job *job, struct mst_ckpt *ckpt, uint64_t step_count)
+{
+    for (uint64_t step = resume(ckpt); step < step_count;) {
+        train_step(step++);
+        int verdict = mst_job_step(job, step, mst_deadline_ms(TIMEOUT_MS));
+        check(verdict, "mst_job_step");
+        if (verdict != MST_JOB_GO || step % CKPT_EVERY == 0 || step == step_count)
+            save(ckpt, step);
+        if (verdict == MST_JOB_STOP) {
+            check(mst_ckpt_drain(ckpt, mst_deadline_ms(TIMEOUT_MS)), "mst_ckpt_drain");
+            mst_job_committed(job, step);
+            return MST_EXIT_DRAINED;
+        }
+    }
+    check(mst_ckpt_drain(ckpt, mst_deadline_ms(TIMEOUT_MS)), "mst_ckpt_drain");
+    return 0;
+}
+
+static uint64_t value_of_state(void)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < ELEMS; i++)
+        value = mst_mix64(value ^ state[i]);
+    return value;
+}
+
+int main(int argc, char **argv)
+{
+    struct mst_ckpt_opts opts = {0};
+    uint64_t step_count = 0;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--ckpt") == 0)
+            opts.uri = argv[i + 1];
+        else if (strcmp(argv[i], "--steps") == 0)
+            step_count = strtoull(argv[i + 1], NULL, 10);
+    }
+    if (argc != 5 || !opts.uri || step_count == 0)
+        die("usage", "resume --ckpt DIR --steps N");
+
+    struct mst_err err;
+    struct mst_world world;
+    struct mst_kv *kv;
+    struct mst_job *job;
+    struct mst_ckpt *ckpt;
+    if (mst_world_from_env(&world, &err) < 0)
+        die("mst_world_from_env", err.text);
+    if (mst_kv_dial(&world, mst_deadline_ms(TIMEOUT_MS), &kv, &err) < 0)
+        die("mst_kv_dial", err.text);
+    if (mst_job_open(&world, &job, &err) < 0)
+        die("mst_job_open", err.text);
+    if (mst_ckpt_open(&opts, &world, kv, &ckpt, &err) < 0)
+        die("mst_ckpt_open", err.text);
+
+    int status = train(job, ckpt, step_count);
+    if (status == 0 && world.rank == 0)
+        printf("final step=%" PRIu64 " value=%016" PRIx64 "\n", step_count, value_of_state());
+
+    mst_ckpt_close(ckpt);
+    mst_job_close(job);
+    mst_kv_close(kv);
+    mst_world_fini(&world);
+    return status;
+}

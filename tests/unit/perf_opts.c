@@ -1,0 +1,139 @@
+/* The command line of the benchmarks. */
+#include "core/err.h"
+#include "perf/bench_opts.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ARGS_MAX 16
+
+/* Parses "allreduce" and the given words. */
+static int parse(struct bench_opts *opts, struct mst_err *err, const char *const *words)
+{
+    char *argv[ARGS_MAX] = {(char *)(uintptr_t) "allreduce"};
+    int argc = 1;
+    for (; words[argc - 1]; argc++)
+        argv[argc] = (char *)(uintptr_t)words[argc - 1];
+    return bench_opts_parse(argc, argv, opts, err);
+}
+
+#define PARSE(opts, err, ...) parse(opts, err, (const char *const[]){__VA_ARGS__, NULL})
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    struct bench_opts opts;
+    assert_int_equal(PARSE(&opts, NULL, NULL), 0);
+    assert_int_equal(opts.min_bytes, 8);
+    assert_int_equal(opts.max_bytes, 64 << 20);
+    assert_int_equal(opts.step_factor, 4);
+    assert_int_equal(opts.check_iters, 1);
+    assert_int_equal(opts.dtype, MST_F32);
+    assert_int_equal(opts.op, MST_SUM);
+    assert_int_equal(opts.nproc, 0);
+    assert_false(opts.all_types || opts.all_ops || opts.all_roots || opts.help);
+}
+
+static void test_letters_and_names(void **state)
+{
+    (void)state;
+    struct bench_opts opts;
+    assert_int_equal(PARSE(&opts, NULL, "-b", "1.5K", "--maxbytes=2m", "-f", "2", "-n", "3", "-w",
+                           "0", "--datatype", "half"),
+                     0);
+    assert_int_equal(opts.min_bytes, 1536);
+    assert_int_equal(opts.max_bytes, 2 << 20);
+    assert_int_equal(opts.step_factor, 2);
+    assert_int_equal(opts.iters, 3);
+    assert_int_equal(opts.warmup_iters, 0);
+    assert_int_equal(opts.dtype, MST_F16);
+    assert_int_equal(PARSE(&opts, NULL, "-e1G", "-o", "avg", "-a3", "-c0", "--nproc", "4", "-J",
+                           "x.json", "-g", "1"),
+                     0);
+    assert_int_equal(opts.max_bytes, 1 << 30);
+    assert_int_equal(opts.op, MST_AVG);
+    assert_int_equal(opts.average, BENCH_MAX);
+    assert_int_equal(opts.check_iters, 0);
+    assert_int_equal(opts.nproc, 4);
+    assert_string_equal(opts.json_path, "x.json");
+}
+
+static void test_all(void **state)
+{
+    (void)state;
+    struct bench_opts opts;
+    assert_int_equal(PARSE(&opts, NULL, "-d", "all", "-o", "all", "-r", "all"), 0);
+    assert_true(opts.all_types && opts.all_ops && opts.all_roots);
+    assert_int_equal(PARSE(&opts, NULL, "-d", "all", "-d", "double", "-r", "all", "-r", "2"), 0);
+    assert_false(opts.all_types || opts.all_roots);
+    assert_int_equal(opts.root, 2);
+}
+
+static void test_sizes(void **state)
+{
+    (void)state;
+    struct bench_opts opts;
+    assert_int_equal(PARSE(&opts, NULL, "-f", "3"), 0);
+    assert_int_equal(bench_opts_next_size(&opts, 8), 24);
+    assert_int_equal(bench_opts_next_size(&opts, 0), 1);
+    assert_int_equal(PARSE(&opts, NULL, "-i", "1K"), 0);
+    assert_int_equal(bench_opts_next_size(&opts, 0), 1024);
+    assert_int_equal(bench_opts_next_size(&opts, 1024), 2048);
+    assert_int_equal(PARSE(&opts, NULL, "-i", "1K", "-f", "2"), 0);
+    assert_int_equal(bench_opts_next_size(&opts, 1024), 2048);
+}
+
+static void test_faults_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[3];
+        const char *named;
+    } cases[] = {
+        {{"-b", "1Q", NULL}, "--minbytes 1Q"},
+        {{"-b", "1KB", NULL}, "--minbytes 1KB"},
+        {{"-b", "", NULL}, "--minbytes"},
+        {{"-e", "-1", NULL}, "--maxbytes -1"},
+        {{"-e", "nan", NULL}, "--maxbytes nan"},
+        {{"-e", "5000G", NULL}, "--maxbytes 5000G"},
+        {{"-i", "0", NULL}, "--stepbytes 0"},
+        {{"-f", "0", NULL}, "--stepfactor 0"},
+        {{"-n", "0", NULL}, "--iters 0"},
+        {{"-n", "-1", NULL}, "--iters -1"},
+        {{"-n", "3x", NULL}, "--iters 3x"},
+        {{"-a", "4", NULL}, "--average 4"},
+        {{"-d", "int8", NULL}, "int8"},
+        {{"-o", "prod", NULL}, "prod"},
+        {{"-g", "2", NULL}, "--ngpus 2"},
+        {{"--nproc", "0", NULL}, "--nproc 0"},
+        {{"--none", NULL, NULL}, "--none"},
+        {{"-n", NULL, NULL}, "-n: needs a value"},
+        {{"-x5", NULL, NULL}, "-x: no such option"},
+        {{"word", NULL, NULL}, "word"},
+        {{"-b", "65M", NULL}, "--minbytes 68157440"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct bench_opts opts = {.iters = 4711};
+        struct mst_err err = {0};
+        assert_true(parse(&opts, &err, cases[i].words) < 0);
+        assert_non_null(strstr(err.text, cases[i].named));
+        assert_int_equal(opts.iters, 4711);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_letters_and_names),
+        cmocka_unit_test(test_all),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_faults_are_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
