@@ -50,15 +50,11 @@ static void put_number(struct line *line, const char *key, uint32_t value)
  * escapes are JSON's; key=value lines use the same. Inside quotes, a quote is escaped too. */
 static size_t escape(char piece[8], unsigned char c, bool in_quotes)
 {
-    if (c == '\n') {
-        memcpy(piece, "\\n", 2);
-        return 2;
-    }
-    if (c < 0x20 || c == 0x7F)
+    if ((c < 0x20 && c != '\n') || c == 0x7F)
         return (size_t)snprintf(piece, 8, "\\u%04x", c);
-    if (in_quotes && (c == '"' || c == '\\')) {
+    if (c == '\n' || (in_quotes && (c == '"' || c == '\\'))) {
         piece[0] = '\\';
-        piece[1] = (char)c;
+        piece[1] = c == '\n' ? 'n' : (char)c;
         return 2;
     }
     piece[0] = (char)c;

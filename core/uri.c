@@ -165,9 +165,10 @@ int mst_uri_parse(const char *text, struct mst_uri *ret_uri, struct mst_err *err
                     : parse_plain(text, &uri, err);
     if (rc == 0 && length)
         rc = parse_rest(text + length + 1, &uri, err);
-    if (rc == 0)
-        *ret_uri = uri;
-    return rc;
+    if (rc < 0)
+        return rc;
+    *ret_uri = uri;
+    return 0;
 }
 
 int mst_uri_param(const struct mst_uri *uri, const char *key, char *value, size_t cap)

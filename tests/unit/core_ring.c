@@ -14,6 +14,7 @@
 #define PUSHERS 3
 
 static int numbers[64];
+static char items[PUSHERS][ITEMS_PER_PUSHER]; /* only their addresses are handed over */
 
 static void spsc_is_first_in_first_out(void **state)
 {
@@ -101,19 +102,16 @@ static void refuses_an_impossible_capacity(void **state)
 struct pusher {
     struct mst_spsc *spsc; /* one of the two */
     struct mst_mpsc *mpsc;
-    uintptr_t id;
+    char *items;
 };
 
-/* An item is the pusher's id above the item's number, never NULL. */
 static void *push_all(void *arg)
 {
     const struct pusher *pusher = arg;
-    for (uintptr_t i = 1; i <= ITEMS_PER_PUSHER; i++) {
-        void *item = (void *)(pusher->id << 32 | i);
-        while (pusher->spsc ? !mst_spsc_push(pusher->spsc, item)
-                            : !mst_mpsc_push(pusher->mpsc, item))
+    for (int i = 0; i < ITEMS_PER_PUSHER; i++)
+        while (pusher->spsc ? !mst_spsc_push(pusher->spsc, &pusher->items[i])
+                            : !mst_mpsc_push(pusher->mpsc, &pusher->items[i]))
             sched_yield();
-    }
     return NULL;
 }
 
@@ -123,14 +121,14 @@ static void spsc_hands_over_between_threads(void **state)
     (void)state;
     struct mst_spsc ring;
     assert_int_equal(mst_spsc_init(&ring, 16), 0);
-    struct pusher pusher = {.spsc = &ring};
+    struct pusher pusher = {.spsc = &ring, .items = items[0]};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, push_all, &pusher), 0);
-    for (uintptr_t i = 1; i <= ITEMS_PER_PUSHER; i++) {
+    for (int i = 0; i < ITEMS_PER_PUSHER; i++) {
         void *item;
         while (!(item = mst_spsc_pop(&ring)))
             sched_yield();
-        assert_int_equal((uintptr_t)item, i);
+        assert_ptr_equal(item, &items[0][i]);
     }
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_null(mst_spsc_pop(&ring));
@@ -144,18 +142,18 @@ static void mpsc_hands_over_between_threads(void **state)
     assert_int_equal(mst_mpsc_init(&ring, 16), 0);
     struct pusher pushers[PUSHERS];
     pthread_t threads[PUSHERS];
-    uintptr_t last[PUSHERS] = {0};
-    for (uintptr_t i = 0; i < PUSHERS; i++) {
-        pushers[i] = (struct pusher){.mpsc = &ring, .id = i};
+    int popped[PUSHERS] = {0};
+    for (int i = 0; i < PUSHERS; i++) {
+        pushers[i] = (struct pusher){.mpsc = &ring, .items = items[i]};
         assert_int_equal(pthread_create(&threads[i], NULL, push_all, &pushers[i]), 0);
     }
     for (int i = 0; i < PUSHERS * ITEMS_PER_PUSHER; i++) {
-        void *item;
+        const char *item;
         while (!(item = mst_mpsc_pop(&ring)))
             sched_yield();
-        uintptr_t id = (uintptr_t)item >> 32;
-        assert_true(id < PUSHERS);
-        assert_int_equal((uintptr_t)item & UINT32_MAX, ++last[id]);
+        ptrdiff_t id = (item - items[0]) / ITEMS_PER_PUSHER;
+        assert_in_range(id, 0, PUSHERS - 1);
+        assert_ptr_equal(item, &items[id][popped[id]++]);
     }
     for (int i = 0; i < PUSHERS; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
