@@ -1,0 +1,55 @@
+/* Collectives among the ranks of one node, flat: everybody reads everybody's deposits. Each is a
+ * series of segment steps; the work on one chunk overlaps the hand-over of the next, so that a step
+ * is paid once per chunk.
+ *
+ * Cost per rank of p, n bytes: allreduce copies n(p-1)/p in, reduces n/p of p streams, copies
+ * n(p-1)/p out (up to FLAT_ONE_SHOT_BYTES: copies n in, reduces n of p streams, one step). */
+#ifndef MUSTER_COMM_FLAT_H
+#define MUSTER_COMM_FLAT_H
+
+#include "comm/reduce.h"
+#include "comm/segment.h"
+
+#define FLAT_ONE_SHOT_BYTES ((size_t)8 << 10)
+
+struct flat {
+    struct segment segment;
+    const void **streams; /* one per local rank: arguments of reduce_fold */
+    uint64_t deadline_ns; /* of the collective in progress */
+    struct mst_err err;   /* why it failed */
+};
+
+/* A vector of `count` elements cut into stripes of `stride`: stripe k, [k*stride, (k+1)*stride) as
+ * far as the vector goes, belongs to local rank k < owners. `place`, if not NULL, says which stripe
+ * is k's instead. */
+struct stripes {
+    size_t count, stride;
+    uint32_t owners;
+    size_t elem_size;
+    const uint32_t *place;
+};
+
+/* Cuts `count` elements into `owners` stripes of whole cache lines, as even as that allows. */
+struct stripes stripes_cut(size_t count, uint32_t owners, size_t elem_size);
+size_t stripes_start(const struct stripes *stripes, uint32_t owner); /* in elements */
+size_t stripes_len(const struct stripes *stripes, uint32_t owner);
+
+/* All: 0, or the failure of segment_step with flat->err filled. in == out is allowed. */
+int flat_allreduce(struct flat *flat, const void *in, void *out, size_t count,
+                   const struct reduce *reduce);
+
+/* `root` is a local rank. */
+int flat_broadcast(struct flat *flat, void *buf, size_t bytes, uint32_t root);
+
+/* Each owner's stripe, `in`, to everybody's `out` at its place. Ranks without a stripe pass any
+ * `in`. */
+int flat_allgather(struct flat *flat, const void *in, void *out, const struct stripes *stripes);
+
+/* Each owner gets its stripe of everybody's `in`, reduced, in `out`, elements of the type that
+ * reduce->stage makes. */
+int flat_reduce_scatter(struct flat *flat, const void *in, void *out, const struct stripes *stripes,
+                        const struct reduce *reduce);
+
+int flat_barrier(struct flat *flat);
+
+#endif
