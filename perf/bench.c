@@ -115,7 +115,7 @@ static int check_call(struct bench *bench, struct call *call, uint64_t *ret_wron
 static int measure(struct bench *bench, struct call *call, bool in_place,
                    struct nccl_timing *ret_timing, struct mst_err *err)
 {
-    double seconds;
+    double seconds = 0;
     struct nccl_timing timing = {0};
     call->in_place = in_place;
     collective_place(bench->coll, call, bench->send, bench->recv);

@@ -13,16 +13,16 @@
 #define ARGS_MAX 16
 
 /* Parses "allreduce" and the given words. */
-static int parse(struct bench_opts *opts, struct mst_err *err, const char *const *words)
+static int parse(struct bench_opts *opts, struct mst_err *err, char *const *words)
 {
-    char *argv[ARGS_MAX] = {(char *)(uintptr_t) "allreduce"};
+    char *argv[ARGS_MAX] = {"allreduce"};
     int argc = 1;
     for (; words[argc - 1]; argc++)
-        argv[argc] = (char *)(uintptr_t)words[argc - 1];
+        argv[argc] = words[argc - 1];
     return bench_opts_parse(argc, argv, opts, err);
 }
 
-#define PARSE(opts, err, ...) parse(opts, err, (const char *const[]){__VA_ARGS__, NULL})
+#define PARSE(opts, err, ...) parse(opts, err, (char *[]){__VA_ARGS__, NULL})
 
 static void test_defaults(void **state)
 {
@@ -92,7 +92,7 @@ static void test_faults_are_named(void **state)
 {
     (void)state;
     static const struct {
-        const char *words[3];
+        char *words[3];
         const char *named;
     } cases[] = {
         {{"-b", "1Q", NULL}, "--minbytes 1Q"},
