@@ -126,14 +126,14 @@ int mst_stream_put_parts(struct mst_stream *stream, uint8_t type, const struct m
     uint8_t bytes[MST_FRAME_HEADER_BYTES];
     size_t size = 0;
     uint32_t crc = 0;
-    for (size_t i = 0; i < part_count; i++) {
+    for (size_t i = 0; i < part_count; i++)
         size += parts[i].size_bytes;
-        crc = mst_crc32c(crc, parts[i].data, parts[i].size_bytes);
-    }
     if (size > MST_FRAME_PAYLOAD_MAX)
         return -EINVAL;
     if (reserve_out(stream, sizeof bytes + size))
         return -ENOMEM;
+    for (size_t i = 0; i < part_count; i++)
+        crc = mst_crc32c(crc, parts[i].data, parts[i].size_bytes);
     frame_encode(bytes,
                  &(struct frame_head){.type = type, .size_bytes = (uint32_t)size, .crc = crc});
     append(stream, bytes, sizeof bytes);
