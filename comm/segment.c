@@ -275,10 +275,8 @@ static int timed_out(const struct segment *segment, struct mst_err *err)
                        signature_describe(&desc, mine, sizeof mine), absent);
 }
 
-static int step_failed(struct segment *segment, int code, struct mst_err *err)
+int segment_explain(const struct segment *segment, int code, struct mst_err *err)
 {
-    if (code == -ETIMEDOUT)
-        return timed_out(segment, err);
     if (code == -ECANCELED) {
         *err = segment->head->failure;
         return err->code;
@@ -299,7 +297,7 @@ int segment_step(struct segment *segment, uint64_t deadline_ns, struct mst_err *
         struct segment_line *line = line_of(segment, r, step);
         int rc = wait_word(&segment->wait, &line->seq, step, deadline_ns);
         if (rc < 0)
-            return step_failed(segment, rc, err);
+            return rc == -ETIMEDOUT ? timed_out(segment, err) : segment_explain(segment, rc, err);
         if (line->signature != segment->signature)
             return mismatch(segment, r, err);
     }

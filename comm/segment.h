@@ -87,6 +87,10 @@ const void *segment_last(const struct segment *segment, uint32_t local_rank, siz
  * recorded, with its text. */
 int segment_step(struct segment *segment, uint64_t deadline_ns, struct mst_err *err);
 
+/* Puts a wait's -ECANCELED or -ECONNRESET into words: the recorded failure, or the abort and its
+ * cause. Returns the code to answer with. */
+int segment_explain(const struct segment *segment, int code, struct mst_err *err);
+
 /* Records *err as the end of this communicator and wakes everybody, unless a failure is recorded
  * already: then that one is copied to *err. Returns err->code. Safe from any thread. */
 int segment_fail(struct segment *segment, struct mst_err *err);

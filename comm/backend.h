@@ -1,0 +1,56 @@
+/* What a back end of comm is: whole collectives between all ranks. comm.c has checked the arguments
+ * and calls from one thread at a time; comm_backends lists all of them. */
+#ifndef MUSTER_COMM_BACKEND_H
+#define MUSTER_COMM_BACKEND_H
+
+#include "comm/signature.h"
+#include "core/err.h"
+
+#include <stdint.h>
+
+struct mst_kv;
+struct mst_page;
+struct mst_world;
+
+/* One collective. `in` and `out` as in comm.h; a broadcast has its buffer in `out`. */
+struct comm_call {
+    struct signature_desc desc;
+    const void *in;
+    void *out;
+};
+
+struct comm_backend {
+    const struct comm_ops *ops;
+    struct mst_err err; /* of the last failed run */
+};
+
+struct comm_ops {
+    const char *name;
+
+    /* Joins all ranks; blocks until they have come or the deadline passed. world, kv and page are
+     * borrowed: kv for the call, page (may be NULL) until destroy. Errors of mst_comm_create with
+     * text. */
+    int (*create)(const struct mst_world *world, struct mst_kv *kv, const struct mst_page *page,
+                  uint64_t deadline_ns, struct comm_backend **ret_backend, struct mst_err *err);
+
+    /* Does not wait for peers. NULL is allowed. */
+    void (*destroy)(struct comm_backend *backend);
+
+    /* The `op_seq`-th collective (1, 2, …) of this communicator. Blocks until it is done. 0, or
+     * -ETIMEDOUT, -ECONNRESET, -EPROTO with backend->err filled; then no more is run, and the back
+     * end has seen to it that the peers fail soon too. */
+    int (*run)(struct comm_backend *backend, const struct comm_call *call, uint64_t op_seq,
+               uint64_t deadline_ns);
+
+    /* Ends every wait of all ranks with -ECONNRESET and this text. Safe from any thread; does not
+     * block. */
+    void (*abort)(struct comm_backend *backend, const char *text);
+
+    /* How many threads of each rank want a core from now on; between runs. */
+    void (*set_threads)(struct comm_backend *backend, uint32_t threads_per_rank);
+};
+
+extern const struct comm_ops comm_host_ops;
+extern const struct comm_ops *const comm_backends[]; /* fastest first, NULL-ended */
+
+#endif

@@ -1,0 +1,209 @@
+/* Records of ranks and places of segments, over the kv. */
+#include "comm/boot.h"
+
+#include "core/bytes.h"
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/kv.h"
+#include "core/world.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY_MAX 64
+#define RECORD_FIXED_BYTES 8 /* node, local rank; the address follows */
+#define PLACE_BYTES 16       /* pid, fd, offset */
+#define PROBE_MS 1000        /* for looking who else is missing, after the deadline */
+
+int boot_next_id(struct mst_kv *kv, const struct mst_world *world, uint64_t deadline_ns,
+                 uint32_t *ret_id, struct mst_err *err)
+{
+    char key[KEY_MAX];
+    int64_t id;
+    (void)snprintf(key, sizeof key, "comm/count/%u", world->rank);
+    int rc = mst_kv_add(kv, key, 1, &id, deadline_ns);
+    if (rc < 0)
+        return mst_err_set(err, rc, "cannot count communicators in the key-value server: %s",
+                           mst_err_meaning(rc));
+    *ret_id = (uint32_t)id;
+    return 0;
+}
+
+static int put_record(const struct boot *boot, struct mst_kv *kv, const struct mst_world *world,
+                      const char *address, uint64_t deadline_ns, struct mst_err *err)
+{
+    char key[KEY_MAX];
+    uint8_t record[RECORD_FIXED_BYTES + BOOT_ADDRESS_MAX];
+    size_t address_bytes = strlen(address);
+    assert(address_bytes < BOOT_ADDRESS_MAX);
+    mst_put_le32(record, world->node);
+    mst_put_le32(record + 4, world->local_rank);
+    memcpy(record + RECORD_FIXED_BYTES, address, address_bytes);
+    (void)snprintf(key, sizeof key, "comm/%u/rank/%u", boot->id, world->rank);
+    int rc = mst_kv_set(kv, key, record, RECORD_FIXED_BYTES + address_bytes, deadline_ns);
+    if (rc < 0)
+        return mst_err_set(err, rc, "cannot publish this rank's address: %s", mst_err_meaning(rc));
+    return 0;
+}
+
+static int decode_record(const uint8_t *record, size_t size_bytes, struct boot_peer *ret_peer)
+{
+    if (size_bytes < RECORD_FIXED_BYTES || size_bytes >= RECORD_FIXED_BYTES + BOOT_ADDRESS_MAX)
+        return -EPROTO;
+    *ret_peer = (struct boot_peer){.node = mst_get_le32(record),
+                                   .local_rank = mst_get_le32(record + 4)};
+    memcpy(ret_peer->address, record + RECORD_FIXED_BYTES, size_bytes - RECORD_FIXED_BYTES);
+    return 0;
+}
+
+/* Names every rank from `first_absent` on whose record is not there. */
+static int name_absent(const struct boot *boot, struct mst_kv *kv, uint32_t first_absent,
+                       struct mst_err *err)
+{
+    char key[KEY_MAX], names[160] = "";
+    uint8_t record[RECORD_FIXED_BYTES + BOOT_ADDRESS_MAX];
+    uint64_t deadline_ns = mst_deadline_ms(PROBE_MS);
+    for (uint32_t r = first_absent; r < boot->size; r++) {
+        size_t size_bytes, used = strlen(names);
+        (void)snprintf(key, sizeof key, "comm/%u/rank/%u", boot->id, r);
+        if (mst_kv_get(kv, key, record, sizeof record, &size_bytes, deadline_ns) < 0)
+            (void)snprintf(names + used, sizeof names - used, "%s%u", used > 0 ? ", " : "", r);
+    }
+    return mst_err_set(err, -ETIMEDOUT, "communicator %u: did not come in time: rank %s", boot->id,
+                       names);
+}
+
+static int get_records(struct boot *boot, struct mst_kv *kv, uint64_t deadline_ns,
+                       struct mst_err *err)
+{
+    char key[KEY_MAX];
+    uint8_t record[RECORD_FIXED_BYTES + BOOT_ADDRESS_MAX];
+    for (uint32_t r = 0; r < boot->size; r++) {
+        size_t size_bytes;
+        (void)snprintf(key, sizeof key, "comm/%u/rank/%u", boot->id, r);
+        int rc = mst_kv_wait(kv, key, record, sizeof record, &size_bytes, deadline_ns);
+        if (rc == -ETIMEDOUT)
+            return name_absent(boot, kv, r, err);
+        if (rc == 0)
+            rc = decode_record(record, size_bytes, &boot->peers[r]);
+        if (rc < 0)
+            return mst_err_set(err, rc, "cannot read the address of rank %u: %s", r,
+                               mst_err_meaning(rc));
+    }
+    return 0;
+}
+
+/* Counting sort by node; then every local rank of a node must be there once. */
+static int sort_ranks(struct boot *boot, struct mst_err *err)
+{
+    for (uint32_t r = 0; r < boot->size; r++) {
+        const struct boot_peer *peer = &boot->peers[r];
+        if (peer->node >= boot->node_count)
+            return mst_err_set(err, -EPROTO, "rank %u says it is on node %u of %u", r, peer->node,
+                               boot->node_count);
+        boot->first[peer->node + 1]++;
+    }
+    for (uint32_t n = 0; n < boot->node_count; n++)
+        boot->first[n + 1] += boot->first[n];
+    memset(boot->ranks, 0xff, boot->size * sizeof *boot->ranks);
+    for (uint32_t r = 0; r < boot->size; r++) {
+        const struct boot_peer *peer = &boot->peers[r];
+        uint32_t index = boot->first[peer->node] + peer->local_rank;
+        if (peer->local_rank >= boot_local_size(boot, peer->node) ||
+            boot->ranks[index] != UINT32_MAX)
+            return mst_err_set(err, -EPROTO,
+                               "rank %u says it is local rank %u of node %u, which has %u ranks, "
+                               "each with its own number",
+                               r, peer->local_rank, peer->node, boot_local_size(boot, peer->node));
+        boot->ranks[index] = r;
+    }
+    for (uint32_t n = 0; n < boot->node_count; n++)
+        if (boot_local_size(boot, n) == 0)
+            return mst_err_set(err, -EPROTO, "node %u of %u has no ranks", n, boot->node_count);
+    return 0;
+}
+
+int boot_exchange(struct boot *boot, struct mst_kv *kv, const struct mst_world *world,
+                  const char *address, uint64_t deadline_ns, struct mst_err *err)
+{
+    boot->size = world->size;
+    boot->node_count = world->node_count;
+    boot->peers = calloc(world->size, sizeof *boot->peers);
+    boot->ranks = calloc(world->size, sizeof *boot->ranks);
+    boot->first = calloc((size_t)world->node_count + 1, sizeof *boot->first);
+    if (!boot->peers || !boot->ranks || !boot->first)
+        return mst_err_set(err, -ENOMEM, "no memory for the addresses of %u ranks", world->size);
+    int rc = put_record(boot, kv, world, address, deadline_ns, err);
+    if (rc == 0)
+        rc = get_records(boot, kv, deadline_ns, err);
+    if (rc == 0)
+        rc = sort_ranks(boot, err);
+    if (rc == 0 && boot_local_size(boot, world->node) != world->local_size)
+        rc = mst_err_set(err, -EPROTO, "node %u has %u ranks, and rank %u expects %u", world->node,
+                         boot_local_size(boot, world->node), world->rank, world->local_size);
+    return rc;
+}
+
+void boot_fini(struct boot *boot)
+{
+    free(boot->peers);
+    free(boot->ranks);
+    free(boot->first);
+    memset(boot, 0, sizeof *boot);
+}
+
+uint32_t boot_local_size(const struct boot *boot, uint32_t node)
+{
+    return boot->first[node + 1] - boot->first[node];
+}
+
+uint32_t boot_rank(const struct boot *boot, uint32_t node, uint32_t local_rank)
+{
+    assert(local_rank < boot_local_size(boot, node));
+    return boot->ranks[boot->first[node] + local_rank];
+}
+
+int boot_put_place(const struct boot *boot, struct mst_kv *kv, uint32_t node,
+                   const struct segment_place *place, uint64_t deadline_ns, struct mst_err *err)
+{
+    char key[KEY_MAX];
+    uint8_t value[PLACE_BYTES];
+    mst_put_le32(value, place->pid);
+    mst_put_le32(value + 4, place->fd);
+    mst_put_le64(value + 8, place->offset);
+    (void)snprintf(key, sizeof key, "comm/%u/segment/%u", boot->id, node);
+    int rc = mst_kv_set(kv, key, value, sizeof value, deadline_ns);
+    if (rc < 0)
+        return mst_err_set(err, rc, "cannot publish the shared segment of node %u: %s", node,
+                           mst_err_meaning(rc));
+    return 0;
+}
+
+int boot_get_place(const struct boot *boot, struct mst_kv *kv, uint32_t node,
+                   struct segment_place *ret_place, uint64_t deadline_ns, struct mst_err *err)
+{
+    char key[KEY_MAX];
+    uint8_t value[PLACE_BYTES];
+    size_t size_bytes;
+    (void)snprintf(key, sizeof key, "comm/%u/segment/%u", boot->id, node);
+    int rc = mst_kv_wait(kv, key, value, sizeof value, &size_bytes, deadline_ns);
+    if (rc == 0 && size_bytes != sizeof value)
+        rc = -EPROTO;
+    if (rc < 0)
+        return mst_err_set(err, rc, "no shared segment from rank %u, the first of node %u: %s",
+                           boot_rank(boot, node, 0), node, mst_err_meaning(rc));
+    *ret_place = (struct segment_place){.pid = mst_get_le32(value),
+                                        .fd = mst_get_le32(value + 4),
+                                        .offset = mst_get_le64(value + 8)};
+    return 0;
+}
+
+void boot_forget(const struct boot *boot, struct mst_kv *kv, uint64_t deadline_ns)
+{
+    char prefix[KEY_MAX];
+    (void)snprintf(prefix, sizeof prefix, "comm/%u/", boot->id);
+    (void)mst_kv_delete_prefix(kv, prefix, deadline_ns); /* tidiness, not correctness */
+}
