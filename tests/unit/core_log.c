@@ -97,8 +97,9 @@ static void writes_json(void **state)
     (void)state;
     mst_log_init(MST_LOG_INFO, MST_LOG_JSON);
     mst_log_who("agent", 1, 4);
-    mst_log(MST_LOG_INFO, "say \"hi\"\n", " step=%d loss=%s id=%s path=\"%s\" empty= word=%s", 7,
-            "-0.25", "007", "a \\\"b\\\" c", "x");
+    mst_log(MST_LOG_INFO, "say \"hi\"\n",
+            " step=%d loss=%s id=%s path=\"%s\" empty= word=%s point=1.", 7, "-0.25", "007",
+            "a \\\"b\\\" c", "x");
     json_t *object = written_json();
     assert_string_equal(member(object, "level"), "info");
     assert_string_equal(member(object, "msg"), "say \"hi\"\n");
@@ -110,6 +111,7 @@ static void writes_json(void **state)
     assert_string_equal(member(object, "path"), "a \"b\" c");
     assert_string_equal(member(object, "empty"), "");
     assert_string_equal(member(object, "word"), "x");
+    assert_string_equal(member(object, "point"), "1.");
     json_decref(object);
 }
 

@@ -284,9 +284,11 @@ static void a_new_gate_wakes_sleepers(void **state)
     struct waiter waiters[2];
     start_waiter(&waiters[0]);
     start_waiter(&waiters[1]);
+    uint64_t start_ns = mst_now_ns();
     mst_page_gate_set(page, (struct mst_gate){MST_GATE_PROPOSED, MST_GATE_CHECKPOINT, 7});
     assert_int_equal(join_waiter(&waiters[0]), 0);
     assert_int_equal(join_waiter(&waiters[1]), 0);
+    assert_true(mst_now_ns() - start_ns < 10 * MST_NS_PER_S); /* woken, not timed out */
 }
 
 /* Another process, through another mapping: the futex is shared. It dies right after. */
