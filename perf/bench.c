@@ -23,6 +23,13 @@ struct bench {
     struct mst_comm *comm;
     void *send, *recv; /* max_bytes each */
     uint64_t seed;     /* rises with every fill, alike on all ranks */
+    /* With --per_iter_timing: iters doubles each but rank_us, which has them for every rank. The
+     * two halves of a row are printed together, so each has its own. */
+    double *own_us, *scratch;
+    struct {
+        double *rank_us, *times_us;
+        struct nccl_iters iters;
+    } half[2];
     struct report report;
 };
 
@@ -72,12 +79,31 @@ static int agree_time(const struct bench *bench, double *seconds, struct mst_err
     return rc < 0 ? agree_failed(bench, rc, err) : 0;
 }
 
-/* Seconds of one call: the first, untimed, brings in pages and connections; no barriers inside the
- * loop, so that ranks may run ahead of one another as they do in training. */
+/* The timed loop. No barriers inside, so that ranks may run ahead of one another as they do in
+ * training. */
+static int run_timed(struct bench *bench, const struct call *call, double *ret_seconds,
+                     struct mst_err *err)
+{
+    uint64_t start_ns = mst_now_ns(), last_ns = start_ns;
+    for (uint64_t i = 0; i < bench->opts->iters; i++) {
+        int rc = run_times(bench, call, bench->opts->agg_iters, err);
+        if (rc < 0)
+            return rc;
+        if (bench->own_us) {
+            uint64_t now_ns = mst_now_ns();
+            bench->own_us[i] = (double)(now_ns - last_ns) / 1e3 / (double)bench->opts->agg_iters;
+            last_ns = now_ns;
+        }
+    }
+    double calls = (double)bench->opts->iters * (double)bench->opts->agg_iters;
+    *ret_seconds = (double)(mst_now_ns() - start_ns) / (double)MST_NS_PER_S / calls;
+    return 0;
+}
+
+/* Seconds of one call. The first, untimed, brings in pages and connections. */
 static int time_call(struct bench *bench, struct call *call, double *ret_seconds,
                      struct mst_err *err)
 {
-    uint64_t times = bench->opts->iters * bench->opts->agg_iters;
     fill(bench, call);
     int rc = run_times(bench, call, 1, err);
     if (rc < 0)
@@ -85,12 +111,27 @@ static int time_call(struct bench *bench, struct call *call, double *ret_seconds
     rc = mst_comm_barrier(bench->comm);
     if (rc < 0)
         return agree_failed(bench, rc, err);
-    uint64_t start_ns = mst_now_ns();
-    rc = run_times(bench, call, times, err);
+    rc = run_timed(bench, call, ret_seconds, err);
+    return rc < 0 ? rc : agree_time(bench, ret_seconds, err);
+}
+
+/* Every rank's iterations to every rank. */
+static int gather_iters(struct bench *bench, bool in_place, const struct nccl_iters **ret_iters,
+                        struct mst_err *err)
+{
+    if (!bench->own_us)
+        return 0;
+    size_t count = (size_t)bench->opts->iters;
+    double *rank_us = bench->half[in_place].rank_us;
+    int rc = mst_comm_allgather(bench->comm, bench->own_us, rank_us, count, MST_F64);
     if (rc < 0)
-        return rc;
-    *ret_seconds = (double)(mst_now_ns() - start_ns) / (double)MST_NS_PER_S / (double)times;
-    return agree_time(bench, ret_seconds, err);
+        return agree_failed(bench, rc, err);
+    struct nccl_iters *iters = &bench->half[in_place].iters;
+    *iters = (struct nccl_iters){
+        .iter_count = count, .rank_count = bench->world->size, .rank_us = rank_us};
+    nccl_iters_summarise(iters, bench->half[in_place].times_us, bench->scratch);
+    *ret_iters = iters;
+    return 0;
 }
 
 /* Wrong elements of all ranks, from the first checked iteration that has any. */
@@ -120,6 +161,8 @@ static int measure(struct bench *bench, struct call *call, bool in_place,
     call->in_place = in_place;
     collective_place(bench->coll, call, bench->send, bench->recv);
     int rc = time_call(bench, call, &seconds, err);
+    if (rc == 0)
+        rc = gather_iters(bench, in_place, &timing.iters, err);
     if (rc == 0)
         rc = check_call(bench, call, &timing.wrong_count, err);
     if (rc < 0)
@@ -255,6 +298,22 @@ static int make_buffers(struct bench *bench, struct mst_err *err)
     return 0;
 }
 
+static int make_iter_logs(struct bench *bench, struct mst_err *err)
+{
+    size_t count = (size_t)bench->opts->iters, total = count * bench->world->size;
+    if (!bench->opts->per_iter)
+        return 0;
+    bench->own_us = calloc(count, sizeof(double));
+    bench->scratch = calloc(count, sizeof(double));
+    bool made = bench->own_us && bench->scratch;
+    for (int i = 0; i < 2; i++) {
+        bench->half[i].rank_us = calloc(total, sizeof(double));
+        bench->half[i].times_us = calloc(count, sizeof(double));
+        made = made && bench->half[i].rank_us && bench->half[i].times_us;
+    }
+    return made ? 0 : mst_err_set(err, -ENOMEM, "no memory to log %zu times: lower --iters", total);
+}
+
 static int connect_ranks(struct bench *bench, struct mst_err *err)
 {
     struct mst_kv *kv = NULL;
@@ -277,6 +336,7 @@ static struct nccl_config config_of(const struct collective *coll, const struct 
         .agg_iters = opts->agg_iters,
         .warmup_iters = opts->warmup_iters,
         .check_iters = opts->check_iters,
+        .per_iter = opts->per_iter != 0,
     };
 }
 
@@ -286,6 +346,8 @@ static int bench_open(struct bench *bench, int argc, char *const *argv, struct m
     int rc = check_root(bench, err);
     if (rc == 0)
         rc = make_buffers(bench, err);
+    if (rc == 0)
+        rc = make_iter_logs(bench, err);
     if (rc == 0)
         rc = connect_ranks(bench, err);
     if (rc == 0)
@@ -300,6 +362,12 @@ static void bench_close(struct bench *bench)
     mst_comm_destroy(bench->comm);
     free(bench->send);
     free(bench->recv);
+    free(bench->own_us);
+    free(bench->scratch);
+    for (int i = 0; i < 2; i++) {
+        free(bench->half[i].rank_us);
+        free(bench->half[i].times_us);
+    }
 }
 
 int bench_run(const struct collective *coll, const struct bench_opts *opts,

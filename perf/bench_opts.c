@@ -25,6 +25,7 @@ static const struct option long_options[] = {
     {"agg_iters", required_argument, NULL, 'm'},
     {"check", required_argument, NULL, 'c'},
     {"average", required_argument, NULL, 'a'},
+    {"per_iter_timing", required_argument, NULL, 'I'},
     {"datatype", required_argument, NULL, 'd'},
     {"op", required_argument, NULL, 'o'},
     {"root", required_argument, NULL, 'r'},
@@ -52,6 +53,7 @@ static const struct number_option {
     {'m', false, offsetof(struct bench_opts, agg_iters), 1, COUNT_MAX},
     {'c', false, offsetof(struct bench_opts, check_iters), 0, COUNT_MAX},
     {'a', false, offsetof(struct bench_opts, average), BENCH_RANK0, BENCH_MAX},
+    {'I', false, offsetof(struct bench_opts, per_iter), 0, 1},
     {'t', false, offsetof(struct bench_opts, threads), 1, 1},
     {'g', false, offsetof(struct bench_opts, devices), 1, 1},
     {'r', false, offsetof(struct bench_opts, root), 0, RANK_MAX - 1},
@@ -69,6 +71,7 @@ const char *bench_opts_usage(void)
            "  -m, --agg_iters N        calls per iteration (1)\n"
            "  -c, --check N            checked iterations after the timing; 0 = none (1)\n"
            "  -a, --average 0|1|2|3    time of rank 0, mean, minimum, maximum of ranks (1)\n"
+           "  -I, --per_iter_timing 0|1  also tell how iterations spread (0)\n"
            "  -d, --datatype TYPE|all  int32 int64 half float double bfloat16 (float)\n"
            "  -o, --op OP|all          sum max min avg (sum)\n"
            "  -r, --root RANK|all      of broadcast (0)\n"
@@ -175,7 +178,7 @@ static int parse_words(int argc, char *const *argv, struct bench_opts *opts, str
 {
     int letter;
     optind = 0; /* glibc: start over, with another argv */
-    while ((letter = getopt_long(argc, argv, "+:b:e:i:f:n:w:m:c:a:d:o:r:t:g:J:h", long_options,
+    while ((letter = getopt_long(argc, argv, "+:b:e:i:f:n:w:m:c:a:I:d:o:r:t:g:J:h", long_options,
                                  NULL)) != -1) {
         if (letter == '?' || letter == ':')
             return option_fault(letter, argv[optind - 1], err);

@@ -18,6 +18,7 @@ struct bench_opts {
     uint64_t iters, agg_iters, warmup_iters;
     uint64_t check_iters; /* 0 = results are not checked */
     uint64_t average;     /* enum bench_average: which ranks' time is printed */
+    uint64_t per_iter;    /* 1 = time every iteration */
     uint64_t threads, devices;
     uint64_t nproc; /* 0 = not given */
     bool all_types, all_ops, all_roots;

@@ -96,6 +96,8 @@ void nccl_text_preamble(FILE *out, const struct nccl_config *config)
             "warmup iters: %" PRIu64 " iters: %" PRIu64 " agg iters: %" PRIu64
             " validation: %" PRIu64 " graph: 0 unalign: 0\n",
             config->warmup_iters, config->iters, config->agg_iters, config->check_iters);
+    if (config->per_iter)
+        fprintf(out, "# Per-Iteration Report: host clock; i_* uses max over process rows \n");
     fprintf(out, "#\n# Using devices\n");
 }
 
@@ -105,18 +107,43 @@ void nccl_text_device(FILE *out, const struct nccl_device *device)
             0, device->pid, device->host, device->device, device->info);
 }
 
-void nccl_text_header(FILE *out)
+static void text_titles(FILE *out, bool per_iter, const char *const left[5],
+                        const char *const half[4], const char *const iters[4])
 {
-    static const char titles[] = "# %10s  %12s  %8s  %6s  %6s  %7s  %6s  %6s  %6s  %7s  %6s  %6s  "
-                                 "%6s \n";
-    fprintf(out,
-            "#\n# %10s  %12s  %8s  %6s  %6s           out-of-place                       "
-            "in-place          \n",
-            "", "", "", "", "");
-    fprintf(out, titles, "size", "count", "type", "redop", "root", "time", "algbw", "busbw",
-            "#wrong", "time", "algbw", "busbw", "#wrong");
-    fprintf(out, titles, "(B)", "(elements)", "", "", "", "(us)", "(GB/s)", "(GB/s)", "", "(us)",
-            "(GB/s)", "(GB/s)", "");
+    fprintf(out, "# %10s  %12s  %8s  %6s  %6s", left[0], left[1], left[2], left[3], left[4]);
+    for (int place = 0; place < 2; place++) {
+        fprintf(out, "  %7s  %6s  %6s  %6s", half[0], half[1], half[2], half[3]);
+        if (per_iter)
+            fprintf(out, "  %7s  %7s  %7s  %7s", iters[0], iters[1], iters[2], iters[3]);
+    }
+    fprintf(out, " \n");
+}
+
+void nccl_text_header(FILE *out, const struct nccl_config *config)
+{
+    static const char *const left[2][5] = {{"size", "count", "type", "redop", "root"},
+                                           {"(B)", "(elements)", "", "", ""}};
+    static const char *const half[2][4] = {{"time", "algbw", "busbw", "#wrong"},
+                                           {"(us)", "(GB/s)", "(GB/s)", ""}};
+    static const char *const iters[2][4] = {{"i_min", "i_max", "i_p99", "i_cv%"},
+                                            {"(us)", "(us)", "(us)", "(%)"}};
+    fprintf(out, "#\n# %52s%s\n", "",
+            config->per_iter
+                ? "            out-of-place (+ per-iteration)                                "
+                  "in-place (+ per-iteration)"
+                : "         out-of-place                       in-place          ");
+    for (int line = 0; line < 2; line++)
+        text_titles(out, config->per_iter, left[line], half[line], iters[line]);
+}
+
+static void text_iters(FILE *out, const struct nccl_iters *iters)
+{
+    double values[] = {iters->min_us, iters->max_us, iters->p99_us, iters->cv_pct};
+    for (size_t i = 0; i < COUNT(values); i++) {
+        char text[NCCL_NUMBER_CAP];
+        nccl_number(values[i], 7, text);
+        fprintf(out, "  %7s", text);
+    }
 }
 
 static void text_timing(FILE *out, const struct nccl_timing *timing, bool checked)
@@ -130,6 +157,8 @@ static void text_timing(FILE *out, const struct nccl_timing *timing, bool checke
         fprintf(out, "  %6g", (double)timing->wrong_count);
     else
         fprintf(out, "    N/A");
+    if (timing->iters)
+        text_iters(out, timing->iters);
 }
 
 void nccl_text_row(FILE *out, const struct nccl_row *row)

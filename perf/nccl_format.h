@@ -11,6 +11,7 @@
 
 #include "comm/comm.h"
 #include "core/dtype.h"
+#include "perf/nccl_iters.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,6 +23,7 @@ struct nccl_config {
     uint64_t step_factor; /* sizes are multiplied by it; 1 = they grow by step_bytes */
     uint64_t step_bytes;
     uint64_t iters, agg_iters, warmup_iters, check_iters;
+    bool per_iter; /* rows also tell how their iterations spread */
 };
 
 /* Fixed size and no pointers: ranks send theirs to rank 0. */
@@ -36,8 +38,9 @@ struct nccl_device {
 /* One half of a row: in or out of place. */
 struct nccl_timing {
     double time_us;
-    double alg_bw, bus_bw; /* GB/s, 10^9 bytes */
-    uint64_t wrong_count;  /* elements, all ranks */
+    double alg_bw, bus_bw;          /* GB/s, 10^9 bytes */
+    uint64_t wrong_count;           /* elements, all ranks */
+    const struct nccl_iters *iters; /* NULL unless config.per_iter */
 };
 
 struct nccl_row {
@@ -71,7 +74,7 @@ void nccl_number(double value, int width, char out[NCCL_NUMBER_CAP]);
 
 void nccl_text_preamble(FILE *out, const struct nccl_config *config);
 void nccl_text_device(FILE *out, const struct nccl_device *device);
-void nccl_text_header(FILE *out);
+void nccl_text_header(FILE *out, const struct nccl_config *config);
 void nccl_text_row(FILE *out, const struct nccl_row *row);
 void nccl_text_footer(FILE *out, const struct nccl_config *config,
                       const struct nccl_summary *summary);

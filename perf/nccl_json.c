@@ -48,8 +48,8 @@ int nccl_json_config(json_t *doc, const struct nccl_config *config,
         (json_int_t)config->warmup_iters, "iterations", (json_int_t)config->iters,
         "aggregated_iterations", (json_int_t)config->agg_iters, "validation",
         (json_int_t)config->check_iters, "graph", 0, "blocking_collectives", "false",
-        "per_iter_timing", "false", "per_iter_skip", 0, "parallel_init", "false", "devices",
-        pack_devices(devices, device_count));
+        "per_iter_timing", config->per_iter ? "true" : "false", "per_iter_skip", 0, "parallel_init",
+        "false", "devices", pack_devices(devices, device_count));
     int rc = json_object_set_new(doc, "config", packed);
     if (rc == 0)
         rc = json_object_set_new(doc, "results", json_array());
@@ -63,16 +63,74 @@ static json_t *pack_timing(const struct nccl_timing *timing, bool checked)
                      "bus_bw", timing->bus_bw, "nwrong", wrong);
 }
 
+static json_t *pack_times(const double *times_us, size_t count)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        if (json_array_append_new(list, json_real(times_us[i])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static json_t *pack_ranks(const struct nccl_iters *iters)
+{
+    json_t *list = json_array();
+    for (uint32_t rank = 0; rank < iters->rank_count; rank++) {
+        const double *times_us = iters->rank_us + rank * iters->iter_count;
+        if (json_array_append_new(list, pack_times(times_us, iters->iter_count)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static json_t *pack_iters(const struct nccl_iters *iters)
+{
+    json_t *packed = json_pack(
+        "{s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "skipped_iterations", 0, "min_us",
+        iters->min_us, "max_us", iters->max_us, "avg_us", iters->avg_us, "p50_us", iters->p50_us,
+        "p95_us", iters->p95_us, "p99_us", iters->p99_us, "stdev_us", iters->stdev_us, "cv_pct",
+        iters->cv_pct, "times_us", pack_times(iters->times_us, iters->iter_count));
+    if (iters->rank_count > 1 &&
+        json_object_set_new(packed, "per_process_max_times_us", pack_ranks(iters)) != 0) {
+        json_decref(packed);
+        return NULL;
+    }
+    return packed;
+}
+
+/* Adds one half of a row, `key` of it, and how its iterations spread. */
+static int set_timing(json_t *packed, const char *key, const struct nccl_timing *timing,
+                      bool checked)
+{
+    char iters_key[32];
+    if (json_object_set_new(packed, key, pack_timing(timing, checked)) != 0)
+        return -ENOMEM;
+    if (!timing->iters)
+        return 0;
+    (void)snprintf(iters_key, sizeof(iters_key), "%s_per_iter", key);
+    return json_object_set_new(packed, iters_key, pack_iters(timing->iters)) == 0 ? 0 : -ENOMEM;
+}
+
 int nccl_json_row(json_t *doc, const struct nccl_config *config, const struct nccl_row *row)
 {
     char root[16];
     (void)snprintf(root, sizeof(root), "%6d", row->root);
-    json_t *packed = json_pack("{s:I, s:I, s:s, s:s, s:s, s:o, s:o, s:I, s:s}", "size",
-                               (json_int_t)row->size_bytes, "count", (json_int_t)row->count, "type",
-                               row->type, "redop", row->op, "root", root, "out_of_place",
-                               pack_timing(&row->out_of_place, row->checked), "in_place",
-                               pack_timing(&row->in_place, row->checked), "actual_iterations",
-                               (json_int_t)config->iters, "experiment_name", "");
+    json_t *packed = json_pack("{s:I, s:I, s:s, s:s, s:s}", "size", (json_int_t)row->size_bytes,
+                               "count", (json_int_t)row->count, "type", row->type, "redop", row->op,
+                               "root", root);
+    int rc = set_timing(packed, "out_of_place", &row->out_of_place, row->checked);
+    rc |= set_timing(packed, "in_place", &row->in_place, row->checked);
+    rc |= json_object_set_new(packed, "actual_iterations", json_integer((json_int_t)config->iters));
+    rc |= json_object_set_new(packed, "experiment_name", json_string(""));
+    if (rc != 0) {
+        json_decref(packed);
+        return -ENOMEM;
+    }
     return json_array_append_new(json_object_get(doc, "results"), packed) == 0 ? 0 : -ENOMEM;
 }
 

@@ -67,7 +67,7 @@ int report_devices(struct report *report, const struct nccl_device *devices, siz
     nccl_text_preamble(report->text, &report->config);
     for (size_t i = 0; i < device_count; i++)
         nccl_text_device(report->text, &devices[i]);
-    nccl_text_header(report->text);
+    nccl_text_header(report->text, &report->config);
     if (report->doc && nccl_json_config(report->doc, &report->config, devices, device_count) < 0)
         return mst_err_set(err, -ENOMEM, "no memory for the JSON document");
     return 0;

@@ -33,8 +33,8 @@ static const struct nccl_row row = {
     .op = "sum",
     .root = -1,
     .checked = true,
-    .out_of_place = {41.25, 25.42, 25.42, 0},
-    .in_place = {123456.7, 1234.5, 0.004, 17},
+    .out_of_place = {41.25, 25.42, 25.42, 0, NULL},
+    .in_place = {123456.7, 1234.5, 0.004, 17, NULL},
 };
 
 /* What is printed between capture_start and capture_end. */
@@ -119,7 +119,7 @@ static void test_header(void **state)
 {
     (void)state;
     struct capture capture;
-    nccl_text_header(capture_start(&capture));
+    nccl_text_header(capture_start(&capture), &config);
     capture_end(&capture,
                 "#\n"
                 "#                                                              out-of-place       "
@@ -179,6 +179,59 @@ static void test_footer_of_failure(void **state)
     free(capture.text);
 }
 
+/* Two ranks, four iterations: the slowest are 4, 2, 8 and 2 us. */
+static const double rank_us[8] = {1, 2, 8, 1, 4, 1, 3, 2};
+
+static void summarise(struct nccl_iters *iters, double times_us[4])
+{
+    double scratch[4];
+    *iters = (struct nccl_iters){.iter_count = 4, .rank_count = 2, .rank_us = rank_us};
+    nccl_iters_summarise(iters, times_us, scratch);
+}
+
+static void test_iters(void **state)
+{
+    (void)state;
+    struct nccl_iters iters;
+    double times_us[4], expected_us[4] = {4, 2, 8, 2};
+    summarise(&iters, times_us);
+    assert_memory_equal(iters.times_us, expected_us, sizeof(expected_us));
+    assert_true(iters.min_us == 2 && iters.max_us == 8 && iters.avg_us == 4);
+    assert_true(iters.p50_us == 4 && iters.p95_us == 8 && iters.p99_us == 8);
+    assert_true(iters.stdev_us * iters.stdev_us > 5.99 && iters.stdev_us * iters.stdev_us < 6.01);
+}
+
+static void test_iters_text(void **state)
+{
+    (void)state;
+    struct capture capture;
+    struct nccl_iters iters;
+    double times_us[4];
+    struct nccl_config per_iter = config;
+    struct nccl_row spread = row;
+    per_iter.per_iter = true;
+    summarise(&iters, times_us);
+    spread.in_place = spread.out_of_place;
+    spread.out_of_place.iters = spread.in_place.iters = &iters;
+    FILE *out = capture_start(&capture);
+    nccl_text_header(out, &per_iter);
+    nccl_text_row(out, &spread);
+    capture_end(
+        &capture,
+        "#\n"
+        "#                                                                 out-of-place (+ "
+        "per-iteration)                                in-place (+ per-iteration)\n"
+        "#       size         count      type   redop    root     time   algbw   busbw  #wrong    "
+        "i_min    i_max    i_p99    i_cv%     time   algbw   busbw  #wrong    i_min    i_max    "
+        "i_p99    i_cv% \n"
+        "#        (B)    (elements)                               (us)  (GB/s)  (GB/s)             "
+        "(us)     (us)     (us)      (%)     (us)  (GB/s)  (GB/s)             (us)     (us)     "
+        "(us)      (%) \n"
+        "     1048576        262144     float     sum      -1    41.25   25.42   25.42       0     "
+        "2.00     8.00     8.00    61.24    41.25   25.42   25.42       0     2.00     8.00     "
+        "8.00    61.24\n");
+}
+
 static void test_names(void **state)
 {
     (void)state;
@@ -221,8 +274,8 @@ static void test_json(void **state)
 {
     (void)state;
     struct nccl_row exact = row;
-    exact.out_of_place = (struct nccl_timing){41.25, 25.5, 25.5, 0};
-    exact.in_place = (struct nccl_timing){82.5, 12.75, 12.75, 17};
+    exact.out_of_place = (struct nccl_timing){41.25, 25.5, 25.5, 0, NULL};
+    exact.in_place = (struct nccl_timing){82.5, 12.75, 12.75, 17, NULL};
     char *text = dump_document(&config, &exact);
     assert_string_equal(
         text,
@@ -259,6 +312,24 @@ static void test_json_unchecked_by_bytes(void **state)
     free(text);
 }
 
+static void test_json_iters(void **state)
+{
+    (void)state;
+    struct nccl_iters iters;
+    double times_us[4];
+    struct nccl_row spread = row;
+    summarise(&iters, times_us);
+    spread.in_place.iters = &iters;
+    char *text = dump_document(&config, &spread);
+    assert_null(strstr(text, "out_of_place_per_iter"));
+    assert_non_null(strstr(text, "\"in_place_per_iter\":{\"skipped_iterations\":0,\"min_us\":2.0,"
+                                 "\"max_us\":8.0,\"avg_us\":4.0,\"p50_us\":4.0,\"p95_us\":8.0,"
+                                 "\"p99_us\":8.0,\"stdev_us\":2.449"));
+    assert_non_null(strstr(text, "\"times_us\":[4.0,2.0,8.0,2.0],\"per_process_max_times_us\":"
+                                 "[[1.0,2.0,8.0,1.0],[4.0,1.0,3.0,2.0]]},"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,9 +342,12 @@ int main(void)
         cmocka_unit_test(test_row_unchecked),
         cmocka_unit_test(test_footer),
         cmocka_unit_test(test_footer_of_failure),
+        cmocka_unit_test(test_iters),
+        cmocka_unit_test(test_iters_text),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_json_unchecked_by_bytes),
+        cmocka_unit_test(test_json_iters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
