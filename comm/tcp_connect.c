@@ -1,0 +1,200 @@
+/* Getting connected: which address to listen on, who dials whom, and who may stay. */
+#include "comm/tcp.h"
+
+#include "core/auth.h"
+#include "core/clock.h"
+#include "core/sock.h"
+#include "core/world.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define HANDSHAKE_MS 5000 /* a stranger may hold up the accepting leader for so long */
+
+/* The local address that packets to `target` leave from: connecting a UDP socket asks the routing
+ * table and sends nothing. */
+static int source_address(const struct addrinfo *target, char *host, size_t cap)
+{
+    int rc = 0;
+    struct sockaddr_storage local;
+    socklen_t size = sizeof local;
+    int fd = socket(target->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, target->ai_addr, target->ai_addrlen) < 0 ||
+        getsockname(fd, (struct sockaddr *)&local, &size) < 0)
+        rc = -errno;
+    else if (getnameinfo((struct sockaddr *)&local, size, host, (socklen_t)cap, NULL, 0,
+                         NI_NUMERICHOST) != 0)
+        rc = -EADDRNOTAVAIL;
+    (void)close(fd); /* nothing was sent */
+    return rc;
+}
+
+static int host_towards(const char *kv_addr, char *host, size_t cap, struct mst_err *err)
+{
+    char server[256], port_text[8];
+    uint16_t port;
+    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *targets;
+    int rc = mst_sock_split(kv_addr, server, sizeof server, &port);
+    if (rc < 0)
+        return mst_err_set(err, rc, "the key-value server's address \"%s\" is no host:port",
+                           kv_addr);
+    (void)snprintf(port_text, sizeof port_text, "%u", port);
+    int gai = getaddrinfo(server, port_text, &hints, &targets);
+    if (gai != 0)
+        return mst_err_set(err, -EADDRNOTAVAIL, "cannot resolve %s: %s", server, gai_strerror(gai));
+    rc = source_address(targets, host, cap);
+    freeaddrinfo(targets);
+    if (rc < 0)
+        return mst_err_set(err, rc, "no local address towards %s: %s", kv_addr,
+                           mst_err_meaning(rc));
+    return 0;
+}
+
+int tcp_listen(const struct mst_world *world, char address[BOOT_ADDRESS_MAX], struct mst_err *err)
+{
+    char host[BOOT_ADDRESS_MAX - 16] = "127.0.0.1";
+    uint16_t port;
+    int rc = 0;
+    if (world->kv_addr[0] != '\0')
+        rc = host_towards(world->kv_addr, host, sizeof host, err);
+    if (rc < 0)
+        return rc;
+    int fd = mst_sock_listen(host, 0, &port, err);
+    if (fd < 0)
+        return fd;
+    (void)snprintf(address, BOOT_ADDRESS_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
+    return fd;
+}
+
+static int dial(struct tcp *tcp, const struct mst_world *world, const struct boot *boot,
+                struct tcp_peer *peer, uint64_t deadline_ns, struct mst_err *err)
+{
+    struct mst_auth_hello hello = {.role = MST_ROLE_RANK_COMM,
+                                   .generation = world->generation,
+                                   .rank = world->rank,
+                                   .tag = tcp->header.comm_id};
+    int fd = mst_sock_dial(boot->peers[peer->rank].address, deadline_ns, err);
+    if (fd < 0)
+        return mst_err_wrap(err, "rank %u", peer->rank);
+    peer->fd = fd;
+    int rc = mst_auth_dial(fd, &hello, world->secret, world->secret_bytes, deadline_ns, err);
+    return rc < 0 ? mst_err_wrap(err, "rank %u", peer->rank) : 0;
+}
+
+/* Waits until the listener is readable, looking at the abort words. */
+static int wait_listener(const struct tcp *tcp, int listen_fd, uint64_t deadline_ns,
+                         struct mst_err *err)
+{
+    for (;;) {
+        struct pollfd poll_fd = {.fd = listen_fd, .events = POLLIN};
+        if (poll(&poll_fd, 1, WAIT_SLICE_MS) > 0)
+            return 0;
+        int rc = wait_check(&tcp->segment->wait, deadline_ns);
+        if (rc == -ETIMEDOUT)
+            return mst_err_set(err, rc, "communicator %u: a leader of another node did not connect",
+                               tcp->header.comm_id);
+        if (rc < 0)
+            return segment_explain(tcp->segment, rc, err);
+    }
+}
+
+static struct tcp_peer *expected_peer(struct tcp *tcp, const struct mst_auth_hello *hello)
+{
+    for (uint32_t n = 0; n < tcp->node_count; n++) {
+        struct tcp_peer *peer = &tcp->peers[n];
+        if (n != tcp->node && peer->fd < 0 && peer->rank == hello->rank &&
+            hello->tag == tcp->header.comm_id)
+            return peer;
+    }
+    return NULL;
+}
+
+/* Accepts one connection. 1 if a peer came, 0 if a stranger did. */
+static int accept_one(struct tcp *tcp, const struct mst_world *world, int listen_fd,
+                      uint64_t deadline_ns, struct mst_err *err)
+{
+    struct mst_auth_hello hello;
+    int rc = wait_listener(tcp, listen_fd, deadline_ns, err);
+    if (rc < 0)
+        return rc;
+    int fd = mst_sock_accept(listen_fd);
+    if (fd < 0)
+        return 0;
+    uint64_t handshake_ns = mst_deadline_ms(HANDSHAKE_MS);
+    rc = mst_auth_accept(fd, MST_ROLE_RANK_COMM, world->generation, world->secret,
+                         world->secret_bytes, &hello,
+                         handshake_ns < deadline_ns ? handshake_ns : deadline_ns, NULL);
+    struct tcp_peer *peer = rc == 0 ? expected_peer(tcp, &hello) : NULL;
+    if (!peer) {
+        (void)close(fd); /* whoever it is, it is none of us */
+        return 0;
+    }
+    peer->fd = fd;
+    return 1;
+}
+
+static int connect_all(struct tcp *tcp, const struct mst_world *world, const struct boot *boot,
+                       int listen_fd, uint64_t deadline_ns, struct mst_err *err)
+{
+    uint32_t to_accept = 0;
+    for (uint32_t n = 0; n < tcp->node_count; n++) {
+        struct tcp_peer *peer = &tcp->peers[n];
+        if (n == tcp->node)
+            continue;
+        int rc = 0;
+        if (peer->rank < world->rank)
+            rc = dial(tcp, world, boot, peer, deadline_ns, err);
+        else
+            to_accept++;
+        if (rc < 0)
+            return rc;
+    }
+    while (to_accept > 0) {
+        int rc = accept_one(tcp, world, listen_fd, deadline_ns, err);
+        if (rc < 0)
+            return rc;
+        to_accept -= (uint32_t)rc;
+    }
+    return 0;
+}
+
+int tcp_connect(struct tcp *tcp, const struct mst_world *world, const struct boot *boot,
+                int listen_fd, const struct segment *segment, uint64_t deadline_ns,
+                struct mst_err *err)
+{
+    tcp->node = world->node;
+    tcp->node_count = world->node_count;
+    tcp->segment = segment;
+    tcp->header = (struct header){.generation = world->generation, .comm_id = boot->id};
+    tcp->peers = calloc(world->node_count, sizeof *tcp->peers);
+    tcp->polls = calloc(world->node_count, sizeof *tcp->polls);
+    if (!tcp->peers || !tcp->polls) {
+        free(tcp->peers);
+        tcp->peers = NULL;
+        return mst_err_set(err, -ENOMEM, "no memory for %u peers", world->node_count);
+    }
+    for (uint32_t n = 0; n < world->node_count; n++) {
+        tcp->peers[n].fd = -1;
+        tcp->peers[n].rank = boot_rank(boot, n, world->local_rank);
+    }
+    return connect_all(tcp, world, boot, listen_fd, deadline_ns, err);
+}
+
+void tcp_close(struct tcp *tcp)
+{
+    for (uint32_t n = 0; tcp->peers && n < tcp->node_count; n++)
+        if (tcp->peers[n].fd >= 0)
+            (void)close(tcp->peers[n].fd); /* whatever mattered was received by an exchange */
+    free(tcp->peers);
+    free(tcp->polls);
+    tcp->peers = NULL;
+    tcp->polls = NULL;
+}
