@@ -308,7 +308,7 @@ int mst_aio_reap(struct mst_aio *aio, struct mst_aio_done *done, size_t cap, siz
 
 int64_t mst_aio_do(struct mst_aio *aio, const struct mst_aio_op *op, uint64_t deadline_ns)
 {
-    struct mst_aio_done done;
+    struct mst_aio_done done = {0};
     int rc;
 
     assert(aio->in_flight == 0);

@@ -83,6 +83,6 @@ int64_t mst_aio_do(struct mst_aio *aio, const struct mst_aio_op *op, uint64_t de
  * writes, and make the n-th one fail or the process die. One tap per process; set it while nothing
  * is in flight; NULL removes it. */
 typedef int (*mst_aio_tap_fn)(void *arg, const struct mst_aio_op *op);
-void mst_aio_set_tap(mst_aio_tap_fn tap, void *arg);
+void mst_aio_set_tap(mst_aio_tap_fn fn, void *arg);
 
 #endif

@@ -116,12 +116,16 @@ static int listen_at(const struct addrinfo *at)
 
 static uint16_t local_port(int fd)
 {
-    struct sockaddr_storage name = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } name = {0};
     socklen_t size = sizeof name;
-    if (getsockname(fd, (struct sockaddr *)&name, &size))
+    if (getsockname(fd, &name.any, &size))
         return 0;
     /* sin_port and sin6_port lie at the same place. */
-    return ntohs(((struct sockaddr_in *)&name)->sin_port);
+    return ntohs(name.v4.sin_port);
 }
 
 static int listen_on_list(const struct addrinfo *list)
