@@ -1,0 +1,192 @@
+/* The client against a server of the test's own, which answers late, wrongly or not at all. That
+ * client and real server agree is launcher_kv_server.c's business. */
+#include "core/auth.h"
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/kv.h"
+#include "core/kv_wire.h"
+#include "core/sock.h"
+#include "core/world.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static uint64_t soon(void)
+{
+    return mst_deadline_ms(20000);
+}
+
+struct fake {
+    int listener, fd;
+    pthread_t thread;
+    struct mst_kv *kv;
+    struct mst_auth_hello hello;
+    int code;
+};
+
+static void *accept_one(void *arg)
+{
+    struct fake *fake = arg;
+    struct pollfd pollfd = {.fd = fake->listener, .events = POLLIN};
+    fake->code = -ETIMEDOUT;
+    if (poll(&pollfd, 1, 20000) != 1)
+        return NULL;
+    fake->fd = mst_sock_accept(fake->listener);
+    fake->code = mst_auth_accept(fake->fd, MST_ROLE_RANK_KV, 4, (const uint8_t *)"s", 1,
+                                 &fake->hello, soon(), NULL);
+    return NULL;
+}
+
+static int open_fake(void **state)
+{
+    struct fake *fake = calloc(1, sizeof *fake);
+    struct mst_world world;
+    uint16_t port;
+    assert_non_null(fake);
+    fake->listener = mst_sock_listen("127.0.0.1", 0, &port, NULL);
+    assert_true(fake->listener >= 0);
+    mst_world_single(&world);
+    world.rank = 6;
+    world.size = 8;
+    world.generation = 4;
+    world.secret[0] = 's';
+    world.secret_bytes = 1;
+    (void)snprintf(world.kv_addr, sizeof world.kv_addr, "127.0.0.1:%u", port);
+    assert_int_equal(pthread_create(&fake->thread, NULL, accept_one, fake), 0);
+    assert_int_equal(mst_kv_dial(&world, soon(), &fake->kv, NULL), 0);
+    assert_int_equal(pthread_join(fake->thread, NULL), 0);
+    assert_int_equal(fake->code, 0);
+    *state = fake;
+    return 0;
+}
+
+static int close_fake(void **state)
+{
+    struct fake *fake = *state;
+    mst_kv_close(fake->kv);
+    close(fake->listener);
+    close(fake->fd);
+    free(fake);
+    return 0;
+}
+
+/* Sends a reply before its request has come: the client reads it after it has asked. */
+static void reply(const struct fake *fake, uint64_t id, int result, const char *value)
+{
+    uint8_t bytes[KV_REPLY_HEAD_BYTES + 32];
+    size_t value_bytes = strlen(value);
+    struct kv_reply reply = {.id = id, .result = result};
+    kv_reply_encode(&reply, bytes);
+    memcpy(bytes + KV_REPLY_HEAD_BYTES, value, value_bytes);
+    assert_int_equal(mst_sock_send_frame(fake->fd, KV_FRAME_REPLY, bytes,
+                                         KV_REPLY_HEAD_BYTES + value_bytes, soon()),
+                     0);
+}
+
+static int get(struct fake *fake, char value[8], uint64_t deadline_ns)
+{
+    return mst_kv_get(fake->kv, "key", value, 8, NULL, deadline_ns);
+}
+
+static void says_who_it_is(void **state)
+{
+    struct fake *fake = *state;
+    assert_int_equal(fake->hello.role, MST_ROLE_RANK_KV);
+    assert_int_equal(fake->hello.rank, 6);
+    assert_int_equal(fake->hello.generation, 4);
+}
+
+static void skips_late_replies(void **state)
+{
+    struct fake *fake = *state;
+    char value[8] = "";
+    assert_int_equal(get(fake, value, mst_deadline_ms(3)), -ETIMEDOUT);
+    assert_int_equal(get(fake, value, mst_deadline_ms(3)), -ETIMEDOUT);
+    reply(fake, 1, 0, "first");
+    reply(fake, 2, -ENOENT, "");
+    reply(fake, 3, 0, "third");
+    assert_int_equal(get(fake, value, soon()), 0);
+    assert_string_equal(value, "third");
+}
+
+static void keeps_half_a_reply(void **state)
+{
+    struct fake *fake = *state;
+    uint8_t head[KV_REPLY_HEAD_BYTES], frame[MST_FRAME_HEADER_BYTES + KV_REPLY_HEAD_BYTES];
+    char value[8];
+    struct kv_reply late = {.id = 1, .result = -ENOENT};
+    kv_reply_encode(&late, head);
+    struct mst_stream stream; /* of no socket: the frame stays in it */
+    mst_stream_init(&stream, -1);
+    assert_int_equal(mst_stream_put(&stream, KV_FRAME_REPLY, head, sizeof head), -ECONNRESET);
+    assert_int_equal(mst_stream_pending(&stream), sizeof frame);
+    memcpy(frame, stream.out, sizeof frame);
+    mst_stream_fini(&stream);
+    assert_int_equal(mst_sock_send_all(fake->fd, frame, 30, soon()), 0);
+    assert_int_equal(get(fake, value, mst_deadline_ms(3)), -ETIMEDOUT);
+    assert_int_equal(mst_sock_send_all(fake->fd, frame + 30, sizeof frame - 30, soon()), 0);
+    reply(fake, 2, 0, "whole");
+    assert_int_equal(get(fake, value, soon()), 0);
+    assert_memory_equal(value, "whole", 5);
+}
+
+static void broken_protocol_ends_the_handle(void **state)
+{
+    struct fake *fake = *state;
+    char value[8];
+    reply(fake, 99, 0, "not asked");
+    assert_int_equal(get(fake, value, soon()), -EPROTO);
+    assert_int_equal(get(fake, value, soon()), -EPROTO);
+}
+
+static void other_frames_are_no_replies(void **state)
+{
+    struct fake *fake = *state;
+    char value[8];
+    assert_int_equal(mst_sock_send_frame(fake->fd, KV_FRAME_REPLY + 1, "", 0, soon()), 0);
+    assert_int_equal(get(fake, value, soon()), -EPROTO);
+}
+
+static void garbage_is_no_reply(void **state)
+{
+    struct fake *fake = *state;
+    char value[8];
+    assert_int_equal(mst_sock_send_all(fake->fd, "HTTP/1.1 400 Bad\r\n", 18, soon()), 0);
+    assert_int_equal(get(fake, value, soon()), -EPROTO);
+}
+
+static void last_words_are_heard(void **state)
+{
+    struct fake *fake = *state;
+    char value[8];
+    reply(fake, 1, -ESTALE, "");
+    close(fake->fd);
+    assert_int_equal(get(fake, value, soon()), -ESTALE);
+    assert_int_equal(get(fake, value, soon()), -ESTALE);
+    fake->fd = -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(says_who_it_is, open_fake, close_fake),
+        cmocka_unit_test_setup_teardown(skips_late_replies, open_fake, close_fake),
+        cmocka_unit_test_setup_teardown(keeps_half_a_reply, open_fake, close_fake),
+        cmocka_unit_test_setup_teardown(broken_protocol_ends_the_handle, open_fake, close_fake),
+        cmocka_unit_test_setup_teardown(other_frames_are_no_replies, open_fake, close_fake),
+        cmocka_unit_test_setup_teardown(garbage_is_no_reply, open_fake, close_fake),
+        cmocka_unit_test_setup_teardown(last_words_are_heard, open_fake, close_fake),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

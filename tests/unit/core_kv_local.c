@@ -1,0 +1,114 @@
+/* What the suite (core_kv.c) cannot see from outside: who wakes whom, and who owns the store. */
+#include "core/clock.h"
+#include "core/kv.h"
+#include "core/kv_backend.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct waiter {
+    pthread_t thread;
+    struct mst_kv *kv;
+    uint64_t version;
+    int code;
+};
+
+static void *watch_forever(void *arg)
+{
+    struct waiter *self = arg;
+    char value[8];
+    size_t size;
+    self->code = mst_kv_watch(self->kv, "key", &self->version, value, sizeof value, &size,
+                              MST_NEVER);
+    return NULL;
+}
+
+static void start_waiter(struct waiter *waiter, struct mst_kv_store *store, uint32_t generation)
+{
+    assert_int_equal(mst_kv_local(store, generation, &waiter->kv), 0);
+    assert_int_equal(pthread_create(&waiter->thread, NULL, watch_forever, waiter), 0);
+}
+
+static int join_waiter(struct waiter *waiter)
+{
+    assert_int_equal(pthread_join(waiter->thread, NULL), 0);
+    mst_kv_close(waiter->kv);
+    return waiter->code;
+}
+
+static void every_change_wakes(void **state)
+{
+    (void)state;
+    struct mst_kv_store *store;
+    struct mst_kv *kv;
+    assert_int_equal(mst_kv_store_create(&store), 0);
+    assert_int_equal(mst_kv_local(store, 1, &kv), 0);
+    struct waiter on_add = {0};
+    start_waiter(&on_add, store, 1);
+    assert_int_equal(mst_kv_add(kv, "key", 1, NULL, MST_NEVER), 0);
+    assert_int_equal(join_waiter(&on_add), 0);
+    struct waiter on_set = {.version = on_add.version};
+    start_waiter(&on_set, store, 1);
+    assert_int_equal(mst_kv_set(kv, "key", "a", 1, MST_NEVER), 0);
+    assert_int_equal(join_waiter(&on_set), 0);
+    struct waiter on_cas = {.version = on_set.version};
+    start_waiter(&on_cas, store, 1);
+    assert_int_equal(mst_kv_cas(kv, "key", "a", 1, "b", 1, MST_NEVER), 0);
+    assert_int_equal(join_waiter(&on_cas), 0);
+    assert_true(on_cas.version > on_set.version);
+    mst_kv_close(kv);
+    mst_kv_store_destroy(store);
+}
+
+static void advance_ends_only_older_waits(void **state)
+{
+    (void)state;
+    struct mst_kv_store *store;
+    struct mst_kv *kv;
+    struct waiter old = {0}, new = {0};
+    assert_int_equal(mst_kv_store_create(&store), 0);
+    start_waiter(&old, store, 1);
+    start_waiter(&new, store, 2);
+    mst_kv_store_advance(store, 2);
+    assert_int_equal(join_waiter(&old), -ESTALE);
+    assert_int_equal(mst_kv_local(store, 2, &kv), 0);
+    assert_int_equal(mst_kv_set(kv, "key", "a", 1, MST_NEVER), 0);
+    assert_int_equal(join_waiter(&new), 0);
+    mst_kv_close(kv);
+    mst_kv_store_destroy(store);
+    mst_kv_store_destroy(NULL);
+}
+
+/* Leaks and use after free are the sanitizers' to find. */
+static void private_table_goes_with_its_last_handle(void **state)
+{
+    (void)state;
+    struct mst_kv *first, *second, *third;
+    char value[4];
+    assert_int_equal(kv_local_private(0, &first), 0);
+    assert_int_equal(mst_kv_clone(first, MST_NEVER, &second, NULL), 0);
+    assert_int_equal(mst_kv_set(first, "key", "abcd", 4, MST_NEVER), 0);
+    mst_kv_close(first);
+    assert_int_equal(mst_kv_clone(second, MST_NEVER, &third, NULL), 0);
+    mst_kv_close(second);
+    assert_int_equal(mst_kv_get(third, "key", value, sizeof value, NULL, MST_NEVER), 0);
+    assert_memory_equal(value, "abcd", 4);
+    mst_kv_close(third);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_change_wakes),
+        cmocka_unit_test(advance_ends_only_older_waits),
+        cmocka_unit_test(private_table_goes_with_its_last_handle),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

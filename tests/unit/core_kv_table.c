@@ -1,0 +1,136 @@
+#include "core/kv_table.h"
+
+#include "core/kv.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static int set(struct kv_table *table, uint32_t generation, const char *key, const void *value,
+               size_t size_bytes)
+{
+    struct kv_reply reply;
+    struct kv_request request = {.verb = KV_SET,
+                                 .key = key,
+                                 .key_bytes = strlen(key),
+                                 .value = value,
+                                 .value_bytes = size_bytes};
+    return kv_table_call(table, generation, &request, &reply);
+}
+
+static int ask(struct kv_table *table, uint32_t generation, enum kv_verb verb, const char *key,
+               uint64_t version, struct kv_reply *ret_reply)
+{
+    struct kv_request request = {
+        .verb = verb, .id = 5, .key = key, .key_bytes = strlen(key), .version = version};
+    return kv_table_call(table, generation, &request, ret_reply);
+}
+
+static void many_keys_grow_the_table(void **state)
+{
+    (void)state;
+    struct kv_table table;
+    struct kv_reply reply;
+    char key[16];
+    assert_int_equal(kv_table_init(&table), 0);
+    size_t bucket_count = table.bucket_count;
+    for (int i = 0; i < 5000; i++) {
+        (void)snprintf(key, sizeof key, "key-%d", i);
+        assert_int_equal(set(&table, 1, key, &i, sizeof i), 0);
+    }
+    assert_true(table.bucket_count > bucket_count);
+    assert_int_equal(table.entry_count, 5000);
+    for (int i = 0; i < 5000; i++) {
+        (void)snprintf(key, sizeof key, "key-%d", i);
+        assert_int_equal(ask(&table, 1, KV_GET, key, 0, &reply), 0);
+        assert_int_equal(reply.id, 5);
+        assert_int_equal(reply.value_bytes, sizeof i);
+        assert_memory_equal(reply.value, &i, sizeof i);
+    }
+    assert_int_equal(ask(&table, 1, KV_DELETE_PREFIX, "key-", 0, &reply), 0);
+    assert_int_equal(table.entry_count, 0);
+    assert_int_equal(table.size_bytes, 0);
+    kv_table_fini(&table);
+    kv_table_fini(&table);
+}
+
+static void versions_rise(void **state)
+{
+    (void)state;
+    struct kv_table table;
+    struct kv_reply reply;
+    assert_int_equal(kv_table_init(&table), 0);
+    assert_int_equal(ask(&table, 1, KV_WATCH, "a", 0, &reply), -EAGAIN);
+    assert_int_equal(set(&table, 1, "a", "1", 1), 0);
+    assert_int_equal(ask(&table, 1, KV_WATCH, "a", 0, &reply), 0);
+    uint64_t version = reply.version;
+    assert_int_equal(ask(&table, 1, KV_WATCH, "a", version, &reply), -EAGAIN);
+    assert_int_equal(set(&table, 1, "b", "1", 1), 0);
+    assert_int_equal(ask(&table, 1, KV_WATCH, "a", version, &reply), -EAGAIN);
+    /* Deleted and made again is a change like any other. */
+    assert_int_equal(ask(&table, 1, KV_DELETE_PREFIX, "a", 0, &reply), 0);
+    assert_int_equal(ask(&table, 1, KV_WATCH, "a", version, &reply), -EAGAIN);
+    assert_int_equal(set(&table, 1, "a", "1", 1), 0);
+    assert_int_equal(ask(&table, 1, KV_WATCH, "a", version, &reply), 0);
+    assert_true(reply.version > version);
+    kv_table_fini(&table);
+}
+
+static void advance_drops_older_generations(void **state)
+{
+    (void)state;
+    struct kv_table table;
+    struct kv_reply reply;
+    assert_int_equal(kv_table_init(&table), 0);
+    for (uint32_t generation = 0; generation < 5; generation++)
+        assert_int_equal(set(&table, generation, "a", &generation, 4), 0);
+    kv_table_advance(&table, 3);
+    assert_int_equal(table.entry_count, 2);
+    assert_int_equal(ask(&table, 2, KV_WAIT, "a", 0, &reply), -ESTALE);
+    assert_int_equal(set(&table, 2, "a", "x", 1), -ESTALE);
+    assert_int_equal(ask(&table, 3, KV_GET, "a", 0, &reply), 0);
+    kv_table_advance(&table, 1); /* never back */
+    assert_int_equal(set(&table, 2, "a", "x", 1), -ESTALE);
+    kv_table_fini(&table);
+}
+
+static void budget_holds(void **state)
+{
+    (void)state;
+    struct kv_table table;
+    struct kv_reply reply;
+    char key[16];
+    int code = 0, count = 0;
+    uint8_t *value = calloc(1, MST_KV_VALUE_MAX);
+    assert_non_null(value);
+    assert_int_equal(kv_table_init(&table), 0);
+    table.size_bytes = KV_TABLE_BYTES_MAX - 3 * (size_t)MST_KV_VALUE_MAX; /* as if it held this */
+    for (; code == 0 && count < 10; count++) {
+        (void)snprintf(key, sizeof key, "%d", count);
+        code = set(&table, 1, key, value, MST_KV_VALUE_MAX);
+    }
+    assert_int_equal(code, -ENOMEM);
+    assert_int_equal(count, 3);
+    assert_int_equal(ask(&table, 1, KV_GET, "2", 0, &reply), -ENOENT);
+    assert_int_equal(ask(&table, 1, KV_GET, "1", 0, &reply), 0);
+    free(value);
+    kv_table_fini(&table);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_keys_grow_the_table),
+        cmocka_unit_test(versions_rise),
+        cmocka_unit_test(advance_drops_older_generations),
+        cmocka_unit_test(budget_holds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
