@@ -1,0 +1,375 @@
+/* The face: arguments, lifecycle, and handing a snapshot to the worker. */
+#include "ckpt/ckpt.h"
+
+#include "ckpt/attempt.h"
+#include "ckpt/manifest.h"
+#include "ckpt/restore.h"
+#include "ckpt/root.h"
+#include "ckpt/shard.h"
+#include "ckpt/verdict.h"
+#include "core/aio.h"
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/kv.h"
+#include "core/uri.h"
+#include "core/world.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KEEP_DEFAULT 3
+#define TIMEOUT_MS_DEFAULT 120000
+
+struct mst_ckpt {
+    /* The caller's. */
+    struct mst_kv *kv; /* borrowed */
+    char aio_backend[16];
+    uint64_t last_step; /* the last that save took, or MST_CKPT_NONE */
+    uint32_t load_count;
+    bool has_lock, has_thread;
+    pthread_t thread;
+
+    /* The caller's while no save is in flight, then the worker's; `locked` hands them over. */
+    struct shard shard;
+    struct attempt_job job;
+
+    struct {
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+        bool stopping;
+        int last_result;
+        uint64_t started_ns;
+        struct mst_ckpt_status status; /* saving_step says whether a save is in flight */
+    } locked;
+
+    struct {
+        struct site site;
+    } worker;
+};
+
+/* ---- the worker ---- */
+
+static void lock(struct mst_ckpt *ckpt)
+{
+    (void)pthread_mutex_lock(&ckpt->locked.lock); /* a plain mutex, held briefly: cannot fail */
+}
+
+static void unlock(struct mst_ckpt *ckpt)
+{
+    (void)pthread_mutex_unlock(&ckpt->locked.lock);
+}
+
+static bool is_saving_locked(const struct mst_ckpt *ckpt)
+{
+    return ckpt->locked.status.saving_step != MST_CKPT_NONE;
+}
+
+static void record_locked(struct mst_ckpt *ckpt, const struct mst_err *failure)
+{
+    struct mst_ckpt_status *status = &ckpt->locked.status;
+    if (failure->code == 0) {
+        status->committed_step = status->saving_step;
+        status->written_bytes += ckpt->shard.skeleton.size_bytes;
+    } else {
+        status->failed_step = status->saving_step;
+        status->failed_count++;
+        status->failed_code = failure->code;
+        memcpy(status->failed_text, failure->text, sizeof status->failed_text);
+    }
+    status->write_ns += mst_now_ns() - ckpt->locked.started_ns;
+    status->saving_step = MST_CKPT_NONE;
+    ckpt->locked.last_result = failure->code;
+    (void)pthread_cond_broadcast(&ckpt->locked.changed);
+}
+
+static void *work(void *arg)
+{
+    struct mst_ckpt *ckpt = arg;
+    lock(ckpt);
+    for (;;) {
+        struct mst_err failure = {0};
+        while (!is_saving_locked(ckpt) && !ckpt->locked.stopping)
+            (void)pthread_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock);
+        if (!is_saving_locked(ckpt))
+            break;
+        unlock(ckpt);
+        (void)attempt_run(&ckpt->worker.site, &ckpt->shard, &ckpt->job, &failure);
+        lock(ckpt);
+        record_locked(ckpt, &failure);
+    }
+    unlock(ckpt);
+    return NULL;
+}
+
+static int start_thread(struct mst_ckpt *ckpt, struct mst_err *err)
+{
+    sigset_t all, old;
+    int r;
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old); /* inherited: no signal lands on the worker */
+    r = pthread_create(&ckpt->thread, NULL, work, ckpt);
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (r != 0)
+        return mst_err_set(err, -r, "checkpoint thread: %s", strerror(r));
+    (void)pthread_setname_np(ckpt->thread, "mst-ckpt"); /* only for people */
+    ckpt->has_thread = true;
+    return 0;
+}
+
+/* ---- open and close ---- */
+
+static void init_lock(struct mst_ckpt *ckpt)
+{
+    pthread_condattr_t attributes;
+    (void)pthread_mutex_init(&ckpt->locked.lock, NULL); /* none of these fails on Linux */
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&ckpt->locked.changed, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+    ckpt->has_lock = true;
+}
+
+static struct mst_ckpt *allocate(const struct mst_ckpt_opts *opts, const struct mst_world *world,
+                                 struct mst_kv *kv)
+{
+    struct mst_ckpt *ckpt = calloc(1, sizeof *ckpt);
+    if (!ckpt)
+        return NULL;
+    ckpt->kv = kv;
+    ckpt->last_step = MST_CKPT_NONE;
+    snprintf(ckpt->aio_backend, sizeof ckpt->aio_backend, "%s", world->tuning.aio);
+    ckpt->shard.rank = world->rank;
+    ckpt->shard.world_size = world->size;
+    ckpt->locked.status.committed_step = MST_CKPT_NONE;
+    ckpt->locked.status.saving_step = MST_CKPT_NONE;
+    ckpt->locked.status.failed_step = MST_CKPT_NONE;
+    ckpt->worker.site = (struct site){.root_fd = -1,
+                                      .rank = world->rank,
+                                      .world_size = world->size,
+                                      .generation = world->generation,
+                                      .keep = opts->keep ? opts->keep : KEEP_DEFAULT,
+                                      .timeout_ms = opts->timeout_ms ? opts->timeout_ms
+                                                                     : TIMEOUT_MS_DEFAULT};
+    init_lock(ckpt);
+    return ckpt;
+}
+
+/* How often this rank has opened within its generation: the same number on every rank, for open is
+ * collective. */
+static int count_open(struct mst_ckpt *ckpt, uint64_t deadline_ns, struct mst_err *err)
+{
+    struct site *site = &ckpt->worker.site;
+    char key[MST_KV_KEY_MAX];
+    int64_t number = 0;
+    int r;
+    snprintf(key, sizeof key, "ckpt/opens/%" PRIu32, site->rank);
+    r = mst_kv_add(ckpt->kv, key, 1, &number, deadline_ns);
+    if (r < 0)
+        return mst_err_set(err, r, "checkpoint: key-value table: %s", strerror(-r));
+    site->number = (uint32_t)number;
+    return 0;
+}
+
+static int open_aio(const struct mst_ckpt *ckpt, struct mst_aio **ret_aio, struct mst_err *err)
+{
+    struct mst_aio_opts opts = {.backend = ckpt->aio_backend[0] ? ckpt->aio_backend : NULL};
+    return mst_aio_create(&opts, ret_aio, err);
+}
+
+static int open_parts(struct mst_ckpt *ckpt, const char *uri, uint64_t deadline_ns,
+                      struct mst_err *err)
+{
+    struct site *site = &ckpt->worker.site;
+    char path[PATH_MAX];
+    int r = mst_uri_file_path(uri, path, sizeof path, err);
+    if (r == 0)
+        r = root_open(path, &site->root_fd, err);
+    if (r == 0)
+        r = open_aio(ckpt, &site->aio, err);
+    if (r == 0)
+        r = mst_kv_clone(ckpt->kv, deadline_ns, &site->kv, err);
+    if (r == 0 && site->rank == 0) /* what stays is only litter: a name is never used twice */
+        (void)root_remove_abandoned(site->aio, site->root_fd, site->generation);
+    return r;
+}
+
+/* No rank may write before rank 0 has cleaned up, nor wait for one that could not open. */
+static int meet(struct mst_ckpt *ckpt, const struct mst_err *own, uint64_t deadline_ns,
+                struct mst_err *err)
+{
+    const struct site *site = &ckpt->worker.site;
+    struct mst_err verdict = {0};
+    char key[MST_KV_KEY_MAX];
+    int r;
+    snprintf(key, sizeof key, "ckpt/%" PRIu32 "/open", site->number);
+    if (site->rank == 0) {
+        r = verdict_post(ckpt->kv, key, own, deadline_ns);
+        if (own->code == 0 && r < 0)
+            return mst_err_set(err, r, "checkpoint: key-value table: %s", strerror(-r));
+    } else if (own->code == 0) {
+        r = verdict_await(ckpt->kv, key, "rank 0", deadline_ns, &verdict);
+        if (r < 0)
+            return mst_err_set(err, r, "rank 0: %s", verdict.text);
+    }
+    return own->code < 0 ? mst_err_set(err, own->code, "%s", own->text) : 0;
+}
+
+int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,
+                  struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err)
+{
+    struct mst_ckpt *ckpt = allocate(opts, world, kv);
+    struct mst_err own = {0};
+    uint64_t deadline_ns;
+    int r;
+    if (!ckpt)
+        return mst_err_set(err, -ENOMEM, "checkpoint: no memory");
+    deadline_ns = mst_deadline_ms(ckpt->worker.site.timeout_ms);
+    r = count_open(ckpt, deadline_ns, err);
+    if (r < 0)
+        goto fail;
+    if (open_parts(ckpt, opts->uri, deadline_ns, &own) == 0)
+        own.code = 0;
+    r = meet(ckpt, &own, deadline_ns, err);
+    if (r == 0)
+        r = start_thread(ckpt, err);
+    if (r < 0)
+        goto fail;
+    *ret_ckpt = ckpt;
+    return 0;
+fail:
+    mst_ckpt_close(ckpt);
+    return r;
+}
+
+static void stop_thread(struct mst_ckpt *ckpt)
+{
+    lock(ckpt);
+    ckpt->locked.stopping = true;
+    (void)pthread_cond_broadcast(&ckpt->locked.changed);
+    unlock(ckpt);
+    (void)pthread_join(ckpt->thread, NULL); /* a save in flight ends by its own deadline */
+}
+
+void mst_ckpt_close(struct mst_ckpt *ckpt)
+{
+    struct site *site;
+    if (!ckpt)
+        return;
+    site = &ckpt->worker.site;
+    if (ckpt->has_thread)
+        stop_thread(ckpt);
+    mst_kv_close(site->kv);
+    mst_aio_destroy(site->aio);
+    if (site->root_fd >= 0)
+        close(site->root_fd);
+    shard_fini(&ckpt->shard);
+    if (ckpt->has_lock) {
+        (void)pthread_cond_destroy(&ckpt->locked.changed);
+        (void)pthread_mutex_destroy(&ckpt->locked.lock);
+    }
+    free(ckpt);
+}
+
+/* ---- save, drain, load, status ---- */
+
+/* Waits until no save is in flight. 0; -ETIMEDOUT. */
+static int await_idle_locked(struct mst_ckpt *ckpt, uint64_t deadline_ns)
+{
+    struct timespec until = {.tv_sec = (time_t)(deadline_ns / MST_NS_PER_S),
+                             .tv_nsec = (long)(deadline_ns % MST_NS_PER_S)};
+    while (is_saving_locked(ckpt)) {
+        if (deadline_ns == MST_NEVER)
+            (void)pthread_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock);
+        else if (pthread_cond_timedwait(&ckpt->locked.changed, &ckpt->locked.lock, &until) ==
+                     ETIMEDOUT &&
+                 is_saving_locked(ckpt))
+            return -ETIMEDOUT;
+    }
+    return 0;
+}
+
+static void start_job(struct mst_ckpt *ckpt, uint64_t started_ns)
+{
+    lock(ckpt);
+    ckpt->locked.status.saving_step = ckpt->job.step;
+    ckpt->locked.status.save_count++;
+    ckpt->locked.started_ns = mst_now_ns();
+    ckpt->locked.status.stall_ns += ckpt->locked.started_ns - started_ns;
+    (void)pthread_cond_broadcast(&ckpt->locked.changed);
+    unlock(ckpt);
+}
+
+/* A rank whose tensors are refused starts its job too: its vote tells the others why, so that they
+ * need not wait until the deadline. */
+int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_tensor *tensors,
+                  size_t tensor_count, struct mst_cspan cursor, uint64_t deadline_ns)
+{
+    uint64_t started_ns = mst_now_ns();
+    struct attempt_job *job = &ckpt->job;
+    int r;
+    if (step > INT64_MAX || (ckpt->last_step != MST_CKPT_NONE && step <= ckpt->last_step) ||
+        cursor.size_bytes > sizeof job->cursor || tensor_count > MANIFEST_TENSORS_MAX)
+        return -EINVAL;
+    lock(ckpt);
+    r = await_idle_locked(ckpt, deadline_ns);
+    unlock(ckpt);
+    if (r < 0)
+        return r;
+    job->previous_step = ckpt->last_step;
+    job->step = ckpt->last_step = step;
+    job->cursor_bytes = cursor.size_bytes;
+    job->failure = (struct mst_err){0};
+    if (cursor.size_bytes > 0)
+        memcpy(job->cursor, cursor.data, cursor.size_bytes);
+    r = shard_prepare(&ckpt->shard, tensors, tensor_count, &job->failure);
+    if (r == 0)
+        shard_snapshot(&ckpt->shard, tensors, step, cursor);
+    start_job(ckpt, started_ns);
+    return r;
+}
+
+int mst_ckpt_drain(struct mst_ckpt *ckpt, uint64_t deadline_ns)
+{
+    int r;
+    lock(ckpt);
+    r = await_idle_locked(ckpt, deadline_ns);
+    if (r == 0)
+        r = ckpt->locked.last_result;
+    unlock(ckpt);
+    return r;
+}
+
+int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_tensor *tensors, size_t tensor_count,
+                  struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns, struct mst_err *err)
+{
+    struct site site = ckpt->worker.site; /* set before the thread began, and never again */
+    int r;
+    lock(ckpt);
+    r = await_idle_locked(ckpt, deadline_ns);
+    unlock(ckpt);
+    if (r < 0)
+        return mst_err_set(err, r, "load: a save is still in flight");
+    site.kv = ckpt->kv;
+    r = open_aio(ckpt, &site.aio, err);
+    if (r < 0)
+        return r;
+    r = restore_run(&site, ckpt->load_count++, tensors, tensor_count, ret_loaded, deadline_ns, err);
+    mst_aio_destroy(site.aio);
+    return r;
+}
+
+struct mst_ckpt_status mst_ckpt_status(struct mst_ckpt *ckpt)
+{
+    struct mst_ckpt_status status;
+    lock(ckpt);
+    status = ckpt->locked.status;
+    unlock(ckpt);
+    return status;
+}

@@ -1,0 +1,50 @@
+#include "ckpt/h5type.h"
+
+struct small_float {
+    size_t exponent_bits, mantissa_bits, bias;
+};
+
+static const struct small_float small_floats[MST_DTYPE_COUNT] = {
+    [MST_F16] = {5, 10, 15},
+    [MST_BF16] = {8, 7, 127},
+    [MST_F8E4M3] = {4, 3, 7},
+    [MST_F8E5M2] = {5, 2, 15},
+};
+
+/* The order counts: libhdf5 refuses fields outside of the precision, and shrinks it last. */
+static hid_t make_small_float(const struct small_float *format)
+{
+    size_t bits = 1 + format->exponent_bits + format->mantissa_bits;
+    hid_t type = H5Tcopy(H5T_IEEE_F32LE);
+    if (type < 0 ||
+        H5Tset_fields(type, bits - 1, format->mantissa_bits, format->exponent_bits, 0,
+                      format->mantissa_bits) < 0 ||
+        H5Tset_precision(type, bits) < 0 || H5Tset_size(type, bits / 8) < 0 ||
+        H5Tset_ebias(type, format->bias) < 0) {
+        H5Tclose(type);
+        return -1;
+    }
+    return type;
+}
+
+hid_t h5type_create(enum mst_dtype dtype)
+{
+    switch (dtype) {
+    case MST_I8: return H5Tcopy(H5T_STD_I8LE);
+    case MST_U8: return H5Tcopy(H5T_STD_U8LE);
+    case MST_I16: return H5Tcopy(H5T_STD_I16LE);
+    case MST_U16: return H5Tcopy(H5T_STD_U16LE);
+    case MST_I32: return H5Tcopy(H5T_STD_I32LE);
+    case MST_U32: return H5Tcopy(H5T_STD_U32LE);
+    case MST_I64: return H5Tcopy(H5T_STD_I64LE);
+    case MST_U64: return H5Tcopy(H5T_STD_U64LE);
+    case MST_F32: return H5Tcopy(H5T_IEEE_F32LE);
+    case MST_F64: return H5Tcopy(H5T_IEEE_F64LE);
+    case MST_F16:
+    case MST_BF16:
+    case MST_F8E4M3:
+    case MST_F8E5M2: return make_small_float(&small_floats[dtype]);
+    case MST_DTYPE_COUNT: break;
+    }
+    return -1;
+}

@@ -1,0 +1,13 @@
+/* Element types as HDF5 knows them. Floats that libhdf5 1.10 has no name for are described bit by
+ * bit, so that every HDF5 tool reads their values. Call with libhdf5 locked. */
+#ifndef MUSTER_CKPT_H5TYPE_H
+#define MUSTER_CKPT_H5TYPE_H
+
+#include "core/dtype.h"
+
+#include <hdf5.h>
+
+/* A type to be closed by H5Tclose, or a negative number. */
+hid_t h5type_create(enum mst_dtype dtype);
+
+#endif

@@ -1,0 +1,424 @@
+#include "ckpt/manifest.h"
+
+#include "ckpt/reshard.h"
+#include "core/crc32c.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int bad(struct mst_err *err, const char *field)
+{
+    return mst_err_set(err, -EBADMSG, "field \"%s\" is missing or out of range", field);
+}
+
+static int get_u64(const json_t *object, const char *key, uint64_t max, uint64_t *ret_value,
+                   struct mst_err *err)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        (uint64_t)json_integer_value(value) > max)
+        return bad(err, key);
+    *ret_value = (uint64_t)json_integer_value(value);
+    return 0;
+}
+
+static int get_u32(const json_t *object, const char *key, uint32_t max, uint32_t *ret_value,
+                   struct mst_err *err)
+{
+    uint64_t value;
+    int r = get_u64(object, key, max, &value, err);
+    if (r == 0)
+        *ret_value = (uint32_t)value;
+    return r;
+}
+
+/* An array of at most `max` elements. */
+static int get_array(const json_t *object, const char *key, size_t max, const json_t **ret_array,
+                     size_t *ret_count, struct mst_err *err)
+{
+    const json_t *array = json_object_get(object, key);
+    if (!json_is_array(array) || json_array_size(array) > max)
+        return bad(err, key);
+    *ret_array = array;
+    *ret_count = json_array_size(array);
+    return 0;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* `digits` lower-case hexadecimal digits, as encoders write them. */
+static bool parse_hex(const char *text, size_t digits, uint32_t *ret_value)
+{
+    uint32_t value = 0;
+    for (size_t i = 0; i < digits; i++) {
+        int digit = hex_digit(text[i]);
+        if (digit < 0)
+            return false;
+        value = value << 4 | (uint32_t)digit;
+    }
+    *ret_value = value;
+    return true;
+}
+
+static int get_crc(const json_t *object, const char *key, uint32_t *ret_crc, struct mst_err *err)
+{
+    const json_t *value = json_object_get(object, key);
+    if (json_string_length(value) != 8 || !parse_hex(json_string_value(value), 8, ret_crc))
+        return bad(err, key);
+    return 0;
+}
+
+static int decode_cursor(const json_t *root, struct manifest *manifest, struct mst_err *err)
+{
+    const json_t *cursor = json_object_get(root, "cursor");
+    size_t length = json_string_length(cursor);
+    if (!json_is_string(cursor) || length % 2 || length / 2 > MANIFEST_CURSOR_MAX)
+        return bad(err, "cursor");
+    for (size_t i = 0; i < length / 2; i++) {
+        uint32_t byte;
+        if (!parse_hex(json_string_value(cursor) + 2 * i, 2, &byte))
+            return bad(err, "cursor");
+        manifest->cursor[i] = (uint8_t)byte;
+    }
+    manifest->cursor_bytes = length / 2;
+    return 0;
+}
+
+static int decode_tensor(const json_t *object, struct layout_tensor *tensor, struct mst_err *err)
+{
+    const char *dtype_name = json_string_value(json_object_get(object, "dtype"));
+    uint64_t shape[MST_TENSOR_DIMS_MAX] = {0};
+    const json_t *dims;
+    enum mst_dtype dtype;
+    size_t dim_count;
+    int r;
+    if (!dtype_name || mst_dtype_parse(dtype_name, &dtype) < 0)
+        return bad(err, "dtype");
+    r = get_array(object, "shape", MST_TENSOR_DIMS_MAX, &dims, &dim_count, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < dim_count; i++) {
+        const json_t *dim = json_array_get(dims, i);
+        if (!json_is_integer(dim) || json_integer_value(dim) < 0)
+            return bad(err, "shape");
+        shape[i] = (uint64_t)json_integer_value(dim);
+    }
+    r = layout_tensor_init(tensor, json_string_value(json_object_get(object, "name")), dtype,
+                           (uint32_t)dim_count, shape, err);
+    if (r < 0 && err)
+        err->code = -EBADMSG;
+    return r < 0 ? -EBADMSG : 0;
+}
+
+static int decode_tensors(const json_t *root, struct manifest *manifest, struct mst_err *err)
+{
+    const json_t *array;
+    size_t count;
+    int r = get_array(root, "tensors", MANIFEST_TENSORS_MAX, &array, &count, err);
+    if (r < 0)
+        return r;
+    manifest->tensors = calloc(count ? count : 1, sizeof *manifest->tensors);
+    if (!manifest->tensors)
+        return mst_err_set(err, -ENOMEM, "no memory for %zu tensors", count);
+    manifest->tensor_count = count;
+    for (size_t i = 0; i < count && r == 0; i++)
+        r = decode_tensor(json_array_get(array, i), &manifest->tensors[i], err);
+    return r;
+}
+
+/* Geometry of one part: everything that readers later compute with. */
+static int decode_part(const json_t *object, const struct layout_tensor *tensors,
+                       size_t tensor_count, uint64_t file_bytes, struct layout_part *part,
+                       struct mst_err *err)
+{
+    const struct layout_tensor *tensor = NULL;
+    int r = get_u32(object, "tensor", MANIFEST_TENSORS_MAX, &part->tensor, err);
+    if (r < 0)
+        return r;
+    if (part->tensor >= tensor_count)
+        return bad(err, "tensor");
+    tensor = &tensors[part->tensor];
+    r = get_u64(object, "row", tensor->row_count, &part->row_start, err);
+    if (r == 0)
+        r = get_u64(object, "rows", tensor->row_count - part->row_start, &part->row_count, err);
+    if (r < 0)
+        return r;
+    part->size_bytes = part->row_count * tensor->row_bytes;
+    part->block_count = layout_block_count(part->size_bytes);
+    if (part->size_bytes == 0 || part->size_bytes > file_bytes)
+        return bad(err, "rows");
+    return get_u64(object, "offset", file_bytes - part->size_bytes, &part->offset, err);
+}
+
+/* Appends the checksums of `part`, which has its size by now. */
+static int decode_crcs(const json_t *object, struct manifest_file *file, struct layout_part *part,
+                       struct mst_err *err)
+{
+    const json_t *crcs = json_object_get(object, "crc32c");
+    size_t length = json_string_length(crcs);
+    uint32_t *grown;
+    if (!json_is_string(crcs) || length % 8 || length / 8 != part->block_count)
+        return bad(err, "crc32c");
+    grown = realloc(file->crcs, (file->crc_count + part->block_count) * sizeof *grown);
+    if (!grown)
+        return mst_err_set(err, -ENOMEM, "no memory for checksums");
+    file->crcs = grown;
+    part->block_first = file->crc_count;
+    for (uint64_t b = 0; b < part->block_count; b++)
+        if (!parse_hex(json_string_value(crcs) + 8 * b, 8, &grown[part->block_first + b]))
+            return bad(err, "crc32c");
+    file->crc_count += part->block_count;
+    return 0;
+}
+
+static int decode_file(const json_t *object, const struct layout_tensor *tensors,
+                       size_t tensor_count, struct manifest_file *file, struct mst_err *err)
+{
+    const json_t *array;
+    uint64_t end = 0;
+    size_t count;
+    int r = get_u64(object, "bytes", INT64_MAX, &file->size_bytes, err);
+    if (r == 0)
+        r = get_crc(object, "frame_crc32c", &file->frame_crc, err);
+    if (r == 0)
+        r = get_array(object, "parts", tensor_count, &array, &count, err);
+    if (r < 0)
+        return r;
+    file->parts = calloc(count ? count : 1, sizeof *file->parts);
+    if (!file->parts)
+        return mst_err_set(err, -ENOMEM, "no memory for %zu parts", count);
+    file->part_count = count;
+    for (size_t i = 0; i < count && r == 0; i++) {
+        const json_t *part = json_array_get(array, i);
+        r = decode_part(part, tensors, tensor_count, file->size_bytes, &file->parts[i], err);
+        if (r == 0 && file->parts[i].offset < end)
+            r = bad(err, "offset"); /* parts come in order and do not overlap */
+        if (r == 0)
+            r = decode_crcs(part, file, &file->parts[i], err);
+        end = file->parts[i].offset + file->parts[i].size_bytes;
+    }
+    return r;
+}
+
+static int decode_files(const json_t *root, struct manifest *manifest, struct mst_err *err)
+{
+    const json_t *array;
+    size_t count;
+    int r = get_array(root, "files", MANIFEST_WORLD_MAX, &array, &count, err);
+    if (r < 0)
+        return r;
+    if (count != manifest->world_size)
+        return bad(err, "files");
+    manifest->files = calloc(count, sizeof *manifest->files);
+    if (!manifest->files)
+        return mst_err_set(err, -ENOMEM, "no memory for %zu files", count);
+    for (size_t i = 0; i < count && r == 0; i++) {
+        r = decode_file(json_array_get(array, i), manifest->tensors, manifest->tensor_count,
+                        &manifest->files[i], err);
+        if (r < 0)
+            mst_err_wrap(err, "rank_%zu.h5", i);
+    }
+    return r;
+}
+
+static int decode_head(const json_t *root, struct manifest *manifest, struct mst_err *err)
+{
+    const char *format = json_string_value(json_object_get(root, "format"));
+    uint64_t version, block_bytes;
+    int r = 0;
+    if (!format || strcmp(format, "muster-checkpoint") != 0)
+        return bad(err, "format");
+    if (get_u64(root, "version", 1, &version, err) < 0 || version != 1)
+        return bad(err, "version");
+    if (get_u64(root, "block_bytes", LAYOUT_BLOCK_BYTES, &block_bytes, err) < 0 ||
+        block_bytes != LAYOUT_BLOCK_BYTES)
+        return bad(err, "block_bytes");
+    r = get_u64(root, "step", INT64_MAX, &manifest->step, err);
+    if (r == 0)
+        r = get_u32(root, "world_size", MANIFEST_WORLD_MAX, &manifest->world_size, err);
+    if (r == 0)
+        r = get_u32(root, "generation", UINT32_MAX, &manifest->generation, err);
+    if (r == 0)
+        r = get_u32(root, "attempt", UINT32_MAX, &manifest->attempt, err);
+    return r == 0 && manifest->world_size == 0 ? bad(err, "world_size") : r;
+}
+
+static int decode_root(const json_t *root, struct manifest *manifest, struct mst_err *err)
+{
+    int r = decode_head(root, manifest, err);
+    if (r == 0)
+        r = decode_cursor(root, manifest, err);
+    if (r == 0)
+        r = decode_tensors(root, manifest, err);
+    return r == 0 ? decode_files(root, manifest, err) : r;
+}
+
+/* The first field must come first, byte for byte: it is what makes the rest trustworthy. */
+static int check_crc(const char *text, size_t size_bytes, struct mst_err *err)
+{
+    static const char head[] = "{\"crc32c\":\"";
+    const size_t digits_at = sizeof head - 1, body_at = digits_at + 9;
+    uint32_t said, is;
+    if (size_bytes <= body_at || size_bytes > MANIFEST_BYTES_MAX)
+        return mst_err_set(err, -EBADMSG, "%zu bytes are no manifest", size_bytes);
+    if (memcmp(text, head, digits_at) != 0 || text[body_at - 1] != '"' ||
+        !parse_hex(text + digits_at, 8, &said))
+        return mst_err_set(err, -EBADMSG, "does not start with its checksum");
+    is = mst_crc32c(0, text + body_at, size_bytes - body_at);
+    if (is != said)
+        return mst_err_set(err, -EBADMSG, "checksum %08" PRIx32 ", its head says %08" PRIx32, is,
+                           said);
+    return 0;
+}
+
+static int parse(const char *text, size_t size_bytes, json_t **ret_root, struct mst_err *err)
+{
+    json_error_t error;
+    json_t *root = json_loadb(text, size_bytes, JSON_REJECT_DUPLICATES, &error);
+    if (!root)
+        return mst_err_set(err, -EBADMSG, "line %d: %s", error.line, error.text);
+    *ret_root = root;
+    return 0;
+}
+
+int manifest_decode(const char *text, size_t size_bytes, struct manifest *ret_manifest,
+                    struct mst_err *err)
+{
+    struct manifest manifest = {0};
+    json_t *root;
+    int r = check_crc(text, size_bytes, err);
+    if (r == 0)
+        r = parse(text, size_bytes, &root, err);
+    if (r < 0)
+        return r;
+    r = decode_root(root, &manifest, err);
+    json_decref(root);
+    if (r < 0) {
+        manifest_fini(&manifest);
+        return r;
+    }
+    *ret_manifest = manifest;
+    return 0;
+}
+
+static int decode_vote(const json_t *root, const struct layout_tensor *tensors, size_t tensor_count,
+                       uint32_t fingerprint, struct manifest_vote *vote, struct mst_err *err)
+{
+    const json_t *code = json_object_get(root, "code");
+    const char *text = json_string_value(json_object_get(root, "text"));
+    int r;
+    if (!json_is_integer(code) || json_integer_value(code) > 0 || json_integer_value(code) < -4095)
+        return bad(err, "code");
+    if (!text)
+        return bad(err, "text");
+    vote->failure.code = (int)json_integer_value(code);
+    snprintf(vote->failure.text, sizeof vote->failure.text, "%s", text);
+    if (vote->failure.code != 0)
+        return 0;
+    r = get_u32(root, "fingerprint", UINT32_MAX, &vote->fingerprint, err);
+    if (r == 0 && vote->fingerprint != fingerprint)
+        r = mst_err_set(err, -EINVAL,
+                        "saved other tensors than rank 0: all ranks must pass the "
+                        "same names, types and shapes");
+    return r == 0 ? decode_file(root, tensors, tensor_count, &vote->file, err) : r;
+}
+
+int manifest_vote_decode(const char *text, size_t size_bytes, const struct layout_tensor *tensors,
+                         size_t tensor_count, uint32_t fingerprint, struct manifest_vote *ret_vote,
+                         struct mst_err *err)
+{
+    struct manifest_vote vote = {0};
+    json_t *root;
+    int r = parse(text, size_bytes, &root, err);
+    if (r < 0)
+        return r;
+    r = decode_vote(root, tensors, tensor_count, fingerprint, &vote, err);
+    json_decref(root);
+    if (r < 0) {
+        manifest_file_fini(&vote.file);
+        return r;
+    }
+    *ret_vote = vote;
+    return 0;
+}
+
+void manifest_file_fini(struct manifest_file *file)
+{
+    free(file->parts);
+    free(file->crcs);
+    *file = (struct manifest_file){0};
+}
+
+void manifest_fini(struct manifest *manifest)
+{
+    for (uint32_t r = 0; manifest->files && r < manifest->world_size; r++)
+        manifest_file_fini(&manifest->files[r]);
+    free(manifest->files);
+    free(manifest->tensors);
+    manifest->files = NULL;
+    manifest->tensors = NULL;
+}
+
+int manifest_boxes(const struct manifest *manifest, struct reshard_box **ret_boxes,
+                   size_t *ret_count)
+{
+    size_t count = 0, next = 0;
+    struct reshard_box *boxes;
+    for (uint32_t r = 0; r < manifest->world_size; r++)
+        count += manifest->files[r].part_count;
+    boxes = calloc(count ? count : 1, sizeof *boxes);
+    if (!boxes)
+        return -ENOMEM;
+    for (uint32_t r = 0; r < manifest->world_size; r++)
+        for (size_t i = 0; i < manifest->files[r].part_count; i++) {
+            const struct layout_part *part = &manifest->files[r].parts[i];
+            boxes[next++] = (struct reshard_box){part->tensor, r, (uint32_t)i, part->row_start,
+                                                 part->row_count};
+        }
+    reshard_sort(boxes, count);
+    *ret_boxes = boxes;
+    *ret_count = count;
+    return 0;
+}
+
+/* Empty tensors have no parts, and rows without bytes need none. */
+static int check_tensor(const struct layout_tensor *tensor, const struct reshard_box *boxes,
+                        size_t count, struct reshard_piece *pieces, struct mst_err *err)
+{
+    uint64_t row = 0;
+    if (tensor->row_bytes == 0 ||
+        reshard_plan(boxes, count, 0, tensor->row_count, pieces, count, &row) >= 0)
+        return 0;
+    return mst_err_set(err, -EINVAL,
+                       "tensor %.100s: row %" PRIu64 " is written by no rank, or by two",
+                       tensor->name, row);
+}
+
+int manifest_check_cover(const struct manifest *manifest, struct mst_err *err)
+{
+    struct reshard_piece *pieces = NULL;
+    struct reshard_box *boxes;
+    size_t count;
+    int r = manifest_boxes(manifest, &boxes, &count);
+    if (r < 0)
+        return mst_err_set(err, r, "no memory for the list of parts");
+    pieces = calloc(count ? count : 1, sizeof *pieces);
+    if (!pieces)
+        r = mst_err_set(err, -ENOMEM, "no memory for the list of parts");
+    for (uint32_t t = 0; t < manifest->tensor_count && r == 0; t++) {
+        size_t first, n = reshard_slice(boxes, count, t, &first);
+        r = check_tensor(&manifest->tensors[t], boxes + first, n, pieces, err);
+    }
+    free(pieces);
+    free(boxes);
+    return r;
+}

@@ -1,0 +1,47 @@
+/* Reader: blocks of a checkpoint, each checked against the manifest before anyone sees it.
+ *
+ *   reader_create → reader_start(spans) → reader_next until 0 → reader_destroy
+ *
+ * Several blocks are on the way at a time; they come in any order. One thread at a time. */
+#ifndef MUSTER_CKPT_READER_H
+#define MUSTER_CKPT_READER_H
+
+#include "ckpt/manifest.h"
+
+struct mst_aio;
+struct reader;
+
+/* Blocks of one part. */
+struct reader_span {
+    uint32_t file;
+    uint32_t part;
+    uint64_t block_first, block_count;
+};
+
+struct reader_block {
+    uint32_t file, part;
+    uint64_t block;
+    const uint8_t *data; /* until the next call */
+    size_t size_bytes;
+};
+
+/* `manifest`, the root and `aio` (with nothing in flight) are borrowed until destroy. 0; -ENOMEM. */
+int reader_create(struct mst_aio *aio, int root_fd, const struct manifest *manifest,
+                  struct reader **ret_reader);
+
+/* Names what to read; the last job must have ended. `spans` is borrowed. */
+void reader_start(struct reader *reader, const struct reader_span *spans, size_t count);
+
+/* The next block. 1 and a block; 0 when all have come; -EBADMSG if one is damaged, its file missing
+ * or of another size, or the disk fails, naming file, tensor and block: *ret_block says which, and
+ * reading may go on; -ETIMEDOUT; -EMFILE. */
+int reader_next(struct reader *reader, uint64_t deadline_ns, struct reader_block *ret_block,
+                struct mst_err *err);
+
+/* Checks all bytes of a file that lie in no part. 0; -EBADMSG naming the file; -ENOMEM. */
+int reader_check_frame(struct reader *reader, uint32_t file, struct mst_err *err);
+
+/* NULL is allowed. */
+void reader_destroy(struct reader *reader);
+
+#endif

@@ -1,0 +1,199 @@
+/* Names, listing and reading; root_change.c holds what changes the directory. */
+#include "ckpt/root.h"
+
+#include "ckpt/manifest.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void root_step_name(char name[ROOT_NAME_MAX], uint64_t step)
+{
+    snprintf(name, ROOT_NAME_MAX, "step_%" PRIu64, step);
+}
+
+void root_temp_name(char name[ROOT_NAME_MAX], uint64_t step, uint32_t generation, uint32_t attempt)
+{
+    snprintf(name, ROOT_NAME_MAX, "step_%" PRIu64 ".tmp.%" PRIu32 ".%" PRIu32, step, generation,
+             attempt);
+}
+
+void root_file_name(char name[ROOT_NAME_MAX], uint32_t rank)
+{
+    snprintf(name, ROOT_NAME_MAX, "rank_%" PRIu32 ".h5", rank);
+}
+
+static int make_parents(const char *path)
+{
+    char part[PATH_MAX];
+    size_t length = strlen(path);
+    if (length >= sizeof part)
+        return -ENAMETOOLONG;
+    for (size_t i = 1; i <= length; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        memcpy(part, path, i);
+        part[i] = '\0';
+        if (mkdir(part, 0777) < 0 && errno != EEXIST)
+            return -errno;
+    }
+    return 0;
+}
+
+/* A directory that is only readable is found out now, not at the first save. */
+int root_open(const char *path, int *ret_fd, struct mst_err *err)
+{
+    int r = make_parents(path), fd;
+    if (r < 0)
+        return mst_err_set(err, r, "checkpoint directory %.150s: cannot make it: %s", path,
+                           strerror(-r));
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return mst_err_set(err, -errno, "checkpoint directory %.150s: %s", path, strerror(errno));
+    if (faccessat(AT_FDCWD, path, W_OK | X_OK, AT_EACCESS) < 0) {
+        r = mst_err_set(err, -errno, "checkpoint directory %.150s: not writable: %s", path,
+                        strerror(errno));
+        close(fd);
+        return r;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+/* Exactly "step_<n>" with n as root_step_name prints it. */
+static bool parse_step(const char *name, uint64_t *ret_step)
+{
+    char canonical[ROOT_NAME_MAX];
+    uint64_t step;
+    if (strncmp(name, "step_", 5) != 0)
+        return false;
+    step = strtoull(name + 5, NULL, 10);
+    root_step_name(canonical, step);
+    if (strcmp(name, canonical) != 0)
+        return false;
+    *ret_step = step;
+    return true;
+}
+
+static int compare_descending(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x < y) - (x > y);
+}
+
+static int collect_steps(DIR *dir, uint64_t **steps, size_t *count)
+{
+    struct dirent *entry;
+    for (errno = 0; (entry = readdir(dir)); errno = 0) {
+        uint64_t step, *grown;
+        if (!parse_step(entry->d_name, &step))
+            continue;
+        grown = realloc(*steps, (*count + 1) * sizeof *grown);
+        if (!grown)
+            return -ENOMEM;
+        *steps = grown;
+        grown[(*count)++] = step;
+    }
+    return -errno;
+}
+
+int root_list(int root_fd, uint64_t **ret_steps, size_t *ret_count)
+{
+    uint64_t *steps = NULL;
+    size_t count = 0;
+    int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        r = -errno;
+        if (fd >= 0)
+            close(fd);
+        return r;
+    }
+    r = collect_steps(dir, &steps, &count);
+    closedir(dir);
+    if (r < 0) {
+        free(steps);
+        return r;
+    }
+    if (count > 0)
+        qsort(steps, count, sizeof *steps, compare_descending);
+    *ret_steps = steps;
+    *ret_count = count;
+    return 0;
+}
+
+static int read_all(int fd, char *text, size_t size_bytes)
+{
+    size_t at = 0;
+    while (at < size_bytes) {
+        ssize_t n = read(fd, text + at, size_bytes - at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        at += (size_t)n;
+    }
+    return 0;
+}
+
+/* The whole file, to be freed. 0; -EFBIG over the limit; -ENOMEM; -errno. */
+static int slurp(int dir_fd, const char *path, char **ret_text, size_t *ret_bytes)
+{
+    int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC), r;
+    struct stat st;
+    char *text = NULL;
+    if (fd < 0)
+        return -errno;
+    r = fstat(fd, &st) < 0 ? -errno : 0;
+    if (r == 0 && (st.st_size < 0 || (uint64_t)st.st_size > MANIFEST_BYTES_MAX))
+        r = -EFBIG;
+    if (r == 0 && !(text = malloc((size_t)st.st_size + 1)))
+        r = -ENOMEM;
+    if (r == 0)
+        r = read_all(fd, text, (size_t)st.st_size);
+    close(fd);
+    if (r < 0) {
+        free(text);
+        return r;
+    }
+    *ret_text = text;
+    *ret_bytes = (size_t)st.st_size;
+    return 0;
+}
+
+int root_read_manifest(int root_fd, uint64_t step, struct manifest *ret_manifest,
+                       struct mst_err *err)
+{
+    char path[ROOT_NAME_MAX + sizeof MANIFEST_NAME], name[ROOT_NAME_MAX];
+    char *text = NULL;
+    struct manifest manifest = {0};
+    size_t size = 0;
+    int r;
+    root_step_name(name, step);
+    snprintf(path, sizeof path, "%s/%s", name, MANIFEST_NAME);
+    r = slurp(root_fd, path, &text, &size);
+    if (r == -ENOMEM)
+        return mst_err_set(err, r, "%s: no memory to read it", path);
+    if (r < 0)
+        return mst_err_set(err, -EBADMSG, "%s: %s", path, strerror(-r));
+    r = manifest_decode(text, size, &manifest, err);
+    free(text);
+    if (r < 0) {
+        mst_err_wrap(err, "%s", path);
+        return r;
+    }
+    if (manifest.step != step) {
+        r = mst_err_set(err, -EBADMSG, "%s: belongs to step %" PRIu64, path, manifest.step);
+        manifest_fini(&manifest);
+        return r;
+    }
+    *ret_manifest = manifest;
+    return 0;
+}

@@ -1,0 +1,176 @@
+/* What changes the root: each durable step is one op of core/aio. Single ops are awaited without a
+ * deadline: they borrow their paths until they have ended. */
+#include "ckpt/root.h"
+
+#include "core/aio.h"
+#include "core/clock.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int do_path(struct mst_aio *aio, enum mst_aio_kind kind, int fd, const char *path,
+                   const char *path2, unsigned flags)
+{
+    struct mst_aio_op op = {.kind = kind, .fd = fd, .path = path, .path2 = path2, .flags = flags};
+    return (int)mst_aio_do(aio, &op, MST_NEVER);
+}
+
+static int sync_fd(struct mst_aio *aio, int fd)
+{
+    return do_path(aio, MST_AIO_FSYNC, fd, NULL, NULL, 0);
+}
+
+int root_make_temp(struct mst_aio *aio, int root_fd, const char *temp)
+{
+    int r = do_path(aio, MST_AIO_MKDIR, root_fd, temp, NULL, 0), fd;
+    if (r < 0 && r != -EEXIST)
+        return r;
+    fd = openat(root_fd, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int root_write_file(struct mst_aio *aio, int dir_fd, const char *name, const void *data,
+                    size_t size_bytes)
+{
+    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    struct mst_aio_op op = {
+        .kind = MST_AIO_WRITE, .fd = fd, .data = (void *)(uintptr_t)data, .size_bytes = size_bytes};
+    int64_t n;
+    int r;
+    if (fd < 0)
+        return -errno;
+    n = mst_aio_do(aio, &op, MST_NEVER);
+    r = n < 0 ? (int)n : n == (int64_t)size_bytes ? 0 : -EIO;
+    if (r == 0)
+        r = sync_fd(aio, fd);
+    if (close(fd) < 0 && r == 0)
+        r = -errno;
+    return r;
+}
+
+/* Readers see step_<n> before and after, whole each time: a fresh name is taken without replacing,
+ * an old one by exchange. File systems without these flags answer -EINVAL; a plain rename never
+ * replaces a directory that holds something. */
+static int rename_to_step(struct mst_aio *aio, int root_fd, const char *temp, const char *name)
+{
+    int r = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, RENAME_NOREPLACE);
+    if (r == -EEXIST)
+        r = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, RENAME_EXCHANGE);
+    else if (r == -EINVAL)
+        r = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, 0);
+    return r;
+}
+
+int root_publish(struct mst_aio *aio, int root_fd, int temp_fd, const char *temp, uint64_t step)
+{
+    char name[ROOT_NAME_MAX];
+    int r = sync_fd(aio, temp_fd);
+    root_step_name(name, step);
+    if (r == 0)
+        r = rename_to_step(aio, root_fd, temp, name);
+    if (r == 0)
+        r = sync_fd(aio, root_fd);
+    if (r == 0)
+        (void)root_remove(aio, root_fd,
+                          temp); /* what was exchanged; the next open removes it too */
+    return r;
+}
+
+int root_point_latest(struct mst_aio *aio, int root_fd, uint64_t step)
+{
+    char name[ROOT_NAME_MAX], line[ROOT_NAME_MAX + 1];
+    int size, r;
+    root_step_name(name, step);
+    size = snprintf(line, sizeof line, "%s\n", name);
+    r = root_write_file(aio, root_fd, "LATEST.tmp", line, (size_t)size);
+    return r < 0 ? r : do_path(aio, MST_AIO_RENAME, root_fd, "LATEST.tmp", "LATEST", 0);
+}
+
+static bool is_dot(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+static int unlink_files(struct mst_aio *aio, DIR *dir)
+{
+    struct dirent *entry;
+    int result = 0;
+    for (errno = 0; (entry = readdir(dir)); errno = 0) {
+        int r = is_dot(entry->d_name)
+                    ? 0
+                    : do_path(aio, MST_AIO_UNLINK, dirfd(dir), entry->d_name, NULL, 0);
+        if (r < 0 && result == 0)
+            result = r;
+    }
+    return result < 0 ? result : -errno;
+}
+
+int root_remove(struct mst_aio *aio, int root_fd, const char *name)
+{
+    int fd = openat(root_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r;
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        r = -errno;
+        if (fd >= 0)
+            close(fd);
+        return r == -ENOENT ? 0 : r;
+    }
+    r = unlink_files(aio, dir);
+    closedir(dir);
+    return r < 0 ? r : do_path(aio, MST_AIO_UNLINK, root_fd, name, NULL, AT_REMOVEDIR);
+}
+
+int root_remove_step(struct mst_aio *aio, int root_fd, uint64_t step, const char *temp)
+{
+    char name[ROOT_NAME_MAX];
+    int r;
+    root_step_name(name, step);
+    r = do_path(aio, MST_AIO_RENAME, root_fd, name, temp, 0);
+    return r < 0 ? r : root_remove(aio, root_fd, temp);
+}
+
+/* Exactly "step_<n>.tmp.<generation>.<attempt>", as root_temp_name prints it: what somebody else
+ * called so is not ours to remove. */
+static bool is_abandoned(const char *name, uint32_t generation)
+{
+    char canonical[ROOT_NAME_MAX], *end;
+    uint64_t step, number, attempt;
+    if (strncmp(name, "step_", 5) != 0)
+        return false;
+    step = strtoull(name + 5, &end, 10);
+    if (strncmp(end, ".tmp.", 5) != 0)
+        return false;
+    number = strtoull(end + 5, &end, 10);
+    if (*end != '.')
+        return false;
+    attempt = strtoull(end + 1, NULL, 10);
+    root_temp_name(canonical, step, (uint32_t)number, (uint32_t)attempt);
+    return strcmp(name, canonical) == 0 && (generation == 0 || number < generation);
+}
+
+int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint32_t generation)
+{
+    int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+    if (!dir) {
+        result = -errno;
+        if (fd >= 0)
+            close(fd);
+        return result;
+    }
+    while ((entry = readdir(dir))) {
+        int r = is_abandoned(entry->d_name, generation) ? root_remove(aio, root_fd, entry->d_name)
+                                                        : 0;
+        if (r < 0 && result == 0)
+            result = r;
+    }
+    closedir(dir);
+    return result;
+}

@@ -1,0 +1,38 @@
+/* Shard: everything that stays the same from save to save: the tensors' description, this rank's
+ * parts, the skeleton, and the pool. Made at the first save, and again when the tensors change.
+ * Belongs to whoever holds it: the caller during save, then the worker until the save has ended. */
+#ifndef MUSTER_CKPT_SHARD_H
+#define MUSTER_CKPT_SHARD_H
+
+#include "ckpt/skeleton.h"
+#include "ckpt/snapshot.h"
+
+struct shard_rows {
+    bool sharded;
+    uint64_t row_start, row_count;
+};
+
+struct shard {
+    uint32_t rank, world_size;
+    struct layout_tensor *tensors;
+    struct shard_rows *rows; /* what the caller held of each */
+    size_t tensor_count;
+    struct layout_part *parts; /* sorted by offset */
+    size_t part_count;
+    uint32_t fingerprint;
+    struct skeleton skeleton;
+    struct snapshot pool;
+};
+
+/* Makes the shard fit these tensors. Allocates only if they differ from the last ones. 0; -EINVAL
+ * naming a tensor; -ENOTSUP; -ENOMEM; -EIO. A shard that failed has no tensors. */
+int shard_prepare(struct shard *shard, const struct mst_tensor *tensors, size_t tensor_count,
+                  struct mst_err *err);
+
+/* Takes the snapshot: the pool then is the file, checksums apart. */
+void shard_snapshot(struct shard *shard, const struct mst_tensor *tensors, uint64_t step,
+                    struct mst_cspan cursor);
+
+void shard_fini(struct shard *shard);
+
+#endif

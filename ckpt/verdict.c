@@ -1,0 +1,52 @@
+#include "ckpt/verdict.h"
+
+#include "core/kv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+size_t verdict_encode(const struct mst_err *verdict, char text[VERDICT_BYTES_MAX])
+{
+    int size = snprintf(text, VERDICT_BYTES_MAX, "%d %s", verdict->code, verdict->text);
+    return size < VERDICT_BYTES_MAX ? (size_t)size : VERDICT_BYTES_MAX - 1;
+}
+
+int verdict_decode(const char *text, size_t size_bytes, struct mst_err *ret_verdict)
+{
+    char copy[VERDICT_BYTES_MAX], *end;
+    long code;
+    if (size_bytes >= sizeof copy)
+        return -EBADMSG;
+    memcpy(copy, text, size_bytes);
+    copy[size_bytes] = '\0';
+    code = strtol(copy, &end, 10);
+    if (end == copy || *end != ' ' || code > 0 || code < -4095)
+        return -EBADMSG;
+    ret_verdict->code = (int)code;
+    snprintf(ret_verdict->text, sizeof ret_verdict->text, "%.*s", (int)sizeof ret_verdict->text - 1,
+             end + 1);
+    return 0;
+}
+
+int verdict_post(struct mst_kv *kv, const char *key, const struct mst_err *verdict,
+                 uint64_t deadline_ns)
+{
+    char text[VERDICT_BYTES_MAX];
+    size_t size = verdict_encode(verdict, text);
+    return mst_kv_set(kv, key, text, size, deadline_ns);
+}
+
+int verdict_await(struct mst_kv *kv, const char *key, const char *from, uint64_t deadline_ns,
+                  struct mst_err *ret_verdict)
+{
+    char text[VERDICT_BYTES_MAX];
+    size_t size = 0;
+    int r = mst_kv_wait(kv, key, text, sizeof text, &size, deadline_ns);
+    if (r == 0)
+        r = verdict_decode(text, size, ret_verdict);
+    if (r < 0)
+        return mst_err_set(ret_verdict, r, "no word from %s: %s", from, strerror(-r));
+    return ret_verdict->code;
+}

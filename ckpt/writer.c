@@ -1,0 +1,143 @@
+#include "ckpt/writer.h"
+
+#include "core/aio.h"
+#include "core/clock.h"
+#include "core/crc32c.h"
+#include "core/err.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+/* One write under way. */
+struct writer {
+    struct mst_aio *aio;
+    struct writer_job *job;
+    int fd;
+    uint32_t *crcs; /* inside the image */
+    size_t part;    /* the next block to checksum */
+    uint64_t block;
+};
+
+int writer_open_direct(int dir_fd, const char *name, int flags)
+{
+    int fd = openat(dir_fd, name, flags | O_CLOEXEC | O_DIRECT, 0666);
+    if (fd < 0 && errno == EINVAL) /* O_CREAT may have made the file before the flag was refused */
+        fd = openat(dir_fd, name, (flags & ~O_EXCL) | O_CLOEXEC, 0666);
+    return fd < 0 ? -errno : fd;
+}
+
+/* Checksums the blocks that end at or before `offset` of the file, from where it stopped. */
+static void checksum_until(struct writer *writer, uint64_t offset)
+{
+    const struct writer_job *job = writer->job;
+    for (; writer->part < job->part_count; writer->part++, writer->block = 0) {
+        const struct layout_part *part = &job->parts[writer->part];
+        for (; writer->block < part->block_count; writer->block++) {
+            uint64_t start = part->offset + layout_block_start(writer->block);
+            uint64_t size = layout_block_bytes(part, writer->block);
+            if (start + size > offset)
+                return;
+            writer->crcs[part->block_first + writer->block] = mst_crc32c(0, job->image + start,
+                                                                         size);
+        }
+    }
+}
+
+/* The gaps between the parts: metadata, our tables, padding. */
+static void checksum_frame(struct writer_job *job)
+{
+    uint64_t at = 0;
+    job->frame_crc = 0;
+    for (size_t i = 0; i < job->part_count; i++) {
+        job->frame_crc = mst_crc32c(job->frame_crc, job->image + at, job->parts[i].offset - at);
+        at = job->parts[i].offset + job->parts[i].size_bytes;
+    }
+    job->frame_crc = mst_crc32c(job->frame_crc, job->image + at, job->skeleton->size_bytes - at);
+}
+
+/* Waits for at least one write. The kernel reads the image until a write has ended, so that no
+ * deadline can cut this short. */
+static int reap_writes(struct writer *writer)
+{
+    struct mst_aio_done done[WRITER_DEPTH];
+    int result = 0;
+    int n = mst_aio_reap(writer->aio, done, WRITER_DEPTH, 1, MST_NEVER);
+    for (int i = 0; i < n; i++) {
+        int64_t size_bytes = (int64_t)(intptr_t)done[i].user;
+        if (done[i].result != size_bytes && result == 0)
+            result = done[i].result < 0 ? (int)done[i].result : -EIO;
+    }
+    return n < 0 ? n : result;
+}
+
+/* Writes [start, end) of the image. Nothing is in flight when it returns. */
+static int write_range(struct writer *writer, uint64_t start, uint64_t end, uint64_t deadline_ns)
+{
+    uint64_t next = start;
+    int r = 0;
+    while (r == 0 && (next < end || mst_aio_in_flight(writer->aio) > 0)) {
+        uint64_t left = end - next;
+        uint64_t size = left < WRITER_PIECE_BYTES ? left : WRITER_PIECE_BYTES;
+        struct mst_aio_op op = {.kind = MST_AIO_WRITE,
+                                .fd = writer->fd,
+                                .data = writer->job->image + next,
+                                .size_bytes = size,
+                                .offset = next,
+                                .user = (void *)(uintptr_t)size};
+        if (next < end && mst_aio_in_flight(writer->aio) < WRITER_DEPTH &&
+            mst_aio_submit(writer->aio, &op, 1) == 1) {
+            next += op.size_bytes;
+            checksum_until(writer, next);
+        } else {
+            r = reap_writes(writer);
+        }
+        if (r == 0 && next < end && mst_deadline_passed(deadline_ns))
+            r = -ETIMEDOUT;
+    }
+    while (mst_aio_in_flight(writer->aio) > 0)
+        (void)reap_writes(writer); /* the first failure is the answer */
+    return r;
+}
+
+static int write_file(struct writer *writer, uint64_t deadline_ns, struct mst_err *err)
+{
+    const struct skeleton *skeleton = writer->job->skeleton;
+    struct mst_aio_op allocate = {
+        .kind = MST_AIO_FALLOCATE, .fd = writer->fd, .size_bytes = skeleton->size_bytes};
+    struct mst_aio_op sync = {.kind = MST_AIO_FDATASYNC, .fd = writer->fd};
+    int r = (int)mst_aio_do(writer->aio, &allocate, MST_NEVER);
+    if (r < 0 && r != -EOPNOTSUPP) /* some network file systems have no fallocate */
+        return mst_err_set(err, r, "%s: no room for %llu bytes: %s", writer->job->name,
+                           (unsigned long long)skeleton->size_bytes, strerror(-r));
+    r = write_range(writer, skeleton->head_bytes, skeleton->size_bytes, deadline_ns);
+    if (r == 0) {
+        checksum_until(writer, skeleton->size_bytes);
+        checksum_frame(writer->job);
+        r = write_range(writer, 0, skeleton->head_bytes, deadline_ns);
+    }
+    if (r < 0)
+        return mst_err_set(err, r, "%s: write: %s", writer->job->name, strerror(-r));
+    r = (int)mst_aio_do(writer->aio, &sync, MST_NEVER);
+    if (r < 0)
+        return mst_err_set(err, r, "%s: fdatasync: %s", writer->job->name, strerror(-r));
+    return 0;
+}
+
+int writer_write(struct mst_aio *aio, struct writer_job *job, uint64_t deadline_ns,
+                 struct mst_err *err)
+{
+    struct writer writer = {.aio = aio, .job = job};
+    int r;
+    assert(job->skeleton->head_bytes <= job->skeleton->size_bytes);
+    writer.crcs = (uint32_t *)(void *)(job->image + job->skeleton->crc_offset);
+    writer.fd = writer_open_direct(job->dir_fd, job->name, O_WRONLY | O_CREAT | O_EXCL);
+    if (writer.fd < 0)
+        return mst_err_set(err, writer.fd, "%s: open: %s", job->name, strerror(-writer.fd));
+    r = write_file(&writer, deadline_ns, err);
+    if (close(writer.fd) < 0 && r == 0)
+        r = mst_err_set(err, -errno, "%s: close: %s", job->name, strerror(errno));
+    return r;
+}

@@ -1,0 +1,425 @@
+/* The API as ranks use it: save with one world, load with another. */
+#include "unit/ckpt_fixture.h"
+
+#include "core/aio.h"
+
+#include <errno.h>
+
+static void test_same_world(void **state)
+{
+    static const uint64_t steps[] = {10, 20, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_save(4, steps);
+    assert_int_equal(fixture_load(4, ranks), 20);
+    assert_int_equal(ranks[3].loaded.saved_world_size, 4);
+    assert_int_equal(ranks[3].loaded.skipped_count, 0);
+    assert_string_equal(ranks[0].err.text, "");
+    assert_true(fixture_has("LATEST"));
+}
+
+static void test_other_worlds(void **state)
+{
+    static const uint64_t steps[] = {7, 0};
+    static const uint32_t worlds[] = {1, 2, 3, 5};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_save(4, steps);
+    for (size_t i = 0; i < sizeof worlds / sizeof *worlds; i++)
+        assert_int_equal(fixture_load(worlds[i], ranks), 7);
+}
+
+static void test_world_grows(void **state)
+{
+    static const uint64_t steps[] = {7, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_save(1, steps);
+    assert_int_equal(fixture_load(4, ranks), 7);
+}
+
+static void test_fresh_start(void **state)
+{
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    assert_int_equal(fixture_load(2, ranks), 0);
+    assert_int_equal(ranks[0].result, -ENOENT);
+    assert_int_equal(ranks[1].result, -ENOENT);
+}
+
+static void test_retention(void **state)
+{
+    static const uint64_t steps[] = {1, 2, 3, 4, 5, 0};
+    (void)state;
+    fixture_keep = 2;
+    fixture_save(2, steps);
+    fixture_keep = 0;
+    assert_false(fixture_has("step_3"));
+    assert_true(fixture_has("step_4"));
+    assert_true(fixture_has("step_5"));
+}
+
+/* A job that redoes a step takes the place of the step that is there. */
+static void test_step_again(void **state)
+{
+    static const uint64_t steps[] = {5, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_save(2, steps);
+    fixture_flip("step_5/MANIFEST.json", 100);
+    fixture_save(2, steps);
+    assert_int_equal(fixture_load(2, ranks), 5);
+    assert_false(fixture_has("step_5.tmp.0.1"));
+}
+
+static void expect_descent(const char *file, off_t offset, const char *text)
+{
+    static const uint64_t steps[] = {1, 2, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    fixture_save(3, steps);
+    fixture_flip(file, offset);
+    assert_int_equal(fixture_load(3, ranks), 1);
+    for (uint32_t r = 0; r < 3; r++) {
+        assert_int_equal(ranks[r].loaded.skipped_count, 1);
+        if (!strstr(ranks[r].err.text, text))
+            print_error("%s\n", ranks[r].err.text);
+        assert_non_null(strstr(ranks[r].err.text, text));
+    }
+}
+
+static void test_flip_in_manifest(void **state)
+{
+    (void)state;
+    expect_descent("step_2/MANIFEST.json", 1000, "step_2/MANIFEST.json: checksum");
+}
+
+/* The end of the middle rank's file holds the biggest tensor. */
+static void test_flip_in_tensor(void **state)
+{
+    (void)state;
+    expect_descent("step_2/rank_1.h5", 1 << 20, "step_2/rank_1.h5: tensor model/");
+}
+
+static void move(const char *from, const char *to)
+{
+    char a[512], b[512];
+    snprintf(a, sizeof a, "%s/%s", fixture_root, from);
+    snprintf(b, sizeof b, "%s/%s", fixture_root, to);
+    assert_int_equal(rename(a, b), 0);
+}
+
+static void test_swapped_files(void **state)
+{
+    static const uint64_t steps[] = {1, 2, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_save(3, steps);
+    move("step_2/rank_0.h5", "x");
+    move("step_2/rank_2.h5", "step_2/rank_0.h5");
+    move("x", "step_2/rank_2.h5");
+    assert_int_equal(fixture_load(2, ranks), 1);
+}
+
+static void test_missing_file(void **state)
+{
+    static const uint64_t steps[] = {1, 2, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_save(3, steps);
+    move("step_2/rank_2.h5", "x");
+    assert_int_equal(fixture_load(4, ranks), 1);
+    assert_non_null(strstr(ranks[0].err.text, "rank_2.h5"));
+}
+
+static void test_truncated_file(void **state)
+{
+    static const uint64_t steps[] = {1, 2, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    char path[512];
+    (void)state;
+    fixture_save(2, steps);
+    snprintf(path, sizeof path, "%s/step_2/rank_1.h5", fixture_root);
+    assert_int_equal(truncate(path, 500000), 0);
+    assert_int_equal(fixture_load(2, ranks), 1);
+}
+
+static void test_mixed_steps(void **state)
+{
+    static const uint64_t steps[] = {1, 2, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_save(2, steps);
+    move("step_1/rank_1.h5", "step_2/rank_1.h5");
+    fixture_run(ranks, 2, fixture_load_newest, NULL);
+    assert_int_equal(ranks[0].result, -EBADMSG);
+    assert_int_equal(ranks[1].result, -EBADMSG);
+}
+
+/* All damaged: an error, and the tensors are as they were. */
+static void load_untouched(struct fixture_rank *rank)
+{
+    fixture_fill(&rank->model, 99);
+    rank->result = mst_ckpt_load(rank->ckpt, rank->model.tensors, FIXTURE_TENSORS, &rank->loaded,
+                                 mst_deadline_ms(20000), &rank->err);
+    rank->matches = fixture_is(&rank->model, 99);
+}
+
+static void test_nothing_installed_on_damage(void **state)
+{
+    static const uint64_t steps[] = {1, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_save(2, steps);
+    fixture_flip("step_1/rank_1.h5", 1 << 20);
+    fixture_run(ranks, 2, load_untouched, NULL);
+    for (uint32_t r = 0; r < 2; r++) {
+        assert_int_equal(ranks[r].result, -EBADMSG);
+        assert_true(ranks[r].matches);
+    }
+}
+
+static void load_other_shape(struct fixture_rank *rank)
+{
+    rank->model.tensors[8].shape[0] = rank->world.rank == 1 ? 9 : 3;
+    rank->model.tensors[8].shape[1] = rank->world.rank == 1 ? 1 : 3;
+    load_untouched(rank);
+}
+
+static void test_other_shape(void **state)
+{
+    static const uint64_t steps[] = {1, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_save(2, steps);
+    fixture_run(ranks, 2, load_other_shape, NULL);
+    for (uint32_t r = 0; r < 2; r++) {
+        assert_int_equal(ranks[r].result, -EINVAL);
+        assert_non_null(strstr(ranks[r].err.text, "model/half"));
+    }
+}
+
+static void load_unknown(struct fixture_rank *rank)
+{
+    rank->model.tensors[0].name = "model/other";
+    load_untouched(rank);
+}
+
+static void test_unknown_tensor(void **state)
+{
+    static const uint64_t steps[] = {1, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_save(2, steps);
+    fixture_run(ranks, 2, load_unknown, NULL);
+    assert_int_equal(ranks[1].result, -EINVAL);
+    assert_non_null(strstr(ranks[1].err.text, "model/other"));
+}
+
+/* One rank's mistake fails the step on all, at once and with its text; the next step works. */
+static void save_malformed(struct fixture_rank *rank)
+{
+    struct mst_cspan cursor = {0};
+    struct fixture_model *model = &rank->model;
+    if (rank->world.rank == 1)
+        model->tensors[0].data.size_bytes--;
+    (void)mst_ckpt_save(rank->ckpt, 1, model->tensors, FIXTURE_TENSORS, cursor, MST_NEVER);
+    rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
+    if (rank->world.rank == 1)
+        model->tensors[0].data.size_bytes++;
+    rank->status = mst_ckpt_status(rank->ckpt);
+    rank->matches = rank->status.failed_step == 1 && rank->status.failed_count == 1 &&
+                    strstr(rank->status.failed_text, "model/embedding") != NULL &&
+                    mst_ckpt_save(rank->ckpt, 2, model->tensors, FIXTURE_TENSORS, cursor,
+                                  MST_NEVER) == 0 &&
+                    mst_ckpt_drain(rank->ckpt, MST_NEVER) == 0;
+}
+
+static void test_malformed_on_one_rank(void **state)
+{
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_run(ranks, 3, save_malformed, NULL);
+    for (uint32_t r = 0; r < 3; r++) {
+        assert_int_equal(ranks[r].result, -EINVAL);
+        assert_true(ranks[r].matches);
+        assert_int_equal(ranks[r].status.committed_step, 2);
+    }
+    assert_false(fixture_has("step_1"));
+    assert_false(fixture_has("step_1.tmp.0.1"));
+}
+
+/* Sharded rows that overlap or leave a gap are found by rank 0. */
+static void save_gap(struct fixture_rank *rank)
+{
+    struct mst_cspan cursor = {0};
+    struct mst_tensor *tensor = &rank->model.tensors[3];
+    if (rank->world.rank == 0 && tensor->row_count > 0) {
+        tensor->row_count--;
+        tensor->data.size_bytes -= rank->model.row_bytes[3];
+    }
+    (void)mst_ckpt_save(rank->ckpt, 1, rank->model.tensors, FIXTURE_TENSORS, cursor, MST_NEVER);
+    rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
+}
+
+static void test_gap_between_shards(void **state)
+{
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_run(ranks, 2, save_gap, NULL);
+    for (uint32_t r = 0; r < 2; r++) {
+        assert_int_equal(ranks[r].result, -EINVAL);
+        assert_non_null(strstr(ranks[r].status.failed_text, "optimizer/m: row 24"));
+    }
+}
+
+/* A rank that does not save (killed, or hung) fails the step on the others in time. */
+static void save_unless_last(struct fixture_rank *rank)
+{
+    struct mst_cspan cursor = {0};
+    if (rank->world.rank == 2)
+        return;
+    (void)mst_ckpt_save(rank->ckpt, 1, rank->model.tensors, FIXTURE_TENSORS, cursor, MST_NEVER);
+    rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
+}
+
+static void test_missing_vote(void **state)
+{
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_timeout_ms = 300;
+    fixture_run(ranks, 3, save_unless_last, NULL);
+    fixture_timeout_ms = 20000;
+    assert_int_equal(ranks[0].result, -ETIMEDOUT);
+    assert_int_equal(ranks[1].result, -ETIMEDOUT);
+    assert_non_null(strstr(ranks[1].status.failed_text, "rank 2: no vote"));
+    assert_false(fixture_has("step_1.tmp.0.1"));
+}
+
+static void save_bad_steps(struct fixture_rank *rank)
+{
+    struct mst_cspan cursor = {0}, long_cursor = {.data = fixture_root, .size_bytes = 4097};
+    struct mst_tensor *tensors = rank->model.tensors;
+    size_t n = FIXTURE_TENSORS;
+    rank->matches =
+        mst_ckpt_drain(rank->ckpt, 0) == 0 &&
+        mst_ckpt_save(rank->ckpt, 1, tensors, n, long_cursor, MST_NEVER) == -EINVAL &&
+        mst_ckpt_save(rank->ckpt, MST_CKPT_NONE, tensors, n, cursor, MST_NEVER) == -EINVAL &&
+        mst_ckpt_save(rank->ckpt, 5, tensors, n, cursor, MST_NEVER) == 0 &&
+        mst_ckpt_save(rank->ckpt, 5, tensors, n, cursor, MST_NEVER) == -EINVAL &&
+        mst_ckpt_save(rank->ckpt, 4, tensors, n, cursor, MST_NEVER) == -EINVAL &&
+        mst_ckpt_drain(rank->ckpt, MST_NEVER) == 0;
+}
+
+static void test_bad_steps(void **state)
+{
+    struct fixture_rank rank;
+    (void)state;
+    fixture_run(&rank, 1, save_bad_steps, NULL);
+    assert_true(rank.matches);
+    assert_int_equal(rank.status.save_count, 1);
+}
+
+static void save_nothing(struct fixture_rank *rank)
+{
+    struct mst_cspan cursor = {0};
+    rank->result = mst_ckpt_save(rank->ckpt, 1, NULL, 0, cursor, MST_NEVER);
+    if (rank->result == 0)
+        rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
+    if (rank->result == 0)
+        rank->result = mst_ckpt_load(rank->ckpt, NULL, 0, &rank->loaded, MST_NEVER, &rank->err);
+}
+
+static void test_no_tensors(void **state)
+{
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_run(ranks, 2, save_nothing, NULL);
+    assert_int_equal(ranks[0].result, 0);
+    assert_int_equal(ranks[1].loaded.step, 1);
+}
+
+static void do_nothing(struct fixture_rank *rank)
+{
+    (void)rank;
+}
+
+static void test_abandoned_directories(void **state)
+{
+    static const char *const names[] = {"step_3.tmp.1.1", "step_3.tmp.2.1", "step_3.tmp.x",
+                                        "step_3.tmp.01.1", "notes"};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    char path[512];
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", fixture_root, names[i]);
+        assert_int_equal(mkdir(path, 0777), 0);
+    }
+    fixture_generation = 2;
+    fixture_run(ranks, 2, do_nothing, NULL);
+    fixture_generation = 0;
+    assert_false(fixture_has(names[0]));
+    assert_true(fixture_has(names[1]));
+    fixture_run(ranks, 2, do_nothing, NULL);
+    assert_false(fixture_has(names[1]));
+    for (size_t i = 2; i < sizeof names / sizeof *names; i++)
+        assert_true(fixture_has(names[i]));
+}
+
+static void test_open_faults(void **state)
+{
+    struct mst_ckpt_opts opts = {.timeout_ms = 1000};
+    struct mst_ckpt *ckpt = NULL;
+    struct mst_world world;
+    struct mst_err err;
+    struct mst_kv *kv;
+    char path[512];
+    FILE *file;
+    (void)state;
+    mst_world_single(&world);
+    assert_int_equal(mst_kv_dial(&world, MST_NEVER, &kv, &err), 0);
+    snprintf(path, sizeof path, "%s/file", fixture_root);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fclose(file);
+    strcat(path, "/below");
+    opts.uri = path;
+    assert_int_equal(mst_ckpt_open(&opts, &world, kv, &ckpt, &err), -ENOTDIR);
+    assert_non_null(strstr(err.text, "/file/below"));
+    opts.uri = "ftp://host/x";
+    assert_int_equal(mst_ckpt_open(&opts, &world, kv, &ckpt, &err), -ENOTSUP);
+    assert_null(ckpt);
+    mst_ckpt_close(NULL);
+    mst_kv_close(kv);
+    mst_world_fini(&world);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(test_same_world),
+        CASE(test_other_worlds),
+        CASE(test_world_grows),
+        CASE(test_fresh_start),
+        CASE(test_retention),
+        CASE(test_step_again),
+        CASE(test_flip_in_manifest),
+        CASE(test_flip_in_tensor),
+        CASE(test_swapped_files),
+        CASE(test_missing_file),
+        CASE(test_truncated_file),
+        CASE(test_mixed_steps),
+        CASE(test_nothing_installed_on_damage),
+        CASE(test_other_shape),
+        CASE(test_unknown_tensor),
+        CASE(test_malformed_on_one_rank),
+        CASE(test_gap_between_shards),
+        CASE(test_missing_vote),
+        CASE(test_bad_steps),
+        CASE(test_no_tensors),
+        CASE(test_abandoned_directories),
+        CASE(test_open_faults),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
