@@ -39,10 +39,10 @@ asan: deps deps-test ## the tests under the address and undefined-behaviour sani
 tsan: deps deps-test ## the tests under the thread sanitizer, with aio on threads
 	@$(call make,tsan) && $$(setarch -R true 2>/dev/null && echo setarch -R) ctest --preset tsan -L 'unit|sim'
 fuzz: deps deps-test ## every fuzzer, or those of T="name …", for SECS=60 each
-	@$(call make,fuzz,,$(addprefix fuzz_,$(T))) && for t in $(T); do mkdir -p build/corpus/$$t && \
-	    build/fuzz/tests/fuzz_$$t -max_total_time=$(SECS) -timeout=10 -verbosity=0 \
-	    -print_final_stats=1 -artifact_prefix=build/corpus/$$t- build/corpus/$$t \
-	    tests/fuzz/seeds/$$t || exit 1; done
+	@$(call make,fuzz,,$(addprefix fuzz_,$(T))) && for t in $(T); do mkdir -p build/corpus/$$t; \
+	    build/fuzz/tests/fuzz_$$t -max_total_time=$(SECS) -timeout=10 -print_final_stats=1 \
+	    -artifact_prefix=build/corpus/$$t- build/corpus/$$t tests/fuzz/seeds/$$t &>build/corpus/$$t.log || \
+	    { tail -n 50 build/corpus/$$t.log; exit 1; }; grep -H executed_units build/corpus/$$t.log; done
 lint: deps deps-test ## format, house rules, clang-tidy, man pages, shell scripts
 	@clang-format --dry-run -Werror $(SRC) $(HDR)
 	@for s in tests/lint/*.sh; do $$s . || [ $$? = 77 ] || exit 1; done
