@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static bool is_gpu(const char *name)
 {
@@ -61,11 +62,14 @@ uint32_t hardware_gpu_count(const char *dev_dir, const char *cuda_visible,
     return count;
 }
 
-/* A mask of more CPUs than cpu_set_t holds (1024) is not read; the online count stands in. */
+/* A kernel with more CPUs than cpu_set_t holds refuses; then all that are online count. */
 static uint32_t affinity_count(void)
 {
     cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) ? 1024 : (uint32_t)CPU_COUNT(&set);
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        return (uint32_t)CPU_COUNT(&set);
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (uint32_t)online : 1;
 }
 
 static bool read_line(const char *root, const char *path, const char *name, char *line, int cap)

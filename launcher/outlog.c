@@ -19,6 +19,7 @@
 #define SINK_BYTES_HIGH (1u << 20) /* ranks wait while more than this is unwritten */
 #define PREFIX_BYTES_MAX 16
 #define FLUSH_MS 2000
+#define FINAL_READS_MAX 32 /* covers a full pipe; a stray that still writes is not waited for */
 
 /* One of the agent's own outputs. */
 struct sink {
@@ -33,7 +34,8 @@ struct source {
     int fd;
     int file_fd; /* -1 without a log directory; shared by the rank's two pipes */
     bool owns_file;
-    bool paused;
+    bool watched; /* in the epoll set */
+    bool ended;
     struct sink *sink;
     size_t used;
     char prefix[PREFIX_BYTES_MAX];
@@ -68,7 +70,7 @@ int outlog_create(const char *log_dir, int out_fd, int err_fd, struct outlog **r
             result = mst_err_set(err, -ENOMEM, "no memory for the output of ranks");
             goto fail;
         }
-        if (mkdir(log_dir, 0777) && errno != EEXIST) {
+        if ((mkdir(log_dir, 0777) && errno != EEXIST) || access(log_dir, W_OK | X_OK)) {
             result = mst_err_set(err, -errno, "log directory %s: %s", log_dir, strerror(errno));
             goto fail;
         }
@@ -148,13 +150,17 @@ static void watch_sink(struct outlog *outlog, struct sink *sink)
         sink->watched = wanted;
 }
 
-static void watch_source(struct outlog *outlog, struct source *source, bool paused)
+/* A paused source leaves the set: one whose writers are gone would report EPOLLHUP for ever. */
+static int watch_source(struct outlog *outlog, struct source *source, bool wanted)
 {
-    struct epoll_event event = {.events = paused ? 0 : EPOLLIN, .data.ptr = source};
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
 
-    if (paused != source->paused &&
-        epoll_ctl(outlog->epoll_fd, EPOLL_CTL_MOD, source->fd, &event) == 0)
-        source->paused = paused;
+    if (wanted == source->watched)
+        return 0;
+    if (epoll_ctl(outlog->epoll_fd, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, source->fd, &event))
+        return -errno;
+    source->watched = wanted;
+    return 0;
 }
 
 static void take_lines(struct source *source)
@@ -203,15 +209,13 @@ static void source_close(struct source *source)
 }
 
 /* False once the pipe has nothing more to give, now or for ever. */
-static bool source_read(struct outlog *outlog, struct source *source, bool *ret_ended)
+static bool source_read(struct source *source)
 {
     char *at = source->line + source->used;
     ssize_t size = read(source->fd, at, LINE_BYTES_MAX - source->used);
 
-    *ret_ended = size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR);
     if (size <= 0) {
-        if (*ret_ended)
-            (void)epoll_ctl(outlog->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
+        source->ended = size == 0 || (errno != EAGAIN && errno != EINTR);
         return false;
     }
     copy_to_file(source, at, (size_t)size);
@@ -234,17 +238,16 @@ static int open_file(const struct outlog *outlog, uint32_t rank, uint32_t genera
 
 static int add_source(struct outlog *outlog, struct source *source)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
     size_t bytes = (outlog->source_count + 1) * sizeof(struct source *);
     struct source **sources = realloc(outlog->sources, bytes);
 
     if (!sources)
         return -ENOMEM;
     outlog->sources = sources;
-    if (epoll_ctl(outlog->epoll_fd, EPOLL_CTL_ADD, source->fd, &event))
-        return -errno;
-    sources[outlog->source_count++] = source;
-    return 0;
+    int result = watch_source(outlog, source, true);
+    if (!result)
+        sources[outlog->source_count++] = source;
+    return result;
 }
 
 static int open_source(struct outlog *outlog, uint32_t rank, struct sink *sink, int file_fd,
@@ -317,7 +320,8 @@ static void flush(struct outlog *outlog)
     }
     for (size_t i = 0; i < outlog->source_count; i++) {
         struct source *source = outlog->sources[i];
-        watch_source(outlog, source, source->sink->used > SINK_BYTES_HIGH);
+        bool wanted = !source->ended && source->sink->used <= SINK_BYTES_HIGH;
+        (void)watch_source(outlog, source, wanted); /* tried again at the next run */
     }
 }
 
@@ -327,10 +331,8 @@ void outlog_run(struct outlog *outlog)
     int count = epoll_wait(outlog->epoll_fd, events, 64, 0);
 
     for (int i = 0; i < count; i++) {
-        bool ended;
-        struct source *source = events[i].data.ptr;
-        if (source && !source->paused)
-            (void)source_read(outlog, source, &ended);
+        if (events[i].data.ptr)
+            (void)source_read(events[i].data.ptr);
     }
     flush(outlog);
 }
@@ -338,8 +340,7 @@ void outlog_run(struct outlog *outlog)
 void outlog_finish_ranks(struct outlog *outlog)
 {
     for (size_t i = 0; i < outlog->source_count; i++) {
-        bool ended;
-        while (source_read(outlog, outlog->sources[i], &ended))
+        for (int reads = 0; reads < FINAL_READS_MAX && source_read(outlog->sources[i]); reads++)
             continue;
         source_close(outlog->sources[i]);
     }

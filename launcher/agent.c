@@ -1,0 +1,357 @@
+#include "launcher/agent.h"
+
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/log.h"
+#include "launcher/coord.h"
+#include "launcher/exitcode.h"
+#include "launcher/link.h"
+#include "launcher/node.h"
+#include "launcher/opts.h"
+#include "launcher/outlog.h"
+#include "launcher/status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define TICK_MS 100       /* the coordinator's clock */
+#define DIAL_REPORT_S 10  /* how often a node says what it waits for */
+#define DIAL_PAUSE_MS 100 /* between tries that fail at once */
+#define FAREWELL_MS 2000  /* node 0 waits for the others to hear the end */
+
+enum source { SOURCE_SIGNAL, SOURCE_LINK, SOURCE_COORD, SOURCE_STATUS, SOURCE_OUTLOG };
+
+struct agent {
+    const struct opts *opts;
+    int epoll_fd, signal_fd, secret_fd;
+    bool link_wants_write;
+    bool interrupted;
+    struct outlog *outlog;
+    struct status *status; /* NULL: no place for the socket */
+    struct coord *coord;   /* node 0 only */
+    struct link link;
+    struct node node;
+};
+
+static int watch(struct agent *agent, int fd, enum source source, struct mst_err *err)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = source};
+    if (epoll_ctl(agent->epoll_fd, EPOLL_CTL_ADD, fd, &event))
+        return mst_err_set(err, -errno, "epoll_ctl: %s", strerror(errno));
+    return 0;
+}
+
+static int open_signals(struct agent *agent, struct mst_err *err)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    (void)sigprocmask(SIG_SETMASK, &all, NULL);
+    agent->signal_fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (agent->signal_fd < 0)
+        return mst_err_set(err, -errno, "signalfd: %s", strerror(errno));
+    return watch(agent, agent->signal_fd, SOURCE_SIGNAL, err);
+}
+
+/* The ranks inherit a sealed copy: the environment is what `ps e` shows. */
+static int open_secret(struct agent *agent, struct mst_err *err)
+{
+    const struct opts *opts = agent->opts;
+
+    agent->secret_fd = memfd_create("muster-secret", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (agent->secret_fd < 0 ||
+        pwrite(agent->secret_fd, opts->secret, opts->secret_bytes, 0) != opts->secret_bytes ||
+        fcntl(agent->secret_fd, F_ADD_SEALS,
+              F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL))
+        return mst_err_set(err, -errno, "memory file of the job secret: %s", strerror(errno));
+    return 0;
+}
+
+/* Each rank costs two pipes. A refusal shows as -EMFILE when it matters. */
+static void raise_fd_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* Handles one signal, after the ranks' own business. */
+static void on_signal(struct agent *agent, int number)
+{
+    struct node *node = &agent->node;
+
+    switch (number) {
+    case SIGCHLD: node_reap(node); return;
+    case SIGTERM: node_drain(node); return;
+    case SIGINT:
+        if (agent->interrupted)
+            node_hurry(node);
+        else
+            node_drain(node);
+        agent->interrupted = true;
+        return;
+    case SIGUSR1: node_checkpoint(node); return;
+    case SIGHUP:
+    case SIGUSR2:
+    case SIGWINCH:
+    case SIGCONT:
+        if (node->ranks.page)
+            ranks_signal(&node->ranks, number);
+        return;
+    default: return;
+    }
+}
+
+static void read_signals(struct agent *agent)
+{
+    struct signalfd_siginfo info;
+
+    while (read(agent->signal_fd, &info, sizeof info) == sizeof info)
+        on_signal(agent, (int)info.ssi_signo);
+}
+
+static void read_link(struct agent *agent)
+{
+    struct msg msg;
+
+    link_run(&agent->link);
+    while (link_next(&agent->link, &msg))
+        node_message(&agent->node, &msg);
+}
+
+static void watch_link(struct agent *agent)
+{
+    bool wants_write = mst_stream_pending(&agent->link.stream) > 0;
+    struct epoll_event event = {.events = wants_write ? EPOLLIN | EPOLLOUT : EPOLLIN,
+                                .data.u32 = SOURCE_LINK};
+
+    if (agent->link.broken) {
+        (void)epoll_ctl(agent->epoll_fd, EPOLL_CTL_DEL, agent->link.stream.fd, NULL);
+        node_link_lost(&agent->node);
+    } else if (wants_write != agent->link_wants_write &&
+               epoll_ctl(agent->epoll_fd, EPOLL_CTL_MOD, agent->link.stream.fd, &event) == 0) {
+        agent->link_wants_write = wants_write;
+    }
+}
+
+static void dispatch(struct agent *agent, enum source source)
+{
+    switch (source) {
+    case SOURCE_SIGNAL: read_signals(agent); return;
+    case SOURCE_LINK: read_link(agent); return;
+    case SOURCE_COORD: coord_run(agent->coord); return;
+    case SOURCE_STATUS: status_run(agent->status, &agent->node); return;
+    case SOURCE_OUTLOG: outlog_run(agent->outlog); return;
+    }
+}
+
+static int wait_ms(const struct agent *agent)
+{
+    int left_ms = mst_deadline_left_ms(node_wake_ns(&agent->node));
+    bool ticks = agent->coord != NULL;
+    return ticks && (left_ms < 0 || left_ms > TICK_MS) ? TICK_MS : left_ms;
+}
+
+static void run_once(struct agent *agent)
+{
+    struct epoll_event events[16];
+    int count = epoll_wait(agent->epoll_fd, events, 16, wait_ms(agent));
+
+    for (int i = 0; i < count; i++)
+        dispatch(agent, (enum source)events[i].data.u32);
+    node_tick(&agent->node, mst_now_ns());
+    if (agent->coord)
+        coord_run(agent->coord);
+    watch_link(agent);
+}
+
+/* Looks at the signals that came while the agent was not in its loop. True if it has to go. */
+static bool told_to_stop(struct agent *agent)
+{
+    struct signalfd_siginfo info;
+
+    while (read(agent->signal_fd, &info, sizeof info) == sizeof info) {
+        if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
+            return true;
+    }
+    return false;
+}
+
+/* Dials node 0 until it answers. 0, or the exit code to leave with. */
+static int dial(struct agent *agent)
+{
+    const struct opts *opts = agent->opts;
+    uint64_t deadline_ns = mst_deadline_ms(opts->rdzv_timeout_ms);
+    uint64_t report_ns = mst_now_ns() + DIAL_REPORT_S * MST_NS_PER_S;
+    struct mst_err err = {0};
+
+    for (;;) {
+        int result = link_dial(&agent->link, opts, &err);
+        if (!result)
+            return 0;
+        if (told_to_stop(agent))
+            return EXITCODE_DRAINED;
+        if (result != -EAGAIN || mst_deadline_passed(deadline_ns)) {
+            mst_log(MST_LOG_ERROR, "cannot join node 0", " rdzv=%s:%u because=\"%s\"",
+                    opts->rdzv_host, opts->rdzv_port, err.text);
+            return result == -EAGAIN ? EXITCODE_RENDEZVOUS : EXITCODE_CONFIG;
+        }
+        if (mst_deadline_passed(report_ns)) {
+            mst_log(MST_LOG_INFO, "waiting for node 0", " left_s=%d because=\"%s\"",
+                    mst_deadline_left_ms(deadline_ns) / 1000, err.text);
+            report_ns += DIAL_REPORT_S * MST_NS_PER_S;
+        }
+        struct pollfd signals = {.fd = agent->signal_fd, .events = POLLIN};
+        (void)poll(&signals, 1, DIAL_PAUSE_MS);
+    }
+}
+
+/* Node 0 makes its coordinator, the others look for it. 0, or the exit code to leave with. */
+static int connect_to_coordinator(struct agent *agent)
+{
+    struct mst_err err = {0};
+    uint16_t port = agent->opts->rdzv_port;
+    int fd;
+
+    if (agent->opts->node_rank > 0) {
+        int code = dial(agent);
+        if (code)
+            return code;
+    } else {
+        if (coord_create(agent->opts, &agent->coord, &fd, &err) ||
+            watch(agent, coord_fd(agent->coord), SOURCE_COORD, &err)) {
+            mst_log(MST_LOG_ERROR, err.text, "");
+            return EXITCODE_CONFIG;
+        }
+        link_init(&agent->link, fd);
+        port = coord_port(agent->coord);
+    }
+    node_init(&agent->node, agent->opts, &agent->link, agent->outlog, agent->secret_fd, port);
+    if (watch(agent, agent->link.stream.fd, SOURCE_LINK, &err)) {
+        mst_log(MST_LOG_ERROR, err.text, "");
+        return EXITCODE_INTERNAL;
+    }
+    return EXITCODE_OK;
+}
+
+static int set_up(struct agent *agent, struct mst_err *err)
+{
+    const struct opts *opts = agent->opts;
+    int result;
+
+    mst_log_who("agent", opts->node_rank, 0);
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* refused only by kernels before 3.4 */
+    raise_fd_limit();
+    agent->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (agent->epoll_fd < 0)
+        return mst_err_set(err, -errno, "epoll_create1: %s", strerror(errno));
+    if ((result = open_signals(agent, err)) || (result = open_secret(agent, err)) ||
+        (result = outlog_create(opts->log_dir, STDOUT_FILENO, STDERR_FILENO, &agent->outlog, err)))
+        return result;
+    result = watch(agent, outlog_fd(agent->outlog), SOURCE_OUTLOG, err);
+    if (result)
+        return result;
+    struct mst_err why = {0};
+    if (status_create(opts->runtime_dir, &agent->status, &why)) {
+        mst_log(MST_LOG_WARN, "muster status will not see this agent", " because=\"%s\"", why.text);
+        return 0;
+    }
+    return watch(agent, status_fd(agent->status), SOURCE_STATUS, err);
+}
+
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+static void take_down(struct agent *agent)
+{
+    link_fini(&agent->link);
+    coord_destroy(agent->coord);
+    status_destroy(agent->status);
+    outlog_destroy(agent->outlog);
+    close_fd(agent->secret_fd);
+    close_fd(agent->signal_fd);
+    close_fd(agent->epoll_fd);
+}
+
+/* The others hear the end before node 0 closes their connections. */
+static void say_farewell(struct agent *agent)
+{
+    uint64_t deadline_ns = mst_deadline_ms(FAREWELL_MS);
+
+    while (agent->coord && coord_peer_count(agent->coord) > 0 &&
+           !mst_deadline_passed(deadline_ns)) {
+        struct pollfd ready = {.fd = coord_fd(agent->coord), .events = POLLIN};
+        (void)poll(&ready, 1, TICK_MS);
+        coord_run(agent->coord);
+    }
+}
+
+/* Kubernetes shows this file as the reason of a pod's end. */
+static void write_root_cause(const struct node *node)
+{
+    char what[64], text[256];
+    int fd = open("/dev/termination-log", O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    exitcode_describe(node->exit_code, what, sizeof what);
+    int size = node->cause_rank == MST_PAGE_CAUSE_JOB
+                   ? snprintf(text, sizeof text, "muster: %s\n", what)
+                   : snprintf(text, sizeof text, "muster: rank %u: %s\n", node->cause_rank, what);
+    if (write(fd, text, (size_t)size) != size)
+        mst_log(MST_LOG_WARN, "cannot write /dev/termination-log", "");
+    close(fd);
+}
+
+static int run_job(struct agent *agent)
+{
+    char what[64];
+    struct node *node = &agent->node;
+
+    node_join(node);
+    while (!node->over)
+        run_once(agent);
+    node_fini(node);
+    say_farewell(agent);
+    mst_log(node->exit_code ? MST_LOG_WARN : MST_LOG_INFO, "job over", " exit=%d what=\"%s\"",
+            node->exit_code, exitcode_describe(node->exit_code, what, sizeof what));
+    if (node->exit_code)
+        write_root_cause(node);
+    return node->exit_code;
+}
+
+int agent_run(const struct opts *opts)
+{
+    struct mst_err err = {0};
+    struct agent agent = {.opts = opts,
+                          .epoll_fd = -1,
+                          .signal_fd = -1,
+                          .secret_fd = -1,
+                          .link = {.stream = {.fd = -1}}};
+    int code = EXITCODE_CONFIG;
+
+    if (set_up(&agent, &err))
+        mst_log(MST_LOG_ERROR, err.text, "");
+    else
+        code = connect_to_coordinator(&agent);
+    if (code == EXITCODE_OK)
+        code = run_job(&agent);
+    take_down(&agent);
+    return code;
+}

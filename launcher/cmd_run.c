@@ -1,0 +1,163 @@
+#include "launcher/agent.h"
+#include "launcher/cmd.h"
+#include "launcher/exitcode.h"
+#include "launcher/opts.h"
+#include "launcher/rankenv.h"
+
+#include "core/err.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: muster run [OPTIONS] [--] PROGRAM [ARGS]\n"
+    "\n"
+    "Starts the ranks of a job on this node, restarts them all when one fails, and drains them\n"
+    "when this node is preempted (SIGTERM). One node needs no option.\n"
+    "\n"
+    "  --nproc N|auto      ranks on this node (auto: one per GPU, else one per core)\n"
+    "  --nnodes N          nodes of the job; with it, the operator's variables are not read\n"
+    "  --node-rank R       this node, 0 … N-1; node 0 coordinates\n"
+    "  --rdzv HOST:PORT    where node 0 listens\n"
+    "  --rdzv-timeout S    how long nodes wait for one another (300)\n"
+    "  --max-restarts K    restarts without progress before giving up (3)\n"
+    "  --grace S           seconds between SIGTERM and SIGKILL of this node (30)\n"
+    "  --log-dir DIR       also write each rank's output to DIR/rank_<r>.gen_<g>.log\n"
+    "  --job-id ID         names the job in logs (random)\n"
+    "  --insecure          several nodes without a job secret\n"
+    "  --dry-run           print the plan and start nothing\n"
+    "  --json              the plan as JSON\n"
+    "\n"
+    "Exit codes: 0 finished; the first failing rank's code, or 128 + its signal; 64 usage;\n"
+    "78 configuration; 126 not executable; 127 not found; 138 rendezvous failed or node 0 lost;\n"
+    "143 preempted: run the same command again to resume.\n"
+    "\n"
+    "Environment: muster-env(7). Several nodes share a secret by MST_JOB_SECRET_FILE.\n";
+
+/* The ranks of this node; on the others the same program runs with theirs. */
+static void plan_facts(const struct opts *opts, struct rankenv_facts *facts)
+{
+    static char kv_addr[OPTS_HOST_BYTES + 16];
+
+    snprintf(kv_addr, sizeof kv_addr, strchr(opts->rdzv_host, ':') ? "[%s]:%u" : "%s:%u",
+             opts->rdzv_host, opts->rdzv_port);
+    *facts = (struct rankenv_facts){.rank = opts->node_rank * opts->local_size,
+                                    .world_size = opts->node_count * opts->local_size,
+                                    .local_size = opts->local_size,
+                                    .node = opts->node_rank,
+                                    .node_count = opts->node_count,
+                                    .max_restarts = opts->max_restarts,
+                                    .kv_addr = kv_addr,
+                                    .master_host = opts->rdzv_host,
+                                    .job_id = opts->job_id,
+                                    .secret_fd = -1,
+                                    .page_fd = -1,
+                                    .shm_fd = -1};
+}
+
+/* Ports and fds are not known before the start. */
+static bool is_known(const char *var)
+{
+    return strncmp(var, "MST_SECRET_FD=", 14) && strncmp(var, "MST_PAGE_FD=", 12) &&
+           strncmp(var, "MST_SHM_FD=", 11) && strncmp(var, "MASTER_PORT=", 12);
+}
+
+static json_t *rank_json(const struct rankenv *env, uint32_t rank)
+{
+    json_t *vars = json_object();
+
+    for (size_t i = 0; i < env->own_count; i++) {
+        const char *equals = strchr(env->own[i], '=');
+        char name[64];
+        snprintf(name, sizeof name, "%.*s", (int)(equals - env->own[i]), env->own[i]);
+        if (is_known(env->own[i]))
+            json_object_set_new(vars, name, json_string(equals + 1));
+    }
+    return json_pack("{s:i, s:o}", "rank", (int)rank, "env", vars);
+}
+
+static void print_json(const struct opts *opts, json_t *ranks)
+{
+    json_t *program = json_array();
+
+    for (char **arg = opts->argv; *arg; arg++)
+        json_array_append_new(program, json_string(*arg));
+    json_t *root = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o}", "source",
+                             opts->source, "nodes", (int)opts->node_count, "node",
+                             (int)opts->node_rank, "local_size", (int)opts->local_size,
+                             "world_size", (int)(opts->node_count * opts->local_size),
+                             "max_restarts", (int)opts->max_restarts, "grace_s",
+                             (int)(opts->grace_ms / 1000), "program", program, "ranks", ranks);
+    json_dumpf(root, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(root);
+}
+
+static void print_text(const struct opts *opts, const struct rankenv *env, uint32_t rank)
+{
+    if (rank == opts->node_rank * opts->local_size) {
+        printf("world: %u ranks on %u nodes (%s), %u here (%s), this is node %u\nprogram:",
+               opts->node_count * opts->local_size, opts->node_count, opts->source,
+               opts->local_size, opts->local_size_reason, opts->node_rank);
+        for (char **arg = opts->argv; *arg; arg++)
+            printf(" %s", *arg);
+        printf("\nat most %u restarts without progress; %u s to drain\n", opts->max_restarts,
+               opts->grace_ms / 1000);
+    }
+    printf("rank %u:", rank);
+    for (size_t i = 0; i < env->own_count; i++) {
+        if (is_known(env->own[i]))
+            printf(" %s", env->own[i]);
+    }
+    putchar('\n');
+}
+
+/* Assumes that every node has as many ranks as this one; the start itself does not. */
+static int dry_run(const struct opts *opts)
+{
+    struct rankenv env;
+    struct rankenv_facts facts;
+    json_t *ranks = json_array();
+
+    plan_facts(opts, &facts);
+    for (uint32_t i = 0; i < opts->local_size; i++) {
+        if (rankenv_init(&env, opts->env, &facts))
+            break;
+        if (opts->json)
+            json_array_append_new(ranks, rank_json(&env, facts.rank));
+        else
+            print_text(opts, &env, facts.rank);
+        rankenv_fini(&env);
+        facts.rank++;
+        facts.local_rank++;
+    }
+    if (opts->json)
+        print_json(opts, ranks);
+    else
+        json_decref(ranks);
+    return EXITCODE_OK;
+}
+
+int cmd_run(int argc, char **argv)
+{
+    struct opts opts;
+    struct mst_err err = {0};
+
+    int code = opts_parse(argc, argv, &opts, &err);
+    if (code) {
+        fprintf(stderr, "muster run: %s%s\n", err.text,
+                code == EXITCODE_USAGE ? "; see muster run --help" : "");
+        return code;
+    }
+    if (opts.help) {
+        fputs(help, stdout);
+        return EXITCODE_OK;
+    }
+    if (!opts.argv[0]) {
+        fprintf(stderr, "muster run: no program given; see muster run --help\n");
+        return EXITCODE_USAGE;
+    }
+    return opts.dry_run ? dry_run(&opts) : agent_run(&opts);
+}

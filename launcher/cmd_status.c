@@ -1,0 +1,120 @@
+#include "launcher/cmd.h"
+#include "launcher/exitcode.h"
+#include "launcher/opts.h"
+#include "launcher/status.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: muster status [--json]\n"
+    "\n"
+    "Shows every job of this user whose agent runs on this node: its ranks,\n"
+    "what each does, its step, the age of its last sign of life, and its\n"
+    "last committed checkpoint.\n";
+
+static void collect(void *arg, const char *text)
+{
+    json_t *agent = json_loads(text, 0, NULL);
+    if (agent)
+        json_array_append_new(arg, agent);
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "?";
+}
+
+static long long number_of(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+static const char *optional(const json_t *object, const char *key, char *text, size_t cap)
+{
+    const json_t *value = json_object_get(object, key);
+
+    if (json_is_integer(value))
+        snprintf(text, cap, "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        snprintf(text, cap, "%.1f s", json_real_value(value));
+    else
+        snprintf(text, cap, "-");
+    return text;
+}
+
+static const char *collective(const json_t *rank, char *text, size_t cap)
+{
+    const json_t *op = json_object_get(rank, "collective");
+
+    if (!json_is_object(op))
+        snprintf(text, cap, "-");
+    else
+        snprintf(text, cap, "#%lld %s", number_of(op, "seq"),
+                 json_is_true(json_object_get(op, "done")) ? "done" : "running");
+    return text;
+}
+
+static void print_rank(const json_t *rank)
+{
+    char step[32], age[32], checkpoint[32], op[64];
+    bool alive = json_is_true(json_object_get(rank, "alive"));
+
+    printf("  %6lld %8lld  %-16s %10s %10s %10s  %s\n", number_of(rank, "rank"),
+           number_of(rank, "pid"), alive ? text_of(rank, "state") : "ended",
+           optional(rank, "step", step, sizeof step), optional(rank, "beat_age_s", age, sizeof age),
+           optional(rank, "checkpoint", checkpoint, sizeof checkpoint),
+           collective(rank, op, sizeof op));
+}
+
+static void print_agent(const json_t *agent)
+{
+    size_t index;
+    const json_t *rank;
+    const json_t *ranks = json_object_get(agent, "ranks");
+
+    printf("job %s: %s%s, generation %lld, node %lld of %lld, agent %lld, %s\n",
+           text_of(agent, "job"), text_of(agent, "state"),
+           json_is_true(json_object_get(agent, "draining")) ? " (draining)" : "",
+           number_of(agent, "generation"), number_of(agent, "node"), number_of(agent, "nodes"),
+           number_of(agent, "agent_pid"), text_of(agent, "program"));
+    printf("  %6s %8s  %-16s %10s %10s %10s  %s\n", "rank", "pid", "state", "step", "beat",
+           "checkpoint", "collective");
+    json_array_foreach(ranks, index, rank) print_rank(rank);
+}
+
+int cmd_status(int argc, char **argv)
+{
+    char dir[64];
+    size_t index;
+    const json_t *agent;
+    bool as_json = argc > 1 && strcmp(argv[1], "--json") == 0;
+
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        fputs(help, stdout);
+        return EXITCODE_OK;
+    }
+    if (argc > 1 + as_json) {
+        fprintf(stderr, "muster status: unknown argument %s; see muster status --help\n",
+                argv[1 + as_json]);
+        return EXITCODE_USAGE;
+    }
+    json_t *agents = json_array();
+    opts_runtime_dir(dir, sizeof dir);
+    (void)status_ask_all(dir, collect, agents); /* no directory: no agents */
+    if (as_json) {
+        json_dumpf(agents, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else if (json_array_size(agents) == 0) {
+        printf("no job runs here\n");
+    }
+    json_array_foreach(agents, index, agent)
+    {
+        if (!as_json)
+            print_agent(agent);
+    }
+    json_decref(agents);
+    return EXITCODE_OK;
+}

@@ -1,0 +1,310 @@
+#include "launcher/coord.h"
+
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/log.h"
+#include "core/sock.h"
+#include "launcher/exitcode.h"
+#include "launcher/kv_server.h"
+#include "launcher/opts.h"
+#include "launcher/rdzv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define WAIT_REPORT_NS (10 * MST_NS_PER_S)
+
+/* A message that waits until kv_server_run has returned: fencing is not allowed inside it. */
+struct outgoing {
+    struct outgoing *next;
+    uint32_t node;
+    struct msg msg;
+};
+
+struct coord {
+    struct kv_server *server;
+    uint16_t port;
+    struct rdzv rdzv;
+    struct rdzv_node *nodes;
+    uint32_t *answered;
+    uint64_t *peers; /* per node */
+    bool *connected; /* per node */
+    struct outgoing *first, **last;
+    uint64_t report_ns; /* when to say again who is missing */
+};
+
+static void enqueue(void *arg, uint32_t node, const struct msg *msg)
+{
+    struct coord *coord = arg;
+    struct outgoing *outgoing = malloc(sizeof *outgoing);
+
+    if (!outgoing) {
+        mst_log(MST_LOG_ERROR, "no memory for a message", " type=%s", msg_name(msg->type));
+        return; /* the nodes' own deadlines end what this leaves open */
+    }
+    *outgoing = (struct outgoing){.node = node, .msg = *msg};
+    *coord->last = outgoing;
+    coord->last = &outgoing->next;
+}
+
+static int node_of(const struct coord *coord, uint64_t peer)
+{
+    for (uint32_t i = 0; i < coord->rdzv.config.node_count; i++) {
+        if (coord->connected[i] && coord->peers[i] == peer)
+            return (int)i;
+    }
+    return -1;
+}
+
+static int on_joined(void *arg, uint64_t peer, const struct mst_auth_hello *hello,
+                     struct mst_err *err)
+{
+    struct coord *coord = arg;
+    uint32_t count = coord->rdzv.config.node_count;
+
+    if (hello->rank >= count)
+        return mst_err_set(err, -EPROTO,
+                           "node rank %u, but the job has %u nodes: correct "
+                           "--node-rank or --nnodes",
+                           hello->rank, count);
+    if (coord->connected[hello->rank])
+        return mst_err_set(err, -EEXIST, "node rank %u is taken by a live agent", hello->rank);
+    coord->connected[hello->rank] = true;
+    coord->peers[hello->rank] = peer;
+    return 0;
+}
+
+static void on_lost(void *arg, uint64_t peer)
+{
+    struct coord *coord = arg;
+    int node = node_of(coord, peer);
+
+    if (node < 0)
+        return;
+    coord->connected[node] = false;
+    if (coord->rdzv.state != RDZV_ENDED)
+        mst_log(MST_LOG_WARN, "node lost", " node=%d", node);
+    rdzv_lost(&coord->rdzv, (uint32_t)node, mst_now_ns());
+}
+
+static void on_frame(void *arg, uint64_t peer, uint8_t type, const uint8_t *payload,
+                     size_t size_bytes)
+{
+    struct coord *coord = arg;
+    struct msg msg;
+    int node = node_of(coord, peer);
+
+    if (node < 0)
+        return;
+    if (msg_decode(type, payload, size_bytes, &msg) ||
+        rdzv_message(&coord->rdzv, (uint32_t)node, &msg, mst_now_ns())) {
+        mst_log(MST_LOG_WARN, "node dropped: it broke the protocol", " node=%d type=%u", node,
+                type);
+        kv_server_drop(coord->server, peer);
+    }
+}
+
+/* A port that is free now. Torch's rank 0 binds it itself, so it cannot be handed down open. */
+static uint16_t pick_port(void)
+{
+    uint16_t port = 0;
+    int fd = mst_sock_listen("0.0.0.0", 0, &port, NULL);
+    if (fd >= 0)
+        close(fd);
+    return port;
+}
+
+static void announce(const struct coord *coord, const struct msg *msg)
+{
+    char what[64];
+    const struct rdzv *rdzv = &coord->rdzv;
+
+    if (msg->type == MSG_START && rdzv->restarts_used > 0)
+        mst_log(MST_LOG_WARN, "restarting all ranks", " generation=%u restart=%u of=%u",
+                msg->generation, rdzv->restarts_used, rdzv->config.max_restarts);
+    if (msg->type == MSG_END && msg->code == EXITCODE_RENDEZVOUS)
+        mst_log(MST_LOG_ERROR, "nodes are missing at the deadline", "");
+    else if (msg->type == MSG_END && msg->code && msg->code != EXITCODE_DRAINED)
+        mst_log(MST_LOG_ERROR, "the restart budget is used up or a restart cannot help",
+                " restarts=%u of=%u because=\"%s\"", rdzv->restarts_used, rdzv->config.max_restarts,
+                exitcode_describe((int)msg->code, what, sizeof what));
+}
+
+static void deliver(struct coord *coord, struct outgoing *outgoing)
+{
+    uint8_t payload[MSG_BYTES_MAX];
+    struct msg *msg = &outgoing->msg;
+
+    announce(coord, msg);
+    if (msg->type == MSG_START) {
+        kv_server_set_generation(coord->server, msg->generation);
+        msg->master_port = pick_port();
+    }
+    int size = msg_encode(msg, payload, sizeof payload);
+    for (uint32_t i = 0; i < coord->rdzv.config.node_count; i++) {
+        bool meant = outgoing->node == RDZV_ALL || outgoing->node == i;
+        if (meant && coord->connected[i]) /* one that is gone is reported by on_lost */
+            (void)kv_server_send(coord->server, coord->peers[i], (uint8_t)msg->type, payload,
+                                 (size_t)size);
+    }
+}
+
+static void deliver_all(struct coord *coord)
+{
+    while (coord->first) {
+        struct outgoing *outgoing = coord->first;
+        coord->first = outgoing->next;
+        if (!coord->first)
+            coord->last = &coord->first;
+        deliver(coord, outgoing);
+        free(outgoing);
+    }
+}
+
+static void report_missing(struct coord *coord)
+{
+    char missing[256] = "";
+    size_t used = 0;
+    uint64_t now_ns = mst_now_ns();
+
+    if (coord->rdzv.state != RDZV_GATHERING || now_ns < coord->report_ns)
+        return;
+    coord->report_ns = now_ns + WAIT_REPORT_NS;
+    for (uint32_t i = 0; i < coord->rdzv.config.node_count && used < sizeof missing - 8; i++) {
+        if (coord->nodes[i].phase == RDZV_ABSENT)
+            used += (size_t)snprintf(missing + used, sizeof missing - used, "%s%u", used ? "," : "",
+                                     i);
+    }
+    if (used)
+        mst_log(MST_LOG_INFO, "waiting for nodes", " missing=%s of=%u port=%u", missing,
+                coord->rdzv.config.node_count, coord->port);
+}
+
+static bool is_loopback(const char *host)
+{
+    return strncmp(host, "127.", 4) == 0 || !strcmp(host, "::1") || !strcmp(host, "localhost");
+}
+
+static int open_server(struct coord *coord, const struct opts *opts, struct mst_err *err)
+{
+    const struct kv_server_events events = {coord, on_joined, on_frame, on_lost};
+    const char *host = opts->rdzv_host;
+    if (!is_loopback(host))
+        host = strchr(host, ':') ? "::" : "0.0.0.0";
+
+    int fd = mst_sock_listen(host, opts->rdzv_port, &coord->port, err);
+    if (fd < 0)
+        return fd;
+    int result = kv_server_create(fd, opts->secret, opts->secret_bytes, &events, &coord->server,
+                                  err);
+    if (result)
+        close(fd);
+    return result;
+}
+
+static int attach_own_agent(struct coord *coord, int *ret_fd, struct mst_err *err)
+{
+    int fds[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds))
+        return mst_err_set(err, -errno, "socketpair: %s", strerror(errno));
+    int result = kv_server_attach(coord->server, fds[0], &coord->peers[0]);
+    if (result) {
+        close(fds[0]);
+        close(fds[1]);
+        return mst_err_set(err, result, "no memory for the agent's own connection");
+    }
+    coord->connected[0] = true;
+    *ret_fd = fds[1];
+    return 0;
+}
+
+static void start_rdzv(struct coord *coord, const struct opts *opts)
+{
+    struct rdzv_config config = {.node_count = opts->node_count,
+                                 .max_restarts = opts->max_restarts,
+                                 .timeout_ns = opts->rdzv_timeout_ms * MST_NS_PER_MS,
+                                 .send = enqueue,
+                                 .arg = coord};
+    snprintf(config.job_id, sizeof config.job_id, "%s", opts->job_id);
+    rdzv_init(&coord->rdzv, &config, coord->nodes, coord->answered, mst_now_ns());
+}
+
+int coord_create(const struct opts *opts, struct coord **ret_coord, int *ret_fd,
+                 struct mst_err *err)
+{
+    int result;
+    struct coord *coord = calloc(1, sizeof *coord);
+    if (!coord)
+        return mst_err_set(err, -ENOMEM, "no memory for the coordinator");
+    coord->last = &coord->first;
+    coord->report_ns = mst_now_ns() + WAIT_REPORT_NS;
+    coord->nodes = calloc(opts->node_count, sizeof *coord->nodes);
+    coord->answered = calloc(opts->node_count, sizeof *coord->answered);
+    coord->peers = calloc(opts->node_count, sizeof *coord->peers);
+    coord->connected = calloc(opts->node_count, sizeof *coord->connected);
+    if (!coord->nodes || !coord->answered || !coord->peers || !coord->connected) {
+        result = mst_err_set(err, -ENOMEM, "no memory for %u nodes", opts->node_count);
+        goto fail;
+    }
+    result = open_server(coord, opts, err);
+    if (result)
+        goto fail;
+    start_rdzv(coord, opts);
+    result = attach_own_agent(coord, ret_fd, err);
+    if (result)
+        goto fail;
+    *ret_coord = coord;
+    return 0;
+
+fail:
+    coord_destroy(coord);
+    return result;
+}
+
+void coord_destroy(struct coord *coord)
+{
+    if (!coord)
+        return;
+    kv_server_destroy(coord->server);
+    while (coord->first) {
+        struct outgoing *next = coord->first->next;
+        free(coord->first);
+        coord->first = next;
+    }
+    free(coord->nodes);
+    free(coord->answered);
+    free(coord->peers);
+    free(coord->connected);
+    free(coord);
+}
+
+uint16_t coord_port(const struct coord *coord)
+{
+    return coord->port;
+}
+
+int coord_fd(const struct coord *coord)
+{
+    return kv_server_fd(coord->server);
+}
+
+void coord_run(struct coord *coord)
+{
+    kv_server_run(coord->server);
+    rdzv_tick(&coord->rdzv, mst_now_ns());
+    deliver_all(coord);
+    report_missing(coord);
+}
+
+uint32_t coord_peer_count(const struct coord *coord)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 1; i < coord->rdzv.config.node_count; i++)
+        count += coord->connected[i];
+    return count;
+}

@@ -1,0 +1,103 @@
+#include "launcher/link.h"
+
+#include "core/auth.h"
+#include "core/clock.h"
+#include "core/err.h"
+#include "launcher/opts.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define TRY_MS 1000
+#define AUTH_MS 5000
+#define SILENCE_S 15 /* a peer whose host is gone is noticed after this */
+
+void link_init(struct link *link, int fd)
+{
+    link->broken = false;
+    mst_stream_init(&link->stream, fd);
+}
+
+void link_fini(struct link *link)
+{
+    if (link->stream.fd < 0)
+        return;
+    close(link->stream.fd);
+    mst_stream_fini(&link->stream);
+    link->stream.fd = -1;
+}
+
+static void watch_silence(int fd)
+{
+    int on = 1, idle_s = SILENCE_S / 3, count = 2;
+    unsigned unacked_ms = SILENCE_S * 1000;
+
+    /* Each refusal only means that a silent host is noticed later. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle_s, sizeof idle_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms, sizeof unacked_ms);
+}
+
+int link_dial(struct link *link, const struct opts *opts, struct mst_err *err)
+{
+    char address[OPTS_HOST_BYTES + 16];
+    const struct mst_auth_hello hello = {.role = MST_ROLE_AGENT, .rank = opts->node_rank};
+
+    snprintf(address, sizeof address, strchr(opts->rdzv_host, ':') ? "[%s]:%u" : "%s:%u",
+             opts->rdzv_host, opts->rdzv_port);
+    int fd = mst_sock_dial(address, mst_deadline_ms(TRY_MS), err);
+    if (fd < 0)
+        return -EAGAIN;
+    int result = mst_auth_dial(fd, &hello, opts->secret, opts->secret_bytes,
+                               mst_deadline_ms(AUTH_MS), err);
+    if (result) {
+        close(fd);
+        /* A node that restarts, or whose predecessor is not yet missed, gets another chance. */
+        return result == -EACCES || result == -EPROTO ? result : -EAGAIN;
+    }
+    watch_silence(fd);
+    link_init(link, fd);
+    return 0;
+}
+
+void link_send(struct link *link, const struct msg *msg)
+{
+    uint8_t payload[MSG_BYTES_MAX];
+    int size = msg_encode(msg, payload, sizeof payload);
+
+    assert(size >= 0);
+    if (link->broken)
+        return;
+    if (mst_stream_put(&link->stream, (uint8_t)msg->type, payload, (size_t)size))
+        link->broken = true;
+}
+
+void link_run(struct link *link)
+{
+    if (!link->broken && mst_stream_read(&link->stream) < 0)
+        link->broken = true;
+    if (!link->broken && mst_stream_write(&link->stream))
+        link->broken = true;
+}
+
+int link_next(struct link *link, struct msg *ret_msg)
+{
+    uint8_t type;
+    const uint8_t *payload;
+    size_t size_bytes;
+
+    int result = mst_stream_next(&link->stream, &type, &payload, &size_bytes);
+    if (result > 0)
+        result = msg_decode(type, payload, size_bytes, ret_msg) ? -EBADMSG : 1;
+    if (result < 0)
+        link->broken = true;
+    return result > 0;
+}

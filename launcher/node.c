@@ -1,0 +1,422 @@
+#include "launcher/node.h"
+
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/log.h"
+#include "launcher/exitcode.h"
+#include "launcher/link.h"
+#include "launcher/opts.h"
+#include "launcher/outlog.h"
+#include "launcher/rankenv.h"
+#include "launcher/strays.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define LEAVE_MS 1500 /* ranks see the abort word within their waits' polling */
+#define TERM_MS 2000
+#define KILL_MS 5000
+#define STRAYS_MS 2000
+
+void node_init(struct node *node, const struct opts *opts, struct link *link, struct outlog *outlog,
+               int secret_fd, uint16_t kv_port)
+{
+    *node = (struct node){.opts = opts,
+                          .link = link,
+                          .outlog = outlog,
+                          .secret_fd = secret_fd,
+                          .ranks = {.page_fd = -1, .shm_fd = -1},
+                          .patience_ns = MST_NEVER,
+                          .grace_soft_ns = MST_NEVER,
+                          .grace_hard_ns = MST_NEVER,
+                          .stop_step = MST_PAGE_NO_STEP,
+                          .cause_rank = MST_PAGE_CAUSE_JOB};
+    snprintf(node->kv_addr, sizeof node->kv_addr,
+             strchr(opts->rdzv_host, ':') ? "[%s]:%u" : "%s:%u", opts->rdzv_host, kv_port);
+}
+
+void node_fini(struct node *node)
+{
+    if (node->ranks.page && node->ranks.alive > 0)
+        ranks_signal(&node->ranks, SIGKILL);
+    strays_kill(mst_deadline_ms(STRAYS_MS));
+    node->ranks.alive = 0; /* one that even SIGKILL has not ended is the kernel's now */
+    outlog_finish_ranks(node->outlog);
+    ranks_close(&node->ranks);
+}
+
+void node_join(struct node *node)
+{
+    link_send(node->link, &(struct msg){.type = MSG_JOIN,
+                                        .local_size = node->opts->local_size,
+                                        .node_count = node->opts->node_count});
+}
+
+static void feed(struct node *node, enum super_event event);
+
+static void send_of_generation(struct node *node, struct msg msg)
+{
+    msg.generation = node->start.generation;
+    link_send(node->link, &msg);
+}
+
+static void remember_failure(struct node *node, uint32_t rank, int code)
+{
+    if (node->failed)
+        return;
+    node->failed = true;
+    node->failed_rank = rank;
+    node->failed_code = (uint32_t)code & 255;
+}
+
+static void fill_facts(const struct node *node, struct rankenv_facts *facts)
+{
+    const struct msg *start = &node->start;
+    uint32_t own = node->opts->node_rank;
+
+    *facts = (struct rankenv_facts){.local_size = start->local_sizes[own],
+                                    .node = own,
+                                    .node_count = start->node_count,
+                                    .generation = start->generation,
+                                    .max_restarts = node->opts->max_restarts,
+                                    .kv_addr = node->kv_addr,
+                                    .master_host = node->opts->rdzv_host,
+                                    .master_port = start->master_port,
+                                    .job_id = start->job_id,
+                                    .secret_fd = node->secret_fd};
+    for (uint32_t i = 0; i < start->node_count; i++) {
+        if (i == own)
+            facts->rank = facts->world_size; /* the first of this node */
+        facts->world_size += start->local_sizes[i];
+    }
+}
+
+static void spawn(struct node *node)
+{
+    struct rankenv_facts facts;
+    struct mst_err err = {0};
+
+    fill_facts(node, &facts);
+    ranks_close(&node->ranks);
+    node->failed = false;
+    node->drained = node->forwarded = false;
+    node->stop_step = MST_PAGE_NO_STEP;
+    int result = ranks_open(&node->ranks, facts.generation, facts.rank, facts.local_size, &err);
+    if (!result)
+        result = ranks_spawn(&node->ranks, node->opts, &facts, node->outlog, &err);
+    if (!result) {
+        mst_log(MST_LOG_INFO, "generation started", " world=%u nodes=%u first_rank=%u ranks=%u",
+                facts.world_size, facts.node_count, facts.rank, facts.local_size);
+        return;
+    }
+    mst_log(MST_LOG_ERROR, err.text, "");
+    remember_failure(node, facts.rank + node->ranks.alive, exitcode_of_exec(-result));
+    feed(node, node->ranks.alive ? SUPER_RANK_BAD : SUPER_LAST_BAD);
+}
+
+static uint64_t patience_of(const struct node *node)
+{
+    uint64_t term_ms = node->opts->grace_ms / 10;
+
+    switch (node->super.state) {
+    case SUPER_LEAVING: return mst_deadline_ms(LEAVE_MS);
+    case SUPER_TERMINATING:
+        return mst_deadline_ms(node->stopping && term_ms < TERM_MS ? term_ms : TERM_MS);
+    case SUPER_KILLING: return mst_deadline_ms(KILL_MS);
+    default: return MST_NEVER;
+    }
+}
+
+static void clear_up(struct node *node)
+{
+    strays_kill(mst_deadline_ms(STRAYS_MS));
+    outlog_finish_ranks(node->outlog);
+}
+
+static void tell_down(struct node *node)
+{
+    uint64_t highest = MST_PAGE_NO_STEP, lowest;
+
+    clear_up(node);
+    if (node->ranks.page)
+        ranks_steps(&node->ranks, &highest, &lowest);
+    send_of_generation(node, (struct msg){.type = MSG_DOWN, .step = highest});
+}
+
+static void tell_done(struct node *node)
+{
+    clear_up(node);
+    send_of_generation(node, (struct msg){.type = MSG_DONE,
+                                          .code = node->drained ? EXITCODE_DRAINED : EXITCODE_OK});
+}
+
+static void set_abort_word(struct node *node)
+{
+    if (node->ranks.page)
+        mst_page_abort(node->ranks.page, node->failed ? node->failed_rank : node->cause_rank);
+}
+
+/* Feeds one event and does what the table says, in its order. */
+static void feed(struct node *node, enum super_event event)
+{
+    unsigned actions = super_step(&node->super, event);
+
+    if (actions & SUPER_DO_ARM)
+        node->patience_ns = patience_of(node);
+    if (actions & SUPER_DO_FAILED)
+        send_of_generation(
+            node,
+            (struct msg){.type = MSG_FAILED, .rank = node->failed_rank, .code = node->failed_code});
+    if (actions & SUPER_DO_ABORT_WORD)
+        set_abort_word(node);
+    if (actions & SUPER_DO_TERM)
+        ranks_signal(&node->ranks, SIGTERM);
+    if (actions & SUPER_DO_KILL)
+        ranks_signal(&node->ranks, SIGKILL);
+    if (actions & SUPER_DO_DOWN)
+        tell_down(node);
+    if (actions & SUPER_DO_DONE)
+        tell_done(node);
+    if (actions & SUPER_DO_QUIT)
+        node->over = true;
+    if (actions & SUPER_DO_SPAWN) /* last: a program that is missing is an event of its own */
+        spawn(node);
+}
+
+static bool is_draining(const struct node *node)
+{
+    return node->forwarded || node->stop_step != MST_PAGE_NO_STEP;
+}
+
+/* A rank that leaves with 0 before the agreed step had finished its work anyway. */
+static bool left_for_drain(const struct node *node, uint32_t local_rank, int code)
+{
+    uint64_t reached = atomic_load(&mst_page_slot(node->ranks.page, local_rank)->step);
+
+    if (node->forwarded || code == EXITCODE_DRAINED)
+        return true;
+    return reached != MST_PAGE_NO_STEP && reached >= node->stop_step;
+}
+
+static void report_death(const struct node *node, uint32_t rank, pid_t pid, int code)
+{
+    char what[64];
+
+    mst_log(MST_LOG_ERROR, "rank died", " died=%u pid=%d what=\"%s\" next=\"%s\"", rank, (int)pid,
+            exitcode_describe(code, what, sizeof what),
+            node->stopping ? "stop all ranks, exit as drained" : "stop all ranks");
+}
+
+static void on_death(struct node *node, uint32_t local_rank, pid_t pid, int code)
+{
+    uint32_t rank = node->ranks.first_rank + local_rank;
+    bool ok = code == 0 || (is_draining(node) && code == EXITCODE_DRAINED);
+
+    if (ok && is_draining(node) && left_for_drain(node, local_rank, code))
+        node->drained = true;
+    if (!ok && node->super.state == SUPER_RUNNING) {
+        report_death(node, rank, pid, code);
+        remember_failure(node, rank, code);
+    }
+    if (node->ranks.alive > 0)
+        feed(node, ok ? SUPER_RANK_OK : SUPER_RANK_BAD);
+    else
+        feed(node, ok ? SUPER_LAST_OK : SUPER_LAST_BAD);
+}
+
+/* A dead rank's group is killed while its zombie still holds the group's number. */
+void node_reap(struct node *node)
+{
+    for (;;) {
+        siginfo_t info = {0};
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid == 0)
+            return;
+        int local_rank = node->ranks.page ? ranks_find(&node->ranks, info.si_pid) : -1;
+        if (local_rank >= 0)
+            ranks_bury(&node->ranks, (uint32_t)local_rank);
+        (void)waitid(P_PID, (id_t)info.si_pid, &info, WEXITED);
+        if (local_rank >= 0)
+            on_death(node, (uint32_t)local_rank, info.si_pid,
+                     exitcode_of_death(info.si_code != CLD_EXITED, info.si_status));
+    }
+}
+
+static void start_grace(struct node *node)
+{
+    uint64_t now_ns = mst_now_ns();
+
+    if (node->stopping)
+        return;
+    node->stopping = true;
+    node->grace_soft_ns = now_ns + node->opts->grace_ms * (MST_NS_PER_MS * 8 / 10);
+    node->grace_hard_ns = now_ns + node->opts->grace_ms * (MST_NS_PER_MS * 95 / 100);
+    mst_log(MST_LOG_INFO, "draining", " grace_ms=%u", node->opts->grace_ms);
+}
+
+static void answer_steps(struct node *node, uint32_t round)
+{
+    struct msg msg = {.type = MSG_STEPS, .round = round};
+
+    ranks_steps(&node->ranks, &msg.step, &msg.lowest_step);
+    send_of_generation(node, msg);
+}
+
+static void set_gate(struct node *node, enum mst_gate_state state, const struct msg *msg)
+{
+    const struct mst_gate gate = {state, (enum mst_gate_action)msg->action, msg->step};
+    mst_page_gate_set(node->ranks.page, gate);
+}
+
+static void on_agreed(struct node *node, const struct msg *msg)
+{
+    set_gate(node, MST_GATE_AGREED, msg);
+    if (msg->action == MST_GATE_STOP)
+        node->stop_step = msg->step;
+    mst_log(MST_LOG_INFO, msg->action == MST_GATE_STOP ? "all ranks stop" : "all ranks save",
+            " step=%llu", (unsigned long long)msg->step);
+}
+
+static void on_forward(struct node *node, const struct msg *msg)
+{
+    if (msg->action != MST_GATE_STOP) {
+        mst_log(MST_LOG_WARN, "no checkpoint: no rank has called mst_job_step yet", "");
+        return;
+    }
+    node->forwarded = true;
+    mst_log(MST_LOG_INFO, "no rank counts steps: SIGTERM goes to the ranks", "");
+    ranks_signal(&node->ranks, SIGTERM);
+}
+
+static void on_drain_message(struct node *node, const struct msg *msg)
+{
+    if (msg->action == MST_GATE_STOP)
+        start_grace(node);
+    switch (msg->type) {
+    case MSG_QUERY: answer_steps(node, msg->round); break;
+    case MSG_PROPOSE:
+        set_gate(node, MST_GATE_PROPOSED, msg);
+        answer_steps(node, msg->round);
+        break;
+    case MSG_AGREED: on_agreed(node, msg); break;
+    default: on_forward(node, msg); break;
+    }
+}
+
+static void on_start(struct node *node, const struct msg *msg)
+{
+    if (msg->node_count != node->opts->node_count) {
+        mst_log(MST_LOG_ERROR, "node 0 counts other nodes", " its=%u ours=%u", msg->node_count,
+                node->opts->node_count);
+        node->link->broken = true;
+        return;
+    }
+    if (node->super.state == SUPER_IDLE)
+        node->start = *msg;
+    mst_log_who("agent", node->opts->node_rank, node->start.generation);
+    feed(node, SUPER_START);
+}
+
+static void on_abort(struct node *node, const struct msg *msg)
+{
+    char what[64];
+
+    node->cause_rank = msg->rank;
+    node->cause_code = msg->code;
+    if (msg->rank == MST_PAGE_CAUSE_JOB)
+        mst_log(MST_LOG_WARN, "generation ends: a node was lost", "");
+    else if (!node->failed)
+        mst_log(MST_LOG_WARN, "generation ends: a rank of another node died",
+                " died=%u what=\"%s\"", msg->rank,
+                exitcode_describe((int)msg->code, what, sizeof what));
+    feed(node, SUPER_ABORT);
+}
+
+static void on_end(struct node *node, const struct msg *msg)
+{
+    node->cause_rank = msg->rank;
+    node->exit_code = (int)msg->code;
+    feed(node, SUPER_END);
+}
+
+void node_message(struct node *node, const struct msg *msg)
+{
+    bool current = node->ranks.page && msg->generation == node->start.generation;
+
+    switch (msg->type) {
+    case MSG_START: on_start(node, msg); return;
+    case MSG_ABORT:
+        if (msg->generation == node->start.generation)
+            on_abort(node, msg);
+        return;
+    case MSG_END: on_end(node, msg); return;
+    case MSG_QUERY:
+    case MSG_PROPOSE:
+    case MSG_AGREED:
+    case MSG_FORWARD:
+        if (current)
+            on_drain_message(node, msg);
+        return;
+    default: mst_log(MST_LOG_WARN, "strange message", " type=%s", msg_name(msg->type)); return;
+    }
+}
+
+void node_link_lost(struct node *node)
+{
+    if (node->over || node->super.ending)
+        return;
+    node->exit_code = node->stopping ? EXITCODE_DRAINED : EXITCODE_RENDEZVOUS;
+    mst_log(MST_LOG_ERROR, "node 0 is lost: stopping all ranks", " exit=%d", node->exit_code);
+    feed(node, SUPER_LINK_LOST);
+}
+
+void node_drain(struct node *node)
+{
+    start_grace(node);
+    link_send(node->link, &(struct msg){.type = MSG_DRAIN, .action = MST_GATE_STOP});
+}
+
+void node_checkpoint(struct node *node)
+{
+    link_send(node->link, &(struct msg){.type = MSG_DRAIN, .action = MST_GATE_CHECKPOINT});
+}
+
+static void end_grace(struct node *node, int code)
+{
+    if (!node->super.ending)
+        node->exit_code = code;
+    feed(node, SUPER_GRACE_OVER);
+}
+
+void node_hurry(struct node *node)
+{
+    mst_log(MST_LOG_WARN, "interrupted again: killing all ranks", "");
+    end_grace(node, 128 + SIGINT);
+    end_grace(node, 128 + SIGINT);
+}
+
+void node_tick(struct node *node, uint64_t now_ns)
+{
+    if (now_ns >= node->patience_ns) {
+        node->patience_ns = MST_NEVER;
+        feed(node, SUPER_TIMER);
+    }
+    if (now_ns >= node->grace_soft_ns) {
+        node->grace_soft_ns = MST_NEVER;
+        mst_log(MST_LOG_WARN, "the grace is nearly over: the last committed checkpoint counts", "");
+        end_grace(node, EXITCODE_DRAINED);
+    }
+    if (now_ns >= node->grace_hard_ns) {
+        node->exit_code = EXITCODE_DRAINED;
+        node->over = true;
+    }
+}
+
+uint64_t node_wake_ns(const struct node *node)
+{
+    uint64_t wake_ns = node->patience_ns;
+    if (node->grace_soft_ns < wake_ns)
+        wake_ns = node->grace_soft_ns;
+    return node->grace_hard_ns < wake_ns ? node->grace_hard_ns : wake_ns;
+}

@@ -1,0 +1,73 @@
+/* Node: this machine's part of the job. Listens to the coordinator and to its ranks' deaths, asks
+ * the table (launcher/super.h) and does what it says.
+ *
+ *   init → message, reap, signals, tick … until over → fini
+ *
+ * One thread, which must be the one that lives as long as the process (launcher/spawn.h). */
+#ifndef MUSTER_LAUNCHER_NODE_H
+#define MUSTER_LAUNCHER_NODE_H
+
+#include "launcher/msg.h"
+#include "launcher/ranks.h"
+#include "launcher/super.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct link;
+struct opts;
+struct outlog;
+
+struct node {
+    const struct opts *opts;
+    struct link *link;
+    struct outlog *outlog;
+    int secret_fd;
+    char kv_addr[288];
+    struct super super;
+    struct ranks ranks;
+    struct msg start;       /* the START of the running or last generation */
+    uint64_t patience_ns;   /* when the state's patience ends, or MST_NEVER */
+    uint64_t grace_soft_ns; /* when a drain turns into killing, or MST_NEVER */
+    uint64_t grace_hard_ns; /* when the agent leaves whatever happens, or MST_NEVER */
+    bool stopping;          /* a drain that ends the job has begun */
+    bool forwarded;         /* by handing SIGTERM to ranks that count no steps */
+    uint64_t stop_step;     /* by this agreed step, or MST_PAGE_NO_STEP */
+    bool drained;           /* a rank ended because of it */
+    bool failed;            /* a rank failed in this generation */
+    uint32_t failed_rank, failed_code;
+    uint32_t cause_rank, cause_code; /* why the last aborted generation ended */
+    int exit_code;
+    bool over; /* leave the loop with exit_code */
+};
+
+/* Borrows everything; kv_port is where the ranks find the server on opts->rdzv_host. */
+void node_init(struct node *node, const struct opts *opts, struct link *link, struct outlog *outlog,
+               int secret_fd, uint16_t kv_port);
+
+/* Kills and reaps whatever is left. */
+void node_fini(struct node *node);
+
+/* Tells the coordinator that this node is ready. */
+void node_join(struct node *node);
+
+void node_message(struct node *node, const struct msg *msg);
+void node_link_lost(struct node *node);
+
+/* Children have died: ranks, and orphans that came to us. */
+void node_reap(struct node *node);
+
+/* SIGTERM: asks for a drain, and starts the grace. */
+void node_drain(struct node *node);
+
+/* SIGUSR1: asks for a checkpoint at an agreed step. */
+void node_checkpoint(struct node *node);
+
+/* A second SIGINT: no more patience. */
+void node_hurry(struct node *node);
+
+/* Runs what is due; node_wake_ns says when something will be. */
+void node_tick(struct node *node, uint64_t now_ns);
+uint64_t node_wake_ns(const struct node *node);
+
+#endif

@@ -1,0 +1,45 @@
+/* Opts: the command line and the environment of `muster run` and `muster env`, in one struct. The
+ * command line wins; --nnodes puts the operator's variables aside altogether. */
+#ifndef MUSTER_LAUNCHER_OPTS_H
+#define MUSTER_LAUNCHER_OPTS_H
+
+#include "core/world.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mst_err;
+
+#define OPTS_HOST_BYTES 256
+
+struct opts {
+    const char *source;  /* who said how many nodes there are: "flags", or a plan's source */
+    uint32_t local_size; /* ranks on this node */
+    const char *local_size_reason; /* static text: "given", "GPUs", "cores" */
+    uint32_t node_count, node_rank;
+    char rdzv_host[OPTS_HOST_BYTES]; /* of node 0; 127.0.0.1 if there is one node */
+    uint16_t rdzv_port;              /* 0: any, one node only */
+    uint32_t max_restarts;
+    uint32_t grace_ms, rdzv_timeout_ms;
+    bool dry_run, json, insecure, help;
+    char job_id[64];
+    const char *log_dir; /* or NULL; points into argv */
+    char runtime_dir[64];
+    uint8_t secret[MST_SECRET_BYTES_MAX];
+    uint32_t secret_bytes;
+    char **argv; /* the program and its arguments; NULL-ended, maybe empty; points into argv */
+    char **env;  /* the process's own environment */
+};
+
+/* Parses what follows `muster run` or `muster env` (argv[0] is skipped) and reads the environment,
+ * the secret's file and the hardware. Returns EXITCODE_OK, EXITCODE_USAGE or EXITCODE_CONFIG, the
+ * latter two with text. With --help nothing else is filled. */
+int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err);
+
+/* Where status sockets live: XDG_RUNTIME_DIR, else /tmp. */
+void opts_runtime_dir(char *dir, uint32_t cap);
+
+/* PATH, or NULL. */
+const char *opts_path(void);
+
+#endif
