@@ -171,8 +171,9 @@ static void test_every_truncation_is_refused(void **state)
     free(data);
 }
 
-/* A flipped bit outside the header's free fields must not pass. */
-static void test_every_flipped_bit_is_refused(void **state)
+/* After the header's free fields, the only bits that may flip unseen are those that pad the last
+ * block to a byte: they change nothing. */
+static void test_no_flipped_bit_changes_the_contents(void **state)
 {
     uint8_t *data = text(700), *gz = malloc(CAP), *out = malloc(CAP);
     size_t gz_bytes = deflate_member(data, 700, false, gz);
@@ -181,7 +182,11 @@ static void test_every_flipped_bit_is_refused(void **state)
     for (size_t bit = 10 * 8; bit < gz_bytes * 8; bit++) {
         struct pipe pipe = {.in = gz, .in_bytes = gz_bytes, .piece_bytes = 64, .out = out};
         gz[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        assert_int_equal(inflate_pipe(&pipe, NULL), -EBADMSG);
+        if (inflate_pipe(&pipe, NULL) != -EBADMSG) {
+            assert_in_range(bit, gz_bytes * 8 - 64 - 7, gz_bytes * 8 - 64 - 1);
+            assert_int_equal(pipe.out_bytes, 700);
+            assert_memory_equal(out, data, 700);
+        }
         gz[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
     free(out);
@@ -228,7 +233,7 @@ int main(void)
         cmocka_unit_test(test_members_follow_one_another),
         cmocka_unit_test(test_larger_than_the_buffers),
         cmocka_unit_test(test_every_truncation_is_refused),
-        cmocka_unit_test(test_every_flipped_bit_is_refused),
+        cmocka_unit_test(test_no_flipped_bit_changes_the_contents),
         cmocka_unit_test(test_what_follows_must_be_gzip),
         cmocka_unit_test(test_errors_of_read_and_write_come_back),
     };

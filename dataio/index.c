@@ -1,0 +1,402 @@
+#include "dataio/index.h"
+
+#include "core/aio.h"
+#include "core/clock.h"
+#include "core/crc32c.h"
+#include "core/err.h"
+#include "core/rng.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SHARD_COUNT_MAX 65536u
+#define BLOCK_BYTES 4096u
+#define FINGERPRINT_BLOCKS 16u
+
+void index_close(struct index *index)
+{
+    if (!index)
+        return;
+    for (uint32_t i = 0; i < index->shard_count; i++) {
+        source_close(&index->shards[i].source);
+        free(index->shards[i].starts);
+    }
+    free(index->shards);
+    free(index->resident);
+    free(index);
+}
+
+/* ---- sources ---- */
+
+static int open_shard(struct index *index, const char *uri, const struct index_opts *opts,
+                      struct mst_aio *aio, struct mst_err *err)
+{
+    struct shard *shard = &index->shards[index->shard_count];
+    int rc;
+
+    *shard = (struct shard){.source = SOURCE_CLOSED};
+    rc = source_open(uri, opts->scratch_dir, aio, &shard->source, err);
+    if (rc)
+        return rc;
+    index->shard_count++;
+    index->size_bytes += shard->source.size_bytes;
+    return 0;
+}
+
+static int open_shards(struct index *index, const struct index_opts *opts, struct mst_aio *aio,
+                       struct mst_err *err)
+{
+    char *list = strdup(opts->uri), *rest = list;
+    size_t count = 1;
+    int rc = 0;
+
+    for (const char *c = opts->uri; *c; c++)
+        count += *c == ',';
+    if (count <= SHARD_COUNT_MAX)
+        index->shards = calloc(count, sizeof *index->shards);
+    if (count > SHARD_COUNT_MAX)
+        rc = mst_err_set(err, -EINVAL, "dataset of %zu sources: at most %u", count,
+                         SHARD_COUNT_MAX);
+    else if (!list || !index->shards)
+        rc = mst_err_set(err, -ENOMEM, "no memory for %zu sources", count);
+    while (rc == 0 && rest)
+        rc = open_shard(index, strsep(&rest, ","), opts, aio, err);
+    free(list);
+    return rc;
+}
+
+/* "x.bin" or "x.bin.gz" and ".idx" make "x.idx". */
+static void companion_path(const char *path, const char *suffix, char *ret_path, size_t cap)
+{
+    size_t length = strlen(path) - (record_is_gzip(path) ? 3 : 0);
+
+    if (length >= 4 && memcmp(path + length - 4, ".bin", 4) == 0)
+        length -= 4;
+    (void)snprintf(ret_path, cap, "%.*s%s", (int)length, path, suffix);
+}
+
+static enum mst_format guess_format(const struct source *source)
+{
+    char path[1100];
+
+    companion_path(source->path, ".idx", path, sizeof path);
+    return record_format_of(source->path, access(path, R_OK) == 0);
+}
+
+static int settle_format(struct index *index, struct mst_err *err)
+{
+    struct shard *shards = index->shards;
+
+    if (index->shape.format != MST_FORMAT_AUTO)
+        return 0;
+    index->shape.format = guess_format(&shards[0].source);
+    for (uint32_t i = 1; i < index->shard_count; i++)
+        if (guess_format(&shards[i].source) != index->shape.format)
+            return mst_err_set(err, -EINVAL,
+                               "%s and %s look like different formats; say which one it is",
+                               shards[0].source.path, shards[i].source.path);
+    return 0;
+}
+
+/* ---- samples ---- */
+
+static int cut_shard(struct index *index, struct shard *shard, const struct record_reader *reader,
+                     struct mst_aio *aio, struct mst_err *err)
+{
+    struct record_shape shape = index->shape;
+    char path[1100] = "";
+    uint8_t *data = NULL;
+    uint64_t size_bytes = 0;
+    int rc = 0;
+
+    if (reader->companion) {
+        companion_path(shard->source.path, reader->companion, path, sizeof path);
+        rc = source_slurp(path, aio, &data, &size_bytes, err);
+        if (rc)
+            return rc;
+    }
+    rc = reader->cut(&shape, shard->source.size_bytes,
+                     (struct mst_cspan){.data = data, .size_bytes = size_bytes}, &shard->table,
+                     err);
+    free(data);
+    if (rc) {
+        mst_err_wrap(err, "%s%s%s", shard->source.path, *path ? ", " : "", path);
+        return rc;
+    }
+    if (shard != index->shards && shape.dtype != index->shape.dtype)
+        return mst_err_set(err, -EINVAL, "%s holds %s, %s holds %s: one dataset has one type",
+                           index->shards->source.path, mst_dtype_name(index->shape.dtype),
+                           shard->source.path, mst_dtype_name(shape.dtype));
+    index->shape.dtype = shape.dtype;
+    return 0;
+}
+
+struct starts {
+    const struct record_reader *reader;
+    struct record_scan scan;
+    uint64_t *starts;
+    size_t count, cap;
+};
+
+/* Readers may find one start per byte, so they are fed little at a time. */
+static int scan_block(struct starts *s, struct mst_cspan block)
+{
+    if (s->cap - s->count < block.size_bytes + 1) { /* one more for the end */
+        size_t cap = s->cap * 2 + block.size_bytes + 1;
+        uint64_t *starts = realloc(s->starts, cap * sizeof *starts);
+        if (!starts)
+            return -ENOMEM;
+        s->starts = starts;
+        s->cap = cap;
+    }
+    s->count += s->reader->scan(&s->scan, block, s->starts + s->count);
+    return 0;
+}
+
+static int scan_piece(void *arg, struct mst_cspan piece)
+{
+    const uint8_t *data = piece.data;
+    size_t at = 0;
+    int rc = 0;
+
+    while (rc == 0 && at < piece.size_bytes) {
+        size_t left = piece.size_bytes - at;
+        size_t size = left < BLOCK_BYTES ? left : BLOCK_BYTES;
+        rc = scan_block(arg, (struct mst_cspan){.data = data + at, .size_bytes = size});
+        at += size;
+    }
+    return rc;
+}
+
+/* Ends the table. Gives back the room that growing by doubling left over. */
+static int finish_starts(struct shard *shard, struct starts *s)
+{
+    uint64_t *starts;
+    int rc = scan_block(s, (struct mst_cspan){.data = "", .size_bytes = 0});
+
+    if (rc)
+        return rc;
+    s->starts[s->count] = s->reader->finish(&s->scan);
+    starts = realloc(s->starts, (s->count + 1) * sizeof *starts);
+    if (starts)
+        s->starts = starts;
+    shard->table = (struct record_table){.count = s->count, .starts = s->starts};
+    return 0;
+}
+
+static int scan_shard(struct shard *shard, const struct record_reader *reader, struct mst_aio *aio,
+                      struct mst_err *err)
+{
+    struct starts s = {.reader = reader};
+    int rc;
+
+    if (shard->resident)
+        rc = scan_piece(&s, (struct mst_cspan){.data = shard->resident,
+                                               .size_bytes = shard->source.size_bytes});
+    else
+        rc = source_scan(&shard->source, aio, NULL, scan_piece, &s, err);
+    if (rc == 0)
+        rc = finish_starts(shard, &s);
+    shard->starts = s.starts;
+    if (rc == -ENOMEM)
+        return mst_err_set(err, rc, "%s: no memory for its line table", shard->source.path);
+    return rc;
+}
+
+static uint64_t record_bytes_max(const struct record_table *table)
+{
+    uint64_t max = 0, offset, size_bytes;
+
+    if (!table->starts)
+        return table->size_bytes;
+    for (uint64_t i = 0; i < table->count; i++) {
+        record_locate(table, i, &offset, &size_bytes);
+        if (size_bytes > max)
+            max = size_bytes;
+    }
+    return max;
+}
+
+static int find_samples(struct index *index, struct mst_aio *aio, struct mst_err *err)
+{
+    const struct record_reader *reader = record_reader_of(index->shape.format);
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++) {
+        struct shard *shard = &index->shards[i];
+        uint64_t max;
+        rc = reader->cut ? cut_shard(index, shard, reader, aio, err)
+                         : scan_shard(shard, reader, aio, err);
+        if (rc)
+            break;
+        shard->first_sample = index->sample_count;
+        index->sample_count += shard->table.count;
+        max = record_bytes_max(&shard->table);
+        index->record_bytes_max = max > index->record_bytes_max ? max : index->record_bytes_max;
+    }
+    if (rc == 0 && index->sample_count == 0)
+        rc = mst_err_set(err, -EINVAL,
+                         "%s: no sample: %" PRIu64 " bytes are less than one %s record",
+                         index->shards[0].source.path, index->size_bytes, reader->name);
+    return rc;
+}
+
+struct place index_locate(const struct index *index, uint64_t sample)
+{
+    uint32_t low = 0, high = index->shard_count;
+    struct place place;
+
+    assert(sample < index->sample_count);
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (index->shards[middle].first_sample <= sample)
+            low = middle;
+        else
+            high = middle;
+    }
+    place.shard = low;
+    record_locate(&index->shards[low].table, sample - index->shards[low].first_sample,
+                  &place.offset, &place.size_bytes);
+    return place;
+}
+
+/* ---- memory ---- */
+
+static int load_shards(struct index *index, struct mst_aio *aio, struct mst_err *err)
+{
+    uint8_t *at = malloc(index->size_bytes ? index->size_bytes : 1);
+    int rc = 0;
+
+    index->resident = at;
+    if (!at)
+        return mst_err_set(err, -ENOMEM, "no memory for a dataset of %" PRIu64 " bytes",
+                           index->size_bytes);
+    for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++) {
+        struct shard *shard = &index->shards[i];
+        shard->resident = at;
+        rc = source_scan(&shard->source, aio, at, NULL, NULL, err);
+        at += shard->source.size_bytes;
+    }
+    return rc;
+}
+
+/* ---- identity ---- */
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    return mst_mix64(hash ^ value);
+}
+
+static int read_block(const struct shard *shard, struct mst_aio *aio, uint64_t offset,
+                      uint8_t *block, size_t size_bytes, struct mst_err *err)
+{
+    struct mst_aio_op op = {.kind = MST_AIO_READ,
+                            .fd = shard->source.fd,
+                            .data = block,
+                            .size_bytes = size_bytes,
+                            .offset = offset};
+    int64_t result = mst_aio_do(aio, &op, MST_NEVER);
+
+    if (result < 0)
+        return mst_err_set(err, (int)result, "%s: reading at byte %" PRIu64 ": %s",
+                           shard->source.path, offset, strerror((int)-result));
+    if ((uint64_t)result < size_bytes)
+        return mst_err_set(err, -EBADMSG, "%s: became shorter while it was read",
+                           shard->source.path);
+    return 0;
+}
+
+/* Blocks spread evenly from the first to the last byte, so that a changed head, tail or size is
+ * always seen, and a rewritten file nearly always. */
+static int fingerprint_shard(const struct shard *shard, struct mst_aio *aio, uint64_t *hash,
+                             struct mst_err *err)
+{
+    uint64_t size = shard->source.size_bytes;
+    size_t block_bytes = size < BLOCK_BYTES ? (size_t)size : BLOCK_BYTES;
+    const char *name = source_name(&shard->source);
+    uint8_t block[BLOCK_BYTES];
+    int rc = 0;
+
+    *hash = mix(*hash, mst_crc32c(0, name, strlen(name)));
+    *hash = mix(*hash, size);
+    for (uint64_t i = 0; rc == 0 && i < FINGERPRINT_BLOCKS && block_bytes; i++) {
+        uint64_t span = size - block_bytes;
+        /* span / 15 * i and the rest of the division apart: the product could overflow. */
+        uint64_t offset = span / (FINGERPRINT_BLOCKS - 1) * i +
+                          span % (FINGERPRINT_BLOCKS - 1) * i / (FINGERPRINT_BLOCKS - 1);
+        rc = read_block(shard, aio, offset, block, block_bytes, err);
+        *hash = mix(*hash, mst_crc32c(0, block, block_bytes));
+    }
+    return rc;
+}
+
+static int identify(struct index *index, struct mst_aio *aio, struct mst_err *err)
+{
+    const struct record_shape *shape = &index->shape;
+    uint64_t hash = mix(0, shape->format);
+    int rc = 0;
+
+    if (record_reader_of(shape->format)->typed) {
+        hash = mix(hash, shape->dtype);
+        hash = mix(hash, shape->elems);
+        hash = mix(hash, shape->stride);
+    }
+    index->shape_hash = hash;
+    for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++)
+        rc = fingerprint_shard(&index->shards[i], aio, &hash, err);
+    index->fingerprint = hash;
+    return rc;
+}
+
+/* ---- all of it ---- */
+
+static int check_shape(struct record_shape *shape, struct mst_err *err)
+{
+    const struct record_reader *reader = record_reader_of(shape->format);
+
+    if (!reader)
+        return mst_err_set(err, -EINVAL, "format %d: no such format", (int)shape->format);
+    if (!reader->typed)
+        return 0;
+    if (mst_dtype_size(shape->dtype) == 0)
+        return mst_err_set(err, -EINVAL, "dtype %d: no such type", (int)shape->dtype);
+    if (shape->elems == 0)
+        return mst_err_set(err, -EINVAL, "record_elems is 0: a %s sample has at least 1 element",
+                           reader->name);
+    if (shape->stride == 0)
+        shape->stride = shape->elems;
+    return 0;
+}
+
+int index_open(const struct index_opts *opts, struct mst_aio *aio, struct index **ret_index,
+               struct mst_err *err)
+{
+    struct index *index = calloc(1, sizeof *index);
+    int rc;
+
+    if (!index)
+        return mst_err_set(err, -ENOMEM, "no memory for the index");
+    index->shape = opts->shape;
+    rc = open_shards(index, opts, aio, err);
+    if (!rc)
+        rc = settle_format(index, err);
+    if (!rc)
+        rc = check_shape(&index->shape, err);
+    if (!rc && index->size_bytes <= opts->resident_bytes)
+        rc = load_shards(index, aio, err);
+    if (!rc)
+        rc = find_samples(index, aio, err);
+    if (!rc)
+        rc = identify(index, aio, err);
+    if (rc) {
+        index_close(index);
+        return rc;
+    }
+    *ret_index = index;
+    return 0;
+}

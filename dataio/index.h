@@ -1,0 +1,60 @@
+/* Index: the dataset as one sequence of samples over its sources, and its identity.
+ *
+ * A dataset whose contents fit the memory that index_open is given is kept there whole. */
+#ifndef MUSTER_DATAIO_INDEX_H
+#define MUSTER_DATAIO_INDEX_H
+
+#include "dataio/record.h"
+#include "dataio/source.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct mst_aio;
+struct mst_err;
+
+struct shard {
+    struct source source;
+    struct record_table table;
+    uint64_t *starts;        /* behind table.starts, or NULL */
+    uint64_t first_sample;   /* of the dataset */
+    const uint8_t *resident; /* the contents, or NULL */
+};
+
+struct index {
+    struct record_shape shape;
+    struct shard *shards;
+    uint32_t shard_count;
+    uint64_t sample_count;
+    uint64_t size_bytes;       /* of all contents */
+    uint64_t record_bytes_max; /* of one sample */
+    uint64_t fingerprint, shape_hash;
+    uint8_t *resident; /* all contents, or NULL */
+};
+
+/* Where a sample lies. */
+struct place {
+    uint32_t shard;
+    uint64_t offset, size_bytes;
+};
+
+struct index_opts {
+    const char *uri; /* sources, separated by ',' */
+    struct record_shape shape;
+    const char *scratch_dir;
+    uint64_t resident_bytes; /* contents up to this size are kept in memory */
+};
+
+/* Opens all sources, finds the samples and computes the fingerprint. `aio` has nothing in flight.
+ * 0; errors as of source_open, the readers and source_scan, with the names of the files; -EINVAL
+ * options, or no sample at all. */
+int index_open(const struct index_opts *opts, struct mst_aio *aio, struct index **ret_index,
+               struct mst_err *err);
+
+/* NULL and half-built ones are allowed. */
+void index_close(struct index *index);
+
+/* Asserts sample < sample_count. Cost: a binary search over the sources. */
+struct place index_locate(const struct index *index, uint64_t sample);
+
+#endif

@@ -1,0 +1,404 @@
+/* loader: arguments, the life of the worker thread, and batches in either of two ways: straight
+ * from a dataset that lies in memory, or from the read-ahead window that the worker runs. */
+#include "core/aio.h"
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/world.h"
+#include "dataio/cursor.h"
+#include "dataio/dataio.h"
+#include "dataio/fetch.h"
+#include "dataio/index.h"
+#include "dataio/order.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUDGET_BYTES_DEFAULT (UINT64_C(64) << 20)
+#define SCRATCH_DIR_DEFAULT "/tmp"
+
+static_assert(CURSOR_BYTES == MST_CURSOR_BYTES, "the codec's and the face's size");
+
+struct mst_loader {
+    struct index *index;
+    struct mst_aio *aio;
+    struct order order;
+    uint32_t global_batch, part_first, part_count;
+    uint64_t position; /* of the next batch */
+    struct mst_loader_stats stats;
+    struct mst_err error;
+    struct mst_sample *samples; /* of the current batch, for a dataset in memory */
+
+    /* For one that is not: */
+    struct fetch *fetch; /* the worker's, except fetch_samples */
+    uint64_t taken;      /* batches handed out since the last seek */
+    pthread_t thread;
+    bool running;
+    pthread_cond_t work;  /* to the worker: released, seek or stop changed */
+    pthread_cond_t ready; /* to the caller: progress, failed or seek changed */
+    struct {
+        pthread_mutex_t lock;
+        struct fetch_progress progress;
+        uint64_t released;
+        uint64_t seek_position;
+        bool seek, stop;
+        int failed;
+        struct mst_err failure;
+    } locked;
+};
+
+/* ---- the worker ---- */
+
+static void seek_locked(struct mst_loader *loader)
+{
+    uint64_t position = loader->locked.seek_position;
+
+    pthread_mutex_unlock(&loader->locked.lock);
+    fetch_seek(loader->fetch, position);
+    pthread_mutex_lock(&loader->locked.lock);
+    loader->locked.progress.ready_count = loader->locked.released = 0;
+    loader->locked.progress.busy = true;
+    loader->locked.failed = 0;
+    loader->locked.seek = false;
+    pthread_cond_signal(&loader->ready);
+}
+
+static void step_locked(struct mst_loader *loader)
+{
+    uint64_t released = loader->locked.released;
+    struct fetch_progress progress;
+    struct mst_err failure = {0};
+    int rc;
+
+    pthread_mutex_unlock(&loader->locked.lock);
+    rc = fetch_step(loader->fetch, released, &progress, &failure);
+    pthread_mutex_lock(&loader->locked.lock);
+    progress.busy = progress.busy || loader->locked.released != released;
+    loader->locked.progress = progress;
+    loader->locked.failed = rc;
+    loader->locked.failure = failure;
+    pthread_cond_signal(&loader->ready);
+}
+
+static void *worker(void *arg)
+{
+    struct mst_loader *loader = arg;
+
+    pthread_mutex_lock(&loader->locked.lock);
+    while (!loader->locked.stop) {
+        if (loader->locked.seek)
+            seek_locked(loader);
+        else if (loader->locked.progress.busy && !loader->locked.failed)
+            step_locked(loader);
+        else
+            pthread_cond_wait(&loader->work, &loader->locked.lock);
+    }
+    pthread_mutex_unlock(&loader->locked.lock);
+    return NULL;
+}
+
+static int start_worker(struct mst_loader *loader, struct mst_err *err)
+{
+    sigset_t all, old;
+    int rc;
+
+    loader->locked.progress.busy = true;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    rc = pthread_create(&loader->thread, NULL, worker, loader);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (rc)
+        return mst_err_set(err, -ENOMEM, "loader: cannot start its thread: %s", strerror(rc));
+    (void)pthread_setname_np(loader->thread, "mst-loader"); /* a name only helps debugging */
+    loader->running = true;
+    return 0;
+}
+
+static void stop_worker(struct mst_loader *loader)
+{
+    if (!loader->running)
+        return;
+    pthread_mutex_lock(&loader->locked.lock);
+    loader->locked.stop = true;
+    pthread_cond_signal(&loader->work);
+    pthread_mutex_unlock(&loader->locked.lock);
+    pthread_join(loader->thread, NULL);
+}
+
+/* ---- open and close ---- */
+
+static void init_sync(struct mst_loader *loader)
+{
+    pthread_condattr_t attr;
+
+    pthread_mutex_init(&loader->locked.lock, NULL);
+    pthread_cond_init(&loader->work, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* the clock of deadlines */
+    pthread_cond_init(&loader->ready, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+static int check_opts(const struct mst_loader_opts *opts, struct mst_err *err)
+{
+    if (!opts->uri || !*opts->uri)
+        return mst_err_set(err, -EINVAL, "loader: uri is empty: name the files of the dataset");
+    if (opts->global_batch == 0)
+        return mst_err_set(err, -EINVAL, "loader: global_batch is 0: at least 1 sample per step");
+    return 0;
+}
+
+static int open_index(struct mst_loader *loader, const struct mst_loader_opts *opts,
+                      uint64_t budget_bytes, struct mst_err *err)
+{
+    struct index_opts index = {.uri = opts->uri,
+                               .shape = {.format = opts->format,
+                                         .dtype = opts->dtype,
+                                         .elems = opts->record_elems,
+                                         .stride = opts->record_stride},
+                               .scratch_dir = opts->scratch_dir ? opts->scratch_dir
+                                                                : SCRATCH_DIR_DEFAULT,
+                               .resident_bytes = budget_bytes / 2};
+    int rc = index_open(&index, loader->aio, &loader->index, err);
+
+    if (rc == 0)
+        order_init(&loader->order, opts->seed, loader->index->sample_count, opts->sequential != 0);
+    return rc;
+}
+
+static int open_resident(struct mst_loader *loader, struct mst_err *err)
+{
+    loader->samples = calloc(loader->part_count ? loader->part_count : 1, sizeof *loader->samples);
+    if (!loader->samples)
+        return mst_err_set(err, -ENOMEM, "loader: no memory for a batch of %u samples",
+                           loader->part_count);
+    mst_aio_destroy(loader->aio); /* nothing is read any more: its threads may go */
+    loader->aio = NULL;
+    loader->stats.bytes_read = loader->index->size_bytes;
+    return 0;
+}
+
+static int open_ahead(struct mst_loader *loader, const struct mst_world *world,
+                      uint64_t budget_bytes, struct mst_err *err)
+{
+    struct fetch_opts fetch = {.index = loader->index,
+                               .aio = loader->aio,
+                               .order = loader->order,
+                               .budget_bytes = budget_bytes,
+                               .global_batch = loader->global_batch,
+                               .rank = world->rank,
+                               .world_size = world->size};
+    int rc = fetch_create(&fetch, &loader->fetch, err);
+
+    return rc ? rc : start_worker(loader, err);
+}
+
+int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *world,
+                    struct mst_loader **ret_loader, struct mst_err *err)
+{
+    uint64_t budget_bytes = opts->budget_bytes ? opts->budget_bytes : BUDGET_BYTES_DEFAULT;
+    struct mst_aio_opts aio = {.depth = FETCH_DEPTH, .backend = world->tuning.aio};
+    struct mst_loader *loader;
+    int rc = check_opts(opts, err);
+
+    if (rc)
+        return rc;
+    loader = calloc(1, sizeof *loader);
+    if (!loader)
+        return mst_err_set(err, -ENOMEM, "loader: no memory");
+    init_sync(loader);
+    loader->global_batch = opts->global_batch;
+    loader->part_count = fetch_part(opts->global_batch, world->rank, world->size,
+                                    &loader->part_first);
+    rc = mst_aio_create(&aio, &loader->aio, err);
+    if (!rc)
+        rc = open_index(loader, opts, budget_bytes, err);
+    if (!rc)
+        rc = loader->index->resident ? open_resident(loader, err)
+                                     : open_ahead(loader, world, budget_bytes, err);
+    if (rc) {
+        mst_loader_close(loader);
+        return rc;
+    }
+    *ret_loader = loader;
+    return 0;
+}
+
+void mst_loader_close(struct mst_loader *loader)
+{
+    if (!loader)
+        return;
+    stop_worker(loader);
+    fetch_destroy(loader->fetch);
+    mst_aio_destroy(loader->aio);
+    index_close(loader->index);
+    free(loader->samples);
+    pthread_cond_destroy(&loader->ready);
+    pthread_cond_destroy(&loader->work);
+    pthread_mutex_destroy(&loader->locked.lock);
+    free(loader);
+}
+
+struct mst_dataset_info mst_loader_info(const struct mst_loader *loader)
+{
+    const struct index *index = loader->index;
+
+    return (struct mst_dataset_info){.sample_count = index->sample_count,
+                                     .size_bytes = index->size_bytes,
+                                     .source_count = index->shard_count,
+                                     .fingerprint = index->fingerprint,
+                                     .format = index->shape.format,
+                                     .dtype = index->shape.dtype};
+}
+
+const char *mst_loader_error(const struct mst_loader *loader)
+{
+    return loader->error.text;
+}
+
+/* ---- batches ---- */
+
+static const struct mst_sample *batch_in_memory(struct mst_loader *loader)
+{
+    uint64_t first = loader->position + loader->part_first;
+
+    for (uint32_t i = 0; i < loader->part_count; i++) {
+        uint64_t sample = order_sample(&loader->order, first + i);
+        struct place place = index_locate(loader->index, sample);
+        loader->samples[i] = (struct mst_sample){
+            .data = {.data = loader->index->shards[place.shard].resident + place.offset,
+                     .size_bytes = (size_t)place.size_bytes,
+                     .mem = MST_MEM_HOST},
+            .index = sample};
+    }
+    return loader->samples;
+}
+
+/* False: the deadline passed. */
+static bool wait_locked(struct mst_loader *loader, uint64_t deadline_ns)
+{
+    struct timespec until = {.tv_sec = (time_t)(deadline_ns / MST_NS_PER_S),
+                             .tv_nsec = (long)(deadline_ns % MST_NS_PER_S)};
+
+    if (deadline_ns == MST_NEVER)
+        return pthread_cond_wait(&loader->ready, &loader->locked.lock) == 0;
+    return pthread_cond_timedwait(&loader->ready, &loader->locked.lock, &until) != ETIMEDOUT;
+}
+
+/* Batches that were read before a failure are still handed out. */
+static int await_batch_locked(struct mst_loader *loader, uint64_t deadline_ns)
+{
+    uint64_t start_ns = 0;
+    bool waits = true;
+
+    while (loader->locked.progress.ready_count == loader->taken && !loader->locked.failed &&
+           waits) {
+        if (!start_ns)
+            start_ns = mst_now_ns();
+        waits = wait_locked(loader, deadline_ns);
+    }
+    if (start_ns)
+        loader->stats.stall_ns += mst_now_ns() - start_ns;
+    if (loader->locked.progress.ready_count > loader->taken)
+        return 0;
+    if (!loader->locked.failed)
+        return -ETIMEDOUT;
+    loader->error = loader->locked.failure;
+    return loader->locked.failed;
+}
+
+static int batch_read_ahead(struct mst_loader *loader, uint64_t deadline_ns,
+                            const struct mst_sample **ret_samples)
+{
+    int rc;
+
+    pthread_mutex_lock(&loader->locked.lock);
+    if (loader->locked.released != loader->taken) {
+        loader->locked.released = loader->taken; /* the batch of the call before */
+        loader->locked.progress.busy = true;
+        pthread_cond_signal(&loader->work);
+    }
+    rc = await_batch_locked(loader, deadline_ns);
+    loader->stats.bytes_read = loader->locked.progress.bytes_read;
+    pthread_mutex_unlock(&loader->locked.lock);
+    if (rc)
+        return rc;
+    *ret_samples = fetch_samples(loader->fetch, loader->taken++);
+    return 0;
+}
+
+int mst_loader_next(struct mst_loader *loader, struct mst_batch *ret_batch, uint64_t deadline_ns)
+{
+    const struct mst_sample *samples;
+    int rc = 0;
+
+    if (loader->fetch)
+        rc = batch_read_ahead(loader, deadline_ns, &samples);
+    else
+        samples = batch_in_memory(loader);
+    if (rc)
+        return rc;
+    *ret_batch = (struct mst_batch){.samples = samples,
+                                    .sample_count = loader->part_count,
+                                    .step = loader->position / loader->global_batch,
+                                    .epoch = loader->position / loader->index->sample_count,
+                                    .position = loader->position};
+    loader->position += loader->global_batch;
+    loader->stats.batch_count++;
+    return 0;
+}
+
+struct mst_loader_stats mst_loader_stats(const struct mst_loader *loader)
+{
+    return loader->stats;
+}
+
+/* ---- resume ---- */
+
+static struct cursor cursor_of(const struct mst_loader *loader)
+{
+    return (struct cursor){.fingerprint = loader->index->fingerprint,
+                           .shape = loader->index->shape_hash,
+                           .seed = loader->order.seed,
+                           .position = loader->position,
+                           .sequential = loader->order.sequential};
+}
+
+void mst_loader_cursor(const struct mst_loader *loader, uint8_t ret_cursor[MST_CURSOR_BYTES])
+{
+    struct cursor cursor = cursor_of(loader);
+
+    cursor_encode(&cursor, ret_cursor);
+}
+
+/* Waits until the worker stands at the new position: for the reads in flight, nothing else. */
+static void move_worker(struct mst_loader *loader, uint64_t position)
+{
+    pthread_mutex_lock(&loader->locked.lock);
+    loader->locked.seek_position = position;
+    loader->locked.seek = true;
+    pthread_cond_signal(&loader->work);
+    while (loader->locked.seek)
+        pthread_cond_wait(&loader->ready, &loader->locked.lock);
+    pthread_mutex_unlock(&loader->locked.lock);
+    loader->taken = 0;
+}
+
+int mst_loader_seek(struct mst_loader *loader, const uint8_t *cursor, size_t size_bytes,
+                    struct mst_err *err)
+{
+    struct cursor saved, here = cursor_of(loader);
+    int rc = cursor_decode(cursor, size_bytes, &saved, err);
+
+    if (rc == 0)
+        rc = cursor_match(&saved, &here, err);
+    if (rc)
+        return rc;
+    if (loader->fetch)
+        move_worker(loader, saved.position);
+    loader->position = saved.position;
+    return 0;
+}

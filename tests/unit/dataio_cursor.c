@@ -1,0 +1,129 @@
+#include "core/crc32c.h"
+#include "core/err.h"
+#include "dataio/cursor.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <string.h>
+
+static const struct cursor sample = {.fingerprint = 0x0123456789abcdef,
+                                     .shape = 0xfedcba9876543210,
+                                     .seed = 42,
+                                     .position = UINT64_MAX - 1,
+                                     .sequential = true};
+
+static void test_round_trip(void **state)
+{
+    uint8_t bytes[CURSOR_BYTES];
+    struct cursor back = {0};
+
+    (void)state;
+    cursor_encode(&sample, bytes);
+    assert_int_equal(cursor_decode(bytes, sizeof bytes, &back, NULL), 0);
+    assert_int_equal(back.fingerprint, sample.fingerprint);
+    assert_int_equal(back.shape, sample.shape);
+    assert_int_equal(back.seed, sample.seed);
+    assert_true(back.position == sample.position);
+    assert_true(back.sequential);
+}
+
+/* The bytes are what checkpoints hold: they may never change. */
+static void test_layout(void **state)
+{
+    static const uint8_t head[] = {'M',  'S',  'C',  'U',  1,    0,    0,    0,
+                                   0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01};
+    uint8_t bytes[CURSOR_BYTES];
+
+    (void)state;
+    cursor_encode(&sample, bytes);
+    assert_memory_equal(bytes, head, sizeof head);
+    assert_int_equal(bytes[24], 42);
+    assert_int_equal(bytes[32], 0xfe);
+    assert_int_equal(bytes[40], 1);
+    for (size_t i = 41; i < 60; i++)
+        assert_int_equal(bytes[i], 0);
+}
+
+static void test_every_flipped_bit_and_size_is_refused(void **state)
+{
+    uint8_t bytes[CURSOR_BYTES + 1] = {0};
+    struct cursor back = {.seed = 7};
+
+    (void)state;
+    cursor_encode(&sample, bytes);
+    for (size_t bit = 0; bit < CURSOR_BYTES * 8; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_equal(cursor_decode(bytes, CURSOR_BYTES, &back, NULL), -EBADMSG);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    for (size_t size = 0; size < CURSOR_BYTES + 2; size++)
+        if (size != CURSOR_BYTES)
+            assert_int_equal(cursor_decode(bytes, size, &back, NULL), -EBADMSG);
+    assert_int_equal(back.seed, 7);
+}
+
+static void refuse_patched(size_t at, uint8_t value, const char *why)
+{
+    uint8_t bytes[CURSOR_BYTES];
+    struct cursor back;
+    struct mst_err err = {0};
+    uint32_t crc;
+
+    cursor_encode(&sample, bytes);
+    bytes[at] = value;
+    crc = mst_crc32c(0, bytes, 60);
+    for (size_t i = 0; i < 4; i++)
+        bytes[60 + i] = (uint8_t)(crc >> (8 * i));
+    assert_int_equal(cursor_decode(bytes, sizeof bytes, &back, &err), -EBADMSG);
+    assert_non_null(strstr(err.text, why));
+}
+
+static void test_newer_versions_are_refused(void **state)
+{
+    (void)state;
+    refuse_patched(0, 'X', "not a loader's cursor");
+    refuse_patched(4, 2, "version 2");
+    refuse_patched(40, 3, "flags");
+    refuse_patched(50, 1, "newer build");
+}
+
+static void test_match_names_the_difference(void **state)
+{
+    struct cursor here = sample;
+    struct mst_err err = {0};
+
+    (void)state;
+    here.position = 3;
+    assert_int_equal(cursor_match(&sample, &here, &err), 0);
+    here.sequential = false;
+    assert_int_equal(cursor_match(&sample, &here, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "file order"));
+    here.seed = 43;
+    assert_int_equal(cursor_match(&sample, &here, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "seed 42, not 43"));
+    here.fingerprint = 1;
+    assert_int_equal(cursor_match(&sample, &here, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "0123456789abcdef"));
+    here.shape = 1;
+    assert_int_equal(cursor_match(&sample, &here, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "record shape"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_every_flipped_bit_and_size_is_refused),
+        cmocka_unit_test(test_newer_versions_are_refused),
+        cmocka_unit_test(test_match_names_the_difference),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
