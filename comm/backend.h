@@ -21,7 +21,8 @@ struct comm_call {
 
 struct comm_backend {
     const struct comm_ops *ops;
-    struct mst_err err; /* of the last failed run */
+    uint32_t comm_id;   /* the same on all ranks */
+    struct mst_err err; /* of the failed run */
 };
 
 struct comm_ops {

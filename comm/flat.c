@@ -230,8 +230,9 @@ int flat_allgather(struct flat *flat, const void *in, void *out, const struct st
             return rc;
     }
     size_t own = stripes_len(stripes, me) * size;
-    if (own > 0)
-        memmove((uint8_t *)out + stripes_start(stripes, me) * size, in, own);
+    uint8_t *own_out = (uint8_t *)out + stripes_start(stripes, me) * size;
+    if (own > 0 && own_out != in)
+        memcpy(own_out, in, own);
     return 0;
 }
 

@@ -1,0 +1,188 @@
+/* The life of the host back end: everything a communicator on CPUs needs, made and unmade. */
+#include "comm/host.h"
+
+#include "core/world.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static int open_segment(struct host *host, const struct mst_world *world, struct mst_kv *kv,
+                        uint64_t deadline_ns, struct mst_err *err)
+{
+    struct segment *segment = &host->flat.segment;
+    struct segment_place place;
+    int rc;
+    if (world->local_rank == 0) {
+        rc = segment_create(segment, world->shm_fd, world->local_size, &place, err);
+        if (rc == 0 && world->local_size > 1)
+            rc = boot_put_place(&host->boot, kv, world->node, &place, deadline_ns, err);
+        return rc;
+    }
+    rc = boot_get_place(&host->boot, kv, world->node, &place, deadline_ns, err);
+    return rc < 0 ? rc
+                  : segment_open(segment, world->shm_fd, world->local_rank, world->local_size,
+                                 &place, err);
+}
+
+static uint32_t smallest_node(const struct boot *boot)
+{
+    uint32_t least = boot_local_size(boot, 0);
+    for (uint32_t n = 1; n < boot->node_count; n++)
+        least = boot_local_size(boot, n) < least ? boot_local_size(boot, n) : least;
+    return least;
+}
+
+/* Everything is allocated here, so that no collective allocates. */
+static int allocate(struct host *host, uint32_t local_size, struct mst_err *err)
+{
+    size_t stream_count = local_size > host->node_count ? local_size : host->node_count;
+    /* A node's slice is rounded up to a cache line, or 8 bytes become 16 on the way to f32. */
+    size_t slack = (size_t)host->node_count * 128;
+    bool ok = true;
+    host->flat.streams = calloc(stream_count, sizeof *host->flat.streams);
+    ok = host->flat.streams != NULL;
+    if (host->node_count > 1) {
+        host->parts = calloc(host->node_count, sizeof *host->parts);
+        host->block = malloc(HOST_ROUND_BYTES);
+        ok = ok && host->parts && host->block;
+    }
+    if (host->node_count > 1 && host->leads) {
+        host->partial = malloc(HOST_ROUND_BYTES);
+        host->received = malloc(HOST_ROUND_BYTES + slack);
+        ok = ok && host->partial && host->received;
+    }
+    return ok ? 0 : mst_err_set(err, -ENOMEM, "no memory for a communicator's buffers");
+}
+
+static void host_destroy(struct comm_backend *backend)
+{
+    struct host *host = (struct host *)backend;
+    if (!host)
+        return;
+    tcp_close(&host->tcp);
+    segment_close(&host->flat.segment);
+    boot_fini(&host->boot);
+    free(host->flat.streams);
+    free(host->partial);
+    free(host->received);
+    free(host->block);
+    free(host->parts);
+    free(host);
+}
+
+/* Records the failure where all ranks of the node see it, and sends it to the other nodes. */
+static int give_up(struct host *host)
+{
+    struct mst_err *err = &host->base.err;
+    *err = host->flat.err;
+    (void)segment_fail(&host->flat.segment, err); /* its code is err->code */
+    tcp_fail(&host->tcp, err);
+    return err->code;
+}
+
+static int host_run(struct comm_backend *backend, const struct comm_call *call, uint64_t op_seq,
+                    uint64_t deadline_ns)
+{
+    struct host *host = (struct host *)backend;
+    host->flat.deadline_ns = deadline_ns;
+    segment_begin(&host->flat.segment, &call->desc, op_seq);
+    tcp_begin(&host->tcp, &call->desc, op_seq, deadline_ns);
+    return host_collective(host, call) < 0 ? give_up(host) : 0;
+}
+
+static void host_abort(struct comm_backend *backend, const char *text)
+{
+    struct host *host = (struct host *)backend;
+    struct mst_err err;
+    (void)mst_err_set(&err, -ECONNRESET, "%s", text); /* the code is known */
+    (void)segment_fail(&host->flat.segment, &err);    /* an earlier failure stands */
+    tcp_shutdown(&host->tcp);
+}
+
+static void host_set_threads(struct comm_backend *backend, uint32_t threads_per_rank)
+{
+    struct host *host = (struct host *)backend;
+    segment_set_wait(&host->flat.segment, host->policy, threads_per_rank);
+}
+
+/* A barrier shows that all have come; only then may the scaffolding go. */
+static int first_barrier(struct host *host, struct mst_kv *kv, uint64_t deadline_ns,
+                         struct mst_err *err)
+{
+    struct comm_call call = {.desc.coll = MST_COLL_BARRIER};
+    int rc = host_run(&host->base, &call, 0, deadline_ns);
+    if (rc < 0) {
+        *err = host->base.err;
+        return mst_err_wrap(err, "communicator %u", host->boot.id);
+    }
+    segment_seal(&host->flat.segment);
+    host_set_threads(&host->base, 1);
+    if (host->rank == 0)
+        boot_forget(&host->boot, kv, deadline_ns);
+    return 0;
+}
+
+static int join(struct host *host, const struct mst_world *world, struct mst_kv *kv,
+                const struct mst_page *page, uint64_t deadline_ns, struct mst_err *err)
+{
+    char address[BOOT_ADDRESS_MAX] = "";
+    int listen_fd = -1;
+    int rc = boot_next_id(kv, world, deadline_ns, &host->boot.id, err);
+    if (rc == 0 && world->node_count > 1)
+        rc = listen_fd = tcp_listen(world, address, err);
+    if (rc >= 0)
+        rc = boot_exchange(&host->boot, kv, world, address, deadline_ns, err);
+    if (rc == 0) {
+        host->locals = &host->boot.ranks[host->boot.first[world->node]];
+        host->leader_count = smallest_node(&host->boot);
+        host->leads = world->local_rank < host->leader_count;
+        rc = allocate(host, world->local_size, err);
+    }
+    if (rc == 0)
+        rc = open_segment(host, world, kv, deadline_ns, err);
+    if (rc == 0) {
+        host->flat.segment.ranks = host->locals;
+        host->flat.segment.wait.page = page;
+    }
+    if (rc == 0 && listen_fd >= 0 && host->leads)
+        rc = tcp_connect(&host->tcp, world, &host->boot, listen_fd, &host->flat.segment,
+                         deadline_ns, err);
+    if (listen_fd >= 0)
+        (void)close(listen_fd); /* all peers are connected, or will not be */
+    return rc < 0 ? rc : first_barrier(host, kv, deadline_ns, err);
+}
+
+static int host_create(const struct mst_world *world, struct mst_kv *kv,
+                       const struct mst_page *page, uint64_t deadline_ns,
+                       struct comm_backend **ret_backend, struct mst_err *err)
+{
+    struct host *host = calloc(1, sizeof *host);
+    if (!host)
+        return mst_err_set(err, -ENOMEM, "no memory for a communicator");
+    struct mst_err local_err = {0};
+    host->base.ops = &comm_host_ops;
+    host->flat.segment.fd = -1;
+    host->rank = world->rank;
+    host->size = world->size;
+    host->node = world->node;
+    host->node_count = world->node_count;
+    host->policy = world->tuning.wait;
+    int rc = join(host, world, kv, page, deadline_ns, &local_err);
+    if (rc < 0) {
+        if (host->flat.segment.head)
+            (void)segment_fail(&host->flat.segment, &local_err); /* its code is rc or older */
+        host_destroy(&host->base);
+        return mst_err_set(err, rc, "%s", local_err.text);
+    }
+    host->base.comm_id = host->boot.id;
+    *ret_backend = &host->base;
+    return 0;
+}
+
+const struct comm_ops comm_host_ops = {.name = "host",
+                                       .create = host_create,
+                                       .destroy = host_destroy,
+                                       .run = host_run,
+                                       .abort = host_abort,
+                                       .set_threads = host_set_threads};

@@ -1,0 +1,38 @@
+/* The host back end's object, shared by host.c (its life) and host_ops.c (the collectives). */
+#ifndef MUSTER_COMM_HOST_H
+#define MUSTER_COMM_HOST_H
+
+#include "comm/backend.h"
+#include "comm/boot.h"
+#include "comm/flat.h"
+#include "comm/tcp.h"
+
+/* Bytes of the accumulation type that one leader reduces at a time; its memory is three times
+ * that. */
+#define HOST_ROUND_BYTES ((size_t)1 << 20)
+
+/* Up to here leaders send whole partials to all, one exchange; above, slices, two exchanges. */
+#define HOST_ONE_EXCHANGE_BYTES ((size_t)16 << 10)
+
+struct host {
+    struct comm_backend base;
+    struct boot boot;
+    struct flat flat;
+    struct tcp tcp;
+    uint32_t rank, size, node, node_count;
+    uint32_t leader_count; /* the local size of the smallest node */
+    bool leads;
+    enum mst_wait_policy policy;
+    const uint32_t *locals; /* local rank → rank, of this node */
+
+    /* Between nodes only, NULL otherwise. */
+    uint8_t *partial;  /* leader: its stripe of this node's partial result */
+    uint8_t *received; /* leader: the other nodes' */
+    uint8_t *block;    /* where ranks put a result that is not theirs */
+    struct tcp_part *parts;
+};
+
+/* One collective over all nodes. 0, or -E… with host->flat.err filled. */
+int host_collective(struct host *host, const struct comm_call *call);
+
+#endif

@@ -1,0 +1,40 @@
+/* Entries of the flight recorder. */
+#include "comm/recorder.h"
+
+#include "core/page.h"
+
+uint64_t recorder_enter(const struct recorder *recorder, const struct signature_desc *desc,
+                        uint64_t seq, uint64_t now_ns)
+{
+    if (!recorder->page)
+        return 0;
+    struct mst_page_slot *slot = mst_page_slot(recorder->page, recorder->local_rank);
+    /* Relaxed: this thread is the only writer. */
+    uint64_t index = atomic_load_explicit(&slot->op_count, memory_order_relaxed);
+    struct mst_page_op *op = mst_page_op(recorder->page, recorder->local_rank, index);
+    *op = (struct mst_page_op){.seq = seq,
+                               .enter_ns = now_ns,
+                               .count = desc->count,
+                               .comm_id = recorder->comm_id,
+                               .signature = signature_of(desc),
+                               .kind = (uint8_t)desc->coll,
+                               .dtype = (uint8_t)desc->dtype,
+                               .op = (uint8_t)desc->op};
+    /* Release: whoever sees the count sees the entry. */
+    atomic_store_explicit(&slot->op_count, index + 1, memory_order_release);
+    atomic_store_explicit(&slot->beat_ns, now_ns, memory_order_relaxed);
+    atomic_store_explicit(&slot->state, MST_RANK_IN_COLL, memory_order_relaxed);
+    return index;
+}
+
+void recorder_leave(const struct recorder *recorder, uint64_t index, int result, uint64_t now_ns)
+{
+    if (!recorder->page)
+        return;
+    struct mst_page_slot *slot = mst_page_slot(recorder->page, recorder->local_rank);
+    struct mst_page_op *op = mst_page_op(recorder->page, recorder->local_rank, index);
+    op->result = result;
+    op->done_ns = now_ns;
+    atomic_store_explicit(&slot->beat_ns, now_ns, memory_order_relaxed);
+    atomic_store_explicit(&slot->state, MST_RANK_RUNNING, memory_order_relaxed);
+}
