@@ -6,17 +6,19 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <hdf5.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "tables are patched as they lie in memory");
+
+#define SCRATCH_PATH_MAX 64
 
 /* libhdf5 is often built without thread safety. */
 static pthread_mutex_t hdf5_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -85,11 +87,9 @@ static void maker_close(struct maker *maker)
         H5Fclose(maker->file);
 }
 
-static int maker_open(struct maker *maker, int fd, struct skeleton *skeleton)
+static int maker_open(struct maker *maker, const char *path, struct skeleton *skeleton)
 {
-    char path[32];
     hid_t create = file_create_plist(), access = file_access_plist();
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     *maker = (struct maker){.file = -1,
                             .group_plist = group_create_plist(),
                             .dataset_plist = dataset_create_plist(),
@@ -252,24 +252,36 @@ static int make_part(const struct maker *maker, const struct layout_tensor *tens
     return r;
 }
 
-static int make_file(int fd, const struct layout_tensor *tensors, struct layout_part *parts,
-                     size_t part_count, uint32_t rank, uint32_t world_size,
-                     struct skeleton *skeleton, struct mst_err *err)
+static int make_file(const char *path, const struct layout_tensor *tensors,
+                     struct layout_part *parts, size_t part_count, uint32_t rank,
+                     uint32_t world_size, struct skeleton *skeleton, struct mst_err *err)
 {
     struct maker maker;
-    int r = maker_open(&maker, fd, skeleton);
+    int r = maker_open(&maker, path, skeleton);
     if (r == 0 && make_tables(&maker, rank, world_size) < 0) {
         maker_close(&maker);
         r = -EIO;
     }
     if (r < 0)
-        return mst_err_set(err, -EIO, "libhdf5 cannot make a file in memory");
+        return mst_err_set(err, -EIO, "libhdf5 cannot make a file in %s", path);
     for (size_t i = 0; i < part_count && r == 0; i++)
         if (make_part(&maker, &tensors[parts[i].tensor], &parts[i]) < 0)
             r = mst_err_set(err, -EINVAL, "tensor %.100s: libhdf5 refuses the name",
                             tensors[parts[i].tensor].name);
     maker_close(&maker);
     return r;
+}
+
+/* A sparse file for libhdf5 to write into. It opens by name only, and not by /proc/self/fd. */
+static int open_scratch(char path[SCRATCH_PATH_MAX])
+{
+    static const char *const directories[] = {"/dev/shm", "/tmp", NULL};
+    int fd = -1;
+    for (size_t i = 0; fd < 0 && directories[i]; i++) {
+        snprintf(path, SCRATCH_PATH_MAX, "%s/mst-skeleton-XXXXXX", directories[i]);
+        fd = mkostemp(path, O_CLOEXEC);
+    }
+    return fd < 0 ? -errno : fd;
 }
 
 /* Appends one run of pages that exist. */
@@ -316,18 +328,20 @@ int skeleton_create(const struct layout_tensor *tensors, struct layout_part *par
                     struct skeleton *ret_skeleton, struct mst_err *err)
 {
     struct skeleton skeleton = {0};
-    int fd = memfd_create("mst-skeleton", MFD_CLOEXEC), r;
+    char path[SCRATCH_PATH_MAX];
+    int fd = open_scratch(path), r;
     if (fd < 0)
-        return mst_err_set(err, -errno, "skeleton: memfd_create: %s", strerror(errno));
+        return mst_err_set(err, fd, "skeleton: no file in /dev/shm or /tmp: %s", strerror(-fd));
     for (size_t i = 0; i < part_count; i++)
         skeleton.crc_count += parts[i].block_count;
     pthread_mutex_lock(&hdf5_lock);
     H5E_BEGIN_TRY
     {
-        r = make_file(fd, tensors, parts, part_count, rank, world_size, &skeleton, err);
+        r = make_file(path, tensors, parts, part_count, rank, world_size, &skeleton, err);
     }
     H5E_END_TRY
     pthread_mutex_unlock(&hdf5_lock);
+    (void)unlink(path); /* the descriptor is enough from here on */
     if (r == 0) {
         r = keep_image(&skeleton, fd);
         if (r < 0)
