@@ -124,15 +124,13 @@ static void reap(struct kv_server *server)
     }
 }
 
-/* Takes fd, also on failure. */
+/* Takes fd unless it fails. */
 static struct peer *add_peer(struct kv_server *server, int fd, enum peer_state state)
 {
     struct peer **slot = find_free_slot(server);
     struct peer *peer = slot ? calloc(1, sizeof *peer) : NULL;
-    if (!peer) {
-        (void)close(fd);
+    if (!peer)
         return NULL;
-    }
     peer->id = ++server->last_serial << SLOT_BITS | (uint64_t)(slot - server->peers);
     peer->state = state;
     peer->handshake_deadline_ns = mst_deadline_ms(HANDSHAKE_S * 1000);
@@ -140,11 +138,11 @@ static struct peer *add_peer(struct kv_server *server, int fd, enum peer_state s
     mst_stream_init(&peer->stream, fd);
     if (state == PEER_HANDSHAKE)
         peer->stream.payload_max = HANDSHAKE_PAYLOAD_MAX;
-    *slot = peer;
     if (poll_fd(server, EPOLL_CTL_ADD, fd, peer->id, EPOLLIN)) {
-        free_peer(server, peer);
+        free(peer);
         return NULL;
     }
+    *slot = peer;
     return peer;
 }
 
@@ -318,7 +316,8 @@ static void accept_peers(struct kv_server *server)
             server->listens = false;
             return;
         }
-        (void)add_peer(server, fd, PEER_HANDSHAKE); /* no room: it is closed, and may dial again */
+        if (!add_peer(server, fd, PEER_HANDSHAKE))
+            (void)close(fd); /* no room: it may dial again */
     }
 }
 
@@ -357,12 +356,9 @@ int kv_server_create(int listen_fd, const uint8_t *secret, size_t secret_bytes,
 {
     struct kv_server *server = calloc(1, sizeof *server);
     int code = -ENOMEM;
-    if (!server) {
-        if (listen_fd >= 0)
-            (void)close(listen_fd);
+    if (!server)
         return mst_err_set(err, code, "no memory for the key-value server");
-    }
-    server->listen_fd = listen_fd;
+    server->listen_fd = -1;
     server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     server->events = *events;
     if (server->epoll_fd < 0) {
@@ -382,6 +378,7 @@ int kv_server_create(int listen_fd, const uint8_t *secret, size_t secret_bytes,
         mst_err_set(err, code, "no memory for the key-value table");
         goto fail;
     }
+    server->listen_fd = listen_fd;
     poll_listener(server);
     *ret_server = server;
     return 0;

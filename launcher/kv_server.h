@@ -32,9 +32,9 @@ struct kv_server_events {
     void (*agent_lost)(void *arg, uint64_t peer);
 };
 
-/* Takes listen_fd, also on failure (-1: no listener, only attached peers); secret and events, of
- * which all callbacks are set, are copied. 0; -EINVAL secret over MST_SECRET_BYTES_MAX; -ENOMEM and
- * errors of epoll_create1 with text. */
+/* Takes listen_fd if it succeeds (-1: no listener, only attached peers); secret and events, of which
+ * all callbacks are set, are copied. 0; -EINVAL secret over MST_SECRET_BYTES_MAX; -ENOMEM and errors
+ * of epoll_create1 with text. */
 int kv_server_create(int listen_fd, const uint8_t *secret, size_t secret_bytes,
                      const struct kv_server_events *events, struct kv_server **ret_server,
                      struct mst_err *err);
@@ -55,7 +55,7 @@ int kv_server_fd(const struct kv_server *server);
 void kv_server_run(struct kv_server *server);
 
 /* Adds an authenticated agent over a connected stream socket (node 0's own agent, by socketpair).
- * Takes fd, also on failure. agent_joined is not called. 0 and its peer number (never 0); -ENOMEM,
+ * Takes fd if it succeeds. agent_joined is not called. 0 and its peer number (never 0); -ENOMEM,
  * also when all 4096 connections are taken. */
 int kv_server_attach(struct kv_server *server, int fd, uint64_t *ret_peer);
 

@@ -82,9 +82,10 @@ static int shake(struct dialer *dialer, enum mst_auth_role role, uint32_t genera
 static void both_ends_agree(void **state)
 {
     (void)state;
-    const char *secrets[] = {"", "short",
-                             "a longer secret of more than the sixty-four bytes that "
-                             "one block of the hash has"};
+    const char *over_one_block =
+        "longer than the sixty-four bytes that one block of the hash takes, "
+        "so that it is hashed itself";
+    const char *secrets[] = {"", "short", over_one_block};
     for (size_t i = 0; i < 3; i++) {
         struct dialer dialer = {.hello = {MST_ROLE_RANK_COMM, 5, 1234567, 0xfedcba98},
                                 .secret = secrets[i]};

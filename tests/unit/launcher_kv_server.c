@@ -11,10 +11,22 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define SECRET "the job's secret"
+
+/* While set, every deadline of the server has passed. */
+static bool time_is_up;
+
+bool __real_mst_deadline_passed(uint64_t deadline_ns);
+bool __wrap_mst_deadline_passed(uint64_t deadline_ns);
+
+bool __wrap_mst_deadline_passed(uint64_t deadline_ns)
+{
+    return time_is_up || __real_mst_deadline_passed(deadline_ns);
+}
 
 struct host {
     struct kv_server *server;
@@ -361,6 +373,142 @@ static void slow_reader_is_lost(void **state)
     kv_server_destroy(host.server);
 }
 
+/* A server without a thread, for tests that move it step by step. */
+static void open_still(struct host *host, const struct kv_server_events *events)
+{
+    int fd = mst_sock_listen("127.0.0.1", 0, &host->port, NULL);
+    assert_true(fd >= 0);
+    assert_int_equal(
+        kv_server_create(fd, (const uint8_t *)SECRET, strlen(SECRET), events, &host->server, NULL),
+        0);
+}
+
+static int dial_still(const struct host *host)
+{
+    char address[32];
+    (void)snprintf(address, sizeof address, "127.0.0.1:%u", host->port);
+    int fd = mst_sock_dial(address, soon(), NULL);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static int wait_for_work(const struct host *host, int timeout_ms)
+{
+    struct pollfd pollfd = {.fd = kv_server_fd(host->server), .events = POLLIN};
+    return poll(&pollfd, 1, timeout_ms);
+}
+
+static void silent_stranger_is_dropped(void **state)
+{
+    (void)state;
+    struct host host = {0};
+    struct kv_server_events events = {
+        .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    uint8_t byte;
+    open_still(&host, &events);
+    int fd = dial_still(&host);
+    assert_int_equal(wait_for_work(&host, 20000), 1);
+    kv_server_run(host.server);
+    kv_server_run(host.server);
+    assert_int_equal(mst_sock_recv_all(fd, &byte, 1, mst_now_ns()), -ETIMEDOUT);
+    time_is_up = true;
+    kv_server_run(host.server);
+    time_is_up = false;
+    assert_int_equal(mst_sock_recv_all(fd, &byte, 1, soon()), -ECONNRESET);
+    kv_server_destroy(host.server);
+    close(fd);
+}
+
+/* Without a free fd the listener is not polled, as that would spin, until the next second. */
+static void out_of_fds_does_not_spin(void **state)
+{
+    (void)state;
+    struct host host = {0};
+    struct kv_server_events events = {
+        .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    struct rlimit before, none = {0};
+    uint8_t byte;
+    open_still(&host, &events);
+    kv_server_run(host.server);
+    int fd = dial_still(&host);
+    assert_int_equal(wait_for_work(&host, 20000), 1);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none.rlim_max = before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    kv_server_run(host.server);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(wait_for_work(&host, 0), 0);
+    time_is_up = true;
+    kv_server_run(host.server); /* polls the listener again, and accepts */
+    time_is_up = false;
+    assert_int_equal(wait_for_work(&host, 0), 0);
+    assert_int_equal(mst_sock_send_all(fd, "?", 1, soon()), 0);
+    assert_int_equal(wait_for_work(&host, 20000), 1);
+    assert_int_equal(mst_sock_recv_all(fd, &byte, 1, mst_now_ns()), -ETIMEDOUT);
+    kv_server_destroy(host.server);
+    close(fd);
+}
+
+static void create_says_what_is_wrong(void **state)
+{
+    (void)state;
+    static const uint8_t secret[MST_SECRET_BYTES_MAX + 1];
+    struct kv_server_events events = {
+        .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    struct kv_server *server = NULL;
+    struct mst_err err = {0};
+    uint16_t port;
+    int fd = mst_sock_listen("127.0.0.1", 0, &port, NULL);
+    assert_true(fd >= 0);
+    assert_int_equal(kv_server_create(fd, secret, sizeof secret, &events, &server, &err), -EINVAL);
+    assert_null(server);
+    assert_non_null(strstr(err.text, "secret of 257 bytes"));
+    assert_int_equal(close(fd), 0); /* still the test's */
+    kv_server_destroy(NULL);
+}
+
+/* Connections beyond the limit are closed, and the others go on. */
+static void full_server_goes_on(void **state)
+{
+    (void)state;
+    static int mine[4100];
+    struct host host = {0};
+    struct kv_server_events events = {
+        .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    uint64_t peer = 0, first = 0;
+    int count = 0, code = 0, pair[2] = {-1, -1};
+    pthread_mutex_init(&host.locked.lock, NULL);
+    pthread_cond_init(&host.locked.changed, NULL);
+    assert_int_equal(kv_server_create(-1, NULL, 0, &events, &host.server, NULL), 0);
+    while (code == 0 && count < 4100) {
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+            break; /* this machine's limit of open files is lower */
+        code = kv_server_attach(host.server, pair[0], &peer);
+        if (code)
+            close(pair[0]);
+        if (count == 0)
+            first = peer;
+        mine[count++] = pair[1];
+    }
+    assert_true(code == 0 || count == 4097);
+    assert_true(code == 0 || code == -ENOMEM);
+    assert_int_equal(mst_sock_send_frame(mine[0], 64, "a", 1, soon()), 0);
+    kv_server_run(host.server);
+    assert_int_equal(host.locked.frames, 1);
+    kv_server_drop(host.server, first);
+    kv_server_run(host.server);
+    assert_int_equal(host.locked.lost, 0);
+    close(mine[0]);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(kv_server_attach(host.server, pair[0], &peer), 0);
+    assert_true(peer != first); /* the slot is used again, the number is not */
+    assert_int_equal(kv_server_send(host.server, first, 64, "x", 1), -ENOENT);
+    kv_server_destroy(host.server);
+    close(pair[1]);
+    for (int i = 1; i < count; i++)
+        close(mine[i]);
+}
+
 static void garbage_is_dropped(void **state)
 {
     struct host *host = *state;
@@ -391,6 +539,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(garbage_is_dropped, start_host, stop_host),
         cmocka_unit_test(attached_agent_needs_no_listener),
         cmocka_unit_test(slow_reader_is_lost),
+        cmocka_unit_test(silent_stranger_is_dropped),
+        cmocka_unit_test(out_of_fds_does_not_spin),
+        cmocka_unit_test(create_says_what_is_wrong),
+        cmocka_unit_test(full_server_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
