@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include "failing_memory.h"
+
 static int set(struct kv_table *table, uint32_t generation, const char *key, const void *value,
                size_t size_bytes)
 {
@@ -124,6 +126,57 @@ static void budget_holds(void **state)
     kv_table_fini(&table);
 }
 
+/* Whichever allocation fails, the table is as it was; what does not need one goes on. */
+static void out_of_memory_changes_nothing(void **state)
+{
+    (void)state;
+    struct kv_table table;
+    struct kv_reply reply;
+    fail_allocations_after(0);
+    assert_int_equal(kv_table_init(&table), -ENOMEM);
+    allow_allocations();
+    kv_table_fini(&table);
+    assert_int_equal(kv_table_init(&table), 0);
+    assert_int_equal(set(&table, 1, "old", "value", 5), 0);
+    int code = -ENOMEM;
+    for (size_t n = 0; code; n++) {
+        uint64_t version = table.version;
+        size_t size_bytes = table.size_bytes;
+        fail_allocations_after(n);
+        code = set(&table, 1, "new", "x", 1);
+        allow_allocations();
+        assert_true(code == 0 || code == -ENOMEM);
+        assert_true(code == 0 || (table.version == version && table.size_bytes == size_bytes &&
+                                  table.entry_count == 1));
+    }
+    fail_allocations_after(0);
+    assert_int_equal(set(&table, 1, "old", "other", 5), -ENOMEM);
+    assert_int_equal(ask(&table, 1, KV_GET, "old", 0, &reply), 0);
+    assert_memory_equal(reply.value, "value", 5);
+    allow_allocations();
+    kv_table_fini(&table);
+}
+
+/* Growing the buckets is only an optimisation. */
+static void full_buckets_do_without_memory(void **state)
+{
+    (void)state;
+    struct kv_table table;
+    struct kv_reply reply;
+    char key[16];
+    assert_int_equal(kv_table_init(&table), 0);
+    size_t bucket_count = table.bucket_count;
+    for (size_t i = 0; i <= bucket_count; i++) {
+        (void)snprintf(key, sizeof key, "%zu", i);
+        fail_allocations_after(i < bucket_count ? 100 : 2); /* its value and its entry */
+        assert_int_equal(set(&table, 1, key, "v", 1), 0);
+        allow_allocations();
+    }
+    assert_int_equal(table.bucket_count, bucket_count);
+    assert_int_equal(ask(&table, 1, KV_GET, key, 0, &reply), 0);
+    kv_table_fini(&table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +184,8 @@ int main(void)
         cmocka_unit_test(versions_rise),
         cmocka_unit_test(advance_drops_older_generations),
         cmocka_unit_test(budget_holds),
+        cmocka_unit_test(out_of_memory_changes_nothing),
+        cmocka_unit_test(full_buckets_do_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

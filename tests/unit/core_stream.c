@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "failing_memory.h"
+
 struct ends {
     struct mst_stream left, right;
 };
@@ -157,6 +159,25 @@ static void closed_peer_is_a_reset(void **state)
     assert_int_equal(mst_stream_put(&ends->right, 1, "?", 1), -ECONNRESET);
 }
 
+static void out_of_memory_loses_nothing(void **state)
+{
+    struct ends *ends = *state;
+    uint8_t type;
+    const uint8_t *payload;
+    size_t size;
+    fail_allocations_after(0);
+    assert_int_equal(mst_stream_put(&ends->left, 1, "a", 1), -ENOMEM);
+    allow_allocations();
+    assert_int_equal(mst_stream_put(&ends->left, 2, "b", 1), 0);
+    fail_allocations_after(0);
+    assert_int_equal(mst_stream_read(&ends->right), -ENOMEM);
+    allow_allocations();
+    assert_true(mst_stream_read(&ends->right) > 0);
+    assert_int_equal(mst_stream_next(&ends->right, &type, &payload, &size), 1);
+    assert_int_equal(type, 2);
+    assert_int_equal(mst_stream_next(&ends->right, &type, &payload, &size), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +187,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(payloads_over_the_limit_are_bad, open_ends, close_ends),
         cmocka_unit_test_setup_teardown(corrupt_payload_is_bad, open_ends, close_ends),
         cmocka_unit_test_setup_teardown(closed_peer_is_a_reset, open_ends, close_ends),
+        cmocka_unit_test_setup_teardown(out_of_memory_loses_nothing, open_ends, close_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
