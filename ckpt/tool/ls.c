@@ -1,0 +1,52 @@
+#include "ckpt/tool/tool.h"
+
+#include "ckpt/root.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+
+static void print_line(uint64_t step, const struct manifest *manifest, const struct mst_err *err)
+{
+    char size[16];
+    if (err->code < 0)
+        printf("%12" PRIu64 "  damaged: %s\n", step, err->text);
+    else
+        printf("%12" PRIu64 "  %5" PRIu32 "  %7zu  %10s\n", step, manifest->world_size,
+               manifest->tensor_count, tool_format_bytes(tool_total_bytes(manifest), size));
+}
+
+static json_t *describe(uint64_t step, const struct manifest *manifest, const struct mst_err *err)
+{
+    if (err->code < 0)
+        return json_pack("{s:I, s:b, s:s}", "step", (json_int_t)step, "intact", 0, "error",
+                         err->text);
+    return json_pack(
+        "{s:I, s:b, s:I, s:I, s:I, s:I}", "step", (json_int_t)step, "intact", 1, "world_size",
+        (json_int_t)manifest->world_size, "generation", (json_int_t)manifest->generation, "tensors",
+        (json_int_t)manifest->tensor_count, "bytes", (json_int_t)tool_total_bytes(manifest));
+}
+
+/* A listing reads manifests only: "intact" says that of them, not of the tensors. */
+int tool_ls(const struct tool *tool)
+{
+    json_t *array = tool->json ? json_array() : NULL;
+    if (!tool->json)
+        printf("%12s  %5s  %7s  %10s\n", "step", "world", "tensors", "size");
+    for (size_t i = 0; i < tool->step_count; i++) {
+        struct manifest manifest = {0};
+        struct mst_err err = {0};
+        (void)root_read_manifest(tool->root_fd, tool->steps[i], &manifest, &err); /* told below */
+        if (tool->json)
+            (void)json_array_append_new(array, describe(tool->steps[i], &manifest, &err));
+        else
+            print_line(tool->steps[i], &manifest, &err);
+        manifest_fini(&manifest);
+    }
+    if (tool->json) {
+        (void)json_dumpf(array, stdout, JSON_INDENT(2));
+        putchar('\n');
+    }
+    json_decref(array);
+    return 0;
+}

@@ -1,0 +1,32 @@
+/* muster-ckpt: looks at checkpoints. One subcommand per file. */
+#ifndef MUSTER_CKPT_TOOL_TOOL_H
+#define MUSTER_CKPT_TOOL_TOOL_H
+
+#include "ckpt/manifest.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TOOL_DAMAGED 1
+#define TOOL_USAGE 2
+
+struct tool {
+    const char *path; /* as given */
+    int root_fd;
+    uint64_t *steps; /* the one that the path names, or all, highest first */
+    size_t step_count;
+    bool json;
+};
+
+/* Each prints to stdout and returns the exit status. */
+int tool_ls(const struct tool *tool);
+int tool_show(const struct tool *tool);
+int tool_verify(const struct tool *tool);
+
+/* Sizes of all files of a checkpoint. */
+uint64_t tool_total_bytes(const struct manifest *manifest);
+
+/* "1.2 GiB"; `text` is returned. */
+const char *tool_format_bytes(uint64_t size_bytes, char text[16]);
+
+#endif
