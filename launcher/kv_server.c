@@ -458,8 +458,6 @@ int kv_server_send(struct kv_server *server, uint64_t peer_id, uint8_t type, con
 void kv_server_drop(struct kv_server *server, uint64_t peer_id)
 {
     struct peer *peer = find_peer(server, peer_id);
-    if (!peer)
-        return;
-    peer->announced = false;
-    lose_peer(server, peer);
+    if (peer)
+        lose_peer(server, peer);
 }

@@ -28,7 +28,8 @@ struct kv_server_events {
                         struct mst_err *err);
     void (*agent_frame)(void *arg, uint64_t peer, uint8_t type, const uint8_t *payload,
                         size_t size_bytes);
-    /* Its connection is gone, and not by kv_server_drop or _destroy. */
+    /* Its connection is gone: once for each that was kept or attached, also after kv_server_drop, but
+     * not from kv_server_destroy. */
     void (*agent_lost)(void *arg, uint64_t peer);
 };
 
@@ -64,7 +65,8 @@ int kv_server_attach(struct kv_server *server, int fd, uint64_t *ret_peer);
 int kv_server_send(struct kv_server *server, uint64_t peer, uint8_t type, const void *payload,
                    size_t size_bytes);
 
-/* Closes an agent's connection, after what is queued for it was offered to the socket once. */
+/* Closes an agent's connection, after what is queued for it was offered to the socket once. Its
+ * agent_lost comes from this kv_server_run or the next. */
 void kv_server_drop(struct kv_server *server, uint64_t peer);
 
 #endif
