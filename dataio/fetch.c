@@ -348,21 +348,33 @@ static void submit(struct fetch *fetch)
     (void)taken;
 }
 
-static void end_read(struct fetch *fetch, const struct read *read, int64_t result)
+static int check_read(const struct fetch *fetch, const struct read *read, int64_t result,
+                      struct mst_err *err)
 {
     const char *path = fetch->index->shards[read->shard].source.path;
 
-    read->batch->pending_count--;
-    if (result > 0)
-        fetch->bytes_read += (uint64_t)result;
     if (result < 0)
-        fetch->failed = mst_err_set(&fetch->failure, (int)result,
-                                    "%s: reading at byte %" PRIu64 ": %s", path, read->offset,
-                                    strerror((int)-result));
-    else if ((uint64_t)result < read->need_bytes)
-        fetch->failed = mst_err_set(&fetch->failure, -EBADMSG,
-                                    "%s: became shorter while in use: ends at byte %" PRIu64, path,
-                                    read->offset + (uint64_t)result);
+        return mst_err_set(err, (int)result, "%s: reading at byte %" PRIu64 ": %s", path,
+                           read->offset, strerror((int)-result));
+    if ((uint64_t)result < read->need_bytes)
+        return mst_err_set(err, -EBADMSG, "%s: became shorter while in use: ends at byte %" PRIu64,
+                           path, read->offset + (uint64_t)result);
+    return 0;
+}
+
+/* A batch with a failed read stays pending, so neither it nor a later one is ever ready. */
+static void end_read(struct fetch *fetch, const struct read *read, int64_t result)
+{
+    struct mst_err failure;
+    int rc = check_read(fetch, read, result, &failure);
+
+    if (rc == 0) {
+        read->batch->pending_count--;
+        fetch->bytes_read += (uint64_t)result;
+    } else if (!fetch->failed) {
+        fetch->failed = rc;
+        fetch->failure = failure;
+    }
 }
 
 static void reap(struct fetch *fetch)
@@ -392,19 +404,22 @@ void fetch_seek(struct fetch *fetch, uint64_t position)
 int fetch_step(struct fetch *fetch, uint64_t released_count, struct fetch_progress *ret_progress,
                struct mst_err *err)
 {
+    bool busy;
+
     release(fetch, released_count);
     while (!fetch->failed && begin(fetch))
         continue;
-    if (!fetch->failed)
-        submit(fetch);
-    if (!fetch->failed && mst_aio_in_flight(fetch->aio))
+    submit(fetch);
+    if (mst_aio_in_flight(fetch->aio))
         reap(fetch);
     while (is_ready(fetch, fetch->ready))
         fetch->ready++;
-    *ret_progress = (struct fetch_progress){.ready_count = fetch->ready,
-                                            .bytes_read = fetch->bytes_read,
-                                            .busy = mst_aio_in_flight(fetch->aio) > 0};
-    if (fetch->failed && err)
+    busy = mst_aio_in_flight(fetch->aio) > 0;
+    *ret_progress = (struct fetch_progress){
+        .ready_count = fetch->ready, .bytes_read = fetch->bytes_read, .busy = busy};
+    if (!fetch->failed || busy)
+        return 0;
+    if (err)
         *err = fetch->failure;
     return fetch->failed;
 }

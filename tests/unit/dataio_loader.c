@@ -1,0 +1,577 @@
+/* The loader as a training program uses it: bytes, order, resume, errors. Every test that reads
+ * runs with the data in memory and read ahead, over both aio back ends. */
+#include "core/aio.h"
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/rng.h"
+#include "core/world.h"
+#include "dataio/dataio.h"
+#include "scratch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <zlib.h>
+
+#define SAMPLES 1009u
+#define ELEMS 448u
+#define STRIDE 401u
+#define SIZE ((size_t)(SAMPLES - 1) * STRIDE + ELEMS)
+#define WORLD_MAX 7u
+#define SMALL_BUDGET (400u << 10) /* less than twice the data: it is read ahead */
+
+struct mode {
+    const char *backend;
+    uint64_t budget_bytes;
+};
+
+static const struct mode modes[] = {
+    {"auto", 0}, {"auto", SMALL_BUDGET}, {"threads", SMALL_BUDGET}, {"threads", 0}};
+#define MODE_COUNT (sizeof modes / sizeof modes[0])
+
+static uint8_t data[SIZE];
+static const char *path;
+
+/* ---- help ---- */
+
+static struct mst_loader_opts opts_of(uint32_t batch)
+{
+    return (struct mst_loader_opts){.uri = path,
+                                    .format = MST_FORMAT_RAW,
+                                    .dtype = MST_U8,
+                                    .record_elems = ELEMS,
+                                    .record_stride = STRIDE,
+                                    .global_batch = batch,
+                                    .seed = 17,
+                                    .scratch_dir = scratch_dir};
+}
+
+static struct mst_world world_of(const struct mode *mode, uint32_t rank, uint32_t size)
+{
+    struct mst_world world;
+
+    mst_world_single(&world);
+    world.rank = rank;
+    world.size = size;
+    (void)snprintf(world.tuning.aio, sizeof world.tuning.aio, "%s", mode->backend);
+    return world;
+}
+
+static struct mst_loader *open_loader(struct mst_loader_opts opts, const struct mode *mode,
+                                      uint32_t rank, uint32_t size)
+{
+    struct mst_world world = world_of(mode, rank, size);
+    struct mst_loader *loader = NULL;
+    struct mst_err err = {0};
+
+    opts.budget_bytes = mode->budget_bytes;
+    if (mst_loader_open(&opts, &world, &loader, &err))
+        fail_msg("%s", err.text);
+    return loader;
+}
+
+static struct mst_batch next(struct mst_loader *loader)
+{
+    struct mst_batch batch;
+
+    assert_int_equal(mst_loader_next(loader, &batch, mst_deadline_ms(60000)), 0);
+    return batch;
+}
+
+static void check_bytes(const struct mst_batch *batch)
+{
+    for (uint32_t i = 0; i < batch->sample_count; i++) {
+        const struct mst_sample *sample = &batch->samples[i];
+        assert_true(sample->index < SAMPLES);
+        assert_int_equal(sample->data.size_bytes, ELEMS);
+        assert_memory_equal(sample->data.data, data + sample->index * STRIDE, ELEMS);
+    }
+}
+
+/* ---- bytes and order ---- */
+
+static void test_every_sample_once_per_epoch(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < MODE_COUNT; m++) {
+        enum { BATCH = 10, EPOCHS = 3 };
+        struct mst_loader *loader = open_loader(opts_of(BATCH), &modes[m], 0, 1);
+        uint8_t seen[SAMPLES] = {0};
+        for (uint64_t position = 0; position < (uint64_t)EPOCHS * SAMPLES; position += BATCH) {
+            struct mst_batch batch = next(loader);
+            check_bytes(&batch);
+            assert_int_equal(batch.sample_count, BATCH);
+            assert_int_equal(batch.position, position);
+            assert_int_equal(batch.step, position / BATCH);
+            assert_int_equal(batch.epoch, position / SAMPLES);
+            for (uint64_t i = 0; i < BATCH && position + i < (uint64_t)EPOCHS * SAMPLES; i++) {
+                uint64_t epoch = (position + i) / SAMPLES;
+                assert_int_equal(seen[batch.samples[i].index]++, epoch);
+            }
+        }
+        mst_loader_close(loader);
+    }
+}
+
+static void test_info_and_stats(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < MODE_COUNT; m++) {
+        struct mst_loader *loader = open_loader(opts_of(10), &modes[m], 0, 1);
+        struct mst_dataset_info info = mst_loader_info(loader);
+        struct mst_loader_stats stats;
+        assert_int_equal(info.sample_count, SAMPLES);
+        assert_int_equal(info.size_bytes, SIZE);
+        assert_int_equal(info.source_count, 1);
+        assert_int_equal(info.format, MST_FORMAT_RAW);
+        assert_int_equal(info.dtype, MST_U8);
+        (void)next(loader);
+        (void)next(loader);
+        stats = mst_loader_stats(loader);
+        assert_int_equal(stats.batch_count, 2);
+        assert_true(stats.bytes_read >= 20 * ELEMS);
+        mst_loader_close(loader);
+    }
+    mst_loader_close(NULL);
+}
+
+/* The ranks' parts, one after the other, are the batch of a world of one, for every world. */
+static void test_world_size_does_not_change_the_batch(void **state)
+{
+    enum { BATCH = 5, STEPS = 30 };
+    uint64_t want[STEPS][BATCH];
+    struct mst_loader *single = open_loader(opts_of(BATCH), &modes[0], 0, 1);
+
+    (void)state;
+    for (int step = 0; step < STEPS; step++) {
+        struct mst_batch batch = next(single);
+        for (uint32_t i = 0; i < BATCH; i++)
+            want[step][i] = batch.samples[i].index;
+    }
+    mst_loader_close(single);
+    for (size_t m = 0; m < MODE_COUNT; m++)
+        for (uint32_t size = 1; size <= WORLD_MAX; size++)
+            for (uint32_t rank = 0; rank < size; rank++) {
+                uint32_t first = rank * BATCH / size, end = (rank + 1) * BATCH / size;
+                struct mst_loader *loader = open_loader(opts_of(BATCH), &modes[m], rank, size);
+                for (int step = 0; step < STEPS; step++) {
+                    struct mst_batch batch = next(loader);
+                    check_bytes(&batch);
+                    assert_int_equal(batch.sample_count, end - first);
+                    for (uint32_t i = 0; i < batch.sample_count; i++)
+                        assert_int_equal(batch.samples[i].index, want[step][first + i]);
+                }
+                mst_loader_close(loader);
+            }
+}
+
+static void test_sequential_order(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < MODE_COUNT; m++) {
+        struct mst_loader_opts opts = opts_of(20);
+        struct mst_loader *loader;
+        opts.sequential = 1;
+        loader = open_loader(opts, &modes[m], 0, 1);
+        for (uint64_t step = 0; step < 120; step++) {
+            struct mst_batch batch = next(loader);
+            check_bytes(&batch);
+            for (uint32_t i = 0; i < 20; i++)
+                assert_int_equal(batch.samples[i].index, (step * 20 + i) % SAMPLES);
+        }
+        mst_loader_close(loader);
+    }
+}
+
+/* The same text as lines, plain and gzip, in memory and not. */
+static void test_gzip_gives_the_same_lines(void **state)
+{
+    static char text[500000];
+    const char *plain, *packed = scratch_path("lines.txt.gz");
+    gzFile gz = gzopen(packed, "wb");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = mst_mix64(i) % 50 ? (char)('a' + i % 26) : '\n';
+    assert_int_equal(gzwrite(gz, text, sizeof text), sizeof text);
+    assert_int_equal(gzclose(gz), Z_OK);
+    plain = scratch_write("lines.txt", text, sizeof text);
+    for (size_t m = 0; m < MODE_COUNT; m++) {
+        struct mst_loader_opts opts = opts_of(6);
+        struct mst_loader *a, *b;
+        opts.format = MST_FORMAT_AUTO;
+        opts.uri = plain;
+        a = open_loader(opts, &modes[m], 0, 1);
+        opts.uri = packed;
+        b = open_loader(opts, &modes[m], 0, 1);
+        assert_int_equal(mst_loader_info(b).format, MST_FORMAT_LINES);
+        assert_int_equal(mst_loader_info(a).sample_count, mst_loader_info(b).sample_count);
+        for (int step = 0; step < 1000; step++) {
+            struct mst_batch x = next(a), y = next(b);
+            for (uint32_t i = 0; i < 6; i++) {
+                assert_int_equal(x.samples[i].index, y.samples[i].index);
+                assert_int_equal(x.samples[i].data.size_bytes, y.samples[i].data.size_bytes);
+                assert_memory_equal(x.samples[i].data.data, y.samples[i].data.data,
+                                    x.samples[i].data.size_bytes);
+            }
+        }
+        mst_loader_close(b);
+        mst_loader_close(a);
+    }
+}
+
+/* ---- resume ---- */
+
+struct job {
+    const struct mode *mode;
+    uint32_t batch;
+    uint8_t cursor[MST_CURSOR_BYTES];
+    uint64_t committed; /* positions behind the cursor */
+    uint8_t seen[SAMPLES];
+};
+
+static void count_samples(struct job *job, const struct mst_batch *batch, uint32_t first,
+                          uint64_t end)
+{
+    for (uint32_t i = 0; i < batch->sample_count; i++)
+        if (batch->position + first + i < end)
+            job->seen[batch->samples[i].index]++;
+}
+
+/* One life of a job: ranks of a world of `size` do `steps` steps; a checkpoint is taken after
+ * `kept` of them and the rest is lost with the processes. */
+static void live(struct job *job, uint32_t size, uint64_t steps, uint64_t kept, uint64_t end)
+{
+    uint8_t cursors[WORLD_MAX][MST_CURSOR_BYTES];
+
+    for (uint32_t rank = 0; rank < size; rank++) {
+        struct mst_loader *loader = open_loader(opts_of(job->batch), job->mode, rank, size);
+        if (job->committed)
+            assert_int_equal(mst_loader_seek(loader, job->cursor, MST_CURSOR_BYTES, NULL), 0);
+        for (uint64_t step = 0; step < steps; step++) {
+            struct mst_batch batch;
+            if (step == kept)
+                mst_loader_cursor(loader, cursors[rank]);
+            batch = next(loader);
+            check_bytes(&batch);
+            if (step < kept)
+                count_samples(job, &batch, rank * job->batch / size, end);
+        }
+        if (kept == steps)
+            mst_loader_cursor(loader, cursors[rank]);
+        mst_loader_close(loader);
+        assert_memory_equal(cursors[rank], cursors[0], MST_CURSOR_BYTES);
+    }
+    memcpy(job->cursor, cursors[0], MST_CURSOR_BYTES);
+    job->committed += kept * job->batch;
+}
+
+static void test_exactly_once_over_kills_and_resizes(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        enum { EPOCHS = 2 };
+        struct job job = {.mode = &modes[seed % MODE_COUNT], .batch = 11};
+        struct mst_rng rng;
+        mst_rng_init(&rng, seed, 0);
+        print_message("seed %u\n", (unsigned)seed);
+        while (job.committed < (uint64_t)EPOCHS * SAMPLES) {
+            uint64_t steps = 1 + mst_rng_below(&rng, 60);
+            live(&job, 1 + mst_rng_below(&rng, WORLD_MAX), steps,
+                 mst_rng_below(&rng, (uint32_t)steps + 1), (uint64_t)EPOCHS * SAMPLES);
+        }
+        for (uint32_t i = 0; i < SAMPLES; i++)
+            assert_int_equal(job.seen[i], EPOCHS);
+    }
+}
+
+static void test_seek_back_and_forth(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < MODE_COUNT; m++) {
+        struct mst_loader *loader = open_loader(opts_of(7), &modes[m], 0, 1);
+        uint8_t cursor[MST_CURSOR_BYTES];
+        uint64_t want[7];
+        for (int i = 0; i < 200; i++)
+            (void)next(loader);
+        mst_loader_cursor(loader, cursor);
+        for (int round = 0; round < 4; round++) {
+            struct mst_batch batch = next(loader);
+            assert_int_equal(batch.step, 200);
+            for (int i = 0; i < 7; i++) {
+                assert_true(round == 0 || batch.samples[i].index == want[i]);
+                want[i] = batch.samples[i].index;
+            }
+            (void)next(loader);
+            assert_int_equal(mst_loader_seek(loader, cursor, sizeof cursor, NULL), 0);
+        }
+        mst_loader_close(loader);
+    }
+}
+
+static void refuse_cursor(struct mst_loader_opts opts, const struct mode *mode,
+                          const uint8_t *cursor, int code, const char *why)
+{
+    struct mst_loader *loader = open_loader(opts, mode, 0, 1);
+    struct mst_err err = {0};
+    struct mst_batch batch;
+
+    (void)next(loader);
+    assert_int_equal(mst_loader_seek(loader, cursor, MST_CURSOR_BYTES, &err), code);
+    if (!strstr(err.text, why))
+        fail_msg("\"%s\" lacks \"%s\"", err.text, why);
+    batch = next(loader); /* stays where it was */
+    assert_int_equal(batch.step, 1);
+    mst_loader_close(loader);
+}
+
+static void test_foreign_cursors_are_refused(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < 2; m++) {
+        struct mst_loader *loader = open_loader(opts_of(7), &modes[m], 0, 1);
+        struct mst_loader_opts opts = opts_of(7);
+        uint8_t cursor[MST_CURSOR_BYTES];
+        (void)next(loader);
+        mst_loader_cursor(loader, cursor);
+        mst_loader_close(loader);
+
+        opts.seed = 18;
+        refuse_cursor(opts, &modes[m], cursor, -EINVAL, "seed 17, not 18");
+        opts = opts_of(7);
+        opts.sequential = 1;
+        refuse_cursor(opts, &modes[m], cursor, -EINVAL, "order");
+        opts = opts_of(7);
+        opts.record_elems--;
+        refuse_cursor(opts, &modes[m], cursor, -EINVAL, "record shape");
+        opts = opts_of(7);
+        opts.uri = scratch_write("other", data, SIZE);
+        refuse_cursor(opts, &modes[m], cursor, -EINVAL, "another dataset");
+        cursor[9] ^= 1;
+        refuse_cursor(opts_of(7), &modes[m], cursor, -EBADMSG, "damaged");
+    }
+}
+
+/* A resumed job may change its batch: the cursor counts samples. */
+static void test_batch_may_change_on_resume(void **state)
+{
+    struct mst_loader *a = open_loader(opts_of(10), &modes[0], 0, 1);
+    struct mst_loader *b = open_loader(opts_of(4), &modes[1], 0, 1);
+    uint8_t cursor[MST_CURSOR_BYTES];
+    struct mst_batch x, y;
+
+    (void)state;
+    (void)next(a);
+    (void)next(a);
+    mst_loader_cursor(a, cursor);
+    assert_int_equal(mst_loader_seek(b, cursor, sizeof cursor, NULL), 0);
+    x = next(a);
+    y = next(b);
+    assert_int_equal(y.position, 20);
+    assert_int_equal(y.step, 5);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(x.samples[i].index, y.samples[i].index);
+    mst_loader_close(b);
+    mst_loader_close(a);
+}
+
+/* ---- trouble ---- */
+
+static struct {
+    pthread_t opener; /* whose reads are let through */
+    sem_t gate;
+    unsigned count, fail_at;
+} trouble;
+
+static int hold_worker(void *arg, const struct mst_aio_op *op)
+{
+    (void)arg;
+    (void)op;
+    if (pthread_equal(pthread_self(), trouble.opener))
+        return 1;
+    while (sem_wait(&trouble.gate))
+        continue;
+    return sem_post(&trouble.gate) ? -EIO : 1; /* once open, open for all */
+}
+
+static void test_deadline_loses_no_batch(void **state)
+{
+    (void)state;
+    trouble.opener = pthread_self();
+    for (size_t m = 1; m < 3; m++) {
+        struct mst_loader *loader;
+        struct mst_batch batch;
+        assert_int_equal(sem_init(&trouble.gate, 0, 0), 0);
+        mst_aio_set_tap(hold_worker, NULL);
+        loader = open_loader(opts_of(7), &modes[m], 0, 1);
+        assert_int_equal(mst_loader_next(loader, &batch, mst_now_ns()), -ETIMEDOUT);
+        assert_int_equal(mst_loader_next(loader, &batch, mst_deadline_ms(3)), -ETIMEDOUT);
+        assert_int_equal(sem_post(&trouble.gate), 0);
+        batch = next(loader);
+        assert_int_equal(batch.step, 0);
+        check_bytes(&batch);
+        assert_true(mst_loader_stats(loader).stall_ns >= 3 * MST_NS_PER_MS);
+        batch = next(loader);
+        assert_int_equal(batch.step, 1);
+        mst_loader_close(loader);
+        mst_aio_set_tap(NULL, NULL);
+        assert_int_equal(sem_destroy(&trouble.gate), 0);
+    }
+}
+
+static int fail_worker(void *arg, const struct mst_aio_op *op)
+{
+    (void)arg;
+    (void)op;
+    if (pthread_equal(pthread_self(), trouble.opener))
+        return 1;
+    return ++trouble.count == trouble.fail_at ? -EIO : 1;
+}
+
+/* What was read before the failure is given, then the error; a seek starts anew. */
+static void test_read_error_comes_after_what_was_read(void **state)
+{
+    (void)state;
+    trouble.opener = pthread_self();
+    for (size_t m = 1; m < 3; m++)
+        for (unsigned fail_at = 1; fail_at < 400; fail_at = fail_at * 2 + 1) {
+            struct mst_loader *loader;
+            struct mst_batch batch;
+            uint8_t cursor[MST_CURSOR_BYTES];
+            unsigned steps = 0;
+            int rc;
+            trouble.count = 0;
+            trouble.fail_at = fail_at;
+            mst_aio_set_tap(fail_worker, NULL);
+            loader = open_loader(opts_of(7), &modes[m], 0, 1);
+            while ((rc = mst_loader_next(loader, &batch, MST_NEVER)) == 0) {
+                assert_int_equal(batch.step, steps++);
+                check_bytes(&batch);
+            }
+            assert_int_equal(rc, -EIO);
+            assert_int_equal(steps, (fail_at - 1) / 7);
+            assert_non_null(strstr(mst_loader_error(loader), path));
+            assert_int_equal(mst_loader_next(loader, &batch, MST_NEVER), -EIO);
+            mst_loader_cursor(loader, cursor);
+            assert_int_equal(mst_loader_seek(loader, cursor, sizeof cursor, NULL), 0);
+            batch = next(loader);
+            assert_int_equal(batch.step, steps);
+            check_bytes(&batch);
+            mst_loader_close(loader);
+            mst_aio_set_tap(NULL, NULL);
+        }
+}
+
+static void test_truncation_in_use_is_noticed(void **state)
+{
+    (void)state;
+    for (size_t m = 1; m < 3; m++) {
+        struct mst_loader_opts opts = opts_of(7);
+        struct mst_loader *loader;
+        struct mst_batch batch;
+        int rc;
+        opts.uri = scratch_write("cut", data, SIZE);
+        loader = open_loader(opts, &modes[m], 0, 1);
+        (void)next(loader);
+        assert_int_equal(truncate(opts.uri, 100), 0);
+        while ((rc = mst_loader_next(loader, &batch, MST_NEVER)) == 0)
+            continue;
+        assert_int_equal(rc, -EBADMSG);
+        assert_non_null(strstr(mst_loader_error(loader), "became shorter"));
+        mst_loader_close(loader);
+    }
+}
+
+static void refuse(const struct mst_loader_opts *opts, const char *backend, int code,
+                   const char *why)
+{
+    struct mode mode = {.backend = backend};
+    struct mst_world world = world_of(&mode, 0, 1);
+    struct mst_loader *loader = NULL;
+    struct mst_err err = {0};
+
+    assert_int_equal(mst_loader_open(opts, &world, &loader, &err), code);
+    assert_null(loader);
+    if (!strstr(err.text, why))
+        fail_msg("\"%s\" lacks \"%s\"", err.text, why);
+}
+
+static void test_bad_options_are_refused(void **state)
+{
+    struct mst_loader_opts opts = opts_of(0);
+
+    (void)state;
+    refuse(&opts, "auto", -EINVAL, "global_batch");
+    opts = opts_of(1);
+    opts.uri = "";
+    refuse(&opts, "auto", -EINVAL, "uri");
+    opts.uri = NULL;
+    refuse(&opts, "auto", -EINVAL, "uri");
+    opts.uri = "hdfs://nn/x";
+    refuse(&opts, "auto", -ENOTSUP, "hdfs");
+    opts.uri = "/nonexistent/file";
+    refuse(&opts, "auto", -ENOENT, "/nonexistent/file");
+    opts = opts_of(1);
+    opts.budget_bytes = 10000;
+    refuse(&opts, "auto", -ENOMEM, "two batches of 1 samples need 16384");
+    refuse(&opts, "tape", -EINVAL, "tape");
+}
+
+static void test_more_ranks_than_samples_in_a_batch(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < MODE_COUNT; m++) {
+        struct mst_loader *loader = open_loader(opts_of(2), &modes[m], 0, 5);
+        for (uint64_t step = 0; step < 100; step++) {
+            struct mst_batch batch = next(loader);
+            assert_int_equal(batch.sample_count, 0);
+            assert_int_equal(batch.step, step);
+        }
+        mst_loader_close(loader);
+    }
+}
+
+static int setup(void **state)
+{
+    for (size_t i = 0; i < SIZE; i++)
+        data[i] = (uint8_t)mst_mix64(i);
+    if (scratch_setup(state))
+        return -1;
+    path = strdup(scratch_write("data", data, SIZE));
+    return path ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    free((void *)(uintptr_t)path);
+    return scratch_teardown(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_sample_once_per_epoch),
+        cmocka_unit_test(test_info_and_stats),
+        cmocka_unit_test(test_world_size_does_not_change_the_batch),
+        cmocka_unit_test(test_sequential_order),
+        cmocka_unit_test(test_gzip_gives_the_same_lines),
+        cmocka_unit_test(test_exactly_once_over_kills_and_resizes),
+        cmocka_unit_test(test_seek_back_and_forth),
+        cmocka_unit_test(test_foreign_cursors_are_refused),
+        cmocka_unit_test(test_batch_may_change_on_resume),
+        cmocka_unit_test(test_deadline_loses_no_batch),
+        cmocka_unit_test(test_read_error_comes_after_what_was_read),
+        cmocka_unit_test(test_truncation_in_use_is_noticed),
+        cmocka_unit_test(test_bad_options_are_refused),
+        cmocka_unit_test(test_more_ranks_than_samples_in_a_batch),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
