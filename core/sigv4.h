@@ -26,7 +26,8 @@ struct sigv4_request {
     const char *method;
     const char *path;  /* as sent: escaped, absolute */
     const char *query; /* as sent: of sigv4_query */
-    const struct sigv4_pair *headers; /* what is signed: lower-case names, sorted; host among them */
+    const struct sigv4_pair
+        *headers; /* what is signed: lower-case names, sorted; host among them */
     size_t header_count;
     const char *payload_hash; /* hexadecimal, or SIGV4_UNSIGNED */
 };

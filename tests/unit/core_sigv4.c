@@ -117,8 +117,10 @@ static void says_what_does_not_fit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(signs_a_ranged_get),         cmocka_unit_test(signs_a_put_with_an_escaped_path),
-        cmocka_unit_test(signs_queries_sorted),       cmocka_unit_test(escapes_all_but_unreserved),
+        cmocka_unit_test(signs_a_ranged_get),
+        cmocka_unit_test(signs_a_put_with_an_escaped_path),
+        cmocka_unit_test(signs_queries_sorted),
+        cmocka_unit_test(escapes_all_but_unreserved),
         cmocka_unit_test(says_what_does_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
