@@ -28,7 +28,8 @@ train() {
 # await NAME STEP: returns once the run has finished STEP.
 await() {
     touch "demo/$1.loss"
-    tail -n +1 -F "demo/$1.loss" --pid=$agent 2>/dev/null | awk -v step="$2" '$1 >= step { exit }'
+    # tail ends by SIGPIPE once grep has seen the step
+    tail -n +1 -F "demo/$1.loss" --pid=$agent 2>/dev/null | grep -q "^$2 " || :
     kill -0 $agent 2>/dev/null || give_up "$1 ended before step $2: see demo/$1.log"
 }
 

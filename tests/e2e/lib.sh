@@ -1,0 +1,61 @@
+# Sourced by the end-to-end tests: programs on PATH, a scratch folder, expectations, leftovers.
+set -euo pipefail
+: "${MUSTER_BIN:=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../build/bin" && pwd)}"
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export PATH=$MUSTER_BIN:$PATH
+work=$(mktemp -d -t muster-e2e-XXXXXX)
+text=/usr/share/dictd/gcide.dict.dz
+
+cleanup() {
+    local pids
+    pids=$(pgrep -f "$work" || :)
+    [ -z "$pids" ] || kill -9 $pids 2>/dev/null || :
+    rm -rf "$work"
+}
+trap cleanup EXIT
+
+say() { echo "-- $*"; }
+skip() {
+    echo "skipped: $*"
+    exit 77
+}
+fail() {
+    echo "FAILED: $*" >&2
+    tail -n 30 "$work"/*.out >&2 2>/dev/null || :
+    exit 1
+}
+
+# expect CODE COMMAND …: runs it with its output in $work/last.out and checks its exit code.
+expect() {
+    local want=$1 got=0
+    shift
+    "$@" >"$work/last.out" 2>&1 || got=$?
+    [ "$got" = "$want" ] || fail "exit code $got instead of $want: $*"
+}
+
+# mentions TEXT …: the last output contains each of them.
+mentions() {
+    local text
+    for text in "$@"; do
+        grep -qF -- "$text" "$work/last.out" || fail "output lacks \"$text\""
+    done
+}
+
+# some_text BYTES FILE: that much real text.
+some_text() {
+    [ -r $text ] || skip "dict-gcide is not installed"
+    # gzip ends by SIGPIPE once head has enough
+    { gzip -dc <$text 2>/dev/null || :; } | head -c "$1" >"$2"
+}
+
+# final FILE: the last "final …" line of a run's output.
+final() { grep -o 'final step=.*' "$1" | tail -n 1; }
+
+# No process of this test, no status socket of a dead agent, no half-made checkpoint is left.
+no_leftovers() {
+    local left
+    left=$(pgrep -af "$work" || :)
+    [ -z "$left" ] || fail "processes left: $left"
+    left=$(find "$work" -name 'step_*.tmp.*' -o -name '*.sock')
+    [ -z "$left" ] || fail "files left: $left"
+}

@@ -1,0 +1,64 @@
+#!/bin/bash
+# Damaged data and bad places for checkpoints: a clear error, and nothing lost.
+source "$(dirname "$0")/lib.sh"
+some_text 200000 "$work/data.txt"
+
+lm() { # options …: one rank, no restarts
+    muster run --nproc 1 --max-restarts 0 -- train_lm --steps 2 --batch 4 "$@"
+}
+
+say "train_lm's own options"
+expect 64 train_lm --steps
+expect 64 train_lm --data x --ckpt y --steps nine
+mentions "--steps nine"
+expect 0 train_lm --help
+
+say "data that is missing or damaged"
+expect 1 lm --data "$work/absent.txt" --ckpt "$work/ckpt"
+mentions absent.txt
+gzip -c "$work/data.txt" | head -c 30000 >"$work/cut.txt.gz"
+expect 1 lm --data "$work/cut.txt.gz" --ckpt "$work/ckpt"
+mentions cut.txt.gz
+expect 1 muster data verify "$work/cut.txt.gz"
+mentions cut.txt.gz
+
+say "a Megatron index that does not match its tokens"
+/usr/bin/python3 - "$work/tokens" <<'PY'
+import struct, sys
+lengths = [100, 50, 250]
+pointers = [0, 200, 300]
+open(sys.argv[1] + ".bin", "wb").write(bytes(2 * sum(lengths)))
+open(sys.argv[1] + ".idx", "wb").write(
+    b"MMIDIDX\0\0" + struct.pack("<QBQQ", 1, 8, 3, 2) + struct.pack("<3i", *lengths)
+    + struct.pack("<3q", *pointers) + struct.pack("<2q", 0, 3))
+PY
+expect 0 muster data verify "$work/tokens.bin"
+truncate -s 700 "$work/tokens.bin"
+expect 1 muster data verify "$work/tokens.bin"
+mentions tokens.bin 700 800
+head -c 60 "$work/tokens.idx" >"$work/short" && mv "$work/short" "$work/tokens.idx"
+expect 1 muster data verify "$work/tokens.bin"
+mentions tokens.idx
+
+say "a checkpoint folder that cannot be made"
+touch "$work/file"
+expect 1 lm --data "$work/data.txt" --ckpt "$work/file/ckpt"
+mentions "$work/file"
+
+say "a full disk: training goes on, the older checkpoint stands"
+disk=$work/disk
+mkdir "$disk"
+mount -t tmpfs -o size=2m tmpfs "$disk" 2>/dev/null || skip "mounting a small tmpfs is not permitted"
+trap 'umount "$disk" 2>/dev/null || :; cleanup' EXIT
+expect 0 lm --data "$work/data.txt" --ckpt "$disk/ckpt"
+head -c 8m /dev/zero >"$disk/filler" 2>/dev/null || :
+expect 0 muster run --nproc 2 --max-restarts 0 -- train_lm --batch 4 --steps 30 --ckpt-every 10 \
+    --data "$work/data.txt" --ckpt "$disk/ckpt"
+mentions "resumed at step 2" abandoned "training goes on" "final step=30"
+expect 0 muster ckpt verify "$disk/ckpt"
+expect 0 muster ckpt ls "$disk/ckpt"
+mentions step_2
+mount -o remount,ro "$disk"
+expect 1 lm --data "$work/data.txt" --ckpt "$disk/other"
+mentions "$disk/other" "ead-only"
+no_leftovers
