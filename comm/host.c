@@ -85,10 +85,13 @@ static int host_run(struct comm_backend *backend, const struct comm_call *call, 
                     uint64_t deadline_ns)
 {
     struct host *host = (struct host *)backend;
+    struct segment *segment = &host->flat.segment;
     host->flat.deadline_ns = deadline_ns;
-    segment_begin(&host->flat.segment, &call->desc, op_seq);
+    segment_begin(segment, &call->desc, op_seq);
     tcp_begin(&host->tcp, &call->desc, op_seq, deadline_ns);
-    return host_collective(host, call) < 0 ? give_up(host) : 0;
+    int rc = wait_alive(&segment->wait);
+    rc = rc < 0 ? segment_explain(segment, rc, &host->flat.err) : host_collective(host, call);
+    return rc < 0 ? give_up(host) : 0;
 }
 
 static void host_abort(struct comm_backend *backend, const char *text)

@@ -35,14 +35,18 @@ void wait_set_policy(struct waiter *waiter, enum mst_wait_policy policy, bool co
         waiter->spin_ns = waiter->yield_ns = 0;
 }
 
-int wait_check(const struct waiter *waiter, uint64_t deadline_ns)
+int wait_alive(const struct waiter *waiter)
 {
     /* Acquire: pairs with the release of whoever recorded the failure. */
     if (atomic_load_explicit(waiter->failed, memory_order_acquire) != 0)
         return -ECANCELED;
-    if (waiter->page && mst_page_aborted(waiter->page) != 0)
-        return -ECONNRESET;
-    return mst_deadline_passed(deadline_ns) ? -ETIMEDOUT : 0;
+    return waiter->page && mst_page_aborted(waiter->page) != 0 ? -ECONNRESET : 0;
+}
+
+int wait_check(const struct waiter *waiter, uint64_t deadline_ns)
+{
+    int rc = wait_alive(waiter);
+    return rc == 0 && mst_deadline_passed(deadline_ns) ? -ETIMEDOUT : rc;
 }
 
 static inline void cpu_relax(void)
@@ -122,8 +126,8 @@ int wait_word(const struct waiter *waiter, atomic_uint *word, uint32_t value, ui
     while (atomic_load_explicit(word, memory_order_acquire) != value) {
         bool sleep = wait_idle(waiter, &state);
         int rc = wait_look(&state) ? wait_check(waiter, deadline_ns) : 0;
-        if (rc < 0)
-            return rc;
+        if (rc < 0) /* a failure of a later step must not hide that this one was completed */
+            return atomic_load_explicit(word, memory_order_acquire) == value ? 0 : rc;
         if (sleep)
             sleep_on(waiter, word, value, deadline_ns);
     }

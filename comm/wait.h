@@ -35,6 +35,9 @@ void wait_post(const struct waiter *waiter, atomic_uint *word, uint32_t value);
 /* Wakes every sleeper of `word`, whatever its value: they look at *failed then. */
 void wait_wake(atomic_uint *word);
 
+/* Whether there is any point in going on: 0, -ECONNRESET or -ECANCELED as above. */
+int wait_alive(const struct waiter *waiter);
+
 /* The pieces, for waits that are not for a word: a loop of poll, idle, and check when it is due. */
 struct wait_state {
     uint64_t began_ns;
