@@ -59,7 +59,7 @@ echo "# float sum, $NPROC ranks, $ROUNDS rounds of $ITERS iterations after $WARM
 for ((round = 1; round <= ROUNDS; round++)); do
     for who in "${contestants[@]}"; do
         [ ! -t 2 ] || printf '\rround %d of %d: %-12s' "$round" "$ROUNDS" "$who" >&2
-        "run_$who" >"$dir/rows" || { echo "$who failed" >&2; exit 1; }
+        "run_$who" >"$dir/rows" 2>"$dir/log" || { cat "$dir/log"; echo "$who failed"; exit 1; } >&2
         awk -v who="$who" '{ print who, $0 }' "$dir/rows" >>"$dir/all"
     done
 done
