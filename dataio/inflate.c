@@ -13,6 +13,8 @@
 
 struct stream {
     struct inflate_state state;
+    struct isal_gzip_header header; /* kept here, as a header may come in pieces */
+    bool in_header;
     const struct inflate_io *io;
     uint64_t read_bytes, written_bytes;
     bool inside; /* a member has begun and not ended */
@@ -25,7 +27,10 @@ static void begin_member(struct stream *stream)
     uint32_t left = stream->state.avail_in;
 
     isal_inflate_reset(&stream->state);
-    stream->state.crc_flag = ISAL_GZIP;
+    isal_gzip_header_init(&stream->header);
+    stream->header.flags = 0; /* init leaves it as it was */
+    stream->state.crc_flag = ISAL_GZIP_NO_HDR_VER;
+    stream->in_header = true;
     stream->state.next_in = in;
     stream->state.avail_in = left;
     stream->inside = true;
@@ -54,6 +59,16 @@ static int damaged(const struct stream *stream, int code, struct mst_err *err)
                        stream->read_bytes - stream->state.avail_in);
 }
 
+/* isal_inflate would parse headers too, but forgets where it was when one comes in pieces. */
+static int read_header(struct stream *stream, struct mst_err *err)
+{
+    int rc = isal_read_gzip_header(&stream->state, &stream->header);
+
+    if (rc == ISAL_DECOMP_OK)
+        stream->in_header = false;
+    return rc == ISAL_DECOMP_OK || rc == ISAL_END_INPUT ? 0 : damaged(stream, rc, err);
+}
+
 /* Inflates into the output buffer and hands it on. */
 static int step(struct stream *stream, struct mst_err *err)
 {
@@ -62,6 +77,9 @@ static int step(struct stream *stream, struct mst_err *err)
 
     stream->state.next_out = stream->out;
     stream->state.avail_out = OUT_BYTES;
+    rc = stream->in_header ? read_header(stream, err) : 0;
+    if (rc || stream->in_header)
+        return rc;
     rc = isal_inflate(&stream->state);
     if (rc < 0 || rc == ISAL_NEED_DICT)
         return damaged(stream, rc, err);
