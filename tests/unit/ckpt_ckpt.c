@@ -300,14 +300,14 @@ static void save_bad_steps(struct fixture_rank *rank)
     struct mst_cspan cursor = {0}, long_cursor = {.data = fixture_root, .size_bytes = 4097};
     struct mst_tensor *tensors = rank->model.tensors;
     size_t n = FIXTURE_TENSORS;
-    rank->matches =
-        mst_ckpt_drain(rank->ckpt, 0) == 0 &&
-        mst_ckpt_save(rank->ckpt, 1, tensors, n, long_cursor, MST_NEVER) == -EINVAL &&
-        mst_ckpt_save(rank->ckpt, MST_CKPT_NONE, tensors, n, cursor, MST_NEVER) == -EINVAL &&
-        mst_ckpt_save(rank->ckpt, 5, tensors, n, cursor, MST_NEVER) == 0 &&
-        mst_ckpt_save(rank->ckpt, 5, tensors, n, cursor, MST_NEVER) == -EINVAL &&
-        mst_ckpt_save(rank->ckpt, 4, tensors, n, cursor, MST_NEVER) == -EINVAL &&
-        mst_ckpt_drain(rank->ckpt, MST_NEVER) == 0;
+    rank->matches = mst_ckpt_drain(rank->ckpt, 0) == 0 &&
+                    mst_ckpt_save(rank->ckpt, 1, tensors, n, long_cursor, MST_NEVER) == -EINVAL &&
+                    mst_ckpt_save(rank->ckpt, MST_CKPT_NONE, tensors, n, cursor, MST_NEVER) ==
+                        -EINVAL &&
+                    mst_ckpt_save(rank->ckpt, 5, tensors, n, cursor, MST_NEVER) == 0 &&
+                    mst_ckpt_save(rank->ckpt, 5, tensors, n, cursor, MST_NEVER) == -EINVAL &&
+                    mst_ckpt_save(rank->ckpt, 4, tensors, n, cursor, MST_NEVER) == -EINVAL &&
+                    mst_ckpt_drain(rank->ckpt, MST_NEVER) == 0;
 }
 
 static void test_bad_steps(void **state)

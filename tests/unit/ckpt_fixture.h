@@ -264,8 +264,7 @@ static inline void fixture_load_newest(struct fixture_rank *rank)
     rank->result = mst_ckpt_load(rank->ckpt, rank->model.tensors, FIXTURE_TENSORS, &rank->loaded,
                                  mst_deadline_ms(20000), &rank->err);
     rank->matches = rank->result == 0 && fixture_is(&rank->model, rank->loaded.step) &&
-                    rank->loaded.cursor_bytes == 6 &&
-                    memcmp(rank->loaded.cursor, "cursor", 6) == 0;
+                    rank->loaded.cursor_bytes == 6 && memcmp(rank->loaded.cursor, "cursor", 6) == 0;
 }
 
 static inline void fixture_save(uint32_t world_size, const uint64_t *steps)

@@ -1,0 +1,217 @@
+/* The file that libhdf5 lays out: no metadata in a tensor's pages, values as every tool reads them. */
+#include "unit/ckpt_fixture.h"
+
+#include "ckpt/skeleton.h"
+
+#include <errno.h>
+#include <hdf5.h>
+
+#define MANY 600
+
+struct file {
+    struct layout_tensor tensors[MANY];
+    struct layout_part parts[MANY];
+    size_t count;
+    struct skeleton skeleton;
+    uint8_t *image;
+};
+
+static void add(struct file *file, const char *name, enum mst_dtype dtype, uint32_t dim_count,
+                const uint64_t *shape)
+{
+    struct layout_tensor *tensor = &file->tensors[file->count];
+    struct layout_part *part = &file->parts[file->count];
+    assert_int_equal(layout_tensor_init(tensor, name, dtype, dim_count, shape, NULL), 0);
+    *part = (struct layout_part){.tensor = (uint32_t)file->count++,
+                                 .row_count = tensor->row_count,
+                                 .size_bytes = tensor->row_count * tensor->row_bytes};
+    part->block_count = layout_block_count(part->size_bytes);
+}
+
+static void make(struct file *file, uint64_t step)
+{
+    struct mst_cspan cursor = {.data = "abc", .size_bytes = 3};
+    struct mst_err err = {0};
+    int r = skeleton_create(file->tensors, file->parts, file->count, 1, 4, &file->skeleton, &err);
+    if (r < 0)
+        print_error("%s\n", err.text);
+    assert_int_equal(r, 0);
+    file->image = calloc(1, file->skeleton.size_bytes);
+    assert_non_null(file->image);
+    skeleton_install(&file->skeleton, file->image, step, cursor);
+}
+
+static void drop(struct file *file)
+{
+    skeleton_fini(&file->skeleton);
+    free(file->image);
+    file->image = NULL;
+}
+
+static void make_many(struct file *file)
+{
+    memset(file, 0, sizeof *file);
+    for (uint64_t i = 0; i < MANY; i++) {
+        char name[64];
+        uint64_t shape[2] = {1 + i * 37 % 200, 1 + i * 13 % 150};
+        snprintf(name, sizeof name, "layer%d/block/weight%d", (int)(i / 10), (int)i);
+        add(file, name, MST_F32, 2, shape);
+    }
+    make(file, 5);
+}
+
+static uint64_t round_up(uint64_t offset)
+{
+    return (offset + SKELETON_PAGE_BYTES - 1) / SKELETON_PAGE_BYTES * SKELETON_PAGE_BYTES;
+}
+
+static void test_no_metadata_in_tensor_pages(void **state)
+{
+    static struct file file;
+    (void)state;
+    make_many(&file);
+    assert_int_equal(file.skeleton.size_bytes % SKELETON_PAGE_BYTES, 0);
+    for (size_t i = 0; i < file.count; i++) {
+        const struct layout_part *part = &file.parts[i];
+        uint64_t first = part->offset / SKELETON_PAGE_BYTES * SKELETON_PAGE_BYTES;
+        uint64_t end = round_up(part->offset + part->size_bytes);
+        assert_true(part->size_bytes < SKELETON_PAGE_BYTES || part->offset == first);
+        assert_true(end <= file.skeleton.size_bytes);
+        assert_true(i == 0 || part->offset >= part[-1].offset + part[-1].size_bytes);
+        for (size_t e = 0; e < file.skeleton.extent_count; e++) {
+            const struct skeleton_extent *extent = &file.skeleton.extents[e];
+            assert_true(extent->offset >= end || extent->offset + extent->size_bytes <= first);
+        }
+    }
+    drop(&file);
+}
+
+/* libhdf5 1.10 stamps the root group with the time, whatever its property list says. */
+#define ROOT_GROUP_END 128
+
+static void test_same_bytes_each_time(void **state)
+{
+    static struct file a, b;
+    (void)state;
+    make_many(&a);
+    make_many(&b);
+    assert_int_equal(a.skeleton.size_bytes, b.skeleton.size_bytes);
+    assert_memory_equal(a.image + ROOT_GROUP_END, b.image + ROOT_GROUP_END,
+                        a.skeleton.size_bytes - ROOT_GROUP_END);
+    drop(&a);
+    drop(&b);
+}
+
+static void write_image(const struct file *file, char path[512])
+{
+    FILE *out;
+    snprintf(path, 512, "%s/x.h5", fixture_root);
+    out = fopen(path, "w");
+    assert_non_null(out);
+    assert_int_equal(fwrite(file->image, 1, file->skeleton.size_bytes, out),
+                     file->skeleton.size_bytes);
+    fclose(out);
+}
+
+static struct layout_part *part_of(struct file *file, uint32_t tensor)
+{
+    struct layout_part *part = file->parts;
+    while (part->tensor != tensor)
+        part++;
+    return part;
+}
+
+/* 1.5 and -2 in each small float, as libhdf5 converts them. */
+static void test_small_floats(void **state)
+{
+    static const struct {
+        const char *name;
+        enum mst_dtype dtype;
+        uint8_t bytes[4];
+    } cases[] = {{"f16", MST_F16, {0x00, 0x3e, 0x00, 0xc0}},
+                 {"bf16", MST_BF16, {0xc0, 0x3f, 0x00, 0xc0}},
+                 {"e4m3", MST_F8E4M3, {0x3c, 0xc0}},
+                 {"e5m2", MST_F8E5M2, {0x3e, 0xc0}}};
+    static struct file file;
+    uint64_t shape[1] = {2};
+    char path[512];
+    hid_t opened;
+    (void)state;
+    memset(&file, 0, sizeof file);
+    for (size_t i = 0; i < 4; i++)
+        add(&file, cases[i].name, cases[i].dtype, 1, shape);
+    make(&file, 1);
+    for (uint32_t i = 0; i < 4; i++)
+        memcpy(file.image + part_of(&file, i)->offset, cases[i].bytes,
+               part_of(&file, i)->size_bytes);
+    write_image(&file, path);
+    opened = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    assert_true(opened >= 0);
+    for (size_t i = 0; i < 4; i++) {
+        float values[2] = {0};
+        hid_t dataset = H5Dopen2(opened, cases[i].name, H5P_DEFAULT);
+        assert_true(H5Dread(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+        assert_true(values[0] == 1.5F && values[1] == -2.0F);
+        H5Dclose(dataset);
+    }
+    H5Fclose(opened);
+    drop(&file);
+}
+
+static void test_tables(void **state)
+{
+    static struct file file;
+    uint64_t step = 0, cursor_bytes = 0;
+    uint8_t cursor[4096];
+    char path[512];
+    hid_t opened, dataset;
+    (void)state;
+    memset(&file, 0, sizeof file);
+    add(&file, "scalar", MST_F64, 0, NULL);
+    make(&file, 77);
+    write_image(&file, path);
+    opened = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    dataset = H5Dopen2(opened, "muster/step", H5P_DEFAULT);
+    assert_true(H5Dread(dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, &step) >= 0);
+    H5Dclose(dataset);
+    dataset = H5Dopen2(opened, "muster/cursor_bytes", H5P_DEFAULT);
+    assert_true(H5Dread(dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, &cursor_bytes) >=
+                0);
+    H5Dclose(dataset);
+    dataset = H5Dopen2(opened, "muster/cursor", H5P_DEFAULT);
+    assert_true(H5Dread(dataset, H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, cursor) >= 0);
+    H5Dclose(dataset);
+    H5Fclose(opened);
+    assert_int_equal(step, 77);
+    assert_int_equal(cursor_bytes, 3);
+    assert_memory_equal(cursor, "abc\0", 4);
+    drop(&file);
+}
+
+static void test_name_is_group(void **state)
+{
+    static struct file file;
+    struct mst_err err = {0};
+    uint64_t shape[1] = {2};
+    (void)state;
+    memset(&file, 0, sizeof file);
+    add(&file, "a", MST_F32, 1, shape);
+    add(&file, "a/b", MST_F32, 1, shape);
+    assert_int_equal(
+        skeleton_create(file.tensors, file.parts, file.count, 0, 1, &file.skeleton, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "a/b"));
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(test_no_metadata_in_tensor_pages),
+        CASE(test_same_bytes_each_time),
+        CASE(test_small_floats),
+        CASE(test_tables),
+        CASE(test_name_is_group),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
