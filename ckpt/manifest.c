@@ -29,7 +29,7 @@ static int get_u64(const json_t *object, const char *key, uint64_t max, uint64_t
 static int get_u32(const json_t *object, const char *key, uint32_t max, uint32_t *ret_value,
                    struct mst_err *err)
 {
-    uint64_t value;
+    uint64_t value = 0;
     int r = get_u64(object, key, max, &value, err);
     if (r == 0)
         *ret_value = (uint32_t)value;
@@ -99,7 +99,7 @@ static int decode_tensor(const json_t *object, struct layout_tensor *tensor, str
     uint64_t shape[MST_TENSOR_DIMS_MAX] = {0};
     const json_t *dims;
     enum mst_dtype dtype;
-    size_t dim_count;
+    size_t dim_count = 0;
     int r;
     if (!dtype_name || mst_dtype_parse(dtype_name, &dtype) < 0)
         return bad(err, "dtype");
@@ -294,7 +294,7 @@ int manifest_decode(const char *text, size_t size_bytes, struct manifest *ret_ma
                     struct mst_err *err)
 {
     struct manifest manifest = {0};
-    json_t *root;
+    json_t *root = NULL;
     int r = check_crc(text, size_bytes, err);
     if (r == 0)
         r = parse(text, size_bytes, &root, err);
@@ -337,7 +337,7 @@ int manifest_vote_decode(const char *text, size_t size_bytes, const struct layou
                          struct mst_err *err)
 {
     struct manifest_vote vote = {0};
-    json_t *root;
+    json_t *root = NULL;
     int r = parse(text, size_bytes, &root, err);
     if (r < 0)
         return r;

@@ -114,7 +114,7 @@ static int check_documents(const struct idx *idx, struct mst_err *err)
 static int cut(struct record_shape *shape, uint64_t size_bytes, struct mst_cspan companion,
                struct record_table *ret_table, struct mst_err *err)
 {
-    struct idx idx;
+    struct idx idx = {0};
     int rc = decode_header(companion.data, companion.size_bytes, &idx, err);
 
     if (!rc)
