@@ -1,0 +1,51 @@
+#include "dataio/tool/tool.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+
+static void print_json(const struct index *index, const char *fingerprint)
+{
+    const struct record_reader *reader = record_reader_of(index->shape.format);
+    json_t *object = json_pack("{s:s, s:s?, s:I, s:I, s:I, s:s}", "format", reader->name, "dtype",
+                               reader->typed ? mst_dtype_name(index->shape.dtype) : NULL, "sources",
+                               (json_int_t)index->shard_count, "samples",
+                               (json_int_t)index->sample_count, "bytes",
+                               (json_int_t)index->size_bytes, "fingerprint", fingerprint);
+
+    (void)json_dumpf(object, stdout, JSON_INDENT(2)); /* main looks at the stream */
+    putchar('\n');
+    json_decref(object);
+}
+
+static void print_text(const struct index *index, const char *fingerprint)
+{
+    const struct record_reader *reader = record_reader_of(index->shape.format);
+    char size[16];
+
+    printf("format       %s\n", reader->name);
+    if (reader->typed)
+        printf("sample       %u x %s, stride %u\n", index->shape.elems,
+               mst_dtype_name(index->shape.dtype), index->shape.stride);
+    printf("sources      %u\n", index->shard_count);
+    printf("samples      %" PRIu64 "\n", index->sample_count);
+    printf("bytes        %" PRIu64 " (%s)\n", index->size_bytes,
+           tool_format_bytes(index->size_bytes, size));
+    printf("fingerprint  %s\n", fingerprint);
+}
+
+int tool_index(const struct tool *tool)
+{
+    struct index *index = tool_open(tool);
+    char fingerprint[17];
+
+    if (!index)
+        return TOOL_DAMAGED;
+    (void)snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, index->fingerprint);
+    if (tool->json)
+        print_json(index, fingerprint);
+    else
+        print_text(index, fingerprint);
+    index_close(index);
+    return 0;
+}

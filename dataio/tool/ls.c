@@ -1,0 +1,53 @@
+#include "dataio/tool/tool.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+
+static void print_json(const struct index *index)
+{
+    const char *format = record_reader_of(index->shape.format)->name;
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < index->shard_count; i++) {
+        const struct shard *shard = &index->shards[i];
+        json_t *object = json_pack("{s:s, s:s, s:b, s:I, s:I, s:I}", "path", shard->source.path,
+                                   "format", format, "gzip", shard->source.compressed,
+                                   "stored_bytes", (json_int_t)shard->source.stored_bytes, "bytes",
+                                   (json_int_t)shard->source.size_bytes, "samples",
+                                   (json_int_t)shard->table.count);
+        (void)json_array_append_new(list, object);
+    }
+    (void)json_dumpf(list, stdout, JSON_INDENT(2)); /* main looks at the stream */
+    putchar('\n');
+    json_decref(list);
+}
+
+static void print_text(const struct index *index)
+{
+    const char *format = record_reader_of(index->shape.format)->name;
+    char stored[16], size[16];
+
+    printf("%-10s %10s %10s %14s  %s\n", "FORMAT", "STORED", "SIZE", "SAMPLES", "PATH");
+    for (uint32_t i = 0; i < index->shard_count; i++) {
+        const struct shard *shard = &index->shards[i];
+        printf("%-10s %10s %10s %14" PRIu64 "  %s\n", format,
+               tool_format_bytes(shard->source.stored_bytes, stored),
+               tool_format_bytes(shard->source.size_bytes, size), shard->table.count,
+               shard->source.path);
+    }
+}
+
+int tool_ls(const struct tool *tool)
+{
+    struct index *index = tool_open(tool);
+
+    if (!index)
+        return TOOL_DAMAGED;
+    if (tool->json)
+        print_json(index);
+    else
+        print_text(index);
+    index_close(index);
+    return 0;
+}

@@ -1,0 +1,33 @@
+/* muster-data: looks at datasets as a loader would open them. One subcommand per file. */
+#ifndef MUSTER_DATAIO_TOOL_TOOL_H
+#define MUSTER_DATAIO_TOOL_TOOL_H
+
+#include "core/err.h"
+#include "dataio/index.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TOOL_DAMAGED 1
+#define TOOL_USAGE 2
+
+struct mst_aio;
+
+struct tool {
+    struct index_opts opts; /* of the dataset; nothing is kept in memory */
+    struct mst_aio *aio;
+    bool json;
+};
+
+/* Each prints to stdout and returns the exit status. */
+int tool_index(const struct tool *tool);
+int tool_ls(const struct tool *tool);
+int tool_verify(const struct tool *tool);
+
+/* Opens the dataset, or says on stderr why not and returns NULL. */
+struct index *tool_open(const struct tool *tool);
+
+/* "1.2 GiB"; `text` is returned. */
+const char *tool_format_bytes(uint64_t size_bytes, char text[16]);
+
+#endif

@@ -1,0 +1,122 @@
+/* verify: each source is opened on its own, so that one damaged file does not hide the next. */
+#include "dataio/tool/tool.h"
+
+#include "core/clock.h"
+#include "core/crc32c.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PROGRESS_NS (100 * MST_NS_PER_MS)
+
+struct verify {
+    const struct tool *tool;
+    const char *uri;
+    const struct source *source; /* while it is read */
+    uint64_t done_bytes, next_progress_ns;
+    uint32_t crc;
+    bool has_bar;
+    json_t *report;
+};
+
+static void clear_bar(const struct verify *verify)
+{
+    if (verify->has_bar)
+        fputs("\r\033[K", stderr);
+}
+
+static void show_progress(struct verify *verify)
+{
+    static const char bar[] = "########################################";
+    uint64_t now_ns = mst_now_ns();
+    double part;
+
+    if (!verify->has_bar || now_ns < verify->next_progress_ns)
+        return;
+    verify->next_progress_ns = now_ns + PROGRESS_NS;
+    part = (double)verify->done_bytes / (double)verify->source->size_bytes;
+    fprintf(stderr, "\r%s [%-40.*s] %3.0f %%", source_name(verify->source), (int)(part * 40), bar,
+            part * 100);
+}
+
+static int take_piece(void *arg, struct mst_cspan piece)
+{
+    struct verify *verify = arg;
+
+    verify->crc = mst_crc32c(verify->crc, piece.data, piece.size_bytes);
+    verify->done_bytes += piece.size_bytes;
+    show_progress(verify);
+    return 0;
+}
+
+static void report_damage(struct verify *verify, const char *text)
+{
+    clear_bar(verify);
+    if (!verify->tool->json)
+        printf("%s: damaged: %s\n", verify->uri, text);
+    (void)json_array_append_new(
+        verify->report, json_pack("{s:s, s:b, s:s}", "uri", verify->uri, "ok", 0, "damage", text));
+}
+
+static void report_good(struct verify *verify, uint64_t sample_count)
+{
+    char size[16], crc[9];
+
+    clear_bar(verify);
+    (void)snprintf(crc, sizeof crc, "%08" PRIx32, verify->crc);
+    if (!verify->tool->json)
+        printf("%s: ok, %s, %" PRIu64 " samples, crc32c %s\n", verify->uri,
+               tool_format_bytes(verify->done_bytes, size), sample_count, crc);
+    (void)json_array_append_new(verify->report,
+                                json_pack("{s:s, s:b, s:I, s:I, s:s}", "uri", verify->uri, "ok", 1,
+                                          "bytes", (json_int_t)verify->done_bytes, "samples",
+                                          (json_int_t)sample_count, "crc32c", crc));
+}
+
+/* Opening checks gzip trailers and the index against its data; reading, the rest. */
+static bool verify_source(struct verify *verify)
+{
+    struct index_opts opts = verify->tool->opts;
+    struct index *index = NULL;
+    struct mst_err err = {0};
+    int rc;
+
+    opts.uri = verify->uri;
+    rc = index_open(&opts, verify->tool->aio, &index, &err);
+    if (rc == 0) {
+        verify->source = &index->shards[0].source;
+        rc = source_scan(verify->source, verify->tool->aio, NULL, take_piece, verify, &err);
+    }
+    if (rc)
+        report_damage(verify, err.text);
+    else
+        report_good(verify, index->sample_count);
+    index_close(index);
+    return rc == 0;
+}
+
+int tool_verify(const struct tool *tool)
+{
+    char *list = strdup(tool->opts.uri), *rest = list;
+    json_t *report = json_array();
+    bool whole = list != NULL;
+
+    while (rest) {
+        struct verify verify = {.tool = tool,
+                                .uri = strsep(&rest, ","),
+                                .has_bar = !tool->json && isatty(STDERR_FILENO),
+                                .report = report};
+        whole = verify_source(&verify) && whole;
+    }
+    if (tool->json) {
+        (void)json_dumpf(report, stdout, JSON_INDENT(2)); /* main looks at the stream */
+        putchar('\n');
+    }
+    json_decref(report);
+    free(list);
+    return whole ? 0 : TOOL_DAMAGED;
+}
