@@ -77,7 +77,7 @@ static bool split_step(char *path, uint64_t *ret_step)
     if (strcmp(name, canonical) != 0)
         return false;
     if (!slash)
-        strcpy(path, ".");
+        memcpy(path, ".", 2);
     else if (slash == path)
         path[1] = '\0';
     else
@@ -91,9 +91,8 @@ static int open_target(struct tool *tool)
     uint64_t step = 0;
     bool has_step;
     int r;
-    if (strlen(tool->path) >= sizeof path)
+    if (snprintf(path, sizeof path, "%s", tool->path) >= (int)sizeof path)
         return -ENAMETOOLONG;
-    strcpy(path, tool->path);
     has_step = split_step(path, &step);
     tool->root_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     r = tool->root_fd < 0 ? -errno : root_list(tool->root_fd, &tool->steps, &tool->step_count);

@@ -1,0 +1,66 @@
+/* Other people's tools read what we write: h5dump and h5py, every value. Skipped where they are not
+ * installed. */
+#include "unit/ckpt_fixture.h"
+
+#include <spawn.h>
+#include <sys/wait.h>
+
+#define PYTHON "/usr/bin/python3"
+#define H5DUMP "/usr/bin/h5dump"
+
+/* The exit status of a program whose output nobody reads. */
+static int run(char *const *argv)
+{
+    posix_spawn_file_actions_t actions;
+    char *const environment[] = {NULL};
+    int status = -1;
+    pid_t pid;
+    assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
+    assert_int_equal(
+        posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0), 0);
+    assert_int_equal(posix_spawn(&pid, argv[0], &actions, NULL, argv, environment), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void save(char step_dir[512])
+{
+    static const uint64_t steps[] = {12, 0};
+    fixture_save(3, steps);
+    snprintf(step_dir, 512, "%s/step_12", fixture_root);
+}
+
+static void test_h5dump(void **state)
+{
+    char step_dir[512], path[600];
+    char *argv[] = {H5DUMP, "-H", path, NULL};
+    (void)state;
+    if (access(H5DUMP, X_OK) < 0)
+        skip();
+    save(step_dir);
+    for (int r = 0; r < 3; r++) {
+        snprintf(path, sizeof path, "%s/rank_%d.h5", step_dir, r);
+        assert_int_equal(run(argv), 0);
+    }
+}
+
+static void test_h5py(void **state)
+{
+    char step_dir[512];
+    char *probe[] = {PYTHON, "-c", "import h5py, numpy", NULL};
+    char *argv[] = {PYTHON, MUSTER_TEST_DATA "/ckpt_compare.py", step_dir, "12", NULL};
+    (void)state;
+    if (access(PYTHON, X_OK) < 0 || run(probe) != 0)
+        skip();
+    save(step_dir);
+    assert_int_equal(run(argv), 0);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {CASE(test_h5dump), CASE(test_h5py)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
