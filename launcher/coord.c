@@ -184,18 +184,11 @@ static void report_missing(struct coord *coord)
                 coord->rdzv.config.node_count, coord->port);
 }
 
-static bool is_loopback(const char *host)
-{
-    return strncmp(host, "127.", 4) == 0 || !strcmp(host, "::1") || !strcmp(host, "localhost");
-}
-
 static int open_server(struct coord *coord, const struct opts *opts, struct mst_err *err)
 {
     const struct kv_server_events events = {coord, on_joined, on_frame, on_lost};
-    const char *host = opts->rdzv_host;
-    if (!is_loopback(host))
-        host = strchr(host, ':') ? "::" : "0.0.0.0";
-
+    /* Behind a service or NAT, the name that others dial is no address of this machine. */
+    const char *host = opts_is_loopback(opts->rdzv_host) ? opts->rdzv_host : "";
     int fd = mst_sock_listen(host, opts->rdzv_port, &coord->port, err);
     if (fd < 0)
         return fd;

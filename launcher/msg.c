@@ -128,19 +128,26 @@ static uint64_t take_step(struct reader *reader)
     return step;
 }
 
+/* Printable, then zeros to the end: one text has one encoding. */
 static void take_job_id(struct reader *reader, char *job_id)
 {
-    if (reader->bad || reader->left < MSG_JOB_ID_BYTES || reader->at[MSG_JOB_ID_BYTES - 1]) {
+    bool ended = false;
+
+    if (reader->bad || reader->left < MSG_JOB_ID_BYTES) {
         reader->bad = true;
         return;
     }
-    strncpy(job_id, (const char *)reader->at, MSG_JOB_ID_BYTES);
+    memcpy(job_id, reader->at, MSG_JOB_ID_BYTES);
     reader->at += MSG_JOB_ID_BYTES;
     reader->left -= MSG_JOB_ID_BYTES;
-    for (const char *c = job_id; *c; c++) {
-        if (*c < '!' || *c > '~')
+    for (size_t i = 0; i < MSG_JOB_ID_BYTES; i++) {
+        bool printable = job_id[i] >= '!' && job_id[i] <= '~';
+        if (job_id[i] && (ended || !printable))
             reader->bad = true;
+        ended = ended || !job_id[i];
     }
+    if (!ended)
+        reader->bad = true;
 }
 
 static void take_words(struct reader *reader, unsigned fields, struct msg *msg)

@@ -75,9 +75,9 @@ void opts_runtime_dir(char *dir, uint32_t cap)
     snprintf(dir, cap, "%s", usable && access(runtime, W_OK) == 0 ? runtime : "/tmp");
 }
 
-const char *opts_path(void)
+bool opts_is_loopback(const char *host)
 {
-    return getenv("PATH");
+    return strncmp(host, "127.", 4) == 0 || !strcmp(host, "::1") || !strcmp(host, "localhost");
 }
 
 static int usage(struct mst_err *err, const char *flag, const char *value, const char *wanted)
@@ -245,11 +245,6 @@ static int read_secret_file(const char *path, char *text, size_t cap, struct mst
     return 0;
 }
 
-static bool is_loopback(const char *host)
-{
-    return strncmp(host, "127.", 4) == 0 || !strcmp(host, "::1") || !strcmp(host, "localhost");
-}
-
 /* One node without a secret gets a random one; several must be given one, as they cannot agree on
  * it in the open. */
 static int supply_secret(struct opts *opts, struct mst_err *err)
@@ -260,7 +255,7 @@ static int supply_secret(struct opts *opts, struct mst_err *err)
             return mst_err_set(err, -EIO, "no random bytes for the job secret");
         return 0;
     }
-    if (opts->insecure || is_loopback(opts->rdzv_host))
+    if (opts->insecure || opts_is_loopback(opts->rdzv_host))
         return 0;
     return mst_err_set(err, -EACCES,
                        "%u nodes and no job secret: put the same random bytes on every node and "

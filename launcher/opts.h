@@ -39,7 +39,7 @@ int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err
 /* Where status sockets live: XDG_RUNTIME_DIR, else /tmp. */
 void opts_runtime_dir(char *dir, uint32_t cap);
 
-/* PATH, or NULL. */
-const char *opts_path(void);
+/* True if only processes of this machine can reach `host`. */
+bool opts_is_loopback(const char *host);
 
 #endif

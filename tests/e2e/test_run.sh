@@ -1,0 +1,168 @@
+#!/bin/bash
+# muster run on one node: exit codes, restarts, kills, preemption, output, plan and status.
+source "$(dirname "$0")/lib.sh"
+export XDG_RUNTIME_DIR=$work
+unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT MST_JOB_SECRET MST_JOB_SECRET_FILE
+
+# until COMMAND …: waits for it to succeed, ten seconds at most.
+until_true() {
+    local tries=0
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ $tries -lt 200 ] || fail "never came true: $*"
+        read -rt 0.05 <> <(:) || :
+    done
+}
+# A rank that names itself by this folder, so that no_leftovers sees it, and waits to be told.
+rank=$work/rank
+cat >"$rank" <<'SH'
+#!/bin/sh
+[ "$1" = child ] || echo $$ >"$0.pid.$RANK"
+[ "$1" = stubborn ] && trap '' TERM
+[ "$1" = stray ] && setsid "$0" child &
+while :; do read -r _ <"$0.fifo" || exit 9; done
+SH
+chmod +x "$rank"
+mkfifo "$rank.fifo"
+exec 9<>"$rank.fifo"
+
+start() { # options …: a job of rank in the background
+    rm -f "$rank".pid.*
+    muster run "$@" >"$work/job.out" 2>&1 9>&- &
+    job=$!
+}
+finish() { # CODE
+    local got=0
+    wait "$job" || got=$?
+    cp "$work/job.out" "$work/last.out"
+    [ "$got" = "$1" ] || fail "exit code $got instead of $1"
+    until_true no_rank_left
+    no_leftovers
+}
+no_rank_left() { ! pgrep -f "$rank"; }
+
+say "the command line"
+expect 64 muster
+expect 64 muster frobnicate
+mentions "unknown command frobnicate" run env status bench
+expect 0 muster help
+expect 0 muster version
+for command in run env status; do expect 0 muster $command --help; done
+expect 64 muster run --frobnicate -- true
+mentions "unknown option --frobnicate"
+expect 64 muster run --nproc 0 -- true
+mentions "--nproc 0" "1 … 1024"
+expect 64 muster run --nproc
+expect 64 muster run --nproc 2
+mentions "no program"
+expect 64 muster run --nnodes 2 -- true
+expect 64 muster status nonsense
+
+say "exit codes"
+expect 0 muster run --nproc 3 true
+expect 1 muster run --nproc 2 --max-restarts 0 -- false
+expect 127 muster run --nproc 2 -- "$work/absent"
+mentions "$work/absent" "program not found"
+touch "$work/plain"
+expect 126 muster run --nproc 2 -- "$work/plain"
+expect 78 env RANK=5 WORLD_SIZE=4 muster run -- true
+mentions RANK=5 WORLD_SIZE=4
+expect 78 muster run --nnodes 2 --node-rank 2 --rdzv 127.0.0.1:1 -- true
+mentions "node rank 2"
+expect 78 muster run --nnodes 2 --node-rank 0 --rdzv 10.9.8.7:29500 -- true
+mentions MST_JOB_SECRET_FILE
+expect 78 muster run --log-dir "$work/plain" -- true
+mentions "$work/plain"
+
+say "the first failing rank's code wins, after its restarts"
+expect 5 muster run --nproc 3 --max-restarts 2 -- sh -c '[ $RANK != 1 ] || exit 5; exec sleep 20'
+mentions 'died=1' 'exit code 5' 'restart=2 of=2'
+[ "$(grep -c 'generation started' "$work/last.out")" = 3 ] || fail "not three generations"
+no_leftovers
+
+say "a restart that helps"
+expect 0 muster run --nproc 2 -- sh -c '[ $MST_GENERATION = 1 ] || exit 3'
+mentions 'gen=1 msg="generation started"'
+
+say "a rank killed with -9, and what it started"
+start --nproc 2 --max-restarts 0 -- "$rank" stray
+until_true test -s "$rank.pid.0" -a -s "$rank.pid.1"
+kill -9 "$(cat "$rank.pid.1")"
+finish 137
+mentions 'killed by SIGKILL'
+
+say "the agent killed with -9"
+start --nproc 2 -- "$rank"
+until_true test -s "$rank.pid.0" -a -s "$rank.pid.1"
+kill -9 "$job"
+wait "$job" || :
+until_true no_rank_left
+expect 0 muster status
+mentions "no job runs here"
+no_leftovers
+
+say "preemption: the signal goes to ranks that count no steps"
+start --nproc 2 -- "$rank"
+until_true test -s "$rank.pid.0" -a -s "$rank.pid.1"
+kill -TERM "$job"
+finish 143
+mentions draining 'SIGTERM goes to the ranks'
+
+say "preemption of ranks that do not listen: never past the grace"
+start --nproc 2 --grace 2 -- "$rank" stubborn
+until_true test -s "$rank.pid.0" -a -s "$rank.pid.1"
+before=$SECONDS
+kill -TERM "$job"
+finish 143
+[ $((SECONDS - before)) -le 3 ] || fail "took $((SECONDS - before)) s of a grace of 2"
+
+say "status sees a running job"
+start --nproc 2 --job-id seen -- "$rank"
+until_true test -s "$rank.pid.0" -a -s "$rank.pid.1"
+expect 0 muster status
+mentions "job seen: running, generation 0" "$(cat "$rank.pid.1")"
+expect 0 muster status --json
+mentions '"job": "seen"' '"rank": 1' '"step": null'
+kill -INT "$job"
+finish 143
+
+say "output is whole lines with the rank in front"
+expect 0 muster run --nproc 4 --log-dir "$work/logs" -- sh -c \
+    'i=0; while [ $i -lt 500 ]; do echo "line $i of rank $RANK"; i=$((i + 1)); done; printf tail >&2'
+[ "$(grep -c '^\[[0-3]\] line [0-9]* of rank [0-3]$' "$work/last.out")" = 2000 ] || fail "torn lines"
+[ "$(grep -c '^\[[0-3]\] tail$' "$work/last.out")" = 4 ] || fail "last lines lost"
+[ "$(wc -l <"$work/logs/rank_3.gen_0.log")" = 500 ] || fail "the rank's own file lacks lines"
+
+say "what a rank is told, and what it is not"
+expect 0 env PET_NPROC_PER_NODE=2 PET_NNODES=1 MST_JOB_SECRET=hush muster run -- sh -c 'env; ls -l /proc/self/fd'
+mentions '[1] RANK=1' '[1] MST_RANK=1' '[0] LOCAL_WORLD_SIZE=2' '[0] OMP_NUM_THREADS=1' '[0] MST_KV_ADDR=127.0.0.1:'
+! grep -q 'hush\|PET_' "$work/last.out" || fail "the launcher's variables reached a rank"
+
+say "plan and environment"
+expect 0 muster run --nproc 2 --dry-run -- prog arg
+mentions "2 ranks on 1 nodes" "program: prog arg" "RANK=1"
+expect 0 muster run --nproc 2 --dry-run --json -- prog arg
+python3 -c 'import json, sys; assert len(json.load(open(sys.argv[1]))["ranks"]) == 2' "$work/last.out"
+expect 0 env PET_NNODES=4 PET_NPROC_PER_NODE=8 PET_NODE_RANK=3 PET_MASTER_ADDR=head \
+    MST_JOB_SECRET=hush muster env --json
+mentions '"world_size": 32' '"rdzv_host": "head"' '"rdzv_port": 29500'
+
+say "two agents on one machine: deadline, secret, port, and a job"
+rdzv=127.0.0.1:$((20000 + $$ % 10000))
+two=(muster run --nnodes 2 --rdzv "$rdzv" --nproc 1)
+expect 138 env MST_JOB_SECRET=s "${two[@]}" --node-rank 1 --rdzv-timeout 1 -- true
+mentions "cannot join node 0" "$rdzv"
+expect 138 env MST_JOB_SECRET=s "${two[@]}" --node-rank 0 --rdzv-timeout 1 -- true
+mentions "missing at the deadline"
+MST_JOB_SECRET=right "${two[@]}" --node-rank 0 -- sh -c 'echo $RANK of $WORLD_SIZE' >"$work/job.out" 2>&1 &
+job=$!
+until_true grep -q "$rdzv" <(ss -ltn 2>/dev/null || echo "$rdzv")
+expect 78 env MST_JOB_SECRET=wrong "${two[@]}" --node-rank 1 --rdzv-timeout 5 -- true
+expect 78 env MST_JOB_SECRET=right "${two[@]}" --node-rank 0 -- true
+mentions "port ${rdzv#*:}: Address already in use"
+expect 0 env MST_JOB_SECRET=right "${two[@]}" --node-rank 1 -- sh -c 'echo $RANK of $WORLD_SIZE'
+mentions '[1] 1 of 2'
+finish 0
+mentions '[0] 0 of 2'
+no_leftovers
+echo OK

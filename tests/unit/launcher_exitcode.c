@@ -1,0 +1,52 @@
+#include "launcher/exitcode.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void test_deaths(void **state)
+{
+    (void)state;
+    assert_int_equal(exitcode_of_death(false, 0), 0);
+    assert_int_equal(exitcode_of_death(false, 7), 7);
+    assert_int_equal(exitcode_of_death(true, SIGKILL), 137);
+}
+
+static void test_refused_programs(void **state)
+{
+    (void)state;
+    assert_int_equal(exitcode_of_exec(ENOENT), 127);
+    assert_int_equal(exitcode_of_exec(ENOTDIR), 127);
+    assert_int_equal(exitcode_of_exec(EACCES), 126);
+    assert_int_equal(exitcode_of_exec(ENOEXEC), 126);
+    assert_int_equal(exitcode_of_exec(ENOMEM), EXITCODE_INTERNAL);
+    assert_true(exitcode_is_final(126) && exitcode_is_final(127));
+    assert_false(exitcode_is_final(1) || exitcode_is_final(137));
+}
+
+static void test_descriptions(void **state)
+{
+    (void)state;
+    char text[64], tiny[4];
+
+    assert_string_equal(exitcode_describe(137, text, sizeof text), "killed by SIGKILL");
+    assert_string_equal(exitcode_describe(3, text, sizeof text), "exit code 3");
+    assert_string_equal(exitcode_describe(255, text, sizeof text), "exit code 255");
+    assert_string_equal(exitcode_describe(143, text, sizeof text), "preempted, to be resumed");
+    assert_string_equal(exitcode_describe(0, tiny, sizeof tiny), "fin");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_deaths),
+        cmocka_unit_test(test_refused_programs),
+        cmocka_unit_test(test_descriptions),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,242 @@
+#include "launcher/rdzv.h"
+
+#include "launcher/exitcode.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define NODES 2
+
+struct fixture {
+    struct rdzv rdzv;
+    struct rdzv_node nodes[NODES];
+    uint32_t answered[NODES];
+    struct msg last;
+    uint32_t last_node, sent;
+};
+
+static void on_send(void *arg, uint32_t node, const struct msg *msg)
+{
+    struct fixture *f = arg;
+    f->last = *msg;
+    f->last_node = node;
+    f->sent++;
+}
+
+static void begin(struct fixture *f, uint32_t max_restarts)
+{
+    const struct rdzv_config config = {.node_count = NODES,
+                                       .max_restarts = max_restarts,
+                                       .timeout_ns = 100,
+                                       .job_id = "job",
+                                       .send = on_send,
+                                       .arg = f};
+    *f = (struct fixture){.sent = 0};
+    rdzv_init(&f->rdzv, &config, f->nodes, f->answered, 1000);
+}
+
+static int tell(struct fixture *f, uint32_t node, struct msg msg)
+{
+    return rdzv_message(&f->rdzv, node, &msg, 1000);
+}
+
+static void join(struct fixture *f, uint32_t node)
+{
+    struct msg msg = {.type = MSG_JOIN, .local_size = node + 1, .node_count = NODES};
+    assert_int_equal(tell(f, node, msg), 0);
+}
+
+static void down(struct fixture *f, uint32_t node, uint64_t step)
+{
+    struct msg msg = {.type = MSG_DOWN, .generation = f->rdzv.generation, .step = step};
+    assert_int_equal(tell(f, node, msg), 0);
+}
+
+/* Rank 2 fails with `code`, both nodes come down having reached `step`. */
+static void crash(struct fixture *f, uint32_t code, uint64_t step)
+{
+    struct msg msg = {
+        .type = MSG_FAILED, .generation = f->rdzv.generation, .rank = 2, .code = code};
+    assert_int_equal(tell(f, 1, msg), 0);
+    assert_int_equal(f->last.type, MSG_ABORT);
+    assert_int_equal(f->last.rank, 2);
+    down(f, 0, step);
+    down(f, 1, step);
+}
+
+static void begin_running(struct fixture *f, uint32_t max_restarts)
+{
+    begin(f, max_restarts);
+    join(f, 0);
+    assert_int_equal(f->sent, 0);
+    join(f, 1);
+    assert_int_equal(f->last.type, MSG_START);
+    assert_int_equal(f->last_node, RDZV_ALL);
+}
+
+static void test_starts_when_all_are_there(void **state)
+{
+    (void)state;
+    struct fixture f;
+
+    begin_running(&f, 0);
+    assert_int_equal(f.last.generation, 0);
+    assert_int_equal(f.last.local_sizes[0], 1);
+    assert_int_equal(f.last.local_sizes[1], 2);
+    assert_string_equal(f.last.job_id, "job");
+}
+
+static void test_budget_counts_restarts_without_progress(void **state)
+{
+    (void)state;
+    struct fixture f;
+
+    begin_running(&f, 1);
+    for (uint64_t step = 10; step < 15; step++) { /* each got further: restarts are free */
+        crash(&f, 9, step);
+        assert_int_equal(f.last.type, MSG_START);
+    }
+    crash(&f, 9, 14);
+    assert_int_equal(f.last.type, MSG_END);
+    assert_int_equal(f.last.code, 9);
+    assert_int_equal(f.last.rank, 2);
+}
+
+static void test_a_missing_program_is_not_restarted(void **state)
+{
+    (void)state;
+    struct fixture f;
+
+    begin_running(&f, 5);
+    crash(&f, EXITCODE_NOT_FOUND, MST_PAGE_NO_STEP);
+    assert_int_equal(f.last.type, MSG_END);
+    assert_int_equal(f.last.code, EXITCODE_NOT_FOUND);
+}
+
+static void test_a_lost_node_is_waited_for(void **state)
+{
+    (void)state;
+    struct fixture f;
+
+    begin_running(&f, 3);
+    rdzv_lost(&f.rdzv, 1, 1000);
+    assert_int_equal(f.last.type, MSG_ABORT);
+    assert_int_equal(f.last.rank, MST_PAGE_CAUSE_JOB);
+    down(&f, 0, 5);
+    assert_int_equal(f.rdzv.state, RDZV_GATHERING);
+    rdzv_tick(&f.rdzv, 1099);
+    assert_int_equal(f.rdzv.state, RDZV_GATHERING);
+    join(&f, 1);
+    assert_int_equal(f.last.type, MSG_START);
+    assert_int_equal(f.last.generation, 1);
+}
+
+static void test_gathering_has_a_deadline(void **state)
+{
+    (void)state;
+    struct fixture f;
+
+    begin(&f, 3);
+    join(&f, 0);
+    rdzv_tick(&f.rdzv, 1100);
+    assert_int_equal(f.last.type, MSG_END);
+    assert_int_equal(f.last.code, EXITCODE_RENDEZVOUS);
+}
+
+static void test_a_node_lost_after_its_end_changes_nothing(void **state)
+{
+    (void)state;
+    struct fixture f;
+
+    begin_running(&f, 3);
+    tell(&f, 1, (struct msg){.type = MSG_DONE});
+    rdzv_lost(&f.rdzv, 1, 1000);
+    assert_int_equal(f.rdzv.state, RDZV_RUNNING);
+    tell(&f, 0, (struct msg){.type = MSG_DONE});
+    assert_int_equal(f.last.type, MSG_END);
+    assert_int_equal(f.last.code, EXITCODE_OK);
+}
+
+static void test_a_failure_during_a_drain_ends_as_drained(void **state)
+{
+    (void)state;
+    struct fixture f;
+
+    begin_running(&f, 3);
+    tell(&f, 0, (struct msg){.type = MSG_DRAIN, .action = MST_GATE_STOP});
+    assert_int_equal(f.last.type, MSG_QUERY);
+    crash(&f, 1, 4);
+    assert_int_equal(f.last.type, MSG_END);
+    assert_int_equal(f.last.code, EXITCODE_DRAINED);
+}
+
+static void test_a_drain_before_the_start_ends_at_once(void **state)
+{
+    (void)state;
+    struct fixture f;
+
+    begin(&f, 3);
+    join(&f, 0);
+    tell(&f, 0, (struct msg){.type = MSG_DRAIN, .action = MST_GATE_STOP});
+    assert_int_equal(f.last.type, MSG_END);
+    assert_int_equal(f.last.code, EXITCODE_DRAINED);
+}
+
+static void test_a_gone_node_does_not_hold_up_a_drain(void **state)
+{
+    (void)state;
+    struct fixture f;
+
+    begin_running(&f, 3);
+    tell(&f, 1, (struct msg){.type = MSG_DONE});
+    rdzv_lost(&f.rdzv, 1, 1000);
+    tell(&f, 0, (struct msg){.type = MSG_DRAIN, .action = MST_GATE_STOP});
+    tell(&f, 0,
+         (struct msg){.type = MSG_STEPS, .round = f.last.round, .step = 3, .lowest_step = 3});
+    assert_int_equal(f.last.type, MSG_PROPOSE);
+    tell(&f, 0,
+         (struct msg){.type = MSG_STEPS, .round = f.last.round, .step = 3, .lowest_step = 3});
+    assert_int_equal(f.last.type, MSG_AGREED);
+    assert_int_equal(f.last.step, 4);
+}
+
+static void test_nonsense_is_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+
+    begin(&f, 3);
+    assert_int_equal(tell(&f, 0, (struct msg){.type = MSG_DONE}), -EPROTO);
+    join(&f, 0);
+    assert_int_equal(
+        tell(&f, 0, (struct msg){.type = MSG_JOIN, .local_size = 1, .node_count = NODES}), -EPROTO);
+    assert_int_equal(tell(&f, 0, (struct msg){.type = MSG_START}), -EPROTO);
+    assert_int_equal(tell(&f, 0, (struct msg){.type = MSG_FAILED, .generation = 9}), -EPROTO);
+    assert_int_equal(
+        tell(&f, 1, (struct msg){.type = MSG_JOIN, .local_size = 1, .node_count = NODES + 1}), 0);
+    assert_int_equal(f.last.type, MSG_END); /* the job has another size: only node 1 hears it */
+    assert_int_equal(f.last_node, 1);
+    assert_int_equal(f.last.code, EXITCODE_CONFIG);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_starts_when_all_are_there),
+        cmocka_unit_test(test_budget_counts_restarts_without_progress),
+        cmocka_unit_test(test_a_missing_program_is_not_restarted),
+        cmocka_unit_test(test_a_lost_node_is_waited_for),
+        cmocka_unit_test(test_gathering_has_a_deadline),
+        cmocka_unit_test(test_a_node_lost_after_its_end_changes_nothing),
+        cmocka_unit_test(test_a_failure_during_a_drain_ends_as_drained),
+        cmocka_unit_test(test_a_drain_before_the_start_ends_at_once),
+        cmocka_unit_test(test_a_gone_node_does_not_hold_up_a_drain),
+        cmocka_unit_test(test_nonsense_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
