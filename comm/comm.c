@@ -82,10 +82,11 @@ int mst_comm_create(const struct mst_world *world, struct mst_kv *kv,
                     const struct mst_comm_opts *opts, struct mst_comm **ret_comm,
                     struct mst_err *err)
 {
-    const struct comm_ops *ops = find_backend(opts ? opts->backend : NULL);
+    const char *backend = opts && opts->backend ? opts->backend : "auto";
+    const struct comm_ops *ops = find_backend(backend);
     if (!ops)
         return mst_err_set(err, -ENOTSUP, "no back end \"%s\" in this build; try \"auto\"",
-                           opts->backend);
+                           backend);
     int rc = check_world(world, err);
     if (rc < 0)
         return rc;

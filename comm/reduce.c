@@ -29,7 +29,7 @@ const struct reduce_isa *const reduce_isas[] = {
 const struct reduce_isa *reduce_best(void)
 {
     const struct reduce_isa *const *isa = reduce_isas;
-    while (!(*isa)->usable())
+    while (isa[1] && !(*isa)->usable()) /* the last one is usable everywhere */
         isa++;
     return *isa;
 }

@@ -286,7 +286,7 @@ fail:
 int outlog_add_rank(struct outlog *outlog, uint32_t rank, uint32_t generation, int *ret_out_fd,
                     int *ret_err_fd, struct mst_err *err)
 {
-    int out_fd, err_fd;
+    int out_fd = -1, err_fd = -1;
     int file_fd = open_file(outlog, rank, generation, err);
     if (file_fd < -1)
         return file_fd;
