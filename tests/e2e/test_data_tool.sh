@@ -1,0 +1,46 @@
+#!/bin/sh
+# muster data on good and damaged datasets: what it prints, and how it exits.
+set -eu
+data=${MUSTER_BIN:?}/muster-data
+[ -x "$data" ] || { echo "no $data: make build first"; exit 77; }
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir"
+
+fail() { echo "FAIL: $*"; exit 1; }
+# want CODE PATTERN COMMAND...: the exit code, and a line that matches
+want() {
+    code=$1 pattern=$2
+    shift 2
+    got=0
+    "$@" >out 2>&1 || got=$?
+    [ "$got" = "$code" ] || { cat out; fail "$* exits with $got, not $code"; }
+    grep -q -e "$pattern" out || { cat out; fail "$*: no line matches $pattern"; }
+}
+
+printf 'one\ntwo\n\nfour' >a.txt
+head -c 300000 /dev/urandom | od -x >big.txt
+gzip -k big.txt
+head -c 1000 big.txt.gz >cut.txt.gz
+
+want 0 '^samples  *4$' "$data" index a.txt
+want 0 '"samples": 4' "$data" index a.txt --json
+want 0 '^lines .* 4  a.txt$' "$data" ls a.txt
+want 0 '"gzip": true' "$data" ls big.txt.gz --json
+want 0 '^a.txt: ok' "$data" verify a.txt,big.txt.gz
+want 1 '^cut.txt.gz: damaged: .*ends in the middle' "$data" verify cut.txt.gz,a.txt
+want 1 '^a.txt: ok' "$data" verify cut.txt.gz,a.txt
+want 1 '"ok": false' "$data" verify cut.txt.gz --json
+want 1 'missing: No such file' "$data" ls missing
+want 1 'hdfs' "$data" ls hdfs://name/file
+want 2 'unknown option --frob' "$data" ls a.txt --frob
+want 2 'no subcommand' "$data"
+want 0 '^usage:' "$data" --help
+
+lines=$("$data" index big.txt --json | sed -n 's/.*"samples": \([0-9]*\).*/\1/p')
+[ "$lines" = "$(wc -l <big.txt)" ] || fail "$lines lines, wc says $(wc -l <big.txt)"
+"$data" verify big.txt >auto.out
+MST_AIO=threads "$data" verify big.txt >threads.out
+cmp auto.out threads.out
+want 2 'floppy' env MST_AIO=floppy "$data" verify big.txt
+echo "data tool: OK"
