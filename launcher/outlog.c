@@ -198,7 +198,7 @@ static void source_close(struct source *source)
 {
     if (!source)
         return;
-    if (source->used > 0)
+    if (source->line && source->used > 0)
         sink_line(source->sink, source->prefix, source->line, source->used);
     if (source->fd >= 0)
         close(source->fd);
