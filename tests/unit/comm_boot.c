@@ -1,0 +1,162 @@
+#include "comm/boot.h"
+
+#include "core/bytes.h"
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/kv.h"
+#include "core/world.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* The table holds what the other ranks have published; this test is rank 0. */
+struct fixture {
+    struct mst_kv_store *store;
+    struct mst_kv *kv;
+    struct mst_world world;
+    struct boot boot;
+    struct mst_err err;
+};
+
+static void set_up(struct fixture *f, uint32_t size, uint32_t node_count, uint32_t local_size)
+{
+    memset(f, 0, sizeof *f);
+    assert_int_equal(mst_kv_store_create(&f->store), 0);
+    assert_int_equal(mst_kv_local(f->store, 1, &f->kv), 0);
+    mst_world_single(&f->world);
+    f->world.size = size;
+    f->world.node_count = node_count;
+    f->world.local_size = local_size;
+    f->boot.id = 1;
+}
+
+static void tear_down(struct fixture *f)
+{
+    boot_fini(&f->boot);
+    mst_kv_close(f->kv);
+    mst_kv_store_destroy(f->store);
+}
+
+static void publish(struct fixture *f, uint32_t rank, uint32_t node, uint32_t local_rank)
+{
+    char key[32];
+    uint8_t record[8 + 4] = {0};
+    (void)snprintf(key, sizeof key, "comm/1/rank/%u", rank);
+    mst_put_le32(record, node);
+    mst_put_le32(record + 4, local_rank);
+    memcpy(record + 8, "addr", 4);
+    assert_int_equal(mst_kv_set(f->kv, key, record, sizeof record, MST_NEVER), 0);
+}
+
+static int exchange(struct fixture *f, uint32_t timeout_ms)
+{
+    return boot_exchange(&f->boot, f->kv, &f->world, "me", mst_deadline_ms(timeout_ms), &f->err);
+}
+
+static void ranks_are_sorted_by_node(void **state)
+{
+    (void)state;
+    struct fixture f;
+    set_up(&f, 5, 2, 3);
+    publish(&f, 1, 1, 1);
+    publish(&f, 2, 0, 1);
+    publish(&f, 3, 1, 0);
+    publish(&f, 4, 0, 2);
+    assert_int_equal(exchange(&f, 1000), 0);
+    assert_int_equal(boot_local_size(&f.boot, 0), 3);
+    assert_int_equal(boot_local_size(&f.boot, 1), 2);
+    assert_int_equal(boot_rank(&f.boot, 0, 1), 2);
+    assert_int_equal(boot_rank(&f.boot, 1, 0), 3);
+    assert_string_equal(f.boot.peers[0].address, "me");
+    assert_string_equal(f.boot.peers[4].address, "addr");
+    tear_down(&f);
+}
+
+static void the_absent_are_named(void **state)
+{
+    (void)state;
+    struct fixture f;
+    set_up(&f, 4, 1, 4);
+    publish(&f, 2, 0, 2);
+    assert_int_equal(exchange(&f, 10), -ETIMEDOUT);
+    assert_non_null(strstr(f.err.text, "rank 1, 3"));
+    tear_down(&f);
+}
+
+static void contradictions_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t node, local_rank;
+    } wrong[] = {{2, 0}, {0, 0}, {0, 7}, {1, 1}};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct fixture f;
+        set_up(&f, 2, 2, 1);
+        publish(&f, 1, wrong[i].node, wrong[i].local_rank);
+        assert_int_equal(exchange(&f, 1000), -EPROTO);
+        assert_true(f.err.text[0] != '\0');
+        tear_down(&f);
+    }
+    struct fixture f;
+    set_up(&f, 2, 1, 1); /* the world says one rank per node, the other rank is here too */
+    publish(&f, 1, 0, 1);
+    assert_int_equal(exchange(&f, 1000), -EPROTO);
+    tear_down(&f);
+}
+
+static void short_and_long_records_are_refused(void **state)
+{
+    (void)state;
+    uint8_t record[400] = {0};
+    static const size_t sizes[] = {3, 136, 400};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct fixture f;
+        set_up(&f, 2, 1, 2);
+        assert_int_equal(mst_kv_set(f.kv, "comm/1/rank/1", record, sizes[i], MST_NEVER), 0);
+        assert_true(exchange(&f, 1000) < 0);
+        assert_non_null(strstr(f.err.text, "rank 1"));
+        tear_down(&f);
+    }
+}
+
+static void places_and_ids_go_over_the_table(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint32_t id;
+    set_up(&f, 1, 1, 1);
+    assert_int_equal(boot_next_id(f.kv, &f.world, MST_NEVER, &id, &f.err), 0);
+    assert_int_equal(id, 1);
+    assert_int_equal(boot_next_id(f.kv, &f.world, MST_NEVER, &id, &f.err), 0);
+    assert_int_equal(id, 2);
+    assert_int_equal(exchange(&f, 1000), 0);
+    struct segment_place place = {.pid = 12, .fd = 7, .offset = UINT64_C(1) << 35}, back;
+    assert_int_equal(boot_get_place(&f.boot, f.kv, 0, &back, mst_deadline_ms(5), &f.err),
+                     -ETIMEDOUT);
+    assert_int_equal(boot_put_place(&f.boot, f.kv, 0, &place, MST_NEVER, &f.err), 0);
+    assert_int_equal(boot_get_place(&f.boot, f.kv, 0, &back, MST_NEVER, &f.err), 0);
+    assert_int_equal(back.pid, 12);
+    assert_int_equal(back.fd, 7);
+    assert_true(back.offset == place.offset);
+    boot_forget(&f.boot, f.kv, MST_NEVER);
+    assert_int_equal(boot_get_place(&f.boot, f.kv, 0, &back, mst_deadline_ms(5), &f.err),
+                     -ETIMEDOUT);
+    tear_down(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ranks_are_sorted_by_node),
+        cmocka_unit_test(the_absent_are_named),
+        cmocka_unit_test(contradictions_are_refused),
+        cmocka_unit_test(short_and_long_records_are_refused),
+        cmocka_unit_test(places_and_ids_go_over_the_table),
+    };
+    return cmocka_run_group_tests_name("comm_boot", tests, NULL, NULL);
+}

@@ -1,0 +1,158 @@
+/* Two ranks of one process step through a segment by turns of one thread: a step of the second
+ * completes at once when the first has posted, and the first is tried with a deadline in the past.
+ */
+#include "comm/segment.h"
+
+#include "core/clock.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const uint32_t global_ranks[] = {4, 5};
+static const struct signature_desc barrier = {.coll = MST_COLL_BARRIER};
+
+struct pair {
+    struct segment segments[2];
+    struct mst_err err;
+};
+
+static void open_pair(struct pair *pair, int shm_fd)
+{
+    struct segment_place place;
+    assert_int_equal(segment_create(&pair->segments[0], shm_fd, 2, &place, &pair->err), 0);
+    assert_int_equal(segment_open(&pair->segments[1], shm_fd, 1, 2, &place, &pair->err), 0);
+    segment_seal(&pair->segments[0]);
+    pair->segments[0].ranks = pair->segments[1].ranks = global_ranks;
+}
+
+static void close_pair(struct pair *pair)
+{
+    segment_close(&pair->segments[0]);
+    segment_close(&pair->segments[1]);
+}
+
+/* Rank 0 posts and finds nobody; rank 1 then finds rank 0. */
+static void step_both(struct pair *pair)
+{
+    assert_int_equal(segment_step(&pair->segments[0], 1, &pair->err), -ETIMEDOUT);
+    assert_int_equal(segment_step(&pair->segments[1], MST_NEVER, &pair->err), 0);
+}
+
+static void deposits_are_seen_after_the_step(void **state)
+{
+    (void)state;
+    struct pair pair = {0};
+    open_pair(&pair, -1);
+    struct segment *a = &pair.segments[0], *b = &pair.segments[1];
+    static const size_t sizes[] = {SEGMENT_INLINE_BYTES, SEGMENT_INLINE_BYTES + 1,
+                                   SEGMENT_CHUNK_BYTES};
+    segment_begin(a, &barrier, 1);
+    segment_begin(b, &barrier, 1);
+    for (int round = 0; round < 9; round++) {
+        size_t bytes = sizes[round % 3];
+        memset(segment_next(a, 0, bytes), 'a' + round, bytes);
+        memset(segment_next(b, 1, bytes), 'A' + round, bytes);
+        step_both(&pair);
+        const char *from_a = segment_last(b, 0, bytes), *from_b = segment_last(a, 1, bytes);
+        assert_int_equal(from_a[0], 'a' + round);
+        assert_int_equal(from_a[bytes - 1], 'a' + round);
+        assert_int_equal(from_b[bytes - 1], 'A' + round);
+    }
+    close_pair(&pair);
+}
+
+static void a_mismatch_is_told_from_both_descriptions(void **state)
+{
+    (void)state;
+    struct pair pair = {0};
+    open_pair(&pair, -1);
+    struct signature_desc other = {.coll = MST_COLL_BROADCAST, .dtype = MST_F32, .count = 3};
+    segment_begin(&pair.segments[0], &barrier, 1);
+    segment_begin(&pair.segments[1], &other, 1);
+    assert_int_equal(segment_step(&pair.segments[0], 1, &pair.err), -ETIMEDOUT);
+    assert_int_equal(segment_step(&pair.segments[1], MST_NEVER, &pair.err), -EPROTO);
+    assert_string_equal(pair.err.text, "rank 4: barrier; rank 5: broadcast f32 count 3 root 0");
+    close_pair(&pair);
+}
+
+static void a_timeout_tells_what_the_absent_did_last(void **state)
+{
+    (void)state;
+    struct pair pair = {0};
+    open_pair(&pair, -1);
+    segment_begin(&pair.segments[0], &barrier, 7);
+    assert_int_equal(segment_step(&pair.segments[0], 1, &pair.err), -ETIMEDOUT);
+    assert_string_equal(pair.err.text, "op 7, barrier: still missing rank 5 (last: none)");
+    close_pair(&pair);
+}
+
+static void the_first_failure_is_everybodys(void **state)
+{
+    (void)state;
+    struct pair pair = {0};
+    open_pair(&pair, -1);
+    struct mst_err first, second;
+    (void)mst_err_set(&first, -EPROTO, "the first");
+    (void)mst_err_set(&second, -ETIMEDOUT, "the second");
+    assert_int_equal(segment_fail(&pair.segments[0], &first), -EPROTO);
+    assert_int_equal(segment_fail(&pair.segments[1], &second), -EPROTO);
+    assert_string_equal(second.text, "the first");
+    segment_begin(&pair.segments[1], &barrier, 1);
+    assert_int_equal(segment_step(&pair.segments[1], MST_NEVER, &pair.err), -EPROTO);
+    assert_string_equal(pair.err.text, "the first");
+    close_pair(&pair);
+}
+
+static void segments_share_a_file_and_give_it_back(void **state)
+{
+    (void)state;
+    struct pair one = {0}, two = {0};
+    struct stat before, full, after;
+    int fd = memfd_create("segments", MFD_CLOEXEC);
+    assert_true(fd >= 0 && fstat(fd, &before) == 0);
+    open_pair(&one, fd);
+    open_pair(&two, fd);
+    memset(segment_next(&one.segments[0], 0, 100), 1, 100);
+    memset(segment_next(&two.segments[0], 0, 100), 2, 100);
+    assert_int_equal(*(uint8_t *)segment_next(&one.segments[1], 0, 100), 1);
+    assert_int_equal(fstat(fd, &full), 0);
+    close_pair(&one);
+    close_pair(&two);
+    assert_int_equal(fstat(fd, &after), 0);
+    assert_true(full.st_blocks > 0);
+    assert_int_equal(after.st_blocks, before.st_blocks);
+    (void)close(fd);
+}
+
+static void unequal_inheritance_is_an_error(void **state)
+{
+    (void)state;
+    struct segment segment;
+    struct segment_place place = {.pid = 0};
+    struct mst_err err;
+    assert_int_equal(segment_open(&segment, -1, 1, 2, &place, &err), -EPROTO);
+    assert_non_null(strstr(err.text, "MST_SHM_FD"));
+    place = (struct segment_place){.pid = (uint32_t)getpid(), .fd = 1U << 20};
+    assert_int_equal(segment_open(&segment, -1, 1, 2, &place, &err), -ENOENT);
+    segment_close(&segment);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(deposits_are_seen_after_the_step),
+        cmocka_unit_test(a_mismatch_is_told_from_both_descriptions),
+        cmocka_unit_test(a_timeout_tells_what_the_absent_did_last),
+        cmocka_unit_test(the_first_failure_is_everybodys),
+        cmocka_unit_test(segments_share_a_file_and_give_it_back),
+        cmocka_unit_test(unequal_inheritance_is_an_error),
+    };
+    return cmocka_run_group_tests_name("comm_segment", tests, NULL, NULL);
+}
