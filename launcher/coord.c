@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define FIRST_REPORT_NS MST_NS_PER_S
 #define WAIT_REPORT_NS (10 * MST_NS_PER_S)
 
 /* A message that waits until kv_server_run has returned: fencing is not allowed inside it. */
@@ -235,7 +236,7 @@ int coord_create(const struct opts *opts, struct coord **ret_coord, int *ret_fd,
     if (!coord)
         return mst_err_set(err, -ENOMEM, "no memory for the coordinator");
     coord->last = &coord->first;
-    coord->report_ns = mst_now_ns() + WAIT_REPORT_NS;
+    coord->report_ns = mst_now_ns() + FIRST_REPORT_NS;
     coord->nodes = calloc(opts->node_count, sizeof *coord->nodes);
     coord->answered = calloc(opts->node_count, sizeof *coord->answered);
     coord->peers = calloc(opts->node_count, sizeof *coord->peers);

@@ -156,7 +156,7 @@ expect 138 env MST_JOB_SECRET=s "${two[@]}" --node-rank 0 --rdzv-timeout 1 -- tr
 mentions "missing at the deadline"
 MST_JOB_SECRET=right "${two[@]}" --node-rank 0 -- sh -c 'echo $RANK of $WORLD_SIZE' >"$work/job.out" 2>&1 &
 job=$!
-until_true grep -q "$rdzv" <(ss -ltn 2>/dev/null || echo "$rdzv")
+until_true grep -q "waiting for nodes" "$work/job.out"
 expect 78 env MST_JOB_SECRET=wrong "${two[@]}" --node-rank 1 --rdzv-timeout 5 -- true
 expect 78 env MST_JOB_SECRET=right "${two[@]}" --node-rank 0 -- true
 mentions "port ${rdzv#*:}: Address already in use"
