@@ -136,7 +136,8 @@ int layout_check_names(const struct layout_tensor *tensors, size_t count,
 {
     for (size_t i = 0; i < count; i++)
         scratch[i] = &tensors[i];
-    qsort(scratch, count, sizeof *scratch, compare_names);
+    if (count > 0)
+        qsort(scratch, count, sizeof *scratch, compare_names);
     for (size_t i = 1; i < count; i++) {
         const char *name = scratch[i - 1]->name, *next = scratch[i]->name;
         size_t length = strlen(name);
