@@ -190,24 +190,31 @@ static void sleep_on_sockets(struct tcp *tcp)
     (void)poll(tcp->polls, count, soon ? left_ms : WAIT_SLICE_MS); /* any return: look again */
 }
 
+/* Appends " rank 3 on node 1 (last: op 17, barrier)". */
+static void append_missing(const struct tcp_peer *peer, uint32_t node, char *text, size_t cap)
+{
+    char last[SIGNATURE_TEXT_MAX];
+    size_t used = strlen(text);
+    struct signature_desc desc = signature_unpack(peer->last.kind, peer->last.count);
+    if (peer->last.op_seq == 0)
+        (void)snprintf(text + used, cap - used, " rank %u on node %u (last: none)", peer->rank,
+                       node);
+    else
+        (void)snprintf(text + used, cap - used, " rank %u on node %u (last: op %llu, %s)",
+                       peer->rank, node, (unsigned long long)peer->last.op_seq,
+                       signature_describe(&desc, last, sizeof last));
+}
+
 static int timed_out(const struct tcp *tcp, struct mst_err *err)
 {
-    char last[SIGNATURE_TEXT_MAX], missing[sizeof err->text] = "";
-    for (uint32_t n = 0; n < tcp->node_count; n++) {
-        const struct tcp_peer *peer = &tcp->peers[n];
-        size_t used = strlen(missing);
-        if (n == tcp->node || recv_done(peer))
-            continue;
-        struct signature_desc desc = signature_unpack(peer->last.kind, peer->last.count);
-        (void)snprintf(missing + used, sizeof missing - used,
-                       " rank %u on node %u (last: op %llu, %s)", peer->rank, n,
-                       (unsigned long long)peer->last.op_seq,
-                       signature_describe(&desc, last, sizeof last));
-    }
+    char text[SIGNATURE_TEXT_MAX], missing[sizeof err->text] = "";
+    for (uint32_t n = 0; n < tcp->node_count; n++)
+        if (n != tcp->node && !recv_done(&tcp->peers[n]))
+            append_missing(&tcp->peers[n], n, missing, sizeof missing);
     struct signature_desc mine = signature_unpack(tcp->header.kind, tcp->header.count);
     return mst_err_set(err, -ETIMEDOUT, "op %llu, %s: still missing%s",
                        (unsigned long long)tcp->header.op_seq,
-                       signature_describe(&mine, last, sizeof last), missing);
+                       signature_describe(&mine, text, sizeof text), missing);
 }
 
 int tcp_exchange(struct tcp *tcp, const struct tcp_part *parts, struct mst_err *err)

@@ -1,0 +1,113 @@
+#include "comm/req.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* A back end that notes the order of its calls, and can be held up. */
+struct notes {
+    sem_t gate;
+    uint64_t counts[2 * MST_COMM_REQS_MAX];
+    size_t count;
+    char thread_name[16];
+    bool takes_signals;
+};
+
+static int note(void *arg, const struct comm_call *call)
+{
+    struct notes *notes = arg;
+    sigset_t blocked;
+    (void)sem_wait(&notes->gate);
+    notes->counts[notes->count++] = call->desc.count;
+    (void)pthread_getname_np(pthread_self(), notes->thread_name, sizeof notes->thread_name);
+    (void)pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    notes->takes_signals = sigismember(&blocked, SIGTERM) == 0;
+    return -(int)call->desc.count;
+}
+
+static struct req_queue *open_queue(struct notes *notes)
+{
+    struct req_queue *queue;
+    memset(notes, 0, sizeof *notes);
+    assert_int_equal(sem_init(&notes->gate, 0, 0), 0);
+    assert_int_equal(req_queue_create(note, notes, &queue), 0);
+    return queue;
+}
+
+static struct mst_req *start(struct req_queue *queue, uint64_t count)
+{
+    struct mst_req *req;
+    struct comm_call call = {.desc.count = count};
+    assert_int_equal(req_start(queue, &call, &req), 0);
+    return req;
+}
+
+static void calls_run_in_order_on_a_quiet_thread(void **state)
+{
+    (void)state;
+    struct notes notes;
+    struct req_queue *queue = open_queue(&notes);
+    struct mst_req *reqs[3] = {start(queue, 1), start(queue, 2), start(queue, 3)};
+    for (int i = 0; i < 3; i++)
+        (void)sem_post(&notes.gate);
+    assert_int_equal(req_wait(reqs[2]), -3);
+    assert_int_equal(req_wait(reqs[0]), -1);
+    assert_int_equal(req_wait(reqs[1]), -2);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(notes.counts[i], i + 1);
+    assert_string_equal(notes.thread_name, "mst-comm");
+    assert_false(notes.takes_signals);
+    req_queue_destroy(queue);
+}
+
+static void a_full_queue_says_so_and_recovers(void **state)
+{
+    (void)state;
+    struct notes notes;
+    struct req_queue *queue = open_queue(&notes);
+    struct mst_req *reqs[MST_COMM_REQS_MAX], *extra;
+    struct comm_call call = {.desc.count = 99};
+    for (size_t i = 0; i < MST_COMM_REQS_MAX; i++)
+        reqs[i] = start(queue, i);
+    assert_int_equal(req_start(queue, &call, &extra), -EAGAIN);
+    (void)sem_post(&notes.gate);
+    assert_int_equal(req_wait(reqs[0]), 0);
+    assert_int_equal(req_start(queue, &call, &extra), 0);
+    for (size_t i = 0; i < MST_COMM_REQS_MAX; i++)
+        (void)sem_post(&notes.gate);
+    assert_int_equal(req_wait(extra), -99);
+    for (size_t i = 1; i < MST_COMM_REQS_MAX; i++)
+        assert_int_equal(req_wait(reqs[i]), -(int)i);
+    req_queue_destroy(queue);
+}
+
+static void a_drain_waits_for_all(void **state)
+{
+    (void)state;
+    struct notes notes;
+    struct req_queue *queue = open_queue(&notes);
+    struct mst_req *a = start(queue, 1), *b = start(queue, 2);
+    (void)sem_post(&notes.gate);
+    (void)sem_post(&notes.gate);
+    req_drain(queue);
+    assert_int_equal(notes.count, 2);
+    assert_int_equal(req_wait(a), -1);
+    assert_int_equal(req_wait(b), -2);
+    req_queue_destroy(queue);
+    req_queue_destroy(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calls_run_in_order_on_a_quiet_thread),
+        cmocka_unit_test(a_full_queue_says_so_and_recovers),
+        cmocka_unit_test(a_drain_waits_for_all),
+    };
+    return cmocka_run_group_tests_name("comm_req", tests, NULL, NULL);
+}
