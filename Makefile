@@ -49,7 +49,7 @@ lint: deps deps-test ## format, house rules, clang-tidy, man pages, shell script
 	@for s in tests/lint/*.sh; do $$s . || [ $$? = 77 ] || exit 1; done
 	@cmake --preset dev >/dev/null && $(MAKE) -s -j $(JOBS) $(patsubst %,build/tidy/%.ok,$(filter-out perf/peers/%,$(SRC)))
 	@$(if $(MAN),mandoc -Tlint -W warning $(MAN))
-	@shellcheck -x -P SCRIPTDIR -s bash -e SC2034 -S warning .ci/run $(wildcard */*.sh */*/*.sh)
+	@shellcheck -x -P SCRIPTDIR -s bash -e SC2034 -S warning .ci/run $(filter-out build/%,$(wildcard */*.sh */*/*.sh))
 build/tidy/%.ok: % $(HDR) .clang-tidy
 	@said=$$(clang-tidy --quiet -p build/dev $< $(if $(filter core/err.c,$<),,--extra-arg=-include \
 	    --extra-arg=$(CURDIR)/tests/lint/analyzer.h) 2>&1) || { echo "$$said"; exit 1; }; \
