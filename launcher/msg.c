@@ -30,7 +30,7 @@ static const struct {
     const char *name;
     unsigned fields;
 } types[MSG_TYPE_END - MSG_JOIN] = {
-    [MSG_JOIN - MSG_JOIN] = {"JOIN", LOCAL_SIZE | NODE_COUNT},
+    [0] = {"JOIN", LOCAL_SIZE | NODE_COUNT},
     [MSG_FAILED - MSG_JOIN] = {"FAILED", GENERATION | RANK | CODE},
     [MSG_DONE - MSG_JOIN] = {"DONE", GENERATION | CODE},
     [MSG_DOWN - MSG_JOIN] = {"DOWN", GENERATION | STEP},
