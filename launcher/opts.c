@@ -230,19 +230,20 @@ static void count_ranks(const struct flags *flags, const struct mst_plan *plan, 
         opts->local_size = MST_PAGE_RANKS_MAX;
 }
 
-/* Reads one byte more than fits, so that a longer secret is seen; a trailing newline is none of
- * it. */
-static int read_secret_file(const char *path, char *text, size_t cap, struct mst_err *err)
+/* Returns the secret's size; a trailing newline is none of it. Any byte may be in it. */
+static int read_secret_file(const char *path, uint8_t *secret, size_t cap, struct mst_err *err)
 {
     FILE *file = fopen(path, "re");
     if (!file)
         return mst_err_set(err, -errno, "MST_JOB_SECRET_FILE=%s: %s", path, strerror(errno));
-    size_t size = fread(text, 1, cap - 1, file);
+    setbuf(file, NULL); /* no copy of the secret stays in a buffer */
+    size_t size = fread(secret, 1, cap, file);
     fclose(file);
-    while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
+    while (size > 0 && (secret[size - 1] == '\n' || secret[size - 1] == '\r'))
         size--;
-    text[size] = '\0';
-    return 0;
+    if (size == 0)
+        return mst_err_set(err, -EINVAL, "MST_JOB_SECRET_FILE=%s holds no secret", path);
+    return (int)size;
 }
 
 /* One node without a secret gets a random one; several must be given one, as they cannot agree on
@@ -266,28 +267,27 @@ static int supply_secret(struct opts *opts, struct mst_err *err)
 
 static int read_secret(struct opts *opts, struct mst_err *err)
 {
-    char text[MST_SECRET_BYTES_MAX + 2] = "";
-    const char *direct = getenv("MST_JOB_SECRET");
+    uint8_t secret[MST_SECRET_BYTES_MAX + 1]; /* one more, so that a longer secret is seen */
+    const char *text = getenv("MST_JOB_SECRET");
     const char *path = getenv("MST_JOB_SECRET_FILE");
+    int size = 0;
 
     if (path && *path) {
-        int result = read_secret_file(path, text, sizeof text, err);
-        if (result)
-            return result;
-    } else if (direct) {
-        snprintf(text, sizeof text, "%s", direct);
+        size = read_secret_file(path, secret, sizeof secret, err);
+    } else if (text) {
+        size = (int)strnlen(text, sizeof secret);
+        memcpy(secret, text, (size_t)size);
     }
-    size_t size = strlen(text);
+    if (size < 0)
+        return size;
+    if (size == 0)
+        return supply_secret(opts, err);
     if (size > MST_SECRET_BYTES_MAX)
         return mst_err_set(err, -EINVAL, "the job secret is over %d bytes: shorten it",
                            MST_SECRET_BYTES_MAX);
-    if (size == 0 && path && *path)
-        return mst_err_set(err, -EINVAL, "MST_JOB_SECRET_FILE=%s holds no secret", path);
-    if (size == 0)
-        return supply_secret(opts, err);
-    memcpy(opts->secret, text, size);
+    memcpy(opts->secret, secret, (size_t)size);
     opts->secret_bytes = (uint32_t)size;
-    explicit_bzero(text, sizeof text);
+    explicit_bzero(secret, sizeof secret);
     return 0;
 }
 

@@ -342,8 +342,9 @@ void outlog_finish_ranks(struct outlog *outlog)
     for (size_t i = 0; i < outlog->source_count; i++) {
         for (int reads = 0; reads < FINAL_READS_MAX && source_read(outlog->sources[i]); reads++)
             continue;
-        source_close(outlog->sources[i]);
     }
+    for (size_t i = 0; i < outlog->source_count; i++) /* two share a file: not before both read */
+        source_close(outlog->sources[i]);
     outlog->source_count = 0;
     flush(outlog);
 }

@@ -1,0 +1,168 @@
+#include "launcher/opts.h"
+
+#include "core/err.h"
+#include "launcher/exitcode.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char *const variables[] = {
+    "PET_NNODES", "PET_NODE_RANK",  "PET_NPROC_PER_NODE",  "PET_MASTER_ADDR",
+    "WORLD_SIZE", "RANK",           "MASTER_ADDR",         "MASTER_PORT",
+    "LOCAL_RANK", "MST_JOB_SECRET", "MST_JOB_SECRET_FILE", "PET_MAX_RESTARTS"};
+
+static int clear(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++)
+        unsetenv(variables[i]);
+    return 0;
+}
+
+static struct opts opts;
+static struct mst_err err;
+
+/* Parses "run" and `line`, words separated by single blanks. */
+static int parse(const char *line)
+{
+    static char text[512];
+    static char *argv[32];
+    int argc = 0;
+
+    assert_true(strlen(line) < sizeof text);
+    strncpy(text, line, sizeof text);
+    argv[argc++] = text;
+    for (char *c = text; *c; c++) {
+        if (*c == ' ') {
+            *c = '\0';
+            argv[argc++] = c + 1;
+        }
+    }
+    argv[argc] = NULL;
+    memset(&opts, 0, sizeof opts);
+    return opts_parse(argc, argv, &opts, &err);
+}
+
+static void test_defaults_of_one_node(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("run prog --nproc 9"), EXITCODE_OK);
+    assert_string_equal(opts.argv[0], "prog");
+    assert_string_equal(opts.argv[1], "--nproc"); /* after the program nothing is ours */
+    assert_int_equal(opts.node_count, 1);
+    assert_true(opts.local_size >= 1);
+    assert_string_equal(opts.rdzv_host, "127.0.0.1");
+    assert_int_equal(opts.rdzv_port, 0);
+    assert_int_equal(opts.max_restarts, 3);
+    assert_int_equal(opts.grace_ms, 30000);
+    assert_int_equal(opts.rdzv_timeout_ms, 300000);
+    assert_int_equal(opts.secret_bytes, 32);
+    assert_int_equal(strlen(opts.job_id), 20);
+}
+
+static void test_every_flag(void **state)
+{
+    (void)state;
+    setenv("MST_JOB_SECRET", "hush", 1);
+    assert_int_equal(parse("run --nproc 2 --nnodes 3 --node-rank 1 --rdzv [fe80::1]:99 "
+                           "--max-restarts 0 --grace 5 --log-dir logs --job-id j-1 "
+                           "--rdzv-timeout 7 --insecure --dry-run --json -- prog"),
+                     EXITCODE_OK);
+    assert_int_equal(opts.local_size, 2);
+    assert_int_equal(opts.node_count, 3);
+    assert_int_equal(opts.node_rank, 1);
+    assert_string_equal(opts.rdzv_host, "fe80::1");
+    assert_int_equal(opts.rdzv_port, 99);
+    assert_int_equal(opts.max_restarts, 0);
+    assert_int_equal(opts.grace_ms, 5000);
+    assert_int_equal(opts.rdzv_timeout_ms, 7000);
+    assert_string_equal(opts.log_dir, "logs");
+    assert_string_equal(opts.job_id, "j-1");
+    assert_true(opts.insecure && opts.dry_run && opts.json);
+    assert_int_equal(opts.secret_bytes, 4);
+    assert_string_equal(opts.argv[0], "prog");
+}
+
+static void refuse(const char *line, int code, const char *word)
+{
+    assert_int_equal(parse(line), code);
+    assert_non_null(strstr(err.text, word));
+}
+
+static void test_wrong_usage(void **state)
+{
+    (void)state;
+    refuse("run --nproc 0 -- p", EXITCODE_USAGE, "--nproc 0");
+    refuse("run --nproc 1025 -- p", EXITCODE_USAGE, "1024");
+    refuse("run --nproc two -- p", EXITCODE_USAGE, "two");
+    refuse("run --nproc -1 -- p", EXITCODE_USAGE, "-1");
+    refuse("run --grace 1x -- p", EXITCODE_USAGE, "1x");
+    refuse("run --what -- p", EXITCODE_USAGE, "--what");
+    refuse("run --nproc", EXITCODE_USAGE, "needs a value");
+    refuse("run --job-id a/b -- p", EXITCODE_USAGE, "a/b");
+    refuse("run --nnodes 2 -- p", EXITCODE_USAGE, "--node-rank");
+    refuse("run --nnodes 2 --node-rank 0 --rdzv head -- p", EXITCODE_USAGE, "HOST:PORT");
+}
+
+static void test_contradictions(void **state)
+{
+    (void)state;
+    refuse("run --nnodes 2 --node-rank 2 --rdzv h:1 -- p", EXITCODE_CONFIG, "node rank 2");
+    refuse("run --nnodes 2 --node-rank 0 --rdzv h:1 -- p", EXITCODE_CONFIG, "MST_JOB_SECRET_FILE");
+    assert_int_equal(parse("run --nnodes 2 --node-rank 0 --rdzv h:1 --insecure -- p"), EXITCODE_OK);
+    assert_int_equal(opts.secret_bytes, 0);
+    assert_int_equal(parse("run --nnodes 2 --node-rank 0 --rdzv localhost:1 -- p"), EXITCODE_OK);
+    setenv("MST_JOB_SECRET_FILE", "/nowhere", 1);
+    refuse("run -- p", EXITCODE_CONFIG, "/nowhere");
+    setenv("MST_JOB_SECRET_FILE", "/dev/null", 1);
+    refuse("run -- p", EXITCODE_CONFIG, "holds no secret");
+    setenv("MST_JOB_SECRET_FILE", "/dev/zero", 1);
+    refuse("run -- p", EXITCODE_CONFIG, "over 256 bytes");
+    unsetenv("MST_JOB_SECRET_FILE");
+    setenv("RANK", "5", 1);
+    setenv("WORLD_SIZE", "4", 1);
+    refuse("run -- p", EXITCODE_CONFIG, "RANK=5");
+}
+
+static void test_operator_and_flags(void **state)
+{
+    (void)state;
+    setenv("PET_NNODES", "2", 1);
+    setenv("PET_NODE_RANK", "1", 1);
+    setenv("PET_NPROC_PER_NODE", "8", 1);
+    setenv("PET_MASTER_ADDR", "head", 1);
+    setenv("PET_MAX_RESTARTS", "12", 1);
+    setenv("MST_JOB_SECRET", "hush", 1);
+    assert_int_equal(parse("run -- p"), EXITCODE_OK);
+    assert_int_equal(opts.local_size, 8);
+    assert_int_equal(opts.max_restarts, 12);
+    assert_string_equal(opts.rdzv_host, "head");
+    assert_int_equal(opts.rdzv_port, 29500);
+    assert_int_equal(parse("run --nproc 2 --rdzv other:5 -- p"), EXITCODE_OK);
+    assert_int_equal(opts.local_size, 2);
+    assert_string_equal(opts.rdzv_host, "other");
+    assert_int_equal(parse("run --nnodes 1 --nproc 1 -- p"), EXITCODE_OK);
+    assert_string_equal(opts.source, "flags");
+    assert_int_equal(opts.max_restarts, 3);
+    setenv("PET_MASTER_ADDR", "localhost", 1); /* what an old master is told of itself */
+    assert_int_equal(parse("run -- p"), EXITCODE_OK);
+    assert_string_not_equal(opts.rdzv_host, "localhost");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_defaults_of_one_node, clear, clear),
+        cmocka_unit_test_setup_teardown(test_every_flag, clear, clear),
+        cmocka_unit_test_setup_teardown(test_wrong_usage, clear, clear),
+        cmocka_unit_test_setup_teardown(test_contradictions, clear, clear),
+        cmocka_unit_test_setup_teardown(test_operator_and_flags, clear, clear),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

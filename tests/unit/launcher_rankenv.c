@@ -1,0 +1,113 @@
+#include "launcher/rankenv.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const struct rankenv_facts facts = {.rank = 5,
+                                           .world_size = 7,
+                                           .local_rank = 1,
+                                           .local_size = 3,
+                                           .node = 2,
+                                           .node_count = 3,
+                                           .generation = 4,
+                                           .max_restarts = 9,
+                                           .kv_addr = "head:29500",
+                                           .master_host = "head",
+                                           .master_port = 4321,
+                                           .job_id = "job",
+                                           .secret_fd = 10,
+                                           .page_fd = 11,
+                                           .shm_fd = 12};
+
+static uint32_t count(const struct rankenv *env, const char *prefix)
+{
+    uint32_t found = 0;
+    for (char **var = env->vars; *var; var++)
+        found += strncmp(*var, prefix, strlen(prefix)) == 0;
+    return found;
+}
+
+static void test_contract_and_torch(void **state)
+{
+    (void)state;
+    static const char *const expected[] = {
+        "MST_RANK=5",
+        "MST_WORLD_SIZE=7",
+        "MST_LOCAL_RANK=1",
+        "MST_LOCAL_SIZE=3",
+        "MST_NODE=2",
+        "MST_NODE_COUNT=3",
+        "MST_GENERATION=4",
+        "MST_KV_ADDR=head:29500",
+        "MST_JOB_ID=job",
+        "MST_SECRET_FD=10",
+        "MST_PAGE_FD=11",
+        "MST_SHM_FD=12",
+        "RANK=5",
+        "LOCAL_RANK=1",
+        "WORLD_SIZE=7",
+        "LOCAL_WORLD_SIZE=3",
+        "GROUP_RANK=2",
+        "GROUP_WORLD_SIZE=3",
+        "ROLE_RANK=5",
+        "ROLE_WORLD_SIZE=7",
+        "ROLE_NAME=default",
+        "MASTER_ADDR=head",
+        "MASTER_PORT=4321",
+        "TORCHELASTIC_RESTART_COUNT=4",
+        "OMP_NUM_THREADS=1",
+        "TORCHELASTIC_RUN_ID=job",
+        "TORCHELASTIC_MAX_RESTARTS=9",
+    };
+    char *inherited[] = {NULL};
+    struct rankenv env;
+
+    assert_int_equal(rankenv_init(&env, inherited, &facts), 0);
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
+        assert_int_equal(count(&env, expected[i]), 1);
+    assert_int_equal(env.own_count, sizeof expected / sizeof expected[0]);
+    rankenv_fini(&env);
+}
+
+static void test_what_is_inherited(void **state)
+{
+    (void)state;
+    char *inherited[] = {"HOME=/root",
+                         "RANK=0",
+                         "MASTER_ADDR=elsewhere",
+                         "PET_NNODES=3",
+                         "RANKING=kept",
+                         "MST_JOB_SECRET=hush",
+                         "OMP_NUM_THREADS=8",
+                         "MST_AIO=uring",
+                         "MST_JOB_SECRET_FILE=/hush",
+                         NULL};
+    struct rankenv env;
+
+    assert_int_equal(rankenv_init(&env, inherited, &facts), 0);
+    assert_int_equal(count(&env, "HOME=/root"), 1);
+    assert_int_equal(count(&env, "RANKING=kept"), 1);
+    assert_int_equal(count(&env, "MST_AIO=uring"), 1);
+    assert_int_equal(count(&env, "RANK="), 1);
+    assert_int_equal(count(&env, "MASTER_ADDR="), 1);
+    assert_int_equal(count(&env, "OMP_NUM_THREADS=8"), 1);
+    assert_int_equal(count(&env, "OMP_NUM_THREADS=1"), 0);
+    assert_int_equal(count(&env, "PET_"), 0);
+    assert_int_equal(count(&env, "MST_JOB_SECRET"), 0);
+    rankenv_fini(&env);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_contract_and_torch),
+        cmocka_unit_test(test_what_is_inherited),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
