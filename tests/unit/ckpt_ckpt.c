@@ -4,6 +4,7 @@
 #include "core/aio.h"
 
 #include <errno.h>
+#include <sys/resource.h>
 
 static void test_same_world(void **state)
 {
@@ -295,6 +296,32 @@ static void test_missing_vote(void **state)
     assert_false(fixture_has("step_1.tmp.0.1"));
 }
 
+/* Once the pool is there, save touches only memory that is there too. */
+static void save_and_count_faults(struct fixture_rank *rank)
+{
+    struct mst_cspan cursor = {0};
+    fixture_fill(&rank->model, 1);
+    for (uint64_t step = 1; step <= 4; step++) {
+        struct rusage before, after;
+        assert_int_equal(getrusage(RUSAGE_THREAD, &before), 0);
+        rank->result = mst_ckpt_save(rank->ckpt, step, rank->model.tensors, FIXTURE_TENSORS, cursor,
+                                     MST_NEVER);
+        assert_int_equal(getrusage(RUSAGE_THREAD, &after), 0);
+        if (rank->result == 0)
+            rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
+        rank->matches = after.ru_minflt == before.ru_minflt;
+    }
+}
+
+static void test_no_page_faults(void **state)
+{
+    struct fixture_rank rank;
+    (void)state;
+    fixture_run(&rank, 1, save_and_count_faults, NULL);
+    assert_int_equal(rank.result, 0);
+    assert_true(rank.matches);
+}
+
 static void save_bad_steps(struct fixture_rank *rank)
 {
     struct mst_cspan cursor = {0}, long_cursor = {.data = fixture_root, .size_bytes = 4097};
@@ -416,6 +443,7 @@ int main(void)
         CASE(test_malformed_on_one_rank),
         CASE(test_gap_between_shards),
         CASE(test_missing_vote),
+        CASE(test_no_page_faults),
         CASE(test_bad_steps),
         CASE(test_no_tensors),
         CASE(test_abandoned_directories),

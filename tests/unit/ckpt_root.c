@@ -1,0 +1,176 @@
+#include "unit/ckpt_fixture.h"
+
+#include "ckpt/manifest.h"
+#include "ckpt/root.h"
+#include "core/aio.h"
+
+#include <errno.h>
+
+static struct mst_aio *aio;
+static int root_fd;
+
+static int setup(void **state)
+{
+    struct mst_aio_opts opts = {.backend = "threads"};
+    (void)fixture_setup(state);
+    assert_int_equal(mst_aio_create(&opts, &aio, NULL), 0);
+    assert_int_equal(root_open(fixture_root, &root_fd, NULL), 0);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    close(root_fd);
+    mst_aio_destroy(aio);
+    return fixture_teardown(state);
+}
+
+static void make_dir(const char *name)
+{
+    assert_int_equal(mkdirat(root_fd, name, 0777), 0);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    int fd = openat(root_fd, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
+static void test_list(void **state)
+{
+    static const char *const names[] = {"step_9",  "step_10",        "step_010", "step_",
+                                        "step_-1", "step_3.tmp.0.1", "x"};
+    uint64_t *steps;
+    size_t count;
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        make_dir(names[i]);
+    assert_int_equal(root_list(root_fd, &steps, &count), 0);
+    assert_int_equal(count, 2);
+    assert_int_equal(steps[0], 10);
+    assert_int_equal(steps[1], 9);
+    free(steps);
+}
+
+static void test_open_makes_parents(void **state)
+{
+    char path[512];
+    int fd;
+    (void)state;
+    snprintf(path, sizeof path, "%s/a//b/c/", fixture_root);
+    assert_int_equal(root_open(path, &fd, NULL), 0);
+    assert_true(fixture_has("a/b/c"));
+    close(fd);
+}
+
+static void test_read_manifest_faults(void **state)
+{
+    struct manifest manifest;
+    struct mst_err err = {0};
+    (void)state;
+    make_dir("step_4");
+    assert_int_equal(root_read_manifest(root_fd, 4, &manifest, &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "step_4/MANIFEST.json: No such file"));
+    write_file("step_4/MANIFEST.json", "");
+    assert_int_equal(root_read_manifest(root_fd, 4, &manifest, &err), -EBADMSG);
+    write_file("step_4/MANIFEST.json", "{\"crc32c\":\"00000000\",}");
+    assert_int_equal(root_read_manifest(root_fd, 4, &manifest, &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "step_4/MANIFEST.json: checksum"));
+}
+
+/* The manifest of another step, copied or renamed by hand. */
+static void test_manifest_of_another_step(void **state)
+{
+    struct manifest_file file = {.size_bytes = 4096};
+    struct manifest manifest = {.step = 5, .world_size = 1, .files = &file}, back;
+    struct mst_err err = {0};
+    char *text;
+    size_t size;
+    (void)state;
+    assert_int_equal(manifest_encode(&manifest, &text, &size), 0);
+    make_dir("step_4");
+    write_file("step_4/MANIFEST.json", text);
+    free(text);
+    assert_int_equal(root_read_manifest(root_fd, 4, &back, &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "belongs to step 5"));
+}
+
+static void test_publish_new_and_again(void **state)
+{
+    char temp[ROOT_NAME_MAX];
+    (void)state;
+    for (uint32_t attempt = 1; attempt <= 2; attempt++) {
+        int fd;
+        root_temp_name(temp, 7, 0, attempt);
+        fd = root_make_temp(aio, root_fd, temp);
+        assert_true(fd >= 0);
+        assert_int_equal(root_write_file(aio, fd, attempt == 1 ? "old" : "new", "text", 4), 0);
+        assert_int_equal(root_publish(aio, root_fd, fd, temp, 7), 0);
+        close(fd);
+    }
+    assert_true(fixture_has("step_7/new"));
+    assert_false(fixture_has("step_7/old"));
+    assert_false(fixture_has("step_7.tmp.0.2"));
+}
+
+static void test_remove(void **state)
+{
+    (void)state;
+    make_dir("step_1");
+    write_file("step_1/a", "a");
+    make_dir("step_2");
+    make_dir("step_2/below");
+    assert_int_equal(root_remove_step(aio, root_fd, 1, "step_1.tmp.0.1"), 0);
+    assert_false(fixture_has("step_1"));
+    assert_false(fixture_has("step_1.tmp.0.1"));
+    assert_int_equal(root_remove(aio, root_fd, "step_1"), 0);
+    assert_true(root_remove(aio, root_fd, "step_2") < 0); /* not a directory of ours */
+    assert_true(fixture_has("step_2/below"));
+    assert_int_equal(root_remove_step(aio, root_fd, 3, "step_3.tmp.0.1"), -ENOENT);
+}
+
+static void test_latest(void **state)
+{
+    char text[16] = "", path[512];
+    FILE *file;
+    (void)state;
+    assert_int_equal(root_point_latest(aio, root_fd, 3), 0);
+    assert_int_equal(root_point_latest(aio, root_fd, 12), 0);
+    snprintf(path, sizeof path, "%s/LATEST", fixture_root);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(text, sizeof text, file));
+    fclose(file);
+    assert_string_equal(text, "step_12\n");
+    assert_false(fixture_has("LATEST.tmp"));
+}
+
+/* A link called like a temporary directory does not lead the broom elsewhere. */
+static void test_links_are_not_followed(void **state)
+{
+    (void)state;
+    make_dir("precious");
+    write_file("precious/file", "x");
+    assert_int_equal(symlinkat("precious", root_fd, "step_1.tmp.0.1"), 0);
+    (void)root_remove_abandoned(aio, root_fd, 0);
+    assert_true(fixture_has("precious/file"));
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(test_list),
+        CASE(test_open_makes_parents),
+        CASE(test_read_manifest_faults),
+        CASE(test_manifest_of_another_step),
+        CASE(test_publish_new_and_again),
+        CASE(test_remove),
+        CASE(test_latest),
+        CASE(test_links_are_not_followed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

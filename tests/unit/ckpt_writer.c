@@ -1,0 +1,185 @@
+/* A file through the writer and back through the reader, over both back ends of core/aio. */
+#include "unit/ckpt_fixture.h"
+
+#include "ckpt/reader.h"
+#include "ckpt/shard.h"
+#include "ckpt/writer.h"
+#include "core/aio.h"
+
+#include <errno.h>
+
+struct bench {
+    struct mst_aio *aio;
+    int root_fd, step_fd;
+    struct fixture_model model;
+    struct shard shard;
+    struct manifest_file file;
+    struct manifest manifest;
+};
+
+static void bench_open(struct bench *bench, const char *backend)
+{
+    struct mst_aio_opts opts = {.backend = backend};
+    struct mst_cspan cursor = {0};
+    *bench = (struct bench){.shard.world_size = 1};
+    if (mst_aio_create(&opts, &bench->aio, NULL) < 0)
+        skip();
+    bench->root_fd = open(fixture_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(mkdirat(bench->root_fd, "step_3", 0777), 0);
+    bench->step_fd = openat(bench->root_fd, "step_3", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fixture_open_model(&bench->model, 0, 1);
+    fixture_fill(&bench->model, 3);
+    assert_int_equal(shard_prepare(&bench->shard, bench->model.tensors, FIXTURE_TENSORS, NULL), 0);
+    shard_snapshot(&bench->shard, bench->model.tensors, 3, cursor);
+}
+
+static int bench_write(struct bench *bench, uint64_t deadline_ns, struct mst_err *err)
+{
+    struct shard *shard = &bench->shard;
+    struct writer_job job = {.dir_fd = bench->step_fd,
+                             .name = "rank_0.h5",
+                             .image = shard->pool.base,
+                             .skeleton = &shard->skeleton,
+                             .parts = shard->parts,
+                             .part_count = shard->part_count};
+    int r = writer_write(bench->aio, &job, deadline_ns, err);
+    bench->file = (struct manifest_file){
+        .size_bytes = shard->skeleton.size_bytes,
+        .frame_crc = job.frame_crc,
+        .parts = shard->parts,
+        .part_count = shard->part_count,
+        .crcs = (uint32_t *)(void *)(shard->pool.base + shard->skeleton.crc_offset),
+        .crc_count = shard->skeleton.crc_count};
+    bench->manifest = (struct manifest){.step = 3,
+                                        .world_size = 1,
+                                        .tensors = shard->tensors,
+                                        .tensor_count = shard->tensor_count,
+                                        .files = &bench->file};
+    return r;
+}
+
+static void bench_close(struct bench *bench)
+{
+    shard_fini(&bench->shard);
+    fixture_close_model(&bench->model);
+    close(bench->step_fd);
+    close(bench->root_fd);
+    mst_aio_destroy(bench->aio);
+}
+
+/* Reads every block: how many were good and how many damaged. */
+static void read_all(struct bench *bench, size_t *ret_good, size_t *ret_damaged)
+{
+    struct reader_span spans[FIXTURE_TENSORS];
+    struct reader *reader;
+    struct reader_block block;
+    struct mst_err err;
+    int r;
+    for (uint32_t i = 0; i < bench->file.part_count; i++)
+        spans[i] = (struct reader_span){.part = i, .block_count = bench->file.parts[i].block_count};
+    assert_int_equal(reader_create(bench->aio, bench->root_fd, &bench->manifest, &reader), 0);
+    reader_start(reader, spans, bench->file.part_count);
+    *ret_good = *ret_damaged = 0;
+    while ((r = reader_next(reader, MST_NEVER, &block, &err)) != 0) {
+        assert_true(r == 1 || r == -EBADMSG);
+        *ret_good += r == 1;
+        *ret_damaged += r < 0;
+    }
+    reader_destroy(reader);
+}
+
+static int check_frame(struct bench *bench)
+{
+    struct reader *reader;
+    int r;
+    assert_int_equal(reader_create(bench->aio, bench->root_fd, &bench->manifest, &reader), 0);
+    r = reader_check_frame(reader, 0, NULL);
+    reader_destroy(reader);
+    return r;
+}
+
+static void round_trip(const char *backend)
+{
+    struct bench bench;
+    size_t good, damaged;
+    bench_open(&bench, backend);
+    assert_int_equal(bench_write(&bench, MST_NEVER, NULL), 0);
+    read_all(&bench, &good, &damaged);
+    assert_int_equal(good, bench.file.crc_count);
+    assert_int_equal(damaged, 0);
+    assert_int_equal(check_frame(&bench), 0);
+    bench_close(&bench);
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    round_trip("threads");
+}
+
+static void test_uring(void **state)
+{
+    (void)state;
+    round_trip("uring");
+}
+
+/* A flip in any part damages one block of it; a flip between the parts damages the frame. */
+static void test_every_part_is_watched(void **state)
+{
+    struct bench bench;
+    size_t good, damaged;
+    (void)state;
+    bench_open(&bench, "threads");
+    assert_int_equal(bench_write(&bench, MST_NEVER, NULL), 0);
+    for (size_t i = 0; i < bench.file.part_count; i++) {
+        off_t last = (off_t)(bench.file.parts[i].offset + bench.file.parts[i].size_bytes - 1);
+        fixture_flip("step_3/rank_0.h5", last);
+        read_all(&bench, &good, &damaged);
+        assert_int_equal(damaged, 1);
+        assert_int_equal(good, bench.file.crc_count - 1);
+        assert_int_equal(check_frame(&bench), 0);
+        fixture_flip("step_3/rank_0.h5", last);
+    }
+    fixture_flip("step_3/rank_0.h5", 60);
+    assert_int_equal(check_frame(&bench), -EBADMSG);
+    bench_close(&bench);
+}
+
+static void test_missing_file(void **state)
+{
+    struct bench bench;
+    size_t good, damaged;
+    (void)state;
+    bench_open(&bench, "threads");
+    assert_int_equal(bench_write(&bench, MST_NEVER, NULL), 0);
+    assert_int_equal(unlinkat(bench.step_fd, "rank_0.h5", 0), 0);
+    read_all(&bench, &good, &damaged);
+    assert_int_equal(good, 0);
+    assert_int_equal(damaged, bench.file.crc_count);
+    assert_int_equal(check_frame(&bench), -EBADMSG);
+    bench_close(&bench);
+}
+
+static void test_write_faults(void **state)
+{
+    struct bench bench;
+    struct mst_err err = {0};
+    (void)state;
+    bench_open(&bench, "threads");
+    assert_int_equal(bench_write(&bench, 1, &err), -ETIMEDOUT);
+    assert_int_equal(bench_write(&bench, MST_NEVER, &err), -EEXIST);
+    assert_non_null(strstr(err.text, "rank_0.h5"));
+    assert_int_equal(mst_aio_in_flight(bench.aio), 0);
+    bench_close(&bench);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(test_threads),      CASE(test_uring),        CASE(test_every_part_is_watched),
+        CASE(test_missing_file), CASE(test_write_faults),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
