@@ -414,7 +414,7 @@ int fetch_step(struct fetch *fetch, uint64_t released_count, struct fetch_progre
         reap(fetch);
     while (is_ready(fetch, fetch->ready))
         fetch->ready++;
-    busy = mst_aio_in_flight(fetch->aio) > 0;
+    busy = mst_aio_in_flight(fetch->aio) > 0 || fetch->submitting < fetch->begun;
     *ret_progress = (struct fetch_progress){
         .ready_count = fetch->ready, .bytes_read = fetch->bytes_read, .busy = busy};
     if (!fetch->failed || busy)

@@ -95,6 +95,16 @@ static void test_batches_in_order_at_any_budget(void **state)
     index_close(index);
 }
 
+/* More reads than the queue is deep: all in flight may end at once, with others not yet begun. */
+static void test_batches_larger_than_the_queue(void **state)
+{
+    struct index *index = open_lines("lines", text, text_bytes);
+
+    (void)state;
+    run(index, 3 * FETCH_DEPTH + 1, 8 << 20, 200);
+    index_close(index);
+}
+
 static void test_seek_forgets_and_goes_on(void **state)
 {
     struct index *index = open_lines("lines", text, text_bytes);
@@ -232,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batches_in_order_at_any_budget),
+        cmocka_unit_test(test_batches_larger_than_the_queue),
         cmocka_unit_test(test_seek_forgets_and_goes_on),
         cmocka_unit_test(test_budget_must_hold_two_batches),
         cmocka_unit_test(test_a_batch_of_long_lines_fails_alone),
