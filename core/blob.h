@@ -1,9 +1,9 @@
 /* blob: objects and byte ranges behind URIs, wherever they are: file:, http(s):, s3:, webhdfs: and
  * hdfs: behind one interface, so that data and checkpoints care for a URI and nothing else.
  *
- *   mst_blob_open("s3://bucket/prefix", &opts, &blob, &err)        one store; keys are relative to it
- *   mst_blob_stat · mst_blob_list · mst_blob_put · mst_blob_remove          one at a time, blocking
- *   mst_blob_submit(reads) → mst_blob_reap(done)                   many ranges at a time
+ *   mst_blob_open("s3://bucket/prefix", &opts, &blob, &err)   one store; keys are relative to it
+ *   mst_blob_stat, mst_blob_list, mst_blob_put, mst_blob_remove     one at a time, blocking
+ *   mst_blob_submit(reads) → mst_blob_reap(done)              many ranges at a time
  *   mst_blob_close(blob)
  *
  * Every request is retried with jittered, growing pauses while that makes sense (connection lost,
@@ -24,11 +24,13 @@ struct mst_err;
 
 struct mst_blob_opts {
     uint32_t depth;      /* requests in flight; 0 = 8 */
-    uint32_t timeout_ms; /* of one request, retries included; 0 = 60 000 */
+    uint32_t timeout_ms; /* of one request, retries included, and a second more for each MiB that
+                            it sends; 0 = 60 000 */
+    const char *aio;     /* file: as mst_aio_opts.backend (world.tuning.aio); NULL = probe */
 };
 
-/* Opens the store that `uri` names. s3://bucket[/prefix]: endpoint from ?endpoint=, AWS_ENDPOINT_URL
- * or the region; path style unless the endpoint is AWS's own. webhdfs://host:port/path: the name
+/* Opens the store that `uri` names. s3://bucket[/prefix]: endpoint from ?endpoint=,
+ * AWS_ENDPOINT_URL or the region; path style unless the endpoint is AWS's own. webhdfs://host:port/path: the name
  * node's HTTP address. hdfs://authority/path: that address from HADOOP_CONF_DIR. Blocks at most for
  * credentials. 0; -ENOTSUP scheme; -EINVAL; -EACCES no credentials, naming where they were looked
  * for. */
@@ -47,8 +49,9 @@ struct mst_blob_info {
 int mst_blob_stat(struct mst_blob *blob, const char *key, struct mst_blob_info *ret_info,
                   uint64_t deadline_ns, struct mst_err *err);
 
-/* Calls `each` for every object below `prefix` in byte order of keys, until it answers other than 0,
- * which is then returned. -ENOTSUP for http:. */
+/* Calls `each` for every object below the folder `prefix` ("" = all of the URI's), however deep, in
+ * byte order of keys, until it answers other than 0, which is then returned. That there is none is
+ * no error. -ENOTSUP for http:. */
 typedef int (*mst_blob_each_fn)(void *arg, const char *key, const struct mst_blob_info *info);
 int mst_blob_list(struct mst_blob *blob, const char *prefix, mst_blob_each_fn each, void *arg,
                   uint64_t deadline_ns, struct mst_err *err);
@@ -81,12 +84,13 @@ struct mst_blob_done {
     int64_t result; /* size_bytes, fewer at the end of the object, or -errno */
 };
 
-/* Starts reads: how many were taken, fewer than `count` when `depth` are in flight. Does not block. */
+/* Starts reads: how many were taken, fewer than `count` when `depth` are in flight. Does not
+ * block. -EINVAL a key that leaves the store. */
 int mst_blob_submit(struct mst_blob *blob, const struct mst_blob_read *reads, size_t count);
 
-/* Collects completions as mst_aio_reap does: at least `min` if so many are in flight, blocking until
- * the deadline. -ETIMEDOUT when fewer came; they are kept. mst_blob_error has the text of the last
- * failed read. */
+/* Collects completions as mst_aio_reap does: at least `min` if so many are in flight, blocking
+ * until the deadline. -ETIMEDOUT when fewer came; they are kept. mst_blob_error has the text of the
+ * last failed read. */
 int mst_blob_reap(struct mst_blob *blob, struct mst_blob_done *done, size_t cap, size_t min,
                   uint64_t deadline_ns);
 

@@ -1,0 +1,39 @@
+/* What the environment says about remote stores: the names that their own tools have for it. Read
+ * in blob_env.c and nowhere else. */
+#ifndef MUSTER_CORE_BLOB_ENV_H
+#define MUSTER_CORE_BLOB_ENV_H
+
+/* Borrowed from the environment, NULL where a variable is missing or empty. */
+struct blob_env {
+    /* the first of them that is set */
+    const char *region;   /* AWS_REGION, AWS_DEFAULT_REGION */
+    const char *endpoint; /* AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL */
+    const char *ca_file;  /* AWS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE */
+
+    const char *access_key;      /* AWS_ACCESS_KEY_ID */
+    const char *secret_key;      /* AWS_SECRET_ACCESS_KEY */
+    const char *session_token;   /* AWS_SESSION_TOKEN */
+    const char *profile;         /* AWS_PROFILE, AWS_DEFAULT_PROFILE */
+    const char *profile_file;    /* AWS_SHARED_CREDENTIALS_FILE */
+    const char *config_file;     /* AWS_CONFIG_FILE */
+    const char *role_arn;        /* AWS_ROLE_ARN */
+    const char *role_session;    /* AWS_ROLE_SESSION_NAME */
+    const char *identity_file;   /* AWS_WEB_IDENTITY_TOKEN_FILE */
+    const char *sts_endpoint;    /* AWS_ENDPOINT_URL_STS */
+    const char *container_path;  /* AWS_CONTAINER_CREDENTIALS_RELATIVE_URI */
+    const char *container_url;   /* AWS_CONTAINER_CREDENTIALS_FULL_URI */
+    const char *container_token; /* AWS_CONTAINER_AUTHORIZATION_TOKEN */
+    const char *container_file;  /* AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE */
+    const char *imds_disabled;   /* AWS_EC2_METADATA_DISABLED */
+    const char *imds_endpoint;   /* AWS_EC2_METADATA_SERVICE_ENDPOINT */
+    const char *home;            /* HOME */
+
+    const char *hadoop_conf;     /* HADOOP_CONF_DIR */
+    const char *hadoop_user;     /* HADOOP_USER_NAME */
+    const char *hdfs_delegation; /* MST_HDFS_DELEGATION: a delegation token's urlString */
+};
+
+/* Not safe beside a change of the environment. */
+void blob_env_read(struct blob_env *ret_env);
+
+#endif

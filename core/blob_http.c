@@ -1,0 +1,155 @@
+/* http and https: objects of a web server, which can be looked at and read. */
+#include "core/blob_env.h"
+#include "core/blob_remote.h"
+#include "core/uri.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REDIRECTS_MAX 5 /* mirrors send clients on to their caches */
+
+struct http_store {
+    struct blob_remote remote;
+    char query[sizeof((struct mst_uri *)0)->query]; /* part of the name, and perhaps a secret */
+};
+
+static int prepare(struct blob_remote *remote, struct blob_call *call, enum http_method method)
+{
+    const struct http_store *store = (const struct http_store *)remote;
+    char path[BLOB_ESCAPED_MAX];
+    call->request.method = method;
+    call->request.follow = REDIRECTS_MAX;
+    if (blob_remote_path(remote, call->key, path, sizeof path) < 0)
+        return blob_call_fail(remote, call, -EINVAL, "the URL is too long");
+    if (http_request_url(&call->request, "%s%s%s%s", remote->label, path,
+                         store->query[0] ? "?" : "", store->query) < 0)
+        return blob_call_fail(remote, call, -ENOMEM, "no memory for a request");
+    return 0;
+}
+
+static int prepare_read(struct blob_remote *remote, struct blob_call *call)
+{
+    struct http_request *request = &call->request;
+    int rc = prepare(remote, call, HTTP_GET);
+    request->range_offset = call->read.offset;
+    request->range_bytes = call->read.size_bytes;
+    request->data = call->read.data;
+    request->data_bytes = call->read.size_bytes;
+    const char *version = call->read.version;
+    /* A weak ETag, or what stands in for one, cannot be a condition; it is compared afterwards. */
+    if (rc == 0 && version && version[0] == '"' &&
+        http_request_header(request, "If-Match: %s", version) < 0)
+        rc = blob_call_fail(remote, call, -ENOMEM, "no memory for a request");
+    return rc;
+}
+
+static int judge_read(struct blob_remote *remote, struct blob_call *call,
+                      const struct http_answer *answer)
+{
+    if (answer->code == 0 && answer->status == 416)
+        return 0; /* the range begins behind the end */
+    if (answer->code == 0 && answer->status == 412)
+        return blob_call_fail(remote, call, -ESTALE, "is no longer version %.80s",
+                              call->read.version);
+    int rc = blob_judge(remote, call, answer, NULL);
+    if (rc == 0)
+        call->result = blob_read_result(remote, call, answer);
+    return rc == 0 && call->result < 0 ? (int)call->result : rc;
+}
+
+static const struct blob_verb read_verb = {.prepare = prepare_read, .judge = judge_read};
+
+static int prepare_stat(struct blob_remote *remote, struct blob_call *call)
+{
+    return prepare(remote, call, HTTP_HEAD);
+}
+
+static int judge_stat(struct blob_remote *remote, struct blob_call *call,
+                      const struct http_answer *answer)
+{
+    int rc = blob_judge(remote, call, answer, NULL);
+    if (rc != 0)
+        return rc;
+    if (answer->length_bytes == UINT64_MAX)
+        return blob_call_fail(remote, call, -ENOTSUP, "the server does not tell its size");
+    struct mst_blob_info *info = call->arg;
+    info->size_bytes = answer->length_bytes;
+    blob_version_of(answer, answer->length_bytes, info->version);
+    return 0;
+}
+
+static const struct blob_verb stat_verb = {.prepare = prepare_stat, .judge = judge_stat};
+
+static int http_stat(struct mst_blob *blob, const char *key, struct mst_blob_info *ret_info,
+                     uint64_t deadline_ns, struct mst_err *err)
+{
+    struct mst_blob_info info;
+    struct blob_call call = {.verb = &stat_verb, .key = key, .arg = &info};
+    int rc = blob_call_do((struct blob_remote *)blob, &call, deadline_ns, err);
+    if (rc == 0)
+        *ret_info = info;
+    return rc;
+}
+
+static void http_close(struct mst_blob *blob)
+{
+    blob_remote_fini((struct blob_remote *)blob);
+    free(blob);
+}
+
+static int open_store(const struct blob_backend *backend, const struct mst_uri *uri,
+                      const struct mst_blob_opts *opts, struct mst_blob **ret_blob,
+                      struct mst_err *err)
+{
+    if (!uri->authority[0])
+        return mst_err_set(err, -EINVAL, "%s:%s names no host", uri->scheme, uri->path);
+    struct blob_env env;
+    blob_env_read(&env);
+    struct http_store *store = calloc(1, sizeof *store);
+    if (!store)
+        return mst_err_set(err, -ENOMEM, "no memory for a store");
+    struct blob_remote *remote = &store->remote;
+    remote->blob.backend = backend;
+    (void)snprintf(remote->label, sizeof remote->label, "%s://%s", uri->scheme, uri->authority);
+    (void)snprintf(remote->base, sizeof remote->base, "%s", uri->path);
+    (void)snprintf(store->query, sizeof store->query, "%s", uri->query);
+    int rc = blob_remote_init(remote, opts, &read_verb, env.ca_file, err);
+    if (rc < 0) {
+        http_close(&remote->blob);
+        return rc;
+    }
+    *ret_blob = &remote->blob;
+    return 0;
+}
+
+static int plain_open(const struct mst_uri *uri, const struct mst_blob_opts *opts,
+                      struct mst_blob **ret_blob, struct mst_err *err)
+{
+    return open_store(&blob_http_backend, uri, opts, ret_blob, err);
+}
+
+static int secure_open(const struct mst_uri *uri, const struct mst_blob_opts *opts,
+                       struct mst_blob **ret_blob, struct mst_err *err)
+{
+    return open_store(&blob_https_backend, uri, opts, ret_blob, err);
+}
+
+const struct blob_backend blob_http_backend = {
+    .scheme = "http",
+    .open = plain_open,
+    .close = http_close,
+    .stat = http_stat,
+    .submit = blob_remote_submit,
+    .reap = blob_remote_reap,
+};
+
+const struct blob_backend blob_https_backend = {
+    .scheme = "https",
+    .open = secure_open,
+    .close = http_close,
+    .stat = http_stat,
+    .submit = blob_remote_submit,
+    .reap = blob_remote_reap,
+};
