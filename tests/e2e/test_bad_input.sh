@@ -57,7 +57,7 @@ expect 0 muster run --nproc 2 --max-restarts 0 -- train_lm --batch 4 --steps 30 
 mentions "resumed at step 2" abandoned "training goes on" "final step=30"
 expect 0 muster ckpt verify "$disk/ckpt"
 expect 0 muster ckpt ls "$disk/ckpt"
-mentions step_2
+mentions " 2 "
 mount -o remount,ro "$disk"
 expect 1 lm --data "$work/data.txt" --ckpt "$disk/other"
 mentions "$disk/other" "ead-only"

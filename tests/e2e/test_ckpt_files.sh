@@ -14,7 +14,7 @@ say "h5dump and h5py"
 for file in "$work"/ckpt/step_*/rank_*.h5; do
     expect 0 h5dump -H "$file"
 done
-mentions model/ muster
+mentions "GROUP \"model\"" "DATASET \"rng_state\"" muster_dtype
 /usr/bin/python3 - "$work/ckpt" <<'PY' || fail "h5py"
 import glob, sys
 import h5py, numpy
@@ -32,7 +32,7 @@ print(len(rows), "tensors read by h5py")
 PY
 expect 0 muster ckpt verify "$work/ckpt"
 expect 0 muster ckpt ls "$work/ckpt"
-mentions step_30 step_20
+mentions " 30 " " 20 "
 expect 0 muster ckpt show "$work/ckpt/step_30"
 mentions model/w2 f32
 
