@@ -6,6 +6,7 @@
 #include "core/rng.h"
 #include "core/world.h"
 #include "dataio/dataio.h"
+#include "failing_memory.h"
 #include "scratch.h"
 
 #include <setjmp.h>
@@ -524,6 +525,29 @@ static void test_bad_options_are_refused(void **state)
     refuse(&opts, "tape", -EINVAL, "tape");
 }
 
+/* The n-th allocation fails, for every n: an error with a text, and nothing left behind. */
+static void test_open_without_memory(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < MODE_COUNT; m++) {
+        struct mst_world world = world_of(&modes[m], 0, 1);
+        struct mst_loader_opts opts = opts_of(7);
+        struct mst_loader *loader = NULL;
+        int rc = -ENOMEM;
+        opts.format = MST_FORMAT_LINES;
+        opts.budget_bytes = modes[m].budget_bytes;
+        for (size_t n = 0; rc; n++) {
+            struct mst_err err = {0};
+            fail_allocations_after(n);
+            rc = mst_loader_open(&opts, &world, &loader, &err);
+            allow_allocations();
+            assert_true(rc == 0 || (rc == -ENOMEM && err.text[0]));
+            assert_true(n < 1000 && (n > 3 || rc));
+        }
+        mst_loader_close(loader);
+    }
+}
+
 static void test_more_ranks_than_samples_in_a_batch(void **state)
 {
     (void)state;
@@ -570,6 +594,7 @@ int main(void)
         cmocka_unit_test(test_read_error_comes_after_what_was_read),
         cmocka_unit_test(test_truncation_in_use_is_noticed),
         cmocka_unit_test(test_bad_options_are_refused),
+        cmocka_unit_test(test_open_without_memory),
         cmocka_unit_test(test_more_ranks_than_samples_in_a_batch),
     };
 
