@@ -135,6 +135,8 @@ static void sink_write(struct sink *sink)
             break;
         sent = size < 0 ? sink->used : sent + (size_t)size; /* a broken output takes nothing */
     }
+    if (sent == 0)
+        return;
     sink->used -= sent;
     memmove(sink->data, sink->data + sent, sink->used);
 }
