@@ -548,6 +548,23 @@ static void test_open_without_memory(void **state)
     }
 }
 
+static void test_steady_state_allocates_nothing(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < MODE_COUNT; m++) {
+        struct mst_loader *loader = open_loader(opts_of(7), &modes[m], 0, 1);
+        uint8_t cursor[MST_CURSOR_BYTES];
+        mst_loader_cursor(loader, cursor);
+        fail_allocations_after(0);
+        for (int step = 0; step < 300; step++)
+            (void)next(loader);
+        assert_int_equal(mst_loader_seek(loader, cursor, sizeof cursor, NULL), 0);
+        (void)next(loader);
+        allow_allocations();
+        mst_loader_close(loader);
+    }
+}
+
 static void test_more_ranks_than_samples_in_a_batch(void **state)
 {
     (void)state;
@@ -595,6 +612,7 @@ int main(void)
         cmocka_unit_test(test_truncation_in_use_is_noticed),
         cmocka_unit_test(test_bad_options_are_refused),
         cmocka_unit_test(test_open_without_memory),
+        cmocka_unit_test(test_steady_state_allocates_nothing),
         cmocka_unit_test(test_more_ranks_than_samples_in_a_batch),
     };
 
