@@ -152,7 +152,7 @@ static void dispatch(struct agent *agent, enum source source)
     switch (source) {
     case SOURCE_SIGNAL: read_signals(agent); return;
     case SOURCE_LINK: read_link(agent); return;
-    case SOURCE_COORD: coord_run(agent->coord); return;
+    case SOURCE_COORD: return; /* run_once runs it every time */
     case SOURCE_STATUS: status_run(agent->status, &agent->node); return;
     case SOURCE_OUTLOG: outlog_run(agent->outlog); return;
     }

@@ -127,12 +127,13 @@ static void announce(const struct coord *coord, const struct msg *msg)
     if (msg->type == MSG_START && rdzv->restarts_used > 0)
         mst_log(MST_LOG_WARN, "restarting all ranks", " generation=%u restart=%u of=%u",
                 msg->generation, rdzv->restarts_used, rdzv->config.max_restarts);
-    if (msg->type == MSG_END && msg->code == EXITCODE_RENDEZVOUS)
-        mst_log(MST_LOG_ERROR, "nodes are missing at the deadline", "");
-    else if (msg->type == MSG_END && msg->code && msg->code != EXITCODE_DRAINED)
-        mst_log(MST_LOG_ERROR, "the restart budget is used up or a restart cannot help",
-                " restarts=%u of=%u because=\"%s\"", rdzv->restarts_used, rdzv->config.max_restarts,
-                exitcode_describe((int)msg->code, what, sizeof what));
+    if (msg->type != MSG_END || msg->code == EXITCODE_OK || msg->code == EXITCODE_DRAINED)
+        return;
+    const char *why = msg->code == EXITCODE_RENDEZVOUS    ? "nodes are missing"
+                      : exitcode_is_final((int)msg->code) ? "a restart cannot help"
+                                                          : "the restart budget is used up";
+    mst_log(MST_LOG_ERROR, why, " restarts=%u of=%u because=\"%s\"", rdzv->restarts_used,
+            rdzv->config.max_restarts, exitcode_describe((int)msg->code, what, sizeof what));
 }
 
 static void deliver(struct coord *coord, struct outgoing *outgoing)

@@ -7,16 +7,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define TRY_MS 1000
 #define AUTH_MS 5000
-#define SILENCE_S 15 /* a peer whose host is gone is noticed after this */
 
 void link_init(struct link *link, int fd)
 {
@@ -31,19 +27,6 @@ void link_fini(struct link *link)
     close(link->stream.fd);
     mst_stream_fini(&link->stream);
     link->stream.fd = -1;
-}
-
-static void watch_silence(int fd)
-{
-    int on = 1, idle_s = SILENCE_S / 3, count = 2;
-    unsigned unacked_ms = SILENCE_S * 1000;
-
-    /* Each refusal only means that a silent host is noticed later. */
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle_s, sizeof idle_s);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms, sizeof unacked_ms);
 }
 
 int link_dial(struct link *link, const struct opts *opts, struct mst_err *err)
@@ -63,7 +46,6 @@ int link_dial(struct link *link, const struct opts *opts, struct mst_err *err)
         /* A node that restarts, or whose predecessor is not yet missed, gets another chance. */
         return result == -EACCES || result == -EPROTO ? result : -EAGAIN;
     }
-    watch_silence(fd);
     link_init(link, fd);
     return 0;
 }

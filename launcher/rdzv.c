@@ -99,6 +99,7 @@ static void decide_if_all_down(struct rdzv *rdzv, uint64_t now_ns)
 static void stop(struct rdzv *rdzv, uint32_t rank, uint32_t code, uint64_t now_ns)
 {
     rdzv->state = RDZV_STOPPING;
+    rdzv->deadline_ns = now_ns + rdzv->config.timeout_ns;
     rdzv->cause_rank = rank;
     rdzv->cause_code = code;
     for (uint32_t i = 0; i < rdzv->config.node_count; i++) {
@@ -243,8 +244,9 @@ void rdzv_tick(struct rdzv *rdzv, uint64_t now_ns)
 {
     struct msg out;
 
-    if (rdzv->state == RDZV_GATHERING && now_ns >= rdzv->deadline_ns)
-        end(rdzv, EXITCODE_RENDEZVOUS);
-    else if (rdzv->state == RDZV_RUNNING && drain_tick(&rdzv->drain, &out))
+    if (rdzv->state == RDZV_RUNNING && drain_tick(&rdzv->drain, &out))
         say(rdzv, &out);
+    bool waits = rdzv->state == RDZV_GATHERING || rdzv->state == RDZV_STOPPING;
+    if (waits && now_ns >= rdzv->deadline_ns)
+        end(rdzv, EXITCODE_RENDEZVOUS);
 }

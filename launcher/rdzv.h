@@ -43,7 +43,7 @@ enum rdzv_state { RDZV_GATHERING, RDZV_RUNNING, RDZV_STOPPING, RDZV_ENDED };
 struct rdzv_config {
     uint32_t node_count;   /* 1 … MSG_NODES_MAX */
     uint32_t max_restarts; /* without progress */
-    uint64_t timeout_ns;   /* how long GATHERING may last */
+    uint64_t timeout_ns;   /* how long GATHERING, and STOPPING, may last */
     char job_id[MSG_JOB_ID_BYTES];
     rdzv_send_fn send;
     void *arg;
@@ -55,7 +55,7 @@ struct rdzv {
     uint32_t generation; /* of the last START, or of the first to come */
     bool started;        /* a generation has started */
     struct rdzv_node *nodes;
-    uint64_t deadline_ns; /* of GATHERING */
+    uint64_t deadline_ns; /* of GATHERING and STOPPING */
     uint32_t restarts_used;
     uint64_t best_step;              /* of all earlier generations + 1; 0: none counted steps */
     uint64_t generation_best;        /* the same of this one */

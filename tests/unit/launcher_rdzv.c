@@ -148,6 +148,21 @@ static void test_gathering_has_a_deadline(void **state)
     assert_int_equal(f.last.code, EXITCODE_RENDEZVOUS);
 }
 
+static void test_a_node_that_cannot_stop_does_not_hold_the_job(void **state)
+{
+    (void)state;
+    struct fixture f;
+
+    begin_running(&f, 3);
+    tell(&f, 1, (struct msg){.type = MSG_FAILED, .rank = 2, .code = 137});
+    down(&f, 0, 5);
+    rdzv_tick(&f.rdzv, 1099);
+    assert_int_equal(f.rdzv.state, RDZV_STOPPING);
+    rdzv_tick(&f.rdzv, 1100);
+    assert_int_equal(f.last.type, MSG_END);
+    assert_int_equal(f.last.code, EXITCODE_RENDEZVOUS);
+}
+
 static void test_a_node_lost_after_its_end_changes_nothing(void **state)
 {
     (void)state;
@@ -232,6 +247,7 @@ int main(void)
         cmocka_unit_test(test_a_missing_program_is_not_restarted),
         cmocka_unit_test(test_a_lost_node_is_waited_for),
         cmocka_unit_test(test_gathering_has_a_deadline),
+        cmocka_unit_test(test_a_node_that_cannot_stop_does_not_hold_the_job),
         cmocka_unit_test(test_a_node_lost_after_its_end_changes_nothing),
         cmocka_unit_test(test_a_failure_during_a_drain_ends_as_drained),
         cmocka_unit_test(test_a_drain_before_the_start_ends_at_once),
