@@ -236,7 +236,8 @@ static void together(struct team_rank *rank)
 /* Large counts take their turn with types and operators; small ones are tried with all. */
 static bool is_tried(size_t count, enum mst_dtype dtype, enum mst_op op)
 {
-    return count <= 4096 || (dtype + op + count) % 4 == 0 || (dtype == MST_F32 && op == MST_SUM);
+    return count <= 4096 || ((size_t)dtype + (size_t)op + count) % 4 == 0 ||
+           (dtype == MST_F32 && op == MST_SUM);
 }
 
 static const char *try_allreduce(struct team_rank *rank, struct buffers *b, size_t count,
