@@ -29,8 +29,8 @@ struct comm_ops {
     const char *name;
 
     /* Joins all ranks; blocks until they have come or the deadline passed. world, kv and page are
-     * borrowed: kv for the call, page (may be NULL) until destroy. Errors of mst_comm_create with
-     * text. */
+     * borrowed: kv (NULL where the world has no server) for the call, page (may be NULL) until
+     * destroy. Errors of mst_comm_create with text. */
     int (*create)(const struct mst_world *world, struct mst_kv *kv, const struct mst_page *page,
                   uint64_t deadline_ns, struct comm_backend **ret_backend, struct mst_err *err);
 
@@ -52,6 +52,7 @@ struct comm_ops {
 };
 
 extern const struct comm_ops comm_host_ops;
-extern const struct comm_ops *const comm_backends[]; /* fastest first, NULL-ended */
+extern const struct comm_ops comm_mpi_ops;
+extern const struct comm_ops *const comm_backends[]; /* NULL-ended */
 
 #endif

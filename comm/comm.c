@@ -7,6 +7,7 @@
 #include "comm/reduce.h"
 #include "comm/req.h"
 #include "core/clock.h"
+#include "core/kv.h"
 #include "core/page.h"
 #include "core/world.h"
 
@@ -34,15 +35,32 @@ struct mst_comm {
     struct mst_err error;
 };
 
-const struct comm_ops *const comm_backends[] = {&comm_host_ops, NULL};
+const struct comm_ops *const comm_backends[] = {&comm_host_ops, &comm_mpi_ops, NULL};
 
 /* ---- life ------------------------------------------------------------------------------------- */
+
+static bool is_auto(const char *name)
+{
+    return !name || !name[0] || strcmp(name, "auto") == 0;
+}
+
+/* The program's word, else the user's. Else the host back end, but for ranks that have no server to
+ * meet at and whose launcher is an MPI's, or may be. */
+static const char *choose_backend(const struct mst_world *world, const struct mst_kv *kv,
+                                  const struct mst_comm_opts *opts)
+{
+    if (opts && !is_auto(opts->backend))
+        return opts->backend;
+    if (!is_auto(world->tuning.comm))
+        return world->tuning.comm;
+    bool by_mpi = world->source == MST_WORLD_OPENMPI || world->source == MST_WORLD_PMI ||
+                  world->source == MST_WORLD_SLURM;
+    return !kv && by_mpi ? "mpi" : "host";
+}
 
 static const struct comm_ops *find_backend(const char *name)
 {
     const struct comm_ops *const *ops = comm_backends;
-    if (!name || strcmp(name, "auto") == 0)
-        return *ops;
     while (*ops && strcmp((*ops)->name, name) != 0)
         ops++;
     return *ops;
@@ -82,7 +100,7 @@ int mst_comm_create(const struct mst_world *world, struct mst_kv *kv,
                     const struct mst_comm_opts *opts, struct mst_comm **ret_comm,
                     struct mst_err *err)
 {
-    const char *backend = opts && opts->backend ? opts->backend : "auto";
+    const char *backend = choose_backend(world, kv, opts);
     const struct comm_ops *ops = find_backend(backend);
     if (!ops)
         return mst_err_set(err, -ENOTSUP, "no back end \"%s\" in this build; try \"auto\"",
@@ -108,6 +126,17 @@ int mst_comm_create(const struct mst_world *world, struct mst_kv *kv,
         .page = comm->page, .local_rank = world->local_rank, .comm_id = comm->backend->comm_id};
     *ret_comm = comm;
     return 0;
+}
+
+int mst_comm_join(const struct mst_world *world, const struct mst_comm_opts *opts,
+                  struct mst_comm **ret_comm, struct mst_err *err)
+{
+    struct mst_kv *kv = NULL;
+    int rc = mst_kv_dial(world, mst_deadline_ms(choose_timeout(world, opts)), &kv, err);
+    if (rc == 0 || rc == -ENOTSUP) /* no server in this world: some back ends need none */
+        rc = mst_comm_create(world, kv, opts, ret_comm, err);
+    mst_kv_close(kv);
+    return rc;
 }
 
 void mst_comm_destroy(struct mst_comm *comm)
@@ -181,13 +210,11 @@ static int check_call(const struct mst_comm *comm, const struct comm_call *call)
 }
 
 /* Runs one call, on whichever thread has the turn. */
-static int execute(void *arg, const struct comm_call *call)
+static int execute(struct mst_comm *comm, const struct comm_call *call, uint64_t enter_ns)
 {
-    struct mst_comm *comm = arg;
     int code = atomic_load_explicit(&comm->dead, memory_order_relaxed); /* this thread stored it */
     if (code != 0)
         return code;
-    uint64_t enter_ns = mst_now_ns();
     uint64_t seq = ++comm->worker.op_seq;
     uint64_t index = recorder_enter(&comm->worker.recorder, &call->desc, seq, enter_ns);
     int rc = comm->backend->ops->run(comm->backend, call, seq,
@@ -200,6 +227,11 @@ static int execute(void *arg, const struct comm_call *call)
         atomic_store_explicit(&comm->dead, rc, memory_order_release);
     }
     return rc;
+}
+
+static int execute_started(void *arg, const struct comm_call *call)
+{
+    return execute(arg, call, mst_now_ns());
 }
 
 /* What one call puts into the statistics. */
@@ -217,10 +249,12 @@ static int call_now(struct mst_comm *comm, const struct comm_call *call)
     int rc = check_call(comm, call);
     if (rc < 0)
         return rc;
-    uint64_t began_ns = mst_now_ns();
-    if (comm->queue)
+    uint64_t began_ns = mst_now_ns(), enter_ns = began_ns;
+    if (comm->queue) {
         req_drain(comm->queue);
-    rc = execute(comm, call);
+        enter_ns = mst_now_ns();
+    }
+    rc = execute(comm, call, enter_ns);
     count_call(comm, &call->desc, began_ns);
     return rc;
 }
@@ -232,7 +266,7 @@ static int call_start(struct mst_comm *comm, const struct comm_call *call, struc
         return rc;
     uint64_t began_ns = mst_now_ns();
     if (!comm->queue) {
-        rc = req_queue_create(execute, comm, &comm->queue);
+        rc = req_queue_create(execute_started, comm, &comm->queue);
         if (rc < 0)
             return rc;
         comm->backend->ops->set_threads(comm->backend, 2);

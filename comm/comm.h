@@ -54,18 +54,24 @@ enum mst_coll {
 #define MST_COMM_TIMEOUT_MS_DEFAULT 60000
 
 struct mst_comm_opts {
-    const char *backend; /* "host"; NULL or "auto" = the fastest that every rank has */
+    const char *backend; /* "host", "mpi"; NULL or "auto" = MST_COMM, else the one that fits */
     uint32_t
         timeout_ms; /* of one collective; 0 = MST_TIMEOUT_MS, else MST_COMM_TIMEOUT_MS_DEFAULT */
 };
 
 /* Joins all ranks of `world` into a communicator. Collective; blocks until all have called or
  * opts->timeout_ms passed. `kv` is borrowed for the call only; world is copied as far as needed.
- * opts may be NULL. 0; -EINVAL; -ENOTSUP back end unknown or missing; -ETIMEDOUT naming ranks that
- * did not come; -ENOMEM; errors of kv and sock with text. */
+ * opts may be NULL, and so may kv for a back end that needs none: mpi, which "auto" takes then
+ * under an MPI's launcher. 0; -EINVAL; -ENOTSUP back end unknown or missing, or host without kv;
+ * -ETIMEDOUT naming ranks that did not come; -ENOMEM; errors of kv and sock with text. */
 int mst_comm_create(const struct mst_world *world, struct mst_kv *kv,
                     const struct mst_comm_opts *opts, struct mst_comm **ret_comm,
                     struct mst_err *err);
+
+/* As create, with a kv handle of its own for the time being, or none where the world has no server.
+ * Errors of mst_kv_dial too. */
+int mst_comm_join(const struct mst_world *world, const struct mst_comm_opts *opts,
+                  struct mst_comm **ret_comm, struct mst_err *err);
 
 /* Ends the communicator of this rank; started requests must have been waited for. Not collective:
  * does not block for peers. NULL is allowed. */
@@ -78,7 +84,7 @@ void mst_comm_abort(struct mst_comm *comm);
 uint32_t mst_comm_rank(const struct mst_comm *comm);
 uint32_t mst_comm_size(const struct mst_comm *comm);
 
-/* "host". */
+/* "host" or "mpi". */
 const char *mst_comm_backend(const struct mst_comm *comm);
 
 /* The text of the error that ended the communicator, "" while it lives. Valid until destroy. */

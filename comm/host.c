@@ -160,6 +160,10 @@ static int host_create(const struct mst_world *world, struct mst_kv *kv,
                        const struct mst_page *page, uint64_t deadline_ns,
                        struct comm_backend **ret_backend, struct mst_err *err)
 {
+    if (!kv)
+        return mst_err_set(err, -ENOTSUP,
+                           "the host back end meets at the job's key-value server, and this world "
+                           "has none; start ranks with `muster run`, or set MST_COMM=mpi");
     struct host *host = calloc(1, sizeof *host);
     if (!host)
         return mst_err_set(err, -ENOMEM, "no memory for a communicator");

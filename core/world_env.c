@@ -150,11 +150,29 @@ static int get_aio(const struct world_env *env, struct mst_tuning *tuning, struc
     return 0;
 }
 
+static int get_comm(const struct world_env *env, struct mst_tuning *tuning, struct mst_err *err)
+{
+    static const char *const names[] = {"auto", "host", "mpi", "nccl"};
+    const char *text = lookup(env, "MST_COMM");
+    if (!text)
+        text = "auto";
+    for (size_t i = 0; i < LENGTH(names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            memcpy(tuning->comm, text, strlen(text) + 1);
+            return get_word(env, "MST_MPI_MODULE", tuning->mpi_module, sizeof tuning->mpi_module,
+                            err);
+        }
+    }
+    return mst_err_set(err, -EINVAL, "MST_COMM=%.64s is none of auto, host, mpi, nccl", text);
+}
+
 int world_env_tuning(const struct world_env *env, struct mst_tuning *ret_tuning,
                      struct mst_err *err)
 {
     struct mst_tuning tuning = {.wait = MST_WAIT_AUTO};
     int rc = get_aio(env, &tuning, err);
+    if (rc == 0)
+        rc = get_comm(env, &tuning, err);
     if (rc == 0)
         rc = get_wait(env, &tuning.wait, err);
     if (rc == 0)
@@ -404,6 +422,6 @@ void mst_world_single(struct mst_world *ret_world)
         .source = MST_WORLD_SINGLE,
         .page_fd = -1,
         .shm_fd = -1,
-        .tuning = {.aio = "auto", .wait = MST_WAIT_AUTO},
+        .tuning = {.aio = "auto", .comm = "auto", .wait = MST_WAIT_AUTO},
     };
 }

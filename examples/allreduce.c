@@ -1,17 +1,14 @@
 /* allreduce: the shortest honest program on Muster. Sums a known vector over all ranks in a few
  * sizes and checks every element on every rank.
  *
- *   muster run --nproc 4 -- allreduce */
+ *   muster run --nproc 4 -- allreduce
+ *   mpirun -n 4 allreduce */
 #include "comm/comm.h"
-#include "core/clock.h"
 #include "core/err.h"
-#include "core/kv.h"
 #include "core/world.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#define TIMEOUT_MS 60000
 
 static void die(const char *what, const char *why)
 {
@@ -38,14 +35,11 @@ int main(void)
     static const size_t counts[] = {1, 1000, 1000003};
     struct mst_err err;
     struct mst_world world;
-    struct mst_kv *kv;
     struct mst_comm *comm;
     if (mst_world_from_env(&world, &err) < 0)
         die("mst_world_from_env", err.text);
-    if (mst_kv_dial(&world, mst_deadline_ms(TIMEOUT_MS), &kv, &err) < 0)
-        die("mst_kv_dial", err.text);
-    if (mst_comm_create(&world, kv, NULL, &comm, &err) < 0)
-        die("mst_comm_create", err.text);
+    if (mst_comm_join(&world, NULL, &comm, &err) < 0)
+        die("mst_comm_join", err.text);
 
     float *data = malloc(1000003 * sizeof(*data));
     if (!data)
@@ -59,7 +53,6 @@ int main(void)
 
     free(data);
     mst_comm_destroy(comm);
-    mst_kv_close(kv);
     mst_world_fini(&world);
     return 0;
 }

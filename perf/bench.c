@@ -2,7 +2,6 @@
 
 #include "core/clock.h"
 #include "core/err.h"
-#include "core/kv.h"
 #include "core/world.h"
 #include "perf/report.h"
 
@@ -314,16 +313,6 @@ static int make_iter_logs(struct bench *bench, struct mst_err *err)
     return made ? 0 : mst_err_set(err, -ENOMEM, "no memory to log %zu times: lower --iters", total);
 }
 
-static int connect_ranks(struct bench *bench, struct mst_err *err)
-{
-    struct mst_kv *kv = NULL;
-    int rc = mst_kv_dial(bench->world, mst_deadline_ms(MST_COMM_TIMEOUT_MS_DEFAULT), &kv, err);
-    if (rc == 0)
-        rc = mst_comm_create(bench->world, kv, NULL, &bench->comm, err);
-    mst_kv_close(kv);
-    return rc;
-}
-
 static struct nccl_config config_of(const struct collective *coll, const struct bench_opts *opts)
 {
     return (struct nccl_config){
@@ -349,7 +338,7 @@ static int bench_open(struct bench *bench, int argc, char *const *argv, struct m
     if (rc == 0)
         rc = make_iter_logs(bench, err);
     if (rc == 0)
-        rc = connect_ranks(bench, err);
+        rc = mst_comm_join(bench->world, NULL, &bench->comm, err);
     if (rc == 0)
         rc = report_open(&bench->report, bench->world->rank, &config, bench->opts->json_path, argc,
                          argv, err);

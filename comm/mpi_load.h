@@ -1,0 +1,16 @@
+/* Finding and loading the module for the MPI that this process runs under. */
+#ifndef MUSTER_COMM_MPI_LOAD_H
+#define MUSTER_COMM_MPI_LOAD_H
+
+#include "comm/mpi_abi.h"
+
+struct mst_err;
+struct mst_world;
+
+/* Loads the module, once per process; it stays. tuning.mpi_module names it, else it is chosen: for
+ * the MPI that is in the process already, else for the launcher's, else whichever loads; and looked
+ * for beside libmuster, beside the program, in ../lib of it, and where the dynamic linker looks.
+ * 0; -ENOTSUP naming what was tried and why the last try failed. Safe from any thread. */
+int mpi_load(const struct mst_world *world, const struct mpi_abi **ret_abi, struct mst_err *err);
+
+#endif

@@ -1,0 +1,203 @@
+/* The module between libmuster and one MPI: see mpi_abi.h. */
+#include "comm/mpi_abi.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <mpi.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TAG 1
+
+static_assert(sizeof(MPI_Comm) <= sizeof(struct mpi_handle), "a communicator fits a handle");
+static_assert(sizeof(MPI_Request) <= sizeof(struct mpi_handle), "a request fits a handle");
+
+/* MPI_THREAD_SERIALIZED is what we ask for: several threads, but one at a time. It also guards
+ * `abandoned`. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool abandoned;
+
+static void enter(void)
+{
+    (void)pthread_mutex_lock(&lock);
+}
+
+static int leave(int code)
+{
+    (void)pthread_mutex_unlock(&lock);
+    return code;
+}
+
+static MPI_Comm comm_of(struct mpi_handle handle)
+{
+    return *(MPI_Comm *)(void *)&handle;
+}
+
+static MPI_Comm *comm_in(struct mpi_handle *handle)
+{
+    return (MPI_Comm *)(void *)handle;
+}
+
+static MPI_Request *request_in(struct mpi_handle *handle)
+{
+    return (MPI_Request *)(void *)handle;
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+static void abandon(void)
+{
+    enter();
+    abandoned = true;
+    (void)leave(0);
+}
+
+/* After a failure the peers may be gone: MPI_Finalize would wait for them, and without it their
+ * launcher sees that this job has failed. */
+static void finalize_at_exit(int status, void *arg)
+{
+    (void)arg; /* there is one MPI in a process */
+    int finalized = 0;
+    (void)MPI_Finalized(&finalized);
+    if (status == 0 && !abandoned && !finalized)
+        (void)MPI_Finalize(); /* nobody is left to tell */
+}
+
+static int init_here(int *ret_level)
+{
+    int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, ret_level);
+    if (code == MPI_SUCCESS && on_exit(finalize_at_exit, NULL) != 0)
+        return -ENOMEM;
+    return code;
+}
+
+static int init_once(uint32_t *ret_rank, uint32_t *ret_size)
+{
+    int initialized = 0, level = 0, rank = 0, size = 0;
+    int code = MPI_Initialized(&initialized);
+    if (code == MPI_SUCCESS)
+        code = initialized ? MPI_Query_thread(&level) : init_here(&level);
+    if (code == MPI_SUCCESS && level < MPI_THREAD_SERIALIZED)
+        code = -ENOTSUP;
+    if (code == MPI_SUCCESS)
+        code = MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    if (code == MPI_SUCCESS)
+        code = MPI_Comm_size(MPI_COMM_WORLD, &size);
+    *ret_rank = (uint32_t)rank;
+    *ret_size = (uint32_t)size;
+    return code;
+}
+
+static int init(uint32_t *ret_rank, uint32_t *ret_size)
+{
+    enter();
+    return leave(init_once(ret_rank, ret_size));
+}
+
+/* The copy inherits what happens on errors from the original, which is the program's: it is
+ * changed for the moment of copying only. */
+static int start_dup(struct mpi_handle *ret_comm, struct mpi_handle *ret_request)
+{
+    MPI_Errhandler before;
+    enter();
+    int code = MPI_Comm_get_errhandler(MPI_COMM_WORLD, &before);
+    if (code != MPI_SUCCESS)
+        return leave(code);
+    (void)MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    code = MPI_Comm_idup(MPI_COMM_WORLD, comm_in(ret_comm), request_in(ret_request));
+    (void)MPI_Comm_set_errhandler(MPI_COMM_WORLD, before);
+    (void)MPI_Errhandler_free(&before);
+    return leave(code);
+}
+
+static void free_comm(struct mpi_handle *comm)
+{
+    enter();
+    (void)MPI_Comm_free(comm_in(comm)); /* nothing goes on in it */
+    (void)leave(0);
+}
+
+/* ---- transfers -------------------------------------------------------------------------------- */
+
+static int start_allgather(struct mpi_handle comm, const void *in, void *out, size_t bytes,
+                           struct mpi_handle *ret_request)
+{
+    enter();
+    return leave(MPI_Iallgather(in, (int)bytes, MPI_BYTE, out, (int)bytes, MPI_BYTE, comm_of(comm),
+                                request_in(ret_request)));
+}
+
+static int start_broadcast(struct mpi_handle comm, void *buf, size_t bytes, uint32_t root,
+                           struct mpi_handle *ret_request)
+{
+    enter();
+    return leave(
+        MPI_Ibcast(buf, (int)bytes, MPI_BYTE, (int)root, comm_of(comm), request_in(ret_request)));
+}
+
+static int start_alltoall(struct mpi_handle comm, const void *in, void *out, size_t bytes,
+                          struct mpi_handle *ret_request)
+{
+    enter();
+    return leave(MPI_Ialltoall(in, (int)bytes, MPI_BYTE, out, (int)bytes, MPI_BYTE, comm_of(comm),
+                               request_in(ret_request)));
+}
+
+static int start_send(struct mpi_handle comm, const void *buf, size_t bytes, uint32_t to,
+                      struct mpi_handle *ret_request)
+{
+    enter();
+    return leave(
+        MPI_Isend(buf, (int)bytes, MPI_BYTE, (int)to, TAG, comm_of(comm), request_in(ret_request)));
+}
+
+static int start_receive(struct mpi_handle comm, void *buf, size_t bytes,
+                         struct mpi_handle *ret_request)
+{
+    enter();
+    return leave(MPI_Irecv(buf, (int)bytes, MPI_BYTE, MPI_ANY_SOURCE, TAG, comm_of(comm),
+                           request_in(ret_request)));
+}
+
+static int test(struct mpi_handle *request, bool *ret_done)
+{
+    int done = 0;
+    enter();
+    int code = leave(MPI_Test(request_in(request), &done, MPI_STATUS_IGNORE));
+    *ret_done = done;
+    return code;
+}
+
+static void cancel(struct mpi_handle *request)
+{
+    enter();
+    (void)MPI_Cancel(request_in(request)); /* it may have been done by now: as good */
+    (void)MPI_Wait(request_in(request), MPI_STATUS_IGNORE);
+    (void)leave(0);
+}
+
+static void describe(int code, char *text, size_t cap)
+{
+    char words[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    enter();
+    (void)leave(MPI_Error_string(code, words, &length)); /* no words for it: none */
+    (void)snprintf(text, cap, "%s", words);
+}
+
+const struct mpi_abi muster_mpi_abi = {
+    .version = MPI_ABI_VERSION,
+    .init = init,
+    .abandon = abandon,
+    .start_dup = start_dup,
+    .free_comm = free_comm,
+    .start_allgather = start_allgather,
+    .start_broadcast = start_broadcast,
+    .start_alltoall = start_alltoall,
+    .start_send = start_send,
+    .start_receive = start_receive,
+    .test = test,
+    .cancel = cancel,
+    .describe = describe,
+};
