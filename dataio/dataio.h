@@ -36,18 +36,17 @@ enum mst_format {
 };
 
 struct mst_loader_opts {
-    const char
-        *uri; /* file: URI or path; several separated by ','; names in *.gz or *.dz are gzip */
+    /* file: URI or path; several separated by ','; names in *.gz or *.dz are gzip. */
+    const char *uri;
     enum mst_format format;
-    enum mst_dtype
-        dtype; /* raw: type of an element; 0 bytes are never a type, so MST_I8 must be meant */
+    enum mst_dtype dtype;   /* raw: type of an element; the zero value is MST_I8 */
     uint32_t record_elems;  /* raw and Megatron: elements in one sample, >= 1 */
     uint32_t record_stride; /* elements from one sample to the next; 0 = record_elems */
     uint32_t global_batch;  /* samples per step over all ranks, >= 1 */
     uint64_t seed;
-    uint64_t
-        budget_bytes; /* memory for reading ahead; 0 = 64 MiB; at least two batches are needed */
-    int sequential;   /* not 0: the epoch is in file order */
+    uint64_t budget_bytes;   /* memory for reading ahead, at least two batches; 0 = 64 MiB; a
+                                dataset of at most half of it is kept in memory whole */
+    int sequential;          /* not 0: the epoch is in file order */
     const char *scratch_dir; /* for inflated sources; NULL = /tmp */
 };
 

@@ -76,6 +76,7 @@ static void step_locked(struct mst_loader *loader)
     pthread_mutex_unlock(&loader->locked.lock);
     rc = fetch_step(loader->fetch, released, &progress, &failure);
     pthread_mutex_lock(&loader->locked.lock);
+    /* A release during the step may have made the room that the step lacked. */
     progress.busy = progress.busy || loader->locked.released != released;
     loader->locked.progress = progress;
     loader->locked.failed = rc;
