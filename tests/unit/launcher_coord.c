@@ -1,0 +1,180 @@
+/* The coordinator and an agent's link, over real sockets on the loopback. */
+#include "launcher/coord.h"
+
+#include "core/err.h"
+#include "core/page.h"
+#include "launcher/exitcode.h"
+#include "launcher/link.h"
+#include "launcher/opts.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct fixture {
+    struct opts opts;
+    struct coord *coord;
+    struct link own, other;
+    struct link *dialing;
+    struct opts dial_opts;
+    int dial_result;
+    atomic_bool dialed;
+};
+
+static void begin(struct fixture *f)
+{
+    int fd;
+
+    *f = (struct fixture){.opts = {.node_count = 2,
+                                   .rdzv_host = "127.0.0.1",
+                                   .rdzv_timeout_ms = 60000,
+                                   .job_id = "job",
+                                   .secret = "secret",
+                                   .secret_bytes = 6},
+                          .other = {.stream = {.fd = -1}}};
+    assert_int_equal(coord_create(&f->opts, &f->coord, &fd, NULL), 0);
+    f->opts.rdzv_port = coord_port(f->coord);
+    link_init(&f->own, fd);
+}
+
+static void end(struct fixture *f)
+{
+    link_fini(&f->own);
+    link_fini(&f->other);
+    coord_destroy(f->coord);
+}
+
+static void *dial_in_thread(void *arg)
+{
+    struct fixture *f = arg;
+    struct mst_err err = {0};
+    f->dial_result = link_dial(f->dialing, &f->dial_opts, &err);
+    atomic_store(&f->dialed, true);
+    return NULL;
+}
+
+/* The handshake needs both ends to run: the dialer has a thread, the coordinator this one. */
+static int dial(struct fixture *f, struct link *link, uint32_t node, const char *secret)
+{
+    pthread_t thread;
+
+    f->dialing = link;
+    f->dial_opts = f->opts;
+    f->dial_opts.node_rank = node;
+    memcpy(f->dial_opts.secret, secret, f->opts.secret_bytes);
+    atomic_store(&f->dialed, false);
+    assert_int_equal(pthread_create(&thread, NULL, dial_in_thread, f), 0);
+    while (!atomic_load(&f->dialed)) {
+        struct pollfd ready = {.fd = coord_fd(f->coord), .events = POLLIN};
+        (void)poll(&ready, 1, 20);
+        coord_run(f->coord);
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    return f->dial_result;
+}
+
+static void join(struct link *link, uint32_t local_size)
+{
+    link_send(link, &(struct msg){.type = MSG_JOIN, .local_size = local_size, .node_count = 2});
+}
+
+/* Waits for the next message on `link`; false if it breaks first. */
+static bool hear(struct fixture *f, struct link *link, struct msg *msg)
+{
+    while (!link->broken && !link_next(link, msg)) {
+        struct pollfd ready = {.fd = link->stream.fd, .events = POLLIN};
+        coord_run(f->coord);
+        assert_true(poll(&ready, 1, 5000) >= 0);
+        link_run(link);
+    }
+    return !link->broken;
+}
+
+static void test_two_nodes_start_together(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct msg first, second;
+
+    begin(&f);
+    join(&f.own, 1);
+    assert_int_equal(dial(&f, &f.other, 1, "secret"), 0);
+    assert_int_equal(coord_peer_count(f.coord), 1);
+    join(&f.other, 3);
+    assert_true(hear(&f, &f.own, &first));
+    assert_true(hear(&f, &f.other, &second));
+    assert_int_equal(first.type, MSG_START);
+    assert_int_equal(first.local_sizes[1], 3);
+    assert_true(first.master_port > 0);
+    assert_memory_equal(&first, &second, sizeof first);
+    link_fini(&f.other);
+    assert_true(hear(&f, &f.own, &first)); /* the other node is lost */
+    assert_int_equal(first.type, MSG_ABORT);
+    assert_int_equal(first.rank, MST_PAGE_CAUSE_JOB);
+    assert_int_equal(coord_peer_count(f.coord), 0);
+    end(&f);
+}
+
+static void test_strangers_are_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct link again = {.stream = {.fd = -1}};
+
+    begin(&f);
+    assert_int_equal(dial(&f, &again, 1, "guessd"), -EACCES);
+    assert_int_equal(dial(&f, &again, 7, "secret"), -EPROTO);
+    assert_int_equal(dial(&f, &f.other, 1, "secret"), 0);
+    assert_int_equal(dial(&f, &again, 1, "secret"), -EAGAIN); /* its twin may still be dying */
+    end(&f);
+}
+
+static void test_nonsense_drops_the_node(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct msg msg;
+
+    begin(&f);
+    assert_int_equal(dial(&f, &f.other, 1, "secret"), 0);
+    link_send(&f.other, &(struct msg){.type = MSG_DONE}); /* before it has joined */
+    assert_false(hear(&f, &f.other, &msg));
+    assert_int_equal(coord_peer_count(f.coord), 0);
+    end(&f);
+}
+
+static void test_a_port_in_use_is_named(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct coord *second;
+    struct mst_err err = {0};
+    char port[16];
+    int fd;
+
+    begin(&f);
+    snprintf(port, sizeof port, "%u", f.opts.rdzv_port);
+    assert_int_equal(coord_create(&f.opts, &second, &fd, &err), -EADDRINUSE);
+    assert_non_null(strstr(err.text, port));
+    end(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_two_nodes_start_together),
+        cmocka_unit_test(test_strangers_are_refused),
+        cmocka_unit_test(test_nonsense_drops_the_node),
+        cmocka_unit_test(test_a_port_in_use_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

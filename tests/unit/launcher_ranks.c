@@ -1,0 +1,157 @@
+#include "launcher/ranks.h"
+
+#include "core/err.h"
+#include "launcher/opts.h"
+#include "launcher/outlog.h"
+#include "launcher/rankenv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char *env[] = {"PATH=/usr/bin:/bin", NULL};
+
+struct fixture {
+    struct ranks ranks;
+    struct outlog *outlog;
+    struct opts opts;
+    int out[2];
+    int secret_fd;
+};
+
+static void begin(struct fixture *f, char **argv)
+{
+    *f = (struct fixture){.opts = {.argv = argv, .env = env}};
+    assert_int_equal(pipe2(f->out, O_CLOEXEC), 0);
+    assert_int_equal(outlog_create(NULL, f->out[1], f->out[1], &f->outlog, NULL), 0);
+    f->secret_fd = memfd_create("secret", MFD_CLOEXEC);
+    assert_int_equal(ranks_open(&f->ranks, 2, 10, 3, NULL), 0);
+}
+
+static int spawn(struct fixture *f, struct mst_err *err)
+{
+    const struct rankenv_facts facts = {.world_size = 20,
+                                        .local_size = 3,
+                                        .generation = 2,
+                                        .kv_addr = "kv:1",
+                                        .master_host = "kv",
+                                        .job_id = "job",
+                                        .secret_fd = f->secret_fd};
+    return ranks_spawn(&f->ranks, &f->opts, &facts, f->outlog, err);
+}
+
+static void reap_all(struct fixture *f)
+{
+    while (f->ranks.alive > 0) {
+        siginfo_t info;
+        assert_int_equal(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0);
+        int local_rank = ranks_find(&f->ranks, info.si_pid);
+        assert_true(local_rank >= 0);
+        ranks_bury(&f->ranks, (uint32_t)local_rank);
+        assert_int_equal(waitpid(info.si_pid, NULL, 0), info.si_pid);
+        assert_int_equal(ranks_find(&f->ranks, info.si_pid), -1);
+    }
+}
+
+static void end(struct fixture *f)
+{
+    reap_all(f);
+    ranks_close(&f->ranks);
+    ranks_close(&f->ranks); /* closed already: allowed */
+    outlog_destroy(f->outlog);
+    close(f->out[0]);
+    close(f->out[1]);
+    close(f->secret_fd);
+}
+
+static void test_each_rank_knows_who_it_is(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char text[256];
+    char *argv[] = {"sh", "-c", "echo $RANK $LOCAL_RANK", NULL};
+
+    begin(&f, argv);
+    assert_int_equal(spawn(&f, NULL), 0);
+    assert_int_equal(f.ranks.alive, 3);
+    assert_int_equal(atomic_load(&mst_page_slot(f.ranks.page, 2)->state), MST_RANK_STARTING);
+    assert_int_equal(atomic_load(&mst_page_slot(f.ranks.page, 2)->pid), f.ranks.procs[2].pid);
+    reap_all(&f);
+    outlog_finish_ranks(f.outlog);
+    ssize_t size = read(f.out[0], text, sizeof text - 1);
+    text[size < 0 ? 0 : size] = '\0';
+    assert_string_equal(text, "[10] 10 0\n[11] 11 1\n[12] 12 2\n");
+    end(&f);
+}
+
+static void test_signals_reach_all(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char *argv[] = {"sleep", "60", NULL};
+
+    begin(&f, argv);
+    assert_int_equal(spawn(&f, NULL), 0);
+    ranks_signal(&f.ranks, SIGTERM);
+    end(&f); /* hangs, and the test's time runs out, if one did not get it */
+}
+
+static void test_a_missing_program_stops_the_start(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct mst_err err = {0};
+    char *argv[] = {"/nowhere", NULL};
+
+    begin(&f, argv);
+    assert_int_equal(spawn(&f, &err), -ENOENT);
+    assert_non_null(strstr(err.text, "/nowhere"));
+    assert_int_equal(f.ranks.alive, 0);
+    assert_int_equal(atomic_load(&mst_page_slot(f.ranks.page, 0)->state), MST_RANK_EMPTY);
+    end(&f);
+}
+
+static void test_steps(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint64_t highest, lowest;
+    char *argv[] = {"sleep", "60", NULL};
+
+    begin(&f, argv);
+    ranks_steps(&f.ranks, &highest, &lowest);
+    assert_true(highest == MST_PAGE_NO_STEP && lowest == MST_PAGE_NO_STEP); /* nobody lives */
+    assert_int_equal(spawn(&f, NULL), 0);
+    ranks_steps(&f.ranks, &highest, &lowest);
+    assert_true(highest == MST_PAGE_NO_STEP && lowest == 0); /* alive, nothing counted */
+    for (uint32_t i = 0; i < 3; i++)
+        atomic_store(&mst_page_slot(f.ranks.page, i)->step, 40 + i);
+    ranks_steps(&f.ranks, &highest, &lowest);
+    assert_true(highest == 42 && lowest == 40);
+    ranks_signal(&f.ranks, SIGKILL);
+    reap_all(&f);
+    ranks_steps(&f.ranks, &highest, &lowest);
+    assert_true(highest == 42 && lowest == MST_PAGE_NO_STEP);
+    end(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_rank_knows_who_it_is),
+        cmocka_unit_test(test_signals_reach_all),
+        cmocka_unit_test(test_a_missing_program_stops_the_start),
+        cmocka_unit_test(test_steps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
