@@ -44,7 +44,7 @@ struct mst_loader_opts {
     uint32_t record_stride; /* elements from one sample to the next; 0 = record_elems */
     uint32_t global_batch;  /* samples per step over all ranks, >= 1 */
     uint64_t seed;
-    uint64_t budget_bytes;   /* memory for reading ahead, at least two batches; 0 = 64 MiB; a
+    uint64_t budget_bytes;   /* memory for reading ahead, at least two batches; 0 = 128 MiB; a
                                 dataset of at most half of it is kept in memory whole */
     int sequential;          /* not 0: the epoch is in file order */
     const char *scratch_dir; /* for inflated sources; NULL = /tmp */

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUDGET_BYTES_DEFAULT (UINT64_C(64) << 20)
+#define BUDGET_BYTES_DEFAULT (UINT64_C(128) << 20)
 #define SCRATCH_DIR_DEFAULT "/tmp"
 
 static_assert(CURSOR_BYTES == MST_CURSOR_BYTES, "the codec's and the face's size");
