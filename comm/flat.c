@@ -161,7 +161,7 @@ int flat_allreduce(struct flat *flat, const void *in, void *out, size_t count,
         reduce_fold(reduce, out, &in, 1, count);
         return 0;
     }
-    if (count * elem_size <= FLAT_ONE_SHOT_BYTES)
+    if (count * elem_size <= FLAT_ONE_SHOT_BYTES / flat->segment.local_size)
         return allreduce_one_shot(flat, in, out, count, reduce);
     struct pipeline pipeline = {.in = in,
                                 .out = out,

@@ -26,7 +26,7 @@
 #include <stdint.h>
 
 #define SEGMENT_INLINE_BYTES 56
-#define SEGMENT_CHUNK_BYTES ((size_t)64 << 10) /* of one deposit; two per rank stay in L2 */
+#define SEGMENT_CHUNK_BYTES ((size_t)128 << 10) /* of one deposit: what a chunk touches fits L2 */
 
 struct segment_head;
 
