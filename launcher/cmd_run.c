@@ -24,6 +24,7 @@ static const char help[] =
     "  --rdzv-timeout S    how long nodes wait for one another (300)\n"
     "  --max-restarts K    restarts without progress before giving up (3)\n"
     "  --grace S           seconds between SIGTERM and SIGKILL of this node (30)\n"
+    "  --bind auto|none    auto: each rank gets its share of the cores, if there are enough\n"
     "  --log-dir DIR       also write each rank's output to DIR/rank_<r>.gen_<g>.log\n"
     "  --job-id ID         names the job in logs (random)\n"
     "  --insecure          several nodes without a job secret\n"

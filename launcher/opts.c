@@ -37,6 +37,7 @@ enum flag {
     FLAG_MAX_RESTARTS,
     FLAG_GRACE,
     FLAG_LOG_DIR,
+    FLAG_BIND,
     FLAG_RDZV_TIMEOUT,
     FLAG_JOB_ID,
     FLAG_DRY_RUN,
@@ -53,6 +54,7 @@ static const struct option options[] = {
     {"max-restarts", required_argument, NULL, FLAG_MAX_RESTARTS},
     {"grace", required_argument, NULL, FLAG_GRACE},
     {"log-dir", required_argument, NULL, FLAG_LOG_DIR},
+    {"bind", required_argument, NULL, FLAG_BIND},
     {"rdzv-timeout", required_argument, NULL, FLAG_RDZV_TIMEOUT},
     {"job-id", required_argument, NULL, FLAG_JOB_ID},
     {"dry-run", no_argument, NULL, FLAG_DRY_RUN},
@@ -133,6 +135,11 @@ static int take_flag(enum flag flag, const char *value, struct flags *flags, str
         return is_job_id(value) ? EXITCODE_OK
                                 : usage(err, "job-id", value, "1 … 63 letters, digits, - _ .");
     case FLAG_LOG_DIR: opts->log_dir = value; return EXITCODE_OK;
+    case FLAG_BIND:
+        opts->unbound = strcmp(value, "none") == 0;
+        return opts->unbound || strcmp(value, "auto") == 0
+                   ? EXITCODE_OK
+                   : usage(err, "bind", value, "auto or none");
     case FLAG_DRY_RUN: opts->dry_run = true; return EXITCODE_OK;
     case FLAG_JSON: opts->json = true; return EXITCODE_OK;
     case FLAG_INSECURE: opts->insecure = true; return EXITCODE_OK;

@@ -21,6 +21,7 @@ struct opts {
     uint16_t rdzv_port;              /* 0: any, one node only */
     uint32_t max_restarts;
     uint32_t grace_ms, rdzv_timeout_ms;
+    bool unbound; /* ranks may use every core of this container */
     bool dry_run, json, insecure, help;
     char job_id[64];
     const char *log_dir; /* or NULL; points into argv */

@@ -1,6 +1,7 @@
 #include "launcher/ranks.h"
 
 #include "core/err.h"
+#include "launcher/affinity.h"
 #include "launcher/opts.h"
 #include "launcher/outlog.h"
 #include "launcher/rankenv.h"
@@ -61,7 +62,11 @@ static int spawn_one(struct ranks *ranks, uint32_t local_rank, const struct opts
     const int keep_fds[] = {facts->secret_fd, facts->page_fd, facts->shm_fd};
     struct spawn_request request = {.argv = opts->argv, .keep_fds = keep_fds, .keep_fd_count = 3};
     struct rankenv env;
+    cpu_set_t allowed, share;
 
+    if (!opts->unbound && sched_getaffinity(0, sizeof allowed, &allowed) == 0 &&
+        affinity_share(&allowed, local_rank, ranks->local_size, &share))
+        request.cores = &share;
     int result = rankenv_init(&env, opts->env, facts);
     if (result)
         return mst_err_set(err, result, "no memory for the environment of rank %u", facts->rank);

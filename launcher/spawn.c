@@ -45,6 +45,8 @@ static void run_child(const struct spawn_request *request, pid_t agent, int repo
 {
     become_own_group_that_dies_with(agent);
     int result = set_up_fds(request);
+    if (!result && request->cores && sched_setaffinity(0, sizeof *request->cores, request->cores))
+        result = -errno;
     if (!result) {
         reset_signals();
         execvpe(request->argv[0], request->argv, request->env);

@@ -3,6 +3,7 @@
 #ifndef MUSTER_LAUNCHER_SPAWN_H
 #define MUSTER_LAUNCHER_SPAWN_H
 
+#include <sched.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -14,6 +15,7 @@ struct spawn_request {
     int out_fd, err_fd;  /* become stdout and stderr; stay the caller's */
     const int *keep_fds; /* stay open in the child under the same numbers */
     size_t keep_fd_count;
+    const cpu_set_t *cores; /* the only ones it may use; NULL: those of the agent */
 };
 
 /* Starts the program. Returns when it has been executed or refused. Call it from the thread that
