@@ -40,9 +40,10 @@ struct mst_tensor {
     enum mst_dtype dtype;
     uint32_t dim_count;                  /* 0 = a scalar */
     uint64_t shape[MST_TENSOR_DIMS_MAX]; /* of the whole tensor */
-    /* Replicated (the default): every rank holds all rows along dimension 0, and each writes a share
-     * of them. Sharded: this rank holds row_count rows from row_start on, maybe none; the parts of
-     * all ranks cover the tensor exactly once. Row fields of a replicated tensor are ignored. */
+    /* Replicated (the default): every rank holds all rows along dimension 0, and each writes a
+     * share of them. Sharded: this rank holds row_count rows from row_start on, maybe none; the
+     * parts of all ranks cover the tensor exactly once. Row fields of a replicated tensor are
+     * ignored. */
     bool sharded;
     uint64_t row_start, row_count;
     struct mst_span data; /* those rows, contiguous, row-major */

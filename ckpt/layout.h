@@ -1,6 +1,6 @@
 /* Layout: which rows of which tensor this rank writes, and where they lie in its file.
  *
- *   layout_describe(each tensor) → layout_order → layout_plan → parts; the skeleton adds offsets
+ *   layout_describe(each tensor) → layout_check_names → layout_plan → parts; offsets come later
  *
  * A tensor is rows along dimension 0; a scalar is one row. A part is a run of rows of one tensor in
  * one rank's file, checksummed in blocks of LAYOUT_BLOCK_BYTES from its own start. Same inputs give
@@ -30,13 +30,14 @@ struct layout_part {
     uint64_t block_first, block_count; /* its checksums within the file's */
 };
 
-/* Fills *ret_tensor. 0; -EINVAL naming the tensor and the fault: a name that is empty, too long, not
- * a plain HDF5 path or under "muster/"; an unknown type; too many dimensions; over 2^63 bytes. */
+/* Fills *ret_tensor. 0; -EINVAL naming the tensor and the fault: a name that is empty, too long,
+ * not a plain HDF5 path or under "muster/"; an unknown type; too many dimensions; over 2^63 bytes.
+ */
 int layout_tensor_init(struct layout_tensor *ret_tensor, const char *name, enum mst_dtype dtype,
                        uint32_t dim_count, const uint64_t *shape, struct mst_err *err);
 
-/* As layout_tensor_init, for a tensor of the caller's; its rows and the size of its data are checked
- * too. 0; -EINVAL as above; -ENOTSUP for memory of a device. */
+/* As layout_tensor_init, for a tensor of the caller's; its rows and the size of its data are
+ * checked too. 0; -EINVAL as above; -ENOTSUP for memory of a device. */
 int layout_describe(const struct mst_tensor *tensor, struct layout_tensor *ret_tensor,
                     struct mst_err *err);
 

@@ -25,7 +25,8 @@ struct reader_block {
     size_t size_bytes;
 };
 
-/* `manifest`, the root and `aio` (with nothing in flight) are borrowed until destroy. 0; -ENOMEM. */
+/* `manifest`, the root and `aio` (with nothing in flight) are borrowed until destroy. 0; -ENOMEM.
+ */
 int reader_create(struct mst_aio *aio, int root_fd, const struct manifest *manifest,
                   struct reader **ret_reader);
 

@@ -143,7 +143,10 @@ static void tell(const struct restore *restore, const struct intake *intake,
                                            .cursor_bytes = manifest->cursor_bytes,
                                            .skipped_count = restore->round};
     memcpy(ret_loaded->cursor, manifest->cursor, manifest->cursor_bytes);
-    (void)mst_err_set(err, 0, "%s", restore->damage.text); /* empty unless one was passed over */
+    if (err) {
+        *err = restore->damage; /* the text is empty unless one was passed over */
+        err->code = 0;
+    }
 }
 
 int restore_run(const struct site *site, uint32_t number, const struct mst_tensor *tensors,

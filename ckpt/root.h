@@ -42,9 +42,9 @@ int root_make_temp(struct mst_aio *aio, int root_fd, const char *temp);
 int root_write_file(struct mst_aio *aio, int dir_fd, const char *name, const void *data,
                     size_t size_bytes);
 
-/* Makes the directory behind `temp_fd` durable and gives it its step's name in one rename. A step_<n>
- * that is there already changes places with it, and goes. 0: durable; -errno: it may be published
- * all the same if the last fsync failed. */
+/* Makes the directory behind `temp_fd` durable and gives it its step's name in one rename. A
+ * step_<n> that is there already changes places with it, and goes. 0: durable; -errno: it may be
+ * published all the same if the last fsync failed. */
 int root_publish(struct mst_aio *aio, int root_fd, int temp_fd, const char *temp, uint64_t step);
 
 /* Writes LATEST. 0; -errno. */

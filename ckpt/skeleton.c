@@ -258,6 +258,7 @@ static int make_file(const char *path, const struct layout_tensor *tensors,
 {
     struct maker maker;
     int r = maker_open(&maker, path, skeleton);
+    (void)unlink(path); /* at once: a rank may be killed at any moment */
     if (r == 0 && make_tables(&maker, rank, world_size) < 0) {
         maker_close(&maker);
         r = -EIO;
@@ -341,7 +342,6 @@ int skeleton_create(const struct layout_tensor *tensors, struct layout_part *par
     }
     H5E_END_TRY
     pthread_mutex_unlock(&hdf5_lock);
-    (void)unlink(path); /* the descriptor is enough from here on */
     if (r == 0) {
         r = keep_image(&skeleton, fd);
         if (r < 0)

@@ -35,13 +35,14 @@ struct skeleton {
 };
 
 /* Makes the file of `rank` and fills in each part's offset; parts are left sorted by it. Allocates;
- * takes about 0.1 ms per part. 0; -EINVAL naming a tensor whose name HDF5 refuses; -ENOMEM; -EIO for
- * other faults of libhdf5. */
+ * takes about 0.1 ms per part. 0; -EINVAL naming a tensor whose name HDF5 refuses; -ENOMEM; -EIO
+ * for other faults of libhdf5. */
 int skeleton_create(const struct layout_tensor *tensors, struct layout_part *parts,
                     size_t part_count, uint32_t rank, uint32_t world_size,
                     struct skeleton *ret_skeleton, struct mst_err *err);
 
-/* Writes metadata, step and cursor into the image of a file (size_bytes long, all zeros at first). */
+/* Writes metadata, step and cursor into the image of a file: size_bytes long, all zeros at first.
+ */
 void skeleton_install(const struct skeleton *skeleton, uint8_t *image, uint64_t step,
                       struct mst_cspan cursor);
 

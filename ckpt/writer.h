@@ -24,8 +24,8 @@ struct writer_job {
 };
 
 /* Makes the file, which must not exist. When it returns, `image` is no longer in use and holds the
- * checksums of all blocks at skeleton->crc_offset; job->frame_crc is set. 0: the bytes are durable (the directory entry is
- * not); -ENOSPC, -EIO … naming the file and the operation; -ETIMEDOUT. */
+ * checksums of all blocks at skeleton->crc_offset; job->frame_crc is set. 0: the bytes are durable
+ * (the directory entry is not); -ENOSPC, -EIO … naming the file and the operation; -ETIMEDOUT. */
 int writer_write(struct mst_aio *aio, struct writer_job *job, uint64_t deadline_ns,
                  struct mst_err *err);
 

@@ -408,7 +408,7 @@ static void test_open_faults(void **state)
     file = fopen(path, "w");
     assert_non_null(file);
     fclose(file);
-    strcat(path, "/below");
+    snprintf(path, sizeof path, "%s/file/below", fixture_root);
     opts.uri = path;
     assert_int_equal(mst_ckpt_open(&opts, &world, kv, &ckpt, &err), -ENOTDIR);
     assert_non_null(strstr(err.text, "/file/below"));

@@ -29,10 +29,11 @@
 /* ---- a directory ---- */
 
 static char fixture_root[256];
+static const char *fixture_base = "/dev/shm"; /* memory: most tests do not care for a disk */
 
 static inline void fixture_make_root(void)
 {
-    const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    const char *base = access(fixture_base, W_OK) == 0 ? fixture_base : "/tmp";
     snprintf(fixture_root, sizeof fixture_root, "%s/mst-ckpt-XXXXXX", base);
     assert_non_null(mkdtemp(fixture_root));
 }

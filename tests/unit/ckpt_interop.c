@@ -49,7 +49,8 @@ static void test_h5py(void **state)
 {
     char step_dir[512];
     char *probe[] = {PYTHON, "-c", "import h5py, numpy", NULL};
-    char *argv[] = {PYTHON, MUSTER_TEST_DATA "/ckpt_compare.py", step_dir, "12", NULL};
+    char script[] = MUSTER_TEST_DATA "/ckpt_compare.py";
+    char *argv[] = {PYTHON, script, step_dir, "12", NULL};
     (void)state;
     if (access(PYTHON, X_OK) < 0 || run(probe) != 0)
         skip();

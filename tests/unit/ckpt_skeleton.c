@@ -1,4 +1,4 @@
-/* The file that libhdf5 lays out: no metadata in a tensor's pages, values as every tool reads them. */
+/* The file that libhdf5 lays out: tensors own their pages, and other tools read their values. */
 #include "unit/ckpt_fixture.h"
 
 #include "ckpt/skeleton.h"
