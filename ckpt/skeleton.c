@@ -18,14 +18,13 @@
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "tables are patched as they lie in memory");
 
-#define SCRATCH_PATH_MAX 64
-
 /* libhdf5 is often built without thread safety. */
 static pthread_mutex_t hdf5_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* The open handles while a skeleton is made. */
 struct maker {
     hid_t file, group_plist, dataset_plist;
+    int fd; /* of the same file */
     struct skeleton *skeleton;
 };
 
@@ -85,24 +84,40 @@ static void maker_close(struct maker *maker)
         H5Pclose(maker->group_plist);
     if (maker->file >= 0)
         H5Fclose(maker->file);
+    if (maker->fd >= 0)
+        close(maker->fd);
 }
 
-static int maker_open(struct maker *maker, const char *path, struct skeleton *skeleton)
+/* Creates the file in a sparse scratch file, and keeps a descriptor of it. libhdf5 opens by name
+ * only, and not by /proc/self/fd; the name goes at once, for a rank may be killed at any moment. */
+static void create_file(struct maker *maker, hid_t create, hid_t access)
+{
+    static const char *const templates[] = {"/dev/shm/mst-skeleton-XXXXXX",
+                                            "/tmp/mst-skeleton-XXXXXX", NULL};
+    for (size_t i = 0; maker->fd < 0 && templates[i]; i++) {
+        char path[32];
+        snprintf(path, sizeof path, "%s", templates[i]);
+        maker->fd = mkostemp(path, O_CLOEXEC);
+        if (maker->fd < 0)
+            continue;
+        maker->file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
+        (void)unlink(path);
+    }
+}
+
+static int maker_open(struct maker *maker, struct skeleton *skeleton)
 {
     hid_t create = file_create_plist(), access = file_access_plist();
     *maker = (struct maker){.file = -1,
                             .group_plist = group_create_plist(),
                             .dataset_plist = dataset_create_plist(),
+                            .fd = -1,
                             .skeleton = skeleton};
     if (create >= 0 && access >= 0)
-        maker->file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
+        create_file(maker, create, access);
     H5Pclose(create);
     H5Pclose(access);
-    if (maker->file < 0 || maker->group_plist < 0 || maker->dataset_plist < 0) {
-        maker_close(maker);
-        return -EIO;
-    }
-    return 0;
+    return maker->file < 0 || maker->group_plist < 0 || maker->dataset_plist < 0 ? -EIO : 0;
 }
 
 /* Makes the groups above `name`; libhdf5's own way of doing so would stamp them with the time. */
@@ -252,37 +267,17 @@ static int make_part(const struct maker *maker, const struct layout_tensor *tens
     return r;
 }
 
-static int make_file(const char *path, const struct layout_tensor *tensors,
+static int make_file(const struct maker *maker, const struct layout_tensor *tensors,
                      struct layout_part *parts, size_t part_count, uint32_t rank,
-                     uint32_t world_size, struct skeleton *skeleton, struct mst_err *err)
+                     uint32_t world_size, struct mst_err *err)
 {
-    struct maker maker;
-    int r = maker_open(&maker, path, skeleton);
-    (void)unlink(path); /* at once: a rank may be killed at any moment */
-    if (r == 0 && make_tables(&maker, rank, world_size) < 0) {
-        maker_close(&maker);
-        r = -EIO;
-    }
-    if (r < 0)
-        return mst_err_set(err, -EIO, "libhdf5 cannot make a file in %s", path);
-    for (size_t i = 0; i < part_count && r == 0; i++)
-        if (make_part(&maker, &tensors[parts[i].tensor], &parts[i]) < 0)
-            r = mst_err_set(err, -EINVAL, "tensor %.100s: libhdf5 refuses the name",
-                            tensors[parts[i].tensor].name);
-    maker_close(&maker);
-    return r;
-}
-
-/* A sparse file for libhdf5 to write into. It opens by name only, and not by /proc/self/fd. */
-static int open_scratch(char path[SCRATCH_PATH_MAX])
-{
-    static const char *const directories[] = {"/dev/shm", "/tmp", NULL};
-    int fd = -1;
-    for (size_t i = 0; fd < 0 && directories[i]; i++) {
-        snprintf(path, SCRATCH_PATH_MAX, "%s/mst-skeleton-XXXXXX", directories[i]);
-        fd = mkostemp(path, O_CLOEXEC);
-    }
-    return fd < 0 ? -errno : fd;
+    if (make_tables(maker, rank, world_size) < 0)
+        return mst_err_set(err, -EIO, "skeleton: libhdf5 cannot make the tables");
+    for (size_t i = 0; i < part_count; i++)
+        if (make_part(maker, &tensors[parts[i].tensor], &parts[i]) < 0)
+            return mst_err_set(err, -EINVAL, "tensor %.100s: libhdf5 refuses the name",
+                               tensors[parts[i].tensor].name);
+    return 0;
 }
 
 /* Appends one run of pages that exist. */
@@ -324,30 +319,48 @@ static int keep_image(struct skeleton *skeleton, int fd)
     return r; /* the loop ends with ENXIO: no data behind `start` */
 }
 
+/* Closes the HDF5 file, which completes it, and takes its pages. */
+static int finish(struct maker *maker, struct mst_err *err)
+{
+    int r = 0;
+    if (H5Fclose(maker->file) < 0)
+        r = -EIO;
+    maker->file = -1;
+    if (r == 0)
+        r = keep_image(maker->skeleton, maker->fd);
+    return r < 0 ? mst_err_set(err, r, "skeleton: cannot read its image back") : 0;
+}
+
+static int create_locked(const struct layout_tensor *tensors, struct layout_part *parts,
+                         size_t part_count, uint32_t rank, uint32_t world_size,
+                         struct skeleton *skeleton, struct mst_err *err)
+{
+    struct maker maker;
+    int r = maker_open(&maker, skeleton);
+    if (r < 0)
+        mst_err_set(err, r, "skeleton: libhdf5 cannot make a file in /dev/shm nor /tmp");
+    else
+        r = make_file(&maker, tensors, parts, part_count, rank, world_size, err);
+    if (r == 0)
+        r = finish(&maker, err);
+    maker_close(&maker);
+    return r;
+}
+
 int skeleton_create(const struct layout_tensor *tensors, struct layout_part *parts,
                     size_t part_count, uint32_t rank, uint32_t world_size,
                     struct skeleton *ret_skeleton, struct mst_err *err)
 {
     struct skeleton skeleton = {0};
-    char path[SCRATCH_PATH_MAX];
-    int fd = open_scratch(path), r;
-    if (fd < 0)
-        return mst_err_set(err, fd, "skeleton: no file in /dev/shm or /tmp: %s", strerror(-fd));
+    int r;
     for (size_t i = 0; i < part_count; i++)
         skeleton.crc_count += parts[i].block_count;
-    pthread_mutex_lock(&hdf5_lock);
+    (void)pthread_mutex_lock(&hdf5_lock);
     H5E_BEGIN_TRY
     {
-        r = make_file(path, tensors, parts, part_count, rank, world_size, &skeleton, err);
+        r = create_locked(tensors, parts, part_count, rank, world_size, &skeleton, err);
     }
-    H5E_END_TRY
-    pthread_mutex_unlock(&hdf5_lock);
-    if (r == 0) {
-        r = keep_image(&skeleton, fd);
-        if (r < 0)
-            mst_err_set(err, r, "skeleton: cannot read its image back");
-    }
-    close(fd);
+    H5E_END_TRY(void) pthread_mutex_unlock(&hdf5_lock);
     if (r < 0) {
         skeleton_fini(&skeleton);
         return r;
