@@ -1,369 +1,37 @@
-/* What every back end must do, bit for bit: all collectives, types, operators and counts, in and
- * out of place, on several worlds, against a serial reference that shares no code with comm. */
+/* The conformance cases on host, with threads as ranks, in worlds of several shapes. */
+#include "comm_cases.h"
 #include "comm_team.h"
 
-#include <math.h>
-
-#define TABLE_SIZE 4099
-#define COUNT_MAX 100003
-
-static const size_t counts[] = {0, 1, 2, 3, 7, 13, 14, 15, 1000, 4096, 16385, COUNT_MAX};
-static const enum mst_dtype dtypes[] = {MST_I32, MST_I64, MST_F32, MST_F64, MST_BF16, MST_F16};
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
-
-/* ---- the reference ---------------------------------------------------------------------------- */
-
-/* Rounds to a format of `fraction` bits and smallest exponent `emin`, to nearest even; the bits
- * without sign. Overflow goes to the exponent field's top by itself. */
-static uint32_t round_to(double value, int fraction, int emin)
+static void together(void *arg)
 {
-    if (value == 0)
-        return 0;
-    int exponent = ilogb(value) > emin ? ilogb(value) : emin;
-    double units = nearbyint(ldexp(value, fraction - exponent));
-    uint32_t bits = (uint32_t)units + ((uint32_t)(exponent - emin) << fraction);
-    return bits;
+    struct team *team = arg;
+    (void)pthread_barrier_wait(&team->barrier);
 }
 
-static uint16_t to_half(double value, enum mst_dtype dtype)
+static const char *run_cases(struct team_rank *rank)
 {
-    int fraction = dtype == MST_F16 ? 10 : 7, emin = dtype == MST_F16 ? -14 : -126;
-    uint32_t inf = dtype == MST_F16 ? 0x7c00 : 0x7f80;
-    uint32_t sign = signbit(value) ? 0x8000 : 0;
-    if (isnan(value))
-        return (uint16_t)(inf + 1);
-    uint32_t bits = isinf(value) ? inf : round_to(fabs(value), fraction, emin);
-    return (uint16_t)(sign | (bits < inf ? bits : inf));
-}
-
-static double from_half(uint16_t half, enum mst_dtype dtype)
-{
-    int fraction = dtype == MST_F16 ? 10 : 7, emin = dtype == MST_F16 ? -14 : -126;
-    uint32_t bits = half & 0x7fff, inf = dtype == MST_F16 ? 0x7c00 : 0x7f80;
-    double value = bits > inf ? NAN : INFINITY;
-    if (bits < inf) {
-        uint32_t exponent = bits >> fraction, mantissa = bits & ((1U << fraction) - 1);
-        mantissa += exponent > 0 ? 1U << fraction : 0;
-        value = ldexp(mantissa, (int)(exponent > 0 ? exponent - 1 : 0) + emin - fraction);
-    }
-    return half & 0x8000 ? -value : value;
-}
-
-/* The values of the test: ordinary ones, and every kind of special one. */
-static double table_value(size_t index)
-{
-    static const double specials[] = {0.0, -0.0, 1e-41, -3e-8, 65504, -65504, 3e38, 1e-310};
-    if (index % 97 == 0)
-        return specials[index / 97 % COUNT_OF(specials)];
-    if (index == 1111)
-        return NAN;
-    if (index == 2222 || index == 3333)
-        return index == 2222 ? INFINITY : -INFINITY;
-    return ((double)(index * 2654435761U % 200003) - 100001.0) / 1237.0;
-}
-
-static int64_t table_int(size_t index)
-{
-    return (int64_t)(index * UINT64_C(0x9e3779b97f4a7c15)) >> (index % 5 == 0 ? 0 : 30);
-}
-
-static union {
-    int32_t i32[TABLE_SIZE];
-    int64_t i64[TABLE_SIZE];
-    float f32[TABLE_SIZE];
-    double f64[TABLE_SIZE];
-    uint16_t half[TABLE_SIZE];
-} tables[MST_DTYPE_COUNT];
-
-static void fill_tables(void)
-{
-    for (size_t i = 0; i < TABLE_SIZE; i++) {
-        tables[MST_I32].i32[i] = (int32_t)(uint32_t)table_int(i);
-        tables[MST_I64].i64[i] = table_int(i);
-        tables[MST_F32].f32[i] = (float)table_value(i);
-        tables[MST_F64].f64[i] = table_value(i);
-        tables[MST_F16].half[i] = to_half(table_value(i), MST_F16);
-        tables[MST_BF16].half[i] = to_half(table_value(i), MST_BF16);
-    }
-}
-
-static size_t input_index(uint32_t rank, size_t index)
-{
-    return (index * 7 + rank * 131U) % TABLE_SIZE;
-}
-
-static void fill_input(void *to, uint32_t rank, size_t first, size_t count, enum mst_dtype dtype)
-{
-    size_t size = mst_dtype_size(dtype);
-    for (size_t i = 0; i < count; i++)
-        memcpy((char *)to + i * size,
-               (const char *)&tables[dtype] + input_index(rank, first + i) * size, size);
-}
-
-static int64_t int_of(enum mst_dtype dtype, size_t at)
-{
-    return dtype == MST_I32 ? tables[dtype].i32[at] : tables[dtype].i64[at];
-}
-
-static int64_t combine_int(enum mst_op op, int64_t a, int64_t b)
-{
-    if (op == MST_MIN)
-        return b < a ? b : a;
-    if (op == MST_MAX)
-        return b > a ? b : a;
-    return (int64_t)((uint64_t)a + (uint64_t)b);
-}
-
-static void expect_int(const struct team *team, size_t index, enum mst_dtype dtype, enum mst_op op,
-                       void *to)
-{
-    int64_t value = int_of(dtype, input_index(0, index));
-    for (uint32_t r = 1; r < team->size; r++)
-        value = combine_int(op, value, int_of(dtype, input_index(r, index)));
-    if (dtype == MST_I32)
-        value = (int32_t)(uint32_t)(uint64_t)value; /* wraps */
-    if (op == MST_AVG)
-        value /= (int64_t)team->size;
-    if (dtype == MST_I32)
-        *(int32_t *)to = (int32_t)value;
-    else
-        *(int64_t *)to = value;
-}
-
-/* In double: exact for f32 operands before the rounding to float. */
-static double combine_float(enum mst_op op, enum mst_dtype dtype, double a, double b)
-{
-    if (op == MST_MIN || op == MST_MAX) {
-        if (isnan(a) || isnan(b))
-            return NAN;
-        return (op == MST_MIN ? b < a : b > a) ? b : a;
-    }
-    return dtype == MST_F64 ? a + b : (double)((float)a + (float)b);
-}
-
-static double float_of(enum mst_dtype dtype, size_t at)
-{
-    switch (dtype) {
-    case MST_F32: return (double)tables[dtype].f32[at];
-    case MST_F64: return tables[dtype].f64[at];
-    default: return from_half(tables[dtype].half[at], dtype);
-    }
-}
-
-/* Ranks of a node first, in their order, then nodes in theirs. */
-static double fold_float(const struct team *team, size_t index, enum mst_dtype dtype,
-                         enum mst_op op)
-{
-    double total = 0;
-    uint32_t rank = 0;
-    for (uint32_t n = 0; n < TEAM_NODES_MAX && team->node_sizes[n] > 0; n++) {
-        double partial = float_of(dtype, input_index(rank++, index));
-        for (uint32_t l = 1; l < team->node_sizes[n]; l++)
-            partial = combine_float(op, dtype, partial,
-                                    float_of(dtype, input_index(rank++, index)));
-        total = n == 0 ? partial : combine_float(op, dtype, total, partial);
-    }
-    return total;
-}
-
-static void expect_float(const struct team *team, size_t index, enum mst_dtype dtype,
-                         enum mst_op op, void *to)
-{
-    double value = fold_float(team, index, dtype, op);
-    if (op == MST_AVG && dtype == MST_F64)
-        value *= 1.0 / team->size;
-    else if (op == MST_AVG)
-        value = (double)((float)value * (1.0F / (float)team->size));
-    if (dtype == MST_F32)
-        *(float *)to = (float)value;
-    else if (dtype == MST_F64)
-        *(double *)to = value;
-    else
-        *(uint16_t *)to = to_half(value, dtype);
-}
-
-static void expect(const struct team *team, size_t count, enum mst_dtype dtype, enum mst_op op,
-                   char *to)
-{
-    size_t size = mst_dtype_size(dtype);
-    for (size_t i = 0; i < count; i++) {
-        if (dtype == MST_I32 || dtype == MST_I64)
-            expect_int(team, i, dtype, op, to + i * size);
-        else
-            expect_float(team, i, dtype, op, to + i * size);
-    }
-}
-
-static bool is_nan_at(const void *at, enum mst_dtype dtype)
-{
-    switch (dtype) {
-    case MST_F32: return isnan(*(const float *)at);
-    case MST_F64: return isnan(*(const double *)at);
-    case MST_F16:
-    case MST_BF16: return isnan(from_half(*(const uint16_t *)at, dtype));
-    default: return false;
-    }
-}
-
-/* The first element that differs, or `count`; any NaN equals any other. */
-static size_t first_wrong(const char *got, const char *expected, size_t count, enum mst_dtype dtype)
-{
-    size_t size = mst_dtype_size(dtype);
-    for (size_t i = 0; i < count; i++) {
-        const char *a = got + i * size, *b = expected + i * size;
-        if (memcmp(a, b, size) != 0 && !(is_nan_at(a, dtype) && is_nan_at(b, dtype)))
-            return i;
-    }
-    return count;
-}
-
-/* ---- the cases -------------------------------------------------------------------------------- */
-
-struct conformance {
-    struct mst_comm_opts opts;
-    char *expected; /* rank 0 fills it between two barriers */
-};
-
-struct buffers {
-    char *in, *out;
-};
-
-static void together(struct team_rank *rank)
-{
-    (void)pthread_barrier_wait(&rank->team->barrier);
-}
-
-/* Large counts take their turn with types and operators; small ones are tried with all. */
-static bool is_tried(size_t count, enum mst_dtype dtype, enum mst_op op)
-{
-    return count <= 4096 || ((size_t)dtype + (size_t)op + count) % 4 == 0 ||
-           (dtype == MST_F32 && op == MST_SUM);
-}
-
-static const char *try_allreduce(struct team_rank *rank, struct buffers *b, size_t count,
-                                 enum mst_dtype dtype, enum mst_op op)
-{
-    struct conformance *c = rank->team->arg;
-    together(rank);
-    if (rank->world.rank == 0)
-        expect(rank->team, count, dtype, op, c->expected);
-    together(rank);
-    for (int in_place = 0; in_place < 2; in_place++) {
-        char *out = in_place ? b->in : b->out;
-        fill_input(b->in, rank->world.rank, 0, count, dtype);
-        int rc = mst_comm_allreduce(rank->comm, b->in, out, count, dtype, op);
-        TEAM_CHECK(rank, rc == 0, "allreduce: %d %s", rc, mst_comm_error(rank->comm));
-        size_t wrong = first_wrong(out, c->expected, count, dtype);
-        TEAM_CHECK(rank, wrong == count, "allreduce %s op %d count %zu in place %d: element %zu",
-                   mst_dtype_name(dtype), (int)op, count, in_place, wrong);
-    }
+    struct team *team = rank->team;
+    struct cases_rank view = {
+        .comm = rank->comm,
+        .rank = rank->world.rank,
+        .size = team->size,
+        .node_sizes = team->node_sizes,
+        .expected = team->arg,
+        .together = together,
+        .arg = team,
+    };
+    const char *fault = cases_run(&view);
+    TEAM_CHECK(rank, !fault, "%s", fault);
     return NULL;
-}
-
-static const char *try_reduce_scatter(struct team_rank *rank, struct buffers *b, size_t count,
-                                      enum mst_dtype dtype, enum mst_op op)
-{
-    struct conformance *c = rank->team->arg;
-    size_t total = count * rank->team->size;
-    size_t at = rank->world.rank * count * mst_dtype_size(dtype);
-    together(rank);
-    if (rank->world.rank == 0)
-        expect(rank->team, total, dtype, op, c->expected);
-    together(rank);
-    for (int in_place = 0; in_place < 2; in_place++) {
-        char *out = in_place ? b->in + at : b->out;
-        fill_input(b->in, rank->world.rank, 0, total, dtype);
-        int rc = mst_comm_reduce_scatter(rank->comm, b->in, out, count, dtype, op);
-        TEAM_CHECK(rank, rc == 0, "reduce_scatter: %d %s", rc, mst_comm_error(rank->comm));
-        size_t wrong = first_wrong(out, c->expected + at, count, dtype);
-        TEAM_CHECK(rank, wrong == count,
-                   "reduce_scatter %s op %d count %zu in place %d: element %zu",
-                   mst_dtype_name(dtype), (int)op, count, in_place, wrong);
-    }
-    return NULL;
-}
-
-static const char *try_allgather(struct team_rank *rank, struct buffers *b, size_t count,
-                                 enum mst_dtype dtype)
-{
-    size_t size = mst_dtype_size(dtype), at = rank->world.rank * count * size;
-    for (int in_place = 0; in_place < 2; in_place++) {
-        char *in = in_place ? b->out + at : b->in;
-        memset(b->out, 0x5a, rank->team->size * count * size);
-        fill_input(in, rank->world.rank, 0, count, dtype);
-        int rc = mst_comm_allgather(rank->comm, in, b->out, count, dtype);
-        TEAM_CHECK(rank, rc == 0, "allgather: %d %s", rc, mst_comm_error(rank->comm));
-        for (uint32_t r = 0; r < rank->team->size; r++) {
-            fill_input(b->in, r, 0, count, dtype);
-            TEAM_CHECK(rank, memcmp(b->in, b->out + r * count * size, count * size) == 0,
-                       "allgather %s count %zu in place %d: block %u", mst_dtype_name(dtype), count,
-                       in_place, r);
-        }
-    }
-    return NULL;
-}
-
-static const char *try_broadcast(struct team_rank *rank, struct buffers *b, size_t count,
-                                 enum mst_dtype dtype)
-{
-    for (uint32_t root = 0; root < rank->team->size; root++) {
-        fill_input(b->in, root, 0, count, dtype);
-        memset(b->out, 0x5a, count * mst_dtype_size(dtype));
-        if (root == rank->world.rank)
-            fill_input(b->out, root, 0, count, dtype);
-        int rc = mst_comm_broadcast(rank->comm, b->out, count, dtype, root);
-        TEAM_CHECK(rank, rc == 0, "broadcast: %d %s", rc, mst_comm_error(rank->comm));
-        TEAM_CHECK(rank, memcmp(b->in, b->out, count * mst_dtype_size(dtype)) == 0,
-                   "broadcast %s count %zu root %u", mst_dtype_name(dtype), count, root);
-    }
-    return NULL;
-}
-
-static const char *try_count(struct team_rank *rank, struct buffers *b, size_t count,
-                             enum mst_dtype dtype)
-{
-    const char *fault = NULL;
-    for (unsigned op = 0; op < MST_OP_COUNT && !fault; op++) {
-        if (is_tried(count, dtype, (enum mst_op)op))
-            fault = try_allreduce(rank, b, count, dtype, (enum mst_op)op);
-        if (!fault && count < COUNT_MAX && is_tried(count, dtype, (enum mst_op)op))
-            fault = try_reduce_scatter(rank, b, count, dtype, (enum mst_op)op);
-    }
-    if (!fault && is_tried(count, dtype, MST_SUM))
-        fault = try_allgather(rank, b, count, dtype);
-    if (!fault && is_tried(count, dtype, MST_SUM))
-        fault = try_broadcast(rank, b, count, dtype);
-    return fault;
-}
-
-static const char *try_everything(struct team_rank *rank)
-{
-    const char *fault = NULL;
-    size_t bytes = (size_t)COUNT_MAX * sizeof(double) * rank->team->size;
-    struct buffers b = {.in = malloc(bytes), .out = malloc(bytes)};
-    TEAM_CHECK(rank, b.in && b.out, "no memory");
-    for (size_t t = 0; t < COUNT_OF(dtypes) && !fault; t++)
-        for (size_t n = 0; n < COUNT_OF(counts) && !fault; n++)
-            fault = try_count(rank, &b, counts[n], dtypes[t]);
-    if (!fault && mst_comm_barrier(rank->comm) != 0)
-        fault = mst_comm_error(rank->comm);
-    free(b.in);
-    free(b.out);
-    return fault;
 }
 
 static void run_world(struct team *team)
 {
-    struct conformance c = {0};
-    size_t ranks = 0;
-    for (size_t n = 0; n < TEAM_NODES_MAX; n++)
-        ranks += team->node_sizes[n];
-    c.expected = malloc((size_t)COUNT_MAX * sizeof(double) * ranks);
-    assert_non_null(c.expected);
-    team->run = try_everything;
-    team->arg = &c;
+    team->run = run_cases;
+    team->arg = malloc(cases_bytes(TEAM_RANKS_MAX));
+    assert_non_null(team->arg);
     team_run(team);
-    free(c.expected);
+    free(team->arg);
 }
 
 #define WORLD(test, ...)                                                                           \
@@ -407,6 +75,6 @@ int main(void)
         cmocka_unit_test(nodes_of_one_and_three),
         cmocka_unit_test(three_nodes_of_one),
     };
-    fill_tables();
+    cases_init();
     return cmocka_run_group_tests_name("comm_conformance", tests, NULL, NULL);
 }

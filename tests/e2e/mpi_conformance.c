@@ -1,0 +1,232 @@
+/* The conformance cases and the failures under a real MPI: mpirun -n 2 mpi_conformance CASE [DIR].
+ * DIR has two FIFOs, `go` and `end`, where two ranks meet without MPI. A rank prints "rank 1: OK"
+ * with the text of its expected error, or what it found instead. */
+#include "comm_cases.h"
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SOON_MS 3000 /* of errors that must not wait for the deadline of a collective */
+
+struct context {
+    struct mst_world world;
+    struct mst_comm *comm;
+    const char *directory;
+    char fault[500];
+};
+
+/* What a case does; NULL or what went wrong. */
+typedef const char *(*case_fn)(struct context *context);
+
+#define CHECK(context, condition, ...)                                                             \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            (void)snprintf((context)->fault, sizeof(context)->fault, __VA_ARGS__);                 \
+            return (context)->fault;                                                               \
+        }                                                                                          \
+    } while (0)
+
+/* Both ranks are here when this returns: opening a FIFO waits for its other end. */
+static void meet(const struct context *context, const char *name)
+{
+    char path[4096];
+    (void)snprintf(path, sizeof path, "%s/%s", context->directory, name);
+    int fd = open(path, (context->world.rank == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+    if (fd < 0)
+        perror(path);
+    else
+        (void)close(fd);
+}
+
+static const char *join(struct context *context, uint32_t timeout_ms)
+{
+    struct mst_err err = {0};
+    struct mst_comm_opts opts = {.timeout_ms = timeout_ms};
+    int rc = mst_comm_join(&context->world, &opts, &context->comm, &err);
+    CHECK(context, rc == 0, "join: %s", err.text);
+    return NULL;
+}
+
+/* `rc` and the text of the communicator's end are as they should be. */
+static const char *expect_end(struct context *context, int rc, int want, const char *words)
+{
+    const char *text = mst_comm_error(context->comm);
+    CHECK(context, rc == want && strstr(text, words), "%d (%s) instead of %d with \"%s\"", rc, text,
+          want, words);
+    rc = mst_comm_barrier(context->comm);
+    CHECK(context, rc == want, "%d from a dead communicator instead of %d", rc, want);
+    printf("rank %u: %s\n", context->world.rank, text);
+    return NULL;
+}
+
+/* ---- the cases -------------------------------------------------------------------------------- */
+
+static const char *conformance(struct context *context)
+{
+    uint32_t node_sizes[] = {context->world.size, 0};
+    const char *fault = join(context, 30000);
+    if (fault)
+        return fault;
+    struct cases_rank view = {
+        .comm = context->comm,
+        .rank = context->world.rank,
+        .size = context->world.size,
+        .node_sizes = node_sizes,
+        .expected = malloc(cases_bytes(context->world.size)),
+    };
+    CHECK(context, strcmp(mst_comm_backend(context->comm), "mpi") == 0, "not over MPI");
+    CHECK(context, view.expected, "no memory");
+    cases_init();
+    fault = cases_run(&view);
+    free(view.expected);
+    CHECK(context, !fault, "%s", fault);
+    return NULL;
+}
+
+/* Several at a time and one after another: each has its own traffic. */
+static const char *communicators(struct context *context)
+{
+    struct mst_comm *first;
+    for (int i = 0; i < 3; i++) {
+        int64_t sum = 1, size = context->world.size;
+        const char *fault = join(context, 10000);
+        if (fault)
+            return fault;
+        first = context->comm;
+        fault = join(context, 10000);
+        if (fault)
+            return fault;
+        CHECK(context,
+              mst_comm_allreduce(context->comm, &sum, &sum, 1, MST_I64, MST_SUM) == 0 &&
+                  mst_comm_allreduce(first, &sum, &sum, 1, MST_I64, MST_SUM) == 0 &&
+                  sum == size * size,
+              "sum %lld", (long long)sum);
+        mst_comm_destroy(first);
+        CHECK(context, mst_comm_barrier(context->comm) == 0, "%s", mst_comm_error(context->comm));
+        mst_comm_destroy(context->comm);
+        context->comm = NULL;
+    }
+    return NULL;
+}
+
+/* Rank 1 comes after rank 0's deadline: rank 0 names it, and rank 1 hears of it. */
+static const char *late(struct context *context)
+{
+    float value[1000] = {0};
+    const char *fault = join(context, context->world.rank == 0 ? 500 : 20000);
+    if (fault)
+        return fault;
+    if (context->world.rank == 1)
+        meet(context, "go");
+    int rc = mst_comm_allreduce(context->comm, value, value, 1000, MST_F32, MST_SUM);
+    fault = expect_end(context, rc, -ETIMEDOUT, "still missing rank 1");
+    if (context->world.rank == 0)
+        meet(context, "go");
+    return fault;
+}
+
+static const char *mismatch(struct context *context)
+{
+    double value[8] = {0};
+    const char *fault = join(context, 20000);
+    if (fault)
+        return fault;
+    uint64_t soon_ns = mst_deadline_ms(SOON_MS);
+    int rc = context->world.rank == 0
+                 ? mst_comm_allreduce(context->comm, value, value, 8, MST_F64, MST_MAX)
+                 : mst_comm_broadcast(context->comm, value, 7, MST_F64, 1);
+    CHECK(context, !mst_deadline_passed(soon_ns), "late");
+    return expect_end(context, rc, -EPROTO,
+                      "rank 0: allreduce max f64 count 8; rank 1: broadcast f64 count 7 root 1");
+}
+
+/* Rank 1 aborts while rank 0 waits; started, so that another thread waits than aborts. */
+static const char *aborted(struct context *context)
+{
+    struct mst_req *req;
+    float value[4] = {0};
+    const char *fault = join(context, 20000);
+    if (fault)
+        return fault;
+    uint64_t soon_ns = mst_deadline_ms(SOON_MS);
+    int rc;
+    if (context->world.rank == 0) {
+        rc = mst_comm_allreduce_start(context->comm, value, value, 4, MST_F32, MST_SUM, &req);
+        rc = rc == 0 ? mst_req_wait(req) : rc;
+    } else {
+        mst_comm_abort(context->comm);
+        rc = mst_comm_barrier(context->comm);
+    }
+    CHECK(context, !mst_deadline_passed(soon_ns), "late");
+    return expect_end(context, rc, -ECONNRESET, "rank 1 aborted");
+}
+
+/* Rank 1 does not come to the making of the second communicator. */
+static const char *absent(struct context *context)
+{
+    struct mst_comm *second;
+    struct mst_err err = {0};
+    const char *fault = join(context, 20000);
+    if (fault)
+        return fault;
+    struct mst_comm_opts opts = {.timeout_ms = 500};
+    int rc = -ETIMEDOUT;
+    if (context->world.rank == 0)
+        rc = mst_comm_join(&context->world, &opts, &second, &err);
+    CHECK(context, rc == -ETIMEDOUT, "%d %s", rc, err.text);
+    printf("rank %u: %s\n", context->world.rank, err.text);
+    return NULL;
+}
+
+/* Rank 1 dies in a collective: what then happens is the launcher's decision. */
+static const char *killed(struct context *context)
+{
+    const char *fault = join(context, 20000);
+    if (fault)
+        return fault;
+    if (context->world.rank == 1)
+        (void)raise(SIGKILL);
+    int rc = mst_comm_barrier(context->comm);
+    CHECK(context, rc < 0, "a barrier without rank 1");
+    return NULL;
+}
+
+static const struct {
+    const char *name;
+    case_fn run;
+} cases[] = {
+    {"conformance", conformance},
+    {"communicators", communicators},
+    {"late", late},
+    {"mismatch", mismatch},
+    {"aborted", aborted},
+    {"absent", absent},
+    {"killed", killed},
+};
+
+int main(int argc, char **argv)
+{
+    struct context context = {.directory = argc > 2 ? argv[2] : NULL};
+    struct mst_err err = {0};
+    const char *fault = argc > 1 ? "no such case" : "usage: mpi_conformance CASE [DIR]";
+    if (mst_world_from_env(&context.world, &err) < 0)
+        fault = err.text;
+    for (size_t i = 0; argc > 1 && !err.code && i < sizeof cases / sizeof cases[0]; i++)
+        if (strcmp(argv[1], cases[i].name) == 0)
+            fault = cases[i].run(&context);
+    printf("rank %u: %s\n", context.world.rank, fault ? fault : "OK");
+    (void)fflush(stdout);
+    if (context.directory)
+        meet(&context, "end"); /* a launcher may kill the others when the first ends */
+    mst_comm_destroy(context.comm);
+    mst_world_fini(&context.world);
+    return fault != NULL;
+}
