@@ -77,8 +77,9 @@ int mst_comm_join(const struct mst_world *world, const struct mst_comm_opts *opt
  * does not block for peers. NULL is allowed. */
 void mst_comm_destroy(struct mst_comm *comm);
 
-/* Makes every wait of every rank of this communicator end with -ECONNRESET. Safe from any thread.
- */
+/* Makes every wait of every rank of this communicator end with -ECONNRESET: at once on this node; on
+ * the others once a leader of this node (a rank whose local rank every node has) called this, or is
+ * in its next collective. Safe from any thread. */
 void mst_comm_abort(struct mst_comm *comm);
 
 uint32_t mst_comm_rank(const struct mst_comm *comm);
