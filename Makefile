@@ -21,11 +21,12 @@ need = missing=; for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: i
 make = cmake --preset $(1) $(2) >/dev/null && \
        cmake --build --preset $(1) -j $(JOBS) $(addprefix --target ,$(3))
 
-.PHONY: help deps deps-test build demo test check asan tsan fuzz lint fmt bench install clean
+.PHONY: help deps deps-test deps-cuda build demo test check asan tsan fuzz lint fmt bench install clean
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 12
 deps: ; @$(call need,$(BASE)) ## install the Debian packages for build and demo that are missing
 deps-test: ; @$(call need,$(TEST)) ## the same for tests and lint
+deps-cuda: ; @$(call need,python3 python3-pip) && gpu/get-cuda build/cuda ## a CUDA toolkit in build/cuda, for the kernels and their tests
 build: deps ## release build: programs in build/bin, libraries in build/lib
 	@$(call make,release,-DBUILD_TESTING=OFF)
 demo: build ## train, be preempted, resume, lose a rank, resume, compare; draws demo/loss.svg

@@ -1,0 +1,61 @@
+/* What a back end of gpu is. gpu.c has checked the arguments and calls from one thread at a time;
+ * gpu_backends lists all of them. */
+#ifndef MUSTER_GPU_BACKEND_H
+#define MUSTER_GPU_BACKEND_H
+
+#include "core/span.h"
+#include "gpu/kernels.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mst_err;
+
+/* Instances of a back end start with these. */
+struct mst_gpu {
+    const struct gpu_ops *ops;
+    char name[96];   /* of the device */
+    char error[160]; /* of the driver, the last */
+};
+
+struct mst_gpu_queue {
+    struct mst_gpu *gpu;
+};
+
+struct mst_gpu_event {
+    struct mst_gpu *gpu;
+};
+
+/* Codes as in gpu.h. Nothing but `alloc`, `free` and the destructors may block. */
+struct gpu_ops {
+    const char *name;
+
+    /* -ENOTSUP with text: there is no driver here. Fills name. */
+    int (*open)(uint32_t device, struct mst_gpu **ret_gpu, struct mst_err *err);
+    void (*close)(struct mst_gpu *gpu);
+
+    int (*alloc)(struct mst_gpu *gpu, size_t size_bytes, enum mst_mem mem, void **ret_data);
+    void (*free)(struct mst_gpu *gpu, void *data, enum mst_mem mem);
+    enum mst_mem (*mem)(struct mst_gpu *gpu, const void *address);
+    int (*use)(struct mst_gpu *gpu);
+
+    int (*queue_create)(struct mst_gpu *gpu, struct mst_gpu_queue **ret_queue);
+    void (*queue_destroy)(struct mst_gpu_queue *queue);
+    void *(*queue_native)(const struct mst_gpu_queue *queue);
+    int (*queue_query)(struct mst_gpu_queue *queue);
+
+    int (*copy)(struct mst_gpu_queue *queue, void *to, const void *from, size_t size_bytes);
+    /* -ENOTSUP: built without kernels. `launch` is copied. */
+    int (*launch)(struct mst_gpu_queue *queue, const struct kernel_launch *launch);
+
+    int (*event_create)(struct mst_gpu *gpu, struct mst_gpu_event **ret_event);
+    void (*event_destroy)(struct mst_gpu_event *event);
+    int (*event_record)(struct mst_gpu_event *event, struct mst_gpu_queue *queue);
+    int (*event_query)(struct mst_gpu_event *event);
+    int (*queue_wait_event)(struct mst_gpu_queue *queue, struct mst_gpu_event *event);
+};
+
+extern const struct gpu_ops gpu_cuda_ops, gpu_host_ops;
+extern const struct gpu_ops *const gpu_backends[]; /* best first, NULL-ended */
+
+#endif

@@ -1,0 +1,246 @@
+/* The face of gpu: picks the back end, checks arguments, and turns work into launches. */
+#include "gpu/gpu.h"
+
+#include "core/clock.h"
+#include "core/err.h"
+#include "gpu/backend.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+#define BLOCKS_MAX 4096 /* threads take several elements beyond that */
+#define ITEMS_PER_THREAD 4
+
+const struct gpu_ops *const gpu_backends[] = {&gpu_cuda_ops, &gpu_host_ops, NULL};
+
+/* ---- device ----------------------------------------------------------------------------------- */
+
+/* The first back end that is not missing here. */
+static int open_any(uint32_t device, struct mst_gpu **ret_gpu, struct mst_err *err)
+{
+    int rc = -ENOTSUP;
+    for (size_t i = 0; gpu_backends[i] && rc == -ENOTSUP; i++)
+        rc = gpu_backends[i]->open(device, ret_gpu, err);
+    return rc;
+}
+
+int mst_gpu_open(const struct mst_gpu_opts *opts, struct mst_gpu **ret_gpu, struct mst_err *err)
+{
+    if (!opts->backend || strcmp(opts->backend, "auto") == 0)
+        return open_any(opts->device, ret_gpu, err);
+    for (size_t i = 0; gpu_backends[i]; i++)
+        if (strcmp(gpu_backends[i]->name, opts->backend) == 0)
+            return gpu_backends[i]->open(opts->device, ret_gpu, err);
+    return mst_err_set(err, -ENOTSUP, "device \"%s\" is none of cuda, host, auto", opts->backend);
+}
+
+void mst_gpu_close(struct mst_gpu *gpu)
+{
+    if (gpu)
+        gpu->ops->close(gpu);
+}
+
+const char *mst_gpu_backend(const struct mst_gpu *gpu)
+{
+    return gpu->ops->name;
+}
+
+const char *mst_gpu_name(const struct mst_gpu *gpu)
+{
+    return gpu->name;
+}
+
+const char *mst_gpu_error(const struct mst_gpu *gpu)
+{
+    return gpu->error;
+}
+
+int mst_gpu_alloc(struct mst_gpu *gpu, size_t size_bytes, enum mst_mem mem,
+                  struct mst_span *ret_span)
+{
+    void *data;
+    if (size_bytes == 0 || (mem != MST_MEM_DEVICE && mem != MST_MEM_PINNED))
+        return -EINVAL;
+    int rc = gpu->ops->alloc(gpu, size_bytes, mem, &data);
+    if (rc == 0)
+        *ret_span = (struct mst_span){.data = data, .size_bytes = size_bytes, .mem = mem};
+    return rc;
+}
+
+void mst_gpu_free(struct mst_gpu *gpu, struct mst_span *span)
+{
+    if (span->data)
+        gpu->ops->free(gpu, span->data, span->mem);
+    *span = (struct mst_span){0};
+}
+
+enum mst_mem mst_gpu_mem(struct mst_gpu *gpu, const void *address)
+{
+    return gpu->ops->mem(gpu, address);
+}
+
+int mst_gpu_use(struct mst_gpu *gpu)
+{
+    return gpu->ops->use(gpu);
+}
+
+/* ---- queues and events ------------------------------------------------------------------------ */
+
+int mst_gpu_queue_create(struct mst_gpu *gpu, struct mst_gpu_queue **ret_queue)
+{
+    return gpu->ops->queue_create(gpu, ret_queue);
+}
+
+void mst_gpu_queue_destroy(struct mst_gpu_queue *queue)
+{
+    if (queue)
+        queue->gpu->ops->queue_destroy(queue);
+}
+
+void *mst_gpu_queue_native(const struct mst_gpu_queue *queue)
+{
+    return queue->gpu->ops->queue_native(queue);
+}
+
+int mst_gpu_queue_query(struct mst_gpu_queue *queue)
+{
+    return queue->gpu->ops->queue_query(queue);
+}
+
+int mst_gpu_event_create(struct mst_gpu *gpu, struct mst_gpu_event **ret_event)
+{
+    return gpu->ops->event_create(gpu, ret_event);
+}
+
+void mst_gpu_event_destroy(struct mst_gpu_event *event)
+{
+    if (event)
+        event->gpu->ops->event_destroy(event);
+}
+
+int mst_gpu_event_record(struct mst_gpu_event *event, struct mst_gpu_queue *queue)
+{
+    return event->gpu->ops->event_record(event, queue);
+}
+
+int mst_gpu_event_query(struct mst_gpu_event *event)
+{
+    return event->gpu->ops->event_query(event);
+}
+
+/* By asking again: the driver has no wait that ends by a deadline. */
+int mst_gpu_event_wait(struct mst_gpu_event *event, uint64_t deadline_ns)
+{
+    int rc;
+    while ((rc = mst_gpu_event_query(event)) == -EAGAIN) {
+        if (mst_deadline_passed(deadline_ns))
+            return -ETIMEDOUT;
+        (void)sched_yield(); /* cannot fail */
+    }
+    return rc;
+}
+
+int mst_gpu_queue_wait_event(struct mst_gpu_queue *queue, struct mst_gpu_event *event)
+{
+    return queue->gpu->ops->queue_wait_event(queue, event);
+}
+
+/* ---- work ------------------------------------------------------------------------------------- */
+
+int mst_gpu_copy(struct mst_gpu_queue *queue, void *to, const void *from, size_t size_bytes)
+{
+    return size_bytes > 0 ? queue->gpu->ops->copy(queue, to, from, size_bytes) : 0;
+}
+
+static uint32_t blocks_for(size_t item_count)
+{
+    size_t per_block = (size_t)KERNEL_THREADS * ITEMS_PER_THREAD;
+    size_t blocks = item_count / per_block + (item_count % per_block != 0);
+    return blocks < 1 ? 1 : blocks < BLOCKS_MAX ? (uint32_t)blocks : BLOCKS_MAX;
+}
+
+static int launch(struct mst_gpu_queue *queue, const struct kernel_launch *launch)
+{
+    return queue->gpu->ops->launch(queue, launch);
+}
+
+/* One launch for every KERNEL_PARTS_MAX parts: blocks by the largest part, and a row of them for
+ * each. */
+static int launch_parts(struct mst_gpu_queue *queue, enum kernel_id id, char *packed,
+                        const struct mst_gpu_part *parts, size_t part_count)
+{
+    struct kernel_launch work = {.id = id, .args.parts.packed = packed};
+    int rc = 0;
+    while (part_count > 0 && rc == 0) {
+        size_t count = part_count < KERNEL_PARTS_MAX ? part_count : KERNEL_PARTS_MAX, most = 0;
+        for (size_t p = 0; p < count; p++) {
+            work.args.parts.parts[p] = (struct kernel_part){.data = parts[p].data,
+                                                            .bytes = parts[p].size_bytes,
+                                                            .packed_at = parts[p].packed_at};
+            most = parts[p].size_bytes > most ? parts[p].size_bytes : most;
+        }
+        work.args.parts.part_count = (uint32_t)count;
+        work.blocks_x = blocks_for(most / 16 + 1);
+        work.blocks_y = (uint32_t)count;
+        rc = launch(queue, &work);
+        parts += count;
+        part_count -= count;
+    }
+    return rc;
+}
+
+int mst_gpu_pack(struct mst_gpu_queue *queue, void *packed, const struct mst_gpu_part *parts,
+                 size_t part_count)
+{
+    return launch_parts(queue, KERNEL_PACK, packed, parts, part_count);
+}
+
+/* The kernel's structure serves both directions, so `packed` loses its const; it is only read. */
+int mst_gpu_unpack(struct mst_gpu_queue *queue, const void *packed,
+                   const struct mst_gpu_part *parts, size_t part_count)
+{
+    return launch_parts(queue, KERNEL_UNPACK, (char *)(uintptr_t)packed, parts, part_count);
+}
+
+static bool find_type(enum mst_dtype dtype, enum kernel_type *ret_type)
+{
+    switch (dtype) {
+    case MST_F32: *ret_type = KERNEL_F32; return true;
+    case MST_F16: *ret_type = KERNEL_F16; return true;
+    case MST_BF16: *ret_type = KERNEL_BF16; return true;
+    default: return false;
+    }
+}
+
+int mst_gpu_cast(struct mst_gpu_queue *queue, void *out, enum mst_dtype out_dtype, const void *in,
+                 enum mst_dtype in_dtype, size_t count)
+{
+    struct kernel_launch work = {
+        .id = KERNEL_CAST,
+        .blocks_x = blocks_for(count),
+        .blocks_y = 1,
+        .args.cast = {.out = out, .in = in, .count = count},
+    };
+    if (!find_type(out_dtype, &work.args.cast.out_type) ||
+        !find_type(in_dtype, &work.args.cast.in_type))
+        return -EINVAL;
+    return count > 0 ? launch(queue, &work) : 0;
+}
+
+int mst_gpu_sum(struct mst_gpu_queue *queue, void *out, const void *const *in, size_t in_count,
+                enum mst_dtype dtype, size_t count)
+{
+    struct kernel_launch work = {
+        .id = KERNEL_SUM,
+        .blocks_x = blocks_for(count),
+        .blocks_y = 1,
+        .args.sum = {.out = out, .count = count, .in_count = (uint32_t)in_count},
+    };
+    static_assert(MST_GPU_SUM_MAX == KERNEL_INPUTS_MAX, "the face promises what the kernel takes");
+    if (in_count < 1 || in_count > MST_GPU_SUM_MAX || !find_type(dtype, &work.args.sum.type))
+        return -EINVAL;
+    memcpy(work.args.sum.in, in, in_count * sizeof *in);
+    return count > 0 ? launch(queue, &work) : 0;
+}

@@ -1,0 +1,143 @@
+/* gpu: the device that a rank drives, without linking to its driver.
+ *
+ *   mst_gpu_open(&opts, &gpu, &err)                 "cuda" or "host"
+ *   mst_gpu_alloc(gpu, bytes, MST_MEM_DEVICE, &span)
+ *   mst_gpu_queue_create(gpu, &queue)               work in order, behind the caller's back
+ *   mst_gpu_copy(queue, …)  mst_gpu_sum(queue, …)   → mst_gpu_event_record → mst_gpu_event_wait
+ *   mst_gpu_close(gpu)                              after its queues, events and memory
+ *
+ * Back ends: "cuda" takes the driver (libcuda.so.1) at run time; "host" is the reference, threads
+ * that really run behind, so that a missing wait shows on any machine. Kernels are one source for
+ * both (gpu/kernels.cu), so both give the same bits.
+ *
+ * Work on one queue runs in order; between queues, and before the host looks, only events give an
+ * order. Memory belongs to the work until then. An error on the device shows at the next wait or
+ * query, as -EIO, and ends the device: mst_gpu_error has the driver's words.
+ *
+ * One thread at a time per device and all that was made of it; any thread may take its turn. Common
+ * errors: -EINVAL; -ENOMEM of the host or the device; -EIO; -ENOTSUP this build or device lacks
+ * it. */
+#ifndef MUSTER_GPU_GPU_H
+#define MUSTER_GPU_GPU_H
+
+#include "core/dtype.h"
+#include "core/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mst_err;
+struct mst_gpu;
+struct mst_gpu_event;
+struct mst_gpu_queue;
+
+struct mst_gpu_opts {
+    const char *backend; /* "cuda", "host"; NULL or "auto" = cuda where there is one, else host */
+    uint32_t device;     /* 0 … of those that this process may see: a rank's local rank */
+};
+
+/* Opens a device. 0; -EINVAL no such device (the text tells how many there are); -ENOTSUP no such
+ * back end, or no driver here; -EIO the driver refuses, in its words; -ENOMEM. */
+int mst_gpu_open(const struct mst_gpu_opts *opts, struct mst_gpu **ret_gpu, struct mst_err *err);
+
+/* NULL is allowed. */
+void mst_gpu_close(struct mst_gpu *gpu);
+
+/* "host", "cuda". */
+const char *mst_gpu_backend(const struct mst_gpu *gpu);
+
+/* What the device calls itself. Valid until close. */
+const char *mst_gpu_name(const struct mst_gpu *gpu);
+
+/* The last error of the driver: "cuStreamQuery: an illegal memory access was encountered (700)", ""
+ * if there was none. Valid until the next call. */
+const char *mst_gpu_error(const struct mst_gpu *gpu);
+
+/* Memory on the device (MST_MEM_DEVICE), or of the host where the device reaches it by DMA
+ * (MST_MEM_PINNED). At least one byte, aligned to 256 bytes. Blocks; not for every step. 0; -EINVAL
+ * for another kind or 0 bytes; -ENOMEM. */
+int mst_gpu_alloc(struct mst_gpu *gpu, size_t size_bytes, enum mst_mem mem,
+                  struct mst_span *ret_span);
+
+/* Frees it once everything on the device that might use it is done, and clears *span. A span whose
+ * data is NULL is allowed. */
+void mst_gpu_free(struct mst_gpu *gpu, struct mst_span *span);
+
+/* Which kind of memory an address is: MST_MEM_HOST for whatever the device does not know. */
+enum mst_mem mst_gpu_mem(struct mst_gpu *gpu, const void *address);
+
+/* Makes this device the calling thread's, for libraries that ask the driver (NCCL). 0; -EIO. */
+int mst_gpu_use(struct mst_gpu *gpu);
+
+/* A queue of work. 0; -ENOMEM; -EIO. */
+int mst_gpu_queue_create(struct mst_gpu *gpu, struct mst_gpu_queue **ret_queue);
+
+/* Waits for what the queue still holds. NULL is allowed. */
+void mst_gpu_queue_destroy(struct mst_gpu_queue *queue);
+
+/* The driver's own stream (CUstream), for libraries that enqueue on it; NULL on "host". */
+void *mst_gpu_queue_native(const struct mst_gpu_queue *queue);
+
+/* Whether everything put in so far is done: 0; -EAGAIN not yet; -EIO. Does not block. */
+int mst_gpu_queue_query(struct mst_gpu_queue *queue);
+
+/* ---- work: enqueues and returns ---------------------------------------------------------------
+ * Copies take addresses of any kind of memory, kernels only of device and pinned memory. A count of
+ * 0 does nothing. */
+
+/* From any memory to any memory. A copy that touches ordinary host memory may be done before this
+ * returns. 0; -ENOMEM; -EIO. */
+int mst_gpu_copy(struct mst_gpu_queue *queue, void *to, const void *from, size_t size_bytes);
+
+/* A piece of a packed buffer, anywhere in memory. */
+struct mst_gpu_part {
+    void *data;
+    size_t size_bytes;
+    size_t packed_at; /* its offset in the packed buffer */
+};
+
+/* Copies every part to its place in `packed`, or from there: gradients to a bucket and back.
+ * `parts` is copied. Parts must not overlap. 0; -ENOTSUP without kernels; -ENOMEM; -EIO. */
+int mst_gpu_pack(struct mst_gpu_queue *queue, void *packed, const struct mst_gpu_part *parts,
+                 size_t part_count);
+int mst_gpu_unpack(struct mst_gpu_queue *queue, const void *packed,
+                   const struct mst_gpu_part *parts, size_t part_count);
+
+/* out[i] = in[i] between MST_F32, MST_F16 and MST_BF16, to nearest even; NaNs stay NaNs. Not in
+ * place unless the types have one size. 0; -EINVAL another type; -ENOTSUP without kernels;
+ * -ENOMEM; -EIO. */
+int mst_gpu_cast(struct mst_gpu_queue *queue, void *out, enum mst_dtype out_dtype, const void *in,
+                 enum mst_dtype in_dtype, size_t count);
+
+#define MST_GPU_SUM_MAX 64
+
+/* out[i] = in[0][i] + in[1][i] + …, in this order, accumulated in f32 and rounded once; MST_F32,
+ * MST_F16 or MST_BF16; 1 … MST_GPU_SUM_MAX inputs, of which `out` may be one. `in` is copied. 0;
+ * -EINVAL; -ENOTSUP without kernels; -ENOMEM; -EIO. */
+int mst_gpu_sum(struct mst_gpu_queue *queue, void *out, const void *const *in, size_t in_count,
+                enum mst_dtype dtype, size_t count);
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+/* A mark in a queue. One that was never recorded counts as reached. 0; -ENOMEM; -EIO. */
+int mst_gpu_event_create(struct mst_gpu *gpu, struct mst_gpu_event **ret_event);
+
+/* NULL is allowed, and so is one whose queue has not come to it yet. */
+void mst_gpu_event_destroy(struct mst_gpu_event *event);
+
+/* Puts the mark after everything that `queue` holds now; an older mark is forgotten. 0; -ENOMEM;
+ * -EIO. */
+int mst_gpu_event_record(struct mst_gpu_event *event, struct mst_gpu_queue *queue);
+
+/* 0 reached; -EAGAIN not yet; -EIO. Does not block. */
+int mst_gpu_event_query(struct mst_gpu_event *event);
+
+/* Blocks the caller until the mark is reached: 0; -ETIMEDOUT; -EIO. */
+int mst_gpu_event_wait(struct mst_gpu_event *event, uint64_t deadline_ns);
+
+/* Makes what is put into `queue` from now on wait for the mark as it is now. Does not block. 0;
+ * -ENOMEM; -EIO. */
+int mst_gpu_queue_wait_event(struct mst_gpu_queue *queue, struct mst_gpu_event *event);
+
+#endif

@@ -1,0 +1,411 @@
+/* CUDA by its driver interface, found at run time: nothing of it is linked, so the same program
+ * runs where there is none. Work goes to the device's primary context, which libraries that use the
+ * CUDA runtime (NCCL) share. */
+#include "core/err.h"
+#include "gpu/backend.h"
+#include "gpu/fatbin.h"
+#include "gpu/gpu_cuda_sym.h"
+
+#include <assert.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIBRARY "libcuda.so.1"
+
+struct cuda_driver {
+#define X(symbol, parameters) CUresult(*symbol) parameters;
+    CUDA_FUNCTIONS(X)
+#undef X
+};
+
+/* Loaded once per process and never unloaded: the driver keeps threads of its own. */
+static struct {
+    pthread_mutex_t lock;
+    void *library;
+    struct cuda_driver driver;
+} locked = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+struct cuda_gpu {
+    struct mst_gpu base;
+    const struct cuda_driver *driver;
+    CUdevice device;
+    CUcontext context; /* NULL: not retained */
+    CUmodule module;   /* NULL: without kernels */
+    CUfunction kernels[KERNEL_COUNT];
+};
+
+struct cuda_queue {
+    struct mst_gpu_queue base;
+    CUstream stream;
+};
+
+struct cuda_event {
+    struct mst_gpu_event base;
+    CUevent event;
+};
+
+static const char *const kernel_names[KERNEL_COUNT] = {
+    [KERNEL_PACK] = "mst_kernel_pack",
+    [KERNEL_UNPACK] = "mst_kernel_unpack",
+    [KERNEL_CAST] = "mst_kernel_cast",
+    [KERNEL_SUM] = "mst_kernel_sum",
+};
+
+/* ---- the driver ------------------------------------------------------------------------------- */
+
+static int find_symbols(void *library, struct cuda_driver *driver, struct mst_err *err)
+{
+    static const char *const names[] = {
+#define X(symbol, parameters) #symbol,
+        CUDA_FUNCTIONS(X)
+#undef X
+    };
+    static_assert(sizeof *driver == sizeof names, "one pointer for each name, in one order");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        void *symbol = dlsym(library, names[i]);
+        if (!symbol)
+            return mst_err_set(err, -ENOTSUP, "%s has no %s: the driver is too old", LIBRARY,
+                               names[i]);
+        memcpy((char *)driver + i * sizeof symbol, &symbol, sizeof symbol);
+    }
+    return 0;
+}
+
+static int load_locked(struct mst_err *err)
+{
+    if (locked.library)
+        return 0;
+    void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return mst_err_set(err, -ENOTSUP, "no CUDA driver: %s", dlerror());
+    int rc = find_symbols(library, &locked.driver, err);
+    if (rc < 0)
+        (void)dlclose(library); /* nothing of it was called */
+    else
+        locked.library = library;
+    return rc;
+}
+
+static int load(const struct cuda_driver **ret_driver, struct mst_err *err)
+{
+    (void)pthread_mutex_lock(&locked.lock);
+    int rc = load_locked(err);
+    (void)pthread_mutex_unlock(&locked.lock);
+    *ret_driver = &locked.driver;
+    return rc;
+}
+
+static const char *describe(const struct cuda_driver *driver, CUresult code)
+{
+    const char *text = NULL;
+    return driver->cuGetErrorString(code, &text) == CUDA_SUCCESS && text ? text : "unknown error";
+}
+
+/* The driver's answer as ours; the words of a failure are kept. */
+static int check(struct mst_gpu *base, CUresult code, const char *call)
+{
+    if (code == CUDA_SUCCESS)
+        return 0;
+    if (code == CUDA_ERROR_NOT_READY)
+        return -EAGAIN;
+    (void)snprintf(base->error, sizeof base->error, "%s: %s (%d)", call,
+                   describe(((struct cuda_gpu *)base)->driver, code), code);
+    return code == CUDA_ERROR_OUT_OF_MEMORY ? -ENOMEM : -EIO;
+}
+
+#define CALL(gpu, function, ...)                                                                   \
+    check(&(gpu)->base, (gpu)->driver->function(__VA_ARGS__), #function)
+
+/* Every thread has a current context of its own, and ours come and go: it is set before each call
+ * that needs one, which costs the driver two stores. */
+static int enter(struct cuda_gpu *gpu)
+{
+    return CALL(gpu, cuCtxSetCurrent, gpu->context);
+}
+
+static int cuda_use(struct mst_gpu *base)
+{
+    return enter((struct cuda_gpu *)base);
+}
+
+/* ---- device ----------------------------------------------------------------------------------- */
+
+/* Without a binary for this device there are no kernels, and everything else works. */
+static int load_kernels(struct cuda_gpu *gpu)
+{
+    if (!gpu_fatbin)
+        return 0;
+    CUresult code = gpu->driver->cuModuleLoadData(&gpu->module, gpu_fatbin);
+    if (code == CUDA_ERROR_NO_BINARY_FOR_GPU)
+        return 0;
+    int rc = check(&gpu->base, code, "cuModuleLoadData");
+    for (int k = 0; k < KERNEL_COUNT && rc == 0; k++)
+        rc = CALL(gpu, cuModuleGetFunction, &gpu->kernels[k], gpu->module, kernel_names[k]);
+    return rc;
+}
+
+static int open_device(struct cuda_gpu *gpu)
+{
+    int rc = CALL(gpu, cuDeviceGetName, gpu->base.name, (int)sizeof gpu->base.name, gpu->device);
+    if (rc == 0)
+        rc = CALL(gpu, cuDevicePrimaryCtxRetain, &gpu->context, gpu->device);
+    if (rc == 0)
+        rc = enter(gpu);
+    return rc == 0 ? load_kernels(gpu) : rc;
+}
+
+static void cuda_close(struct mst_gpu *base)
+{
+    struct cuda_gpu *gpu = (struct cuda_gpu *)base;
+    if (gpu->context && enter(gpu) == 0 && gpu->module)
+        (void)gpu->driver->cuModuleUnload(gpu->module); /* nothing runs any more */
+    if (gpu->context)
+        (void)gpu->driver->cuDevicePrimaryCtxRelease_v2(gpu->device); /* retained once */
+    free(gpu);
+}
+
+/* "No driver that fits" and "no device" are told alike: there is no CUDA here. */
+static int find_device(const struct cuda_driver *driver, uint32_t index, CUdevice *ret_device,
+                       struct mst_err *err)
+{
+    int count = 0;
+    CUresult code = driver->cuInit(0);
+    if (code == CUDA_SUCCESS)
+        code = driver->cuDeviceGetCount(&count);
+    if (code == CUDA_SUCCESS && count == 0)
+        code = CUDA_ERROR_NO_DEVICE;
+    if (code != CUDA_SUCCESS)
+        return mst_err_set(err, -ENOTSUP, "no CUDA device: %s (%d)", describe(driver, code), code);
+    if (index >= (uint32_t)count)
+        return mst_err_set(err, -EINVAL,
+                           "no CUDA device %u: this process sees %d; start at most as many ranks "
+                           "on a node, or look at CUDA_VISIBLE_DEVICES",
+                           index, count);
+    code = driver->cuDeviceGet(ret_device, (int)index);
+    return code == CUDA_SUCCESS ? 0
+                                : mst_err_set(err, -EIO, "CUDA device %u: %s (%d)", index,
+                                              describe(driver, code), code);
+}
+
+static int cuda_open(uint32_t index, struct mst_gpu **ret_gpu, struct mst_err *err)
+{
+    const struct cuda_driver *driver;
+    CUdevice device = 0;
+    int rc = load(&driver, err);
+    if (rc == 0)
+        rc = find_device(driver, index, &device, err);
+    if (rc < 0)
+        return rc;
+    struct cuda_gpu *gpu = calloc(1, sizeof *gpu);
+    if (!gpu)
+        return mst_err_set(err, -ENOMEM, "no memory for a device");
+    gpu->base.ops = &gpu_cuda_ops;
+    gpu->driver = driver;
+    gpu->device = device;
+    rc = open_device(gpu);
+    if (rc < 0) {
+        (void)mst_err_set(err, rc, "CUDA device %u: %s", index, gpu->base.error);
+        cuda_close(&gpu->base);
+        return rc;
+    }
+    *ret_gpu = &gpu->base;
+    return 0;
+}
+
+/* ---- memory ----------------------------------------------------------------------------------- */
+
+static int cuda_alloc(struct mst_gpu *base, size_t size_bytes, enum mst_mem mem, void **ret_data)
+{
+    struct cuda_gpu *gpu = (struct cuda_gpu *)base;
+    CUdeviceptr address = 0;
+    int rc = enter(gpu);
+    if (rc < 0)
+        return rc;
+    if (mem == MST_MEM_PINNED)
+        return CALL(gpu, cuMemHostAlloc, ret_data, size_bytes, 0);
+    rc = CALL(gpu, cuMemAlloc_v2, &address, size_bytes);
+    if (rc == 0)
+        *ret_data = (void *)address;
+    return rc;
+}
+
+/* The driver waits for what uses it; after an error of the device it has nothing to wait for. */
+static void cuda_free(struct mst_gpu *base, void *data, enum mst_mem mem)
+{
+    struct cuda_gpu *gpu = (struct cuda_gpu *)base;
+    if (enter(gpu) < 0)
+        return;
+    if (mem == MST_MEM_PINNED)
+        (void)gpu->driver->cuMemFreeHost(data);
+    else
+        (void)gpu->driver->cuMemFree_v2((CUdeviceptr)data);
+}
+
+static enum mst_mem cuda_mem(struct mst_gpu *base, const void *address)
+{
+    struct cuda_gpu *gpu = (struct cuda_gpu *)base;
+    unsigned type = 0;
+    if (enter(gpu) < 0 ||
+        gpu->driver->cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+                                           (CUdeviceptr)address) != CUDA_SUCCESS)
+        return MST_MEM_HOST; /* the driver has never heard of it */
+    return type == CU_MEMORYTYPE_DEVICE ? MST_MEM_DEVICE
+           : type == CU_MEMORYTYPE_HOST ? MST_MEM_PINNED
+                                        : MST_MEM_HOST;
+}
+
+/* ---- queues ----------------------------------------------------------------------------------- */
+
+static struct cuda_gpu *gpu_of(const struct mst_gpu_queue *queue)
+{
+    return (struct cuda_gpu *)queue->gpu;
+}
+
+static CUstream stream_of(const struct mst_gpu_queue *queue)
+{
+    return ((const struct cuda_queue *)queue)->stream;
+}
+
+static int cuda_queue_create(struct mst_gpu *base, struct mst_gpu_queue **ret_queue)
+{
+    struct cuda_gpu *gpu = (struct cuda_gpu *)base;
+    struct cuda_queue *queue = calloc(1, sizeof *queue);
+    if (!queue)
+        return -ENOMEM;
+    queue->base.gpu = base;
+    int rc = enter(gpu);
+    if (rc == 0)
+        rc = CALL(gpu, cuStreamCreate, &queue->stream, CU_STREAM_NON_BLOCKING);
+    if (rc < 0) {
+        free(queue);
+        return rc;
+    }
+    *ret_queue = &queue->base;
+    return 0;
+}
+
+static void cuda_queue_destroy(struct mst_gpu_queue *queue)
+{
+    struct cuda_gpu *gpu = gpu_of(queue);
+    if (enter(gpu) == 0) {
+        (void)gpu->driver->cuStreamSynchronize(stream_of(queue)); /* its errors were the waits' */
+        (void)gpu->driver->cuStreamDestroy_v2(stream_of(queue));
+    }
+    free(queue);
+}
+
+static void *cuda_queue_native(const struct mst_gpu_queue *queue)
+{
+    return stream_of(queue);
+}
+
+static int cuda_queue_query(struct mst_gpu_queue *queue)
+{
+    struct cuda_gpu *gpu = gpu_of(queue);
+    int rc = enter(gpu);
+    return rc < 0 ? rc : CALL(gpu, cuStreamQuery, stream_of(queue));
+}
+
+static int cuda_copy(struct mst_gpu_queue *queue, void *to, const void *from, size_t size_bytes)
+{
+    struct cuda_gpu *gpu = gpu_of(queue);
+    int rc = enter(gpu);
+    return rc < 0 ? rc
+                  : CALL(gpu, cuMemcpyAsync, (CUdeviceptr)to, (CUdeviceptr)from, size_bytes,
+                         stream_of(queue));
+}
+
+/* The driver copies the arguments before it returns. */
+static int cuda_launch(struct mst_gpu_queue *queue, const struct kernel_launch *launch)
+{
+    struct cuda_gpu *gpu = gpu_of(queue);
+    struct kernel_launch copy = *launch;
+    void *args[] = {&copy.args};
+    if (!gpu->module)
+        return -ENOTSUP;
+    int rc = enter(gpu);
+    return rc < 0
+               ? rc
+               : CALL(gpu, cuLaunchKernel, gpu->kernels[launch->id], launch->blocks_x,
+                      launch->blocks_y, 1, KERNEL_THREADS, 1, 1, 0, stream_of(queue), args, NULL);
+}
+
+/* ---- events ----------------------------------------------------------------------------------- */
+
+static CUevent event_of(const struct mst_gpu_event *event)
+{
+    return ((const struct cuda_event *)event)->event;
+}
+
+static int cuda_event_create(struct mst_gpu *base, struct mst_gpu_event **ret_event)
+{
+    struct cuda_gpu *gpu = (struct cuda_gpu *)base;
+    struct cuda_event *event = calloc(1, sizeof *event);
+    if (!event)
+        return -ENOMEM;
+    event->base.gpu = base;
+    int rc = enter(gpu);
+    if (rc == 0)
+        rc = CALL(gpu, cuEventCreate, &event->event, CU_EVENT_DISABLE_TIMING);
+    if (rc < 0) {
+        free(event);
+        return rc;
+    }
+    *ret_event = &event->base;
+    return 0;
+}
+
+/* The driver frees it once no stream holds it. */
+static void cuda_event_destroy(struct mst_gpu_event *event)
+{
+    struct cuda_gpu *gpu = (struct cuda_gpu *)event->gpu;
+    if (enter(gpu) == 0)
+        (void)gpu->driver->cuEventDestroy_v2(event_of(event));
+    free(event);
+}
+
+static int cuda_event_record(struct mst_gpu_event *event, struct mst_gpu_queue *queue)
+{
+    struct cuda_gpu *gpu = gpu_of(queue);
+    int rc = enter(gpu);
+    return rc < 0 ? rc : CALL(gpu, cuEventRecord, event_of(event), stream_of(queue));
+}
+
+static int cuda_event_query(struct mst_gpu_event *event)
+{
+    struct cuda_gpu *gpu = (struct cuda_gpu *)event->gpu;
+    int rc = enter(gpu);
+    return rc < 0 ? rc : CALL(gpu, cuEventQuery, event_of(event));
+}
+
+static int cuda_queue_wait_event(struct mst_gpu_queue *queue, struct mst_gpu_event *event)
+{
+    struct cuda_gpu *gpu = gpu_of(queue);
+    int rc = enter(gpu);
+    return rc < 0 ? rc : CALL(gpu, cuStreamWaitEvent, stream_of(queue), event_of(event), 0);
+}
+
+const struct gpu_ops gpu_cuda_ops = {
+    .name = "cuda",
+    .open = cuda_open,
+    .close = cuda_close,
+    .alloc = cuda_alloc,
+    .free = cuda_free,
+    .mem = cuda_mem,
+    .use = cuda_use,
+    .queue_create = cuda_queue_create,
+    .queue_destroy = cuda_queue_destroy,
+    .queue_native = cuda_queue_native,
+    .queue_query = cuda_queue_query,
+    .copy = cuda_copy,
+    .launch = cuda_launch,
+    .event_create = cuda_event_create,
+    .event_destroy = cuda_event_destroy,
+    .event_record = cuda_event_record,
+    .event_query = cuda_event_query,
+    .queue_wait_event = cuda_queue_wait_event,
+};

@@ -1,0 +1,348 @@
+/* The reference back end: a queue is a thread that does its work in order, behind the caller's
+ * back, as a device does. The device's memory is the host's. */
+#include "core/err.h"
+#include "gpu/backend.h"
+#include "gpu/kernels_host.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIGNMENT 256
+#define WORK_MAX 64 /* in a queue; then whoever puts waits */
+
+/* Every address that is the device's, so that one can be told from another. */
+struct block {
+    struct block *next;
+    char *data;
+    size_t size_bytes;
+    enum mst_mem mem;
+};
+
+struct host_gpu {
+    struct mst_gpu base;
+    struct block *blocks;
+    struct {
+        pthread_mutex_t lock; /* one for the device: its queues and events are few */
+        pthread_cond_t moved; /* something was put, done or reached */
+        size_t work_count;    /* in all queues */
+    } locked;
+};
+
+struct host_event {
+    struct mst_gpu_event base;
+    struct {
+        uint64_t recorded, reached; /* marks put, and the last one come to */
+        size_t work_count;          /* marks, and waits for them, that queues still hold */
+    } locked;                       /* by the device's lock */
+};
+
+enum work_kind { WORK_COPY, WORK_LAUNCH, WORK_MARK, WORK_WAIT };
+
+struct work {
+    enum work_kind kind;
+    char *to;
+    const char *from;
+    size_t size_bytes;
+    struct kernel_launch launch;
+    struct host_event *event; /* of a mark or wait */
+    uint64_t mark;
+};
+
+struct host_queue {
+    struct mst_gpu_queue base;
+    struct host_gpu *gpu;
+    pthread_t thread;
+    struct {
+        size_t first, count;
+        bool ending;
+        struct work ring[WORK_MAX]; /* what is in it is the thread's, without the lock */
+    } locked;                       /* by the device's lock */
+};
+
+/* ---- memory ----------------------------------------------------------------------------------- */
+
+static int host_alloc(struct mst_gpu *base, size_t size_bytes, enum mst_mem mem, void **ret_data)
+{
+    struct host_gpu *gpu = (struct host_gpu *)base;
+    struct block *block = malloc(sizeof *block);
+    size_t rounded = (size_bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+    void *data = block && rounded >= size_bytes ? aligned_alloc(ALIGNMENT, rounded) : NULL;
+    if (!data) {
+        free(block);
+        return -ENOMEM;
+    }
+    *block = (struct block){gpu->blocks, data, size_bytes, mem};
+    gpu->blocks = block;
+    *ret_data = data;
+    return 0;
+}
+
+static struct block **find_block(struct host_gpu *gpu, const char *address)
+{
+    struct block **at = &gpu->blocks;
+    while (*at && !(address >= (*at)->data && address < (*at)->data + (*at)->size_bytes))
+        at = &(*at)->next;
+    return at;
+}
+
+static enum mst_mem host_mem(struct mst_gpu *base, const void *address)
+{
+    const struct block *block = *find_block((struct host_gpu *)base, address);
+    return block ? block->mem : MST_MEM_HOST;
+}
+
+static int host_use(struct mst_gpu *base)
+{
+    (void)base; /* nobody else knows of this device */
+    return 0;
+}
+
+/* ---- the thread ------------------------------------------------------------------------------- */
+
+static void pass_mark_locked(struct host_gpu *gpu, const struct work *work)
+{
+    struct host_event *event = work->event;
+    if (work->kind == WORK_MARK && work->mark > event->locked.reached)
+        event->locked.reached = work->mark;
+    while (work->kind == WORK_WAIT && event->locked.reached < work->mark)
+        (void)pthread_cond_wait(&gpu->locked.moved, &gpu->locked.lock);
+    event->locked.work_count--;
+}
+
+static void do_work_locked(struct host_gpu *gpu, const struct work *work)
+{
+    if (work->event) {
+        pass_mark_locked(gpu, work);
+        return;
+    }
+    (void)pthread_mutex_unlock(&gpu->locked.lock);
+    if (work->kind == WORK_COPY)
+        memmove(work->to, work->from, work->size_bytes);
+    else
+        kernels_run(&work->launch, KERNEL_THREADS);
+    (void)pthread_mutex_lock(&gpu->locked.lock);
+}
+
+static void *queue_main(void *arg)
+{
+    struct host_queue *queue = arg;
+    struct host_gpu *gpu = queue->gpu;
+    (void)pthread_mutex_lock(&gpu->locked.lock);
+    for (;;) {
+        while (queue->locked.count == 0 && !queue->locked.ending)
+            (void)pthread_cond_wait(&gpu->locked.moved, &gpu->locked.lock);
+        if (queue->locked.count == 0)
+            break;
+        do_work_locked(gpu, &queue->locked.ring[queue->locked.first]);
+        queue->locked.first = (queue->locked.first + 1) % WORK_MAX;
+        queue->locked.count--;
+        gpu->locked.work_count--;
+        (void)pthread_cond_broadcast(&gpu->locked.moved);
+    }
+    (void)pthread_mutex_unlock(&gpu->locked.lock);
+    return NULL;
+}
+
+/* Puts a copy of *work into the queue; a mark gets its number here. */
+static int put(struct mst_gpu_queue *base, const struct work *work)
+{
+    struct host_queue *queue = (struct host_queue *)base;
+    struct host_gpu *gpu = queue->gpu;
+    struct host_event *event = work->event;
+    (void)pthread_mutex_lock(&gpu->locked.lock);
+    while (queue->locked.count == WORK_MAX)
+        (void)pthread_cond_wait(&gpu->locked.moved, &gpu->locked.lock);
+    struct work *slot = &queue->locked.ring[(queue->locked.first + queue->locked.count) % WORK_MAX];
+    *slot = *work;
+    if (event) {
+        event->locked.recorded += work->kind == WORK_MARK;
+        event->locked.work_count++;
+        slot->mark = event->locked.recorded;
+    }
+    queue->locked.count++;
+    gpu->locked.work_count++;
+    (void)pthread_cond_broadcast(&gpu->locked.moved);
+    (void)pthread_mutex_unlock(&gpu->locked.lock);
+    return 0;
+}
+
+/* Waits until *work_count, of the device or of an event, is 0. */
+static void wait_idle(struct host_gpu *gpu, const size_t *work_count)
+{
+    (void)pthread_mutex_lock(&gpu->locked.lock);
+    while (*work_count > 0)
+        (void)pthread_cond_wait(&gpu->locked.moved, &gpu->locked.lock);
+    (void)pthread_mutex_unlock(&gpu->locked.lock);
+}
+
+static void host_free(struct mst_gpu *base, void *data, enum mst_mem mem)
+{
+    struct host_gpu *gpu = (struct host_gpu *)base;
+    (void)mem; /* all kinds are the host's */
+    wait_idle(gpu, &gpu->locked.work_count);
+    struct block **at = find_block(gpu, data), *block = *at;
+    *at = block->next;
+    free(block->data);
+    free(block);
+}
+
+/* ---- queues ----------------------------------------------------------------------------------- */
+
+/* The program's signals are the program's: the thread takes none of them. */
+static int start_thread(struct host_queue *queue)
+{
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&queue->thread, NULL, queue_main, queue);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code == 0)
+        (void)pthread_setname_np(queue->thread, "mst-gpu");
+    return code == 0 ? 0 : -ENOMEM;
+}
+
+static int host_queue_create(struct mst_gpu *base, struct mst_gpu_queue **ret_queue)
+{
+    struct host_queue *queue = calloc(1, sizeof *queue);
+    if (!queue)
+        return -ENOMEM;
+    queue->base.gpu = base;
+    queue->gpu = (struct host_gpu *)base;
+    int rc = start_thread(queue);
+    if (rc < 0) {
+        free(queue);
+        return rc;
+    }
+    *ret_queue = &queue->base;
+    return 0;
+}
+
+static void host_queue_destroy(struct mst_gpu_queue *base)
+{
+    struct host_queue *queue = (struct host_queue *)base;
+    (void)pthread_mutex_lock(&queue->gpu->locked.lock);
+    queue->locked.ending = true;
+    (void)pthread_cond_broadcast(&queue->gpu->locked.moved);
+    (void)pthread_mutex_unlock(&queue->gpu->locked.lock);
+    (void)pthread_join(queue->thread, NULL); /* ours, joined once */
+    free(queue);
+}
+
+static void *host_queue_native(const struct mst_gpu_queue *queue)
+{
+    (void)queue; /* no library knows it */
+    return NULL;
+}
+
+static int host_queue_query(struct mst_gpu_queue *base)
+{
+    struct host_queue *queue = (struct host_queue *)base;
+    (void)pthread_mutex_lock(&queue->gpu->locked.lock);
+    bool done = queue->locked.count == 0;
+    (void)pthread_mutex_unlock(&queue->gpu->locked.lock);
+    return done ? 0 : -EAGAIN;
+}
+
+static int host_copy(struct mst_gpu_queue *queue, void *to, const void *from, size_t size_bytes)
+{
+    struct work work = {.kind = WORK_COPY, .to = to, .from = from, .size_bytes = size_bytes};
+    return put(queue, &work);
+}
+
+static int host_launch(struct mst_gpu_queue *queue, const struct kernel_launch *launch)
+{
+    struct work work = {.kind = WORK_LAUNCH, .launch = *launch};
+    return put(queue, &work);
+}
+
+/* ---- events ----------------------------------------------------------------------------------- */
+
+static int host_event_create(struct mst_gpu *gpu, struct mst_gpu_event **ret_event)
+{
+    struct host_event *event = calloc(1, sizeof *event);
+    if (!event)
+        return -ENOMEM;
+    event->base.gpu = gpu;
+    *ret_event = &event->base;
+    return 0;
+}
+
+static void host_event_destroy(struct mst_gpu_event *base)
+{
+    struct host_event *event = (struct host_event *)base;
+    wait_idle((struct host_gpu *)base->gpu, &event->locked.work_count);
+    free(event);
+}
+
+static int host_event_record(struct mst_gpu_event *event, struct mst_gpu_queue *queue)
+{
+    struct work work = {.kind = WORK_MARK, .event = (struct host_event *)event};
+    return put(queue, &work);
+}
+
+static int host_queue_wait_event(struct mst_gpu_queue *queue, struct mst_gpu_event *event)
+{
+    struct work work = {.kind = WORK_WAIT, .event = (struct host_event *)event};
+    return put(queue, &work);
+}
+
+static int host_event_query(struct mst_gpu_event *base)
+{
+    struct host_event *event = (struct host_event *)base;
+    struct host_gpu *gpu = (struct host_gpu *)base->gpu;
+    (void)pthread_mutex_lock(&gpu->locked.lock);
+    bool reached = event->locked.reached == event->locked.recorded;
+    (void)pthread_mutex_unlock(&gpu->locked.lock);
+    return reached ? 0 : -EAGAIN;
+}
+
+/* ---- device ----------------------------------------------------------------------------------- */
+
+static int host_open(uint32_t device, struct mst_gpu **ret_gpu, struct mst_err *err)
+{
+    struct host_gpu *gpu = calloc(1, sizeof *gpu);
+    if (!gpu)
+        return mst_err_set(err, -ENOMEM, "no memory for a device");
+    gpu->base.ops = &gpu_host_ops;
+    (void)snprintf(gpu->base.name, sizeof gpu->base.name, "host threads, device %u", device);
+    /* Default attributes: these cannot fail on Linux. */
+    (void)pthread_mutex_init(&gpu->locked.lock, NULL);
+    (void)pthread_cond_init(&gpu->locked.moved, NULL);
+    *ret_gpu = &gpu->base;
+    return 0;
+}
+
+static void host_close(struct mst_gpu *base)
+{
+    struct host_gpu *gpu = (struct host_gpu *)base;
+    assert(!gpu->blocks);
+    (void)pthread_cond_destroy(&gpu->locked.moved);
+    (void)pthread_mutex_destroy(&gpu->locked.lock);
+    free(gpu);
+}
+
+const struct gpu_ops gpu_host_ops = {
+    .name = "host",
+    .open = host_open,
+    .close = host_close,
+    .alloc = host_alloc,
+    .free = host_free,
+    .mem = host_mem,
+    .use = host_use,
+    .queue_create = host_queue_create,
+    .queue_destroy = host_queue_destroy,
+    .queue_native = host_queue_native,
+    .queue_query = host_queue_query,
+    .copy = host_copy,
+    .launch = host_launch,
+    .event_create = host_event_create,
+    .event_destroy = host_event_destroy,
+    .event_record = host_event_record,
+    .event_query = host_event_query,
+    .queue_wait_event = host_queue_wait_event,
+};

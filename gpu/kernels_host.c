@@ -1,0 +1,57 @@
+/* kernels.cu for a C compiler: CUDA's words redefined, and a launch as loops. */
+#include "gpu/kernels_host.h"
+
+#include <assert.h>
+#include <string.h>
+
+struct place {
+    uint32_t x, y;
+};
+
+/* Where this thread is in the launch that it runs. */
+static _Thread_local struct place threadIdx, blockIdx, blockDim, gridDim;
+
+static inline float as_f32(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint32_t as_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+#define KERNEL static void
+#define INLINE static inline
+#define ARGS const
+#define AS_F32(bits) as_f32(bits)
+#define AS_BITS(value) as_bits(value)
+
+#include "gpu/kernels.cu"
+
+static void run_thread(const struct kernel_launch *launch)
+{
+    switch (launch->id) {
+    case KERNEL_PACK: mst_kernel_pack(launch->args.parts); break;
+    case KERNEL_UNPACK: mst_kernel_unpack(launch->args.parts); break;
+    case KERNEL_CAST: mst_kernel_cast(launch->args.cast); break;
+    default:
+        assert(launch->id == KERNEL_SUM);
+        mst_kernel_sum(launch->args.sum);
+        break;
+    }
+}
+
+void kernels_run(const struct kernel_launch *launch, uint32_t threads)
+{
+    blockDim = (struct place){threads, 1};
+    gridDim = (struct place){launch->blocks_x, launch->blocks_y};
+    for (blockIdx.y = 0; blockIdx.y < gridDim.y; blockIdx.y++)
+        for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++)
+            for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++)
+                run_thread(launch);
+}
