@@ -16,6 +16,7 @@ static const struct blob_backend *const backends[] = {
     &blob_file_backend,
     &blob_http_backend,
     &blob_https_backend,
+    &blob_s3_backend,
     NULL,
 };
 

@@ -100,6 +100,13 @@ static void end_call(struct blob_remote *remote, struct blob_call *call, int64_t
     http_request_fini(&call->request);
 }
 
+void blob_call_cancel(struct blob_remote *remote, struct blob_call *call)
+{
+    if (call->state == CALL_FLYING)
+        http_cancel(remote->http, &call->request);
+    end_call(remote, call, -ECANCELED);
+}
+
 void blob_call_start(struct blob_remote *remote, struct blob_call *call, uint64_t deadline_ns)
 {
     uint64_t own = mst_deadline_ms(remote->timeout_ms + call->body_bytes / SEND_BYTES_PER_MS);
@@ -198,7 +205,7 @@ int blob_call_do(struct blob_remote *remote, struct blob_call *call, uint64_t de
     while (call->state != CALL_ENDED && rc == 0)
         rc = blob_remote_step(remote, MST_NEVER);
     if (rc < 0) {
-        end_call(remote, call, rc);
+        blob_call_cancel(remote, call);
         return mst_err_set(err, rc, "%s: the HTTP client failed: %s", remote->label,
                            mst_err_meaning(rc));
     }

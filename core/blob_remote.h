@@ -72,6 +72,9 @@ void blob_remote_fini(struct blob_remote *remote);
 /* Starts a call whose first six fields are filled; it is borrowed until it has ended. */
 void blob_call_start(struct blob_remote *remote, struct blob_call *call, uint64_t deadline_ns);
 
+/* Ends a call as it is; it is not borrowed any more. */
+void blob_call_cancel(struct blob_remote *remote, struct blob_call *call);
+
 /* Moves all calls; unless one has ended, waits for something to happen until `until_ns`. */
 int blob_remote_step(struct blob_remote *remote, uint64_t until_ns);
 

@@ -384,6 +384,16 @@ int http_start(struct http *http, struct http_request *request)
     return -ENOMEM;
 }
 
+void http_cancel(struct http *http, const struct http_request *request)
+{
+    for (size_t i = 0; i < http->count; i++)
+        if (http->transfers[i].request == request) {
+            (void)curl_multi_remove_handle(http->multi,
+                                           http->transfers[i].easy); /* fails for a bug only */
+            http->transfers[i].request = NULL;
+        }
+}
+
 static int connect_error(CURL *easy)
 {
     long error = 0;

@@ -84,6 +84,9 @@ int http_request_header(struct http_request *request, const char *format, ...)
  * -ENOMEM. */
 int http_start(struct http *http, struct http_request *request);
 
+/* Breaks off a request that is in flight; it is not borrowed any more. */
+void http_cancel(struct http *http, const struct http_request *request);
+
 /* Moves bytes. Unless a request has ended, waits for something to happen until `until_ns`. */
 int http_step(struct http *http, uint64_t until_ns);
 
