@@ -13,11 +13,8 @@
 #include <unistd.h>
 
 static const struct blob_backend *const backends[] = {
-    &blob_file_backend,
-    &blob_http_backend,
-    &blob_https_backend,
-    &blob_s3_backend,
-    NULL,
+    &blob_file_backend,    &blob_http_backend,     &blob_https_backend, &blob_s3_backend,
+    &blob_webhdfs_backend, &blob_swebhdfs_backend, &blob_hdfs_backend,  NULL,
 };
 
 static const struct blob_backend *find_backend(const char *scheme)
