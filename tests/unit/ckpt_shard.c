@@ -1,0 +1,98 @@
+/* What stays from save to save, and when it is made again. */
+#include "unit/ckpt_fixture.h"
+
+#include "ckpt/shard.h"
+
+#include <errno.h>
+
+static struct fixture_model model;
+static struct shard shard;
+
+static int setup(void **state)
+{
+    (void)state;
+    shard = (struct shard){.world_size = 1};
+    fixture_open_model(&model, 0, 1);
+    return shard_prepare(&shard, model.tensors, FIXTURE_TENSORS, NULL);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    shard_fini(&shard);
+    fixture_close_model(&model);
+    return 0;
+}
+
+static void test_same_tensors(void **state)
+{
+    const struct layout_part *parts = shard.parts;
+    const uint8_t *pool = shard.pool.base;
+    (void)state;
+    assert_int_equal(shard_prepare(&shard, model.tensors, FIXTURE_TENSORS, NULL), 0);
+    assert_ptr_equal(shard.parts, parts);
+    assert_ptr_equal(shard.pool.base, pool);
+}
+
+static void test_every_change_counts(void **state)
+{
+    struct mst_tensor *lr = &model.tensors[5], *sharded = &model.tensors[4];
+    uint32_t fingerprint = shard.fingerprint;
+    (void)state;
+    lr->name = "rate";
+    assert_int_equal(shard_prepare(&shard, model.tensors, FIXTURE_TENSORS, NULL), 0);
+    assert_true(shard.fingerprint != fingerprint);
+    assert_string_equal(shard.tensors[5].name, "rate");
+    fingerprint = shard.fingerprint;
+    sharded->row_count--;
+    sharded->row_start++;
+    sharded->data.size_bytes -= sizeof(double);
+    assert_int_equal(shard_prepare(&shard, model.tensors, FIXTURE_TENSORS, NULL), 0);
+    assert_int_equal(shard.fingerprint, fingerprint);
+    assert_int_equal(shard.rows[4].row_start, 1);
+    assert_int_equal(shard_prepare(&shard, model.tensors, FIXTURE_TENSORS - 1, NULL), 0);
+    assert_int_equal(shard.tensor_count, FIXTURE_TENSORS - 1);
+}
+
+/* A refused set of tensors leaves nothing that the next save could mistake for its own. */
+static void test_refused_tensors(void **state)
+{
+    struct mst_err err = {0};
+    (void)state;
+    model.tensors[1].name = model.tensors[0].name;
+    assert_int_equal(shard_prepare(&shard, model.tensors, FIXTURE_TENSORS, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "model/embedding"));
+    assert_int_equal(shard.tensor_count, 0);
+    assert_null(shard.tensors);
+    model.tensors[1].name = "model/w1";
+    assert_int_equal(shard_prepare(&shard, model.tensors, FIXTURE_TENSORS, &err), 0);
+}
+
+/* The image holds the tensors at their offsets and, between them, the same bytes every time. */
+static void test_snapshot(void **state)
+{
+    struct mst_cspan cursor = {.data = "c", .size_bytes = 1};
+    (void)state;
+    fixture_fill(&model, 4);
+    shard_snapshot(&shard, model.tensors, 4, cursor);
+    for (size_t i = 0; i < shard.part_count; i++) {
+        const struct layout_part *part = &shard.parts[i];
+        assert_memory_equal(shard.pool.base + part->offset, model.tensors[part->tensor].data.data,
+                            part->size_bytes);
+    }
+    assert_int_equal(shard.pool.base[shard.skeleton.step_offset], 4);
+    assert_int_equal(shard.pool.base[shard.skeleton.cursor_offset], 'c');
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(test_same_tensors),
+        CASE(test_every_change_counts),
+        CASE(test_refused_tensors),
+        CASE(test_snapshot),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
