@@ -12,7 +12,8 @@
 
 static int bad(struct mst_err *err, const char *field)
 {
-    return mst_err_set(err, -EBADMSG, "field \"%s\" is missing or out of range", field);
+    mst_err_set(err, -EBADMSG, "field \"%s\" is missing or out of range", field);
+    return -EBADMSG;
 }
 
 static int get_u64(const json_t *object, const char *key, uint64_t max, uint64_t *ret_value,
