@@ -112,7 +112,8 @@ static int load_locked(const struct mst_world *world, struct mst_err *err)
     }
     const char *file = likely_flavour(world)->file;
     int rc = find_module(file, &locked.abi, err);
-    return rc < 0 ? mst_err_wrap(err, "no MPI module: build with MPI found, or set MST_MPI_MODULE")
+    return rc < 0 ? mst_err_wrap(err, "no MPI: install the one of this launcher and "
+                                      "libmuster-mpi-*.so, or set MST_MPI_MODULE")
                   : 0;
 }
 

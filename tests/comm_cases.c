@@ -359,9 +359,10 @@ static const char *try_started(struct cases_rank *rank, struct buffers *b)
     CHECK(rank, last == (float)rank->size, "blocking after started");
     for (size_t i = REQS; i-- > 0;)
         CHECK(rank, mst_req_wait(reqs[i]) == 0, "wait %zu: %s", i, mst_comm_error(rank->comm));
-    for (size_t i = 0; i < (size_t)REQS * COUNT; i++)
-        CHECK(rank, out[i] == (float)(rank->size * (rank->size - 1) / 2 + rank->size * (i % 100)),
-              "started: element %zu", i);
+    for (size_t i = 0; i < (size_t)REQS * COUNT; i++) {
+        size_t sum = rank->size * (rank->size - 1) / 2 + rank->size * (i % 100);
+        CHECK(rank, out[i] == (float)sum, "started: element %zu", i);
+    }
     return NULL;
 }
 
@@ -372,10 +373,9 @@ size_t cases_bytes(uint32_t size)
 
 const char *cases_run(struct cases_rank *rank)
 {
-    const char *fault = NULL;
     size_t bytes = cases_bytes(rank->size);
     struct buffers b = {.in = malloc(bytes), .out = malloc(bytes)};
-    CHECK(rank, b.in && b.out, "no memory");
+    const char *fault = b.in && b.out ? NULL : "no memory";
     for (size_t t = 0; t < COUNT_OF(dtypes) && !fault; t++)
         for (size_t n = 0; n < COUNT_OF(counts) && !fault; n++)
             fault = try_count(rank, &b, counts[n], dtypes[t]);
