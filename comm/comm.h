@@ -10,7 +10,8 @@
  *
  * Determinism (level 0): the same inputs and world give the same bits, whatever the size, chunking,
  * timing, instruction set or start/wait order: elements are reduced in rank order inside a node,
- * then in node order; 16-bit types are accumulated in f32 and rounded once.
+ * then in node order (under MPI, in rank order); 16-bit types are accumulated in f32 and rounded
+ * once.
  *
  * Every wait ends: by the deadline (opts.timeout_ms from the call), or within milliseconds when the
  * generation is aborted. Common errors of all collectives: -EINVAL; -ETIMEDOUT (mst_comm_error
@@ -19,10 +20,16 @@
  * count); -ENOTSUP type or op. After any error but -EINVAL and -ENOTSUP the communicator is dead:
  * every later call returns the same code.
  *
+ * The mpi back end works over the MPI that started the ranks (Open MPI, MPICH). It initialises MPI
+ * unless the program has, which then needs MPI_THREAD_SERIALIZED, or MPI_THREAD_MULTIPLE to call MPI
+ * itself while requests are started. MPI's own initialisation has no deadline, and a timeout there
+ * does not tell a rank's last op.
+ *
  * One thread at a time per communicator; started requests progress on a thread of its own. */
 #ifndef MUSTER_COMM_COMM_H
 #define MUSTER_COMM_COMM_H
 
+#include "core/coll.h"
 #include "core/dtype.h"
 
 #include <stddef.h>
@@ -33,23 +40,6 @@ struct mst_err;
 struct mst_kv;
 struct mst_req;
 struct mst_world;
-
-enum mst_op {
-    MST_SUM,
-    MST_MIN, /* a NaN in any input gives NaN */
-    MST_MAX, /* likewise */
-    MST_AVG, /* sum, then times 1/size in f32 or f64; integers: quotient towards zero */
-    MST_OP_COUNT
-};
-
-enum mst_coll {
-    MST_COLL_ALLREDUCE,
-    MST_COLL_BROADCAST,
-    MST_COLL_ALLGATHER,
-    MST_COLL_REDUCE_SCATTER,
-    MST_COLL_BARRIER,
-    MST_COLL_COUNT
-};
 
 #define MST_COMM_TIMEOUT_MS_DEFAULT 60000
 
