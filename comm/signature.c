@@ -7,15 +7,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-static const char *const coll_names[MST_COLL_COUNT] = {
-    [MST_COLL_ALLREDUCE] = "allreduce", [MST_COLL_BROADCAST] = "broadcast",
-    [MST_COLL_ALLGATHER] = "allgather", [MST_COLL_REDUCE_SCATTER] = "reduce_scatter",
-    [MST_COLL_BARRIER] = "barrier",
-};
-
-static const char *const op_names[MST_OP_COUNT] = {
-    [MST_SUM] = "sum", [MST_MIN] = "min", [MST_MAX] = "max", [MST_AVG] = "avg"};
-
 uint64_t signature_pack(const struct signature_desc *desc)
 {
     return (uint64_t)desc->coll | (uint64_t)desc->dtype << 8 | (uint64_t)desc->op << 16 |
@@ -40,25 +31,15 @@ uint32_t signature_of(const struct signature_desc *desc)
     return signature != 0 ? signature : 1;
 }
 
-static const char *coll_name(enum mst_coll coll)
-{
-    return (unsigned)coll < MST_COLL_COUNT ? coll_names[coll] : "?";
-}
-
-static const char *op_name(enum mst_op op)
-{
-    return (unsigned)op < MST_OP_COUNT ? op_names[op] : "?";
-}
-
 const char *signature_describe(const struct signature_desc *desc, char *text, size_t cap)
 {
-    const char *coll = coll_name(desc->coll);
+    const char *coll = mst_coll_name(desc->coll);
     const char *dtype = mst_dtype_name(desc->dtype);
     unsigned long long count = desc->count;
     switch (desc->coll) {
     case MST_COLL_ALLREDUCE:
     case MST_COLL_REDUCE_SCATTER:
-        (void)snprintf(text, cap, "%s %s %s count %llu", coll, op_name(desc->op), dtype, count);
+        (void)snprintf(text, cap, "%s %s %s count %llu", coll, mst_op_name(desc->op), dtype, count);
         break;
     case MST_COLL_BROADCAST:
         (void)snprintf(text, cap, "%s %s count %llu root %u", coll, dtype, count, desc->root);

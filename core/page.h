@@ -56,9 +56,9 @@ struct mst_page_op {
     uint64_t count;   /* elements */
     uint32_t comm_id;
     uint32_t signature;
-    uint8_t kind;  /* enum mst_coll of comm/comm.h */
+    uint8_t kind;  /* enum mst_coll */
     uint8_t dtype; /* enum mst_dtype */
-    uint8_t op;    /* enum mst_op of comm/comm.h */
+    uint8_t op;    /* enum mst_op */
     uint8_t pad;
     int32_t result; /* 0 or -errno once done */
 };
