@@ -221,6 +221,8 @@ static int fail_error(const struct s3_store *store, struct blob_call *call,
     if (strcmp(error->code, "AuthorizationHeaderMalformed") == 0)
         return blob_call_fail(remote, call, -EACCES, "wrong region %s: %s", store->region,
                               error->message);
+    if (answer->status / 100 == 2)
+        return blob_call_fail(remote, call, -EBADMSG, "%s: %s", error->code, error->message);
     return blob_judge(remote, call, answer, error->code);
 }
 
