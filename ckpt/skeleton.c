@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -44,7 +45,9 @@ static hid_t file_create_plist(void)
 static hid_t file_access_plist(void)
 {
     hid_t plist = H5Pcreate(H5P_FILE_ACCESS);
-    if (plist < 0 || H5Pset_libver_bounds(plist, H5F_LIBVER_V110, H5F_LIBVER_V110) < 0) {
+    /* stdio is the one driver that does not ask what name lies behind /proc/self/fd. */
+    if (plist < 0 || H5Pset_fapl_stdio(plist) < 0 ||
+        H5Pset_libver_bounds(plist, H5F_LIBVER_V110, H5F_LIBVER_V110) < 0) {
         H5Pclose(plist);
         return -1;
     }
@@ -88,21 +91,15 @@ static void maker_close(struct maker *maker)
         close(maker->fd);
 }
 
-/* Creates the file in a sparse scratch file, and keeps a descriptor of it. libhdf5 opens by name
- * only, and not by /proc/self/fd; the name goes at once, for a rank may be killed at any moment. */
+/* Creates the file in memory that has no name: whenever the rank is killed, nothing is left. */
 static void create_file(struct maker *maker, hid_t create, hid_t access)
 {
-    static const char *const templates[] = {"/dev/shm/mst-skeleton-XXXXXX",
-                                            "/tmp/mst-skeleton-XXXXXX", NULL};
-    for (size_t i = 0; maker->fd < 0 && templates[i]; i++) {
-        char path[32];
-        snprintf(path, sizeof path, "%s", templates[i]);
-        maker->fd = mkostemp(path, O_CLOEXEC);
-        if (maker->fd < 0)
-            continue;
-        maker->file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
-        (void)unlink(path);
-    }
+    char path[32];
+    maker->fd = memfd_create("mst-skeleton", MFD_CLOEXEC);
+    if (maker->fd < 0)
+        return;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", maker->fd);
+    maker->file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
 }
 
 static int maker_open(struct maker *maker, struct skeleton *skeleton)
@@ -338,7 +335,7 @@ static int create_locked(const struct layout_tensor *tensors, struct layout_part
     struct maker maker;
     int r = maker_open(&maker, skeleton);
     if (r < 0)
-        mst_err_set(err, r, "skeleton: libhdf5 cannot make a file in /dev/shm nor /tmp");
+        mst_err_set(err, r, "skeleton: libhdf5 cannot make a file in memory");
     else
         r = make_file(&maker, tensors, parts, part_count, rank, world_size, err);
     if (r == 0)

@@ -4,7 +4,7 @@
  *   skeleton_install: they are copied into the image of a file, at every save
  *
  * libhdf5 never writes a tensor and is off the path of a save: it writes its metadata into a sparse
- * scratch file, and SEEK_DATA tells which pages of it exist. What changes from step to step lies
+ * file in memory, and SEEK_DATA tells which pages of it exist. What changes from step to step lies
  * in small datasets of fixed size, so that it is patched where it lies:
  *
  *   /muster/step u64   /muster/cursor_bytes u64   /muster/cursor u8[4096]   /muster/crc32c u32[n]

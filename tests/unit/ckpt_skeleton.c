@@ -5,8 +5,24 @@
 
 #include <errno.h>
 #include <hdf5.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #define MANY 600
+
+/* Kills the process when libhdf5 is half done. */
+static bool kill_on_create;
+hid_t __real_H5Dcreate2(hid_t at, const char *name, hid_t type, hid_t space, hid_t link_plist,
+                        hid_t create_plist, hid_t access_plist);
+hid_t __wrap_H5Dcreate2(hid_t at, const char *name, hid_t type, hid_t space, hid_t link_plist,
+                        hid_t create_plist, hid_t access_plist);
+hid_t __wrap_H5Dcreate2(hid_t at, const char *name, hid_t type, hid_t space, hid_t link_plist,
+                        hid_t create_plist, hid_t access_plist)
+{
+    if (kill_on_create)
+        (void)kill(getpid(), SIGKILL);
+    return __real_H5Dcreate2(at, name, type, space, link_plist, create_plist, access_plist);
+}
 
 struct file {
     struct layout_tensor tensors[MANY];
@@ -202,6 +218,47 @@ static void test_name_is_group(void **state)
     assert_non_null(strstr(err.text, "a/b"));
 }
 
+/* Files in `folder` that came to be since `since` and are named as ours are. */
+static int count_ours(const char *folder, time_t since)
+{
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+    int count = 0;
+    while (dir && (entry = readdir(dir))) {
+        struct stat st;
+        if (strncmp(entry->d_name, "mst-skeleton", 12) == 0 &&
+            fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+            count += st.st_mtime >= since;
+    }
+    if (dir)
+        closedir(dir);
+    return count;
+}
+
+static void test_killed_half_way_leaves_nothing(void **state)
+{
+    static struct file file;
+    struct mst_err err = {0};
+    uint64_t shape[1] = {2};
+    time_t start = time(NULL);
+    int status = 0;
+    pid_t pid;
+    (void)state;
+    memset(&file, 0, sizeof file);
+    add(&file, "a", MST_F32, 1, shape);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        kill_on_create = true;
+        (void)skeleton_create(file.tensors, file.parts, file.count, 0, 1, &file.skeleton, &err);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_int_equal(count_ours("/dev/shm", start), 0);
+    assert_int_equal(count_ours("/tmp", start), 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -212,6 +269,7 @@ int main(void)
         CASE(test_small_floats),
         CASE(test_tables),
         CASE(test_name_is_group),
+        CASE(test_killed_half_way_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
