@@ -29,7 +29,14 @@
 #define DIAL_PAUSE_MS 100 /* between tries that fail at once */
 #define FAREWELL_MS 2000  /* node 0 waits for the others to hear the end */
 
-enum source { SOURCE_SIGNAL, SOURCE_LINK, SOURCE_COORD, SOURCE_STATUS, SOURCE_OUTLOG };
+enum source {
+    SOURCE_SIGNAL,
+    SOURCE_LINK,
+    SOURCE_COORD,
+    SOURCE_STATUS,
+    SOURCE_OUTLOG,
+    SOURCE_RANKS
+};
 
 struct agent {
     const struct opts *opts;
@@ -94,7 +101,7 @@ static void on_signal(struct agent *agent, int number)
     struct node *node = &agent->node;
 
     switch (number) {
-    case SIGCHLD: node_reap(node); return;
+    case SIGCHLD: node_reap_orphans(node); return;
     case SIGTERM: node_drain(node); return;
     case SIGINT:
         if (agent->interrupted)
@@ -155,6 +162,7 @@ static void dispatch(struct agent *agent, enum source source)
     case SOURCE_COORD: return; /* run_once runs it every time */
     case SOURCE_STATUS: status_run(agent->status, &agent->node); return;
     case SOURCE_OUTLOG: outlog_run(agent->outlog); return;
+    case SOURCE_RANKS: node_reap(&agent->node); return;
     }
 }
 
@@ -239,8 +247,10 @@ static int connect_to_coordinator(struct agent *agent)
         link_init(&agent->link, fd);
         port = coord_port(agent->coord);
     }
-    node_init(&agent->node, agent->opts, &agent->link, agent->outlog, agent->secret_fd, port);
-    if (watch(agent, agent->link.stream.fd, SOURCE_LINK, &err)) {
+    if (node_init(&agent->node, agent->opts, &agent->link, agent->outlog, agent->secret_fd, port,
+                  &err) ||
+        watch(agent, agent->link.stream.fd, SOURCE_LINK, &err) ||
+        watch(agent, agent->node.ranks.death_fd, SOURCE_RANKS, &err)) {
         mst_log(MST_LOG_ERROR, err.text, "");
         return EXITCODE_INTERNAL;
     }

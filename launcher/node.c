@@ -20,14 +20,13 @@
 #define KILL_MS 5000
 #define STRAYS_MS 2000
 
-void node_init(struct node *node, const struct opts *opts, struct link *link, struct outlog *outlog,
-               int secret_fd, uint16_t kv_port)
+int node_init(struct node *node, const struct opts *opts, struct link *link, struct outlog *outlog,
+              int secret_fd, uint16_t kv_port, struct mst_err *err)
 {
     *node = (struct node){.opts = opts,
                           .link = link,
                           .outlog = outlog,
                           .secret_fd = secret_fd,
-                          .ranks = {.page_fd = -1, .shm_fd = -1},
                           .patience_ns = MST_NEVER,
                           .grace_soft_ns = MST_NEVER,
                           .grace_hard_ns = MST_NEVER,
@@ -35,6 +34,7 @@ void node_init(struct node *node, const struct opts *opts, struct link *link, st
                           .cause_rank = MST_PAGE_CAUSE_JOB};
     snprintf(node->kv_addr, sizeof node->kv_addr,
              strchr(opts->rdzv_host, ':') ? "[%s]:%u" : "%s:%u", opts->rdzv_host, kv_port);
+    return ranks_init(&node->ranks, err);
 }
 
 void node_fini(struct node *node)
@@ -44,7 +44,7 @@ void node_fini(struct node *node)
     strays_kill(mst_deadline_ms(STRAYS_MS));
     node->ranks.alive = 0; /* one that even SIGKILL has not ended is the kernel's now */
     outlog_finish_ranks(node->outlog);
-    ranks_close(&node->ranks);
+    ranks_fini(&node->ranks);
 }
 
 void node_join(struct node *node)
@@ -209,15 +209,16 @@ static void report_death(const struct node *node, uint32_t rank, pid_t pid, int 
             node->stopping ? "stop all ranks, exit as drained" : "stop all ranks");
 }
 
-static void on_death(struct node *node, uint32_t local_rank, pid_t pid, int code)
+static void on_death(struct node *node, const struct rank_death *death)
 {
-    uint32_t rank = node->ranks.first_rank + local_rank;
+    int code = death->code;
+    uint32_t rank = node->ranks.first_rank + death->local_rank;
     bool ok = code == 0 || (is_draining(node) && code == EXITCODE_DRAINED);
 
-    if (ok && is_draining(node) && left_for_drain(node, local_rank, code))
+    if (ok && is_draining(node) && left_for_drain(node, death->local_rank, code))
         node->drained = true;
     if (!ok && node->super.state == SUPER_RUNNING) {
-        report_death(node, rank, pid, code);
+        report_death(node, rank, death->pid, code);
         remember_failure(node, rank, code);
     }
     if (node->ranks.alive > 0)
@@ -226,20 +227,27 @@ static void on_death(struct node *node, uint32_t local_rank, pid_t pid, int code
         feed(node, ok ? SUPER_LAST_OK : SUPER_LAST_BAD);
 }
 
-/* A dead rank's group is killed while its zombie still holds the group's number. */
 void node_reap(struct node *node)
+{
+    struct rank_death death;
+
+    while (ranks_reap(&node->ranks, &death))
+        on_death(node, &death);
+}
+
+/* A rank is met here only if it died since the last look at death_fd, or has no pidfd: the others
+ * behind it are not seen before it is gone. */
+void node_reap_orphans(struct node *node)
 {
     for (;;) {
         siginfo_t info = {0};
+        struct rank_death death;
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid == 0)
             return;
-        int local_rank = node->ranks.page ? ranks_find(&node->ranks, info.si_pid) : -1;
-        if (local_rank >= 0)
-            ranks_bury(&node->ranks, (uint32_t)local_rank);
-        (void)waitid(P_PID, (id_t)info.si_pid, &info, WEXITED);
-        if (local_rank >= 0)
-            on_death(node, (uint32_t)local_rank, info.si_pid,
-                     exitcode_of_death(info.si_code != CLD_EXITED, info.si_status));
+        if (ranks_reap_pid(&node->ranks, info.si_pid, &death))
+            on_death(node, &death);
+        else
+            (void)waitid(P_PID, (id_t)info.si_pid, &info, WEXITED);
     }
 }
 

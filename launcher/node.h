@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct link;
+struct mst_err;
 struct opts;
 struct outlog;
 
@@ -41,9 +42,10 @@ struct node {
     bool over; /* leave the loop with exit_code */
 };
 
-/* Borrows everything; kv_port is where the ranks find the server on opts->rdzv_host. */
-void node_init(struct node *node, const struct opts *opts, struct link *link, struct outlog *outlog,
-               int secret_fd, uint16_t kv_port);
+/* Borrows everything; kv_port is where the ranks find the server on opts->rdzv_host. 0; errors of
+ * ranks_init with text. */
+int node_init(struct node *node, const struct opts *opts, struct link *link, struct outlog *outlog,
+              int secret_fd, uint16_t kv_port, struct mst_err *err);
 
 /* Kills and reaps whatever is left. */
 void node_fini(struct node *node);
@@ -54,8 +56,11 @@ void node_join(struct node *node);
 void node_message(struct node *node, const struct msg *msg);
 void node_link_lost(struct node *node);
 
-/* Children have died: ranks, and orphans that came to us. */
+/* ranks.death_fd is readable: ranks have died. */
 void node_reap(struct node *node);
+
+/* SIGCHLD: orphans that came to us may have died. */
+void node_reap_orphans(struct node *node);
 
 /* SIGTERM: asks for a drain, and starts the grace. */
 void node_drain(struct node *node);

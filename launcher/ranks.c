@@ -2,6 +2,7 @@
 
 #include "core/err.h"
 #include "launcher/affinity.h"
+#include "launcher/exitcode.h"
 #include "launcher/opts.h"
 #include "launcher/outlog.h"
 #include "launcher/rankenv.h"
@@ -12,13 +13,34 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+int ranks_init(struct ranks *ranks, struct mst_err *err)
+{
+    *ranks = (struct ranks){.page_fd = -1, .shm_fd = -1};
+    ranks->death_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (ranks->death_fd < 0)
+        return mst_err_set(err, -errno, "watch over the ranks: epoll_create1: %s", strerror(errno));
+    return 0;
+}
+
+void ranks_fini(struct ranks *ranks)
+{
+    ranks_close(ranks);
+    if (ranks->death_fd >= 0)
+        close(ranks->death_fd);
+    ranks->death_fd = -1;
+}
 
 int ranks_open(struct ranks *ranks, uint32_t generation, uint32_t first_rank, uint32_t local_size,
                struct mst_err *err)
 {
-    *ranks = (struct ranks){.generation = generation,
+    *ranks = (struct ranks){.death_fd = ranks->death_fd,
+                            .generation = generation,
                             .first_rank = first_rank,
                             .local_size = local_size,
                             .page_fd = -1,
@@ -43,9 +65,18 @@ fail:
     return result;
 }
 
+static void forget(struct rank_proc *proc)
+{
+    if (proc->pid > 0 && proc->pidfd >= 0)
+        close(proc->pidfd);
+    *proc = (struct rank_proc){.pid = 0};
+}
+
 void ranks_close(struct ranks *ranks)
 {
     assert(ranks->alive == 0);
+    for (uint32_t i = 0; ranks->procs && i < ranks->local_size; i++)
+        forget(&ranks->procs[i]); /* one that even SIGKILL has not ended */
     if (ranks->page) {
         mst_page_unmap(ranks->page);
         close(ranks->page_fd);
@@ -53,7 +84,21 @@ void ranks_close(struct ranks *ranks)
     if (ranks->page && ranks->shm_fd >= 0)
         close(ranks->shm_fd);
     free(ranks->procs);
-    *ranks = (struct ranks){.page_fd = -1, .shm_fd = -1};
+    *ranks = (struct ranks){.death_fd = ranks->death_fd, .page_fd = -1, .shm_fd = -1};
+}
+
+/* Kernels before 5.3 and some sandboxes have no pidfd: then SIGCHLD tells of the death, and the
+ * agent hands it to ranks_reap_pid. */
+static void watch(const struct ranks *ranks, uint32_t local_rank)
+{
+    struct rank_proc *proc = &ranks->procs[local_rank];
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = local_rank};
+
+    proc->pidfd = pidfd_open(proc->pid, 0);
+    if (proc->pidfd < 0 || epoll_ctl(ranks->death_fd, EPOLL_CTL_ADD, proc->pidfd, &event) == 0)
+        return;
+    close(proc->pidfd);
+    proc->pidfd = -1;
 }
 
 static int spawn_one(struct ranks *ranks, uint32_t local_rank, const struct opts *opts,
@@ -99,27 +144,50 @@ int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct ranke
             atomic_store(&slot->state, MST_RANK_EMPTY);
             return result;
         }
+        watch(ranks, i);
         atomic_store(&slot->pid, (unsigned)ranks->procs[i].pid);
         ranks->alive++;
     }
     return 0;
 }
 
-int ranks_find(const struct ranks *ranks, pid_t pid)
+/* Its process is a zombie, so its number is still its own. */
+static void bury(struct ranks *ranks, uint32_t local_rank, struct rank_death *ret_death)
 {
-    for (uint32_t i = 0; i < ranks->local_size; i++) {
-        if (ranks->procs[i].pid == pid)
-            return (int)i;
-    }
-    return -1;
+    siginfo_t info = {0};
+    struct rank_proc *proc = &ranks->procs[local_rank];
+
+    assert(proc->pid > 0 && ranks->alive > 0);
+    (void)kill(-proc->pid, SIGKILL); /* nobody left is fine */
+    if (proc->pidfd >= 0)
+        (void)waitid(P_PIDFD, (id_t)proc->pidfd, &info, WEXITED);
+    else
+        (void)waitid(P_PID, (id_t)proc->pid, &info, WEXITED);
+    *ret_death = (struct rank_death){local_rank, proc->pid,
+                                     exitcode_of_death(info.si_code != CLD_EXITED, info.si_status)};
+    forget(proc);
+    ranks->alive--;
 }
 
-void ranks_bury(struct ranks *ranks, uint32_t local_rank)
+bool ranks_reap(struct ranks *ranks, struct rank_death *ret_death)
 {
-    assert(ranks->procs[local_rank].pid > 0 && ranks->alive > 0);
-    (void)kill(-ranks->procs[local_rank].pid, SIGKILL); /* nobody left is fine */
-    ranks->procs[local_rank].pid = 0;
-    ranks->alive--;
+    struct epoll_event event;
+
+    if (epoll_wait(ranks->death_fd, &event, 1, 0) != 1)
+        return false;
+    bury(ranks, event.data.u32, ret_death);
+    return true;
+}
+
+bool ranks_reap_pid(struct ranks *ranks, pid_t pid, struct rank_death *ret_death)
+{
+    for (uint32_t i = 0; i < ranks->local_size; i++) {
+        if (ranks->procs[i].pid == pid) {
+            bury(ranks, i, ret_death);
+            return true;
+        }
+    }
+    return false;
 }
 
 void ranks_signal(const struct ranks *ranks, int signal_number)

@@ -1,6 +1,6 @@
 /* Ranks: this node's processes of one generation, with the page and the segment they share.
  *
- *   open → spawn → reaped, once per death → close
+ *   init → (open → spawn → poll death_fd, ranks_reap per death → close), per generation → fini
  *
  * One thread. */
 #ifndef MUSTER_LAUNCHER_RANKS_H
@@ -8,6 +8,7 @@
 
 #include "core/page.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -18,9 +19,17 @@ struct rankenv_facts;
 
 struct rank_proc {
     pid_t pid; /* 0: not running */
+    int pidfd; /* of a running one; -1: the kernel or the sandbox has none */
+};
+
+struct rank_death {
+    uint32_t local_rank;
+    pid_t pid;
+    int code; /* as exitcode_of_death says it */
 };
 
 struct ranks {
+    int death_fd; /* epoll of the pidfds: readable when a rank is dead and not reaped */
     uint32_t generation;
     uint32_t first_rank; /* global rank of local rank 0 */
     uint32_t local_size;
@@ -30,11 +39,17 @@ struct ranks {
     int page_fd, shm_fd;
 };
 
+/* Nothing is open. 0; errors of epoll_create1 with text. */
+int ranks_init(struct ranks *ranks, struct mst_err *err);
+
+/* Closes what is open. A zeroed struct with a death_fd of -1 is allowed. */
+void ranks_fini(struct ranks *ranks);
+
 /* Makes page and segment. 0; -ENOMEM and errors of memfd_create with text. */
 int ranks_open(struct ranks *ranks, uint32_t generation, uint32_t first_rank, uint32_t local_size,
                struct mst_err *err);
 
-/* Unmaps and closes. A closed or zeroed struct is allowed. Asserts that none is alive. */
+/* Unmaps and closes; death_fd stays. A closed struct is allowed. Asserts that none is alive. */
 void ranks_close(struct ranks *ranks);
 
 /* Starts rank after rank; `facts` holds what is the same for all of them. Stops at the first that
@@ -43,11 +58,12 @@ void ranks_close(struct ranks *ranks);
 int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct rankenv_facts *facts,
                 struct outlog *outlog, struct mst_err *err);
 
-/* The local rank whose process is `pid`, or -1. */
-int ranks_find(const struct ranks *ranks, pid_t pid);
+/* Takes one death, if there is one: what is left of the rank's group is killed while its zombie
+ * still holds the group's number. False: none of those with a pidfd is dead. */
+bool ranks_reap(struct ranks *ranks, struct rank_death *ret_death);
 
-/* Its process is dead but not reaped: kills what is left of its group and forgets it. */
-void ranks_bury(struct ranks *ranks, uint32_t local_rank);
+/* The same for the child `pid`, which is dead and not reaped. False, and not reaped: no rank. */
+bool ranks_reap_pid(struct ranks *ranks, pid_t pid, struct rank_death *ret_death);
 
 /* Signals the process groups of all live ranks. */
 void ranks_signal(const struct ranks *ranks, int signal_number);

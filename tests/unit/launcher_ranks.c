@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,10 +15,23 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+/* What a kernel without pidfds says. */
+static int pidfd_error;
+int __wrap_pidfd_open(pid_t pid, unsigned flags);
+int __real_pidfd_open(pid_t pid, unsigned flags);
+int __wrap_pidfd_open(pid_t pid, unsigned flags)
+{
+    if (!pidfd_error)
+        return __real_pidfd_open(pid, flags);
+    errno = pidfd_error;
+    return -1;
+}
 
 static char *env[] = {"PATH=/usr/bin:/bin", NULL};
 
@@ -35,6 +49,7 @@ static void begin(struct fixture *f, char **argv)
     assert_int_equal(pipe2(f->out, O_CLOEXEC), 0);
     assert_int_equal(outlog_create(NULL, f->out[1], f->out[1], &f->outlog, NULL), 0);
     f->secret_fd = memfd_create("secret", MFD_CLOEXEC);
+    assert_int_equal(ranks_init(&f->ranks, NULL), 0);
     assert_int_equal(ranks_open(&f->ranks, 2, 10, 3, NULL), 0);
 }
 
@@ -50,17 +65,23 @@ static int spawn(struct fixture *f, struct mst_err *err)
     return ranks_spawn(&f->ranks, &f->opts, &facts, f->outlog, err);
 }
 
+/* Takes one death, when it comes; deaths are those of ranks, as orphans go elsewhere. */
+static struct rank_death reap_one(struct fixture *f)
+{
+    struct rank_death death;
+    struct pollfd ready = {.fd = f->ranks.death_fd, .events = POLLIN};
+
+    assert_int_equal(poll(&ready, 1, 10000), 1);
+    assert_true(ranks_reap(&f->ranks, &death));
+    assert_int_equal(f->ranks.procs[death.local_rank].pid, 0);
+    return death;
+}
+
 static void reap_all(struct fixture *f)
 {
-    while (f->ranks.alive > 0) {
-        siginfo_t info;
-        assert_int_equal(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0);
-        int local_rank = ranks_find(&f->ranks, info.si_pid);
-        assert_true(local_rank >= 0);
-        ranks_bury(&f->ranks, (uint32_t)local_rank);
-        assert_int_equal(waitpid(info.si_pid, NULL, 0), info.si_pid);
-        assert_int_equal(ranks_find(&f->ranks, info.si_pid), -1);
-    }
+    while (f->ranks.alive > 0)
+        (void)reap_one(f);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no zombie */
 }
 
 static void end(struct fixture *f)
@@ -68,10 +89,12 @@ static void end(struct fixture *f)
     reap_all(f);
     ranks_close(&f->ranks);
     ranks_close(&f->ranks); /* closed already: allowed */
+    ranks_fini(&f->ranks);
     outlog_destroy(f->outlog);
     close(f->out[0]);
     close(f->out[1]);
-    close(f->secret_fd);
+    if (f->secret_fd >= 0)
+        close(f->secret_fd);
 }
 
 static void test_each_rank_knows_who_it_is(void **state)
@@ -104,6 +127,79 @@ static void test_signals_reach_all(void **state)
     assert_int_equal(spawn(&f, NULL), 0);
     ranks_signal(&f.ranks, SIGTERM);
     end(&f); /* hangs, and the test's time runs out, if one did not get it */
+}
+
+static void test_every_death_is_told_once(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct rank_death death;
+    unsigned seen = 0;
+    char *argv[] = {"sh", "-c", "[ $LOCAL_RANK != 1 ] || kill -9 $$; exit 4$LOCAL_RANK", NULL};
+
+    begin(&f, argv);
+    assert_false(ranks_reap(&f.ranks, &death)); /* nobody lives */
+    assert_int_equal(spawn(&f, NULL), 0);
+    while (f.ranks.alive > 0) {
+        pid_t pids[3];
+        for (int i = 0; i < 3; i++)
+            pids[i] = f.ranks.procs[i].pid;
+        death = reap_one(&f);
+        assert_int_equal(death.pid, pids[death.local_rank]);
+        assert_int_equal(death.code, death.local_rank == 1 ? 128 + SIGKILL : 40 + death.local_rank);
+        assert_false(seen & 1u << death.local_rank);
+        seen |= 1u << death.local_rank;
+        assert_false(ranks_reap_pid(&f.ranks, death.pid, &death));
+    }
+    assert_false(ranks_reap(&f.ranks, &death));
+    end(&f);
+}
+
+/* What a rank started holds the write end of a pipe for as long as it lives. */
+static void test_a_death_takes_the_group(void **state)
+{
+    (void)state;
+    struct fixture f;
+    int held[2];
+    char *argv[] = {"sh", "-c", "sleep 60 & exit 0", NULL};
+
+    begin(&f, argv);
+    close(f.secret_fd);
+    assert_int_equal(pipe2(held, O_CLOEXEC), 0);
+    f.secret_fd = held[1];
+    assert_int_equal(spawn(&f, NULL), 0);
+    close(f.secret_fd);
+    f.secret_fd = -1;
+    int pidfd = f.ranks.procs[0].pidfd;
+    assert_int_equal(fcntl(pidfd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    reap_all(&f);
+    assert_int_equal(fcntl(pidfd, F_GETFD), -1);
+    struct pollfd closed = {.fd = held[0], .events = POLLIN};
+    assert_int_equal(poll(&closed, 1, 10000), 1);
+    close(held[0]);
+    end(&f);
+}
+
+static void test_without_pidfds_the_zombies_are_looked_at(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct rank_death death;
+    siginfo_t info;
+    char *argv[] = {"sh", "-c", "exit 7", NULL};
+
+    begin(&f, argv);
+    pidfd_error = ENOSYS;
+    assert_int_equal(spawn(&f, NULL), 0);
+    pidfd_error = 0;
+    while (f.ranks.alive > 0) {
+        assert_int_equal(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0);
+        assert_false(ranks_reap(&f.ranks, &death));
+        assert_true(ranks_reap_pid(&f.ranks, info.si_pid, &death));
+        assert_int_equal(death.pid, info.si_pid);
+        assert_int_equal(death.code, 7);
+    }
+    end(&f);
 }
 
 static void test_a_missing_program_stops_the_start(void **state)
@@ -150,6 +246,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_rank_knows_who_it_is),
         cmocka_unit_test(test_signals_reach_all),
+        cmocka_unit_test(test_every_death_is_told_once),
+        cmocka_unit_test(test_a_death_takes_the_group),
+        cmocka_unit_test(test_without_pidfds_the_zombies_are_looked_at),
         cmocka_unit_test(test_a_missing_program_stops_the_start),
         cmocka_unit_test(test_steps),
     };
