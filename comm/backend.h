@@ -37,8 +37,12 @@ struct comm_ops {
     /* Does not wait for peers. NULL is allowed. */
     void (*destroy)(struct comm_backend *backend);
 
+    /* Optional: NULL = all that comm.h allows. 0; -ENOTSUP this type or operator, -EINVAL these
+     * buffers; the communicator lives on. Safe from any thread; does not block. */
+    int (*accept)(const struct comm_backend *backend, const struct comm_call *call);
+
     /* The `op_seq`-th collective (1, 2, …) of this communicator. Blocks until it is done. 0, or
-     * -ETIMEDOUT, -ECONNRESET, -EPROTO with backend->err filled; then no more is run, and the back
+     * -ETIMEDOUT, -ECONNRESET, -EPROTO, -EIO with backend->err filled; then no more is run, and the back
      * end has seen to it that the peers fail soon too. */
     int (*run)(struct comm_backend *backend, const struct comm_call *call, uint64_t op_seq,
                uint64_t deadline_ns);
@@ -53,6 +57,7 @@ struct comm_ops {
 
 extern const struct comm_ops comm_host_ops;
 extern const struct comm_ops comm_mpi_ops;
+extern const struct comm_ops comm_nccl_ops;
 extern const struct comm_ops *const comm_backends[]; /* NULL-ended */
 
 #endif

@@ -35,7 +35,8 @@ struct mst_comm {
     struct mst_err error;
 };
 
-const struct comm_ops *const comm_backends[] = {&comm_host_ops, &comm_mpi_ops, NULL};
+const struct comm_ops *const comm_backends[] = {&comm_host_ops, &comm_mpi_ops, &comm_nccl_ops,
+                                                NULL};
 
 /* ---- life ------------------------------------------------------------------------------------- */
 
@@ -206,7 +207,10 @@ static int check_call(const struct mst_comm *comm, const struct comm_call *call)
         return -EINVAL;
     if (desc->count > 0 && (!call->out || (reads && !call->in)))
         return -EINVAL;
-    return reduces && reduce_acc_size(desc->dtype) == 0 ? -ENOTSUP : 0;
+    if (reduces && reduce_acc_size(desc->dtype) == 0)
+        return -ENOTSUP;
+    const struct comm_ops *ops = comm->backend->ops;
+    return ops->accept ? ops->accept(comm->backend, call) : 0;
 }
 
 /* Runs one call, on whichever thread has the turn. */

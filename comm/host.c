@@ -71,27 +71,51 @@ static void host_destroy(struct comm_backend *backend)
     free(host);
 }
 
-/* Records the failure where all ranks of the node see it, and sends it to the other nodes. */
-static int give_up(struct host *host)
+int host_fail(struct comm_backend *backend, struct mst_err *err)
 {
-    struct mst_err *err = &host->base.err;
-    *err = host->flat.err;
+    struct host *host = (struct host *)backend;
     (void)segment_fail(&host->flat.segment, err); /* its code is err->code */
     tcp_fail(&host->tcp, err);
     return err->code;
 }
 
-static int host_run(struct comm_backend *backend, const struct comm_call *call, uint64_t op_seq,
-                    uint64_t deadline_ns)
+static int give_up(struct host *host)
 {
-    struct host *host = (struct host *)backend;
+    host->base.err = host->flat.err;
+    return host_fail(&host->base, &host->base.err);
+}
+
+/* Runs `call`, announced as `desc`. */
+static int run_as(struct host *host, const struct signature_desc *desc,
+                  const struct comm_call *call, uint64_t op_seq, uint64_t deadline_ns)
+{
     struct segment *segment = &host->flat.segment;
     host->flat.deadline_ns = deadline_ns;
-    segment_begin(segment, &call->desc, op_seq);
-    tcp_begin(&host->tcp, &call->desc, op_seq, deadline_ns);
+    segment_begin(segment, desc, op_seq);
+    tcp_begin(&host->tcp, desc, op_seq, deadline_ns);
     int rc = wait_alive(&segment->wait);
     rc = rc < 0 ? segment_explain(segment, rc, &host->flat.err) : host_collective(host, call);
     return rc < 0 ? give_up(host) : 0;
+}
+
+static int host_run(struct comm_backend *backend, const struct comm_call *call, uint64_t op_seq,
+                    uint64_t deadline_ns)
+{
+    return run_as((struct host *)backend, &call->desc, call, op_seq, deadline_ns);
+}
+
+int host_meet(struct comm_backend *backend, const struct signature_desc *desc, uint64_t op_seq,
+              uint64_t deadline_ns)
+{
+    struct comm_call barrier = {.desc.coll = MST_COLL_BARRIER};
+    return run_as((struct host *)backend, desc, &barrier, op_seq, deadline_ns);
+}
+
+int host_alive(struct comm_backend *backend, struct mst_err *err)
+{
+    struct segment *segment = &((struct host *)backend)->flat.segment;
+    int rc = wait_alive(&segment->wait);
+    return rc < 0 ? segment_explain(segment, rc, err) : 0;
 }
 
 static void host_abort(struct comm_backend *backend, const char *text)

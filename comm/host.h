@@ -35,4 +35,17 @@ struct host {
 /* One collective over all nodes. 0, or -E… with host->flat.err filled. */
 int host_collective(struct host *host, const struct comm_call *call);
 
+/* For a back end that moves its data by other means, over a communicator of comm_host_ops. */
+
+/* A barrier in which all ranks must be about to call `desc`, the `op_seq`-th collective. As run. */
+int host_meet(struct comm_backend *backend, const struct signature_desc *desc, uint64_t op_seq,
+              uint64_t deadline_ns);
+
+/* 0, or what has ended it: another rank's failure, or the generation's abort. Does not block. */
+int host_alive(struct comm_backend *backend, struct mst_err *err);
+
+/* Ends it with *err on all ranks: of this node at once, of the others in their next collective. An
+ * earlier failure stands, and is copied to *err. Returns err->code. */
+int host_fail(struct comm_backend *backend, struct mst_err *err);
+
 #endif

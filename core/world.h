@@ -14,8 +14,8 @@
  *   MST_SHM_FD     an empty memfd, one per node, for the communicators' shared segment
  *   MST_JOB_ID     names the job in logs and keys
  *
- * Tuning that a user may set for every program: MST_AIO, MST_COMM, MST_MPI_MODULE, MST_WAIT,
- * MST_TIMEOUT_MS.
+ * Tuning that a user may set for every program: MST_AIO, MST_COMM, MST_MPI_MODULE, MST_NCCL_LIB,
+ * MST_WAIT, MST_TIMEOUT_MS.
  * This file and launcher/opts.c are the only readers of the environment. */
 #ifndef MUSTER_CORE_WORLD_H
 #define MUSTER_CORE_WORLD_H
@@ -43,6 +43,7 @@ enum mst_wait_policy {
 struct mst_tuning {
     char aio[16];              /* MST_AIO: "auto", "uring", "threads" */
     char comm[16];             /* MST_COMM: "auto", "host", "mpi", "nccl" */
+    char nccl_lib[256];        /* MST_NCCL_LIB: path of libnccl.so.2; empty = the linker finds it */
     char mpi_module[256];      /* MST_MPI_MODULE: path of libmuster-mpi-*.so; empty = find it */
     enum mst_wait_policy wait; /* MST_WAIT: auto, spin, yield, block */
     uint32_t timeout_ms;       /* MST_TIMEOUT_MS: of one collective; 0 = comm/comm.h's default */

@@ -159,8 +159,7 @@ static int get_comm(const struct world_env *env, struct mst_tuning *tuning, stru
     for (size_t i = 0; i < LENGTH(names); i++) {
         if (strcmp(text, names[i]) == 0) {
             memcpy(tuning->comm, text, strlen(text) + 1);
-            return get_word(env, "MST_MPI_MODULE", tuning->mpi_module, sizeof tuning->mpi_module,
-                            err);
+            return 0;
         }
     }
     return mst_err_set(err, -EINVAL, "MST_COMM=%.64s is none of auto, host, mpi, nccl", text);
@@ -173,6 +172,10 @@ int world_env_tuning(const struct world_env *env, struct mst_tuning *ret_tuning,
     int rc = get_aio(env, &tuning, err);
     if (rc == 0)
         rc = get_comm(env, &tuning, err);
+    if (rc == 0)
+        rc = get_word(env, "MST_MPI_MODULE", tuning.mpi_module, sizeof tuning.mpi_module, err);
+    if (rc == 0)
+        rc = get_word(env, "MST_NCCL_LIB", tuning.nccl_lib, sizeof tuning.nccl_lib, err);
     if (rc == 0)
         rc = get_wait(env, &tuning.wait, err);
     if (rc == 0)

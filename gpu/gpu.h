@@ -64,7 +64,8 @@ int mst_gpu_alloc(struct mst_gpu *gpu, size_t size_bytes, enum mst_mem mem,
  * data is NULL is allowed. */
 void mst_gpu_free(struct mst_gpu *gpu, struct mst_span *span);
 
-/* Which kind of memory an address is: MST_MEM_HOST for whatever the device does not know. */
+/* Which kind of memory an address is: MST_MEM_HOST for whatever the device does not know. Safe from
+ * any thread. */
 enum mst_mem mst_gpu_mem(struct mst_gpu *gpu, const void *address);
 
 /* Makes this device the calling thread's, for libraries that ask the driver (NCCL). 0; -EIO. */

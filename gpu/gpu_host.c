@@ -25,11 +25,11 @@ struct block {
 
 struct host_gpu {
     struct mst_gpu base;
-    struct block *blocks;
     struct {
         pthread_mutex_t lock; /* one for the device: its queues and events are few */
         pthread_cond_t moved; /* something was put, done or reached */
         size_t work_count;    /* in all queues */
+        struct block *blocks;
     } locked;
 };
 
@@ -76,15 +76,17 @@ static int host_alloc(struct mst_gpu *base, size_t size_bytes, enum mst_mem mem,
         free(block);
         return -ENOMEM;
     }
-    *block = (struct block){gpu->blocks, data, size_bytes, mem};
-    gpu->blocks = block;
+    (void)pthread_mutex_lock(&gpu->locked.lock);
+    *block = (struct block){gpu->locked.blocks, data, size_bytes, mem};
+    gpu->locked.blocks = block;
+    (void)pthread_mutex_unlock(&gpu->locked.lock);
     *ret_data = data;
     return 0;
 }
 
-static struct block **find_block(struct host_gpu *gpu, const char *address)
+static struct block **find_block_locked(struct host_gpu *gpu, const char *address)
 {
-    struct block **at = &gpu->blocks;
+    struct block **at = &gpu->locked.blocks;
     while (*at && !(address >= (*at)->data && address < (*at)->data + (*at)->size_bytes))
         at = &(*at)->next;
     return at;
@@ -92,8 +94,12 @@ static struct block **find_block(struct host_gpu *gpu, const char *address)
 
 static enum mst_mem host_mem(struct mst_gpu *base, const void *address)
 {
-    const struct block *block = *find_block((struct host_gpu *)base, address);
-    return block ? block->mem : MST_MEM_HOST;
+    struct host_gpu *gpu = (struct host_gpu *)base;
+    (void)pthread_mutex_lock(&gpu->locked.lock);
+    const struct block *block = *find_block_locked(gpu, address);
+    enum mst_mem mem = block ? block->mem : MST_MEM_HOST;
+    (void)pthread_mutex_unlock(&gpu->locked.lock);
+    return mem;
 }
 
 static int host_use(struct mst_gpu *base)
@@ -172,21 +178,21 @@ static int put(struct mst_gpu_queue *base, const struct work *work)
 }
 
 /* Waits until *work_count, of the device or of an event, is 0. */
-static void wait_idle(struct host_gpu *gpu, const size_t *work_count)
+static void wait_idle_locked(struct host_gpu *gpu, const size_t *work_count)
 {
-    (void)pthread_mutex_lock(&gpu->locked.lock);
     while (*work_count > 0)
         (void)pthread_cond_wait(&gpu->locked.moved, &gpu->locked.lock);
-    (void)pthread_mutex_unlock(&gpu->locked.lock);
 }
 
 static void host_free(struct mst_gpu *base, void *data, enum mst_mem mem)
 {
     struct host_gpu *gpu = (struct host_gpu *)base;
     (void)mem; /* all kinds are the host's */
-    wait_idle(gpu, &gpu->locked.work_count);
-    struct block **at = find_block(gpu, data), *block = *at;
+    (void)pthread_mutex_lock(&gpu->locked.lock);
+    wait_idle_locked(gpu, &gpu->locked.work_count);
+    struct block **at = find_block_locked(gpu, data), *block = *at;
     *at = block->next;
+    (void)pthread_mutex_unlock(&gpu->locked.lock);
     free(block->data);
     free(block);
 }
@@ -275,7 +281,10 @@ static int host_event_create(struct mst_gpu *gpu, struct mst_gpu_event **ret_eve
 static void host_event_destroy(struct mst_gpu_event *base)
 {
     struct host_event *event = (struct host_event *)base;
-    wait_idle((struct host_gpu *)base->gpu, &event->locked.work_count);
+    struct host_gpu *gpu = (struct host_gpu *)base->gpu;
+    (void)pthread_mutex_lock(&gpu->locked.lock);
+    wait_idle_locked(gpu, &event->locked.work_count);
+    (void)pthread_mutex_unlock(&gpu->locked.lock);
     free(event);
 }
 
@@ -320,7 +329,7 @@ static int host_open(uint32_t device, struct mst_gpu **ret_gpu, struct mst_err *
 static void host_close(struct mst_gpu *base)
 {
     struct host_gpu *gpu = (struct host_gpu *)base;
-    assert(!gpu->blocks);
+    assert(!gpu->locked.blocks);
     (void)pthread_cond_destroy(&gpu->locked.moved);
     (void)pthread_mutex_destroy(&gpu->locked.lock);
     free(gpu);

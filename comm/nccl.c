@@ -1,0 +1,399 @@
+/* The nccl back end: NCCL moves and reduces, the host back end beside it does what NCCL does not.
+ * Before every collective the ranks meet there: a rank that is missing is named, and one that calls
+ * something else is an error and no hang. A failure is told there first, so that all ranks leave
+ * NCCL, and only then is NCCL's communicator aborted.
+ *
+ * NCCL's communicator is non-blocking, since nothing can end a blocking call: every wait looks at
+ * the queue, at NCCL's own errors, at the other ranks, and at the clock. */
+#include "comm/nccl.h"
+
+#include "comm/host.h"
+#include "core/bytes.h"
+#include "core/clock.h"
+#include "core/kv.h"
+#include "core/world.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define CLOSE_MS 5000 /* what NCCL gets to end a communicator */
+
+/* ---- errors ----------------------------------------------------------------------------------- */
+
+static int code_of(ncclResult_t result)
+{
+    switch (result) {
+    case ncclUnhandledCudaError: return -EIO;
+    case ncclInvalidArgument:
+    case ncclInvalidUsage: return -EPROTO;
+    default: return -ECONNRESET; /* internal errors are mostly a peer's or the network's */
+    }
+}
+
+int nccl_check(struct nccl *nccl, ncclResult_t result, const char *call)
+{
+    const struct nccl_library *library = nccl->library;
+    if (result == ncclSuccess || result == ncclInProgress)
+        return 0;
+    const char *last = library->ncclGetLastError(nccl->comm);
+    bool words = last && *last;
+    return mst_err_set(&nccl->base.err, code_of(result), "rank %u: NCCL, %s: %s (%d)%s%s",
+                       nccl->rank, call, library->ncclGetErrorString(result), result,
+                       words ? ": " : "", words ? last : "");
+}
+
+int nccl_check_gpu(struct nccl *nccl, int rc, const char *what)
+{
+    if (rc == 0)
+        return 0;
+    const char *words = mst_gpu_error(nccl->gpu);
+    return mst_err_set(&nccl->base.err, rc, "rank %u: %s: %s", nccl->rank, what,
+                       *words ? words : mst_err_meaning(rc));
+}
+
+/* ---- waiting ---------------------------------------------------------------------------------- */
+
+/* What may end a wait besides what is waited for. */
+static int look_around(struct nccl *nccl, uint64_t deadline_ns)
+{
+    int rc = host_alive(nccl->host, &nccl->base.err);
+    if (rc == 0 && mst_deadline_passed(deadline_ns))
+        rc = mst_err_set(&nccl->base.err, -ETIMEDOUT,
+                         "rank %u: all ranks have come, but NCCL has not finished in time",
+                         nccl->rank);
+    return rc;
+}
+
+/* 0, 1 = something is under way, or what has ended the communicator. */
+static int poll_library(struct nccl *nccl)
+{
+    ncclResult_t state = ncclSuccess;
+    ncclResult_t result = nccl->library->ncclCommGetAsyncError(nccl->comm, &state);
+    int rc = nccl_check(nccl, result, "async error");
+    if (rc == 0)
+        rc = nccl_check(nccl, state, "async error");
+    return rc == 0 ? state == ncclInProgress : rc;
+}
+
+int nccl_settle(struct nccl *nccl, uint64_t deadline_ns)
+{
+    int rc;
+    while ((rc = poll_library(nccl)) == 1) {
+        rc = look_around(nccl, deadline_ns);
+        if (rc < 0)
+            return rc;
+        (void)sched_yield(); /* cannot fail on Linux */
+    }
+    return rc;
+}
+
+/* An aborted kernel leaves an empty queue, too: the library is asked after the queue. */
+int nccl_finish(struct nccl *nccl, uint64_t deadline_ns)
+{
+    for (;;) {
+        int queued = mst_gpu_queue_query(nccl->queue);
+        int rc = poll_library(nccl);
+        if (rc < 0)
+            return rc;
+        if (queued != -EAGAIN)
+            return nccl_check_gpu(nccl, queued, "queue");
+        rc = look_around(nccl, deadline_ns);
+        if (rc < 0)
+            return rc;
+        (void)sched_yield(); /* cannot fail on Linux */
+    }
+}
+
+/* ---- the end ---------------------------------------------------------------------------------- */
+
+/* Finishing waits for the ranks of this node; when they do not come it is an abort, too. */
+static bool finish_library(struct nccl *nccl, uint64_t deadline_ns)
+{
+    ncclResult_t state = nccl->library->ncclCommFinalize(nccl->comm);
+    while (state == ncclInProgress && !mst_deadline_passed(deadline_ns)) {
+        (void)sched_yield(); /* cannot fail on Linux */
+        if (nccl->library->ncclCommGetAsyncError(nccl->comm, &state) != ncclSuccess)
+            return false;
+    }
+    return state == ncclSuccess;
+}
+
+static void *close_main(void *arg)
+{
+    struct nccl *nccl = arg;
+    (void)mst_gpu_use(nccl->gpu); /* if the device is lost the library sees it as well */
+    if (!nccl->failed && finish_library(nccl, mst_deadline_ms(CLOSE_MS / 2)))
+        (void)nccl->library->ncclCommDestroy(nccl->comm);
+    else
+        (void)nccl->library->ncclCommAbort(nccl->comm); /* there is nothing after this */
+    return NULL;
+}
+
+/* Neither abort nor finish has a deadline of its own, hence the thread. */
+static void start_closing(struct nccl *nccl)
+{
+    sigset_t all, before;
+    if (!nccl->comm || nccl->closing)
+        return;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    nccl->closing = pthread_create(&nccl->closer, NULL, close_main, nccl) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (nccl->closing)
+        (void)pthread_setname_np(nccl->closer, "mst-nccl-close");
+}
+
+/* False: the library holds on to the device and its thread is still in there. */
+static bool wait_closed(struct nccl *nccl)
+{
+    uint64_t until_ns = mst_deadline_ms(CLOSE_MS);
+    struct timespec until = {.tv_sec = (time_t)(until_ns / MST_NS_PER_S),
+                             .tv_nsec = (long)(until_ns % MST_NS_PER_S)};
+    if (!nccl->comm)
+        return true;
+    return nccl->closing && pthread_clockjoin_np(nccl->closer, NULL, CLOCK_MONOTONIC, &until) == 0;
+}
+
+/* What the library has not given back is left to it: freeing it under a running kernel would be
+ * worse than losing it, in a process that is about to end. */
+static void nccl_destroy(struct comm_backend *backend)
+{
+    struct nccl *nccl = (struct nccl *)backend;
+    if (!nccl)
+        return;
+    start_closing(nccl);
+    bool closed = wait_closed(nccl);
+    comm_host_ops.destroy(nccl->host);
+    nccl->host = NULL;
+    if (!closed)
+        return;
+    mst_gpu_queue_destroy(nccl->queue);
+    if (nccl->gpu) {
+        mst_gpu_free(nccl->gpu, &nccl->pinned);
+        mst_gpu_free(nccl->gpu, &nccl->device);
+    }
+    mst_gpu_close(nccl->gpu);
+    free(nccl);
+}
+
+/* Told first, aborted then: a rank that is aborted under its peers' hands must not be what they
+ * see. */
+static int give_up(struct nccl *nccl)
+{
+    int rc = host_fail(nccl->host, &nccl->base.err);
+    nccl->failed = true;
+    start_closing(nccl);
+    return rc;
+}
+
+/* ---- collectives ------------------------------------------------------------------------------ */
+
+static int nccl_run(struct comm_backend *backend, const struct comm_call *call, uint64_t op_seq,
+                    uint64_t deadline_ns)
+{
+    struct nccl *nccl = (struct nccl *)backend;
+    int rc = host_meet(nccl->host, &call->desc, op_seq, deadline_ns);
+    if (rc < 0)
+        nccl->base.err = nccl->host->err;
+    else
+        rc = nccl_collective(nccl, call, deadline_ns);
+    return rc < 0 ? give_up(nccl) : 0;
+}
+
+static void nccl_abort(struct comm_backend *backend, const char *text)
+{
+    comm_host_ops.abort(((struct nccl *)backend)->host, text); /* every wait looks there */
+}
+
+static void nccl_set_threads(struct comm_backend *backend, uint32_t threads_per_rank)
+{
+    comm_host_ops.set_threads(((struct nccl *)backend)->host, threads_per_rank);
+}
+
+/* ---- the beginning ---------------------------------------------------------------------------- */
+
+/* How a rank is prepared, as the others see it. */
+struct record {
+    uint8_t version[4]; /* of its library; 0 = it has none */
+    uint8_t code[4];    /* why not, negated */
+    char text[sizeof((struct mst_err *)0)->text];
+};
+
+/* Everything that a rank does for itself. */
+static int prepare(struct nccl *nccl, const struct mst_world *world, int *ret_version,
+                   struct mst_err *err)
+{
+    struct mst_gpu_opts opts = {.backend = "cuda", .device = world->local_rank};
+    int rc = nccl_load(world->tuning.nccl_lib, &nccl->library, err);
+    if (rc == 0 && nccl->library->ncclGetVersion(ret_version) != ncclSuccess)
+        rc = mst_err_set(err, -ENOTSUP, "NCCL does not tell its version");
+    if (rc == 0)
+        rc = mst_gpu_open(&opts, &nccl->gpu, err);
+    if (rc < 0)
+        return rc;
+    rc = mst_gpu_queue_create(nccl->gpu, &nccl->queue);
+    if (rc == 0)
+        rc = mst_gpu_alloc(nccl->gpu, NCCL_STAGE_BYTES, MST_MEM_PINNED, &nccl->pinned);
+    if (rc == 0)
+        rc = mst_gpu_alloc(nccl->gpu, NCCL_STAGE_BYTES, MST_MEM_DEVICE, &nccl->device);
+    return rc < 0 ? mst_err_set(err, rc, "device %u: %s", world->local_rank, mst_err_meaning(rc))
+                  : 0;
+}
+
+/* The library's number as people write it: 2.28.9; up to 2.8 it had a digit less. */
+static const char *version_text(uint32_t version, char *text, size_t cap)
+{
+    uint32_t major = version < 10000 ? 1000 : 10000;
+    (void)snprintf(text, cap, "%u.%u.%u", version / major, version % major / 100, version % 100);
+    return text;
+}
+
+static int compare(const struct record *records, uint32_t size, struct mst_err *err)
+{
+    uint32_t first = mst_get_le32(records[0].version);
+    for (uint32_t r = 0; r < size; r++) {
+        int code = -(int)mst_get_le32(records[r].code);
+        if (code < 0)
+            return mst_err_set(err, code, "rank %u cannot use NCCL: %.200s", r, records[r].text);
+    }
+    for (uint32_t r = 1; r < size; r++) {
+        char one[32], other[32];
+        uint32_t version = mst_get_le32(records[r].version);
+        if (version != first)
+            return mst_err_set(err, -EPROTO,
+                               "rank 0 has NCCL %s (%u) and rank %u has %s (%u): install one "
+                               "version everywhere",
+                               version_text(first, one, sizeof one), first, r,
+                               version_text(version, other, sizeof other), version);
+    }
+    return 0;
+}
+
+/* Every rank learns how all others are prepared, so that all go on or none. */
+static int agree(struct nccl *nccl, const struct record *mine, uint64_t deadline_ns,
+                 struct mst_err *err)
+{
+    struct record *records = calloc(nccl->size, sizeof *records);
+    struct mst_err memory = {.code = -ENOMEM, .text = "no memory for a communicator"};
+    struct comm_call call = {
+        .desc = {.coll = MST_COLL_ALLGATHER, .dtype = MST_U8, .count = sizeof *mine},
+        .in = mine,
+        .out = records,
+    };
+    if (!records) {
+        *err = memory;
+        return host_fail(nccl->host, err);
+    }
+    int rc = comm_host_ops.run(nccl->host, &call, 0, deadline_ns);
+    if (rc < 0)
+        *err = nccl->host->err;
+    else
+        rc = compare(records, nccl->size, err);
+    free(records);
+    return rc;
+}
+
+/* Rank 0 makes the id, under which NCCL's ranks find each other, and hands it out by the kv; an
+ * empty one if it cannot, since the others wait for it. */
+static int share_id(struct nccl *nccl, struct mst_kv *kv, uint64_t deadline_ns,
+                    ncclUniqueId *ret_id)
+{
+    char key[64];
+    size_t size_bytes = sizeof *ret_id;
+    int rc, made = 0;
+    (void)snprintf(key, sizeof key, "comm/%u/nccl", nccl->base.comm_id);
+    if (nccl->rank == 0) {
+        made = nccl_check(nccl, nccl->library->ncclGetUniqueId(ret_id), "unique id");
+        rc = mst_kv_set(kv, key, ret_id, made < 0 ? 0 : sizeof *ret_id, deadline_ns);
+    } else {
+        rc = mst_kv_wait(kv, key, ret_id, sizeof *ret_id, &size_bytes, deadline_ns);
+    }
+    if (made < 0)
+        return made;
+    if (rc == 0 && size_bytes != sizeof *ret_id)
+        return mst_err_set(&nccl->base.err, -ENOTSUP, "rank 0 has no unique id of NCCL's");
+    return rc < 0 ? mst_err_set(&nccl->base.err, rc, "NCCL's unique id: %s", mst_err_meaning(rc))
+                  : 0;
+}
+
+static int init(struct nccl *nccl, ncclUniqueId id, uint64_t deadline_ns)
+{
+    struct nccl_config config = {.size = sizeof config,
+                                 .magic = NCCL_CONFIG_MAGIC,
+                                 .version = NCCL_CONFIG_VERSION,
+                                 .blocking = 0,
+                                 .unset = INT32_MIN};
+    int rc = nccl_check_gpu(nccl, mst_gpu_use(nccl->gpu), "device");
+    if (rc < 0)
+        return rc;
+    ncclResult_t result = nccl->library->ncclCommInitRankConfig(&nccl->comm, (int)nccl->size, id,
+                                                                (int)nccl->rank, &config);
+    rc = nccl_check(nccl, result, "init");
+    return rc < 0 ? rc : nccl_settle(nccl, deadline_ns);
+}
+
+static int join(struct nccl *nccl, const struct mst_world *world, struct mst_kv *kv,
+                uint64_t deadline_ns, struct mst_err *err)
+{
+    struct record mine = {0};
+    struct mst_err why = {0};
+    ncclUniqueId id;
+    int version = 0;
+    int rc = prepare(nccl, world, &version, &why);
+    mst_put_le32(mine.version, (uint32_t)version);
+    mst_put_le32(mine.code, (uint32_t)-rc);
+    memcpy(mine.text, why.text, sizeof mine.text);
+    rc = agree(nccl, &mine, deadline_ns, err);
+    if (rc < 0)
+        return rc;
+    rc = share_id(nccl, kv, deadline_ns, &id);
+    if (rc == 0)
+        rc = init(nccl, id, deadline_ns);
+    if (rc == 0 && nccl->rank == 0) /* all have the id, or they would not be here */
+        boot_forget(&((struct host *)nccl->host)->boot, kv, deadline_ns);
+    if (rc < 0) {
+        rc = give_up(nccl);
+        *err = nccl->base.err;
+    }
+    return rc;
+}
+
+static int nccl_create(const struct mst_world *world, struct mst_kv *kv,
+                       const struct mst_page *page, uint64_t deadline_ns,
+                       struct comm_backend **ret_backend, struct mst_err *err)
+{
+    struct nccl *nccl = calloc(1, sizeof *nccl);
+    struct mst_err local_err = {0};
+    if (!nccl)
+        return mst_err_set(err, -ENOMEM, "no memory for a communicator");
+    nccl->base.ops = &comm_nccl_ops;
+    nccl->rank = world->rank;
+    nccl->size = world->size;
+    int rc = comm_host_ops.create(world, kv, page, deadline_ns, &nccl->host, &local_err);
+    if (rc == 0) {
+        nccl->base.comm_id = nccl->host->comm_id;
+        rc = join(nccl, world, kv, deadline_ns, &local_err);
+    }
+    if (rc < 0) {
+        nccl_destroy(&nccl->base);
+        return mst_err_set(err, rc, "%s", local_err.text);
+    }
+    *ret_backend = &nccl->base;
+    return 0;
+}
+
+const struct comm_ops comm_nccl_ops = {
+    .name = "nccl",
+    .create = nccl_create,
+    .destroy = nccl_destroy,
+    .accept = nccl_accept,
+    .run = nccl_run,
+    .abort = nccl_abort,
+    .set_threads = nccl_set_threads,
+};

@@ -1,0 +1,63 @@
+/* NCCL by dlopen. */
+#include "comm/nccl_sym.h"
+
+#include "core/err.h"
+
+#include <assert.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
+
+/* NCCL keeps threads and the device's memory: what is loaded first stays. */
+static struct {
+    pthread_mutex_t lock;
+    bool loaded;
+    struct nccl_library library;
+} locked = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static const char *const names[] = {
+#define X(symbol, parameters) #symbol,
+    NCCL_FUNCTIONS(X)
+#undef X
+        "ncclGetErrorString",
+    "ncclGetLastError",
+};
+
+static int find_symbols(void *handle, const char *path, struct mst_err *err)
+{
+    static_assert(sizeof locked.library == sizeof names, "a pointer for each name, in one order");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        void *symbol = dlsym(handle, names[i]);
+        if (!symbol)
+            return mst_err_set(err, -ENOTSUP, "%s has no %s: NCCL 2.14 or later is needed", path,
+                               names[i]);
+        memcpy((char *)&locked.library + i * sizeof symbol, &symbol, sizeof symbol);
+    }
+    return 0;
+}
+
+static int load_locked(const char *path, struct mst_err *err)
+{
+    if (locked.loaded)
+        return 0;
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!handle)
+        return mst_err_set(err, -ENOTSUP, "no NCCL: %s; install it, or set MST_NCCL_LIB",
+                           dlerror());
+    int rc = find_symbols(handle, path, err);
+    if (rc < 0)
+        (void)dlclose(handle); /* nothing of it was called */
+    locked.loaded = rc == 0;
+    return rc;
+}
+
+int nccl_load(const char *path, const struct nccl_library **ret_library, struct mst_err *err)
+{
+    (void)pthread_mutex_lock(&locked.lock);
+    int rc = load_locked(path[0] ? path : "libnccl.so.2", err);
+    (void)pthread_mutex_unlock(&locked.lock);
+    *ret_library = &locked.library;
+    return rc;
+}
