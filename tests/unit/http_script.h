@@ -108,13 +108,10 @@ static inline void *script_main(void *arg)
     return NULL;
 }
 
-static inline void script_start(struct http_script *script, const struct script_step *steps,
-                                size_t count)
+/* Takes a port, which replies may then name. */
+static inline void script_bind(struct http_script *script)
 {
-    assert(count <= SCRIPT_STEPS_MAX);
     memset(script, 0, sizeof *script);
-    script->steps = steps;
-    script->count = count;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     script->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -122,9 +119,25 @@ static inline void script_start(struct http_script *script, const struct script_
     rc |= listen(script->fd, 16);
     rc |= getsockname(script->fd, (struct sockaddr *)&address, &length);
     script->port = ntohs(address.sin_port);
-    rc |= pthread_create(&script->thread, NULL, script_main, script);
     if (rc != 0)
         abort();
+}
+
+static inline void script_run(struct http_script *script, const struct script_step *steps,
+                              size_t count)
+{
+    assert(count <= SCRIPT_STEPS_MAX);
+    script->steps = steps;
+    script->count = count;
+    if (pthread_create(&script->thread, NULL, script_main, script) != 0)
+        abort();
+}
+
+static inline void script_start(struct http_script *script, const struct script_step *steps,
+                                size_t count)
+{
+    script_bind(script);
+    script_run(script, steps, count);
 }
 
 /* Ends it, also before its last step; `served` and `requests` may be looked at then. */
