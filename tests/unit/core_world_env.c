@@ -313,6 +313,13 @@ static void reads_tuning(void **state)
     env.arg = ENTRIES("MST_WAIT=");
     assert_int_equal(world_env_tuning(&env, &tuning, &err), -EINVAL);
     assert_non_null(strstr(err.text, "MST_WAIT"));
+    env.arg = ENTRIES("MST_COMM=mpi", "MST_MPI_MODULE=/opt/module.so");
+    assert_int_equal(world_env_tuning(&env, &tuning, &err), 0);
+    assert_string_equal(tuning.comm, "mpi");
+    assert_string_equal(tuning.mpi_module, "/opt/module.so");
+    env.arg = ENTRIES("MST_COMM=pigeon");
+    assert_int_equal(world_env_tuning(&env, &tuning, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "MST_COMM=pigeon"));
     env.arg = ENTRIES("MST_TIMEOUT_MS=1s");
     assert_int_equal(world_env_tuning(&env, &tuning, &err), -EINVAL);
     expect_fault(ENTRIES("MST_TIMEOUT_MS=1s"), ENTRIES("MST_TIMEOUT_MS=1s"));
