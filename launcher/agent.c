@@ -44,7 +44,7 @@ struct agent {
     bool link_wants_write;
     bool interrupted;
     struct outlog *outlog;
-    struct status *status; /* NULL: no place for the socket */
+    struct status *status; /* NULL: refused */
     struct coord *coord;   /* node 0 only */
     struct link link;
     struct node node;
@@ -275,7 +275,7 @@ static int set_up(struct agent *agent, struct mst_err *err)
     if (result)
         return result;
     struct mst_err why = {0};
-    if (status_create(opts->runtime_dir, &agent->status, &why)) {
+    if (status_create(&agent->status, &why)) {
         mst_log(MST_LOG_WARN, "muster status will not see this agent", " because=\"%s\"", why.text);
         return 0;
     }

@@ -1,6 +1,5 @@
 #include "launcher/cmd.h"
 #include "launcher/exitcode.h"
-#include "launcher/opts.h"
 #include "launcher/status.h"
 
 #include <jansson.h>
@@ -11,8 +10,8 @@ static const char help[] =
     "usage: muster status [--json]\n"
     "\n"
     "Shows every job of this user whose agent runs on this node: its ranks,\n"
-    "what each does, its step, the age of its last sign of life, and its\n"
-    "last committed checkpoint.\n";
+    "what each does, its step, the age of its last sign of life, its last\n"
+    "committed checkpoint, and its last collective.\n";
 
 static void collect(void *arg, const char *text)
 {
@@ -45,21 +44,42 @@ static const char *optional(const json_t *object, const char *key, char *text, s
     return text;
 }
 
+/* "allreduce sum f32 count 1024", "broadcast f32 count 7", "barrier" */
+static const char *what_of(const json_t *op, char *text, size_t cap)
+{
+    const char *reduction = json_string_value(json_object_get(op, "op"));
+    const char *type = json_string_value(json_object_get(op, "dtype"));
+
+    if (type)
+        snprintf(text, cap, "%s%s%s %s count %lld", text_of(op, "kind"), reduction ? " " : "",
+                 reduction ? reduction : "", type, number_of(op, "count"));
+    else
+        snprintf(text, cap, "%s", text_of(op, "kind"));
+    return text;
+}
+
 static const char *collective(const json_t *rank, char *text, size_t cap)
 {
+    char what[96];
     const json_t *op = json_object_get(rank, "collective");
+    long long seq = number_of(op, "seq"), result = number_of(op, "result");
+    double age_s = json_real_value(json_object_get(op, "age_s"));
+    double ended_s = age_s - json_real_value(json_object_get(op, "took_s"));
 
     if (!json_is_object(op))
         snprintf(text, cap, "-");
+    else if (!json_is_true(json_object_get(op, "done")))
+        snprintf(text, cap, "#%lld %s: running for %.1f s", seq, what_of(op, what, sizeof what),
+                 age_s);
     else
-        snprintf(text, cap, "#%lld %s", number_of(op, "seq"),
-                 json_is_true(json_object_get(op, "done")) ? "done" : "running");
+        snprintf(text, cap, "#%lld %s: %s %.1f s ago", seq, what_of(op, what, sizeof what),
+                 result ? strerror((int)-result) : "done", ended_s);
     return text;
 }
 
 static void print_rank(const json_t *rank)
 {
-    char step[32], age[32], checkpoint[32], op[64];
+    char step[32], age[32], checkpoint[32], op[160];
     bool alive = json_is_true(json_object_get(rank, "alive"));
 
     printf("  %6lld %8lld  %-16s %10s %10s %10s  %s\n", number_of(rank, "rank"),
@@ -87,7 +107,6 @@ static void print_agent(const json_t *agent)
 
 int cmd_status(int argc, char **argv)
 {
-    char dir[64];
     size_t index;
     const json_t *agent;
     bool as_json = argc > 1 && strcmp(argv[1], "--json") == 0;
@@ -102,8 +121,12 @@ int cmd_status(int argc, char **argv)
         return EXITCODE_USAGE;
     }
     json_t *agents = json_array();
-    opts_runtime_dir(dir, sizeof dir);
-    (void)status_ask_all(dir, collect, agents); /* no directory: no agents */
+    int asked = status_ask_all(collect, agents);
+    if (asked < 0) {
+        fprintf(stderr, "muster status: /proc/net/unix: %s\n", strerror(-asked));
+        json_decref(agents);
+        return EXITCODE_INTERNAL;
+    }
     if (as_json) {
         json_dumpf(agents, stdout, JSON_INDENT(2));
         putchar('\n');

@@ -70,13 +70,6 @@ static const char *get_env(void *arg, const char *name)
     return getenv(name);
 }
 
-void opts_runtime_dir(char *dir, uint32_t cap)
-{
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-    bool usable = runtime && runtime[0] == '/' && strlen(runtime) < cap;
-    snprintf(dir, cap, "%s", usable && access(runtime, W_OK) == 0 ? runtime : "/tmp");
-}
-
 bool opts_is_loopback(const char *host)
 {
     return strncmp(host, "127.", 4) == 0 || !strcmp(host, "::1") || !strcmp(host, "localhost");
@@ -333,7 +326,6 @@ int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err
             flags.max_restarts, plan.has_max_restarts ? plan.max_restarts : MAX_RESTARTS_DEFAULT);
         opts.grace_ms = given_or(flags.grace_s, GRACE_S_DEFAULT) * 1000;
         opts.rdzv_timeout_ms = given_or(flags.rdzv_timeout_s, RDZV_TIMEOUT_S_DEFAULT) * 1000;
-        opts_runtime_dir(opts.runtime_dir, sizeof opts.runtime_dir);
         if (read_secret(&opts, err) || name_job(&flags, &opts, err))
             return EXITCODE_CONFIG;
     }

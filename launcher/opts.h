@@ -25,7 +25,6 @@ struct opts {
     bool dry_run, json, insecure, help;
     char job_id[64];
     const char *log_dir; /* or NULL; points into argv */
-    char runtime_dir[64];
     uint8_t secret[MST_SECRET_BYTES_MAX];
     uint32_t secret_bytes;
     char **argv; /* the program and its arguments; NULL-ended, maybe empty; points into argv */
@@ -36,9 +35,6 @@ struct opts {
  * the secret's file and the hardware. Returns EXITCODE_OK, EXITCODE_USAGE or EXITCODE_CONFIG, the
  * latter two with text. With --help nothing else is filled. */
 int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err);
-
-/* Where status sockets live: XDG_RUNTIME_DIR, else /tmp. */
-void opts_runtime_dir(char *dir, uint32_t cap);
 
 /* True if only processes of this machine can reach `host`. */
 bool opts_is_loopback(const char *host);

@@ -2,59 +2,63 @@
 
 #include "core/clock.h"
 #include "core/err.h"
-#include "core/page.h"
-#include "launcher/node.h"
-#include "launcher/opts.h"
+#include "launcher/status_json.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <jansson.h>
 #include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define ANSWER_MS 2000
 #define ANSWER_BYTES_MAX (1 << 20)
+#define NAME_BYTES 64
 
 struct status {
     int fd;
-    bool bound;
-    struct sockaddr_un address;
 };
 
-static const char *const rank_states[MST_RANK_STATE_COUNT] = {
-    "empty",         "starting",    "running",  "in collective", "waiting for data",
-    "checkpointing", "at the gate", "finishing"};
-
-static int socket_address(const char *dir, const char *name, struct sockaddr_un *ret_address)
+/* An abstract name has a zero in front and none behind. Returns the address's size. */
+static socklen_t abstract_address(const char *name, struct sockaddr_un *ret_address)
 {
     *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    int size = snprintf(ret_address->sun_path, sizeof ret_address->sun_path, "%s/%s", dir, name);
-    return size < (int)sizeof ret_address->sun_path ? 0 : -ENAMETOOLONG;
+    memcpy(ret_address->sun_path + 1, name, strlen(name));
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
 }
 
-static int dial(const struct sockaddr_un *address)
+static bool peer_uid(int fd, uid_t *ret_uid)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size))
+        return false;
+    *ret_uid = peer.uid;
+    return true;
+}
+
+/* Anybody may take any abstract name: what counts is who listens. */
+static int dial(const char *name)
+{
+    uid_t uid;
+    struct sockaddr_un address;
+    socklen_t size = abstract_address(name, &address);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
     if (fd < 0)
         return -errno;
-    if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0)
+    if (connect(fd, (const struct sockaddr *)&address, size) == 0 && peer_uid(fd, &uid) &&
+        uid == getuid())
         return fd;
-    int result = -errno;
     close(fd);
-    return result;
-}
-
-static bool is_own_socket(const struct sockaddr_un *address)
-{
-    struct stat info;
-    return lstat(address->sun_path, &info) == 0 && S_ISSOCK(info.st_mode) &&
-           info.st_uid == getuid();
+    return -ECONNREFUSED;
 }
 
 /* Reads until the agent hangs up. The text is the caller's, NULL if it did not come in time. */
@@ -79,14 +83,12 @@ static char *read_answer(int fd)
     return NULL;
 }
 
-static bool ask_one(const struct sockaddr_un *address, status_answer_fn answer, void *arg)
+static bool ask_one(const char *name, status_answer_fn answer, void *arg)
 {
-    int fd = dial(address);
-    if (fd == -ECONNREFUSED)
-        (void)unlink(address->sun_path); /* its agent was killed */
+    int fd = dial(name);
     if (fd < 0)
         return false;
-    char *text = answer ? read_answer(fd) : NULL;
+    char *text = read_answer(fd);
     close(fd);
     if (text)
         answer(arg, text);
@@ -95,57 +97,63 @@ static bool ask_one(const struct sockaddr_un *address, status_answer_fn answer, 
     return answered;
 }
 
-int status_ask_all(const char *runtime_dir, status_answer_fn answer, void *arg)
+/* A line is "number references protocol flags type state inode path"; one that listens has but this
+ * flag, and an abstract path starts with @. */
+static bool is_listening(const char *line, const char *prefix, char name[NAME_BYTES])
 {
-    char prefix[32];
-    int count = 0;
-    struct dirent *entry;
-    struct sockaddr_un address;
-    DIR *dir = opendir(runtime_dir);
+    char flags[16];
 
-    if (!dir)
+    return sscanf(line, "%*s %*s %*s %15s %*s %*s %*s @%63s", flags, name) == 2 &&
+           strcmp(flags, "00010000") == 0 && strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+int status_ask_all(status_answer_fn answer, void *arg)
+{
+    char prefix[32], line[256], name[NAME_BYTES];
+    int count = 0;
+    FILE *file = fopen("/proc/net/unix", "re");
+
+    if (!file)
         return -errno;
     snprintf(prefix, sizeof prefix, "muster-%u-", getuid());
-    while ((entry = readdir(dir))) {
-        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
-            socket_address(runtime_dir, entry->d_name, &address) == 0 && is_own_socket(&address))
-            count += ask_one(&address, answer, arg);
+    while (fgets(line, sizeof line, file)) {
+        if (is_listening(line, prefix, name))
+            count += ask_one(name, answer, arg);
     }
-    closedir(dir);
+    fclose(file);
     return count;
 }
 
-int status_create(const char *runtime_dir, struct status **ret_status, struct mst_err *err)
+/* Two containers on the host's network may both have a PID 1: the pid alone is no name. */
+static int listen_at_new_name(int fd)
 {
-    char name[64];
-    int result;
+    char name[NAME_BYTES];
+    uint32_t unique;
+    struct sockaddr_un address;
+
+    if (getrandom(&unique, sizeof unique, 0) != sizeof unique)
+        return -EIO;
+    snprintf(name, sizeof name, "muster-%u-%d-%08x", getuid(), (int)getpid(), unique);
+    socklen_t size = abstract_address(name, &address);
+    if (bind(fd, (const struct sockaddr *)&address, size) || listen(fd, 8))
+        return -errno;
+    return 0;
+}
+
+int status_create(struct status **ret_status, struct mst_err *err)
+{
     struct status *status = calloc(1, sizeof *status);
     if (!status)
         return mst_err_set(err, -ENOMEM, "no memory for the status socket");
 
-    (void)status_ask_all(runtime_dir, NULL, NULL);
-    snprintf(name, sizeof name, "muster-%u-%d.sock", getuid(), (int)getpid());
     status->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    result = status->fd < 0 ? -errno : socket_address(runtime_dir, name, &status->address);
-    if (result)
-        goto fail;
-    (void)unlink(status->address.sun_path); /* of a dead agent with our pid */
-    mode_t mask = umask(0177);
-    result = bind(status->fd, (struct sockaddr *)&status->address, sizeof status->address) ? -errno
-                                                                                           : 0;
-    umask(mask);
-    status->bound = !result;
-    if (!result && listen(status->fd, 8))
-        result = -errno;
-    if (result)
-        goto fail;
+    int result = status->fd < 0 ? -errno : listen_at_new_name(status->fd);
+    if (result) {
+        status_destroy(status);
+        return mst_err_set(err, result, "status socket: %s", strerror(-result));
+    }
     *ret_status = status;
     return 0;
-
-fail:
-    mst_err_set(err, result, "status socket %s/%s: %s", runtime_dir, name, strerror(-result));
-    status_destroy(status);
-    return result;
 }
 
 void status_destroy(struct status *status)
@@ -154,8 +162,6 @@ void status_destroy(struct status *status)
         return;
     if (status->fd >= 0)
         close(status->fd);
-    if (status->bound)
-        (void)unlink(status->address.sun_path);
     free(status);
 }
 
@@ -164,69 +170,10 @@ int status_fd(const struct status *status)
     return status->fd;
 }
 
-static json_t *step_json(uint64_t step)
+static bool may_ask(int fd)
 {
-    return step == MST_PAGE_NO_STEP ? json_null() : json_integer((json_int_t)step);
-}
-
-static double seconds_since(uint64_t then_ns, uint64_t now_ns)
-{
-    return now_ns > then_ns ? (double)(now_ns - then_ns) / (double)MST_NS_PER_S : 0;
-}
-
-/* The rank writes its entries while we read: a torn one is shown once and gone the next time. */
-static json_t *collective_json(struct mst_page *page, uint32_t local_rank, uint64_t op_count,
-                               uint64_t now_ns)
-{
-    if (op_count == 0)
-        return json_null();
-    struct mst_page_op op = *mst_page_op(page, local_rank, op_count - 1);
-    return json_pack("{s:I, s:i, s:I, s:b, s:f}", "seq", (json_int_t)op.seq, "kind", (int)op.kind,
-                     "count", (json_int_t)op.count, "done", op.done_ns != 0, "age_s",
-                     seconds_since(op.enter_ns, now_ns));
-}
-
-static json_t *rank_json(const struct ranks *ranks, uint32_t local_rank, uint64_t now_ns)
-{
-    struct mst_page_slot *slot = mst_page_slot(ranks->page, local_rank);
-    unsigned state = atomic_load(&slot->state);
-    uint64_t beat_ns = atomic_load(&slot->beat_ns);
-    bool alive = ranks->procs[local_rank].pid > 0;
-
-    return json_pack(
-        "{s:i, s:i, s:b, s:s, s:o, s:o, s:o, s:o}", "rank", (int)(ranks->first_rank + local_rank),
-        "pid", (int)atomic_load(&slot->pid), "alive", alive, "state",
-        state < MST_RANK_STATE_COUNT ? rank_states[state] : "?", "step",
-        step_json(atomic_load(&slot->step)), "beat_age_s",
-        beat_ns ? json_real(seconds_since(beat_ns, now_ns)) : json_null(), "checkpoint",
-        step_json(atomic_load(&slot->ckpt_step)), "collective",
-        collective_json(ranks->page, local_rank, atomic_load(&slot->op_count), now_ns));
-}
-
-static char *node_text(const struct node *node)
-{
-    uint64_t now_ns = mst_now_ns();
-    json_t *ranks = json_array();
-
-    for (uint32_t i = 0; node->ranks.page && i < node->ranks.local_size; i++)
-        json_array_append_new(ranks, rank_json(&node->ranks, i, now_ns));
-    const char *job_id = node->start.job_id[0] ? node->start.job_id : node->opts->job_id;
-    json_t *root = json_pack(
-        "{s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:s, s:o}", "job", job_id, "agent_pid", (int)getpid(),
-        "node", (int)node->opts->node_rank, "nodes", (int)node->opts->node_count, "generation",
-        (int)node->start.generation, "state", super_name(node->super.state), "draining",
-        node->stopping, "program", node->opts->argv[0], "ranks", ranks);
-    char *text = json_dumps(root, JSON_COMPACT);
-    json_decref(root);
-    return text;
-}
-
-static bool is_ours(int fd)
-{
-    struct ucred peer;
-    socklen_t size = sizeof peer;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-           (peer.uid == getuid() || peer.uid == 0);
+    uid_t uid;
+    return peer_uid(fd, &uid) && (uid == getuid() || uid == 0);
 }
 
 void status_run(struct status *status, const struct node *node)
@@ -235,7 +182,7 @@ void status_run(struct status *status, const struct node *node)
 
     while ((fd = accept4(status->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
         int room = ANSWER_BYTES_MAX;
-        char *text = is_ours(fd) ? node_text(node) : NULL;
+        char *text = may_ask(fd) ? status_json(node) : NULL;
         (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
         if (text)
             (void)send(fd, text, strlen(text), MSG_NOSIGNAL); /* or the asker sees a cut answer */

@@ -1,5 +1,7 @@
-/* Status: a unix socket per agent, on which it tells its state as one JSON object and hangs up. The
- * file is <runtime dir>/muster-<uid>-<agent pid>.sock, mode 0600, and answers its owner only. */
+/* Status: a unix socket per agent, on which it tells its state as one JSON object and hangs up. Its
+ * name is abstract, @muster-<uid>-<agent pid>-<random>: no file is left when the agent is killed,
+ * and whoever shares the network namespace finds it in /proc/net/unix. Both sides look at who the
+ * other one is: an agent answers its own user and root, and only agents of the user are asked. */
 #ifndef MUSTER_LAUNCHER_STATUS_H
 #define MUSTER_LAUNCHER_STATUS_H
 
@@ -10,11 +12,10 @@ struct status;
 /* Called with each agent's answer, an owned JSON text. */
 typedef void (*status_answer_fn)(void *arg, const char *json);
 
-/* Opens the socket; removes those of this user's dead agents first. 0; -ENOMEM; errors of bind with
- * text. */
-int status_create(const char *runtime_dir, struct status **ret_status, struct mst_err *err);
+/* Opens the socket. 0; -ENOMEM; errors of socket, bind and listen; with text. */
+int status_create(struct status **ret_status, struct mst_err *err);
 
-/* Closes and removes it. NULL is allowed. */
+/* Closes it. NULL is allowed. */
 void status_destroy(struct status *status);
 
 /* Readable when somebody asks. */
@@ -23,8 +24,8 @@ int status_fd(const struct status *status);
 /* Answers all who ask. Never blocks: who does not read loses the rest. */
 void status_run(struct status *status, const struct node *node);
 
-/* Asks every live agent of this user and removes the sockets of dead ones. Returns how many
- * answered, or a -errno of opendir. Waits two seconds for each at most. */
-int status_ask_all(const char *runtime_dir, status_answer_fn answer, void *arg);
+/* Asks every agent of this user in this network namespace. Returns how many answered, or a -errno
+ * of reading /proc/net/unix. Waits two seconds for each at most. */
+int status_ask_all(status_answer_fn answer, void *arg);
 
 #endif
