@@ -361,7 +361,7 @@ static void mpi_destroy(struct comm_backend *backend)
     struct mpi *mpi = (struct mpi *)backend;
     if (!mpi)
         return;
-    if (atomic_load(&mpi->notes.failed) != 0) {
+    if (!mpi_notes_quiet(&mpi->notes)) {
         leave_behind(mpi);
         return;
     }

@@ -182,6 +182,13 @@ int mpi_notes_open(struct mpi_notes *notes, const struct mpi_abi *abi, struct mp
     return 0;
 }
 
+bool mpi_notes_quiet(const struct mpi_notes *notes)
+{
+    /* Acquire: pairs with claim. */
+    return atomic_load_explicit(&notes->failed, memory_order_acquire) == 0 &&
+           notes->worker.here.note.kind != MPI_NOTE_HERE;
+}
+
 void mpi_notes_close(struct mpi_notes *notes)
 {
     if (notes->worker.receiving)

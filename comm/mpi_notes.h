@@ -50,7 +50,11 @@ struct mpi_notes {
 int mpi_notes_open(struct mpi_notes *notes, const struct mpi_abi *abi, struct mpi_handle comm,
                    uint32_t rank, uint32_t size, struct mst_err *err);
 
-/* Takes the receive back and frees everything. Only while nothing has failed. */
+/* Whether nothing has failed and nobody has asked: only then is it certain that nothing is on its
+ * way to or from this rank. */
+bool mpi_notes_quiet(const struct mpi_notes *notes);
+
+/* Takes the receive back and frees everything. Only while it is quiet. */
 void mpi_notes_close(struct mpi_notes *notes);
 
 /* Reads what has come and answers; `op_seq` is where this rank waits. 0, or -ECANCELED once there
