@@ -1,54 +1,83 @@
-/* Resolve: which world the operator of this pod meant. Each family of operators has one parser; the
- * first that recognises its variables decides, and contradictions among them are errors, never a
- * silent world of one. */
+/* Resolve: which world the environment of this pod or task means. One parser per family of
+ * operators says what its variables mean (a candidate); candidates that agree are merged, ones that
+ * disagree are an error that names both, and nothing is ever read as a silent world of one.
+ *
+ * Life: fill a struct mst_machine, call mst_resolve, read the answer. The answer is a plain struct
+ * and owns nothing. Pure but for the caller's read_file: any thread, no lock. */
 /* pure */
 #ifndef MUSTER_CORE_RESOLVE_H
 #define MUSTER_CORE_RESOLVE_H
 
+#include "core/err.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
-struct mst_err;
+#define MST_UNKNOWN (-1)      /* in every number of a plan: nobody said */
+#define MST_HOST_BYTES 256    /* a host's name and its NUL */
+#define MST_CANDIDATES_MAX 24 /* at least the number of parsers */
 
-/* The value of an environment variable, or NULL. */
-typedef const char *(*mst_env_fn)(void *arg, const char *name);
-
-struct mst_plan {
-    const char *source; /* static text: "none", "pet", "pytorchjob-legacy" */
-    uint32_t node_count, node_rank;
-    uint32_t local_size;   /* ranks on this node; 0: one per GPU or core */
-    char master_host[256]; /* empty if there is one node */
-    uint16_t master_port;
-    bool has_max_restarts;
-    uint32_t max_restarts;
+enum mst_plan_mode {
+    MST_PLAN_UNSET,                /* a candidate that knows a part only */
+    MST_PLAN_SPAWN,                /* start local_size ranks here */
+    MST_PLAN_RANK,                 /* this process is a rank already: start nothing */
+    MST_PLAN_CONTROL,              /* a launcher's pod: it runs no rank */
+    MST_PLAN_NO_COLLECTIVE,        /* a parameter server, evaluator, scheduler: outside the world */
+    MST_PLAN_WAIT_FOR_LAUNCHER,    /* a worker that only its launcher can tell more */
+    MST_PLAN_ELASTIC_UNKNOWN_SIZE, /* a member of a world whose size nobody says */
+    MST_PLAN_ERROR
 };
 
-/* Fills *ret_plan; without any operator's variables a plan of one node. 0; -EINVAL or -ENOTSUP with
- * a text that names the variables, their values and what to do. */
-int mst_resolve(mst_env_fn get, void *arg, struct mst_plan *ret_plan, struct mst_err *err);
+struct mst_plan {
+    enum mst_plan_mode mode;
+    const char *scheme;    /* static: what --from takes, "pet", "slurm"; "single" if nobody spoke */
+    const char *scheduler; /* static: "PyTorchJob", "Slurm" */
+    int64_t world_size;    /* ranks */
+    int64_t node_count, node_rank;
+    int64_t
+        local_size; /* ranks on this node; before defaults unknown means one per GPU, else one */
+    int64_t rank, local_rank; /* in mode rank only */
+    int64_t elastic_min, elastic_max;
+    int64_t max_restarts, incarnation;
+    int64_t master_port;
+    int64_t default_port; /* the scheme's own, when nobody gives one */
+    int64_t loose_count;  /* WORLD_SIZE, which counts nodes or ranks: one of them must match */
+    char master_host[MST_HOST_BYTES]; /* empty if not known */
+    char role[64];
+    char rdzv_id[128];
+};
 
-struct resolve_env {
-    mst_env_fn get;
+struct mst_candidate {
+    struct mst_plan plan;
+    struct mst_err err;    /* code 0, or why these variables cannot be meant */
+    const char *variables; /* static: the ones that its parser reads, separated by blanks */
+    bool is_passed_over;   /* not asked, as the process is a rank already */
+};
+
+struct mst_answer {
+    struct mst_plan plan; /* mode error: only scheduler, role and node_rank may be filled */
+    struct mst_err err;
+    uint32_t candidate_count;
+    struct mst_candidate candidates[MST_CANDIDATES_MAX]; /* by precedence, the strongest first */
+};
+
+/* What this machine says. Pointers are borrowed for the call. */
+struct mst_machine {
+    char *const *env;     /* NULL-ended "NAME=value"; of two with the same name the last counts */
+    const char *hostname; /* "" if not known */
+    const char *pod_ip;   /* "" if not known */
+    uint32_t gpu_count, core_count;
+    /* The text of a file, or of a folder (a path ending in "/") the names in it, one a line; NULL
+     * if it cannot be read. Stays valid until the next call. */
+    const char *(*read_file)(void *arg, const char *path);
     void *arg;
 };
 
-/* A parser answers 1 and a full plan, 0 if its family's variables are absent, or an error as
- * above. */
-typedef int (*resolve_parse_fn)(const struct resolve_env *env, struct mst_plan *plan,
-                                struct mst_err *err);
+/* Fills *ret_answer, all of it and in every case. `from` names the one scheme to believe (besides
+ * MST_* variables), or is NULL. 0; -EINVAL with the reason in ret_answer->err. */
+int mst_resolve(const struct mst_machine *machine, const char *from, struct mst_answer *ret_answer);
 
-/* Kubeflow's torchrun variables PET_*: PyTorchJob (static) and TrainJob. */
-int resolve_pet(const struct resolve_env *env, struct mst_plan *plan, struct mst_err *err);
-
-/* PyTorchJob before 1.4: MASTER_ADDR, WORLD_SIZE, RANK alone, which count nodes. */
-int resolve_pytorch_legacy(const struct resolve_env *env, struct mst_plan *plan,
-                           struct mst_err *err);
-
-/* What parsers share. A variable's text, NULL if absent or empty. */
-const char *resolve_text(const struct resolve_env *env, const char *name);
-
-/* A decimal number in [low, high]: 1, 0 if the variable is absent or empty, -EINVAL with text. */
-int resolve_number(const struct resolve_env *env, const char *name, uint32_t low, uint32_t high,
-                   uint32_t *ret_value, struct mst_err *err);
+/* "spawn", "wait_for_launcher": static text. */
+const char *mst_plan_mode_name(enum mst_plan_mode mode);
 
 #endif

@@ -1,165 +1,132 @@
+/* Kubeflow's torchrun variables PET_*: PyTorchJob, static and elastic, and TrainJob (torch). With
+ * them RANK is the node's, and WORLD_SIZE counts nodes when PET_NPROC_PER_NODE is "auto" and ranks
+ * when it is a number. */
 /* pure */
-#include "core/err.h"
-#include "core/resolve.h"
+#include "core/resolve_parser.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
-#define NODES_MAX 4096
-#define LOCAL_MAX 1024
-#define RESTARTS_MAX 1000000
-#define PORT_DEFAULT 29500 /* torchrun's and TrainJob's */
+#define RDZV_PORT 29400 /* torchrun's, for an endpoint without one */
 
-/* "auto", "gpu" and "cpu" all leave the choice to us. */
-static int read_local_size(const struct resolve_env *env, uint32_t *ret_size, struct mst_err *err)
+static int disagree(const char *a, const char *a_text, const char *b, const char *b_text,
+                    struct mst_err *err)
 {
-    const char *text = resolve_text(env, "PET_NPROC_PER_NODE");
+    return mst_err_set(err, -EINVAL, "%s=%.60s but %s=%.60s: unset one of them", a, a_text, b,
+                       b_text);
+}
 
-    if (text && (!strcmp(text, "auto") || !strcmp(text, "gpu") || !strcmp(text, "cpu"))) {
-        *ret_size = 0;
-        return 0;
+/* PyTorchJob gives one thing under two names; a user's override of one of them is half of one. */
+static int check_twins(const struct mst_machine *machine, struct mst_err *err)
+{
+    static const char *const twins[][2] = {{"PET_MASTER_ADDR", "MASTER_ADDR"},
+                                           {"PET_MASTER_PORT", "MASTER_PORT"},
+                                           {"PET_NODE_RANK", "RANK"}};
+
+    for (size_t i = 0; i < sizeof twins / sizeof *twins; i++) {
+        const char *pet = resolve_text(machine, twins[i][0]);
+        const char *plain = resolve_text(machine, twins[i][1]);
+        if (pet && plain && strcmp(pet, plain) != 0)
+            return disagree(twins[i][0], pet, twins[i][1], plain, err);
     }
-    int result = resolve_number(env, "PET_NPROC_PER_NODE", 1, LOCAL_MAX, ret_size, err);
-    return result < 0 ? result : 0;
-}
-
-static int read_node_count(const struct resolve_env *env, uint32_t *ret_count, struct mst_err *err)
-{
-    const char *text = resolve_text(env, "PET_NNODES");
-
-    if (text && strchr(text, ':'))
-        return mst_err_set(err, -ENOTSUP,
-                           "PET_NNODES=%.40s asks for an elastic world, which this version does "
-                           "not form: set one number",
-                           text);
-    return resolve_number(env, "PET_NNODES", 1, NODES_MAX, ret_count, err);
-}
-
-/* The two names of one thing must agree when both are set. */
-static int read_master_host(const struct resolve_env *env, struct mst_plan *plan,
-                            struct mst_err *err)
-{
-    const char *pet = resolve_text(env, "PET_MASTER_ADDR");
-    const char *plain = resolve_text(env, "MASTER_ADDR");
-
-    if (pet && plain && strcmp(pet, plain) != 0)
-        return mst_err_set(err, -EINVAL,
-                           "PET_MASTER_ADDR=%.60s but MASTER_ADDR=%.60s: unset one of them", pet,
-                           plain);
-    const char *host = pet ? pet : plain;
-    if (!host && plan->node_count > 1)
-        return mst_err_set(err, -EINVAL,
-                           "%u nodes, but neither PET_MASTER_ADDR nor MASTER_ADDR says where node "
-                           "0 is: set one, or give --rdzv",
-                           plan->node_count);
-    if (host && strlen(host) >= sizeof plan->master_host)
-        return mst_err_set(err, -EINVAL, "MASTER_ADDR=%.60s… is too long for a host name", host);
-    if (host)
-        snprintf(plan->master_host, sizeof plan->master_host, "%s", host);
     return 0;
 }
 
-static int read_master_port(const struct resolve_env *env, struct mst_plan *plan,
-                            struct mst_err *err)
-{
-    uint32_t pet = 0, plain = 0;
-    int has_pet = resolve_number(env, "PET_MASTER_PORT", 1, UINT16_MAX, &pet, err);
-    if (has_pet < 0)
-        return has_pet;
-    int has_plain = resolve_number(env, "MASTER_PORT", 1, UINT16_MAX, &plain, err);
-    if (has_plain < 0)
-        return has_plain;
-    if (has_pet && has_plain && pet != plain)
-        return mst_err_set(err, -EINVAL, "PET_MASTER_PORT=%u but MASTER_PORT=%u: unset one of them",
-                           pet, plain);
-    plan->master_port = (uint16_t)(has_pet ? pet : has_plain ? plain : PORT_DEFAULT);
-    return 0;
-}
-
-/* PyTorchJob adds WORLD_SIZE and RANK. RANK is the node's; WORLD_SIZE is nodes times
- * PET_NPROC_PER_NODE, where "auto" counts as one. */
-static int check_plain_counts(const struct resolve_env *env, const struct mst_plan *plan,
+static int read_static_master(const struct mst_machine *machine, struct mst_plan *plan,
                               struct mst_err *err)
 {
-    uint32_t world = 0, rank = 0;
-    int has_world = resolve_number(env, "WORLD_SIZE", 1, UINT32_MAX, &world, err);
-    if (has_world < 0)
-        return has_world;
-    int has_rank = resolve_number(env, "RANK", 0, UINT32_MAX, &rank, err);
-    if (has_rank < 0)
-        return has_rank;
-    if (has_world && has_rank && rank >= world)
-        return mst_err_set(err, -EINVAL, "RANK=%u is not below WORLD_SIZE=%u: correct one of them",
-                           rank, world);
-    if (has_world && world != plan->node_count && world != plan->node_count * plan->local_size)
-        return mst_err_set(err, -EINVAL,
-                           "WORLD_SIZE=%u, but PET_NNODES=%u with PET_NPROC_PER_NODE=%u: unset "
-                           "WORLD_SIZE or correct them",
-                           world, plan->node_count, plan->local_size);
-    if (has_rank && rank != plan->node_rank)
-        return mst_err_set(err, -EINVAL, "RANK=%u but PET_NODE_RANK=%u: unset one of them", rank,
-                           plan->node_rank);
-    return 0;
-}
-
-static int read_node_rank(const struct resolve_env *env, struct mst_plan *plan, struct mst_err *err)
-{
-    int found = resolve_number(env, "PET_NODE_RANK", 0, UINT32_MAX, &plan->node_rank, err);
-    if (found == 0)
-        found = resolve_number(env, "RANK", 0, UINT32_MAX, &plan->node_rank, err);
-    if (found < 0)
-        return found;
-    if (found == 0 && plan->node_count > 1)
-        return mst_err_set(err, -EINVAL,
-                           "PET_NNODES=%u, but PET_NODE_RANK is not set: set it to this node's "
-                           "rank, or give --node-rank",
-                           plan->node_count);
-    if (plan->node_rank >= plan->node_count)
-        return mst_err_set(err, -EINVAL,
-                           "PET_NODE_RANK=%u is not below PET_NNODES=%u: correct one of them",
-                           plan->node_rank, plan->node_count);
-    return 0;
-}
-
-int resolve_pet(const struct resolve_env *env, struct mst_plan *plan, struct mst_err *err)
-{
-    plan->source = "pet";
-    int result = read_node_count(env, &plan->node_count, err);
-    if (result <= 0)
-        return result;
-    if ((result = read_local_size(env, &plan->local_size, err)) < 0 ||
-        (result = read_node_rank(env, plan, err)) < 0 ||
-        (result = check_plain_counts(env, plan, err)) < 0 ||
-        (result = read_master_host(env, plan, err)) < 0 ||
-        (result = read_master_port(env, plan, err)) < 0)
-        return result;
-    result = resolve_number(env, "PET_MAX_RESTARTS", 0, RESTARTS_MAX, &plan->max_restarts, err);
-    plan->has_max_restarts = result > 0;
-    return result < 0 ? result : 1;
-}
-
-int resolve_pytorch_legacy(const struct resolve_env *env, struct mst_plan *plan,
-                           struct mst_err *err)
-{
-    int has_world = resolve_number(env, "WORLD_SIZE", 1, NODES_MAX, &plan->node_count, err);
-    if (has_world < 0)
-        return has_world;
-    int has_rank = resolve_number(env, "RANK", 0, UINT32_MAX, &plan->node_rank, err);
-    if (has_rank <= 0 || !has_world)
-        return has_rank < 0 ? has_rank : 0;
-    if (resolve_text(env, "LOCAL_RANK"))
-        return mst_err_set(err, -EINVAL,
-                           "RANK=%u, LOCAL_RANK=%.20s: this process is a rank already; start the "
-                           "program without muster run, or unset LOCAL_RANK",
-                           plan->node_rank, resolve_text(env, "LOCAL_RANK"));
-    if (plan->node_rank >= plan->node_count)
-        return mst_err_set(err, -EINVAL, "RANK=%u is not below WORLD_SIZE=%u: correct one of them",
-                           plan->node_rank, plan->node_count);
-    plan->source = "pytorchjob-legacy";
-    int result = read_master_host(env, plan, err);
+    static const struct resolve_number ports[] = {RESOLVE_MASTER_PORT("MASTER_PORT"),
+                                                  RESOLVE_MASTER_PORT("PET_MASTER_PORT")};
+    int result = resolve_master(machine, "PET_MASTER_ADDR", plan, err);
+    if (result == 0)
+        result = resolve_master(machine, "MASTER_ADDR", plan, err);
     if (result < 0)
         return result;
-    result = read_master_port(env, plan, err);
+    return resolve_numbers(machine, ports, RESOLVE_COUNT(ports), plan, err);
+}
+
+/* An etcd endpoint is the store's address; the first worker is then node 0, by its own name. */
+static int read_rdzv(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    const char *backend = resolve_text(machine, "PET_RDZV_BACKEND");
+    const char *id = resolve_text(machine, "PET_RDZV_ID");
+
+    plan->scheduler = "PyTorchJob elastic";
+    plan->default_port = RDZV_PORT;
+    if (!plan->role[0])
+        resolve_role(plan, "worker");
+    if (plan->elastic_min < 0)
+        plan->elastic_min = plan->elastic_max = plan->node_count;
+    if (id) {
+        int result = resolve_copy(plan->rdzv_id, sizeof plan->rdzv_id, "PET_RDZV_ID", id,
+                                  strlen(id), err);
+        if (result)
+            return result;
+    }
+    if (backend && strncmp(backend, "etcd", 4) == 0) {
+        size_t stem;
+        if (resolve_ordinal(machine->hostname, &stem) < 0 || stem + 3 > sizeof plan->master_host)
+            return 0;
+        memcpy(plan->master_host, machine->hostname, stem);
+        memcpy(plan->master_host + stem, "-0", sizeof "-0");
+        return 0;
+    }
+    return resolve_endpoint(machine, "PET_RDZV_ENDPOINT", plan, err);
+}
+
+/* The operator writes PET_STANDALONE="" for true, so that it is there is all it says. */
+static void stand_alone(struct mst_plan *plan)
+{
+    plan->scheduler = "PyTorchJob elastic";
+    plan->node_count = plan->elastic_min = plan->elastic_max = 1;
+    plan->node_rank = 0;
+    memcpy(plan->master_host, "127.0.0.1", sizeof "127.0.0.1");
+}
+
+/* A rendezvous gives its own node ranks, so a rank outside of it is a wish that cannot be kept. */
+static void place_elastic(const struct mst_machine *machine, struct mst_plan *plan)
+{
+    if (plan->node_rank < 0 && !resolve_is_local(plan->master_host))
+        plan->node_rank = resolve_rank_by_name(machine, plan->master_host);
+    if (plan->node_rank >= plan->elastic_max)
+        plan->node_rank = MST_UNKNOWN;
+}
+
+static int read_place(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    if (resolve_is_set(machine, "PET_STANDALONE")) {
+        stand_alone(plan);
+        return 0;
+    }
+    bool has_rdzv = resolve_is_set(machine, "PET_RDZV_ENDPOINT");
+    int result = has_rdzv ? read_rdzv(machine, plan, err) : read_static_master(machine, plan, err);
+    if (result >= 0 && plan->elastic_max >= 0)
+        place_elastic(machine, plan);
+    return result;
+}
+
+int resolve_pet(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    static const struct resolve_number numbers[] = {
+        RESOLVE_NODE("RANK"),
+        RESOLVE_NODE("PET_NODE_RANK"),
+        RESOLVE_NUMBER("WORLD_SIZE", loose_count, 1, RESOLVE_RANKS_MAX, false),
+        RESOLVE_NUMBER("PET_MAX_RESTARTS", max_restarts, 0, INT32_MAX, false),
+    };
+    int result = resolve_nodes(machine, "PET_NNODES", plan, err);
+    if (result <= 0 && !resolve_is_set(machine, "PET_RDZV_ENDPOINT"))
+        return result;
+    plan->mode = MST_PLAN_SPAWN;
+    plan->default_port = RESOLVE_PORT;
+    if (result < 0 || (result = check_twins(machine, err)) < 0 ||
+        (result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err)) < 0 ||
+        (result = resolve_local_size(machine, "PET_NPROC_PER_NODE", plan, err)) < 0)
+        return result;
+    /* only a job with a Master spec has RANK; there the master is rank 0 */
+    if (resolve_text(machine, "RANK"))
+        resolve_role(plan, plan->node_rank == 0 ? "master" : "worker");
+    else if (!resolve_is_set(machine, "PET_RDZV_ENDPOINT"))
+        plan->scheduler = "TrainJob (torch)";
+    result = read_place(machine, plan, err);
     return result < 0 ? result : 1;
 }

@@ -6,38 +6,181 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
-static const char help[] = "usage: muster env [--json] [OPTIONS of muster run]\n"
-                           "\n"
-                           "Shows which world the environment (and options) mean: how many nodes\n"
-                           "and ranks, who this node is, and where node 0 listens.\n";
+static const char help[] =
+    "usage: muster env [--json | --explain] [OPTIONS of muster run]\n"
+    "\n"
+    "Shows which world the environment (and options) mean: how many nodes and ranks, who this\n"
+    "node is, and where node 0 listens.\n"
+    "\n"
+    "  --json            one object; null is what nobody said\n"
+    "  --explain         which variables were found, what they mean, and who won\n"
+    "  --from SCHEME     believe one scheme where several contradict one another\n"
+    "  --hostname NAME   as if this machine were called so\n"
+    "  --local-gpus N    as if it had N GPUs\n"
+    "  --pod-ip ADDRESS  as if this were its address\n"
+    "  --root DIR        as if DIR were / for files such as /etc/mpi/hostfile\n"
+    "\n"
+    "Exit codes: 0; 64 usage; 78 if the environment contradicts itself or leaves the world open.\n"
+    "Schemes and their variables: muster-env(7).\n";
 
-static void print_json(const struct opts *opts)
+static json_t *number(int64_t value)
 {
-    json_t *root = json_pack("{s:s, s:i, s:i, s:i, s:s, s:i, s:s, s:i, s:i, s:b}", "source",
-                             opts->source, "nodes", (int)opts->node_count, "node",
-                             (int)opts->node_rank, "local_size", (int)opts->local_size,
-                             "local_size_from", opts->local_size_reason, "world_size",
-                             (int)(opts->node_count * opts->local_size), "rdzv_host",
-                             opts->rdzv_host, "rdzv_port", (int)opts->rdzv_port, "max_restarts",
-                             (int)opts->max_restarts, "secret", opts->secret_bytes > 0);
+    return value >= 0 ? json_integer(value) : json_null();
+}
+
+static json_t *word(const char *text)
+{
+    return text && *text ? json_string(text) : json_null();
+}
+
+static json_t *candidate_json(const struct mst_candidate *candidate)
+{
+    const struct mst_plan *plan = &candidate->plan;
+
+    return json_pack("{s:s, s:s, s:s, s:b, s:o}", "scheme", plan->scheme, "scheduler",
+                     plan->scheduler, "mode", mst_plan_mode_name(plan->mode), "passed_over",
+                     candidate->is_passed_over, "error", word(candidate->err.text));
+}
+
+static json_t *candidates_json(const struct mst_answer *answer)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < answer->candidate_count; i++)
+        json_array_append_new(list, candidate_json(&answer->candidates[i]));
+    return list;
+}
+
+static void print_json(const struct mst_answer *answer)
+{
+    const struct mst_plan *plan = &answer->plan;
+    bool is_rank = plan->mode == MST_PLAN_RANK;
+    const struct {
+        const char *key;
+        json_t *value;
+    } members[] = {
+        {"mode", json_string(mst_plan_mode_name(plan->mode))},
+        {"scheduler", word(plan->scheduler)},
+        {"world_size", number(plan->world_size)},
+        {"node_rank", number(plan->node_rank)},
+        {"nnodes", number(plan->node_count)},
+        {"nproc_per_node", number(plan->local_size)},
+        {"master_addr", word(plan->master_host)},
+        {"master_port", number(plan->master_port)},
+        {"role", word(plan->role)},
+        {"elastic_min", number(plan->elastic_min)},
+        {"elastic_max", number(plan->elastic_max)},
+        {"rank", number(plan->rank)},
+        {"local_rank", number(plan->local_rank)},
+        {"local_size", number(is_rank ? plan->local_size : MST_UNKNOWN)},
+        {"max_restarts", number(plan->max_restarts)},
+        {"rdzv_id", word(plan->rdzv_id)},
+        {"incarnation", number(plan->incarnation)},
+        {"candidates", candidates_json(answer)},
+        {"error", word(answer->err.text)},
+    };
+    json_t *root = json_object();
+
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        json_object_set_new(root, members[i].key, members[i].value);
     json_dumpf(root, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(root);
 }
 
-static void print_text(const struct opts *opts)
+static void print_number(const char *name, int64_t value)
 {
-    printf("source        %s\n", opts->source);
-    printf("nodes         %u\n", opts->node_count);
-    printf("node          %u\n", opts->node_rank);
-    printf("local_size    %u (%s)\n", opts->local_size, opts->local_size_reason);
-    printf("world_size    %u%s\n", opts->node_count * opts->local_size,
-           opts->node_count > 1 ? " if every node has as many ranks as this one" : "");
-    if (opts->node_count > 1)
-        printf("rendezvous    %s:%u\n", opts->rdzv_host, opts->rdzv_port);
-    printf("max_restarts  %u\n", opts->max_restarts);
-    printf("secret        %s\n", opts->secret_bytes > 0 ? "yes" : "none");
+    if (value >= 0)
+        printf("%-15s %lld\n", name, (long long)value);
+}
+
+static void print_word(const char *name, const char *text)
+{
+    if (text && *text)
+        printf("%-15s %s\n", name, text);
+}
+
+static void print_plan(const struct mst_plan *plan)
+{
+    print_word("mode", mst_plan_mode_name(plan->mode));
+    print_word("scheme", plan->scheme);
+    print_word("role", plan->role);
+    print_number("world_size", plan->world_size);
+    print_number("nnodes", plan->node_count);
+    print_number("elastic_min", plan->elastic_min);
+    print_number("elastic_max", plan->elastic_max);
+    print_number("node_rank", plan->node_rank);
+    print_number("nproc_per_node", plan->local_size);
+    print_number("rank", plan->rank);
+    print_number("local_rank", plan->local_rank);
+    print_word("master_addr", plan->master_host);
+    print_number("master_port", plan->master_port);
+    print_number("max_restarts", plan->max_restarts);
+    print_number("incarnation", plan->incarnation);
+    print_word("rdzv_id", plan->rdzv_id);
+}
+
+/* Every variable of `names` that is set. */
+static void print_variables(char **env, const char *names)
+{
+    for (size_t size; *names; names += size + strspn(names + size, " ")) {
+        size = strcspn(names, " ");
+        for (char **var = env; *var; var++) {
+            if (strncmp(*var, names, size) == 0 && (*var)[size] == '=')
+                printf("    %.*s\n", 160, *var);
+        }
+    }
+}
+
+static const char *meaning(const struct mst_candidate *candidate)
+{
+    if (candidate->err.text[0])
+        return candidate->err.text;
+    switch (candidate->plan.mode) {
+    case MST_PLAN_SPAWN: return "start ranks here";
+    case MST_PLAN_RANK: return "this process is a rank already; nothing is to be started";
+    case MST_PLAN_CONTROL: return "a launcher's pod, which runs no rank";
+    case MST_PLAN_NO_COLLECTIVE: return "a pod beside the world of ranks";
+    case MST_PLAN_WAIT_FOR_LAUNCHER: return "a worker whose launcher knows the rest";
+    case MST_PLAN_ELASTIC_UNKNOWN_SIZE: return "one of a world whose size is not said";
+    default: return "a part of the answer only";
+    }
+}
+
+static void explain_candidate(const struct mst_candidate *candidate, char **env)
+{
+    printf("found: %s, scheme %s\n", candidate->plan.scheduler, candidate->plan.scheme);
+    print_variables(env, candidate->variables);
+    printf("  means: %s%s\n", meaning(candidate),
+           candidate->is_passed_over ? " (not asked: a rank is what its own launcher says)" : "");
+    if (candidate->plan.node_count >= 0)
+        printf("  nodes: %lld\n", (long long)candidate->plan.node_count);
+    if (candidate->plan.node_rank >= 0)
+        printf("  this node: %lld\n", (long long)candidate->plan.node_rank);
+    if (candidate->plan.rank >= 0)
+        printf("  this rank: %lld\n", (long long)candidate->plan.rank);
+    if (candidate->plan.master_host[0])
+        printf("  node 0: %s\n", candidate->plan.master_host);
+}
+
+/* The strongest stands first; the others only complete it, or contradict it. */
+static void explain(const struct opts *opts)
+{
+    const struct mst_answer *answer = &opts->answer;
+
+    for (uint32_t i = 0; i < answer->candidate_count; i++)
+        explain_candidate(&answer->candidates[i], opts->env);
+    if (answer->candidate_count == 0)
+        printf("found: no variable of an operator or launcher\n");
+    if (answer->err.text[0])
+        printf("\nrefused: %s\n", answer->err.text);
+    else
+        printf("\nwon: %s%s\n\n", answer->plan.scheme,
+               answer->candidate_count > 1 ? "; what the others say agrees or was not asked" : "");
+    if (!answer->err.text[0])
+        print_plan(&answer->plan);
 }
 
 int cmd_env(int argc, char **argv)
@@ -45,16 +188,23 @@ int cmd_env(int argc, char **argv)
     struct opts opts;
     struct mst_err err = {0};
 
-    int code = opts_parse(argc, argv, &opts, &err);
+    int code = opts_read(argc, argv, &opts, &err);
     if (code) {
         fprintf(stderr, "muster env: %s\n", err.text);
         return code;
     }
-    if (opts.help)
+    bool is_refused = opts.answer.plan.mode == MST_PLAN_ERROR;
+    if (opts.help) {
         fputs(help, stdout);
-    else if (opts.json)
-        print_json(&opts);
+        return EXITCODE_OK;
+    }
+    if (opts.json)
+        print_json(&opts.answer);
+    else if (opts.explain)
+        explain(&opts);
+    else if (!is_refused)
+        print_plan(&opts.answer.plan);
     else
-        print_text(&opts);
-    return EXITCODE_OK;
+        fprintf(stderr, "muster env: %s\n", opts.answer.err.text);
+    return is_refused ? EXITCODE_CONFIG : EXITCODE_OK;
 }

@@ -6,10 +6,12 @@
 
 #include "core/err.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char help[] =
     "usage: muster run [OPTIONS] [--] PROGRAM [ARGS]\n"
@@ -17,7 +19,8 @@ static const char help[] =
     "Starts the ranks of a job on this node, restarts them all when one fails, and drains them\n"
     "when this node is preempted (SIGTERM). One node needs no option.\n"
     "\n"
-    "  --nproc N|auto      ranks on this node (auto: one per GPU, else one per core)\n"
+    "  --nproc N|auto      ranks on this node (auto: one per GPU, else one per core); without\n"
+    "                      it what the operator says, else one per GPU, else one\n"
     "  --nnodes N          nodes of the job; with it, the operator's variables are not read\n"
     "  --node-rank R       this node, 0 … N-1; node 0 coordinates\n"
     "  --rdzv HOST:PORT    where node 0 listens\n"
@@ -27,6 +30,7 @@ static const char help[] =
     "  --bind auto|none    auto: each rank gets its share of the cores, if there are enough\n"
     "  --log-dir DIR       also write each rank's output to DIR/rank_<r>.gen_<g>.log\n"
     "  --job-id ID         names the job in logs (random)\n"
+    "  --from SCHEME       believe one scheme of variables; see muster env --explain\n"
     "  --insecure          several nodes without a job secret\n"
     "  --dry-run           print the plan and start nothing\n"
     "  --json              the plan as JSON\n"
@@ -141,6 +145,22 @@ static int dry_run(const struct opts *opts)
     return EXITCODE_OK;
 }
 
+/* A rank of another launcher stays one: its program takes this process's place, as itself. */
+static int become_rank(const struct opts *opts)
+{
+    const struct mst_plan *plan = &opts->answer.plan;
+
+    if (opts->dry_run) {
+        printf("rank %lld of %lld already (%s): the program would run as this process\n",
+               (long long)plan->rank, (long long)plan->world_size, plan->scheme);
+        return EXITCODE_OK;
+    }
+    execvp(opts->argv[0], opts->argv);
+    int code = exitcode_of_exec(errno);
+    fprintf(stderr, "muster run: cannot run %s: %s\n", opts->argv[0], strerror(errno));
+    return code;
+}
+
 int cmd_run(int argc, char **argv)
 {
     struct opts opts;
@@ -160,5 +180,7 @@ int cmd_run(int argc, char **argv)
         fprintf(stderr, "muster run: no program given; see muster run --help\n");
         return EXITCODE_USAGE;
     }
+    if (opts.answer.plan.mode == MST_PLAN_RANK)
+        return become_rank(&opts);
     return opts.dry_run ? dry_run(&opts) : agent_run(&opts);
 }

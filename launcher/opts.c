@@ -6,8 +6,10 @@
 #include "core/sock.h"
 #include "launcher/exitcode.h"
 #include "launcher/hardware.h"
+#include "launcher/machine.h"
 #include "launcher/msg.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -21,12 +23,15 @@
 #define GRACE_S_DEFAULT 30
 #define RDZV_TIMEOUT_S_DEFAULT 300
 #define SECONDS_MAX 864000
+static_assert(OPTS_HOST_BYTES == MST_HOST_BYTES, "host names are copied whole");
+#define RDZV_PORT_DEFAULT 29500 /* of a scheme that has none of its own */
 
 /* What the command line said; -1 and NULL: nothing. */
 struct flags {
     int64_t local_size; /* 0: auto */
     int64_t node_count, node_rank, max_restarts, grace_s, rdzv_timeout_s;
-    const char *rdzv, *job_id;
+    int64_t gpu_count;
+    const char *rdzv, *job_id, *hostname, *pod_ip, *root, *from;
 };
 
 enum flag {
@@ -43,6 +48,12 @@ enum flag {
     FLAG_DRY_RUN,
     FLAG_JSON,
     FLAG_INSECURE,
+    FLAG_FROM,
+    FLAG_EXPLAIN,
+    FLAG_HOSTNAME,
+    FLAG_LOCAL_GPUS,
+    FLAG_POD_IP,
+    FLAG_ROOT,
     FLAG_HELP
 };
 
@@ -60,15 +71,15 @@ static const struct option options[] = {
     {"dry-run", no_argument, NULL, FLAG_DRY_RUN},
     {"json", no_argument, NULL, FLAG_JSON},
     {"insecure", no_argument, NULL, FLAG_INSECURE},
+    {"from", required_argument, NULL, FLAG_FROM},
+    {"explain", no_argument, NULL, FLAG_EXPLAIN},
+    {"hostname", required_argument, NULL, FLAG_HOSTNAME},
+    {"local-gpus", required_argument, NULL, FLAG_LOCAL_GPUS},
+    {"pod-ip", required_argument, NULL, FLAG_POD_IP},
+    {"root", required_argument, NULL, FLAG_ROOT},
     {"help", no_argument, NULL, FLAG_HELP},
     {NULL, 0, NULL, 0},
 };
-
-static const char *get_env(void *arg, const char *name)
-{
-    (void)arg;
-    return getenv(name);
-}
 
 bool opts_is_loopback(const char *host)
 {
@@ -136,6 +147,13 @@ static int take_flag(enum flag flag, const char *value, struct flags *flags, str
     case FLAG_DRY_RUN: opts->dry_run = true; return EXITCODE_OK;
     case FLAG_JSON: opts->json = true; return EXITCODE_OK;
     case FLAG_INSECURE: opts->insecure = true; return EXITCODE_OK;
+    case FLAG_FROM: flags->from = value; return EXITCODE_OK;
+    case FLAG_EXPLAIN: opts->explain = true; return EXITCODE_OK;
+    case FLAG_HOSTNAME: flags->hostname = value; return EXITCODE_OK;
+    case FLAG_LOCAL_GPUS:
+        return number("local-gpus", value, 0, MST_PAGE_RANKS_MAX, &flags->gpu_count, err);
+    case FLAG_POD_IP: flags->pod_ip = value; return EXITCODE_OK;
+    case FLAG_ROOT: flags->root = value; return EXITCODE_OK;
     case FLAG_HELP: opts->help = true; return EXITCODE_OK;
     }
     return EXITCODE_USAGE;
@@ -162,20 +180,164 @@ static int parse_flags(int argc, char **argv, struct flags *flags, struct opts *
     return EXITCODE_OK;
 }
 
-static int read_plan(const struct flags *flags, struct mst_plan *plan, struct mst_err *err)
+/* Without anybody's word on the number of nodes the flags' count, and all else with it. */
+static void plan_from_flags(const struct flags *flags, const struct machine *machine,
+                            struct mst_plan *plan)
 {
-    if (flags->node_count < 0)
-        return mst_resolve(get_env, NULL, plan, err) ? EXITCODE_CONFIG : EXITCODE_OK;
-    *plan = (struct mst_plan){.source = "flags", .node_count = (uint32_t)flags->node_count};
-    if (plan->node_count > 1 && (flags->node_rank < 0 || !flags->rdzv)) {
-        mst_err_set(err, -EINVAL, "--nnodes %u needs --node-rank R and --rdzv HOST:PORT",
-                    plan->node_count);
-        return EXITCODE_USAGE;
+    *plan = (struct mst_plan){.mode = MST_PLAN_SPAWN,
+                              .scheme = "flags",
+                              .scheduler = "none",
+                              .role = "worker",
+                              .node_count = flags->node_count,
+                              .node_rank = flags->node_count == 1 ? 0 : MST_UNKNOWN,
+                              .local_size = machine->gpu_count > 0 ? machine->gpu_count : 1,
+                              .rank = MST_UNKNOWN,
+                              .local_rank = MST_UNKNOWN,
+                              .elastic_min = MST_UNKNOWN,
+                              .elastic_max = MST_UNKNOWN,
+                              .max_restarts = MST_UNKNOWN,
+                              .incarnation = MST_UNKNOWN,
+                              .master_port = MST_UNKNOWN};
+}
+
+static int apply_place(const struct flags *flags, struct opts *opts, struct mst_err *err)
+{
+    struct mst_plan *plan = &opts->answer.plan;
+    uint16_t port = 0;
+
+    if (flags->rdzv &&
+        (mst_sock_split(flags->rdzv, plan->master_host, sizeof plan->master_host, &port) ||
+         port == 0))
+        return usage(err, "rdzv", flags->rdzv, "HOST:PORT of node 0");
+    if (flags->rdzv) {
+        plan->master_port = port;
+        memcpy(opts->rdzv_host, plan->master_host, sizeof opts->rdzv_host);
+    }
+    if (flags->node_rank >= 0)
+        plan->node_rank = flags->node_rank;
+    if (plan->node_count > 0 && plan->node_rank >= plan->node_count) {
+        mst_err_set(err, -EINVAL,
+                    "node rank %lld is not below the number of nodes, %lld: correct --node-rank or "
+                    "--nnodes",
+                    (long long)plan->node_rank, (long long)plan->node_count);
+        return EXITCODE_CONFIG;
     }
     return EXITCODE_OK;
 }
 
-/* PyTorchJob's old master was told that it is "localhost"; its workers know it by its name. */
+static void apply_local_size(const struct flags *flags, const struct machine *machine,
+                             struct opts *opts)
+{
+    struct mst_plan *plan = &opts->answer.plan;
+
+    opts->local_size_reason = "environment";
+    if (flags->local_size > 0) {
+        plan->local_size = flags->local_size;
+        opts->local_size_reason = "given";
+    } else if (flags->local_size == 0) {
+        plan->local_size = machine->gpu_count > 0 ? machine->gpu_count : machine->core_count;
+        opts->local_size_reason = machine->gpu_count > 0 ? "GPUs" : "cores";
+        if (plan->local_size > MST_PAGE_RANKS_MAX)
+            plan->local_size = MST_PAGE_RANKS_MAX;
+    }
+    plan->world_size = plan->node_count > 0 ? plan->node_count * plan->local_size : MST_UNKNOWN;
+}
+
+/* What a flag says stands above the environment. A rank that runs already is what it is. */
+static int apply_flags(const struct flags *flags, const struct machine *machine, struct opts *opts,
+                       struct mst_err *err)
+{
+    struct mst_plan *plan = &opts->answer.plan;
+    bool has_flag = flags->local_size >= 0 || flags->node_count >= 0;
+
+    if (flags->max_restarts >= 0)
+        plan->max_restarts = flags->max_restarts;
+    if (plan->mode != MST_PLAN_SPAWN)
+        return EXITCODE_OK;
+    if (has_flag)
+        apply_local_size(flags, machine, opts);
+    else
+        opts->local_size_reason = "environment";
+    return apply_place(flags, opts, err);
+}
+
+/* Which GPUs, cores, names and files there are; flags stand for what the machine would say. */
+static void look_around(const struct flags *flags, struct machine *machine)
+{
+    const char *pod_ip = getenv("POD_IP");
+
+    machine_init(machine, flags->root ? flags->root : "");
+    if (flags->hostname)
+        snprintf(machine->hostname, sizeof machine->hostname, "%s", flags->hostname);
+    machine->pod_ip = flags->pod_ip ? flags->pod_ip : pod_ip ? pod_ip : "";
+    machine->gpu_count = flags->gpu_count >= 0
+                             ? (uint32_t)flags->gpu_count
+                             : hardware_gpu_count("/dev", getenv("CUDA_VISIBLE_DEVICES"),
+                                                  getenv("NVIDIA_VISIBLE_DEVICES"));
+    machine->core_count = hardware_core_count("");
+}
+
+static int read_plan(const struct flags *flags, struct opts *opts, struct mst_err *err)
+{
+    struct machine machine;
+
+    if (flags->node_count > 1 && (flags->node_rank < 0 || !flags->rdzv)) {
+        mst_err_set(err, -EINVAL, "--nnodes %lld needs --node-rank R and --rdzv HOST:PORT",
+                    (long long)flags->node_count);
+        return EXITCODE_USAGE;
+    }
+    look_around(flags, &machine);
+    if (flags->node_count >= 0)
+        plan_from_flags(flags, &machine, &opts->answer.plan);
+    else
+        (void)machine_resolve(&machine, opts->env, flags->from,
+                              &opts->answer); /* it has the error */
+    int code = apply_flags(flags, &machine, opts, err);
+    machine_fini(&machine);
+    return code;
+}
+
+/* What is to be done where there is nothing to start. */
+static const char *advice(enum mst_plan_mode mode)
+{
+    switch (mode) {
+    case MST_PLAN_CONTROL:
+        return "this is a launcher's pod, which runs no rank: start the program with mpirun here, "
+               "or "
+               "set runLauncherAsWorker";
+    case MST_PLAN_NO_COLLECTIVE:
+        return "this pod stands beside the world of ranks: start its program without muster run";
+    case MST_PLAN_WAIT_FOR_LAUNCHER:
+        return "this worker is told nothing but its role: let its launcher start ranks here "
+               "(sshd), "
+               "or set MST_NNODES and MST_MASTER_ADDR";
+    default: return "the number of nodes is not known: set MST_NNODES and MST_MASTER_ADDR";
+    }
+}
+
+static int check_plan(const struct mst_plan *plan, struct mst_err *err)
+{
+    if (plan->mode != MST_PLAN_SPAWN)
+        return mst_err_set(err, -EINVAL, "%s, role %s: %s", plan->scheduler, plan->role,
+                           advice(plan->mode));
+    if (plan->node_count < 0)
+        return mst_err_set(
+            err, -ENOTSUP,
+            "%s asks for %lld to %lld nodes, and worlds that grow and shrink are not "
+            "formed: set one number of nodes",
+            plan->scheduler, (long long)plan->elastic_min, (long long)plan->elastic_max);
+    if (plan->node_count > MSG_NODES_MAX)
+        return mst_err_set(err, -EINVAL, "%lld nodes are over the limit of %d",
+                           (long long)plan->node_count, MSG_NODES_MAX);
+    if (plan->node_rank < 0 || (plan->node_count > 1 && !plan->master_host[0]))
+        return mst_err_set(err, -EINVAL,
+                           "%s says %lld nodes, but not which one this is or where node 0 is: set "
+                           "MST_NODE_RANK and MST_MASTER_ADDR",
+                           plan->scheduler, (long long)plan->node_count);
+    return 0;
+}
+
+/* An operator that names itself "localhost" means this pod, which the others know by its name. */
 static void name_own_host(struct opts *opts)
 {
     char name[OPTS_HOST_BYTES];
@@ -184,50 +346,24 @@ static void name_own_host(struct opts *opts)
         snprintf(opts->rdzv_host, sizeof opts->rdzv_host, "%s", name);
 }
 
-static int place_node(const struct flags *flags, const struct mst_plan *plan, struct opts *opts,
-                      struct mst_err *err)
+static void place_node(struct opts *opts)
 {
-    opts->source = plan->source;
-    opts->node_count = plan->node_count;
-    opts->node_rank = flags->node_rank >= 0 ? (uint32_t)flags->node_rank : plan->node_rank;
-    if (opts->node_rank >= opts->node_count) {
-        mst_err_set(err, -EINVAL,
-                    "node rank %u is not below the number of nodes, %u: correct "
-                    "--node-rank or --nnodes",
-                    opts->node_rank, opts->node_count);
-        return EXITCODE_CONFIG;
-    }
+    const struct mst_plan *plan = &opts->answer.plan;
+
+    opts->source = plan->scheme;
+    opts->node_count = (uint32_t)plan->node_count;
+    opts->node_rank = (uint32_t)plan->node_rank;
+    opts->local_size = (uint32_t)plan->local_size;
     if (opts->node_count == 1) {
         snprintf(opts->rdzv_host, sizeof opts->rdzv_host, "127.0.0.1");
-        return EXITCODE_OK;
+        return;
     }
+    opts->rdzv_port = plan->master_port > 0 ? (uint16_t)plan->master_port : RDZV_PORT_DEFAULT;
+    if (opts->rdzv_host[0]) /* by a flag, which means what it says */
+        return;
     snprintf(opts->rdzv_host, sizeof opts->rdzv_host, "%s", plan->master_host);
-    opts->rdzv_port = plan->master_port;
     if (strcmp(opts->rdzv_host, "localhost") == 0)
         name_own_host(opts);
-    if (!flags->rdzv)
-        return EXITCODE_OK;
-    if (mst_sock_split(flags->rdzv, opts->rdzv_host, sizeof opts->rdzv_host, &opts->rdzv_port) ||
-        opts->rdzv_port == 0)
-        return usage(err, "rdzv", flags->rdzv, "HOST:PORT of node 0");
-    return EXITCODE_OK;
-}
-
-static void count_ranks(const struct flags *flags, const struct mst_plan *plan, struct opts *opts)
-{
-    opts->local_size = flags->local_size >= 0 ? (uint32_t)flags->local_size : plan->local_size;
-    opts->local_size_reason = "given";
-    if (opts->local_size > 0)
-        return;
-    opts->local_size = hardware_gpu_count("/dev", getenv("CUDA_VISIBLE_DEVICES"),
-                                          getenv("NVIDIA_VISIBLE_DEVICES"));
-    opts->local_size_reason = "GPUs";
-    if (opts->local_size > 0)
-        return;
-    opts->local_size = hardware_core_count("");
-    opts->local_size_reason = "cores";
-    if (opts->local_size > MST_PAGE_RANKS_MAX)
-        opts->local_size = MST_PAGE_RANKS_MAX;
 }
 
 /* Returns the secret's size; a trailing newline is none of it. Any byte may be in it. */
@@ -291,14 +427,12 @@ static int read_secret(struct opts *opts, struct mst_err *err)
     return 0;
 }
 
-static int name_job(const struct flags *flags, struct opts *opts, struct mst_err *err)
+static int name_job(struct opts *opts, struct mst_err *err)
 {
     uint64_t id;
 
-    if (flags->job_id) {
-        snprintf(opts->job_id, sizeof opts->job_id, "%s", flags->job_id);
+    if (opts->job_id[0])
         return 0;
-    }
     if (getrandom(&id, sizeof id, 0) != sizeof id)
         return mst_err_set(err, -EIO, "no random bytes for the job id");
     snprintf(opts->job_id, sizeof opts->job_id, "job-%016llx", (unsigned long long)id);
@@ -310,26 +444,38 @@ static uint32_t given_or(int64_t given, uint32_t otherwise)
     return given >= 0 ? (uint32_t)given : otherwise;
 }
 
-int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err)
+int opts_read(int argc, char **argv, struct opts *ret_opts, struct mst_err *err)
 {
     struct opts opts = {.env = environ};
-    struct flags flags = {-1, -1, -1, -1, -1, -1, NULL, NULL};
-    struct mst_plan plan;
+    struct flags flags = {-1, -1, -1, -1, -1, -1, -1, NULL, NULL, NULL, NULL, NULL, NULL};
 
     int code = parse_flags(argc, argv, &flags, &opts, err);
     if (code == EXITCODE_OK && !opts.help) {
-        if ((code = read_plan(&flags, &plan, err)) ||
-            (code = place_node(&flags, &plan, &opts, err)))
-            return code;
-        count_ranks(&flags, &plan, &opts);
-        opts.max_restarts = given_or(
-            flags.max_restarts, plan.has_max_restarts ? plan.max_restarts : MAX_RESTARTS_DEFAULT);
+        code = read_plan(&flags, &opts, err);
+        if (flags.job_id)
+            snprintf(opts.job_id, sizeof opts.job_id, "%s", flags.job_id);
         opts.grace_ms = given_or(flags.grace_s, GRACE_S_DEFAULT) * 1000;
         opts.rdzv_timeout_ms = given_or(flags.rdzv_timeout_s, RDZV_TIMEOUT_S_DEFAULT) * 1000;
-        if (read_secret(&opts, err) || name_job(&flags, &opts, err))
-            return EXITCODE_CONFIG;
+        opts.max_restarts = given_or(opts.answer.plan.max_restarts, MAX_RESTARTS_DEFAULT);
     }
     if (code == EXITCODE_OK)
         *ret_opts = opts;
     return code;
+}
+
+int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err)
+{
+    int code = opts_read(argc, argv, ret_opts, err);
+
+    if (code || ret_opts->help || ret_opts->answer.plan.mode == MST_PLAN_RANK)
+        return code;
+    if (ret_opts->answer.plan.mode == MST_PLAN_ERROR) {
+        if (err)
+            *err = ret_opts->answer.err;
+        return EXITCODE_CONFIG;
+    }
+    if (check_plan(&ret_opts->answer.plan, err))
+        return EXITCODE_CONFIG;
+    place_node(ret_opts);
+    return read_secret(ret_opts, err) || name_job(ret_opts, err) ? EXITCODE_CONFIG : EXITCODE_OK;
 }

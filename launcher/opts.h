@@ -3,26 +3,26 @@
 #ifndef MUSTER_LAUNCHER_OPTS_H
 #define MUSTER_LAUNCHER_OPTS_H
 
+#include "core/resolve.h"
 #include "core/world.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-struct mst_err;
-
 #define OPTS_HOST_BYTES 256
 
 struct opts {
-    const char *source;  /* who said how many nodes there are: "flags", or a plan's source */
-    uint32_t local_size; /* ranks on this node */
-    const char *local_size_reason; /* static text: "given", "GPUs", "cores" */
+    struct mst_answer answer; /* what the environment means; flags are in its plan already */
+    const char *source;       /* who said how many nodes there are: "flags", or a plan's scheme */
+    uint32_t local_size;      /* ranks on this node */
+    const char *local_size_reason; /* static text: "given", "GPUs", "cores", "environment" */
     uint32_t node_count, node_rank;
     char rdzv_host[OPTS_HOST_BYTES]; /* of node 0; 127.0.0.1 if there is one node */
     uint16_t rdzv_port;              /* 0: any, one node only */
     uint32_t max_restarts;
     uint32_t grace_ms, rdzv_timeout_ms;
     bool unbound; /* ranks may use every core of this container */
-    bool dry_run, json, insecure, help;
+    bool dry_run, json, explain, insecure, help;
     char job_id[64];
     const char *log_dir; /* or NULL; points into argv */
     uint8_t secret[MST_SECRET_BYTES_MAX];
@@ -31,9 +31,15 @@ struct opts {
     char **env;  /* the process's own environment */
 };
 
-/* Parses what follows `muster run` or `muster env` (argv[0] is skipped) and reads the environment,
- * the secret's file and the hardware. Returns EXITCODE_OK, EXITCODE_USAGE or EXITCODE_CONFIG, the
- * latter two with text. With --help nothing else is filled. */
+/* Parses what follows `muster run` or `muster env` (argv[0] is skipped) and finds out what the
+ * environment and the hardware mean: fills answer, argv, env and what has a flag of its own. An
+ * answer of mode error is no failure. EXITCODE_OK, or EXITCODE_USAGE with text. With --help nothing
+ * else is filled. */
+int opts_read(int argc, char **argv, struct opts *ret_opts, struct mst_err *err);
+
+/* opts_read, and all that a start needs, the secret's file too. In another mode than spawn and rank
+ * there is nothing to start: EXITCODE_CONFIG, as for a contradiction, with what to do instead. In
+ * mode rank the rest of *ret_opts stays empty. EXITCODE_USAGE as above. */
 int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err);
 
 /* True if only processes of this machine can reach `host`. */

@@ -1,195 +1,325 @@
-#include "core/resolve.h"
-
-#include "core/err.h"
-
-#include <errno.h>
+/* Every environment of tests/data/env-vectors.json (recorded from operators or derived from their
+ * sources), and the rules of the operators and of the merge that no vector shows. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
-/* `arg` is a list name, value, name, value, …, NULL. */
-static const char *get(void *arg, const char *name)
+#include "core/resolve.h"
+#include "resolve_fixture.h"
+
+static const struct {
+    const char *name;
+    size_t offset;
+} numbers[] = {
+    {"world_size", offsetof(struct mst_plan, world_size)},
+    {"node_rank", offsetof(struct mst_plan, node_rank)},
+    {"nnodes", offsetof(struct mst_plan, node_count)},
+    {"nproc_per_node", offsetof(struct mst_plan, local_size)},
+    {"master_port", offsetof(struct mst_plan, master_port)},
+    {"elastic_min", offsetof(struct mst_plan, elastic_min)},
+    {"elastic_max", offsetof(struct mst_plan, elastic_max)},
+    {"rank", offsetof(struct mst_plan, rank)},
+    {"local_rank", offsetof(struct mst_plan, local_rank)},
+    {"local_size", offsetof(struct mst_plan, local_size)},
+    {"max_restarts", offsetof(struct mst_plan, max_restarts)},
+    {"incarnation", offsetof(struct mst_plan, incarnation)},
+};
+
+static int compare_text(const json_t *expected, const char *key, const char *got)
 {
-    for (const char **pair = arg; *pair; pair += 2) {
-        if (strcmp(pair[0], name) == 0)
-            return pair[1];
+    const char *want = json_string_value(json_object_get(expected, key));
+    if (!want || strcmp(want, got) == 0)
+        return 0;
+    print_error("  %s: \"%s\" instead of \"%s\"\n", key, got, want);
+    return 1;
+}
+
+static int compare(const json_t *expected, const struct mst_answer *answer)
+{
+    int faults = compare_text(expected, "mode", mst_plan_mode_name(answer->plan.mode));
+
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        const json_t *want = json_object_get(expected, numbers[i].name);
+        int64_t got = *(const int64_t *)((const char *)&answer->plan + numbers[i].offset);
+        if (!json_is_integer(want) || json_integer_value(want) == got)
+            continue;
+        print_error("  %s: %lld instead of %lld\n", numbers[i].name, (long long)got,
+                    (long long)json_integer_value(want));
+        faults++;
     }
-    return NULL;
+    faults += compare_text(expected, "master_addr", answer->plan.master_host);
+    faults += compare_text(expected, "role", answer->plan.role);
+    faults += compare_text(expected, "rdzv_id", answer->plan.rdzv_id);
+    return faults + (json_is_string(json_object_get(expected, "error")) && !answer->err.text[0]);
 }
 
-static void test_no_operator_is_one_node(void **state)
+static void fill_pod(struct pod *pod, const json_t *vector)
+{
+    const json_t *assume = json_object_get(vector, "assume");
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(json_object_get(vector, "env"), key, value)
+    {
+        pod_set(pod, key, json_string_value(value));
+    }
+    json_object_foreach(json_object_get(vector, "files"), key, value)
+    {
+        pod_file(pod, key, json_string_value(value));
+    }
+    const char *hostname = json_string_value(json_object_get(assume, "hostname"));
+    const char *pod_ip = json_string_value(json_object_get(assume, "pod_ip"));
+    pod->machine.hostname = hostname ? hostname : "some-host";
+    pod->machine.pod_ip = pod_ip ? pod_ip : "";
+    pod->machine.gpu_count = (uint32_t)json_integer_value(json_object_get(assume, "local_gpus"));
+}
+
+static void every_vector_has_its_answer(void **state)
 {
     (void)state;
-    const char *env[] = {"HOME", "/root", NULL};
-    struct mst_plan plan;
+    json_error_t error;
+    json_t *vectors = json_load_file(MUSTER_TEST_DATA "/env-vectors.json", 0, &error), *vector;
+    size_t i;
+    int failed = 0;
 
-    assert_int_equal(mst_resolve(get, env, &plan, NULL), 0);
-    assert_string_equal(plan.source, "none");
-    assert_int_equal(plan.node_count, 1);
-    assert_int_equal(plan.local_size, 0);
+    assert_non_null(vectors);
+    assert_true(json_array_size(vectors) > 35);
+    json_array_foreach(vectors, i, vector)
+    {
+        struct pod pod;
+        pod_init(&pod);
+        fill_pod(&pod, vector);
+        (void)mst_resolve(&pod.machine, NULL, &pod.answer);
+        if (compare(json_object_get(vector, "expected"), &pod.answer)) {
+            print_error("vector %s (%s)\n", json_string_value(json_object_get(vector, "name")),
+                        pod.answer.err.text);
+            failed++;
+        }
+    }
+    json_decref(vectors);
+    assert_int_equal(failed, 0);
 }
 
-/* As the PyTorchJob controller sets them for a master and two workers, nprocPerNode "auto". */
-static void test_pytorchjob_auto(void **state)
+static void agreeing_sources_are_merged(void **state)
 {
     (void)state;
-    const char *env[] = {"MASTER_PORT",
-                         "8080",
-                         "PET_MASTER_PORT",
-                         "8080",
-                         "MASTER_ADDR",
-                         "job-master-0",
-                         "PET_MASTER_ADDR",
-                         "job-master-0",
-                         "WORLD_SIZE",
-                         "3",
-                         "RANK",
-                         "1",
-                         "PET_NODE_RANK",
-                         "1",
-                         "PET_NPROC_PER_NODE",
-                         "auto",
-                         "PET_NNODES",
-                         "3",
-                         "PET_MAX_RESTARTS",
-                         "7",
-                         NULL};
-    struct mst_plan plan;
-
-    assert_int_equal(mst_resolve(get, env, &plan, NULL), 0);
-    assert_string_equal(plan.source, "pet");
-    assert_int_equal(plan.node_count, 3);
-    assert_int_equal(plan.node_rank, 1);
-    assert_int_equal(plan.local_size, 0);
-    assert_string_equal(plan.master_host, "job-master-0");
-    assert_int_equal(plan.master_port, 8080);
-    assert_true(plan.has_max_restarts);
-    assert_int_equal(plan.max_restarts, 7);
+    struct pod pod;
+    pod_init(&pod);
+    pod_env(&pod, "PET_NNODES=4 PET_NODE_RANK=3 PET_MASTER_ADDR=j-node-0-0.j "
+                  "JOB_COMPLETION_INDEX=3 MST_MASTER_PORT=1234");
+    assert_int_equal(pod_resolve(&pod), 0);
+    assert_int_equal(pod.answer.candidate_count, 3);
+    assert_string_equal(pod.answer.plan.scheme, "pet");
+    assert_int_equal(pod.answer.plan.node_rank, 3);
+    assert_int_equal(pod.answer.plan.master_port, 1234);
 }
 
-/* With nprocPerNode 4 the controller's WORLD_SIZE counts ranks, and RANK still nodes. */
-static void test_pytorchjob_counted(void **state)
+static void contradictions_name_both_sides(void **state)
 {
     (void)state;
-    const char *env[] = {
-        "MASTER_ADDR",        "m", "WORLD_SIZE", "8", "RANK", "1", "PET_NODE_RANK", "1",
-        "PET_NPROC_PER_NODE", "4", "PET_NNODES", "2", NULL};
-    struct mst_plan plan;
+    struct pod pod;
+    pod_init(&pod);
+    pod_env(&pod, "PET_NNODES=4 PET_NODE_RANK=3 PET_MASTER_ADDR=m JOB_COMPLETION_INDEX=2");
+    pod_refused(&pod, "node rank is 3 by pet but 2 by index");
 
-    assert_int_equal(mst_resolve(get, env, &plan, NULL), 0);
-    assert_int_equal(plan.local_size, 4);
-    assert_int_equal(plan.node_count, 2);
-    assert_int_equal(plan.master_port, 29500);
-    assert_false(plan.has_max_restarts);
+    pod_init(&pod);
+    pod_env(&pod, "MST_NNODES=3 LWS_GROUP_SIZE=2 LWS_WORKER_INDEX=0 LWS_LEADER_ADDRESS=l");
+    pod_refused(&pod, "number of nodes is 3 by muster but 2 by lws");
+
+    pod_init(&pod);
+    pod_env(&pod, "JAX_NUM_PROCESSES=2 JAX_PROCESS_ID=1 JAX_COORDINATOR_ADDRESS=a:1 MASTER_ADDR=b");
+    pod_refused(&pod, "master is a by jax but b by bare");
+
+    pod_init(&pod);
+    pod_env(&pod, "PET_NNODES=2 PET_NODE_RANK=0 PET_MASTER_ADDR=m MASTER_ADDR=n");
+    pod_refused(&pod, "PET_MASTER_ADDR=m but MASTER_ADDR=n");
 }
 
-static void test_trainjob(void **state)
+static void from_believes_one_scheme(void **state)
 {
     (void)state;
-    const char *env[] = {"PET_NNODES",
-                         "4",
-                         "PET_NPROC_PER_NODE",
-                         "8",
-                         "PET_NODE_RANK",
-                         "3",
-                         "PET_MASTER_ADDR",
-                         "tj-node-0-0.tj",
-                         "PET_MASTER_PORT",
-                         "29500",
-                         NULL};
-    struct mst_plan plan;
-
-    assert_int_equal(mst_resolve(get, env, &plan, NULL), 0);
-    assert_int_equal(plan.node_rank, 3);
-    assert_int_equal(plan.local_size, 8);
-    assert_string_equal(plan.master_host, "tj-node-0-0.tj");
+    struct pod pod;
+    pod_init(&pod);
+    pod_env(&pod, "PET_NNODES=4 PET_NODE_RANK=3 PET_MASTER_ADDR=m JOB_COMPLETION_INDEX=2");
+    assert_int_equal(mst_resolve(&pod.machine, "pet", &pod.answer), 0);
+    assert_int_equal(pod.answer.plan.node_rank, 3);
+    assert_true(mst_resolve(&pod.machine, "index", &pod.answer) < 0); /* has no size */
+    assert_true(mst_resolve(&pod.machine, "slurm", &pod.answer) < 0);
+    assert_non_null(strstr(pod.answer.err.text, "SLURM_JOB_ID"));
+    assert_true(mst_resolve(&pod.machine, "pets", &pod.answer) < 0);
+    assert_non_null(strstr(pod.answer.err.text, "no such scheme"));
 }
 
-static void test_legacy_pytorchjob_counts_nodes(void **state)
+static void a_rank_is_not_launched_again(void **state)
 {
     (void)state;
-    const char *env[] = {"MASTER_ADDR", "localhost", "MASTER_PORT", "23456", "WORLD_SIZE",
-                         "3",           "RANK",      "0",           NULL};
-    struct mst_plan plan;
+    struct pod pod;
+    /* a batch script's variables are inherited by mpirun's ranks and mean nothing there */
+    pod_init(&pod);
+    pod_env(&pod, "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=4 SLURM_JOB_ID=1 SLURM_NNODES=2");
+    assert_int_equal(pod_resolve(&pod), 0);
+    assert_int_equal(pod.answer.plan.mode, MST_PLAN_RANK);
+    assert_true(pod.answer.candidates[1].is_passed_over);
 
-    assert_int_equal(mst_resolve(get, env, &plan, NULL), 0);
-    assert_string_equal(plan.source, "pytorchjob-legacy");
-    assert_int_equal(plan.node_count, 3);
-    assert_int_equal(plan.node_rank, 0);
-    assert_int_equal(plan.master_port, 23456);
+    pod_init(&pod);
+    pod_env(&pod, "MST_NNODES=2 PET_NNODES=2 PET_NODE_RANK=0 PET_MASTER_ADDR=m RANK=5 "
+                  "LOCAL_RANK=1 WORLD_SIZE=8");
+    assert_int_equal(pod_resolve(&pod), 0);
+    assert_int_equal(pod.answer.plan.mode, MST_PLAN_RANK);
+    assert_int_equal(pod.answer.plan.rank, 5);
+
+    /* ranks under two names must be one */
+    pod_init(&pod);
+    pod_env(&pod, "PMI_RANK=1 PMI_SIZE=4 OMPI_COMM_WORLD_RANK=2 OMPI_COMM_WORLD_SIZE=4");
+    pod_refused(&pod, "rank is 1 by pmi1 but 2 by ompi");
+
+    pod_init(&pod);
+    pod_env(&pod, "MST_RANK=1 MST_WORLD_SIZE=2 RANK=1 WORLD_SIZE=2 LOCAL_RANK=1");
+    assert_int_equal(pod_resolve(&pod), 0);
+    assert_string_equal(pod.answer.plan.scheme, "muster-rank");
 }
 
-/* The text must name what is wrong: each of `words`, separated by blanks. */
-static void refuse(const char **env, int code, const char *first, const char *second)
-{
-    struct mst_err err = {0};
-    struct mst_plan plan;
-
-    assert_int_equal(mst_resolve(get, env, &plan, &err), code);
-    assert_int_equal(err.code, code);
-    assert_non_null(strstr(err.text, first));
-    assert_non_null(strstr(err.text, second));
-}
-
-static void test_contradictions_are_named(void **state)
-{
-    (void)state;
-    refuse((const char *[]){"RANK", "5", "WORLD_SIZE", "4", NULL}, -EINVAL, "RANK=5",
-           "WORLD_SIZE=4");
-    refuse((const char *[]){"RANK", "1", "WORLD_SIZE", "2", NULL}, -EINVAL, "MASTER_ADDR",
-           "--rdzv");
-    refuse((const char *[]){"RANK", "1", "WORLD_SIZE", "2", "LOCAL_RANK", "0", NULL}, -EINVAL,
-           "LOCAL_RANK=0", "a rank already");
-    refuse((const char *[]){"RANK", "x", "WORLD_SIZE", "2", NULL}, -EINVAL, "RANK=x", "0 …");
-    refuse((const char *[]){"PET_NNODES", "0", NULL}, -EINVAL, "PET_NNODES=0", "1 … 4096");
-    refuse((const char *[]){"PET_NNODES", "99999999999999999999", NULL}, -EINVAL, "PET_NNODES",
-           "99999999999999999999");
-    refuse((const char *[]){"PET_NNODES", "1:3", NULL}, -ENOTSUP, "1:3", "elastic");
-    refuse((const char *[]){"PET_NNODES", "2", "PET_NPROC_PER_NODE", "tpu", NULL}, -EINVAL,
-           "PET_NPROC_PER_NODE=tpu", "number");
-    refuse((const char *[]){"PET_NNODES", "2", NULL}, -EINVAL, "PET_NODE_RANK", "--node-rank");
-    refuse((const char *[]){"PET_NNODES", "2", "PET_NODE_RANK", "2", NULL}, -EINVAL,
-           "PET_NODE_RANK=2", "PET_NNODES=2");
-    refuse((const char *[]){"PET_NNODES", "2", "PET_NODE_RANK", "1", "RANK", "0", NULL}, -EINVAL,
-           "RANK=0", "PET_NODE_RANK=1");
-    refuse((const char *[]){"PET_NNODES", "2", "PET_NODE_RANK", "1", "WORLD_SIZE", "5", NULL},
-           -EINVAL, "WORLD_SIZE=5", "PET_NNODES=2");
-    refuse((const char *[]){"PET_NNODES", "2", "PET_NODE_RANK", "1", NULL}, -EINVAL,
-           "PET_MASTER_ADDR", "MASTER_ADDR");
-    refuse((const char *[]){"PET_NNODES", "2", "PET_NODE_RANK", "1", "PET_MASTER_ADDR", "a",
-                            "MASTER_ADDR", "b", NULL},
-           -EINVAL, "PET_MASTER_ADDR=a", "MASTER_ADDR=b");
-    refuse((const char *[]){"PET_NNODES", "2", "PET_NODE_RANK", "1", "MASTER_ADDR", "b",
-                            "PET_MASTER_PORT", "1", "MASTER_PORT", "2", NULL},
-           -EINVAL, "PET_MASTER_PORT=1", "MASTER_PORT=2");
-    refuse((const char *[]){"PET_NNODES", "1", "PET_MASTER_PORT", "65536", NULL}, -EINVAL,
-           "PET_MASTER_PORT=65536", "65535");
-}
-
-static void test_empty_means_unset(void **state)
+static void broken_ranks_are_refused(void **state)
 {
     (void)state;
-    const char *env[] = {"PET_NNODES", "", "RANK", "", "WORLD_SIZE", "4", NULL};
-    struct mst_plan plan;
+    static const char *const bad[][2] = {
+        {"RANK=2 WORLD_SIZE=2 LOCAL_RANK=0", "rank 2 is not below"},
+        {"RANK=1 LOCAL_RANK=0", "WORLD_SIZE is not set"},
+        {"PMIX_RANK=0", "not of how many"},
+        {"HOROVOD_RANK=x HOROVOD_SIZE=2", "HOROVOD_RANK=x"},
+        {"OMPI_COMM_WORLD_RANK=1", "OMPI_COMM_WORLD_SIZE is not set"},
+        {"PMI_FD=3 PMI_SIZE=2", "PMI_ID is not set"},
+        {"RANK=1 WORLD_SIZE=2 LOCAL_RANK=4 LOCAL_WORLD_SIZE=2", "local rank 4 of 2"},
+        {"RANK=1 WORLD_SIZE=2 LOCAL_RANK=0 GROUP_RANK=3 GROUP_WORLD_SIZE=2", "node 3"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct pod pod;
+        pod_init(&pod);
+        pod_env(&pod, bad[i][0]);
+        pod_refused(&pod, bad[i][1]);
+    }
+}
 
-    assert_int_equal(mst_resolve(get, env, &plan, NULL), 0);
-    assert_string_equal(plan.source, "none");
+/* Each of these would have been a world of one, or a rank twice, with a laxer reader. */
+static void nothing_is_a_silent_world_of_one(void **state)
+{
+    (void)state;
+    static const char *const bad[][2] = {
+        {"JOB_COMPLETION_INDEX=0", "nothing says how many"},
+        {"VC_TASK_INDEX=0", "nothing says how many"},
+        {"JOBSET_NAME=js", "nothing says how many"},
+        {"MASTER_ADDR=m", "nothing says how many"},
+        {"RANK=1", "nothing says how many"},
+        {"WORLD_SIZE=2", "not which one this is"},
+        {"WORLD_SIZE=2 RANK=1", "nothing says where node 0 is"},
+        {"WORLD_SIZE=2 RANK=1 MASTER_ADDR=localhost", "localhost"},
+        {"WORLD_SIZE=2 RANK=1 MASTER_ADDR=127.0.1.1", "127.0.1.1"},
+        {"WORLD_SIZE=2 RANK=0 MASTER_ADDR=", "MASTER_ADDR is empty"},
+        {"LWS_LEADER_ADDRESS=l LWS_WORKER_INDEX=1", "LWS_GROUP_SIZE is not set"},
+        {"LWS_LEADER_ADDRESS=l LWS_GROUP_SIZE=2 LWS_WORKER_INDEX=2", "not below"},
+        {"LWS_LEADER_ADDRESS=l LWS_GROUP_SIZE=2", "LWS_WORKER_INDEX is not set"},
+        {"PET_NNODES=3:1 PET_RDZV_ENDPOINT=m:1", "minimum is over the maximum"},
+        {"PET_NNODES=0 PET_NODE_RANK=0", "PET_NNODES=0"},
+        {"PET_NNODES=2 PET_MASTER_ADDR=m", "not which one this is"},
+        {"PET_NNODES=2 PET_NODE_RANK=0", "where node 0 is"},
+        {"PET_NNODES=2 PET_NODE_RANK=2 PET_MASTER_ADDR=m", "not below"},
+        {"PET_NNODES=2 PET_NODE_RANK=1 PET_MASTER_ADDR=m WORLD_SIZE=5", "WORLD_SIZE=5"},
+        {"PET_NNODES=1 PET_NPROC_PER_NODE=gpu", "no GPU"},
+        {"PET_NNODES=1 PET_NPROC_PER_NODE=many", "PET_NPROC_PER_NODE=many"},
+        {"PET_NNODES=2 PET_RDZV_ENDPOINT=m:0", "PET_RDZV_ENDPOINT=m:0"},
+        {"MST_NNODES=2 MST_NODE_RANK=5 MST_MASTER_ADDR=m", "not below"},
+        {"COORDINATOR_ADDRESS=c NUM_PROCESSES=2 PROCESS_ID=0", "COORDINATOR_PORT is not set"},
+        {"NUM_PROCESSES=2 PROCESS_ID=0 COORDINATOR_ADDRESS= COORDINATOR_PORT=1", "is empty"},
+        {"PADDLE_NNODES=2 PADDLE_MASTER=10.0.0.1:1", "not which one this is"},
+        {"DMLC_TRACKER_URI=t DMLC_TASK_ID=0", "DMLC_NUM_WORKER is not set"},
+        {"K_MPI_JOB_ROLE=launcher", "no variable names a hostfile"},
+        {"K_MPI_JOB_ROLE=launcher HYDRA_HOST_FILE=/absent", "/absent"},
+        {"JOBSET_NAME=j NNODES=2 NPROC_PER_NODE=1", "POD_NAMESPACE"},
+        {"DLROVER_MASTER_ADDR=d:1", "nothing says how many"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct pod pod;
+        pod_init(&pod);
+        pod_env(&pod, bad[i][0]);
+        pod_refused(&pod, bad[i][1]);
+    }
+}
+
+static void lost_variables_show_in_the_pods_name(void **state)
+{
+    (void)state;
+    struct pod pod;
+    pod_init(&pod);
+    pod.machine.hostname = "tf-worker-1";
+    assert_int_equal(pod_resolve(&pod), 0); /* not in Kubernetes: just a name */
+    pod_env(&pod, "KUBERNETES_SERVICE_HOST=10.0.0.1");
+    pod_refused(&pod, "tf-worker-1");
+    pod.machine.hostname = "tf-worker-0"; /* a job of one replica gets no variables */
+    assert_int_equal(pod_resolve(&pod), 0);
+    assert_int_equal(pod.answer.plan.world_size, 1);
+}
+
+static void one_gpu_is_one_rank(void **state)
+{
+    (void)state;
+    struct pod pod;
+    pod_init(&pod);
+    pod.machine.gpu_count = 4;
+    pod.machine.core_count = 64;
+    assert_int_equal(pod_resolve(&pod), 0);
+    assert_int_equal(pod.answer.plan.local_size, 4);
+    pod_env(&pod, "PET_NNODES=1 PET_NPROC_PER_NODE=cpu");
+    assert_int_equal(pod_resolve(&pod), 0);
+    assert_int_equal(pod.answer.plan.local_size, 64);
+}
+
+static void the_last_of_two_values_counts(void **state)
+{
+    (void)state;
+    struct pod pod;
+    pod_init(&pod);
+    pod_env(&pod, "PET_NNODES=1 PET_NPROC_PER_NODE=auto PET_NPROC_PER_NODE=3");
+    assert_int_equal(pod_resolve(&pod), 0);
+    assert_int_equal(pod.answer.plan.world_size, 3);
+}
+
+static void world_size_may_count_nodes_or_ranks(void **state)
+{
+    (void)state;
+    struct pod pod;
+    for (int world = 1; world <= 10; world++) {
+        char size[16];
+        (void)snprintf(size, sizeof size, "%d", world);
+        pod_init(&pod);
+        pod_env(&pod, "SLURM_JOB_ID=1 SLURM_STEP_ID=0 SLURM_NNODES=2 SLURM_NTASKS=2 "
+                      "SLURM_NODEID=1 SLURM_JOB_NODELIST=n[1-2] SLURMD_NODENAME=n2 MASTER_ADDR=n1");
+        pod_set(&pod, "WORLD_SIZE", size);
+        pod.machine.gpu_count = 4;
+        assert_int_equal(pod_resolve(&pod) == 0, world == 2 || world == 8);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_operator_is_one_node),
-        cmocka_unit_test(test_pytorchjob_auto),
-        cmocka_unit_test(test_pytorchjob_counted),
-        cmocka_unit_test(test_trainjob),
-        cmocka_unit_test(test_legacy_pytorchjob_counts_nodes),
-        cmocka_unit_test(test_contradictions_are_named),
-        cmocka_unit_test(test_empty_means_unset),
+        cmocka_unit_test(every_vector_has_its_answer),
+        cmocka_unit_test(agreeing_sources_are_merged),
+        cmocka_unit_test(contradictions_name_both_sides),
+        cmocka_unit_test(from_believes_one_scheme),
+        cmocka_unit_test(a_rank_is_not_launched_again),
+        cmocka_unit_test(broken_ranks_are_refused),
+        cmocka_unit_test(nothing_is_a_silent_world_of_one),
+        cmocka_unit_test(lost_variables_show_in_the_pods_name),
+        cmocka_unit_test(one_gpu_is_one_rank),
+        cmocka_unit_test(the_last_of_two_values_counts),
+        cmocka_unit_test(world_size_may_count_nodes_or_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

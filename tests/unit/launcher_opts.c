@@ -150,9 +150,29 @@ static void test_operator_and_flags(void **state)
     assert_int_equal(parse("run --nnodes 1 --nproc 1 -- p"), EXITCODE_OK);
     assert_string_equal(opts.source, "flags");
     assert_int_equal(opts.max_restarts, 3);
+    setenv("PET_NODE_RANK", "0", 1);
     setenv("PET_MASTER_ADDR", "localhost", 1); /* what an old master is told of itself */
     assert_int_equal(parse("run -- p"), EXITCODE_OK);
     assert_string_not_equal(opts.rdzv_host, "localhost");
+}
+
+/* What another launcher started is run as it is; a job without a size is refused, but may be looked
+ * at. */
+static void test_other_modes(void **state)
+{
+    (void)state;
+    setenv("RANK", "1", 1);
+    setenv("WORLD_SIZE", "2", 1);
+    setenv("LOCAL_RANK", "1", 1);
+    assert_int_equal(parse("run -- p"), EXITCODE_OK);
+    assert_int_equal(opts.answer.plan.mode, MST_PLAN_RANK);
+    unsetenv("LOCAL_RANK");
+    unsetenv("RANK");
+    refuse("run -- p", EXITCODE_CONFIG, "not which one this is");
+    assert_int_equal(parse("run --nnodes 1 -- p"), EXITCODE_OK); /* a flag is an answer */
+    char json[] = "env", *argv[] = {json, NULL};
+    assert_int_equal(opts_read(1, argv, &opts, &err), EXITCODE_OK);
+    assert_int_equal(opts.answer.plan.mode, MST_PLAN_ERROR);
 }
 
 int main(void)
@@ -163,6 +183,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_wrong_usage, clear, clear),
         cmocka_unit_test_setup_teardown(test_contradictions, clear, clear),
         cmocka_unit_test_setup_teardown(test_operator_and_flags, clear, clear),
+        cmocka_unit_test_setup_teardown(test_other_modes, clear, clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,62 @@
+"""Runs every vector of env-vectors.json through `muster env --json`: nothing but the vector's own
+environment, its files under --root. Expected fields that are null are not asked.
+
+usage: env_vectors.py MUSTER VECTORS"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+KEYS = {"mode", "scheduler", "world_size", "node_rank", "nnodes", "nproc_per_node", "master_addr",
+        "master_port", "role", "elastic_min", "elastic_max", "rank", "local_rank", "local_size",
+        "max_restarts", "rdzv_id", "incarnation", "candidates", "error"}
+
+
+def run(muster, vector, root):
+    for path, text in vector.get("files", {}).items():
+        full = root + path
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, "w") as file:
+            file.write(text)
+    assume = vector.get("assume", {})
+    command = [muster, "env", "--json", "--root", root,
+               "--local-gpus", str(assume.get("local_gpus", 0))]
+    for key, flag in (("hostname", "--hostname"), ("pod_ip", "--pod-ip")):
+        if key in assume:
+            command += [flag, assume[key]]
+    return subprocess.run(command, env=vector["env"], stdout=subprocess.PIPE, text=True,
+                          timeout=30, check=False)
+
+
+def faults(vector, result):
+    answer = json.loads(result.stdout)
+    expected = vector["expected"]
+    if set(answer) != KEYS:
+        yield f"keys: {sorted(set(answer) ^ KEYS)}"
+    if result.returncode != (78 if expected["mode"] == "error" else 0):
+        yield f"exit code {result.returncode}"
+    if ("error" in expected) != bool(answer["error"]):
+        yield f"error: {answer['error']!r}"
+    for key in KEYS - {"error", "candidates", "scheduler"}:
+        want = expected.get(key)
+        if want is not None and answer[key] != want:
+            yield f"{key}: {answer[key]!r} instead of {want!r}"
+
+
+def main():
+    muster, path = sys.argv[1:]
+    with open(path) as file:
+        vectors = json.load(file)
+    failed = 0
+    for vector in vectors:
+        with tempfile.TemporaryDirectory() as root:
+            for fault in faults(vector, run(muster, vector, root)):
+                failed += 1
+                print(f"{vector['name']}: {fault}")
+    print(f"{len(vectors)} vectors, {failed} faults")
+    return failed != 0 or not vectors
+
+
+if __name__ == "__main__":
+    sys.exit(main())

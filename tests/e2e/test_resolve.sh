@@ -1,0 +1,58 @@
+#!/bin/bash
+# What muster says about the environments of operators, and what muster run does in them.
+source "$(dirname "$0")/lib.sh"
+muster=$(command -v muster)
+bare() { env -i PATH="$PATH" "$@"; }
+
+say "every recorded environment through the program"
+expect 0 /usr/bin/python3 "$here/env_vectors.py" "$muster" "$here/../data/env-vectors.json"
+tail -n 1 "$work/last.out"
+
+say "an explanation for people"
+expect 0 bare PET_NNODES=2 PET_NODE_RANK=1 PET_MASTER_ADDR=tj-node-0-0.tj JOB_COMPLETION_INDEX=1 \
+    muster env --explain
+mentions "found: TrainJob (torch), scheme pet" "PET_NODE_RANK=1" "found: Indexed Job" "won: pet"
+expect 78 bare PET_NNODES=2 PET_NODE_RANK=1 PET_MASTER_ADDR=m JOB_COMPLETION_INDEX=0 \
+    muster env --explain
+mentions "refused: the node rank is 1 by pet but 0 by index" "--from pet"
+expect 0 bare PET_NNODES=2 PET_NODE_RANK=1 PET_MASTER_ADDR=m JOB_COMPLETION_INDEX=0 \
+    muster env --from pet
+mentions "node_rank       1"
+expect 78 bare muster env --from slurm
+mentions SLURM_JOB_ID
+expect 0 bare muster env --explain
+mentions "no variable of an operator"
+
+say "flags stand above the environment"
+expect 0 bare JOB_COMPLETION_INDEX=1 muster env --json --nnodes 2 --node-rank 1 --rdzv h:9 --nproc 3
+mentions '"world_size": 6' '"master_addr": "h"' '"master_port": 9'
+
+say "a pod's folder of host lists"
+mkdir -p "$work/root/etc/volcano"
+printf 'j-master-0.j\n' >"$work/root/etc/volcano/master.host"
+printf 'j-big-0.j\nj-big-1.j\n' >"$work/root/etc/volcano/big.host"
+expect 0 bare VC_TASK_INDEX=1 muster env --json --root "$work/root" --hostname j-big-1 --local-gpus 2
+mentions '"world_size": 6' '"node_rank": 2' '"master_addr": "j-master-0.j"' '"role": "big"'
+expect 78 bare VC_TASK_INDEX=1 muster env --json --root "$work/root" --hostname j-small-1
+
+say "muster run in modes where there is nothing to start"
+expect 78 bare K_MPI_JOB_ROLE=worker muster run -- true
+mentions "let its launcher start ranks here"
+expect 78 bare PET_NNODES=1:3 PET_RDZV_ENDPOINT=h:1 muster run -- true
+mentions "1 to 3 nodes"
+expect 78 bare JOB_COMPLETION_INDEX=0 muster run -- true
+mentions "MST_NNODES"
+expect 78 bare TF_CONFIG='{"cluster":{"worker":["a:1"],"ps":["b:1"]},"task":{"type":"ps","index":0}}' \
+    muster run -- true
+mentions "role ps" "without muster run"
+
+say "a rank of another launcher stays one"
+expect 3 bare RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 muster run -- sh -c '[ $RANK = 1 ] && exit 3'
+expect 127 bare PMI_RANK=0 PMI_SIZE=2 muster run -- "$work/absent"
+expect 0 bare OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2 muster run --dry-run -- true
+mentions "rank 0 of 2"
+
+say "a rank of muster run stays one too"
+expect 0 bare muster run --nproc 2 -- muster run -- sh -c 'echo $RANK of $WORLD_SIZE'
+mentions "0 of 2" "1 of 2"
+no_leftovers
