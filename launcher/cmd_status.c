@@ -128,7 +128,7 @@ int cmd_status(int argc, char **argv)
         return EXITCODE_INTERNAL;
     }
     if (as_json) {
-        json_dumpf(agents, stdout, JSON_INDENT(2));
+        json_dumpf(agents, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         putchar('\n');
     } else if (json_array_size(agents) == 0) {
         printf("no job runs here\n");

@@ -41,6 +41,16 @@ mentions() {
     done
 }
 
+# until_true COMMAND …: waits for it to succeed, ten seconds at most.
+until_true() {
+    local tries=0
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ $tries -lt 200 ] || fail "never came true: $*"
+        read -rt 0.05 <> <(:) || :
+    done
+}
+
 # some_text BYTES FILE: that much real text.
 some_text() {
     [ -r $text ] || skip "dict-gcide is not installed"
@@ -51,11 +61,12 @@ some_text() {
 # final FILE: the last "final …" line of a run's output.
 final() { grep -o 'final step=.*' "$1" | tail -n 1; }
 
-# No process of this test, no status socket of a dead agent, no half-made checkpoint is left.
+# No process of this test, no half-made checkpoint is left. (Sockets and memory of an agent have no
+# file: they go with it.)
 no_leftovers() {
     local left
     left=$(pgrep -af "$work" || :)
     [ -z "$left" ] || fail "processes left: $left"
-    left=$(find "$work" -name 'step_*.tmp.*' -o -name '*.sock')
+    left=$(find "$work" -name 'step_*.tmp.*')
     [ -z "$left" ] || fail "files left: $left"
 }

@@ -1,18 +1,8 @@
 #!/bin/bash
 # muster run on one node: exit codes, restarts, kills, preemption, output, plan and status.
 source "$(dirname "$0")/lib.sh"
-export XDG_RUNTIME_DIR=$work
 unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT MST_JOB_SECRET MST_JOB_SECRET_FILE
 
-# until COMMAND …: waits for it to succeed, ten seconds at most.
-until_true() {
-    local tries=0
-    until "$@" >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        [ $tries -lt 200 ] || fail "never came true: $*"
-        read -rt 0.05 <> <(:) || :
-    done
-}
 # A rank that names itself by this folder, so that no_leftovers sees it, and waits to be told.
 rank=$work/rank
 cat >"$rank" <<'SH'
@@ -92,13 +82,15 @@ finish 137
 mentions 'killed by SIGKILL'
 
 say "the agent killed with -9"
-start --nproc 2 -- "$rank"
+start --nproc 2 --job-id killed-$$ -- "$rank"
 until_true test -s "$rank.pid.0" -a -s "$rank.pid.1"
+expect 0 muster status
+mentions "job killed-$$"
 kill -9 "$job"
 wait "$job" || :
 until_true no_rank_left
 expect 0 muster status
-mentions "no job runs here"
+! grep -q "job killed-$$" "$work/last.out" || fail "a killed agent is still shown"
 no_leftovers
 
 say "preemption: the signal goes to ranks that count no steps"
@@ -117,13 +109,40 @@ finish 143
 [ $((SECONDS - before)) -le 3 ] || fail "took $((SECONDS - before)) s of a grace of 2"
 
 say "status sees a running job"
-start --nproc 2 --job-id seen -- "$rank"
+start --nproc 2 --job-id seen-$$ -- "$rank"
 until_true test -s "$rank.pid.0" -a -s "$rank.pid.1"
 expect 0 muster status
-mentions "job seen: running, generation 0" "$(cat "$rank.pid.1")"
+mentions "job seen-$$: running, generation 0" "$(cat "$rank.pid.1")"
 expect 0 muster status --json
-mentions '"job": "seen"' '"rank": 1' '"step": null'
+mentions "\"job\": \"seen-$$\"" '"rank": 1' '"step": null'
 kill -INT "$job"
+finish 143
+
+say "status sees what a training does, in columns"
+some_text 400000 "$work/text"
+start --nproc 2 --job-id busy-$$ -- train_lm --data "$work/text" --ckpt "$work/ckpt" --steps 1000000 \
+    --ckpt-every 5 --batch 4
+saved() {
+    muster status --json >"$work/status" && python3 - "$work/status" "busy-$$" <<'PY'
+import json, sys
+job = next(j for j in json.load(open(sys.argv[1])) if j["job"] == sys.argv[2])
+for rank in job["ranks"]:
+    op = rank["collective"]
+    assert rank["step"] >= rank["checkpoint"] >= 5 and 0 <= rank["beat_age_s"] < 5
+    assert op["kind"] == "allreduce" and op["op"] == "sum" and op["bytes"] == op["count"] * 4
+    assert op["dtype"] == "f32" and op["result"] == 0 and op["age_s"] >= (op["took_s"] or 0)
+PY
+}
+until_true saved
+expect 0 muster status
+grep -A 3 "busy-$$" "$work/last.out" | awk '
+    NR == 2 { rank = index($0, "rank") + 4; beat = index($0, "beat") + 4; op = index($0, "collective") }
+    NR > 2 && (substr($0, rank - 1, 2) !~ /[01] / || substr($0, beat - 2, 3) !~ / s / ||
+               substr($0, op) !~ /^#[0-9]+ allreduce sum f(32|64) count [0-9]+: (running|done) /) {
+        exit bad = 1
+    }
+    END { exit bad || NR < 4 }' || fail "the columns do not stand below their heads"
+kill -TERM "$job"
 finish 143
 
 say "output is whole lines with the rank in front"
@@ -145,7 +164,7 @@ expect 0 muster run --nproc 2 --dry-run --json -- prog arg
 python3 -c 'import json, sys; assert len(json.load(open(sys.argv[1]))["ranks"]) == 2' "$work/last.out"
 expect 0 env PET_NNODES=4 PET_NPROC_PER_NODE=8 PET_NODE_RANK=3 PET_MASTER_ADDR=head \
     MST_JOB_SECRET=hush muster env --json
-mentions '"world_size": 32' '"rdzv_host": "head"' '"rdzv_port": 29500'
+mentions '"world_size": 32' '"master_addr": "head"' '"master_port": 29500'
 
 say "two agents on one machine: deadline, secret, port, and a job"
 rdzv=127.0.0.1:$((20000 + $$ % 10000))
