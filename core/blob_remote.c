@@ -82,9 +82,12 @@ int blob_judge(const struct blob_remote *remote, struct blob_call *call,
         return BLOB_RETRY;
     }
     int code = judge_status(answer->status);
+    const char *meaning = code == -ENOENT   ? "there is no such object"
+                          : code == -EACCES ? "the server denies access"
+                                            : "an answer that makes no sense here";
     if (code < 0)
-        (void)blob_call_fail(remote, call, code, "%s (HTTP status %d)",
-                             detail ? detail : mst_err_meaning(code), answer->status);
+        (void)blob_call_fail(remote, call, code, "%s (HTTP status %d)", detail ? detail : meaning,
+                             answer->status);
     return code;
 }
 
