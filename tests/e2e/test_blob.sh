@@ -91,7 +91,7 @@ expect 13 env AWS_ACCESS_KEY_ID=nobody "$blobctl" list s3://bucket ""
 mentions nobody
 expect 13 env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY AWS_EC2_METADATA_DISABLED=true \
     "$blobctl" list s3://bucket ""
-mentions AWS_ACCESS_KEY_ID "~/.aws/credentials"
+mentions AWS_ACCESS_KEY_ID .aws/credentials
 expect 0 env AWS_REGION=eu-west-7 "$blobctl" stat s3://bucket many/00000
 expect 2 "$blobctl" list s3://absent ""
 mentions "no bucket absent"
