@@ -41,6 +41,8 @@ int resolve_muster(const struct mst_machine *machine, struct mst_plan *plan, str
         result = resolve_master(machine, "MST_MASTER_ADDR", plan, err);
     if (result < 0)
         return result;
+    if (result > 0)
+        plan->default_port = RESOLVE_PORT;
     return nodes || result || plan->node_rank >= 0 || plan->master_port >= 0 ||
            plan->local_size >= 0;
 }

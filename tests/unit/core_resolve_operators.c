@@ -1,0 +1,279 @@
+/* What each operator does beyond the recorded environments, as a table: the rule, the environment,
+ * and the whole answer on one line. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/resolve.h"
+#include "resolve_fixture.h"
+
+struct rule {
+    const char *rule, *hostname, *env;
+    const char
+        *want; /* "mode world/node/nodes/local master:port role" and, if set, "elastic a:b" */
+};
+
+static void describe(const struct mst_plan *plan, char *text, size_t cap)
+{
+    int size = snprintf(
+        text, cap, "%s %lld/%lld/%lld/%lld %s:%lld %s", mst_plan_mode_name(plan->mode),
+        (long long)plan->world_size, (long long)plan->node_rank, (long long)plan->node_count,
+        (long long)plan->local_size, plan->master_host, (long long)plan->master_port, plan->role);
+    if (plan->mode == MST_PLAN_RANK)
+        size += snprintf(text + size, cap - (size_t)size, " rank %lld local %lld",
+                         (long long)plan->rank, (long long)plan->local_rank);
+    if (plan->elastic_min >= 0)
+        (void)snprintf(text + size, cap - (size_t)size, " elastic %lld:%lld",
+                       (long long)plan->elastic_min, (long long)plan->elastic_max);
+}
+
+static void check(const struct rule *rules, size_t count)
+{
+    int failed = 0;
+    for (const struct rule *rule = rules; rule < rules + count; rule++) {
+        char got[1024];
+        struct pod pod;
+        pod_init(&pod);
+        pod_env(&pod, rule->env);
+        pod_file(&pod, "/etc/mpi/hostfile", "j-launcher slots=1\nj-worker-0 slots=2\n");
+        pod_file(&pod, "/hydra", "j-worker-0.j:4\nj-worker-1.j:4\n");
+        pod_file(&pod, "/etc/mpi/discover_hosts.sh",
+                 "#!/bin/sh\necho k-worker-1\necho k-worker-0\n");
+        pod.machine.hostname = rule->hostname;
+        pod.machine.pod_ip = "10.0.0.7";
+        pod.machine.gpu_count = 4;
+        (void)mst_resolve(&pod.machine, NULL, &pod.answer);
+        describe(&pod.answer.plan, got, sizeof got);
+        if (strcmp(got, rule->want) == 0)
+            continue;
+        print_error("%s:\n  got  %s\n  want %s\n  %s\n", rule->rule, got, rule->want,
+                    pod.answer.err.text);
+        failed++;
+    }
+    assert_int_equal(failed, 0);
+}
+
+#define CHECK(rules) check(rules, sizeof(rules) / sizeof(rules)[0])
+
+#define TF(cluster, task, index)                                                                   \
+    "TF_CONFIG={\"cluster\":{" cluster "},\"task\":{\"type\":\"" task "\",\"index\":" index "}}"
+
+static void tensorflow(void **state)
+{
+    (void)state;
+    static const struct rule rules[] = {
+        {"the chief is rank 0 and workers follow", "h",
+         TF("\"worker\":[\"w0:1\",\"w1:1\"],\"chief\":[\"c0:2\"],\"ps\":[\"p:1\"]", "worker", "1"),
+         "spawn 12/2/3/4 c0:2 worker"},
+        {"an old master is a chief", "h",
+         TF("\"master\":[\"m0:2\"],\"worker\":[\"w0:1\"]", "master", "0"),
+         "spawn 8/0/2/4 m0:2 master"},
+        {"an evaluator need not be in the cluster", "h",
+         TF("\"worker\":[\"w0:1\"]", "evaluator", "0"), "no_collective 4/-1/1/4 w0:1 evaluator"},
+        {"a dynamic worker with a chief", "h",
+         TF("\"worker\":{\"3\":\"j-worker-3.j:1\"},\"chief\":[\"c0:2\"]", "worker", "3"),
+         "elastic_unknown_size -1/4/-1/4 c0:2 worker"},
+        {"a dynamic worker and the user's word", "h",
+         TF("\"worker\":{\"3\":\"j-worker-3.j:1\"}", "worker", "3") " MST_NNODES=8",
+         "spawn 32/3/8/4 j-worker-0.j:1 worker"},
+        {"Volcano's host lists count servers too, TF_CONFIG does not", "j-worker-0",
+         TF("\"worker\":[\"j-worker-0.j:1\"],\"ps\":[\"j-ps-0.j:1\"]", "worker",
+            "0") " VC_TASK_INDEX=0 VC_WORKER_HOSTS=j-worker-0.j VC_PS_HOSTS=j-ps-0.j",
+         "spawn 4/0/1/4 j-worker-0.j:1 worker"},
+    };
+    CHECK(rules);
+}
+
+static void torch(void **state)
+{
+    (void)state;
+    static const struct rule rules[] = {
+        {"a TrainJob has no RANK", "h", "PET_NNODES=2 PET_NODE_RANK=0 PET_MASTER_ADDR=t-node-0-0.t",
+         "spawn 8/0/2/4 t-node-0-0.t:29500 worker"},
+        {"torchrun's own port for a rendezvous", "j-worker-2",
+         "PET_NNODES=2:4 PET_RDZV_ENDPOINT=j-worker-0 PET_NPROC_PER_NODE=2",
+         "spawn -1/2/-1/2 j-worker-0:29400 worker elastic 2:4"},
+        {"an etcd endpoint is not node 0", "j-worker-1",
+         "PET_NNODES=1:2 PET_RDZV_ENDPOINT=etcd:2379 PET_RDZV_BACKEND=etcd-v2",
+         "spawn -1/1/-1/4 j-worker-0:29400 worker elastic 1:2"},
+        {"a world without room to change is fixed", "j-worker-1",
+         "PET_NNODES=2 PET_RDZV_ENDPOINT=j-worker-0:1",
+         "spawn 8/1/2/4 j-worker-0:1 worker elastic 2:2"},
+        {"a kept master may stand outside of the range", "j-worker-2",
+         "PET_NNODES=1:2 PET_RDZV_ENDPOINT=j-master-0:1 RANK=3 WORLD_SIZE=4",
+         "spawn -1/-1/-1/4 j-master-0:1 worker elastic 1:2"},
+        {"PyTorchJob before 1.4: its master is told localhost", "j-master-0",
+         "MASTER_ADDR=localhost MASTER_PORT=5 WORLD_SIZE=2 RANK=0",
+         "spawn 8/0/2/4 localhost:5 master"},
+        {"MASTER_ADDR=localhost alone is a workstation", "h", "MASTER_ADDR=localhost",
+         "spawn 4/0/1/4 localhost:29500 worker"},
+        {"DeepSpeed's launcher", "h",
+         "RANK=3 WORLD_SIZE=4 LOCAL_RANK=1 LOCAL_SIZE=2 MASTER_ADDR=m MASTER_PORT=1",
+         "rank 4/1/2/2 m:1 worker rank 3 local 1"},
+    };
+    CHECK(rules);
+}
+
+static void other_frameworks(void **state)
+{
+    (void)state;
+    static const struct rule rules[] = {
+        {"an MXJob's scheduler is no rank", "h",
+         "MX_CONFIG={\"cluster\":{\"worker\":[{\"url\":\"w0\",\"port\":9}]},\"task\":{\"type\":"
+         "\"scheduler\",\"index\":0}}",
+         "no_collective 1/-1/1/1 w0:9 scheduler"},
+        {"DMLC variables without MX_CONFIG", "j-worker-1",
+         "DMLC_ROLE=worker DMLC_PS_ROOT_URI=s DMLC_NUM_WORKER=3 DMLC_WORKER_ID=1",
+         "spawn 3/1/3/1 j-worker-0:29500 worker"},
+        {"a Paddle pod is node 0 by its address", "whatever",
+         "PADDLE_NNODES=2 PADDLE_MASTER=10.0.0.7:36543", "spawn 8/0/2/4 10.0.0.7:36543 worker"},
+        {"an elastic PaddleJob", "j-worker-3", "PADDLE_NNODES=2:4 PADDLE_MASTER=j-worker-0:1",
+         "spawn -1/3/-1/4 j-worker-0:1 worker elastic 2:4"},
+        {"a Paddle parameter server", "j-master-0",
+         "PADDLE_NNODES=2 PADDLE_MASTER=j-master-0:1 PADDLE_SERVER_NUM=1",
+         "no_collective 8/-1/2/4 j-master-0:1 server"},
+        {"the old paddle-operator counts by addresses", "h",
+         "PADDLE_TRAINER_ID=1 PADDLE_TRAINER_ENDPOINTS=10.0.0.6:36000,10.0.0.7:36000 "
+         "TRAINING_ROLE=TRAINER",
+         "spawn 8/1/2/4 10.0.0.6:36000 worker"},
+        {"ranks of paddle launch", "h",
+         "PADDLE_GLOBAL_RANK=5 PADDLE_GLOBAL_SIZE=8 PADDLE_LOCAL_RANK=1 PADDLE_LOCAL_SIZE=4 "
+         "PADDLE_TRAINER_ID=5 PADDLE_TRAINERS_NUM=8",
+         "rank 8/1/2/4 :-1 worker rank 5 local 1"},
+        {"JAX has one process per pod, whatever its GPUs", "h",
+         "COORDINATOR_ADDRESS=c COORDINATOR_PORT=6666 NUM_PROCESSES=3 PROCESS_ID=2",
+         "spawn 3/2/3/1 c:6666 worker"},
+        {"an XGBoostJob's master trains", "h",
+         "WORKER_ADDRS=w0 WORLD_SIZE=2 RANK=0 MASTER_ADDR=m MASTER_PORT=9",
+         "spawn 2/0/2/1 m:9 master"},
+        {"the user's ranks per node decide how many nodes a tracker means", "h",
+         "DMLC_TRACKER_URI=t DMLC_TASK_ID=3 DMLC_NUM_WORKER=8 MST_NPROC_PER_NODE=2",
+         "spawn 8/3/4/2 t:29500 worker"},
+        {"a DLRover parameter server", "h",
+         "DLROVER_MASTER_ADDR=d:1 NODE_TYPE=ps NODE_NUM=2 NODE_RANK=1",
+         "no_collective 8/-1/2/4 d:1 ps"},
+    };
+    CHECK(rules);
+}
+
+static void mpi(void **state)
+{
+    (void)state;
+    static const struct rule rules[] = {
+        {"slots may differ: this node's count is its own", "j-launcher",
+         "K_MPI_JOB_ROLE=launcher OMPI_MCA_orte_default_hostfile=/etc/mpi/hostfile",
+         "spawn 3/0/2/1 j-launcher:-1 launcher"},
+        {"another pod with that file runs no rank", "k-launcher",
+         "K_MPI_JOB_ROLE=launcher PRTE_MCA_prte_default_hostfile=/etc/mpi/hostfile",
+         "control 3/-1/2/-1 j-launcher:-1 launcher"},
+        {"Hydra's host:4 is a count", "j-launcher",
+         "K_MPI_JOB_ROLE=launcher HYDRA_HOST_FILE=/hydra",
+         "control 8/-1/2/4 j-worker-0.j:-1 launcher"},
+        {"without a hostfile the discovery script, by number", "k-launcher",
+         "OMPI_MCA_plm_rsh_agent=/etc/mpi/kubexec.sh OMPI_MCA_orte_default_hostfile=/absent "
+         "OMPI_MCA_orte_set_default_slots=3",
+         "control 6/-1/2/3 k-worker-0:-1 launcher"},
+        {"an agent in a worker's pod", "j-worker-1",
+         "K_MPI_JOB_ROLE=worker MST_NNODES=2 MST_MASTER_ADDR=j-worker-0.j",
+         "spawn 8/1/2/4 j-worker-0.j:29500 worker"},
+        {"mpirun's ranks in such a pod", "j-worker-1",
+         "K_MPI_JOB_ROLE=worker OMPI_COMM_WORLD_RANK=3 OMPI_COMM_WORLD_SIZE=4 "
+         "OMPI_COMM_WORLD_LOCAL_RANK=1 OMPI_COMM_WORLD_LOCAL_SIZE=2",
+         "rank 4/1/2/2 :-1 worker rank 3 local 1"},
+        {"an uneven world has no guess of its nodes", "h",
+         "PMI_FD=5 PMI_ID=4 PMI_SIZE=5 MPI_LOCALNRANKS=2 MPI_LOCALRANKID=1",
+         "rank 5/-1/-1/2 :-1 worker rank 4 local 1"},
+        {"Volcano's mpi master may run ranks", "m-0", "VC_TASK_INDEX=0 MPI_HOST=m-0.j,w-0.j",
+         "spawn 2/0/2/1 m-0.j:-1 launcher"},
+    };
+    CHECK(rules);
+}
+
+static void kubernetes(void **state)
+{
+    (void)state;
+    static const struct rule rules[] = {
+        {"an Indexed Job with a master by name", "t-1",
+         "JOB_COMPLETION_INDEX=1 MST_NNODES=2 MASTER_ADDR=t-0.t MASTER_PORT=7",
+         "spawn 8/1/2/4 t-0.t:7 worker"},
+        {"a JobSet of one Job, named by its pods", "js-w-0-3",
+         "JOBSET_NAME=js JOB_COMPLETION_INDEX=3 MST_NNODES=4",
+         "spawn 16/3/4/4 js-w-0-0.js:29500 worker"},
+        {"the second Job's pods start behind the first's", "js-w-1-0",
+         "JOBSET_NAME=js JOB_COMPLETION_INDEX=0 JOBSET_REPLICATEDJOB_REPLICAS=2 MST_PODS_PER_JOB=3",
+         "spawn 24/3/6/4 js-w-0-0.js:29500 worker"},
+        {"a coordinator's annotation", "js-w-0-0",
+         "JOBSET_NAME=js JOB_COMPLETION_INDEX=0 MST_NNODES=1 JOBSET_COORDINATOR=js-c-0-0.js",
+         "spawn 4/0/1/4 js-c-0-0.js:29500 worker"},
+        {"the index of a second Job is not a node's rank", "js-w-1-0",
+         "JOBSET_NAME=js JOB_COMPLETION_INDEX=0 MST_NNODES=4", "error -1/-1/-1/-1 :-1 worker"},
+        {"an elastic Flyte task", "f-workers-0-1",
+         "JOBSET_NAME=f POD_NAMESPACE=n JOB_COMPLETION_INDEX=1 NNODES=1:2 NPROC_PER_NODE=8",
+         "spawn -1/1/-1/8 f-workers-0-0.f.n.svc.cluster.local:29500 worker elastic 1:2"},
+        {"an LWS group of one", "x-0",
+         "LWS_GROUP_SIZE=1 LWS_WORKER_INDEX=0 LWS_LEADER_ADDRESS=x-0.x",
+         "spawn 4/0/1/4 x-0.x:29500 leader"},
+        {"Volcano's tasks in order, leaders first", "j-a-1.j",
+         "VC_TASK_INDEX=1 VC_A_HOSTS=j-a-0.j,j-a-1.j VC_CHIEF_HOSTS=j-chief-0.j "
+         "VC_MY_TASK_HOSTS=j-my-task-0.j",
+         "spawn 16/2/4/4 j-chief-0.j:29500 a"},
+        {"a task's own name has dashes", "j-my-task-0",
+         "VC_TASK_INDEX=0 VC_A_HOSTS=j-a-0.j VC_MY_TASK_HOSTS=j-my-task-0.j",
+         "spawn 8/1/2/4 j-a-0.j:29500 my-task"},
+        {"a Volcano pod under another name is nobody", "elsewhere",
+         "VC_TASK_INDEX=0 VC_A_HOSTS=j-a-0.j", "error -1/-1/-1/-1 :-1 "},
+    };
+    CHECK(rules);
+}
+
+#define STEP "SLURM_JOB_ID=1 SLURM_STEP_ID=0 SLURM_NODEID=1 SLURM_PROCID=2 SLURM_LOCALID=0 "
+
+static void slurm(void **state)
+{
+    (void)state;
+    static const struct rule rules[] = {
+        {"a batch script on one node may launch", "n7",
+         "SLURM_JOB_ID=1 SLURM_NNODES=1 SLURM_NTASKS=1 SLURM_JOB_NODELIST=n7",
+         "spawn 4/0/1/4 n7:29500 worker"},
+        {"its tasks are the ranks", "n7",
+         "SLURM_JOB_ID=1 SLURM_NNODES=1 SLURM_NTASKS=6 SLURM_JOB_NODELIST=n7",
+         "spawn 6/0/1/6 n7:29500 worker"},
+        {"a step uses a part of the job's nodes", "n3",
+         STEP "SLURM_NNODES=8 SLURM_STEP_NUM_NODES=2 SLURM_STEP_TASKS_PER_NODE=1(x2) "
+              "SLURM_JOB_NODELIST=n[1-8] SLURM_STEP_NODELIST=n[2-3]",
+         "spawn 8/1/2/4 n2:29500 worker"},
+        {"a node under another node's place is refused", "n5",
+         STEP "SLURM_NNODES=2 SLURM_NTASKS=2 SLURM_TASKS_PER_NODE=1(x2) SLURM_JOB_NODELIST=n[1-2]",
+         "error -1/1/-1/-1 :-1 "},
+        {"unless Slurm knows it by that name", "container",
+         STEP "SLURM_NNODES=2 SLURM_NTASKS=2 SLURM_TASKS_PER_NODE=1(x2) SLURM_JOB_NODELIST=n[1-2] "
+              "SLURMD_NODENAME=n2",
+         "spawn 8/1/2/4 n1:29500 worker"},
+        {"two tasks on a node are ranks", "anything",
+         STEP "SLURM_NNODES=2 SLURM_NTASKS=4 SLURM_TASKS_PER_NODE=2(x2) SLURM_JOB_NODELIST=n[1-2]",
+         "rank 4/1/2/2 n1:29500 worker rank 2 local 0"},
+        {"fewer hosts than nodes", "n1",
+         STEP "SLURM_NNODES=3 SLURM_NTASKS=3 SLURM_TASKS_PER_NODE=1(x3) SLURM_JOB_NODELIST=n[1-2]",
+         "error -1/1/-1/-1 :-1 "},
+        {"PMIx under srun: the size is Slurm's", "n2",
+         STEP "SLURM_NNODES=2 SLURM_NTASKS=4 SLURM_TASKS_PER_NODE=2(x2) SLURM_JOB_NODELIST=n[1-2] "
+              "PMIX_RANK=2",
+         "rank 4/1/2/2 n1:29500 worker rank 2 local 0"},
+    };
+    CHECK(rules);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tensorflow),       cmocka_unit_test(torch),
+        cmocka_unit_test(other_frameworks), cmocka_unit_test(mpi),
+        cmocka_unit_test(kubernetes),       cmocka_unit_test(slurm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
