@@ -11,8 +11,8 @@
  * (seed, epoch): no table, nothing to save but the position. The global batch of step t is positions
  * [t*B, (t+1)*B) of the endless sequence of epochs, whatever the world size; rank r of N gets the
  * contiguous part [r*B/N, (r+1)*B/N) of it. So a job that is resumed, or resized, sees every sample
- * exactly once per epoch. Reading goes on behind, on one thread, by O_DIRECT reads through
- * core/aio, within opts.budget_bytes. One thread at a time per loader. */
+ * exactly once per epoch. Reading goes on behind, on one thread, by O_DIRECT reads through core/aio
+ * and ranged requests through core/blob, within opts.budget_bytes. One thread at a time per loader. */
 #ifndef MUSTER_DATAIO_DATAIO_H
 #define MUSTER_DATAIO_DATAIO_H
 
@@ -36,7 +36,10 @@ enum mst_format {
 };
 
 struct mst_loader_opts {
-    /* file: URI or path; several separated by ','; names in *.gz or *.dz are gzip. */
+    /* A file, a folder (ends in '/': all files below) or a dataset file (*.dataset.json): path, or
+     * file:, s3:, http(s):, webhdfs: or hdfs: URI. Several, separated by ',', are mirrors of one
+     * dataset: when one fails the next is read. Names in *.gz or *.dz are gzip. A ',' within a URI
+     * is written %2C. */
     const char *uri;
     enum mst_format format;
     enum mst_dtype dtype;   /* raw: type of an element; the zero value is MST_I8 */
@@ -68,14 +71,16 @@ struct mst_dataset_info {
     uint64_t sample_count;
     uint64_t size_bytes; /* uncompressed */
     uint32_t source_count;
-    uint64_t fingerprint; /* over names, sizes, contents' sampled checksums and record shape */
+    uint64_t fingerprint; /* over names, sizes, contents' sampled checksums and record shape: the
+                             same wherever the data lies */
     enum mst_format format;
     enum mst_dtype dtype;
 };
 
 /* Opens the dataset and starts reading ahead from position 0. gzip sources are inflated once into
  * an unlinked file in opts.scratch_dir. Blocks for the index. 0; -ENOENT, -EACCES … naming the file;
- * -EBADMSG a truncated or damaged file, or an index that does not match its data, with both sizes;
+ * -EBADMSG a truncated or damaged file, an index that does not match its data, or mirrors of
+ * different sizes, with both sizes;
  * -EINVAL options; -ENOMEM budget too small, saying how much is needed; -ENOTSUP scheme. */
 int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *world,
                     struct mst_loader **ret_loader, struct mst_err *err);
@@ -86,7 +91,8 @@ void mst_loader_close(struct mst_loader *loader);
 struct mst_dataset_info mst_loader_info(const struct mst_loader *loader);
 
 /* The next batch of this rank. Never ends: epoch follows epoch. Blocks until it is read or the
- * deadline. 0; -ETIMEDOUT; -EIO or -EBADMSG when a source failed (text by mst_loader_error). */
+ * deadline. 0; -ETIMEDOUT; -EIO, -EBADMSG, -ESTALE … when all mirrors of a source failed (text by
+ * mst_loader_error). */
 int mst_loader_next(struct mst_loader *loader, struct mst_batch *ret_batch, uint64_t deadline_ns);
 
 const char *mst_loader_error(const struct mst_loader *loader);

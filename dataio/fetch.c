@@ -1,6 +1,5 @@
 #include "dataio/fetch.h"
 
-#include "core/aio.h"
 #include "core/clock.h"
 #include "core/err.h"
 
@@ -11,24 +10,27 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define BLOCK_BYTES UINT64_C(4096)
+#define PAGE_BYTES UINT64_C(4096)
+#define LINE_BYTES UINT64_C(64) /* of the processor's cache */
 #define BATCH_COUNT_MAX 64u
+#define PATIENCE_NS MST_NS_PER_S
 
 struct batch;
 
-/* One sample on its way: whole blocks around it. */
+/* One sample on its way: all of it, and where its source is read in blocks the whole blocks around
+ * it. */
 struct read {
     struct batch *batch;
     uint8_t *at;
-    uint64_t offset, size_bytes; /* of the blocks */
-    uint64_t need_bytes;         /* up to the sample's last byte: less is a truncated file */
+    uint64_t offset, size_bytes; /* of what is read */
+    uint64_t need_bytes;         /* up to the sample's last byte */
     uint32_t shard;
 };
 
 struct batch {
     struct mst_sample *samples;
     struct read *reads;
-    uint64_t size_bytes;    /* of all reads */
+    uint64_t size_bytes;    /* in the arena */
     size_t begin;           /* in the arena */
     uint32_t next_read;     /* not yet submitted */
     uint32_t pending_count; /* reads that have not ended */
@@ -44,9 +46,9 @@ struct arena {
 
 struct fetch {
     struct index *index;
-    struct mst_aio *aio;
+    struct reader *reader;
     struct order order;
-    int *fds; /* per shard */
+    uint64_t pitch; /* reads begin at multiples of it in the arena */
     uint32_t global_batch, part_first, part_count;
     struct arena arena;
     struct batch *batches; /* a ring of batch_cap */
@@ -71,10 +73,16 @@ uint32_t fetch_part(uint32_t global_batch, uint32_t rank, uint32_t world_size, u
 
 /* ---- create and destroy ---- */
 
-static uint64_t blocks_around(uint64_t size_bytes)
+static uint64_t round_up(uint64_t value, uint64_t unit)
 {
-    /* A range that begins in mid-block may touch one block more than its size needs. */
-    return (size_bytes + 2 * BLOCK_BYTES - 2) / BLOCK_BYTES * BLOCK_BYTES;
+    return (value + unit - 1) / unit * unit;
+}
+
+/* What a sample takes in the arena at most: one that begins in mid-block may touch a block more than
+ * its size needs. */
+static uint64_t room_for(const struct fetch *fetch, uint64_t size_bytes)
+{
+    return (size_bytes + 2 * fetch->pitch - 2) / fetch->pitch * fetch->pitch;
 }
 
 /* What two batches take. Lines have any length: then the longest must fit, and batches of average
@@ -82,10 +90,10 @@ static uint64_t blocks_around(uint64_t size_bytes)
 static uint64_t needed_bytes(const struct fetch *fetch)
 {
     const struct index *index = fetch->index;
-    uint64_t longest = blocks_around(index->record_bytes_max), usual = longest;
+    uint64_t longest = room_for(fetch, index->record_bytes_max), usual = longest;
 
     if (index->shards[0].table.starts)
-        usual = blocks_around(index->size_bytes / index->sample_count);
+        usual = room_for(fetch, index->size_bytes / index->sample_count);
     usual *= fetch->part_count;
     return 2 * (usual > longest ? usual : longest);
 }
@@ -104,7 +112,7 @@ static int check_budget(const struct fetch *fetch, uint64_t budget_bytes, struct
 
 static int map_arena(struct arena *arena, uint64_t budget_bytes, struct mst_err *err)
 {
-    size_t size = (size_t)(budget_bytes / BLOCK_BYTES * BLOCK_BYTES);
+    size_t size = (size_t)(budget_bytes / PAGE_BYTES * PAGE_BYTES);
     void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (data == MAP_FAILED)
@@ -129,7 +137,6 @@ static int alloc_batches(struct fetch *fetch, struct mst_err *err)
     size_t count = fetch->part_count ? fetch->part_count : 1;
 
     fetch->batches = calloc(fetch->batch_cap, sizeof *fetch->batches);
-    fetch->fds = calloc(fetch->index->shard_count, sizeof *fetch->fds);
     for (uint32_t i = 0; fetch->batches && i < fetch->batch_cap; i++) {
         struct batch *batch = &fetch->batches[i];
         batch->samples = calloc(count, sizeof *batch->samples);
@@ -137,9 +144,20 @@ static int alloc_batches(struct fetch *fetch, struct mst_err *err)
         if (!batch->samples || !batch->reads)
             return mst_err_set(err, -ENOMEM, "no memory for batches of %zu samples", count);
     }
-    if (!fetch->batches || !fetch->fds)
+    if (!fetch->batches)
         return mst_err_set(err, -ENOMEM, "no memory for the read-ahead window");
     return 0;
+}
+
+static uint64_t pitch_of(const struct index *index)
+{
+    uint64_t pitch = LINE_BYTES;
+
+    for (uint32_t i = 0; i < index->shard_count; i++) {
+        uint32_t grain = reader_grain(index->shards[i].source.file);
+        pitch = grain > pitch ? grain : pitch;
+    }
+    return pitch;
 }
 
 int fetch_create(const struct fetch_opts *opts, struct fetch **ret_fetch, struct mst_err *err)
@@ -150,7 +168,8 @@ int fetch_create(const struct fetch_opts *opts, struct fetch **ret_fetch, struct
     if (!fetch)
         return mst_err_set(err, -ENOMEM, "no memory for the read-ahead window");
     fetch->index = opts->index;
-    fetch->aio = opts->aio;
+    fetch->reader = opts->reader;
+    fetch->pitch = pitch_of(opts->index);
     fetch->order = opts->order;
     fetch->global_batch = opts->global_batch;
     fetch->part_count = fetch_part(opts->global_batch, opts->rank, opts->world_size,
@@ -165,25 +184,15 @@ int fetch_create(const struct fetch_opts *opts, struct fetch **ret_fetch, struct
         fetch_destroy(fetch);
         return rc;
     }
-    for (uint32_t i = 0; i < fetch->index->shard_count; i++)
-        fetch->fds[i] = source_direct(&fetch->index->shards[i].source);
     *ret_fetch = fetch;
     return 0;
-}
-
-static void drain(struct fetch *fetch)
-{
-    struct mst_aio_done done[FETCH_DEPTH];
-
-    while (mst_aio_in_flight(fetch->aio))
-        (void)mst_aio_reap(fetch->aio, done, FETCH_DEPTH, 1, MST_NEVER); /* results of no use */
 }
 
 void fetch_destroy(struct fetch *fetch)
 {
     if (!fetch)
         return;
-    drain(fetch);
+    reader_cancel(fetch->reader);
     for (uint32_t i = 0; fetch->batches && i < fetch->batch_cap; i++) {
         free(fetch->batches[i].samples);
         free(fetch->batches[i].reads);
@@ -191,7 +200,6 @@ void fetch_destroy(struct fetch *fetch)
     if (fetch->arena.data)
         munmap(fetch->arena.data, fetch->arena.size_bytes);
     free(fetch->batches);
-    free(fetch->fds);
     free(fetch);
 }
 
@@ -238,7 +246,20 @@ const struct mst_sample *fetch_samples(const struct fetch *fetch, uint64_t numbe
     return batch_at(fetch, number)->samples;
 }
 
-/* Which samples the next batch has, and which blocks hold them. */
+/* What to read for a sample. */
+static struct read plan_read(const struct fetch *fetch, const struct place *place)
+{
+    uint64_t grain = reader_grain(fetch->index->shards[place->shard].source.file);
+    uint64_t begin = place->offset / grain * grain;
+    uint64_t need = place->size_bytes ? place->offset + place->size_bytes - begin : 0;
+
+    return (struct read){.offset = begin,
+                         .size_bytes = round_up(need, grain),
+                         .need_bytes = need,
+                         .shard = place->shard};
+}
+
+/* Which samples the next batch has, and what to read for them. */
 static void plan(struct fetch *fetch)
 {
     struct batch *batch = batch_at(fetch, fetch->begun);
@@ -249,18 +270,12 @@ static void plan(struct fetch *fetch)
     for (uint32_t i = 0; i < fetch->part_count; i++) {
         uint64_t sample = order_sample(&fetch->order, first + i);
         struct place place = index_locate(fetch->index, sample);
-        uint64_t begin = place.offset / BLOCK_BYTES * BLOCK_BYTES;
-        uint64_t need = place.size_bytes ? place.offset + place.size_bytes - begin : 0;
-        uint64_t size = (need + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
-        batch->reads[i] = (struct read){.batch = batch,
-                                        .offset = begin,
-                                        .size_bytes = size,
-                                        .need_bytes = need,
-                                        .shard = place.shard};
+        batch->reads[i] = plan_read(fetch, &place);
+        batch->reads[i].batch = batch;
         batch->samples[i] = (struct mst_sample){
             .data = {.size_bytes = place.size_bytes, .mem = MST_MEM_HOST}, .index = sample};
-        batch->size_bytes += size;
-        batch->pending_count += size > 0;
+        batch->size_bytes += round_up(batch->reads[i].size_bytes, fetch->pitch);
+        batch->pending_count += batch->reads[i].size_bytes > 0;
     }
 }
 
@@ -272,7 +287,7 @@ static void place_reads(const struct fetch *fetch, struct batch *batch)
         struct read *read = &batch->reads[i];
         read->at = at;
         batch->samples[i].data.data = at + read->need_bytes - batch->samples[i].data.size_bytes;
-        at += read->size_bytes;
+        at += round_up(read->size_bytes, fetch->pitch);
     }
 }
 
@@ -331,59 +346,43 @@ static bool next_read(struct fetch *fetch, struct read **ret_read)
 
 static void submit(struct fetch *fetch)
 {
-    struct mst_aio_op ops[FETCH_DEPTH];
-    size_t room = FETCH_DEPTH - mst_aio_in_flight(fetch->aio), count = 0;
+    struct reader_read reads[READER_DEPTH];
+    size_t room = READER_DEPTH - reader_in_flight(fetch->reader), count = 0, taken;
     struct read *read;
-    int taken;
 
     while (count < room && next_read(fetch, &read))
-        ops[count++] = (struct mst_aio_op){.kind = MST_AIO_READ,
-                                           .fd = fetch->fds[read->shard],
-                                           .data = read->at,
-                                           .size_bytes = (size_t)read->size_bytes,
-                                           .offset = read->offset,
-                                           .user = read};
-    taken = count ? mst_aio_submit(fetch->aio, ops, count) : 0;
-    assert((size_t)taken == count); /* the queue is FETCH_DEPTH deep */
+        reads[count++] = (struct reader_read){.file = fetch->index->shards[read->shard].source.file,
+                                              .offset = read->offset,
+                                              .data = read->at,
+                                              .size_bytes = (size_t)read->size_bytes,
+                                              .direct = true,
+                                              .user = read};
+    taken = reader_submit(fetch->reader, reads, count);
+    assert(taken == count); /* there was room */
     (void)taken;
 }
 
-static int check_read(const struct fetch *fetch, const struct read *read, int64_t result,
-                      struct mst_err *err)
-{
-    const char *path = fetch->index->shards[read->shard].source.path;
-
-    if (result < 0)
-        return mst_err_set(err, (int)result, "%s: reading at byte %" PRIu64 ": %s", path,
-                           read->offset, strerror((int)-result));
-    if ((uint64_t)result < read->need_bytes)
-        return mst_err_set(err, -EBADMSG, "%s: became shorter while in use: ends at byte %" PRIu64,
-                           path, read->offset + (uint64_t)result);
-    return 0;
-}
-
 /* A batch with a failed read stays pending, so neither it nor a later one is ever ready. */
-static void end_read(struct fetch *fetch, const struct read *read, int64_t result)
+static void end_read(struct fetch *fetch, const struct reader_done *done)
 {
-    struct mst_err failure;
-    int rc = check_read(fetch, read, result, &failure);
+    const struct read *read = done->user;
 
-    if (rc == 0) {
+    if (done->result >= 0) {
         read->batch->pending_count--;
-        fetch->bytes_read += (uint64_t)result;
+        fetch->bytes_read += (uint64_t)done->result;
     } else if (!fetch->failed) {
-        fetch->failed = rc;
-        fetch->failure = failure;
+        fetch->failed = (int)done->result;
+        fetch->failure = *done->err;
     }
 }
 
 static void reap(struct fetch *fetch)
 {
-    struct mst_aio_done done[FETCH_DEPTH];
-    int count = mst_aio_reap(fetch->aio, done, FETCH_DEPTH, 1, MST_NEVER);
+    struct reader_done done[READER_DEPTH];
+    int count = reader_reap(fetch->reader, done, READER_DEPTH, 1, mst_now_ns() + PATIENCE_NS);
 
     for (int i = 0; i < count; i++)
-        end_read(fetch, done[i].user, done[i].result);
+        end_read(fetch, &done[i]);
 }
 
 static bool is_ready(const struct fetch *fetch, uint64_t number)
@@ -393,7 +392,7 @@ static bool is_ready(const struct fetch *fetch, uint64_t number)
 
 void fetch_seek(struct fetch *fetch, uint64_t position)
 {
-    drain(fetch);
+    reader_cancel(fetch->reader);
     fetch->released = fetch->ready = fetch->submitting = fetch->begun = 0;
     fetch->planned = false;
     fetch->position = position;
@@ -410,11 +409,11 @@ int fetch_step(struct fetch *fetch, uint64_t released_count, struct fetch_progre
     while (!fetch->failed && begin(fetch))
         continue;
     submit(fetch);
-    if (mst_aio_in_flight(fetch->aio))
+    if (reader_in_flight(fetch->reader))
         reap(fetch);
     while (is_ready(fetch, fetch->ready))
         fetch->ready++;
-    busy = mst_aio_in_flight(fetch->aio) > 0 || fetch->submitting < fetch->begun;
+    busy = reader_in_flight(fetch->reader) > 0 || fetch->submitting < fetch->begun;
     *ret_progress = (struct fetch_progress){
         .ready_count = fetch->ready, .bytes_read = fetch->bytes_read, .busy = busy};
     if (!fetch->failed || busy)

@@ -12,13 +12,11 @@
 
 #include <stdint.h>
 
-#define FETCH_DEPTH 64u /* reads in flight, and the depth of the engine's aio */
-
 struct fetch;
 
 struct fetch_opts {
     struct index *index;
-    struct mst_aio *aio; /* borrowed; the engine's alone */
+    struct reader *reader; /* of the index; the engine's alone */
     struct order order;
     uint64_t budget_bytes;
     uint32_t global_batch, rank, world_size;
@@ -36,14 +34,14 @@ uint32_t fetch_part(uint32_t global_batch, uint32_t rank, uint32_t world_size, u
 /* 0; -ENOMEM, also when the budget does not hold two batches, saying how much is needed. */
 int fetch_create(const struct fetch_opts *opts, struct fetch **ret_fetch, struct mst_err *err);
 
-/* Waits for reads in flight. NULL is allowed. */
+/* Ends reads in flight. NULL is allowed. */
 void fetch_destroy(struct fetch *fetch);
 
-/* Forgets all batches, waits for reads in flight, and goes on at a global batch's first position. */
+/* Forgets all batches, ends reads in flight, and goes on at a global batch's first position. */
 void fetch_seek(struct fetch *fetch, uint64_t position);
 
 /* Takes back the first `released_count` batches since the last seek, starts what fits, and waits
- * for at least one read if any is in flight. 0; -EIO, -EBADMSG … a read failed, -ENOMEM a batch is
+ * for at least one read if any is in flight, but no more than a second. 0; -EIO, -EBADMSG … a read failed, -ENOMEM a batch is
  * larger than half the budget: told once all batches before are ready. A failed engine stays so
  * until the next seek. */
 int fetch_step(struct fetch *fetch, uint64_t released_count, struct fetch_progress *ret_progress,

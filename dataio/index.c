@@ -1,10 +1,9 @@
 #include "dataio/index.h"
 
-#include "core/aio.h"
-#include "core/clock.h"
 #include "core/crc32c.h"
 #include "core/err.h"
 #include "core/rng.h"
+#include "dataio/dataset.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,11 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define SHARD_COUNT_MAX 65536u
 #define BLOCK_BYTES 4096u
 #define FINGERPRINT_BLOCKS 16u
+#define COMPANION_BYTES_MAX ((uint64_t)1 << 40)
+#define COMPANION_LABEL_BYTES 120
 
 void index_close(struct index *index)
 {
@@ -33,105 +32,133 @@ void index_close(struct index *index)
 
 /* ---- sources ---- */
 
-static int open_shard(struct index *index, const char *uri, const struct index_opts *opts,
-                      struct mst_aio *aio, struct mst_err *err)
-{
-    struct shard *shard = &index->shards[index->shard_count];
-    int rc;
-
-    *shard = (struct shard){.source = SOURCE_CLOSED};
-    rc = source_open(uri, opts->scratch_dir, aio, &shard->source, err);
-    if (rc)
-        return rc;
-    index->shard_count++;
-    index->size_bytes += shard->source.size_bytes;
-    return 0;
-}
-
-static int open_shards(struct index *index, const struct index_opts *opts, struct mst_aio *aio,
+static int open_shards(struct index *index, const struct index_opts *opts, struct reader *reader,
                        struct mst_err *err)
 {
-    char *list = strdup(opts->uri), *rest = list;
-    size_t count = 1;
+    const struct dataset *dataset = opts->dataset;
     int rc = 0;
 
-    for (const char *c = opts->uri; *c; c++)
-        count += *c == ',';
-    if (count <= SHARD_COUNT_MAX)
-        index->shards = calloc(count, sizeof *index->shards);
-    if (count > SHARD_COUNT_MAX)
-        rc = mst_err_set(err, -EINVAL, "dataset of %zu sources: at most %u", count,
-                         SHARD_COUNT_MAX);
-    else if (!list || !index->shards)
-        rc = mst_err_set(err, -ENOMEM, "no memory for %zu sources", count);
-    while (rc == 0 && rest)
-        rc = open_shard(index, strsep(&rest, ","), opts, aio, err);
-    free(list);
+    index->shards = calloc(dataset->source_count, sizeof *index->shards);
+    if (!index->shards)
+        return mst_err_set(err, -ENOMEM, "no memory for %zu sources", dataset->source_count);
+    for (size_t i = 0; rc == 0 && i < dataset->source_count; i++) {
+        struct source *source = &index->shards[i].source;
+        rc = source_open(&dataset->sources[i], opts->scratch_dir, reader, source, err);
+        index->size_bytes += source->size_bytes;
+        index->shard_count += rc == 0;
+    }
     return rc;
 }
 
-/* "x.bin" or "x.bin.gz" and ".idx" make "x.idx". */
-static void companion_path(const char *path, const char *suffix, char *ret_path, size_t cap)
+/* "x.bin" or "x.bin.gz" and ".idx" make "x.idx", in each mirror. */
+static int find_companion(const struct dataset_source *source, const char *suffix,
+                          struct dataset_source *ret_companion, struct mst_err *err)
 {
-    size_t length = strlen(path) - (record_is_gzip(path) ? 3 : 0);
+    size_t gzip = record_is_gzip(source->name) ? 3 : 0, length = strlen(source->name) - gzip;
+    bool is_bin = length >= 4 && memcmp(source->name + length - 4, ".bin", 4) == 0;
 
-    if (length >= 4 && memcmp(path + length - 4, ".bin", 4) == 0)
-        length -= 4;
-    (void)snprintf(ret_path, cap, "%.*s%s", (int)length, path, suffix);
+    return dataset_companion(source, gzip + (is_bin ? 4 : 0), suffix, ret_companion, err);
 }
 
-static enum mst_format guess_format(const struct source *source)
+/* A store that hides what it lacks answers -EACCES. */
+static int has_companion(const struct dataset_source *source, struct reader *reader, bool *ret_has,
+                         struct mst_err *err)
 {
-    char path[1100];
+    struct dataset_source companion;
+    struct reader_file *file = NULL;
+    int rc = find_companion(source, rec_megatron.companion, &companion, err);
 
-    companion_path(source->path, ".idx", path, sizeof path);
-    return record_format_of(source->path, access(path, R_OK) == 0);
+    if (rc)
+        return rc;
+    rc = reader_open(reader, companion.mirrors, companion.mirror_count, &file, err);
+    dataset_source_fini(&companion);
+    reader_close(file);
+    *ret_has = rc == 0;
+    return rc == -ENOENT || rc == -EACCES ? 0 : rc;
 }
 
-static int settle_format(struct index *index, struct mst_err *err)
+static int guess_format(const struct dataset_source *source, struct reader *reader,
+                        enum mst_format *ret_format, struct mst_err *err)
 {
-    struct shard *shards = index->shards;
+    bool has_idx = false;
+    int rc = 0;
+
+    if (record_format_of(source->name, true) == MST_FORMAT_MEGATRON)
+        rc = has_companion(source, reader, &has_idx, err);
+    *ret_format = record_format_of(source->name, has_idx);
+    return rc;
+}
+
+static int settle_format(struct index *index, const struct dataset *dataset, struct reader *reader,
+                         struct mst_err *err)
+{
+    enum mst_format first = MST_FORMAT_AUTO, format;
 
     if (index->shape.format != MST_FORMAT_AUTO)
         return 0;
-    index->shape.format = guess_format(&shards[0].source);
-    for (uint32_t i = 1; i < index->shard_count; i++)
-        if (guess_format(&shards[i].source) != index->shape.format)
+    for (size_t i = 0; i < dataset->source_count; i++) {
+        int rc = guess_format(&dataset->sources[i], reader, &format, err);
+        if (rc)
+            return rc;
+        first = i == 0 ? format : first;
+        if (format != first)
             return mst_err_set(err, -EINVAL,
                                "%s and %s look like different formats; say which one it is",
-                               shards[0].source.path, shards[i].source.path);
+                               index->shards[0].source.label, index->shards[i].source.label);
+    }
+    index->shape.format = first;
     return 0;
 }
 
 /* ---- samples ---- */
 
-static int cut_shard(struct index *index, struct shard *shard, const struct record_reader *reader,
-                     struct mst_aio *aio, struct mst_err *err)
+/* Reads the file beside the source that its reader needs; the caller frees the bytes. */
+static int read_companion(const struct dataset_source *where, const struct record_reader *format,
+                          struct reader *reader, struct mst_span *ret_bytes,
+                          char ret_label[COMPANION_LABEL_BYTES], struct mst_err *err)
 {
-    struct record_shape shape = index->shape;
-    char path[1100] = "";
+    struct dataset_source companion;
     uint8_t *data = NULL;
     uint64_t size_bytes = 0;
-    int rc = 0;
+    int rc;
 
-    if (reader->companion) {
-        companion_path(shard->source.path, reader->companion, path, sizeof path);
-        rc = source_slurp(path, aio, &data, &size_bytes, err);
-        if (rc)
-            return rc;
-    }
-    rc = reader->cut(&shape, shard->source.size_bytes,
-                     (struct mst_cspan){.data = data, .size_bytes = size_bytes}, &shard->table,
-                     err);
-    free(data);
+    *ret_label = '\0';
+    *ret_bytes = (struct mst_span){0};
+    if (!format->companion)
+        return 0;
+    rc = find_companion(where, format->companion, &companion, err);
+    if (rc)
+        return rc;
+    (void)snprintf(ret_label, COMPANION_LABEL_BYTES, ", %s", companion.mirrors[0]);
+    rc = source_slurp(&companion, reader, COMPANION_BYTES_MAX, &data, &size_bytes, err);
+    dataset_source_fini(&companion);
+    *ret_bytes = (struct mst_span){.data = data, .size_bytes = size_bytes};
+    return rc;
+}
+
+static int cut_shard(struct index *index, struct shard *shard, const struct dataset_source *where,
+                     struct reader *reader, struct mst_err *err)
+{
+    const struct record_reader *format = record_reader_of(index->shape.format);
+    struct record_shape shape = index->shape;
+    char label[COMPANION_LABEL_BYTES];
+    struct mst_span bytes;
+    int rc = read_companion(where, format, reader, &bytes, label, err);
+
+    if (rc)
+        return rc;
+    rc = format->cut(&shape, shard->source.size_bytes,
+                     (struct mst_cspan){.data = bytes.data, .size_bytes = bytes.size_bytes},
+                     &shard->table, err);
+    free(bytes.data);
     if (rc) {
-        mst_err_wrap(err, "%s%s%s", shard->source.path, *path ? ", " : "", path);
+        mst_err_wrap(err, "%s%s", shard->source.label, label);
         return rc;
     }
     if (shard != index->shards && shape.dtype != index->shape.dtype)
         return mst_err_set(err, -EINVAL, "%s holds %s, %s holds %s: one dataset has one type",
-                           index->shards->source.path, mst_dtype_name(index->shape.dtype),
-                           shard->source.path, mst_dtype_name(shape.dtype));
+                           index->shards->source.label, mst_dtype_name(index->shape.dtype),
+                           shard->source.label, mst_dtype_name(shape.dtype));
     index->shape.dtype = shape.dtype;
     return 0;
 }
@@ -189,8 +216,7 @@ static int finish_starts(struct shard *shard, struct starts *s)
     return 0;
 }
 
-static int scan_shard(struct shard *shard, const struct record_reader *reader, struct mst_aio *aio,
-                      struct mst_err *err)
+static int scan_shard(struct shard *shard, const struct record_reader *reader, struct mst_err *err)
 {
     struct starts s = {.reader = reader};
     int rc;
@@ -199,12 +225,12 @@ static int scan_shard(struct shard *shard, const struct record_reader *reader, s
         rc = scan_piece(&s, (struct mst_cspan){.data = shard->resident,
                                                .size_bytes = shard->source.size_bytes});
     else
-        rc = source_scan(&shard->source, aio, NULL, scan_piece, &s, err);
+        rc = source_scan(&shard->source, NULL, scan_piece, &s, err);
     if (rc == 0)
         rc = finish_starts(shard, &s);
     shard->starts = s.starts;
     if (rc == -ENOMEM)
-        return mst_err_set(err, rc, "%s: no memory for its line table", shard->source.path);
+        return mst_err_set(err, rc, "%s: no memory for its line table", shard->source.label);
     return rc;
 }
 
@@ -222,16 +248,17 @@ static uint64_t record_bytes_max(const struct record_table *table)
     return max;
 }
 
-static int find_samples(struct index *index, struct mst_aio *aio, struct mst_err *err)
+static int find_samples(struct index *index, const struct dataset *dataset, struct reader *reader,
+                        struct mst_err *err)
 {
-    const struct record_reader *reader = record_reader_of(index->shape.format);
+    const struct record_reader *format = record_reader_of(index->shape.format);
     int rc = 0;
 
     for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++) {
         struct shard *shard = &index->shards[i];
         uint64_t max;
-        rc = reader->cut ? cut_shard(index, shard, reader, aio, err)
-                         : scan_shard(shard, reader, aio, err);
+        rc = format->cut ? cut_shard(index, shard, &dataset->sources[i], reader, err)
+                         : scan_shard(shard, format, err);
         if (rc)
             break;
         shard->first_sample = index->sample_count;
@@ -242,7 +269,7 @@ static int find_samples(struct index *index, struct mst_aio *aio, struct mst_err
     if (rc == 0 && index->sample_count == 0)
         rc = mst_err_set(err, -EINVAL,
                          "%s: no sample: %" PRIu64 " bytes are less than one %s record",
-                         index->shards[0].source.path, index->size_bytes, reader->name);
+                         index->shards[0].source.label, index->size_bytes, format->name);
     return rc;
 }
 
@@ -267,7 +294,7 @@ struct place index_locate(const struct index *index, uint64_t sample)
 
 /* ---- memory ---- */
 
-static int load_shards(struct index *index, struct mst_aio *aio, struct mst_err *err)
+static int load_shards(struct index *index, struct mst_err *err)
 {
     uint8_t *at = malloc(index->size_bytes ? index->size_bytes : 1);
     int rc = 0;
@@ -279,7 +306,7 @@ static int load_shards(struct index *index, struct mst_aio *aio, struct mst_err 
     for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++) {
         struct shard *shard = &index->shards[i];
         shard->resident = at;
-        rc = source_scan(&shard->source, aio, at, NULL, NULL, err);
+        rc = source_scan(&shard->source, at, NULL, NULL, err);
         at += shard->source.size_bytes;
     }
     return rc;
@@ -292,33 +319,13 @@ static uint64_t mix(uint64_t hash, uint64_t value)
     return mst_mix64(hash ^ value);
 }
 
-static int read_block(const struct shard *shard, struct mst_aio *aio, uint64_t offset,
-                      uint8_t *block, size_t size_bytes, struct mst_err *err)
-{
-    struct mst_aio_op op = {.kind = MST_AIO_READ,
-                            .fd = shard->source.fd,
-                            .data = block,
-                            .size_bytes = size_bytes,
-                            .offset = offset};
-    int64_t result = mst_aio_do(aio, &op, MST_NEVER);
-
-    if (result < 0)
-        return mst_err_set(err, (int)result, "%s: reading at byte %" PRIu64 ": %s",
-                           shard->source.path, offset, strerror((int)-result));
-    if ((uint64_t)result < size_bytes)
-        return mst_err_set(err, -EBADMSG, "%s: became shorter while it was read",
-                           shard->source.path);
-    return 0;
-}
-
 /* Blocks spread evenly from the first to the last byte, so that a changed head, tail or size is
  * always seen, and a rewritten file nearly always. */
-static int fingerprint_shard(const struct shard *shard, struct mst_aio *aio, uint64_t *hash,
-                             struct mst_err *err)
+static int fingerprint_shard(const struct shard *shard, uint64_t *hash, struct mst_err *err)
 {
     uint64_t size = shard->source.size_bytes;
     size_t block_bytes = size < BLOCK_BYTES ? (size_t)size : BLOCK_BYTES;
-    const char *name = source_name(&shard->source);
+    const char *name = shard->source.name;
     uint8_t block[BLOCK_BYTES];
     int rc = 0;
 
@@ -329,13 +336,16 @@ static int fingerprint_shard(const struct shard *shard, struct mst_aio *aio, uin
         /* span / 15 * i and the rest of the division apart: the product could overflow. */
         uint64_t offset = span / (FINGERPRINT_BLOCKS - 1) * i +
                           span % (FINGERPRINT_BLOCKS - 1) * i / (FINGERPRINT_BLOCKS - 1);
-        rc = read_block(shard, aio, offset, block, block_bytes, err);
+        if (shard->resident)
+            memcpy(block, shard->resident + offset, block_bytes);
+        else
+            rc = reader_read(shard->source.file, offset, block, block_bytes, err);
         *hash = mix(*hash, mst_crc32c(0, block, block_bytes));
     }
     return rc;
 }
 
-static int identify(struct index *index, struct mst_aio *aio, struct mst_err *err)
+static int identify(struct index *index, struct mst_err *err)
 {
     const struct record_shape *shape = &index->shape;
     uint64_t hash = mix(0, shape->format);
@@ -348,7 +358,7 @@ static int identify(struct index *index, struct mst_aio *aio, struct mst_err *er
     }
     index->shape_hash = hash;
     for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++)
-        rc = fingerprint_shard(&index->shards[i], aio, &hash, err);
+        rc = fingerprint_shard(&index->shards[i], &hash, err);
     index->fingerprint = hash;
     return rc;
 }
@@ -373,7 +383,7 @@ static int check_shape(struct record_shape *shape, struct mst_err *err)
     return 0;
 }
 
-int index_open(const struct index_opts *opts, struct mst_aio *aio, struct index **ret_index,
+int index_open(const struct index_opts *opts, struct reader *reader, struct index **ret_index,
                struct mst_err *err)
 {
     struct index *index = calloc(1, sizeof *index);
@@ -382,17 +392,19 @@ int index_open(const struct index_opts *opts, struct mst_aio *aio, struct index 
     if (!index)
         return mst_err_set(err, -ENOMEM, "no memory for the index");
     index->shape = opts->shape;
-    rc = open_shards(index, opts, aio, err);
+    rc = open_shards(index, opts, reader, err);
     if (!rc)
-        rc = settle_format(index, err);
+        rc = settle_format(index, opts->dataset, reader, err);
     if (!rc)
         rc = check_shape(&index->shape, err);
     if (!rc && index->size_bytes <= opts->resident_bytes)
-        rc = load_shards(index, aio, err);
+        rc = load_shards(index, err);
     if (!rc)
-        rc = find_samples(index, aio, err);
+        rc = find_samples(index, opts->dataset, reader, err);
     if (!rc)
-        rc = identify(index, aio, err);
+        rc = identify(index, err);
+    for (uint32_t i = 0; !rc && index->resident && i < index->shard_count; i++)
+        source_close_contents(&index->shards[i].source);
     if (rc) {
         index_close(index);
         return rc;

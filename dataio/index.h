@@ -10,8 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct mst_aio;
+struct dataset;
 struct mst_err;
+struct reader;
 
 struct shard {
     struct source source;
@@ -39,16 +40,16 @@ struct place {
 };
 
 struct index_opts {
-    const char *uri; /* sources, separated by ',' */
+    const struct dataset *dataset;
     struct record_shape shape;
     const char *scratch_dir;
     uint64_t resident_bytes; /* contents up to this size are kept in memory */
 };
 
-/* Opens all sources, finds the samples and computes the fingerprint. `aio` has nothing in flight.
- * 0; errors as of source_open, the readers and source_scan, with the names of the files; -EINVAL
+/* Opens all sources, finds the samples and computes the fingerprint. Nothing of the reader is under
+ * way. What is kept in memory needs the reader no longer. 0; errors as of source_open, the readers and source_scan, with the names of the files; -EINVAL
  * options, or no sample at all. */
-int index_open(const struct index_opts *opts, struct mst_aio *aio, struct index **ret_index,
+int index_open(const struct index_opts *opts, struct reader *reader, struct index **ret_index,
                struct mst_err *err);
 
 /* NULL and half-built ones are allowed. */

@@ -1,14 +1,15 @@
 /* loader: arguments, the life of the worker thread, and batches in either of two ways: straight
  * from a dataset that lies in memory, or from the read-ahead window that the worker runs. */
-#include "core/aio.h"
 #include "core/clock.h"
 #include "core/err.h"
 #include "core/world.h"
 #include "dataio/cursor.h"
 #include "dataio/dataio.h"
+#include "dataio/dataset.h"
 #include "dataio/fetch.h"
 #include "dataio/index.h"
 #include "dataio/order.h"
+#include "dataio/reader.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -24,7 +25,7 @@ static_assert(CURSOR_BYTES == MST_CURSOR_BYTES, "the codec's and the face's size
 
 struct mst_loader {
     struct index *index;
-    struct mst_aio *aio;
+    struct reader *reader; /* NULL for a dataset in memory */
     struct order order;
     uint32_t global_batch, part_first, part_count;
     uint64_t position; /* of the next batch */
@@ -155,16 +156,20 @@ static int check_opts(const struct mst_loader_opts *opts, struct mst_err *err)
 static int open_index(struct mst_loader *loader, const struct mst_loader_opts *opts,
                       uint64_t budget_bytes, struct mst_err *err)
 {
-    struct index_opts index = {.uri = opts->uri,
-                               .shape = {.format = opts->format,
+    struct dataset *dataset = NULL;
+    struct index_opts index = {.shape = {.format = opts->format,
                                          .dtype = opts->dtype,
                                          .elems = opts->record_elems,
                                          .stride = opts->record_stride},
                                .scratch_dir = opts->scratch_dir ? opts->scratch_dir
                                                                 : SCRATCH_DIR_DEFAULT,
                                .resident_bytes = budget_bytes / 2};
-    int rc = index_open(&index, loader->aio, &loader->index, err);
+    int rc = dataset_open(opts->uri, loader->reader, &dataset, err);
 
+    index.dataset = dataset;
+    if (rc == 0)
+        rc = index_open(&index, loader->reader, &loader->index, err);
+    dataset_close(dataset);
     if (rc == 0)
         order_init(&loader->order, opts->seed, loader->index->sample_count, opts->sequential != 0);
     return rc;
@@ -176,8 +181,8 @@ static int open_resident(struct mst_loader *loader, struct mst_err *err)
     if (!loader->samples)
         return mst_err_set(err, -ENOMEM, "loader: no memory for a batch of %u samples",
                            loader->part_count);
-    mst_aio_destroy(loader->aio); /* nothing is read any more: its threads may go */
-    loader->aio = NULL;
+    reader_destroy(loader->reader); /* nothing is read any more: its threads may go */
+    loader->reader = NULL;
     loader->stats.bytes_read = loader->index->size_bytes;
     return 0;
 }
@@ -186,7 +191,7 @@ static int open_ahead(struct mst_loader *loader, const struct mst_world *world,
                       uint64_t budget_bytes, struct mst_err *err)
 {
     struct fetch_opts fetch = {.index = loader->index,
-                               .aio = loader->aio,
+                               .reader = loader->reader,
                                .order = loader->order,
                                .budget_bytes = budget_bytes,
                                .global_batch = loader->global_batch,
@@ -201,7 +206,7 @@ int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *
                     struct mst_loader **ret_loader, struct mst_err *err)
 {
     uint64_t budget_bytes = opts->budget_bytes ? opts->budget_bytes : BUDGET_BYTES_DEFAULT;
-    struct mst_aio_opts aio = {.depth = FETCH_DEPTH, .backend = world->tuning.aio};
+    struct reader_opts reader = {.aio = world->tuning.aio, .window_bytes = budget_bytes / 2};
     struct mst_loader *loader;
     int rc = check_opts(opts, err);
 
@@ -214,7 +219,7 @@ int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *
     loader->global_batch = opts->global_batch;
     loader->part_count = fetch_part(opts->global_batch, world->rank, world->size,
                                     &loader->part_first);
-    rc = mst_aio_create(&aio, &loader->aio, err);
+    rc = reader_create(&reader, &loader->reader, err);
     if (!rc)
         rc = open_index(loader, opts, budget_bytes, err);
     if (!rc)
@@ -234,8 +239,8 @@ void mst_loader_close(struct mst_loader *loader)
         return;
     stop_worker(loader);
     fetch_destroy(loader->fetch);
-    mst_aio_destroy(loader->aio);
     index_close(loader->index);
+    reader_destroy(loader->reader);
     free(loader->samples);
     pthread_cond_destroy(&loader->ready);
     pthread_cond_destroy(&loader->work);

@@ -3,52 +3,47 @@
 #define MUSTER_DATAIO_SOURCE_H
 
 #include "core/span.h"
+#include "dataio/dataset.h"
+#include "dataio/reader.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-struct mst_aio;
 struct mst_err;
 
 struct source {
-    char *path;
-    int fd;                /* of the contents, through the page cache */
-    int direct_fd;         /* of the contents, past it; -1 until asked for or where there is none */
-    uint64_t size_bytes;   /* of the contents */
-    uint64_t stored_bytes; /* of the file */
+    char *name;               /* the last part of its path */
+    char *label;              /* what texts call it: its first mirror */
+    struct reader_file *file; /* the contents */
+    uint64_t size_bytes;      /* of the contents */
+    uint64_t stored_bytes;    /* of the file */
     bool compressed;
 };
 
-/* What a source is outside of any. */
-#define SOURCE_CLOSED ((struct source){.fd = -1, .direct_fd = -1})
-
-/* Opens a file: URI or path. A name in *.gz or *.dz is inflated into an unlinked file in
- * `scratch_dir`, all checksums verified. `aio` has nothing in flight. 0; -ENOTSUP scheme; -ENOENT,
- * -EACCES …; -EINVAL not a regular file; -EBADMSG damaged gzip. The text names the file. */
-int source_open(const char *uri, const char *scratch_dir, struct mst_aio *aio,
+/* Opens a file in all its mirrors. A name in *.gz or *.dz is inflated into an unlinked file in
+ * `scratch_dir`, all checksums verified. Nothing of the reader is under way. 0; -ENOTSUP scheme;
+ * -ENOENT, -EACCES …; -EINVAL not a regular file; -EBADMSG damaged gzip. The text names the file. */
+int source_open(const struct dataset_source *where, const char *scratch_dir, struct reader *reader,
                 struct source *ret_source, struct mst_err *err);
 
-/* Closes what is open; a closed source is allowed. */
+/* Closes what is open; an empty source is allowed. */
 void source_close(struct source *source);
 
-/* The descriptor to read ahead from, with aligned offsets, sizes and memory: O_DIRECT, or the
- * buffered one where the file system refuses that. */
-int source_direct(struct source *source);
+/* Closes the contents, for one that has been read; the names stay. */
+void source_close_contents(struct source *source);
 
 /* Called with the contents in order, piece by piece. Not 0 stops the scan. */
 typedef int (*source_visit_fn)(void *arg, struct mst_cspan piece);
 
 /* Reads all contents, several pieces ahead: into `into` (room for size_bytes), or where that is
  * NULL, into a few buffers of its own. Calls `visit` (may be NULL) for each piece. 0; -EBADMSG the
- * file became shorter; -EIO …; -ENOMEM, all with the path in the text; or what visit returned. */
-int source_scan(const struct source *source, struct mst_aio *aio, void *into, source_visit_fn visit,
-                void *arg, struct mst_err *err);
+ * file became shorter; -EIO …; -ENOMEM, all with the file in the text; or what visit returned. */
+int source_scan(const struct source *source, void *into, source_visit_fn visit, void *arg,
+                struct mst_err *err);
 
-/* Reads a whole small file, an index beside its data, into memory that the caller frees. */
-int source_slurp(const char *path, struct mst_aio *aio, uint8_t **ret_data,
-                 uint64_t *ret_size_bytes, struct mst_err *err);
-
-/* The last part of the path. */
-const char *source_name(const struct source *source);
+/* Reads a whole small file, an index beside its data, into memory that the caller frees. As
+ * source_open and source_scan; -EBADMSG more than `max_bytes`. */
+int source_slurp(const struct dataset_source *where, struct reader *reader, uint64_t max_bytes,
+                 uint8_t **ret_data, uint64_t *ret_size_bytes, struct mst_err *err);
 
 #endif

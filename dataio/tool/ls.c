@@ -11,7 +11,7 @@ static void print_json(const struct index *index)
 
     for (uint32_t i = 0; i < index->shard_count; i++) {
         const struct shard *shard = &index->shards[i];
-        json_t *object = json_pack("{s:s, s:s, s:b, s:I, s:I, s:I}", "path", shard->source.path,
+        json_t *object = json_pack("{s:s, s:s, s:b, s:I, s:I, s:I}", "path", shard->source.label,
                                    "format", format, "gzip", shard->source.compressed,
                                    "stored_bytes", (json_int_t)shard->source.stored_bytes, "bytes",
                                    (json_int_t)shard->source.size_bytes, "samples",
@@ -34,7 +34,7 @@ static void print_text(const struct index *index)
         printf("%-10s %10s %10s %14" PRIu64 "  %s\n", format,
                tool_format_bytes(shard->source.stored_bytes, stored),
                tool_format_bytes(shard->source.size_bytes, size), shard->table.count,
-               shard->source.path);
+               shard->source.label);
     }
 }
 

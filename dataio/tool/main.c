@@ -1,7 +1,7 @@
 #include "dataio/tool/tool.h"
 
-#include "core/aio.h"
 #include "core/world.h"
+#include "dataio/reader.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -18,13 +18,16 @@ static const struct command commands[] = {
     {"index", tool_index}, {"ls", tool_ls}, {"verify", tool_verify}, {NULL, NULL}};
 
 static const char usage_text[] =
-    "usage: muster data index  URI[,URI...] [options]\n"
-    "       muster data ls     URI[,URI...] [options]\n"
-    "       muster data verify URI[,URI...] [options]\n"
+    "usage: muster data index  URI[,MIRROR...] [options]\n"
+    "       muster data ls     URI[,MIRROR...] [options]\n"
+    "       muster data verify URI[,MIRROR...] [options]\n"
     "\n"
     "  index   opens the dataset as a loader does; prints samples, bytes and fingerprint\n"
     "  ls      lists the sources with format, sizes and samples\n"
-    "  verify  reads everything; names each damaged or mismatched file\n"
+    "  verify  reads everything, from each mirror; names each damaged or different file\n"
+    "\n"
+    "  URI is a file, a folder (it ends in /) or a *.dataset.json: a path, file:, s3:, http:,\n"
+    "  https:, webhdfs: or hdfs:.\n"
     "\n"
     "  --format F   auto, raw, megatron or lines (auto: by name)\n"
     "  --dtype T    raw: type of an element, u8 ... f64 (u8)\n"
@@ -56,13 +59,27 @@ const char *tool_format_bytes(uint64_t size_bytes, char text[16])
     return text;
 }
 
-struct index *tool_open(const struct tool *tool)
+struct dataset *tool_dataset(const struct tool *tool)
 {
-    struct index *index = NULL;
+    struct dataset *dataset = NULL;
     struct mst_err err = {0};
 
-    if (index_open(&tool->opts, tool->aio, &index, &err) < 0)
+    if (dataset_open(tool->uri, tool->reader, &dataset, &err) < 0)
         fprintf(stderr, "muster-data: %s\n", err.text);
+    return dataset;
+}
+
+struct index *tool_open(const struct tool *tool)
+{
+    struct index_opts opts = tool->opts;
+    struct index *index = NULL;
+    struct mst_err err = {0};
+    struct dataset *dataset = tool_dataset(tool);
+
+    opts.dataset = dataset;
+    if (dataset && index_open(&opts, tool->reader, &index, &err) < 0)
+        fprintf(stderr, "muster-data: %s\n", err.text);
+    dataset_close(dataset);
     return index;
 }
 
@@ -112,13 +129,13 @@ static int run(const struct command *command, struct tool *tool)
     int status = mst_tuning_from_env(&tuning, &err);
 
     if (status == 0)
-        status = mst_aio_create(&(struct mst_aio_opts){.backend = tuning.aio}, &tool->aio, &err);
+        status = reader_create(&(struct reader_opts){.aio = tuning.aio}, &tool->reader, &err);
     if (status < 0) {
         fprintf(stderr, "muster-data: %s\n", err.text);
         return TOOL_USAGE;
     }
     status = command->run(tool);
-    mst_aio_destroy(tool->aio);
+    reader_destroy(tool->reader);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "muster-data: cannot write the answer: %s\n", strerror(errno));
         return TOOL_DAMAGED;
@@ -157,7 +174,7 @@ int main(int argc, char **argv)
     if (!command->name)
         return fail_usage("unknown subcommand ", argv[optind]);
     if (argc - optind != 2)
-        return fail_usage(command->name, ": exactly one list of URIs is needed");
-    tool.opts.uri = argv[optind + 1];
+        return fail_usage(command->name, ": exactly one URI, or list of its mirrors, is needed");
+    tool.uri = argv[optind + 1];
     return run(command, &tool);
 }

@@ -3,6 +3,7 @@
 #define MUSTER_DATAIO_TOOL_TOOL_H
 
 #include "core/err.h"
+#include "dataio/dataset.h"
 #include "dataio/index.h"
 
 #include <stdbool.h>
@@ -11,11 +12,12 @@
 #define TOOL_DAMAGED 1
 #define TOOL_USAGE 2
 
-struct mst_aio;
+struct reader;
 
 struct tool {
+    const char *uri;
     struct index_opts opts; /* of the dataset; nothing is kept in memory */
-    struct mst_aio *aio;
+    struct reader *reader;
     bool json;
 };
 
@@ -24,7 +26,8 @@ int tool_index(const struct tool *tool);
 int tool_ls(const struct tool *tool);
 int tool_verify(const struct tool *tool);
 
-/* Opens the dataset, or says on stderr why not and returns NULL. */
+/* Finds the sources, and opens them; or says on stderr why not and returns NULL. */
+struct dataset *tool_dataset(const struct tool *tool);
 struct index *tool_open(const struct tool *tool);
 
 /* "1.2 GiB"; `text` is returned. */

@@ -1,4 +1,5 @@
-/* verify: each source is opened on its own, so that one damaged file does not hide the next. */
+/* verify: each mirror of each source is opened on its own, so that one damaged file does not hide the
+ * next, nor a good mirror a bad one. */
 #include "dataio/tool/tool.h"
 
 #include "core/clock.h"
@@ -15,7 +16,9 @@
 
 struct verify {
     const struct tool *tool;
-    const char *uri;
+    char *uri, *name;  /* of the copy, and of the source */
+    const char *first; /* copy of the source that was good, or "" */
+    uint32_t first_crc;
     const struct source *source; /* while it is read */
     uint64_t done_bytes, next_progress_ns;
     uint32_t crc;
@@ -39,7 +42,7 @@ static void show_progress(struct verify *verify)
         return;
     verify->next_progress_ns = now_ns + PROGRESS_NS;
     part = (double)verify->done_bytes / (double)verify->source->size_bytes;
-    fprintf(stderr, "\r%s [%-40.*s] %3.0f %%", source_name(verify->source), (int)(part * 40), bar,
+    fprintf(stderr, "\r%s [%-40.*s] %3.0f %%", verify->source->name, (int)(part * 40), bar,
             part * 100);
 }
 
@@ -77,46 +80,76 @@ static void report_good(struct verify *verify, uint64_t sample_count)
                                           (json_int_t)sample_count, "crc32c", crc));
 }
 
-/* Opening checks gzip trailers and the index against its data; reading, the rest. */
-static bool verify_source(struct verify *verify)
+/* A mirror that differs from the first good one is damaged, whichever of them is right. */
+static bool is_different(const struct verify *verify, char text[300])
 {
+    (void)snprintf(text, 300, "its contents are not those of %s", verify->first);
+    return *verify->first && verify->crc != verify->first_crc;
+}
+
+/* Opening checks gzip trailers and the index against its data; reading, the rest. */
+static bool verify_copy(struct verify *verify)
+{
+    struct dataset_source self = {.name = verify->name, .mirrors = &verify->uri, .mirror_count = 1};
+    struct dataset dataset = {.sources = &self, .source_count = 1};
     struct index_opts opts = verify->tool->opts;
     struct index *index = NULL;
     struct mst_err err = {0};
+    char text[300];
+    bool whole;
     int rc;
 
-    opts.uri = verify->uri;
-    rc = index_open(&opts, verify->tool->aio, &index, &err);
+    opts.dataset = &dataset;
+    verify->crc = 0;
+    verify->done_bytes = 0;
+    rc = index_open(&opts, verify->tool->reader, &index, &err);
     if (rc == 0) {
         verify->source = &index->shards[0].source;
-        rc = source_scan(verify->source, verify->tool->aio, NULL, take_piece, verify, &err);
+        rc = source_scan(verify->source, NULL, take_piece, verify, &err);
     }
     if (rc)
         report_damage(verify, err.text);
+    else if (is_different(verify, text))
+        report_damage(verify, text);
     else
         report_good(verify, index->sample_count);
+    whole = rc == 0 && !is_different(verify, text);
     index_close(index);
-    return rc == 0;
+    return whole;
+}
+
+static bool verify_source(struct verify *verify, const struct dataset_source *source)
+{
+    bool whole = true;
+
+    verify->name = source->name;
+    verify->first = "";
+    for (size_t i = 0; i < source->mirror_count; i++) {
+        verify->uri = source->mirrors[i];
+        if (!verify_copy(verify)) {
+            whole = false;
+        } else if (!*verify->first) {
+            verify->first = verify->uri;
+            verify->first_crc = verify->crc;
+        }
+    }
+    return whole;
 }
 
 int tool_verify(const struct tool *tool)
 {
-    char *list = strdup(tool->opts.uri), *rest = list;
-    json_t *report = json_array();
-    bool whole = list != NULL;
+    struct dataset *dataset = tool_dataset(tool);
+    struct verify verify = {
+        .tool = tool, .has_bar = !tool->json && isatty(STDERR_FILENO), .report = json_array()};
+    bool whole = dataset != NULL;
 
-    while (rest) {
-        struct verify verify = {.tool = tool,
-                                .uri = strsep(&rest, ","),
-                                .has_bar = !tool->json && isatty(STDERR_FILENO),
-                                .report = report};
-        whole = verify_source(&verify) && whole;
-    }
-    if (tool->json) {
-        (void)json_dumpf(report, stdout, JSON_INDENT(2)); /* main looks at the stream */
+    for (size_t i = 0; dataset && i < dataset->source_count; i++)
+        whole = verify_source(&verify, &dataset->sources[i]) && whole;
+    if (tool->json && dataset) {
+        (void)json_dumpf(verify.report, stdout, JSON_INDENT(2)); /* main looks at the stream */
         putchar('\n');
     }
-    json_decref(report);
-    free(list);
+    json_decref(verify.report);
+    dataset_close(dataset);
     return whole ? 0 : TOOL_DAMAGED;
 }

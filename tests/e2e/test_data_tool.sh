@@ -27,12 +27,23 @@ want 0 '^samples  *4$' "$data" index a.txt
 want 0 '"samples": 4' "$data" index a.txt --json
 want 0 '^lines .* 4  a.txt$' "$data" ls a.txt
 want 0 '"gzip": true' "$data" ls big.txt.gz --json
-want 0 '^a.txt: ok' "$data" verify a.txt,big.txt.gz
-want 1 '^cut.txt.gz: damaged: .*ends in the middle' "$data" verify cut.txt.gz,a.txt
-want 1 '^a.txt: ok' "$data" verify cut.txt.gz,a.txt
+mkdir -p good bad other
+cp a.txt big.txt.gz good
+cp a.txt cut.txt.gz bad
+tr t T <a.txt >other/a.txt
+echo '{"version": 1, "sources": [{"name": "a.txt", "mirrors": ["a.txt", "other/a.txt"]}]}' \
+    >x.dataset.json
+want 0 '^good/a.txt: ok' "$data" verify good/
+want 0 '^sources  *2$' "$data" index good/
+want 1 '^bad/cut.txt.gz: damaged: .*ends in the middle' "$data" verify bad/
+want 1 '^bad/a.txt: ok' "$data" verify bad/
+want 0 '^samples  *4$' "$data" index missing/a.txt,a.txt
+want 1 '^other/a.txt: damaged: its contents are not those of a.txt' "$data" verify x.dataset.json
+want 1 'a.txt has .* bytes, its mirror big.txt has' "$data" index a.txt,big.txt
+want 1 'all 2 mirrors failed: .*nowhere.*nothing' "$data" index nowhere,nothing
 want 1 '"ok": false' "$data" verify cut.txt.gz --json
 want 1 'missing: No such file' "$data" ls missing
-want 1 'hdfs' "$data" ls hdfs://name/file
+want 1 'gopher' "$data" ls gopher://name/file
 want 2 'unknown option --frob' "$data" ls a.txt --frob
 want 2 'no subcommand' "$data"
 want 0 '^usage:' "$data" --help

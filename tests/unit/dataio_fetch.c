@@ -1,5 +1,4 @@
 /* The read-ahead engine alone, stepped by hand. */
-#include "core/aio.h"
 #include "core/err.h"
 #include "core/rng.h"
 #include "dataio/fetch.h"
@@ -12,29 +11,33 @@
 
 #include <cmocka.h>
 
+#include "sources.h"
+
 #include <errno.h>
 
 #define LINES 3000u
 
-static struct mst_aio *aio;
+static struct reader *reader;
 static char *text; /* LINES lines */
 static size_t text_bytes;
 
 static struct index *open_lines(const char *name, const char *lines, size_t size_bytes)
 {
-    struct index_opts opts = {.uri = scratch_write(name, lines, size_bytes),
-                              .shape = {.format = MST_FORMAT_LINES},
-                              .scratch_dir = scratch_dir};
+    struct index_opts opts = {.shape = {.format = MST_FORMAT_LINES}, .scratch_dir = scratch_dir};
     struct index *index = NULL;
 
-    assert_int_equal(index_open(&opts, aio, &index, NULL), 0);
+    assert_int_equal(
+        sources_index(scratch_write(name, lines, size_bytes), opts, reader, &index, NULL), 0);
     return index;
 }
 
 static struct fetch *create(struct index *index, uint32_t batch, uint64_t budget, bool sequential)
 {
-    struct fetch_opts opts = {
-        .index = index, .aio = aio, .budget_bytes = budget, .global_batch = batch, .world_size = 1};
+    struct fetch_opts opts = {.index = index,
+                              .reader = reader,
+                              .budget_bytes = budget,
+                              .global_batch = batch,
+                              .world_size = 1};
     struct fetch *fetch = NULL;
     struct mst_err err = {0};
 
@@ -101,7 +104,7 @@ static void test_batches_larger_than_the_queue(void **state)
     struct index *index = open_lines("lines", text, text_bytes);
 
     (void)state;
-    run(index, 3 * FETCH_DEPTH + 1, 8 << 20, 200);
+    run(index, 3 * READER_DEPTH + 1, 8 << 20, 200);
     index_close(index);
 }
 
@@ -129,8 +132,11 @@ static void test_seek_forgets_and_goes_on(void **state)
 static void test_budget_must_hold_two_batches(void **state)
 {
     struct index *index = open_lines("lines", text, text_bytes);
-    struct fetch_opts opts = {
-        .index = index, .aio = aio, .budget_bytes = 8192, .global_batch = 64, .world_size = 1};
+    struct fetch_opts opts = {.index = index,
+                              .reader = reader,
+                              .budget_bytes = 8192,
+                              .global_batch = 64,
+                              .world_size = 1};
     struct fetch *fetch = NULL;
     struct mst_err err = {0};
 
@@ -226,14 +232,15 @@ static int setup(void **state)
             text[text_bytes++] = (char)('a' + mst_mix64(i + k) % 26);
         text[text_bytes++] = '\n';
     }
-    if (!text || mst_aio_create(&(struct mst_aio_opts){.depth = FETCH_DEPTH}, &aio, NULL))
+    if (!text)
         return -1;
+    reader = sources_reader("auto");
     return scratch_setup(state);
 }
 
 static int teardown(void **state)
 {
-    mst_aio_destroy(aio);
+    reader_destroy(reader);
     free(text);
     return scratch_teardown(state);
 }

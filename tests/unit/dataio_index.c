@@ -1,4 +1,3 @@
-#include "core/aio.h"
 #include "core/err.h"
 #include "core/rng.h"
 #include "dataio/index.h"
@@ -12,31 +11,38 @@
 
 #include <cmocka.h>
 
+#include "sources.h"
+
 #include <errno.h>
 
 #define SIZE 300000u
 
-static struct mst_aio *aio;
+static struct reader *reader;
 static uint8_t data[SIZE];
 
-static struct index_opts opts_of(const char *uri, enum mst_format format, uint32_t elems)
+struct opts {
+    const char *uri;
+    struct index_opts index;
+};
+
+static struct opts opts_of(const char *uri, enum mst_format format, uint32_t elems)
 {
-    return (struct index_opts){.uri = uri,
-                               .shape = {.format = format, .dtype = MST_U8, .elems = elems},
-                               .scratch_dir = scratch_dir};
+    return (struct opts){.uri = uri,
+                         .index = {.shape = {.format = format, .dtype = MST_U8, .elems = elems},
+                                   .scratch_dir = scratch_dir}};
 }
 
-static struct index *open_index(const struct index_opts *opts)
+static struct index *open_index(const struct opts *opts)
 {
     struct index *index = NULL;
     struct mst_err err = {0};
 
-    if (index_open(opts, aio, &index, &err))
+    if (sources_index(opts->uri, opts->index, reader, &index, &err))
         fail_msg("%s", err.text);
     return index;
 }
 
-static uint64_t fingerprint(const struct index_opts *opts)
+static uint64_t fingerprint(const struct opts *opts)
 {
     struct index *index = open_index(opts);
     uint64_t value = index->fingerprint;
@@ -45,37 +51,41 @@ static uint64_t fingerprint(const struct index_opts *opts)
     return value;
 }
 
-static void refuse(const struct index_opts *opts, int code, const char *why)
+static void refuse(const struct opts *opts, int code, const char *why)
 {
     struct index *index = NULL;
     struct mst_err err = {0};
 
-    assert_int_equal(index_open(opts, aio, &index, &err), code);
+    assert_int_equal(sources_index(opts->uri, opts->index, reader, &index, &err), code);
     assert_null(index);
     if (!strstr(err.text, why))
         fail_msg("\"%s\" lacks \"%s\"", err.text, why);
 }
 
+/* The dataset file that names these, which lie beside it. */
 static const char *list(const char *a, const char *b, const char *c)
 {
-    static char text[1000];
+    char text[200];
 
-    (void)snprintf(text, sizeof text, "%s,%s,%s", a, b, c);
-    return text;
+    (void)snprintf(text, sizeof text,
+                   "{\"version\": 1, \"sources\": [{\"name\": \"%s\"}, {\"name\": \"%s\"}%s%s%s]}",
+                   a, b, c ? ", {\"name\": \"" : "", c ? c : "", c ? "\"}" : "");
+    return scratch_write("list.dataset.json", text, strlen(text));
 }
 
 static void test_samples_run_over_all_sources(void **state)
 {
-    const char *uri = list(scratch_write("a", data, 25), scratch_write("b", data, 4),
-                           scratch_write("c", data, 31));
-    struct index_opts opts = opts_of(uri, MST_FORMAT_AUTO, 10);
+    struct opts opts = opts_of(list("a", "b", "c"), MST_FORMAT_AUTO, 10);
     static const struct place places[] = {
         {0, 0, 10}, {0, 10, 10}, {2, 0, 10}, {2, 10, 10}, {2, 20, 10}};
 
     (void)state;
+    scratch_write("a", data, 25);
+    scratch_write("b", data, 4);
+    scratch_write("c", data, 31);
     for (uint64_t resident = 0; resident <= 60; resident += 60) {
         struct index *index;
-        opts.resident_bytes = resident;
+        opts.index.resident_bytes = resident;
         index = open_index(&opts);
         assert_int_equal(index->shape.format, MST_FORMAT_RAW);
         assert_int_equal(index->shard_count, 3);
@@ -101,7 +111,7 @@ static void test_lines_in_memory_and_not(void **state)
 {
     size_t size = (3u << 20) + 77;
     char *text = malloc(size);
-    struct index_opts opts;
+    struct opts opts;
     struct index *index, *resident;
     size_t newlines = 0;
 
@@ -111,7 +121,7 @@ static void test_lines_in_memory_and_not(void **state)
     text[size - 1] = 'y';
     opts = opts_of(scratch_write("lines.txt", text, size), MST_FORMAT_AUTO, 0);
     index = open_index(&opts);
-    opts.resident_bytes = size;
+    opts.index.resident_bytes = size;
     resident = open_index(&opts);
     assert_int_equal(index->shape.format, MST_FORMAT_LINES);
     assert_in_range(index->sample_count, newlines, newlines + 1);
@@ -133,12 +143,12 @@ static void test_lines_in_memory_and_not(void **state)
 static void test_fingerprint_sees_what_matters(void **state)
 {
     uint8_t *copy = malloc(SIZE);
-    struct index_opts opts = opts_of(scratch_write("f", data, SIZE), MST_FORMAT_RAW, 10);
+    struct opts opts = opts_of(scratch_write("f", data, SIZE), MST_FORMAT_RAW, 10);
     uint64_t first = fingerprint(&opts);
 
     (void)state;
     assert_int_equal(fingerprint(&opts), first);
-    opts.resident_bytes = SIZE;
+    opts.index.resident_bytes = SIZE;
     assert_int_equal(fingerprint(&opts), first);
     memcpy(copy, data, SIZE);
     copy[0] ^= 1;
@@ -152,7 +162,7 @@ static void test_fingerprint_sees_what_matters(void **state)
     assert_true(fingerprint(&opts) != first);
     scratch_write("f", data, SIZE);
     assert_int_equal(fingerprint(&opts), first);
-    opts.shape.elems = 11;
+    opts.index.shape.elems = 11;
     assert_true(fingerprint(&opts) != first);
     opts = opts_of(scratch_write("g", data, SIZE), MST_FORMAT_RAW, 10);
     assert_true(fingerprint(&opts) != first); /* another name */
@@ -162,7 +172,7 @@ static void test_fingerprint_sees_what_matters(void **state)
 /* The directory is not part of a dataset: it may be mounted elsewhere. */
 static void test_fingerprint_is_the_same_elsewhere(void **state)
 {
-    struct index_opts opts = opts_of(scratch_write("moved", data, 1000), MST_FORMAT_RAW, 10);
+    struct opts opts = opts_of(scratch_write("moved", data, 1000), MST_FORMAT_RAW, 10);
     uint64_t first = fingerprint(&opts);
 
     (void)state;
@@ -177,7 +187,7 @@ static void test_megatron_pairs(void **state)
     uint8_t idx[42 + 20 * 2];
     size_t idx_bytes = megatron_index(idx, 8, 2, lengths, 2);
     const char *bin = scratch_write("corpus.bin", data, 300);
-    struct index_opts opts = opts_of(bin, MST_FORMAT_AUTO, 30);
+    struct opts opts = opts_of(bin, MST_FORMAT_AUTO, 30);
     struct index *index;
 
     (void)state;
@@ -197,7 +207,7 @@ static void test_megatron_pairs(void **state)
     scratch_write("corpus.idx", idx, idx_bytes - 1); /* truncated index */
     refuse(&opts, -EBADMSG, "corpus.idx");
     assert_int_equal(unlink(scratch_path("corpus.idx")), 0);
-    opts.shape.format = MST_FORMAT_MEGATRON;
+    opts.index.shape.format = MST_FORMAT_MEGATRON;
     refuse(&opts, -ENOENT, "corpus.idx");
 }
 
@@ -205,15 +215,13 @@ static void test_megatron_types_must_agree(void **state)
 {
     static const uint32_t length = 10;
     uint8_t idx[42 + 20];
-    char uri[700];
-    struct index_opts opts;
+    struct opts opts = opts_of(list("one.bin", "two.bin", NULL), MST_FORMAT_AUTO, 2);
 
     (void)state;
     scratch_write("one.idx", idx, megatron_index(idx, 8, 2, &length, 1));
     scratch_write("two.idx", idx, megatron_index(idx, 4, 4, &length, 1));
-    (void)snprintf(uri, sizeof uri, "%s,%s", scratch_write("one.bin", data, 20),
-                   scratch_write("two.bin", data, 40));
-    opts = opts_of(uri, MST_FORMAT_AUTO, 2);
+    scratch_write("one.bin", data, 20);
+    scratch_write("two.bin", data, 40);
     refuse(&opts, -EINVAL, "two.bin holds i32");
 }
 
@@ -221,40 +229,39 @@ static void test_bad_options_are_refused(void **state)
 {
     const char *raw = scratch_write("raw", data, 99);
     char uri[700];
-    struct index_opts opts = opts_of(raw, MST_FORMAT_RAW, 0);
+    struct opts opts = opts_of(raw, MST_FORMAT_RAW, 0);
 
     (void)state;
     refuse(&opts, -EINVAL, "record_elems");
-    opts.shape.elems = 100;
+    opts.index.shape.elems = 100;
     refuse(&opts, -EINVAL, "no sample");
-    opts.shape.elems = 1;
-    opts.shape.dtype = MST_I32;
+    opts.index.shape.elems = 1;
+    opts.index.shape.dtype = MST_I32;
     refuse(&opts, -EBADMSG, "99 bytes");
-    opts.shape.dtype = (enum mst_dtype)77;
+    opts.index.shape.dtype = (enum mst_dtype)77;
     refuse(&opts, -EINVAL, "dtype 77");
-    opts.shape.dtype = MST_U8;
-    opts.shape.format = (enum mst_format)9;
+    opts.index.shape.dtype = MST_U8;
+    opts.index.shape.format = (enum mst_format)9;
     refuse(&opts, -EINVAL, "format 9");
-    (void)snprintf(uri, sizeof uri, "%s,%s", raw, scratch_write("other.txt", "a\n", 2));
-    opts = opts_of(uri, MST_FORMAT_AUTO, 1);
+    scratch_write("other.txt", "a\n", 2);
+    opts = opts_of(list("raw", "other.txt", NULL), MST_FORMAT_AUTO, 1);
     refuse(&opts, -EINVAL, "different formats");
     (void)snprintf(uri, sizeof uri, "%s,", raw);
     opts = opts_of(uri, MST_FORMAT_RAW, 1);
-    refuse(&opts, -EINVAL, "");
+    refuse(&opts, -EINVAL, "empty URI");
 }
 
 static int setup(void **state)
 {
     for (size_t i = 0; i < SIZE; i++)
         data[i] = (uint8_t)mst_mix64(i);
-    if (mst_aio_create(&(struct mst_aio_opts){0}, &aio, NULL))
-        return -1;
+    reader = sources_reader("auto");
     return scratch_setup(state);
 }
 
 static int teardown(void **state)
 {
-    mst_aio_destroy(aio);
+    reader_destroy(reader);
     return scratch_teardown(state);
 }
 

@@ -515,7 +515,7 @@ static void test_bad_options_are_refused(void **state)
     refuse(&opts, "auto", -EINVAL, "uri");
     opts.uri = NULL;
     refuse(&opts, "auto", -EINVAL, "uri");
-    opts.uri = "hdfs://nn/x";
+    opts.uri = "gopher://host/x";
     refuse(&opts, "auto", -ENOTSUP, "hdfs");
     opts.uri = "/nonexistent/file";
     refuse(&opts, "auto", -ENOENT, "/nonexistent/file");

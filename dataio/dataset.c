@@ -1,0 +1,392 @@
+#include "dataio/dataset.h"
+
+#include "core/blob.h"
+#include "core/clock.h"
+#include "core/err.h"
+#include "dataio/mirror.h"
+#include "dataio/source.h"
+#include "dataio/uris.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DATASET_SUFFIX ".dataset.json"
+#define LIST_TIMEOUT_MS 60000u
+
+/* ---- building ---- */
+
+static int no_memory(struct mst_err *err)
+{
+    return mst_err_set(err, -ENOMEM, "no memory for the list of sources");
+}
+
+void dataset_source_fini(struct dataset_source *source)
+{
+    for (size_t i = 0; i < source->mirror_count; i++)
+        free(source->mirrors[i]);
+    free(source->mirrors);
+    free(source->name);
+    *source = (struct dataset_source){0};
+}
+
+void dataset_close(struct dataset *dataset)
+{
+    for (size_t i = 0; dataset && i < dataset->source_count; i++)
+        dataset_source_fini(&dataset->sources[i]);
+    if (dataset)
+        free(dataset->sources);
+    free(dataset);
+}
+
+static int add_mirror(struct dataset_source *source, const char *uri, struct mst_err *err)
+{
+    if (source->mirror_count == MIRROR_COUNT_MAX)
+        return mst_err_set(err, -EINVAL, "%.100s: at most %u mirrors", uri, MIRROR_COUNT_MAX);
+    if (!source->mirrors)
+        source->mirrors = calloc(MIRROR_COUNT_MAX, sizeof *source->mirrors);
+    if (!source->mirrors || !(source->mirrors[source->mirror_count] = strdup(uri)))
+        return no_memory(err);
+    source->mirror_count++;
+    return 0;
+}
+
+static int set_name(struct dataset_source *source, const char *path, struct mst_err *err)
+{
+    const char *slash = strrchr(path, '/');
+
+    source->name = strdup(slash ? slash + 1 : path);
+    return source->name ? 0 : no_memory(err);
+}
+
+/* Named as the last part of the first mirror. */
+static int name_by_mirror(struct dataset_source *source, struct mst_err *err)
+{
+    char folder[URI_BYTES_MAX], name[URI_BYTES_MAX];
+    int rc = uris_split(source->mirrors[0], folder, name);
+
+    if (rc)
+        return mst_err_set(err, rc, "\"%.100s\": not a URI, or too long", source->mirrors[0]);
+    return set_name(source, name, err);
+}
+
+/* Room for one more source, empty. */
+static struct dataset_source *append(struct dataset *dataset, struct mst_err *err)
+{
+    size_t count = dataset->source_count;
+    struct dataset_source *sources = dataset->sources;
+
+    if (count == DATASET_SOURCES_MAX) {
+        (void)mst_err_set(err, -EINVAL, "more than %u sources", DATASET_SOURCES_MAX);
+        return NULL;
+    }
+    if ((count & (count - 1)) == 0) /* grows at powers of two */
+        sources = realloc(sources, (count ? 2 * count : 1) * sizeof *sources);
+    if (!sources) {
+        (void)no_memory(err);
+        return NULL;
+    }
+    dataset->sources = sources;
+    sources[count] = (struct dataset_source){0};
+    dataset->source_count++;
+    return &sources[count];
+}
+
+static int split_list(const char *uris, struct dataset_source *ret_source, struct mst_err *err)
+{
+    char *list = strdup(uris), *rest = list;
+    int rc = list ? 0 : no_memory(err);
+
+    while (rc == 0 && rest) {
+        const char *uri = strsep(&rest, ",");
+        rc = *uri ? add_mirror(ret_source, uri, err)
+                  : mst_err_set(err, -EINVAL, "\"%.100s\": an empty URI between commas", uris);
+    }
+    free(list);
+    return rc;
+}
+
+/* ---- folders ---- */
+
+struct listing {
+    struct dataset *dataset;
+    const struct dataset_source *self; /* whose mirrors are folders */
+    struct mst_err *err;
+};
+
+static bool is_source(const char *key)
+{
+    const char *slash = strrchr(key, '/'), *name = slash ? slash + 1 : key;
+
+    return *name && *name != '.' && *name != '_' && !uris_ends_with(name, ".idx");
+}
+
+static int add_listed(void *arg, const char *key, const struct mst_blob_info *info)
+{
+    struct listing *listing = arg;
+    struct dataset_source *source;
+    char uri[URI_BYTES_MAX];
+    int rc;
+
+    (void)info;
+    if (!is_source(key))
+        return 0;
+    source = append(listing->dataset, listing->err);
+    rc = source ? set_name(source, key, listing->err) : -ENOMEM;
+    for (size_t i = 0; rc == 0 && i < listing->self->mirror_count; i++) {
+        rc = uris_child(listing->self->mirrors[i], key, uri);
+        rc = rc ? mst_err_set(listing->err, rc, "%.100s: name too long", key)
+                : add_mirror(source, uri, listing->err);
+    }
+    return rc;
+}
+
+static int list_mirror(const char *folder, struct listing *listing)
+{
+    struct mst_blob *blob = NULL;
+    int rc = mst_blob_open(folder, NULL, &blob, listing->err);
+
+    if (rc == 0)
+        rc = mst_blob_list(blob, "", add_listed, listing, mst_deadline_ms(LIST_TIMEOUT_MS),
+                           listing->err);
+    mst_blob_close(blob);
+    return rc;
+}
+
+static void drop_sources(struct dataset *dataset)
+{
+    while (dataset->source_count)
+        dataset_source_fini(&dataset->sources[--dataset->source_count]);
+    free(dataset->sources);
+    dataset->sources = NULL;
+}
+
+/* The first mirror that answers tells the names for all. */
+static int list_folder(const struct dataset_source *self, struct dataset *dataset,
+                       struct mst_err *err)
+{
+    struct listing listing = {.dataset = dataset, .self = self, .err = err};
+    int rc = -EINVAL;
+
+    for (size_t i = 0; rc && i < self->mirror_count; i++) {
+        drop_sources(dataset);
+        rc = list_mirror(self->mirrors[i], &listing);
+    }
+    if (rc == 0 && dataset->source_count == 0)
+        rc = mst_err_set(err, -EINVAL, "%s: no file there that could be a source",
+                         self->mirrors[0]);
+    return rc;
+}
+
+/* ---- dataset files ---- */
+
+static int bad_file(struct mst_err *err, const char *what)
+{
+    return mst_err_set(err, -EBADMSG, "not a dataset file: %s", what);
+}
+
+/* A relative URI lies beside every mirror of the dataset file. */
+static int add_beside(struct dataset_source *source, const struct dataset_source *self,
+                      const char *uri, struct mst_err *err)
+{
+    char absolute[URI_BYTES_MAX];
+    int rc = 0;
+
+    if (*uri == '\0')
+        return bad_file(err, "a mirror is empty");
+    if (!uris_is_relative(uri))
+        return add_mirror(source, uri, err);
+    for (size_t i = 0; rc == 0 && i < self->mirror_count; i++)
+        rc = uris_sibling(self->mirrors[i], uri, absolute) < 0
+                 ? bad_file(err, "a mirror's URI is too long")
+                 : add_mirror(source, absolute, err);
+    return rc;
+}
+
+static int decode_mirrors(const json_t *mirrors, const struct dataset_source *self,
+                          struct dataset_source *source, struct mst_err *err)
+{
+    size_t i;
+    json_t *mirror;
+    int rc = json_is_array(mirrors) && json_array_size(mirrors) ? 0 : -EBADMSG;
+
+    if (rc)
+        return bad_file(err, "\"mirrors\" is not a list of URIs");
+    json_array_foreach(mirrors, i, mirror)
+    {
+        rc = json_is_string(mirror) ? add_beside(source, self, json_string_value(mirror), err)
+                                    : bad_file(err, "a mirror is not a string");
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static int decode_source(json_t *object, const struct dataset_source *self,
+                         struct dataset_source *source, struct mst_err *err)
+{
+    const char *name = NULL;
+    json_t *mirrors = NULL;
+    json_error_t error;
+    int rc;
+
+    if (json_unpack_ex(object, &error, 0, "{s?s, s?o!}", "name", &name, "mirrors", &mirrors))
+        return bad_file(err, error.text);
+    if (!mirrors && !(name && *name))
+        return bad_file(err, "a source has neither name nor mirrors");
+    rc = mirrors ? decode_mirrors(mirrors, self, source, err) : add_beside(source, self, name, err);
+    if (rc)
+        return rc == -EINVAL ? -EBADMSG : rc;
+    return name && *name ? set_name(source, name, err) : name_by_mirror(source, err);
+}
+
+static int decode_sources(json_t *root, const struct dataset_source *self, struct dataset *dataset,
+                          struct mst_err *err)
+{
+    json_t *sources, *object;
+    json_error_t error;
+    int version;
+    size_t i;
+
+    if (json_unpack_ex(root, &error, 0, "{s:i, s:o!}", "version", &version, "sources", &sources))
+        return bad_file(err, error.text);
+    if (version != 1)
+        return bad_file(err, "its version is not 1");
+    if (!json_is_array(sources) || json_array_size(sources) == 0)
+        return bad_file(err, "\"sources\" is not a list of sources");
+    json_array_foreach(sources, i, object)
+    {
+        struct dataset_source *source = append(dataset, err);
+        int rc = source ? decode_source(object, self, source, err) : -ENOMEM;
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+int dataset_decode(const char *text, size_t size_bytes, const struct dataset_source *self,
+                   struct dataset **ret_dataset, struct mst_err *err)
+{
+    struct dataset *dataset = calloc(1, sizeof *dataset);
+    json_error_t error;
+    json_t *root = json_loadb(text, size_bytes, JSON_REJECT_DUPLICATES, &error);
+    int rc;
+
+    if (!dataset)
+        rc = no_memory(err);
+    else if (!root)
+        rc = mst_err_set(err, -EBADMSG, "not a dataset file: line %d: %s", error.line, error.text);
+    else
+        rc = decode_sources(root, self, dataset, err);
+    json_decref(root);
+    if (rc) {
+        dataset_close(dataset);
+        return rc;
+    }
+    *ret_dataset = dataset;
+    return 0;
+}
+
+static int read_file(const struct dataset_source *self, struct reader *reader,
+                     struct dataset **ret_dataset, struct mst_err *err)
+{
+    uint8_t *text = NULL;
+    uint64_t size_bytes = 0;
+    int rc = source_slurp(self, reader, DATASET_FILE_MAX, &text, &size_bytes, err);
+
+    if (rc)
+        return rc;
+    rc = dataset_decode((const char *)text, (size_t)size_bytes, self, ret_dataset, err);
+    if (rc)
+        mst_err_wrap(err, "%s", self->mirrors[0]);
+    free(text);
+    return rc;
+}
+
+/* ---- all of it ---- */
+
+/* A file is a dataset of itself; `self` is moved into it. */
+static int wrap_file(struct dataset_source *self, struct dataset *dataset, struct mst_err *err)
+{
+    struct dataset_source *source = append(dataset, err);
+    int rc = source ? name_by_mirror(self, err) : -ENOMEM;
+
+    if (source) {
+        *source = *self;
+        *self = (struct dataset_source){0};
+    }
+    return rc;
+}
+
+/* Mirrors of folders are folders. */
+static int check_kinds(const struct dataset_source *self, const char *end, struct mst_err *err)
+{
+    bool first = uris_ends_with(self->mirrors[0], end);
+
+    for (size_t i = 1; i < self->mirror_count; i++)
+        if (uris_ends_with(self->mirrors[i], end) != first)
+            return mst_err_set(err, -EINVAL,
+                               "%.100s and %.100s cannot be mirrors: only one ends in %s",
+                               self->mirrors[0], self->mirrors[i], end);
+    return 0;
+}
+
+static int resolve(struct dataset_source *self, struct reader *reader, struct dataset **ret_dataset,
+                   struct mst_err *err)
+{
+    struct dataset *dataset;
+    int rc = check_kinds(self, "/", err);
+
+    rc = rc ? rc : check_kinds(self, DATASET_SUFFIX, err);
+    if (rc)
+        return rc;
+    if (uris_ends_with(self->mirrors[0], DATASET_SUFFIX))
+        return read_file(self, reader, ret_dataset, err);
+    dataset = calloc(1, sizeof *dataset);
+    if (!dataset)
+        return no_memory(err);
+    rc = uris_ends_with(self->mirrors[0], "/") ? list_folder(self, dataset, err)
+                                               : wrap_file(self, dataset, err);
+    if (rc) {
+        dataset_close(dataset);
+        return rc;
+    }
+    *ret_dataset = dataset;
+    return 0;
+}
+
+int dataset_open(const char *uris, struct reader *reader, struct dataset **ret_dataset,
+                 struct mst_err *err)
+{
+    struct dataset_source self = {0};
+    int rc = split_list(uris, &self, err);
+
+    if (rc == 0)
+        rc = resolve(&self, reader, ret_dataset, err);
+    dataset_source_fini(&self);
+    return rc;
+}
+
+int dataset_companion(const struct dataset_source *source, size_t cut, const char *suffix,
+                      struct dataset_source *ret_source, struct mst_err *err)
+{
+    struct dataset_source companion = {0};
+    char uri[URI_BYTES_MAX];
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < source->mirror_count; i++)
+        rc = uris_replace_end(source->mirrors[i], cut, suffix, uri) < 0
+                 ? mst_err_set(err, -EINVAL, "%.100s: name too long", source->mirrors[i])
+                 : add_mirror(&companion, uri, err);
+    if (rc == 0)
+        rc = name_by_mirror(&companion, err);
+    if (rc) {
+        dataset_source_fini(&companion);
+        return rc;
+    }
+    *ret_source = companion;
+    return 0;
+}

@@ -1,0 +1,51 @@
+/* pure */
+#include "dataio/mirror.h"
+
+bool mirror_rests(const struct mirror_health *health, uint64_t now_ns)
+{
+    return health->failures && (now_ns < health->rest_until_ns || health->probed);
+}
+
+static bool is_better(const struct mirror_choice *choice, const struct mirror_choice *best,
+                      uint64_t now_ns)
+{
+    if (choice->refused != best->refused)
+        return best->refused;
+    if (!mirror_rests(best->health, now_ns))
+        return false;
+    return !mirror_rests(choice->health, now_ns) ||
+           choice->health->rest_until_ns < best->health->rest_until_ns;
+}
+
+size_t mirror_choose(const struct mirror_choice *choices, size_t count, uint64_t now_ns)
+{
+    size_t best = count;
+
+    for (size_t i = 0; i < count; i++)
+        if (!choices[i].tried && (best == count || is_better(&choices[i], &choices[best], now_ns)))
+            best = i;
+    return best;
+}
+
+void mirror_used(struct mirror_health *health)
+{
+    health->probed = health->failures > 0;
+}
+
+void mirror_succeeded(struct mirror_health *health)
+{
+    *health = (struct mirror_health){0};
+}
+
+void mirror_failed(struct mirror_health *health, uint64_t now_ns)
+{
+    uint64_t rest_ns = MIRROR_REST_MIN_NS;
+
+    health->probed = false;
+    if (now_ns < health->rest_until_ns)
+        return;
+    for (uint32_t i = 0; i < health->failures && rest_ns < MIRROR_REST_MAX_NS; i++)
+        rest_ns *= 2;
+    health->failures++;
+    health->rest_until_ns = now_ns + (rest_ns < MIRROR_REST_MAX_NS ? rest_ns : MIRROR_REST_MAX_NS);
+}

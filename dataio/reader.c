@@ -1,0 +1,605 @@
+#include "dataio/reader.h"
+
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/uri.h"
+#include "dataio/mirror.h"
+#include "dataio/store.h"
+#include "dataio/uris.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REMOTE_DEPTH 16u /* connections to one place */
+#define WINDOW_BYTES_DEFAULT (UINT64_C(32) << 20)
+#define TIMEOUT_MS_ALONE 60000u /* of a place that nothing stands in for */
+#define TIMEOUT_MS_MIRRORED 10000u
+/* Stores cannot be waited for together, so while several are busy each gets a look in turn. */
+#define TURN_NS (2 * MST_NS_PER_MS)
+
+struct copy {
+    char *uri;
+    char *name; /* in the store */
+    struct store *store;
+    struct store_item *item; /* NULL: not looked at, or not reached */
+    bool refused;            /* this copy is wrong, whatever the store's health */
+};
+
+struct reader_file {
+    struct reader *reader;
+    uint64_t size_bytes;
+    bool sized; /* a copy was looked at */
+    size_t copy_count;
+    struct copy copies[];
+};
+
+enum slot_state { SLOT_FREE, SLOT_QUEUED, SLOT_FLYING, SLOT_ENDED };
+
+/* A read under way. */
+struct slot {
+    enum slot_state state;
+    struct reader_read read;
+    uint32_t tried; /* a bit for each copy */
+    size_t copy;    /* where it is now */
+    int64_t result;
+    struct mst_err err; /* what has gone wrong so far */
+    struct slot *next;  /* in the queue, or of the free ones */
+};
+
+struct reader {
+    struct store *stores; /* the last of them is the local one */
+    struct store *local;
+    char aio[16];
+    uint64_t window_bytes;
+    uint32_t timeout_ms;
+    struct slot slots[READER_DEPTH];
+    struct slot *free, *queue;
+    size_t in_flight, ended;
+};
+
+/* ---- create and destroy ---- */
+
+static void free_slots(struct reader *reader)
+{
+    reader->free = reader->queue = NULL;
+    reader->in_flight = reader->ended = 0;
+    for (size_t i = READER_DEPTH; i-- > 0;) {
+        reader->slots[i].state = SLOT_FREE;
+        reader->slots[i].next = reader->free;
+        reader->free = &reader->slots[i];
+    }
+}
+
+int reader_create(const struct reader_opts *opts, struct reader **ret_reader, struct mst_err *err)
+{
+    struct reader *reader = calloc(1, sizeof *reader);
+    int rc;
+
+    if (!reader)
+        return mst_err_set(err, -ENOMEM, "no memory for reading");
+    reader->window_bytes = opts->window_bytes ? opts->window_bytes : WINDOW_BYTES_DEFAULT;
+    reader->timeout_ms = opts->timeout_ms ? opts->timeout_ms : TIMEOUT_MS_MIRRORED;
+    (void)snprintf(reader->aio, sizeof reader->aio, "%s", opts->aio ? opts->aio : "auto");
+    free_slots(reader);
+    rc = store_local_create(opts->aio, READER_DEPTH, &reader->local, err);
+    if (rc) {
+        free(reader);
+        return rc;
+    }
+    reader->stores = reader->local;
+    *ret_reader = reader;
+    return 0;
+}
+
+void reader_destroy(struct reader *reader)
+{
+    while (reader && reader->stores) {
+        struct store *store = reader->stores;
+        reader->stores = store->next;
+        store->ops->close(store);
+    }
+    free(reader);
+}
+
+uint64_t reader_window_bytes(const struct reader *reader)
+{
+    return reader->window_bytes;
+}
+
+const char *reader_aio(const struct reader *reader)
+{
+    return reader->aio;
+}
+
+/* ---- stores and copies ---- */
+
+/* The store of the folder that holds a remote object, and the object's name there. */
+static int find_remote(struct reader *reader, const char *uri, uint32_t timeout_ms,
+                       struct store **ret_store, char name[URI_BYTES_MAX], struct mst_err *err)
+{
+    char folder[URI_BYTES_MAX];
+    struct store *store = reader->stores;
+    int rc = uris_split(uri, folder, name);
+
+    if (rc)
+        return mst_err_set(err, rc, "%.100s: not a URI, or too long", uri);
+    while (store && (store == reader->local || store->timeout_ms != timeout_ms ||
+                     strcmp(store->root, folder) != 0))
+        store = store->next;
+    if (!store) {
+        rc = store_remote_create(folder, REMOTE_DEPTH, timeout_ms, &store, err);
+        if (rc)
+            return rc;
+        store->timeout_ms = timeout_ms;
+        store->next = reader->stores;
+        reader->stores = store;
+    }
+    *ret_store = store;
+    return 0;
+}
+
+static int init_copy(struct reader_file *file, struct copy *copy, const char *uri,
+                     struct mst_err *err)
+{
+    struct reader *reader = file->reader;
+    uint32_t timeout_ms = file->copy_count > 1 ? reader->timeout_ms : TIMEOUT_MS_ALONE;
+    char name[URI_BYTES_MAX];
+    int rc;
+
+    copy->store = reader->local;
+    rc = uris_is_local(uri) ? mst_uri_file_path(uri, name, sizeof name, err)
+                            : find_remote(reader, uri, timeout_ms, &copy->store, name, err);
+    if (rc)
+        return rc;
+    copy->uri = strdup(uri);
+    copy->name = strdup(name);
+    return copy->uri && copy->name ? 0 : mst_err_set(err, -ENOMEM, "%s: no memory", uri);
+}
+
+static const char *sized_copy(const struct reader_file *file)
+{
+    size_t i = 0;
+
+    while (i + 1 < file->copy_count && !file->copies[i].item)
+        i++;
+    return file->copies[i].uri;
+}
+
+/* Finds the copy in its store, and whether it may be one. */
+static int look(struct reader_file *file, struct copy *copy, struct mst_err *err)
+{
+    struct store *store = copy->store;
+    struct store_item *item;
+    int rc = store->ops->open_item(store, copy->name, &item, err);
+
+    if (rc && rc != -ENOENT)
+        mirror_failed(&store->health, mst_now_ns());
+    else
+        mirror_succeeded(&store->health);
+    if (rc)
+        return rc;
+    copy->refused = file->sized && item->size_bytes != file->size_bytes;
+    if (copy->refused) {
+        rc = mst_err_set(err, -EBADMSG,
+                         "%s has %" PRIu64 " bytes, its mirror %s has %" PRIu64
+                         ": they must hold the same bytes",
+                         sized_copy(file), file->size_bytes, copy->uri, item->size_bytes);
+        store->ops->close_item(item);
+        return rc;
+    }
+    file->size_bytes = item->size_bytes;
+    file->sized = true;
+    copy->item = item;
+    return 0;
+}
+
+/* Adds what is wrong with one more copy to a text that names them all. */
+static void add_fault(const struct reader_file *file, struct mst_err *sum, int code,
+                      const char *text)
+{
+    int share = (int)(sizeof sum->text - 40) / (int)file->copy_count;
+    size_t used = sum->code ? strlen(sum->text) : 0;
+
+    if (file->copy_count == 1)
+        (void)mst_err_set(sum, code, "%s", text);
+    else if (!used)
+        (void)mst_err_set(sum, code, "all %zu mirrors failed: %.*s", file->copy_count, share, text);
+    else
+        (void)snprintf(sum->text + used, sizeof sum->text - used, "; %.*s", share, text);
+}
+
+static bool may_look(const struct reader_file *file, const struct copy *copy, bool resting)
+{
+    return !copy->item && mirror_rests(&copy->store->health, mst_now_ns()) == resting &&
+           !(resting && file->sized);
+}
+
+/* Those at places that rest are only looked at if there are no others. */
+static int look_at_all(struct reader_file *file, struct mst_err *err)
+{
+    struct mst_err sum = {0}, fault;
+
+    for (int resting = 0; resting < 2; resting++)
+        for (size_t i = 0; i < file->copy_count; i++) {
+            struct copy *copy = &file->copies[i];
+            int rc = may_look(file, copy, resting) ? look(file, copy, &fault) : 0;
+            if (copy->refused)
+                return mst_err_set(err, rc, "%s", fault.text);
+            if (rc)
+                add_fault(file, &sum, rc, fault.text);
+        }
+    return file->sized ? 0 : mst_err_set(err, sum.code, "%s", sum.text);
+}
+
+/* ---- files ---- */
+
+static struct reader_file *alloc_file(struct reader *reader, size_t copy_count)
+{
+    struct reader_file *file = calloc(1, sizeof *file + copy_count * sizeof file->copies[0]);
+
+    if (file) {
+        file->reader = reader;
+        file->copy_count = copy_count;
+    }
+    return file;
+}
+
+int reader_open(struct reader *reader, char *const *uris, size_t uri_count,
+                struct reader_file **ret_file, struct mst_err *err)
+{
+    struct reader_file *file = alloc_file(reader, uri_count);
+    int rc = file ? 0 : mst_err_set(err, -ENOMEM, "%s: no memory", uris[0]);
+
+    assert(uri_count >= 1 && uri_count <= MIRROR_COUNT_MAX);
+    for (size_t i = 0; rc == 0 && i < uri_count; i++)
+        rc = init_copy(file, &file->copies[i], uris[i], err);
+    if (rc == 0)
+        rc = look_at_all(file, err);
+    if (rc) {
+        reader_close(file);
+        return rc;
+    }
+    *ret_file = file;
+    return 0;
+}
+
+int reader_adopt(struct reader *reader, const char *label, int fd, struct reader_file **ret_file,
+                 struct mst_err *err)
+{
+    struct reader_file *file = alloc_file(reader, 1);
+    struct store_item *item;
+    int rc = store_local_adopt(reader->local, label, fd, &item, err);
+
+    if (rc) {
+        free(file);
+        return rc;
+    }
+    if (file)
+        file->copies[0] = (struct copy){.uri = strdup(label), .store = reader->local, .item = item};
+    if (!file || !file->copies[0].uri) {
+        reader->local->ops->close_item(item);
+        free(file);
+        return mst_err_set(err, -ENOMEM, "%s: no memory", label);
+    }
+    file->size_bytes = item->size_bytes;
+    file->sized = true;
+    *ret_file = file;
+    return 0;
+}
+
+void reader_close(struct reader_file *file)
+{
+    for (size_t i = 0; file && i < file->copy_count; i++) {
+        struct copy *copy = &file->copies[i];
+        if (copy->item)
+            copy->store->ops->close_item(copy->item);
+        free(copy->uri);
+        free(copy->name);
+    }
+    free(file);
+}
+
+struct reader *reader_of(const struct reader_file *file)
+{
+    return file->reader;
+}
+
+uint64_t reader_size(const struct reader_file *file)
+{
+    return file->size_bytes;
+}
+
+uint32_t reader_grain(const struct reader_file *file)
+{
+    return file->copies[0].store->ops->grain;
+}
+
+/* ---- one read ---- */
+
+static struct copy *copy_of(const struct slot *slot)
+{
+    return &slot->read.file->copies[slot->copy];
+}
+
+static void enqueue(struct reader *reader, struct slot *slot)
+{
+    struct slot **end = &reader->queue;
+
+    while (*end)
+        end = &(*end)->next;
+    *end = slot;
+    slot->next = NULL;
+    slot->state = SLOT_QUEUED;
+    copy_of(slot)->store->queued++;
+}
+
+/* The first read that waits for the store, or NULL. */
+static struct slot *dequeue(struct reader *reader, struct store *store)
+{
+    struct slot **link = &reader->queue, *slot;
+
+    while (*link && copy_of(*link)->store != store)
+        link = &(*link)->next;
+    slot = *link;
+    if (slot) {
+        *link = slot->next;
+        store->queued--;
+    }
+    return slot;
+}
+
+static size_t choose_copy(const struct slot *slot)
+{
+    const struct reader_file *file = slot->read.file;
+    struct mirror_choice choices[MIRROR_COUNT_MAX];
+
+    if (file->copy_count == 1)
+        return slot->tried;
+    for (size_t i = 0; i < file->copy_count; i++)
+        choices[i] = (struct mirror_choice){.health = &file->copies[i].store->health,
+                                            .tried = slot->tried >> i & 1,
+                                            .refused = file->copies[i].refused};
+    return mirror_choose(choices, file->copy_count, mst_now_ns());
+}
+
+/* Sends the read to a copy that it has not tried; without one it has failed. */
+static void route(struct reader *reader, struct slot *slot)
+{
+    struct reader_file *file = slot->read.file;
+    struct mst_err fault;
+    size_t next;
+
+    while ((next = choose_copy(slot)) < file->copy_count) {
+        struct copy *copy = &file->copies[next];
+        int rc;
+        slot->tried |= 1u << next;
+        slot->copy = next;
+        mirror_used(&copy->store->health);
+        rc = copy->item ? 0 : look(file, copy, &fault);
+        if (rc == 0) {
+            enqueue(reader, slot);
+            return;
+        }
+        add_fault(file, &slot->err, rc, fault.text);
+    }
+    slot->state = SLOT_ENDED;
+    slot->result = slot->err.code;
+    reader->ended++;
+}
+
+/* What is wrong with the object is no fault of the place, and will not pass. */
+static void fail_read(struct reader *reader, struct slot *slot, const struct mst_err *fault)
+{
+    struct copy *copy = copy_of(slot);
+
+    if (fault->code == -ENOENT || fault->code == -ESTALE || fault->code == -EBADMSG)
+        copy->refused = true;
+    else
+        mirror_failed(&copy->store->health, mst_now_ns());
+    add_fault(slot->read.file, &slot->err, fault->code, fault->text);
+    route(reader, slot);
+}
+
+static uint64_t wanted_bytes(const struct reader_read *read)
+{
+    uint64_t size_bytes = read->file->size_bytes;
+    uint64_t left = read->offset < size_bytes ? size_bytes - read->offset : 0;
+
+    return left < read->size_bytes ? left : read->size_bytes;
+}
+
+/* What a store's answer is: 0, or what is wrong with it. */
+static int judge(const struct slot *slot, int64_t result, struct mst_err *fault)
+{
+    const struct reader_read *read = &slot->read;
+    const struct copy *copy = copy_of(slot);
+
+    if (result < 0 && copy->store->ops->failure)
+        return mst_err_set(fault, (int)result, "%s", copy->store->ops->failure(copy->store));
+    if (result < 0)
+        return mst_err_set(fault, (int)result, "%s: reading at byte %" PRIu64 ": %s", copy->uri,
+                           read->offset, strerror((int)-result));
+    if ((uint64_t)result < wanted_bytes(read))
+        return mst_err_set(fault, -EBADMSG,
+                           "%s: became shorter while in use: ends at byte %" PRIu64
+                           ", not %" PRIu64,
+                           copy->uri, read->offset + (uint64_t)result, read->file->size_bytes);
+    return 0;
+}
+
+static void settle(struct reader *reader, struct slot *slot, int64_t result)
+{
+    struct mst_err fault;
+
+    if (judge(slot, result, &fault)) {
+        fail_read(reader, slot, &fault);
+        return;
+    }
+    mirror_succeeded(&copy_of(slot)->store->health);
+    slot->state = SLOT_ENDED;
+    slot->result = result;
+    reader->ended++;
+}
+
+/* ---- all reads under way ---- */
+
+static void start_queued(struct reader *reader, struct store *store)
+{
+    struct store_read reads[READER_DEPTH];
+    struct slot *slot;
+    size_t count = 0;
+    int started;
+
+    for (slot = reader->queue; slot; slot = slot->next)
+        if (copy_of(slot)->store == store)
+            reads[count++] = (struct store_read){.item = copy_of(slot)->item,
+                                                 .offset = slot->read.offset,
+                                                 .data = slot->read.data,
+                                                 .size_bytes = slot->read.size_bytes,
+                                                 .direct = slot->read.direct,
+                                                 .user = slot};
+    started = store->ops->submit(store, reads, count);
+    for (int i = 0; i < started; i++) {
+        dequeue(reader, store)->state = SLOT_FLYING;
+        store->in_flight++;
+    }
+    while (started < 0 && (slot = dequeue(reader, store)))
+        settle(reader, slot, started);
+    assert(store->in_flight || !store->queued);
+}
+
+static void start_all(struct reader *reader)
+{
+    for (struct store *store = reader->stores; store; store = store->next)
+        if (store->queued)
+            start_queued(reader, store);
+}
+
+/* The store itself broke, so none of its reads will come back. */
+static void lose(struct reader *reader, struct store *store, int code)
+{
+    store->ops->cancel(store);
+    store->in_flight = 0;
+    for (size_t i = 0; i < READER_DEPTH; i++)
+        if (reader->slots[i].state == SLOT_FLYING && copy_of(&reader->slots[i])->store == store)
+            settle(reader, &reader->slots[i], code);
+}
+
+static void collect(struct reader *reader, struct store *store, uint64_t until_ns)
+{
+    struct store_done done[READER_DEPTH];
+    size_t min = until_ns > 0;
+    int count;
+
+    do {
+        count = store->ops->reap(store, done, READER_DEPTH, min, until_ns);
+        for (int i = 0; i < count; i++) {
+            store->in_flight--;
+            settle(reader, done[i].user, done[i].result);
+        }
+        min = 0;
+    } while (count > 0 && store->in_flight);
+    if (count < 0 && count != -ETIMEDOUT)
+        lose(reader, store, count);
+}
+
+/* Waits for something to end, if anything is in flight; `until_ns` 0 only looks. */
+static void await(struct reader *reader, uint64_t until_ns)
+{
+    size_t busy = 0;
+
+    for (struct store *store = reader->stores; store; store = store->next)
+        busy += store->in_flight > 0;
+    if (busy > 1 && until_ns > mst_now_ns() + TURN_NS)
+        until_ns = mst_now_ns() + TURN_NS;
+    for (struct store *store = reader->stores; store; store = store->next)
+        if (store->in_flight)
+            collect(reader, store, until_ns);
+}
+
+size_t reader_submit(struct reader *reader, const struct reader_read *reads, size_t count)
+{
+    size_t taken = 0;
+
+    for (; taken < count && reader->free; taken++) {
+        struct slot *slot = reader->free;
+        reader->free = slot->next;
+        *slot = (struct slot){.read = reads[taken]};
+        reader->in_flight++;
+        route(reader, slot);
+    }
+    start_all(reader);
+    return taken;
+}
+
+static int deliver(struct reader *reader, struct reader_done *done, size_t cap)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < READER_DEPTH && count < cap && reader->ended; i++) {
+        struct slot *slot = &reader->slots[i];
+        if (slot->state != SLOT_ENDED)
+            continue;
+        done[count++] = (struct reader_done){
+            .user = slot->read.user, .result = slot->result, .err = &slot->err};
+        slot->state = SLOT_FREE;
+        slot->next = reader->free;
+        reader->free = slot;
+        reader->ended--;
+        reader->in_flight--;
+    }
+    return (int)count;
+}
+
+int reader_reap(struct reader *reader, struct reader_done *done, size_t cap, size_t min,
+                uint64_t deadline_ns)
+{
+    min = min < cap ? min : cap;
+    min = min < reader->in_flight ? min : reader->in_flight;
+    start_all(reader);
+    if (reader->ended < cap)
+        await(reader, 0);
+    while (reader->ended < min) {
+        if (mst_deadline_passed(deadline_ns))
+            return -ETIMEDOUT;
+        start_all(reader);
+        await(reader, deadline_ns);
+    }
+    return deliver(reader, done, cap);
+}
+
+size_t reader_in_flight(const struct reader *reader)
+{
+    return reader->in_flight;
+}
+
+void reader_cancel(struct reader *reader)
+{
+    for (struct store *store = reader->stores; store; store = store->next) {
+        if (store->in_flight)
+            store->ops->cancel(store);
+        store->in_flight = store->queued = 0;
+        store->health.probed = false;
+    }
+    free_slots(reader);
+}
+
+int reader_read(struct reader_file *file, uint64_t offset, void *data, size_t size_bytes,
+                struct mst_err *err)
+{
+    struct reader_read read = {
+        .file = file, .offset = offset, .data = data, .size_bytes = size_bytes};
+    struct reader_done done;
+
+    assert(file->reader->in_flight == 0);
+    (void)reader_submit(file->reader, &read, 1); /* nothing else is under way, so it is taken */
+    (void)reader_reap(file->reader, &done, 1, 1, MST_NEVER);
+    if (done.result >= 0 && (uint64_t)done.result < size_bytes)
+        return mst_err_set(err, -EBADMSG, "%s: ends at byte %" PRIu64, file->copies[0].uri,
+                           offset + (uint64_t)done.result);
+    return done.result < 0 ? mst_err_set(err, (int)done.result, "%s", done.err->text) : 0;
+}

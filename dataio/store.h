@@ -1,0 +1,88 @@
+/* Store: one place that bytes come from: this machine's files, or a folder somewhere else.
+ *
+ * An item is one file or object in it. Reads are started in bulk and end in any order; a read that
+ * ends well has all of its bytes but for those behind the item's end. One thread at a time. */
+#ifndef MUSTER_DATAIO_STORE_H
+#define MUSTER_DATAIO_STORE_H
+
+#include "dataio/mirror.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mst_err;
+struct store;
+
+struct store_item {
+    struct store *store;
+    uint64_t size_bytes;
+};
+
+struct store_read {
+    struct store_item *item;
+    uint64_t offset;
+    void *data;
+    size_t size_bytes;
+    bool direct; /* past the page cache, where offset, size and memory allow it */
+    void *user;
+};
+
+struct store_done {
+    void *user;
+    int64_t result; /* bytes or -errno */
+};
+
+struct store_ops {
+    /* What offsets, sizes and memory of direct reads should be multiples of. */
+    uint32_t grain;
+
+    /* Finds an item and its size. May block. 0; -ENOENT … with the item named in the text. */
+    int (*open_item)(struct store *store, const char *name, struct store_item **ret_item,
+                     struct mst_err *err);
+    /* Nothing of it is in flight. */
+    void (*close_item)(struct store_item *item);
+
+    /* How many were started: fewer than `count` while enough are in flight; or -errno, and none
+     * was. May block for credentials when the store has not been used since `cancel`. */
+    int (*submit)(struct store *store, const struct store_read *reads, size_t count);
+
+    /* At least `min` completions if so many are in flight, or -ETIMEDOUT. */
+    int (*reap)(struct store *store, struct store_done *done, size_t cap, size_t min,
+                uint64_t deadline_ns);
+
+    /* Ends what is in flight; nothing of it comes back. */
+    void (*cancel)(struct store *store);
+
+    /* Ends what is in flight and frees; all items are closed. */
+    void (*close)(struct store *store);
+
+    /* NULL, or the text of the failed read that was reaped last: reap then reaps one at a time. */
+    const char *(*failure)(const struct store *store);
+};
+
+/* Every store starts with this; all but the first field are the reader's. */
+struct store {
+    const struct store_ops *ops;
+    char *root; /* NULL: the local one */
+    uint32_t timeout_ms;
+    size_t in_flight;
+    size_t queued; /* reads that wait to be started */
+    struct mirror_health health;
+    struct store *next;
+};
+
+/* Local files, through core/aio. `aio` is as mst_aio_opts.backend; `depth` reads in flight. */
+int store_local_create(const char *aio, uint32_t depth, struct store **ret_store,
+                       struct mst_err *err);
+
+/* An item from an open file, which it takes, also on failure. 0; -errno. */
+int store_local_adopt(struct store *store, const char *path, int fd, struct store_item **ret_item,
+                      struct mst_err *err);
+
+/* What lies below the URI `root`, through core/blob; items are keys. Nothing is asked of the server
+ * before the first item. 0; -ENOMEM. */
+int store_remote_create(const char *root, uint32_t depth, uint32_t timeout_ms,
+                        struct store **ret_store, struct mst_err *err);
+
+#endif

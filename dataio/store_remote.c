@@ -1,0 +1,145 @@
+/* A remote store: the objects below one URI, through core/blob. */
+#include "core/blob.h"
+#include "core/clock.h"
+#include "core/err.h"
+#include "dataio/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct remote_store {
+    struct store store;
+    struct mst_blob *blob; /* NULL: not connected */
+    struct mst_blob_opts opts;
+    struct mst_err failure; /* of the last try to connect */
+};
+
+struct remote_item {
+    struct store_item item;
+    struct mst_blob_info info; /* its version is the one that all reads must get */
+    char *key;
+};
+
+static struct remote_store *remote_of(struct store *store)
+{
+    return (struct remote_store *)store;
+}
+
+static int connect_store(struct remote_store *remote, struct mst_err *err)
+{
+    return remote->blob ? 0 : mst_blob_open(remote->store.root, &remote->opts, &remote->blob, err);
+}
+
+static void close_item(struct store_item *item)
+{
+    free(((struct remote_item *)item)->key);
+    free(item);
+}
+
+static int open_item(struct store *store, const char *name, struct store_item **ret_item,
+                     struct mst_err *err)
+{
+    struct remote_store *remote = remote_of(store);
+    struct remote_item *item = calloc(1, sizeof *item);
+    int rc = connect_store(remote, err);
+
+    if (item)
+        item->key = strdup(name);
+    if (rc == 0 && (!item || !item->key))
+        rc = mst_err_set(err, -ENOMEM, "%s: no memory", name);
+    if (rc == 0)
+        rc = mst_blob_stat(remote->blob, name, &item->info,
+                           mst_deadline_ms(remote->opts.timeout_ms), err);
+    if (rc) {
+        if (item)
+            close_item(&item->item);
+        return rc;
+    }
+    item->item = (struct store_item){.store = store, .size_bytes = item->info.size_bytes};
+    *ret_item = &item->item;
+    return 0;
+}
+
+static int submit(struct store *store, const struct store_read *reads, size_t count)
+{
+    struct remote_store *remote = remote_of(store);
+    int rc = connect_store(remote, &remote->failure), taken = 0;
+
+    while (rc == 0 && (size_t)taken < count) {
+        const struct remote_item *item = (const struct remote_item *)reads[taken].item;
+        struct mst_blob_read read = {.key = item->key,
+                                     .offset = reads[taken].offset,
+                                     .data = reads[taken].data,
+                                     .size_bytes = reads[taken].size_bytes,
+                                     .version = *item->info.version ? item->info.version : NULL,
+                                     .user = reads[taken].user};
+        int started = mst_blob_submit(remote->blob, &read, 1);
+        if (started <= 0)
+            rc = started < 0 ? started : -EAGAIN;
+        else
+            taken++;
+    }
+    return taken > 0 || rc == -EAGAIN ? taken : rc;
+}
+
+/* One at a time: the text of a failure is that of the last read that came back. */
+static int reap(struct store *store, struct store_done *done, size_t cap, size_t min,
+                uint64_t deadline_ns)
+{
+    struct mst_blob_done ended;
+    int count = mst_blob_reap(remote_of(store)->blob, &ended, cap ? 1 : 0, min ? 1 : 0,
+                              deadline_ns);
+
+    if (count > 0)
+        *done = (struct store_done){.user = ended.user, .result = ended.result};
+    return count;
+}
+
+static void cancel(struct store *store)
+{
+    mst_blob_close(remote_of(store)->blob);
+    remote_of(store)->blob = NULL;
+}
+
+static void close_store(struct store *store)
+{
+    cancel(store);
+    free(store->root);
+    free(store);
+}
+
+static const char *failure(const struct store *store)
+{
+    const struct remote_store *remote = (const struct remote_store *)store;
+
+    return remote->blob ? mst_blob_error(remote->blob) : remote->failure.text;
+}
+
+static const struct store_ops remote_ops = {
+    .grain = 1,
+    .open_item = open_item,
+    .close_item = close_item,
+    .submit = submit,
+    .reap = reap,
+    .cancel = cancel,
+    .close = close_store,
+    .failure = failure,
+};
+
+int store_remote_create(const char *root, uint32_t depth, uint32_t timeout_ms,
+                        struct store **ret_store, struct mst_err *err)
+{
+    struct remote_store *remote = calloc(1, sizeof *remote);
+
+    if (remote)
+        remote->store.root = strdup(root);
+    if (!remote || !remote->store.root) {
+        free(remote);
+        return mst_err_set(err, -ENOMEM, "%s: no memory", root);
+    }
+    remote->store.ops = &remote_ops;
+    remote->opts = (struct mst_blob_opts){.depth = depth, .timeout_ms = timeout_ms};
+    *ret_store = &remote->store;
+    return 0;
+}

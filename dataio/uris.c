@@ -1,0 +1,117 @@
+/* pure */
+#include "dataio/uris.h"
+
+#include "core/uri.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Length of "scheme:", 0 for a path. */
+static size_t scheme_bytes(const char *uri)
+{
+    size_t length = 0;
+
+    if (!isalpha((unsigned char)*uri))
+        return 0;
+    while (isalnum((unsigned char)uri[length]) || (uri[length] && strchr("+-.", uri[length])))
+        length++;
+    return uri[length] == ':' ? length + 1 : 0;
+}
+
+/* Length of all before the query. */
+static size_t path_bytes(const char *uri)
+{
+    return scheme_bytes(uri) ? strcspn(uri, "?") : strlen(uri);
+}
+
+/* Length up to the path's last '/', that included. */
+static size_t folder_bytes(const char *uri)
+{
+    size_t scheme = scheme_bytes(uri), length = path_bytes(uri), root = scheme;
+
+    if (scheme && strncmp(uri + scheme, "//", 2) == 0)
+        root += 2 + strcspn(uri + scheme + 2, "/?"); /* the authority is no part of the path */
+    while (length > root && uri[length - 1] != '/')
+        length--;
+    return length;
+}
+
+bool uris_is_relative(const char *uri)
+{
+    return scheme_bytes(uri) == 0 && *uri != '/';
+}
+
+bool uris_is_local(const char *uri)
+{
+    return scheme_bytes(uri) == 0 || strncasecmp(uri, "file:", 5) == 0;
+}
+
+bool uris_ends_with(const char *uri, const char *suffix)
+{
+    size_t length = path_bytes(uri), suffix_length = strlen(suffix);
+
+    return length >= suffix_length &&
+           memcmp(uri + length - suffix_length, suffix, suffix_length) == 0;
+}
+
+/* The first `keep` bytes, then `middle`, then the query. */
+static int compose(const char *uri, size_t keep, const char *middle, char ret_uri[URI_BYTES_MAX])
+{
+    int length = snprintf(ret_uri, URI_BYTES_MAX, "%.*s%s%s", (int)keep, uri, middle,
+                          uri + path_bytes(uri));
+
+    return length < 0 || length >= URI_BYTES_MAX ? -EINVAL : 0;
+}
+
+int uris_split(const char *uri, char folder[URI_BYTES_MAX], char name[URI_BYTES_MAX])
+{
+    struct mst_uri whole, parent;
+    int rc;
+
+    if (strlen(uri) >= URI_BYTES_MAX || compose(uri, folder_bytes(uri), "", folder) < 0)
+        return -EINVAL;
+    rc = mst_uri_parse(uri, &whole, NULL);
+    if (rc == 0 && *folder)
+        rc = mst_uri_parse(folder, &parent, NULL);
+    if (rc)
+        return -EINVAL;
+    /* What was decoded byte by byte can be cut in the same place. */
+    (void)snprintf(name, URI_BYTES_MAX, "%s", whole.path + (*folder ? strlen(parent.path) : 0));
+    return 0;
+}
+
+int uris_sibling(const char *uri, const char *other, char ret_uri[URI_BYTES_MAX])
+{
+    return compose(uri, folder_bytes(uri), other, ret_uri);
+}
+
+int uris_replace_end(const char *uri, size_t cut, const char *suffix, char ret_uri[URI_BYTES_MAX])
+{
+    return compose(uri, path_bytes(uri) - cut, suffix, ret_uri);
+}
+
+static int escape(const char *key, char ret_text[URI_BYTES_MAX])
+{
+    size_t used = 0;
+
+    for (; *key; key++) {
+        bool plain = isalnum((unsigned char)*key) || strchr("-._~/", *key);
+        if (used + 4 > URI_BYTES_MAX)
+            return -EINVAL;
+        used += (size_t)snprintf(ret_text + used, 4, plain ? "%c" : "%%%02X", (unsigned char)*key);
+    }
+    ret_text[used] = '\0';
+    return 0;
+}
+
+int uris_child(const char *folder, const char *key, char ret_uri[URI_BYTES_MAX])
+{
+    char escaped[URI_BYTES_MAX];
+
+    if (scheme_bytes(folder) == 0)
+        return compose(folder, path_bytes(folder), key, ret_uri);
+    return escape(key, escaped) < 0 ? -EINVAL
+                                    : compose(folder, path_bytes(folder), escaped, ret_uri);
+}

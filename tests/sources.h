@@ -1,0 +1,46 @@
+/* Sources by their URIs, for tests of what is below the loader. */
+#ifndef MUSTER_TESTS_SOURCES_H
+#define MUSTER_TESTS_SOURCES_H
+
+#include "core/err.h"
+#include "dataio/index.h"
+#include "dataio/source.h"
+
+static inline struct reader *sources_reader(const char *aio)
+{
+    struct reader *reader = NULL;
+    struct mst_err err = {0};
+
+    if (reader_create(&(struct reader_opts){.aio = aio, .timeout_ms = 1000}, &reader, &err))
+        fail_msg("%s", err.text);
+    return reader;
+}
+
+/* As source_open. */
+static inline int sources_open(const char *uri, const char *scratch, struct reader *reader,
+                               struct source *ret_source, struct mst_err *err)
+{
+    struct dataset *dataset = NULL;
+    int rc = dataset_open(uri, reader, &dataset, err);
+
+    if (rc == 0)
+        rc = source_open(&dataset->sources[0], scratch, reader, ret_source, err);
+    dataset_close(dataset);
+    return rc;
+}
+
+/* As index_open. */
+static inline int sources_index(const char *uri, struct index_opts opts, struct reader *reader,
+                                struct index **ret_index, struct mst_err *err)
+{
+    struct dataset *dataset = NULL;
+    int rc = dataset_open(uri, reader, &dataset, err);
+
+    opts.dataset = dataset;
+    if (rc == 0)
+        rc = index_open(&opts, reader, ret_index, err);
+    dataset_close(dataset);
+    return rc;
+}
+
+#endif
