@@ -24,7 +24,7 @@
 
 #define CLOSE_MS 5000 /* what NCCL gets to end a communicator */
 
-/* ---- errors ----------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 static int code_of(ncclResult_t result)
 {
@@ -57,7 +57,7 @@ int nccl_check_gpu(struct nccl *nccl, int rc, const char *what)
                        *words ? words : mst_err_meaning(rc));
 }
 
-/* ---- waiting ---------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 /* What may end a wait besides what is waited for. */
 static int look_around(struct nccl *nccl, uint64_t deadline_ns)
@@ -110,7 +110,7 @@ int nccl_finish(struct nccl *nccl, uint64_t deadline_ns)
     }
 }
 
-/* ---- the end ---------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 /* Finishing waits for the ranks of this node; when they do not come it is an abort, too. */
 static bool finish_library(struct nccl *nccl, uint64_t deadline_ns)
@@ -192,7 +192,7 @@ static int give_up(struct nccl *nccl)
     return rc;
 }
 
-/* ---- collectives ------------------------------------------------------------------------------ */
+/* ---- collectives ----------------------------------------------------------------------------- */
 
 static int nccl_run(struct comm_backend *backend, const struct comm_call *call, uint64_t op_seq,
                     uint64_t deadline_ns)
@@ -216,7 +216,7 @@ static void nccl_set_threads(struct comm_backend *backend, uint32_t threads_per_
     comm_host_ops.set_threads(((struct nccl *)backend)->host, threads_per_rank);
 }
 
-/* ---- the beginning ---------------------------------------------------------------------------- */
+/* ---- the beginning --------------------------------------------------------------------------- */
 
 /* How a rank is prepared, as the others see it. */
 struct record {
@@ -310,6 +310,8 @@ static int share_id(struct nccl *nccl, struct mst_kv *kv, uint64_t deadline_ns,
     (void)snprintf(key, sizeof key, "comm/%u/nccl", nccl->base.comm_id);
     if (nccl->rank == 0) {
         made = nccl_check(nccl, nccl->library->ncclGetUniqueId(ret_id), "unique id");
+        if (made < 0)
+            (void)host_fail(nccl->host, &nccl->base.err); /* first, so that all know why */
         rc = mst_kv_set(kv, key, ret_id, made < 0 ? 0 : sizeof *ret_id, deadline_ns);
     } else {
         rc = mst_kv_wait(kv, key, ret_id, sizeof *ret_id, &size_bytes, deadline_ns);

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* ---- one call of the library ------------------------------------------------------------------ */
+/* ---- one call of the library ----------------------------------------------------------------- */
 
 static bool find_type(enum mst_dtype dtype, ncclDataType_t *ret_type)
 {
@@ -74,7 +74,7 @@ static int put(struct nccl *nccl, const struct signature_desc *desc, const void 
     return rc < 0 ? rc : nccl_settle(nccl, deadline_ns);
 }
 
-/* ---- host memory ------------------------------------------------------------------------------ */
+/* ---- host memory ----------------------------------------------------------------------------- */
 
 /* A round: `count` elements per rank, those from `first` on. In the stage every collective is in
  * place, so that it needs no second one. */
@@ -155,7 +155,7 @@ static int run_staged(struct nccl *nccl, const struct comm_call *call, uint64_t 
     return rc;
 }
 
-/* ---- all of it -------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static bool is_on_device(const struct nccl *nccl, const void *address)
 {

@@ -15,7 +15,7 @@
 
 const struct gpu_ops *const gpu_backends[] = {&gpu_cuda_ops, &gpu_host_ops, NULL};
 
-/* ---- device ----------------------------------------------------------------------------------- */
+/* ---- device ---------------------------------------------------------------------------------- */
 
 /* The first back end that is not missing here. */
 static int open_any(uint32_t device, struct mst_gpu **ret_gpu, struct mst_err *err)
@@ -86,7 +86,7 @@ int mst_gpu_use(struct mst_gpu *gpu)
     return gpu->ops->use(gpu);
 }
 
-/* ---- queues and events ------------------------------------------------------------------------ */
+/* ---- queues and events ----------------------------------------------------------------------- */
 
 int mst_gpu_queue_create(struct mst_gpu *gpu, struct mst_gpu_queue **ret_queue)
 {
@@ -147,7 +147,7 @@ int mst_gpu_queue_wait_event(struct mst_gpu_queue *queue, struct mst_gpu_event *
     return queue->gpu->ops->queue_wait_event(queue, event);
 }
 
-/* ---- work ------------------------------------------------------------------------------------- */
+/* ---- work ------------------------------------------------------------------------------------ */
 
 int mst_gpu_copy(struct mst_gpu_queue *queue, void *to, const void *from, size_t size_bytes)
 {

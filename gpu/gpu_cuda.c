@@ -55,7 +55,7 @@ static const char *const kernel_names[KERNEL_COUNT] = {
     [KERNEL_SUM] = "mst_kernel_sum",
 };
 
-/* ---- the driver ------------------------------------------------------------------------------- */
+/* ---- the driver ------------------------------------------------------------------------------ */
 
 static int find_symbols(void *library, struct cuda_driver *driver, struct mst_err *err)
 {
@@ -132,7 +132,7 @@ static int cuda_use(struct mst_gpu *base)
     return enter((struct cuda_gpu *)base);
 }
 
-/* ---- device ----------------------------------------------------------------------------------- */
+/* ---- device ---------------------------------------------------------------------------------- */
 
 /* Without a binary for this device there are no kernels, and everything else works. */
 static int load_kernels(struct cuda_gpu *gpu)
@@ -216,7 +216,7 @@ static int cuda_open(uint32_t index, struct mst_gpu **ret_gpu, struct mst_err *e
     return 0;
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static int cuda_alloc(struct mst_gpu *base, size_t size_bytes, enum mst_mem mem, void **ret_data)
 {
@@ -258,7 +258,7 @@ static enum mst_mem cuda_mem(struct mst_gpu *base, const void *address)
                                         : MST_MEM_HOST;
 }
 
-/* ---- queues ----------------------------------------------------------------------------------- */
+/* ---- queues ---------------------------------------------------------------------------------- */
 
 static struct cuda_gpu *gpu_of(const struct mst_gpu_queue *queue)
 {
@@ -334,7 +334,7 @@ static int cuda_launch(struct mst_gpu_queue *queue, const struct kernel_launch *
                       launch->blocks_y, 1, KERNEL_THREADS, 1, 1, 0, stream_of(queue), args, NULL);
 }
 
-/* ---- events ----------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static CUevent event_of(const struct mst_gpu_event *event)
 {

@@ -64,7 +64,7 @@ struct host_queue {
     } locked;                       /* by the device's lock */
 };
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static int host_alloc(struct mst_gpu *base, size_t size_bytes, enum mst_mem mem, void **ret_data)
 {
@@ -108,7 +108,7 @@ static int host_use(struct mst_gpu *base)
     return 0;
 }
 
-/* ---- the thread ------------------------------------------------------------------------------- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 static void pass_mark_locked(struct host_gpu *gpu, const struct work *work)
 {
@@ -197,7 +197,7 @@ static void host_free(struct mst_gpu *base, void *data, enum mst_mem mem)
     free(block);
 }
 
-/* ---- queues ----------------------------------------------------------------------------------- */
+/* ---- queues ---------------------------------------------------------------------------------- */
 
 /* The program's signals are the program's: the thread takes none of them. */
 static int start_thread(struct host_queue *queue)
@@ -266,7 +266,7 @@ static int host_launch(struct mst_gpu_queue *queue, const struct kernel_launch *
     return put(queue, &work);
 }
 
-/* ---- events ----------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static int host_event_create(struct mst_gpu *gpu, struct mst_gpu_event **ret_event)
 {
@@ -310,7 +310,7 @@ static int host_event_query(struct mst_gpu_event *base)
     return reached ? 0 : -EAGAIN;
 }
 
-/* ---- device ----------------------------------------------------------------------------------- */
+/* ---- device ---------------------------------------------------------------------------------- */
 
 static int host_open(uint32_t device, struct mst_gpu **ret_gpu, struct mst_err *err)
 {

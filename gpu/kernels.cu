@@ -19,7 +19,7 @@ struct __attribute__((aligned(16))) word16 {
     uint32_t words[4];
 };
 
-/* ---- conversions ------------------------------------------------------------------------------ */
+/* ---- conversions ----------------------------------------------------------------------------- */
 
 /* Drops the low `shift` bits (1 … 31), to nearest even. */
 INLINE uint32_t round_off(uint32_t value, uint32_t shift)
@@ -82,7 +82,7 @@ INLINE void store(void *out, enum kernel_type type, size_t i, float value)
         ((uint16_t *)out)[i] = type == KERNEL_F16 ? f16_of(value) : bf16_of(value);
 }
 
-/* ---- kernels ---------------------------------------------------------------------------------- */
+/* ---- kernels --------------------------------------------------------------------------------- */
 
 INLINE size_t first_item(void)
 {

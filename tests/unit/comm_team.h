@@ -43,6 +43,7 @@ typedef const char *(*team_fn)(struct team_rank *rank);
 
 struct team {
     const char *name;
+    const char *backend;                 /* NULL = auto */
     uint32_t node_sizes[TEAM_NODES_MAX]; /* 0 ends it */
     bool inherit_shm;                    /* an agent's memfd per node, or none */
     bool by_hand;                        /* `run` creates the communicator itself, if it wants */
@@ -68,7 +69,8 @@ struct team {
 static inline int team_join(struct team_rank *rank, struct mst_err *err)
 {
     uint32_t timeout_ms = rank->team->timeout_ms;
-    struct mst_comm_opts opts = {.timeout_ms = timeout_ms > 0 ? timeout_ms : 20000};
+    struct mst_comm_opts opts = {.backend = rank->team->backend,
+                                 .timeout_ms = timeout_ms > 0 ? timeout_ms : 20000};
     return mst_comm_create(&rank->world, rank->kv, &opts, &rank->comm, err);
 }
 

@@ -1,0 +1,496 @@
+/* FAKE libcuda.so.1: a driver without a device, for tests. Streams are threads that do their work in
+ * order; device memory is behind addresses that the host cannot touch (it faults, as it should);
+ * calls without a current context fail. Kernels are the host's build of the same source.
+ *
+ * FAKE_CUDA: devices=N (8); driver=0 no driver that fits; fail=K the K-th piece of work of a stream
+ * ends in an illegal address; memory=K the K-th allocation finds none. */
+#include "fakes/fake_cuda.h"
+
+#include "fakes/script.h"
+#include "gpu/kernels_host.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#pragma GCC diagnostic ignored "-Wmissing-prototypes" /* the driver's, declared nowhere */
+
+enum { NO_CONTEXT = 201, NO_DRIVER_THAT_FITS = 35, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700 };
+
+#define FATBIN_MAGIC 0xba55ed50U
+
+struct block {
+    struct block *next;
+    char *address, *bytes; /* one and the same for pinned memory */
+    size_t size_bytes;
+};
+
+struct item {
+    struct item *next;
+    void (*function)(void *arg);
+    void *arg;
+    bool owned; /* arg is freed */
+};
+
+struct CUstream_st {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    struct item *first, **last;
+    size_t left; /* not done yet */
+    long done;
+    CUresult result;
+    bool ending;
+};
+
+struct CUevent_st {
+    atomic_long recorded, reached;
+    atomic_int holders; /* the owner, and every piece of work that names it */
+};
+
+static struct {
+    pthread_mutex_t lock;
+    struct block *blocks;
+    long count;
+} memory = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static _Thread_local CUcontext current;
+
+/* ---- device ----------------------------------------------------------------------------------- */
+
+CUresult cuInit(unsigned flags)
+{
+    (void)flags;
+    return script_number("FAKE_CUDA", "driver", 1) ? CUDA_SUCCESS : NO_DRIVER_THAT_FITS;
+}
+
+CUresult cuGetErrorString(CUresult code, const char **ret_text)
+{
+    switch (code) {
+    case CUDA_ERROR_OUT_OF_MEMORY: *ret_text = "out of memory"; break;
+    case NO_DRIVER_THAT_FITS: *ret_text = "the driver is too old (FAKE)"; break;
+    case CUDA_ERROR_NO_DEVICE: *ret_text = "no device (FAKE)"; break;
+    case NO_CONTEXT: *ret_text = "invalid device context (FAKE)"; break;
+    case ILLEGAL_ADDRESS: *ret_text = "an illegal memory access was encountered (FAKE)"; break;
+    default: *ret_text = "some error (FAKE)"; break;
+    }
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetCount(int *ret_count)
+{
+    *ret_count = (int)script_number("FAKE_CUDA", "devices", 8);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGet(CUdevice *ret_device, int ordinal)
+{
+    *ret_device = ordinal;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetName(char *name, int cap, CUdevice device)
+{
+    (void)snprintf(name, (size_t)cap, "FAKE device %d", device);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDevicePrimaryCtxRetain(CUcontext *ret_context, CUdevice device)
+{
+    *ret_context = (CUcontext)(uintptr_t)(device + 1);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device)
+{
+    (void)device;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxSetCurrent(CUcontext context)
+{
+    current = context;
+    return CUDA_SUCCESS;
+}
+
+/* ---- memory ----------------------------------------------------------------------------------- */
+
+static bool memory_is_short(void)
+{
+    pthread_mutex_lock(&memory.lock);
+    bool is_short = ++memory.count == script_number("FAKE_CUDA", "memory", 0);
+    pthread_mutex_unlock(&memory.lock);
+    return is_short;
+}
+
+static CUresult map_block(size_t bytes, bool hidden, char **ret_address)
+{
+    size_t size = (bytes + 4095) & ~(size_t)4095;
+    struct block *block = malloc(sizeof *block);
+    if (!current)
+        return free(block), NO_CONTEXT;
+    char *map = memory_is_short() ? MAP_FAILED
+                                  : mmap(NULL, 2 * size, PROT_READ | PROT_WRITE,
+                                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (!block || map == MAP_FAILED)
+        return free(block), CUDA_ERROR_OUT_OF_MEMORY;
+    mprotect(map + size, size, PROT_NONE);
+    pthread_mutex_lock(&memory.lock);
+    *block = (struct block){memory.blocks, hidden ? map + size : map, map, size};
+    memory.blocks = block;
+    pthread_mutex_unlock(&memory.lock);
+    *ret_address = block->address;
+    return CUDA_SUCCESS;
+}
+
+static CUresult unmap_block(const void *address)
+{
+    pthread_mutex_lock(&memory.lock);
+    struct block **at = &memory.blocks, *block;
+    while (*at && (*at)->address != address)
+        at = &(*at)->next;
+    block = *at;
+    if (block)
+        *at = block->next;
+    pthread_mutex_unlock(&memory.lock);
+    if (!block)
+        return CUDA_ERROR_INVALID_VALUE;
+    munmap(block->bytes, 2 * block->size_bytes);
+    free(block);
+    return CUDA_SUCCESS;
+}
+
+static bool find_block(const char *address, struct block *ret_block)
+{
+    pthread_mutex_lock(&memory.lock);
+    const struct block *block = memory.blocks;
+    while (block && !(address >= block->address && address < block->address + block->size_bytes))
+        block = block->next;
+    if (block)
+        *ret_block = *block;
+    pthread_mutex_unlock(&memory.lock);
+    return block != NULL;
+}
+
+void *fake_cuda_bytes(const void *address)
+{
+    struct block block;
+    if (!find_block(address, &block))
+        return NULL;
+    return block.bytes + ((const char *)address - block.address);
+}
+
+CUresult cuMemAlloc_v2(CUdeviceptr *ret_address, size_t bytes)
+{
+    return map_block(bytes, true, (char **)ret_address);
+}
+
+CUresult cuMemFree_v2(CUdeviceptr address)
+{
+    return unmap_block((void *)address);
+}
+
+CUresult cuMemHostAlloc(void **ret_address, size_t bytes, unsigned flags)
+{
+    (void)flags;
+    return map_block(bytes, false, (char **)ret_address);
+}
+
+CUresult cuMemFreeHost(void *address)
+{
+    return unmap_block(address);
+}
+
+CUresult cuPointerGetAttribute(void *ret_value, int attribute, CUdeviceptr address)
+{
+    struct block block;
+    if (attribute != CU_POINTER_ATTRIBUTE_MEMORY_TYPE || !find_block((char *)address, &block))
+        return CUDA_ERROR_INVALID_VALUE;
+    *(unsigned *)ret_value = block.address == block.bytes ? CU_MEMORYTYPE_HOST
+                                                          : CU_MEMORYTYPE_DEVICE;
+    return CUDA_SUCCESS;
+}
+
+/* ---- streams ---------------------------------------------------------------------------------- */
+
+static void finish_item(CUstream stream, struct item *item)
+{
+    if (item->owned)
+        free(item->arg);
+    free(item);
+    if (++stream->done == script_number("FAKE_CUDA", "fail", 0))
+        stream->result = ILLEGAL_ADDRESS;
+    stream->left--;
+    pthread_cond_broadcast(&stream->moved);
+}
+
+static void *stream_main(void *arg)
+{
+    CUstream stream = arg;
+    pthread_mutex_lock(&stream->lock);
+    for (;;) {
+        while (!stream->first && !stream->ending)
+            pthread_cond_wait(&stream->moved, &stream->lock);
+        struct item *item = stream->first;
+        if (!item)
+            break;
+        stream->first = item->next;
+        if (!stream->first)
+            stream->last = &stream->first;
+        pthread_mutex_unlock(&stream->lock);
+        item->function(item->arg);
+        pthread_mutex_lock(&stream->lock);
+        finish_item(stream, item);
+    }
+    pthread_mutex_unlock(&stream->lock);
+    return NULL;
+}
+
+static CUresult put(CUstream stream, void (*function)(void *arg), void *arg, bool owned)
+{
+    struct item *item = malloc(sizeof *item);
+    if (!item || !arg || !current) {
+        free(item);
+        if (owned)
+            free(arg);
+        return current ? CUDA_ERROR_OUT_OF_MEMORY : NO_CONTEXT;
+    }
+    *item = (struct item){NULL, function, arg, owned};
+    pthread_mutex_lock(&stream->lock);
+    *stream->last = item;
+    stream->last = &item->next;
+    stream->left++;
+    CUresult result = stream->result;
+    pthread_cond_broadcast(&stream->moved);
+    pthread_mutex_unlock(&stream->lock);
+    return result;
+}
+
+CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void *arg), void *arg)
+{
+    return put(stream, function, arg, false);
+}
+
+CUresult cuStreamCreate(CUstream *ret_stream, unsigned flags)
+{
+    CUstream stream = calloc(1, sizeof *stream);
+    (void)flags;
+    if (!stream || !current)
+        return free(stream), NO_CONTEXT;
+    pthread_mutex_init(&stream->lock, NULL);
+    pthread_cond_init(&stream->moved, NULL);
+    stream->last = &stream->first;
+    if (pthread_create(&stream->thread, NULL, stream_main, stream) != 0)
+        return free(stream), CUDA_ERROR_OUT_OF_MEMORY;
+    *ret_stream = stream;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuStreamDestroy_v2(CUstream stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    stream->ending = true;
+    pthread_cond_broadcast(&stream->moved);
+    pthread_mutex_unlock(&stream->lock);
+    pthread_join(stream->thread, NULL);
+    pthread_cond_destroy(&stream->moved);
+    pthread_mutex_destroy(&stream->lock);
+    free(stream);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuStreamQuery(CUstream stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    CUresult result = stream->result ? stream->result
+                      : stream->left ? CUDA_ERROR_NOT_READY
+                                     : CUDA_SUCCESS;
+    pthread_mutex_unlock(&stream->lock);
+    return current ? result : NO_CONTEXT;
+}
+
+CUresult cuStreamSynchronize(CUstream stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    while (stream->left > 0)
+        pthread_cond_wait(&stream->moved, &stream->lock);
+    CUresult result = stream->result;
+    pthread_mutex_unlock(&stream->lock);
+    return result;
+}
+
+/* ---- work ------------------------------------------------------------------------------------- */
+
+static void *bytes_of(const void *address)
+{
+    void *bytes = fake_cuda_bytes(address);
+    return bytes ? bytes : (void *)(uintptr_t)address;
+}
+
+struct copy {
+    void *to;
+    const void *from;
+    size_t bytes;
+};
+
+static void run_copy(void *arg)
+{
+    const struct copy *copy = arg;
+    memmove(bytes_of(copy->to), bytes_of(copy->from), copy->bytes);
+}
+
+CUresult cuMemcpyAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream)
+{
+    struct copy *copy = malloc(sizeof *copy);
+    if (copy)
+        *copy = (struct copy){(void *)to, (void *)from, bytes};
+    return put(stream, run_copy, copy, true);
+}
+
+static const char *const kernel_names[KERNEL_COUNT] = {
+    [KERNEL_PACK] = "mst_kernel_pack",
+    [KERNEL_UNPACK] = "mst_kernel_unpack",
+    [KERNEL_CAST] = "mst_kernel_cast",
+    [KERNEL_SUM] = "mst_kernel_sum",
+};
+
+CUresult cuModuleLoadData(CUmodule *ret_module, const void *image)
+{
+    *ret_module = (CUmodule)(uintptr_t)image;
+    return *(const uint32_t *)image == FATBIN_MAGIC ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuModuleUnload(CUmodule module)
+{
+    (void)module;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuModuleGetFunction(CUfunction *ret_function, CUmodule module, const char *name)
+{
+    (void)module;
+    for (uintptr_t k = 0; k < KERNEL_COUNT; k++) {
+        if (strcmp(kernel_names[k], name) == 0) {
+            *ret_function = (CUfunction)(k + 1);
+            return CUDA_SUCCESS;
+        }
+    }
+    return NOT_FOUND;
+}
+
+static void translate_parts(struct kernel_parts *parts)
+{
+    parts->packed = bytes_of(parts->packed);
+    for (uint32_t p = 0; p < parts->part_count; p++)
+        parts->parts[p].data = bytes_of(parts->parts[p].data);
+}
+
+/* The host's build of a kernel takes the host's addresses. */
+static void run_kernel(void *arg)
+{
+    struct kernel_launch *launch = arg;
+    if (launch->id == KERNEL_CAST) {
+        launch->args.cast.out = bytes_of(launch->args.cast.out);
+        launch->args.cast.in = bytes_of(launch->args.cast.in);
+    } else if (launch->id == KERNEL_SUM) {
+        launch->args.sum.out = bytes_of(launch->args.sum.out);
+        for (uint32_t n = 0; n < launch->args.sum.in_count; n++)
+            launch->args.sum.in[n] = bytes_of(launch->args.sum.in[n]);
+    } else {
+        translate_parts(&launch->args.parts);
+    }
+    kernels_run(launch, KERNEL_THREADS);
+}
+
+CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                        unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
+                        CUstream stream, void **args, void **extra)
+{
+    struct kernel_launch *launch = malloc(sizeof *launch);
+    if (grid_z * block_y * block_z != 1 || block_x != KERNEL_THREADS || shared_bytes || extra)
+        return free(launch), CUDA_ERROR_INVALID_VALUE;
+    if (launch) {
+        *launch = (struct kernel_launch){.id = (enum kernel_id)((uintptr_t)function - 1),
+                                         .blocks_x = grid_x,
+                                         .blocks_y = grid_y};
+        memcpy(&launch->args, args[0],
+               launch->id == KERNEL_CAST  ? sizeof launch->args.cast
+               : launch->id == KERNEL_SUM ? sizeof launch->args.sum
+                                          : sizeof launch->args.parts);
+    }
+    return put(stream, run_kernel, launch, true);
+}
+
+/* ---- events ----------------------------------------------------------------------------------- */
+
+struct mark {
+    CUevent event;
+    long number;
+};
+
+static void drop(CUevent event)
+{
+    if (atomic_fetch_sub(&event->holders, 1) == 1)
+        free(event);
+}
+
+static void run_mark(void *arg)
+{
+    const struct mark *mark = arg;
+    if (atomic_load(&mark->event->reached) < mark->number)
+        atomic_store(&mark->event->reached, mark->number);
+    drop(mark->event);
+}
+
+static void run_wait(void *arg)
+{
+    const struct mark *mark = arg;
+    while (atomic_load(&mark->event->reached) < mark->number)
+        sched_yield();
+    drop(mark->event);
+}
+
+static CUresult put_mark(CUevent event, CUstream stream, void (*function)(void *arg), long number)
+{
+    struct mark *mark = malloc(sizeof *mark);
+    if (mark)
+        *mark = (struct mark){event, number};
+    atomic_fetch_add(&event->holders, 1);
+    return put(stream, function, mark, true);
+}
+
+CUresult cuEventCreate(CUevent *ret_event, unsigned flags)
+{
+    CUevent event = calloc(1, sizeof *event);
+    if (!event || flags != CU_EVENT_DISABLE_TIMING)
+        return free(event), CUDA_ERROR_INVALID_VALUE;
+    event->holders = 1;
+    *ret_event = event;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuEventDestroy_v2(CUevent event)
+{
+    drop(event);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuEventRecord(CUevent event, CUstream stream)
+{
+    return put_mark(event, stream, run_mark, atomic_fetch_add(&event->recorded, 1) + 1);
+}
+
+CUresult cuEventQuery(CUevent event)
+{
+    return atomic_load(&event->reached) == atomic_load(&event->recorded) ? CUDA_SUCCESS
+                                                                         : CUDA_ERROR_NOT_READY;
+}
+
+CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags)
+{
+    (void)flags;
+    return put_mark(event, stream, run_wait, atomic_load(&event->recorded));
+}

@@ -1,0 +1,13 @@
+/* FAKE. What the fake driver tells the fake NCCL. */
+#ifndef MUSTER_TESTS_FAKES_FAKE_CUDA_H
+#define MUSTER_TESTS_FAKES_FAKE_CUDA_H
+
+#include "gpu/gpu_cuda_sym.h"
+
+/* Where the bytes of a device or pinned address are; NULL for ordinary memory. */
+void *fake_cuda_bytes(const void *address);
+
+/* As the driver's own. */
+CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void *arg), void *arg);
+
+#endif

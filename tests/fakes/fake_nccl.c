@@ -1,0 +1,353 @@
+/* FAKE libnccl.so.2: collectives between the ranks of one machine, for tests. Work is done on the
+ * fake driver's streams, through shared memory that the unique id names; it reduces as comm.h says,
+ * in rank order, which the real NCCL does not promise.
+ *
+ * FAKE_NCCL: version=N (22809); version_step=N every ncclGetVersion tells a later one; id=R,
+ * init=R unique id or init answer R; inprogress=N what is started is under way for N polls before
+ * it is in the stream; error=K the K-th collective never ends and rank at=R sees result=R (6);
+ * hang=K the K-th never ends and nobody is told; kill=K at it rank at=R is killed; abort=0
+ * ncclCommAbort never returns. */
+#include "comm/nccl_sym.h"
+
+#include "comm/reduce.h"
+#include "fakes/fake_cuda.h"
+#include "fakes/script.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#pragma GCC diagnostic ignored "-Wmissing-prototypes" /* NCCL's, as comm/nccl_sym.h has them */
+
+#define RANKS_MAX 64
+#define CHUNK ((size_t)64 << 10)
+#define MAGIC "FAKE NCCL"
+
+struct segment {
+    atomic_int joined, finishing;
+    atomic_int arrived, turn; /* of the barrier */
+    _Alignas(64) char chunks[RANKS_MAX][CHUNK];
+};
+
+struct id {
+    char magic[16];
+    int pid, fd;
+};
+
+enum kind { NOTHING, ALL_REDUCE, BROADCAST, ALL_GATHER, REDUCE_SCATTER };
+
+struct op {
+    ncclComm_t comm;
+    enum kind kind;
+    long number;
+    const char *in;
+    char *out;
+    size_t count, elem_size;
+    struct reduce reduce;
+    int root;
+    CUstream stream;
+};
+
+struct ncclComm {
+    struct segment *segment;
+    int rank, size;
+    long op_count;
+    long polls; /* for which what was started is still under way */
+    struct op starting;
+    atomic_int aborted, stuck; /* stuck: work that waits to be aborted */
+    atomic_int running;        /* in the stream */
+    ncclResult_t error;
+    int finishing;
+};
+
+static long script(const char *key, long otherwise)
+{
+    return script_number("FAKE_NCCL", key, otherwise);
+}
+
+/* ---- moving bytes ----------------------------------------------------------------------------- */
+
+/* Nothing of a collective is done once the communicator is aborted. */
+static void barrier(ncclComm_t comm)
+{
+    struct segment *segment = comm->segment;
+    int turn = atomic_load(&segment->turn);
+    if (atomic_fetch_add(&segment->arrived, 1) == comm->size - 1) {
+        atomic_store(&segment->arrived, 0);
+        atomic_store(&segment->turn, turn + 1);
+    }
+    while (atomic_load(&segment->turn) == turn && !atomic_load(&comm->aborted))
+        sched_yield();
+}
+
+static void reduce_block(const struct op *op, const char *in, char *out, int owner)
+{
+    ncclComm_t comm = op->comm;
+    const void *streams[RANKS_MAX];
+    size_t most = CHUNK / op->elem_size;
+    for (int r = 0; r < comm->size; r++)
+        streams[r] = comm->segment->chunks[r];
+    for (size_t done = 0, n; done < op->count && !atomic_load(&comm->aborted); done += n) {
+        n = op->count - done < most ? op->count - done : most;
+        memcpy(comm->segment->chunks[comm->rank], in + done * op->elem_size, n * op->elem_size);
+        barrier(comm);
+        if (owner < 0 || owner == comm->rank)
+            reduce_fold(&op->reduce, out + done * op->elem_size, streams, (size_t)comm->size, n);
+        barrier(comm);
+    }
+}
+
+/* Copies what ranks `first` to `last` have to `out`, block by block. */
+static void share(const struct op *op, int first, int last)
+{
+    ncclComm_t comm = op->comm;
+    for (size_t done = 0, n; done < op->count && !atomic_load(&comm->aborted); done += n) {
+        n = op->count - done < CHUNK ? op->count - done : CHUNK;
+        memcpy(comm->segment->chunks[comm->rank], op->in + done, n);
+        barrier(comm);
+        for (int r = first; r <= last; r++)
+            memcpy(op->out + (size_t)(r - first) * op->count + done, comm->segment->chunks[r], n);
+        barrier(comm);
+    }
+}
+
+static void run_op(void *arg)
+{
+    struct op *op = arg;
+    ncclComm_t comm = op->comm;
+    size_t block = op->count * op->elem_size;
+    while (atomic_load(&comm->stuck) && !atomic_load(&comm->aborted))
+        sched_yield();
+    if (op->kind == ALL_REDUCE)
+        reduce_block(op, op->in, op->out, -1);
+    for (int r = 0; op->kind == REDUCE_SCATTER && r < comm->size; r++)
+        reduce_block(op, op->in + (size_t)r * block, op->out, r);
+    if (op->kind == ALL_GATHER)
+        share(op, 0, comm->size - 1);
+    if (op->kind == BROADCAST)
+        share(op, op->root, op->root);
+    free(op);
+    atomic_fetch_sub(&comm->running, 1);
+}
+
+/* ---- starting --------------------------------------------------------------------------------- */
+
+static void meet_fate(const struct op *op)
+{
+    ncclComm_t comm = op->comm;
+    int at = (int)script("at", 0);
+    if (op->number == script("kill", 0) && comm->rank == at)
+        raise(SIGKILL);
+    if (op->number == script("error", 0) || op->number == script("hang", 0))
+        atomic_store(&comm->stuck, 1);
+    if (op->number == script("error", 0) && comm->rank == at)
+        comm->error = (ncclResult_t)script("result", ncclRemoteError);
+}
+
+static ncclResult_t enqueue(ncclComm_t comm)
+{
+    struct op *op = malloc(sizeof *op);
+    if (!op)
+        return ncclSystemError;
+    *op = comm->starting;
+    comm->starting.kind = NOTHING;
+    meet_fate(op);
+    atomic_fetch_add(&comm->running, 1);
+    return cuLaunchHostFunc(op->stream, run_op, op) == 0 ? ncclSuccess : ncclUnhandledCudaError;
+}
+
+static ncclResult_t start(ncclComm_t comm, struct op op)
+{
+    op.comm = comm;
+    op.number = ++comm->op_count;
+    op.in = fake_cuda_bytes(op.in);
+    op.out = fake_cuda_bytes(op.out);
+    if (!op.in || !op.out || comm->starting.kind != NOTHING)
+        return ncclInvalidArgument;
+    comm->starting = op;
+    comm->polls = script("inprogress", 0);
+    return comm->polls > 0 ? ncclInProgress : enqueue(comm);
+}
+
+static int find_type(ncclDataType_t type, enum mst_dtype *ret_dtype)
+{
+    static const enum mst_dtype types[] = {
+        [ncclInt8] = MST_I8,      [ncclUint8] = MST_U8,    [ncclInt32] = MST_I32,
+        [ncclUint32] = MST_U32,   [ncclInt64] = MST_I64,   [ncclUint64] = MST_U64,
+        [ncclFloat16] = MST_F16,  [ncclFloat32] = MST_F32, [ncclFloat64] = MST_F64,
+        [ncclBfloat16] = MST_BF16};
+    if (type < 0 || type > ncclBfloat16)
+        return 0;
+    *ret_dtype = types[type];
+    return 1;
+}
+
+static ncclResult_t start_reduce(ncclComm_t comm, enum kind kind, const void *in, void *out,
+                                 size_t count, ncclDataType_t type, ncclRedOp_t red, void *stream)
+{
+    static const enum mst_op ops[] = {
+        [ncclSum] = MST_SUM, [ncclMax] = MST_MAX, [ncclMin] = MST_MIN, [ncclAvg] = MST_AVG};
+    struct op op = {.kind = kind, .in = in, .out = out, .count = count, .stream = (CUstream)stream};
+    if (!find_type(type, &op.reduce.dtype))
+        return ncclInvalidArgument;
+    op.elem_size = mst_dtype_size(op.reduce.dtype);
+    op.reduce.isa = reduce_best();
+    op.reduce.stage = REDUCE_WHOLE;
+    op.reduce.op = ops[red];
+    op.reduce.divisor = (uint32_t)comm->size;
+    return start(comm, op);
+}
+
+ncclResult_t ncclAllReduce(const void *in, void *out, size_t count, ncclDataType_t type,
+                           ncclRedOp_t op, ncclComm_t comm, void *stream)
+{
+    return start_reduce(comm, ALL_REDUCE, in, out, count, type, op, stream);
+}
+
+ncclResult_t ncclReduceScatter(const void *in, void *out, size_t count, ncclDataType_t type,
+                               ncclRedOp_t op, ncclComm_t comm, void *stream)
+{
+    return start_reduce(comm, REDUCE_SCATTER, in, out, count, type, op, stream);
+}
+
+static ncclResult_t start_share(ncclComm_t comm, enum kind kind, const void *in, void *out,
+                                size_t count, ncclDataType_t type, int root, void *stream)
+{
+    enum mst_dtype dtype;
+    if (!find_type(type, &dtype))
+        return ncclInvalidArgument;
+    return start(comm, (struct op){.kind = kind,
+                                   .in = in,
+                                   .out = out,
+                                   .count = count * mst_dtype_size(dtype),
+                                   .elem_size = 1,
+                                   .root = root,
+                                   .stream = (CUstream)stream});
+}
+
+ncclResult_t ncclBroadcast(const void *in, void *out, size_t count, ncclDataType_t type, int root,
+                           ncclComm_t comm, void *stream)
+{
+    return start_share(comm, BROADCAST, in, out, count, type, root, stream);
+}
+
+ncclResult_t ncclAllGather(const void *in, void *out, size_t count, ncclDataType_t type,
+                           ncclComm_t comm, void *stream)
+{
+    return start_share(comm, ALL_GATHER, in, out, count, type, 0, stream);
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+ncclResult_t ncclGetVersion(int *ret_version)
+{
+    static atomic_long calls;
+    *ret_version = (int)(script("version", 22809) +
+                         script("version_step", 0) * atomic_fetch_add(&calls, 1));
+    return ncclSuccess;
+}
+
+const char *ncclGetErrorString(ncclResult_t result)
+{
+    switch (result) {
+    case ncclUnhandledCudaError: return "unhandled cuda error (FAKE NCCL)";
+    case ncclRemoteError: return "remote process exited or there was a network error (FAKE NCCL)";
+    default: return "some error (FAKE NCCL)";
+    }
+}
+
+const char *ncclGetLastError(ncclComm_t comm)
+{
+    return comm && comm->error ? "as scripted" : "";
+}
+
+ncclResult_t ncclGetUniqueId(ncclUniqueId *ret_id)
+{
+    struct id id = {.magic = MAGIC, .pid = getpid(), .fd = memfd_create("fake-nccl", MFD_CLOEXEC)};
+    memset(ret_id, 0, sizeof *ret_id);
+    if (script("id", 0) || id.fd < 0 || ftruncate(id.fd, sizeof(struct segment)) < 0)
+        return ncclSystemError;
+    memcpy(ret_id, &id, sizeof id);
+    return ncclSuccess;
+}
+
+static struct segment *open_segment(const ncclUniqueId *unique)
+{
+    struct id id;
+    char path[64];
+    memcpy(&id, unique, sizeof id);
+    (void)snprintf(path, sizeof path, "/proc/%d/fd/%d", id.pid, id.fd);
+    int fd = strcmp(id.magic, MAGIC) == 0 ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    void *map = fd < 0
+                    ? MAP_FAILED
+                    : mmap(NULL, sizeof(struct segment), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0)
+        close(fd);
+    return map == MAP_FAILED ? NULL : map;
+}
+
+ncclResult_t ncclCommInitRankConfig(ncclComm_t *ret_comm, int size, ncclUniqueId id, int rank,
+                                    struct nccl_config *config)
+{
+    ncclComm_t comm = calloc(1, sizeof *comm);
+    *ret_comm = NULL;
+    if (!comm || size > RANKS_MAX || script("init", 0))
+        return free(comm), (ncclResult_t)script("init", ncclSystemError);
+    if (config->magic != NCCL_CONFIG_MAGIC || config->blocking != 0)
+        return free(comm), ncclInvalidArgument;
+    comm->segment = open_segment(&id);
+    if (!comm->segment)
+        return free(comm), ncclSystemError;
+    comm->rank = rank;
+    comm->size = size;
+    comm->polls = script("inprogress", 0);
+    atomic_fetch_add(&comm->segment->joined, 1);
+    *ret_comm = comm;
+    return ncclInProgress;
+}
+
+/* Something is under way: the script's polls, ranks that have not come, or not finished. */
+static int is_busy(ncclComm_t comm)
+{
+    if (comm->polls > 0)
+        return comm->polls--, 1;
+    return atomic_load(&comm->segment->joined) < comm->size ||
+           (comm->finishing && atomic_load(&comm->segment->finishing) < comm->size);
+}
+
+ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *ret_result)
+{
+    *ret_result = comm->error ? comm->error : is_busy(comm) ? ncclInProgress : ncclSuccess;
+    if (*ret_result == ncclSuccess && comm->starting.kind != NOTHING)
+        *ret_result = enqueue(comm);
+    return ncclSuccess;
+}
+
+ncclResult_t ncclCommFinalize(ncclComm_t comm)
+{
+    comm->finishing = 1;
+    atomic_fetch_add(&comm->segment->finishing, 1);
+    return ncclInProgress;
+}
+
+ncclResult_t ncclCommDestroy(ncclComm_t comm)
+{
+    munmap(comm->segment, sizeof *comm->segment);
+    free(comm);
+    return ncclSuccess;
+}
+
+/* Work that is in a stream sees the abort, and is over before the memory goes. */
+ncclResult_t ncclCommAbort(ncclComm_t comm)
+{
+    while (!script("abort", 1))
+        pause();
+    atomic_store(&comm->aborted, 1);
+    while (atomic_load(&comm->running) > 0)
+        sched_yield();
+    return ncclCommDestroy(comm);
+}
