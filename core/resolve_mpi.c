@@ -17,24 +17,25 @@ static const struct {
     {"HYDRA_HOST_FILE", "HYDRA_PERHOST"},
 };
 
-static int read_hosts(const struct mst_machine *machine, const char *path, int64_t default_slots,
-                      struct resolve_hosts *hosts, struct mst_err *err)
+static int read_hosts(const struct mst_machine *machine, const char *hostfile,
+                      int64_t default_slots, struct resolve_hosts *hosts, struct mst_err *err)
 {
-    const char *text = machine->read_file(machine->arg, path);
-    int result;
+    const char *path = hostfile, *text = machine->read_file(machine->arg, path);
+    bool is_hostfile = text != NULL;
 
-    if (text && (result = resolve_hosts_sum(machine, text, default_slots, false, hosts, err)))
-        return mst_err_wrap(err, "%.100s", path);
-    if (text)
-        return 0;
-    text = machine->read_file(machine->arg, DISCOVER);
+    if (!is_hostfile) {
+        path = DISCOVER;
+        text = machine->read_file(machine->arg, path);
+    }
     if (!text)
         return mst_err_set(err, -EINVAL,
-                           "the hostfile %.100s cannot be read: mount the operator's "
-                           "config map there",
-                           path);
-    result = resolve_hosts_sum(machine, text, default_slots, true, hosts, err);
-    return result ? mst_err_wrap(err, DISCOVER) : 0;
+                           "neither the hostfile %.100s nor " DISCOVER " can be read: mount the "
+                           "operator's config map there",
+                           hostfile);
+    int result = resolve_hosts_sum(machine, text, default_slots, !is_hostfile, hosts, err);
+    if (result)
+        (void)mst_err_wrap(err, "%.100s", path);
+    return result;
 }
 
 static int read_launcher(const struct mst_machine *machine, size_t flavour, struct mst_plan *plan,
