@@ -41,7 +41,7 @@ static int read_hosts(const struct mst_machine *machine, const char *hostfile,
 static int read_launcher(const struct mst_machine *machine, size_t flavour, struct mst_plan *plan,
                          struct mst_err *err)
 {
-    struct resolve_hosts hosts;
+    struct resolve_hosts hosts = {0};
     int64_t slots = 1;
 
     plan->mode = MST_PLAN_CONTROL;
