@@ -172,7 +172,7 @@ static int prepare_read(struct blob_remote *remote, struct blob_call *call)
 static int judge_status(struct blob_remote *remote, struct blob_call *call,
                         const struct http_answer *answer)
 {
-    struct mst_blob_info info;
+    struct mst_blob_info info = {0};
     int rc = take_status(store_of(remote), call, answer, &info);
     if (rc != 0)
         return rc;

@@ -120,9 +120,9 @@ static char *ask(struct http_request *request, bool direct, const char *ca_file,
         rc = http_start(http, request);
     while (rc == 0 && !http_next(http, &answer))
         rc = http_step(http, MST_NEVER);
-    if (rc < 0 || answer->code < 0)
+    if (!answer || answer->code < 0)
         (void)mst_err_set(err, -EACCES, "%s does not answer: %s", whom,
-                          rc < 0 ? mst_err_meaning(rc) : answer->why);
+                          answer ? answer->why : mst_err_meaning(rc));
     else if (answer->status != 200)
         (void)mst_err_set(err, -EACCES, "%s answers %d: %.100s", whom, answer->status,
                           answer->text);

@@ -11,7 +11,7 @@
 
 #define STATUS(name, type, size)                                                                   \
     "{\"pathSuffix\":\"" name "\",\"type\":\"" type "\",\"length\":" size ",\"modificationTime\":" \
-                                                                          "5}"
+    "5}"
 
 static int note(void *arg, const struct webhdfs_status *status)
 {
