@@ -132,6 +132,10 @@ static void *close_main(void *arg)
         (void)nccl->library->ncclCommDestroy(nccl->comm);
     else
         (void)nccl->library->ncclCommAbort(nccl->comm); /* there is nothing after this */
+    (void)pthread_mutex_lock(&nccl->locked.lock);
+    nccl->locked.closed = true;
+    (void)pthread_cond_signal(&nccl->locked.ended);
+    (void)pthread_mutex_unlock(&nccl->locked.lock);
     return NULL;
 }
 
@@ -149,15 +153,34 @@ static void start_closing(struct nccl *nccl)
         (void)pthread_setname_np(nccl->closer, "mst-nccl-close");
 }
 
-/* False: the library holds on to the device and its thread is still in there. */
+/* Joins the thread; false if it is still in the library when its time is over. */
 static bool wait_closed(struct nccl *nccl)
 {
     uint64_t until_ns = mst_deadline_ms(CLOSE_MS);
     struct timespec until = {.tv_sec = (time_t)(until_ns / MST_NS_PER_S),
                              .tv_nsec = (long)(until_ns % MST_NS_PER_S)};
-    if (!nccl->comm)
-        return true;
-    return nccl->closing && pthread_clockjoin_np(nccl->closer, NULL, CLOCK_MONOTONIC, &until) == 0;
+    int rc = 0;
+    (void)pthread_mutex_lock(&nccl->locked.lock);
+    while (nccl->closing && !nccl->locked.closed && rc == 0)
+        rc = pthread_cond_timedwait(&nccl->locked.ended, &nccl->locked.lock, &until);
+    bool closed = nccl->locked.closed;
+    (void)pthread_mutex_unlock(&nccl->locked.lock);
+    if (closed)
+        (void)pthread_join(nccl->closer, NULL); /* ours, joined once */
+    return closed || !nccl->comm;
+}
+
+static void free_all(struct nccl *nccl)
+{
+    mst_gpu_queue_destroy(nccl->queue);
+    if (nccl->gpu) {
+        mst_gpu_free(nccl->gpu, &nccl->pinned);
+        mst_gpu_free(nccl->gpu, &nccl->device);
+    }
+    mst_gpu_close(nccl->gpu);
+    (void)pthread_cond_destroy(&nccl->locked.ended);
+    (void)pthread_mutex_destroy(&nccl->locked.lock);
+    free(nccl);
 }
 
 /* What the library has not given back is left to it: freeing it under a running kernel would be
@@ -171,15 +194,8 @@ static void nccl_destroy(struct comm_backend *backend)
     bool closed = wait_closed(nccl);
     comm_host_ops.destroy(nccl->host);
     nccl->host = NULL;
-    if (!closed)
-        return;
-    mst_gpu_queue_destroy(nccl->queue);
-    if (nccl->gpu) {
-        mst_gpu_free(nccl->gpu, &nccl->pinned);
-        mst_gpu_free(nccl->gpu, &nccl->device);
-    }
-    mst_gpu_close(nccl->gpu);
-    free(nccl);
+    if (closed)
+        free_all(nccl);
 }
 
 /* Told first, aborted then: a rank that is aborted under its peers' hands must not be what they
@@ -366,6 +382,17 @@ static int join(struct nccl *nccl, const struct mst_world *world, struct mst_kv 
     return rc;
 }
 
+/* Default attributes but for the clock: these cannot fail on Linux. */
+static void init_lock(struct nccl *nccl)
+{
+    pthread_condattr_t monotonic;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&nccl->locked.ended, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    (void)pthread_mutex_init(&nccl->locked.lock, NULL);
+}
+
 static int nccl_create(const struct mst_world *world, struct mst_kv *kv,
                        const struct mst_page *page, uint64_t deadline_ns,
                        struct comm_backend **ret_backend, struct mst_err *err)
@@ -377,6 +404,7 @@ static int nccl_create(const struct mst_world *world, struct mst_kv *kv,
     nccl->base.ops = &comm_nccl_ops;
     nccl->rank = world->rank;
     nccl->size = world->size;
+    init_lock(nccl);
     int rc = comm_host_ops.create(world, kv, page, deadline_ns, &nccl->host, &local_err);
     if (rc == 0) {
         nccl->base.comm_id = nccl->host->comm_id;

@@ -24,8 +24,13 @@ struct nccl {
     uint32_t rank, size;
     bool failed; /* the library's communicator is to be aborted, not finished */
 
-    bool closing; /* `closer` was started and not joined */
+    bool closing; /* `closer` was started */
     pthread_t closer;
+    struct {
+        pthread_mutex_t lock;
+        pthread_cond_t ended; /* on the monotonic clock */
+        bool closed;          /* the library has let go of the device */
+    } locked;
 };
 
 /* Waits until the library has nothing under way that it has not put into the queue. 0; -ETIMEDOUT;
