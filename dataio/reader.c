@@ -212,27 +212,37 @@ static void add_fault(const struct reader_file *file, struct mst_err *sum, int c
         (void)snprintf(sum->text + used, sizeof sum->text - used, "; %.*s", share, text);
 }
 
-static bool may_look(const struct reader_file *file, const struct copy *copy, bool resting)
+/* Looks at those copies whose places rest, or at those whose do not. */
+static int look_at_some(struct reader_file *file, bool resting, uint32_t *looked,
+                        struct mst_err *sum)
 {
-    return !copy->item && mirror_rests(&copy->store->health, mst_now_ns()) == resting &&
-           !(resting && file->sized);
+    struct mst_err fault;
+
+    for (size_t i = 0; i < file->copy_count; i++) {
+        struct copy *copy = &file->copies[i];
+        int rc;
+        if (*looked >> i & 1 || mirror_rests(&copy->store->health, mst_now_ns()) != resting)
+            continue;
+        *looked |= 1u << i;
+        rc = look(file, copy, &fault);
+        if (copy->refused)
+            return mst_err_set(sum, rc, "%s", fault.text);
+        if (rc)
+            add_fault(file, sum, rc, fault.text);
+    }
+    return 0;
 }
 
-/* Those at places that rest are only looked at if there are no others. */
+/* A place that rests is only asked if there is no other. */
 static int look_at_all(struct reader_file *file, struct mst_err *err)
 {
-    struct mst_err sum = {0}, fault;
+    struct mst_err sum = {0};
+    uint32_t looked = 0;
+    int rc = look_at_some(file, false, &looked, &sum);
 
-    for (int resting = 0; resting < 2; resting++)
-        for (size_t i = 0; i < file->copy_count; i++) {
-            struct copy *copy = &file->copies[i];
-            int rc = may_look(file, copy, resting) ? look(file, copy, &fault) : 0;
-            if (copy->refused)
-                return mst_err_set(err, rc, "%s", fault.text);
-            if (rc)
-                add_fault(file, &sum, rc, fault.text);
-        }
-    return file->sized ? 0 : mst_err_set(err, sum.code, "%s", sum.text);
+    if (rc == 0 && !file->sized)
+        rc = look_at_some(file, true, &looked, &sum);
+    return rc == 0 && file->sized ? 0 : mst_err_set(err, sum.code, "%s", sum.text);
 }
 
 /* ---- files ---- */
