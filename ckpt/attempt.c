@@ -3,7 +3,7 @@
 #include "ckpt/commit.h"
 #include "ckpt/manifest.h"
 #include "ckpt/retain.h"
-#include "ckpt/root.h"
+#include "ckpt/tier.h"
 #include "ckpt/verdict.h"
 #include "ckpt/writer.h"
 #include "core/clock.h"
@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct attempt {
     const struct site *site;
@@ -22,10 +21,11 @@ struct attempt {
     const struct attempt_job *job;
     uint64_t deadline_ns;
     struct mst_err failure; /* the first */
-    char temp[ROOT_NAME_MAX];
-    int temp_fd;
+    struct tier_save save;
     uint32_t frame_crc;          /* of this rank's file */
     struct manifest_file *files; /* rank 0: what was voted */
+    char *manifest;              /* rank 0: the text made of it */
+    size_t manifest_bytes;
 };
 
 static void make_key(const struct attempt *attempt, char key[MST_KV_KEY_MAX], const char *tail)
@@ -56,25 +56,30 @@ static int fail_text(struct attempt *attempt, int code, const char *what)
     return fail(attempt, &cause);
 }
 
+/* What comes behind the files has the last quarter of the time: a rank that could not write must be
+ * heard of. */
+static uint64_t patience_ns(const struct site *site)
+{
+    return (uint64_t)site->timeout_ms * MST_NS_PER_MS / 4;
+}
+
 static int run_write(struct attempt *attempt)
 {
     const struct site *site = attempt->site;
     struct shard *shard = attempt->shard;
     char name[ROOT_NAME_MAX];
     struct mst_err cause = {0};
-    struct writer_job job = {.name = name,
+    struct writer_job job = {.fd = -1,
+                             .name = name,
                              .image = shard->pool.base,
                              .skeleton = &shard->skeleton,
                              .parts = shard->parts,
                              .part_count = shard->part_count};
     if (attempt->failure.code != 0)
         return attempt->failure.code;
-    attempt->temp_fd = root_make_temp(site->aio, site->root_fd, attempt->temp);
-    if (attempt->temp_fd < 0)
-        return fail_text(attempt, attempt->temp_fd, attempt->temp);
     root_file_name(name, site->rank);
-    job.dir_fd = attempt->temp_fd;
-    if (writer_write(site->aio, &job, attempt->deadline_ns, &cause) < 0)
+    if (site->tier->ops->write(site->tier, &attempt->save, &job,
+                               attempt->deadline_ns - patience_ns(site), &cause) < 0)
         return fail(attempt, &cause);
     attempt->frame_crc = job.frame_crc;
     return 0;
@@ -181,7 +186,7 @@ static int run_gather(struct attempt *attempt)
     return attempt->failure.code;
 }
 
-/* Writes the manifest, from rank 0's tensors and every rank's vote. */
+/* Makes the manifest, from rank 0's tensors and every rank's vote. */
 static int run_manifest(struct attempt *attempt)
 {
     const struct attempt_job *job = attempt->job;
@@ -194,29 +199,25 @@ static int run_manifest(struct attempt *attempt)
                                 .tensor_count = attempt->shard->tensor_count,
                                 .files = attempt->files};
     struct mst_err cause = {0};
-    char *text = NULL;
-    size_t size = 0;
     int r = manifest_check_cover(&manifest, &cause);
     if (r < 0)
         return fail(attempt, &cause);
     memcpy(manifest.cursor, job->cursor, job->cursor_bytes);
-    r = manifest_encode(&manifest, &text, &size);
-    if (r == 0)
-        r = size > MANIFEST_BYTES_MAX
-                ? -EFBIG
-                : root_write_file(attempt->site->aio, attempt->temp_fd, MANIFEST_NAME, text, size);
-    free(text);
+    snprintf(manifest.commit, sizeof manifest.commit, "%s", attempt->save.commit);
+    r = manifest_encode(&manifest, &attempt->manifest, &attempt->manifest_bytes);
+    if (r == 0 && attempt->manifest_bytes > MANIFEST_BYTES_MAX)
+        r = -EFBIG;
     return r < 0 ? fail_text(attempt, r, MANIFEST_NAME) : 0;
 }
 
 static int run_publish(struct attempt *attempt)
 {
-    const struct site *site = attempt->site;
-    int r;
-    if (mst_deadline_passed(attempt->deadline_ns)) /* other ranks may have given up */
-        return fail_text(attempt, -ETIMEDOUT, "not published");
-    r = root_publish(site->aio, site->root_fd, attempt->temp_fd, attempt->temp, attempt->job->step);
-    return r < 0 ? fail_text(attempt, r, "publish") : 0;
+    struct tier *tier = attempt->site->tier;
+    struct mst_err cause = {0};
+    if (tier->ops->publish(tier, &attempt->save, attempt->manifest, attempt->manifest_bytes,
+                           attempt->deadline_ns, &cause) < 0)
+        return fail(attempt, &cause);
+    return 0;
 }
 
 static int run_announce(struct attempt *attempt)
@@ -227,49 +228,60 @@ static int run_announce(struct attempt *attempt)
                         mst_deadline_ms(attempt->site->timeout_ms));
 }
 
-/* Neither a hint nor an old checkpoint that stays is worth failing a save that is committed. */
-static int run_retain(struct attempt *attempt)
+/* Marks what goes. Returns how many. */
+static size_t plan_retention(struct attempt *attempt, uint64_t deadline_ns,
+                             struct retain_step **ret_plan, size_t *ret_count)
 {
-    const struct site *site = attempt->site;
-    uint64_t *steps = NULL;
+    struct tier *tier = attempt->site->tier;
     struct retain_step *plan = NULL;
+    uint64_t *steps = NULL;
     size_t count = 0;
-    (void)root_point_latest(site->aio, site->root_fd, attempt->job->step);
-    if (root_list(site->root_fd, &steps, &count) == 0)
+    if (tier->ops->list(tier, &steps, &count, deadline_ns, NULL) == 0)
         plan = calloc(count + 1, sizeof *plan);
     for (size_t i = 0; plan && i < count; i++) {
         struct manifest manifest = {0};
-        bool good = root_read_manifest(site->root_fd, steps[i], &manifest, NULL) == 0;
+        bool good = tier->ops->read_manifest(tier, steps[i], &manifest, deadline_ns, NULL) == 0;
         plan[i] = (struct retain_step){.step = steps[i], .good = good};
         manifest_fini(&manifest);
     }
-    if (plan && retain_plan(plan, count, attempt->job->step, site->keep) > 0)
-        for (size_t i = 0; i < count; i++) {
-            char temp[ROOT_NAME_MAX];
-            root_temp_name(temp, plan[i].step, site->generation, site->number);
-            if (plan[i].drop)
-                (void)root_remove_step(site->aio, site->root_fd, plan[i].step, temp);
-        }
-    free(plan);
     free(steps);
+    *ret_plan = plan;
+    *ret_count = plan ? count : 0;
+    return plan ? retain_plan(plan, count, attempt->job->step, attempt->site->keep) : 0;
+}
+
+/* Neither a hint nor an old checkpoint that stays is worth failing a save that is committed. */
+static int run_retain(struct attempt *attempt)
+{
+    struct tier *tier = attempt->site->tier;
+    uint64_t deadline_ns = mst_now_ns() + patience_ns(attempt->site);
+    struct retain_step *plan;
+    size_t count;
+    if (tier->ops->point_latest)
+        tier->ops->point_latest(tier, attempt->job->step);
+    if (plan_retention(attempt, deadline_ns, &plan, &count) > 0)
+        for (size_t i = 0; i < count; i++)
+            if (plan[i].drop)
+                tier->ops->remove_step(tier, &attempt->save, plan[i].step, deadline_ns);
+    free(plan);
     return 0;
 }
 
-/* What cannot be removed now goes when rank 0 opens the root the next time. */
 static int run_abandon(struct attempt *attempt)
 {
-    (void)root_remove(attempt->site->aio, attempt->site->root_fd, attempt->temp);
+    struct tier *tier = attempt->site->tier;
+    tier->ops->abandon(tier, &attempt->save, mst_now_ns() + patience_ns(attempt->site));
     return 0;
 }
 
 /* Rank 0 answers by its own deadline, which started when its save did. */
 static int run_await(struct attempt *attempt)
 {
-    uint64_t patience = (uint64_t)attempt->site->timeout_ms * MST_NS_PER_MS / 4;
     struct mst_err verdict = {0};
     char key[MST_KV_KEY_MAX];
     make_key(attempt, key, "verdict");
-    (void)verdict_await(attempt->site->kv, key, "rank 0", attempt->deadline_ns + patience,
+    (void)verdict_await(attempt->site->kv, key, "rank 0",
+                        attempt->deadline_ns + 2 * patience_ns(attempt->site),
                         &verdict); /* its code is in the verdict */
     attempt->failure = verdict;    /* over this rank's own: all tell the same story */
     return verdict.code;
@@ -295,11 +307,10 @@ static int run_state(struct attempt *attempt, enum commit_state state)
 
 static void fini(struct attempt *attempt)
 {
-    if (attempt->temp_fd >= 0)
-        close(attempt->temp_fd);
     for (uint32_t r = 0; attempt->files && r < attempt->site->world_size; r++)
         manifest_file_fini(&attempt->files[r]);
     free(attempt->files);
+    free(attempt->manifest);
 }
 
 int attempt_run(const struct site *site, struct shard *shard, const struct attempt_job *job,
@@ -310,9 +321,12 @@ int attempt_run(const struct site *site, struct shard *shard, const struct attem
                               .job = job,
                               .deadline_ns = mst_deadline_ms(site->timeout_ms),
                               .failure = job->failure,
-                              .temp_fd = -1};
+                              .save = {.step = job->step,
+                                       .rank = site->rank,
+                                       .generation = site->generation,
+                                       .number = site->number,
+                                       .commit = site->commit}};
     enum commit_state state = COMMIT_WRITE;
-    root_temp_name(attempt.temp, job->step, site->generation, site->number);
     while (!commit_is_final(state))
         state = commit_next(state, site->rank == 0, run_state(&attempt, state) == 0);
     fini(&attempt);

@@ -4,33 +4,29 @@
 #include "ckpt/attempt.h"
 #include "ckpt/manifest.h"
 #include "ckpt/restore.h"
-#include "ckpt/root.h"
 #include "ckpt/shard.h"
+#include "ckpt/tier.h"
 #include "ckpt/verdict.h"
-#include "core/aio.h"
 #include "core/clock.h"
 #include "core/err.h"
 #include "core/kv.h"
-#include "core/uri.h"
 #include "core/world.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/random.h>
 
 #define KEEP_DEFAULT 3
 #define TIMEOUT_MS_DEFAULT 120000
 
 struct mst_ckpt {
     /* The caller's. */
-    struct mst_kv *kv; /* borrowed */
-    char aio_backend[16];
+    struct mst_kv *kv;  /* borrowed */
     uint64_t last_step; /* the last that save took, or MST_CKPT_NONE */
     uint32_t load_count;
     bool has_lock, has_thread;
@@ -144,14 +140,12 @@ static struct mst_ckpt *allocate(const struct mst_ckpt_opts *opts, const struct 
         return NULL;
     ckpt->kv = kv;
     ckpt->last_step = MST_CKPT_NONE;
-    snprintf(ckpt->aio_backend, sizeof ckpt->aio_backend, "%s", world->tuning.aio);
     ckpt->shard.rank = world->rank;
     ckpt->shard.world_size = world->size;
     ckpt->locked.status.committed_step = MST_CKPT_NONE;
     ckpt->locked.status.saving_step = MST_CKPT_NONE;
     ckpt->locked.status.failed_step = MST_CKPT_NONE;
-    ckpt->worker.site = (struct site){.root_fd = -1,
-                                      .rank = world->rank,
+    ckpt->worker.site = (struct site){.rank = world->rank,
                                       .world_size = world->size,
                                       .generation = world->generation,
                                       .keep = opts->keep ? opts->keep : KEEP_DEFAULT,
@@ -177,39 +171,46 @@ static int count_open(struct mst_ckpt *ckpt, uint64_t deadline_ns, struct mst_er
     return 0;
 }
 
-static int open_aio(const struct mst_ckpt *ckpt, struct mst_aio **ret_aio, struct mst_err *err)
+/* Rank 0's choice, which it tells the others when all is open. */
+static void choose_commit(struct site *site)
 {
-    struct mst_aio_opts opts = {.backend = ckpt->aio_backend[0] ? ckpt->aio_backend : NULL};
-    return mst_aio_create(&opts, ret_aio, err);
+    uint64_t nonce = 0;
+    if (site->rank != 0 || !site->tier->ops->has_commits)
+        return;
+    (void)getrandom(&nonce, sizeof nonce, 0); /* 8 bytes always come once the system has booted */
+    root_commit_name(site->commit, site->generation, site->number, nonce);
 }
 
-static int open_parts(struct mst_ckpt *ckpt, const char *uri, uint64_t deadline_ns,
-                      struct mst_err *err)
+static int open_parts(struct mst_ckpt *ckpt, const struct mst_ckpt_opts *opts, const char *aio,
+                      uint64_t deadline_ns, struct mst_err *err)
 {
     struct site *site = &ckpt->worker.site;
-    char path[PATH_MAX];
-    int r = mst_uri_file_path(uri, path, sizeof path, err);
-    if (r == 0)
-        r = root_open(path, &site->root_fd, err);
-    if (r == 0)
-        r = open_aio(ckpt, &site->aio, err);
+    const struct tier_opts tier_opts = {.uri = opts->uri,
+                                        .aio = aio[0] ? aio : NULL,
+                                        .staging_dir = opts->staging_dir,
+                                        .timeout_ms = site->timeout_ms};
+    int r = tier_open(&tier_opts, &site->tier, err);
     if (r == 0)
         r = mst_kv_clone(ckpt->kv, deadline_ns, &site->kv, err);
-    if (r == 0 && site->rank == 0) /* what stays is only litter: a name is never used twice */
-        (void)root_remove_abandoned(site->aio, site->root_fd, site->generation);
+    if (r == 0 && site->rank == 0)
+        r = site->tier->ops->sweep(site->tier, site->generation, deadline_ns, err);
+    if (r == 0)
+        choose_commit(site);
     return r;
 }
 
 /* No rank may write before rank 0 has cleaned up, nor wait for one that could not open. */
-static int meet(struct mst_ckpt *ckpt, const struct mst_err *own, uint64_t deadline_ns,
+static int meet(struct mst_ckpt *ckpt, struct mst_err *own, uint64_t deadline_ns,
                 struct mst_err *err)
 {
-    const struct site *site = &ckpt->worker.site;
+    struct site *site = &ckpt->worker.site;
     struct mst_err verdict = {0};
     char key[MST_KV_KEY_MAX];
     int r;
     snprintf(key, sizeof key, "ckpt/%" PRIu32 "/open", site->number);
     if (site->rank == 0) {
+        if (own->code == 0)
+            snprintf(own->text, sizeof own->text, "%s", site->commit);
         r = verdict_post(ckpt->kv, key, own, deadline_ns);
         if (own->code == 0 && r < 0)
             return mst_err_set(err, r, "checkpoint: key-value table: %s", strerror(-r));
@@ -217,6 +218,7 @@ static int meet(struct mst_ckpt *ckpt, const struct mst_err *own, uint64_t deadl
         r = verdict_await(ckpt->kv, key, "rank 0", deadline_ns, &verdict);
         if (r < 0)
             return mst_err_set(err, r, "rank 0: %s", verdict.text);
+        snprintf(site->commit, sizeof site->commit, "%.*s", ROOT_NAME_MAX - 1, verdict.text);
     }
     return own->code < 0 ? mst_err_set(err, own->code, "%s", own->text) : 0;
 }
@@ -234,7 +236,7 @@ int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *worl
     r = count_open(ckpt, deadline_ns, err);
     if (r < 0)
         goto fail;
-    if (open_parts(ckpt, opts->uri, deadline_ns, &own) == 0)
+    if (open_parts(ckpt, opts, world->tuning.aio, deadline_ns, &own) == 0)
         own.code = 0;
     r = meet(ckpt, &own, deadline_ns, err);
     if (r == 0)
@@ -266,9 +268,7 @@ void mst_ckpt_close(struct mst_ckpt *ckpt)
     if (ckpt->has_thread)
         stop_thread(ckpt);
     mst_kv_close(site->kv);
-    mst_aio_destroy(site->aio);
-    if (site->root_fd >= 0)
-        close(site->root_fd);
+    tier_close(site->tier);
     shard_fini(&ckpt->shard);
     if (ckpt->has_lock) {
         (void)pthread_cond_destroy(&ckpt->locked.changed);
@@ -356,13 +356,10 @@ int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_tensor *tensors, size_
     unlock(ckpt);
     if (r < 0)
         return mst_err_set(err, r, "load: a save is still in flight");
-    site.kv = ckpt->kv;
-    r = open_aio(ckpt, &site.aio, err);
-    if (r < 0)
-        return r;
-    r = restore_run(&site, ckpt->load_count++, tensors, tensor_count, ret_loaded, deadline_ns, err);
-    mst_aio_destroy(site.aio);
-    return r;
+    site.kv =
+        ckpt->kv; /* the worker's own belongs to its thread; the tier is free while it idles */
+    return restore_run(&site, ckpt->load_count++, tensors, tensor_count, ret_loaded, deadline_ns,
+                       err);
 }
 
 struct mst_ckpt_status mst_ckpt_status(struct mst_ckpt *ckpt)

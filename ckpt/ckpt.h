@@ -11,6 +11,11 @@
  * block. It appears under its name by one rename after all ranks' bytes are durable: a directory
  * step_<n> is complete or damaged later, never half written.
  *
+ * The root may be a URI of a store, too: then each rank uploads its file as
+ * <root>/step_<n>/<commit>/rank_<r>.h5, and MANIFEST.json, put last and only if there is none, is
+ * what makes it a checkpoint. It is loaded from there by ranged reads of what is needed; no machine
+ * needs to have seen its files before.
+ *
  * The training loop pays for one memory copy; writing, voting (over kv, never over the training
  * communicator) and committing go on behind, on one thread. A failure there abandons that step on
  * all ranks, is told by mst_ckpt_status, and never harms an older checkpoint or the training.
@@ -50,14 +55,18 @@ struct mst_tensor {
 };
 
 struct mst_ckpt_opts {
-    const char *uri;     /* file: URI or path of the root; made if missing */
-    uint32_t keep;       /* newest checkpoints that stay; 0 = 3 */
-    uint32_t timeout_ms; /* of one background save, votes included; 0 = 120 000 */
+    const char *uri;         /* of the root: a path or file: URI (made if missing), s3:, webhdfs:,
+                                swebhdfs: or hdfs:, as core/blob.h has it */
+    const char *staging_dir; /* not file: where this rank's file lies, without a name, while it is
+                                uploaded; NULL = /tmp */
+    uint32_t keep;           /* newest checkpoints that stay; 0 = 3 */
+    uint32_t timeout_ms;     /* of one background save, uploads and votes included; 0 = 120 000 */
 };
 
-/* Makes the root, removes this job's abandoned step_*.tmp.* of older generations (rank 0), clones
- * `kv` for its thread, and starts that thread. Collective. 0; -EACCES, -EROFS, -ENOTDIR … naming
- * the directory; -ENOTSUP scheme; -ENOMEM. */
+/* Makes the root, removes what saves of older generations left unpublished (rank 0), clones `kv`
+ * for its thread, and starts that thread. Collective. 0; -EACCES, -EROFS, -ENOTDIR … naming the
+ * directory; errors of mst_blob_list: a store that does not answer, or refuses the credentials, is
+ * found out now; -ENOTSUP scheme; -ENOMEM. */
 int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,
                   struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err);
 
@@ -98,7 +107,8 @@ int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_tensor *tensors, size_
 #define MST_CKPT_NONE UINT64_MAX
 
 struct mst_ckpt_status {
-    uint64_t committed_step; /* newest committed by this job, or MST_CKPT_NONE */
+    uint64_t committed_step; /* newest committed by this job: it can be loaded from the root, also
+                                where that is remote; or MST_CKPT_NONE */
     uint64_t saving_step;    /* in flight, or MST_CKPT_NONE */
     uint64_t failed_step;    /* newest abandoned, or MST_CKPT_NONE */
     uint32_t failed_count;

@@ -1,7 +1,7 @@
 #include "ckpt/intake.h"
 
 #include "ckpt/reshard.h"
-#include "ckpt/root.h"
+#include "ckpt/tier.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -141,12 +141,12 @@ static void take_in(struct intake *intake, const struct reader_block *block)
                block->data + (start - have), end - start);
 }
 
-static int read_blocks(struct intake *intake, struct mst_aio *aio, int root_fd,
-                       uint64_t deadline_ns, struct mst_err *err)
+static int read_blocks(struct intake *intake, struct tier *tier, uint64_t deadline_ns,
+                       struct mst_err *err)
 {
     struct reader *reader;
     struct reader_block block;
-    int r = reader_create(aio, root_fd, &intake->manifest, &reader);
+    int r = reader_create(tier, &intake->manifest, &reader);
     if (r < 0)
         return mst_err_set(err, r, "no memory to read with");
     reader_start(reader, intake->spans, intake->span_count);
@@ -166,21 +166,21 @@ static void forget(struct intake *intake)
     *intake = (struct intake){.staging = intake->staging};
 }
 
-int intake_read(struct intake *intake, struct mst_aio *aio, int root_fd, uint64_t step,
+int intake_read(struct intake *intake, struct tier *tier, uint64_t step,
                 const struct mst_tensor *tensors, size_t tensor_count, uint64_t deadline_ns,
                 struct mst_err *err)
 {
     size_t staging_bytes = 0;
     int r;
     forget(intake);
-    r = root_read_manifest(root_fd, step, &intake->manifest, err);
+    r = tier->ops->read_manifest(tier, step, &intake->manifest, deadline_ns, err);
     if (r == 0)
         r = aim(intake, tensors, tensor_count, &staging_bytes, err);
     if (r == 0)
         r = plan(intake, err);
     if (r == 0 && snapshot_reserve(&intake->staging, staging_bytes ? staging_bytes : 1) < 0)
         r = mst_err_set(err, -ENOMEM, "no memory to stage %zu bytes", staging_bytes);
-    return r == 0 ? read_blocks(intake, aio, root_fd, deadline_ns, err) : r;
+    return r == 0 ? read_blocks(intake, tier, deadline_ns, err) : r;
 }
 
 void intake_install(const struct intake *intake, const struct mst_tensor *tensors)

@@ -29,8 +29,9 @@ struct intake {
 
 /* Reads step `step` for these tensors; what an earlier read left is dropped. 0; -EBADMSG damage, or
  * rows that no file holds, with text; -EINVAL a tensor that is missing or has another shape or
- * type, naming it; -ENOTSUP; -ENOMEM; -ETIMEDOUT. Blocks. */
-int intake_read(struct intake *intake, struct mst_aio *aio, int root_fd, uint64_t step,
+ * type, naming it; -ENOTSUP; -ENOMEM; -ETIMEDOUT; another -errno if the place does not answer.
+ * Blocks. */
+int intake_read(struct intake *intake, struct tier *tier, uint64_t step,
                 const struct mst_tensor *tensors, size_t tensor_count, uint64_t deadline_ns,
                 struct mst_err *err);
 

@@ -231,6 +231,23 @@ static int decode_files(const json_t *root, struct manifest *manifest, struct ms
     return r;
 }
 
+/* It becomes a part of paths: digits and dots that start with a digit lead nowhere else. */
+static int decode_commit(const json_t *root, struct manifest *manifest, struct mst_err *err)
+{
+    const json_t *commit = json_object_get(root, "commit");
+    const char *text = json_string_value(commit);
+    size_t length = json_string_length(commit);
+    if (!commit)
+        return 0;
+    if (length == 0 || length >= sizeof manifest->commit || hex_digit(text[0]) < 0)
+        return bad(err, "commit");
+    for (size_t i = 0; i < length; i++)
+        if (hex_digit(text[i]) < 0 && text[i] != '.')
+            return bad(err, "commit");
+    memcpy(manifest->commit, text, length + 1);
+    return 0;
+}
+
 static int decode_head(const json_t *root, struct manifest *manifest, struct mst_err *err)
 {
     const char *format = json_string_value(json_object_get(root, "format"));
@@ -250,6 +267,8 @@ static int decode_head(const json_t *root, struct manifest *manifest, struct mst
         r = get_u32(root, "generation", UINT32_MAX, &manifest->generation, err);
     if (r == 0)
         r = get_u32(root, "attempt", UINT32_MAX, &manifest->attempt, err);
+    if (r == 0)
+        r = decode_commit(root, manifest, err);
     return r == 0 && manifest->world_size == 0 ? bad(err, "world_size") : r;
 }
 

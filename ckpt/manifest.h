@@ -13,6 +13,7 @@
 #define MANIFEST_NAME "MANIFEST.json"
 #define MANIFEST_BYTES_MAX (UINT64_C(256) << 20)
 #define MANIFEST_CURSOR_MAX 4096
+#define MANIFEST_COMMIT_MAX 64
 #define MANIFEST_WORLD_MAX UINT32_C(65536)
 #define MANIFEST_TENSORS_MAX (UINT32_C(1) << 20)
 
@@ -29,6 +30,7 @@ struct manifest_file {
 struct manifest {
     uint64_t step;
     uint32_t world_size, generation, attempt;
+    char commit[MANIFEST_COMMIT_MAX]; /* the folder of its files in step_<n>; "": step_<n> itself */
     uint8_t cursor[MANIFEST_CURSOR_MAX];
     size_t cursor_bytes;
     struct layout_tensor *tensors;

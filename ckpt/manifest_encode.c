@@ -53,9 +53,12 @@ static void print_manifest(FILE *out, const struct manifest *manifest)
     fprintf(out,
             "{\"crc32c\":\"00000000\",\n\"format\":\"muster-checkpoint\",\"version\":1,"
             "\"step\":%" PRIu64 ",\"world_size\":%" PRIu32 ",\"generation\":%" PRIu32
-            ",\"attempt\":%" PRIu32 ",\"block_bytes\":%" PRIu64 ",\n\"cursor\":\"",
+            ",\"attempt\":%" PRIu32 ",\"block_bytes\":%" PRIu64,
             manifest->step, manifest->world_size, manifest->generation, manifest->attempt,
             LAYOUT_BLOCK_BYTES);
+    if (manifest->commit[0])
+        fprintf(out, ",\"commit\":\"%s\"", manifest->commit);
+    fputs(",\n\"cursor\":\"", out);
     for (size_t i = 0; i < manifest->cursor_bytes; i++)
         fprintf(out, "%02x", manifest->cursor[i]);
     fputs("\",\n\"tensors\":[", out);

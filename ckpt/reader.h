@@ -8,7 +8,7 @@
 
 #include "ckpt/manifest.h"
 
-struct mst_aio;
+struct tier;
 struct reader;
 
 /* Blocks of one part. */
@@ -25,21 +25,19 @@ struct reader_block {
     size_t size_bytes;
 };
 
-/* `manifest`, the root and `aio` (with nothing in flight) are borrowed until destroy. 0; -ENOMEM.
- */
-int reader_create(struct mst_aio *aio, int root_fd, const struct manifest *manifest,
-                  struct reader **ret_reader);
+/* `manifest` and `tier`, which reads nothing else, are borrowed until destroy. 0; -ENOMEM. */
+int reader_create(struct tier *tier, const struct manifest *manifest, struct reader **ret_reader);
 
 /* Names what to read; the last job must have ended. `spans` is borrowed. */
 void reader_start(struct reader *reader, const struct reader_span *spans, size_t count);
 
 /* The next block. 1 and a block; 0 when all have come; -EBADMSG if one is damaged, its file missing
  * or of another size, or the disk fails, naming file, tensor and block: *ret_block says which, and
- * reading may go on; -ETIMEDOUT; -EMFILE. */
+ * reading may go on; another -errno if the place does not answer; -ETIMEDOUT; -EMFILE. */
 int reader_next(struct reader *reader, uint64_t deadline_ns, struct reader_block *ret_block,
                 struct mst_err *err);
 
-/* Checks all bytes of a file that lie in no part. 0; -EBADMSG naming the file; -ENOMEM. */
+/* Checks all bytes of a file that lie in no part. 0; -EBADMSG naming the file; as reader_next. */
 int reader_check_frame(struct reader *reader, uint32_t file, struct mst_err *err);
 
 /* NULL is allowed. */

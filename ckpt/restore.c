@@ -1,7 +1,7 @@
 #include "ckpt/restore.h"
 
 #include "ckpt/intake.h"
-#include "ckpt/root.h"
+#include "ckpt/tier.h"
 #include "ckpt/verdict.h"
 #include "core/kv.h"
 
@@ -121,8 +121,8 @@ static int search(struct restore *restore, struct intake *intake, const struct m
         int r = agree_candidate(restore, &step, err);
         if (r < 0)
             return r;
-        if (intake_read(intake, restore->site->aio, restore->site->root_fd, step, tensors,
-                        tensor_count, restore->deadline_ns, &own) == 0)
+        if (intake_read(intake, restore->site->tier, step, tensors, tensor_count,
+                        restore->deadline_ns, &own) == 0)
             own = (struct mst_err){0};
         r = agree_verdict(restore, &own, &verdict);
         if (r == 0)
@@ -155,11 +155,10 @@ int restore_run(const struct site *site, uint32_t number, const struct mst_tenso
 {
     struct restore restore = {.site = site, .number = number, .deadline_ns = deadline_ns};
     struct intake intake = {0};
-    int r = 0;
+    int r;
     if (site->rank == 0)
-        r = root_list(site->root_fd, &restore.steps, &restore.step_count);
-    if (r < 0) /* there are no candidates then, and this is told as the reason */
-        mst_err_set(&restore.damage, r, "cannot list the root: %s", strerror(-r));
+        (void)site->tier->ops->list(site->tier, &restore.steps, &restore.step_count, deadline_ns,
+                                    &restore.damage); /* without candidates this is the reason */
     r = search(&restore, &intake, tensors, tensor_count, err);
     if (r == 0) {
         intake_install(&intake, tensors);

@@ -30,6 +30,52 @@ void root_file_name(char name[ROOT_NAME_MAX], uint32_t rank)
     snprintf(name, ROOT_NAME_MAX, "rank_%" PRIu32 ".h5", rank);
 }
 
+void root_commit_name(char name[ROOT_NAME_MAX], uint32_t generation, uint32_t attempt,
+                      uint64_t nonce)
+{
+    snprintf(name, ROOT_NAME_MAX, "%" PRIu32 ".%" PRIu32 ".%016" PRIx64, generation, attempt,
+             nonce);
+}
+
+void root_file_path(char path[ROOT_PATH_MAX], const struct manifest *manifest, uint32_t file)
+{
+    snprintf(path, ROOT_PATH_MAX, "step_%" PRIu64 "/%s%srank_%" PRIu32 ".h5", manifest->step,
+             manifest->commit, manifest->commit[0] ? "/" : "", file);
+}
+
+bool root_parse_step(const char *name, uint64_t *ret_step)
+{
+    char canonical[ROOT_NAME_MAX];
+    uint64_t step;
+    if (strncmp(name, "step_", 5) != 0)
+        return false;
+    step = strtoull(name + 5, NULL, 10);
+    root_step_name(canonical, step);
+    if (strcmp(name, canonical) != 0)
+        return false;
+    *ret_step = step;
+    return true;
+}
+
+bool root_parse_commit(const char *name, uint32_t *ret_generation)
+{
+    char canonical[ROOT_NAME_MAX];
+    uint32_t generation, attempt;
+    uint64_t nonce;
+    if (sscanf(name, "%" SCNu32 ".%" SCNu32 ".%16" SCNx64, &generation, &attempt, &nonce) != 3)
+        return false;
+    root_commit_name(canonical, generation, attempt, nonce);
+    if (strcmp(name, canonical) != 0)
+        return false;
+    *ret_generation = generation;
+    return true;
+}
+
+bool root_is_stale(uint32_t of, uint32_t generation)
+{
+    return generation == 0 || of < generation;
+}
+
 static int make_parents(const char *path)
 {
     char part[PATH_MAX];
@@ -67,21 +113,6 @@ int root_open(const char *path, int *ret_fd, struct mst_err *err)
     return 0;
 }
 
-/* Exactly "step_<n>" with n as root_step_name prints it. */
-static bool parse_step(const char *name, uint64_t *ret_step)
-{
-    char canonical[ROOT_NAME_MAX];
-    uint64_t step;
-    if (strncmp(name, "step_", 5) != 0)
-        return false;
-    step = strtoull(name + 5, NULL, 10);
-    root_step_name(canonical, step);
-    if (strcmp(name, canonical) != 0)
-        return false;
-    *ret_step = step;
-    return true;
-}
-
 static int compare_descending(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -93,7 +124,7 @@ static int collect_steps(DIR *dir, uint64_t **steps, size_t *count)
     struct dirent *entry;
     for (errno = 0; (entry = readdir(dir)); errno = 0) {
         uint64_t step, *grown;
-        if (!parse_step(entry->d_name, &step))
+        if (!root_parse_step(entry->d_name, &step))
             continue;
         grown = realloc(*steps, (*count + 1) * sizeof *grown);
         if (!grown)
@@ -168,32 +199,36 @@ static int slurp(int dir_fd, const char *path, char **ret_text, size_t *ret_byte
     return 0;
 }
 
-int root_read_manifest(int root_fd, uint64_t step, struct manifest *ret_manifest,
-                       struct mst_err *err)
+int root_decode_manifest(const char *text, size_t size_bytes, uint64_t step,
+                         struct manifest *ret_manifest, struct mst_err *err)
 {
-    char path[ROOT_NAME_MAX + sizeof MANIFEST_NAME], name[ROOT_NAME_MAX];
-    char *text = NULL;
     struct manifest manifest = {0};
-    size_t size = 0;
-    int r;
-    root_step_name(name, step);
-    snprintf(path, sizeof path, "%s/%s", name, MANIFEST_NAME);
-    r = slurp(root_fd, path, &text, &size);
-    if (r == -ENOMEM)
-        return mst_err_set(err, r, "%s: no memory to read it", path);
-    if (r < 0)
-        return mst_err_set(err, -EBADMSG, "%s: %s", path, strerror(-r));
-    r = manifest_decode(text, size, &manifest, err);
-    free(text);
+    int r = manifest_decode(text, size_bytes, &manifest, err);
+    if (r == 0 && manifest.step != step)
+        r = mst_err_set(err, -EBADMSG, "belongs to step %" PRIu64, manifest.step);
     if (r < 0) {
-        mst_err_wrap(err, "%s", path);
-        return r;
-    }
-    if (manifest.step != step) {
-        r = mst_err_set(err, -EBADMSG, "%s: belongs to step %" PRIu64, path, manifest.step);
+        mst_err_wrap(err, "step_%" PRIu64 "/%s", step, MANIFEST_NAME);
         manifest_fini(&manifest);
         return r;
     }
     *ret_manifest = manifest;
     return 0;
+}
+
+int root_read_manifest(int root_fd, uint64_t step, struct manifest *ret_manifest,
+                       struct mst_err *err)
+{
+    char path[ROOT_NAME_MAX + sizeof MANIFEST_NAME];
+    char *text = NULL;
+    size_t size = 0;
+    int r;
+    snprintf(path, sizeof path, "step_%" PRIu64 "/%s", step, MANIFEST_NAME);
+    r = slurp(root_fd, path, &text, &size);
+    if (r == -ENOMEM)
+        return mst_err_set(err, r, "%s: no memory to read it", path);
+    if (r < 0)
+        return mst_err_set(err, -EBADMSG, "%s: %s", path, strerror(-r));
+    r = root_decode_manifest(text, size, step, ret_manifest, err);
+    free(text);
+    return r;
 }

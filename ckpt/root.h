@@ -11,6 +11,7 @@
 
 #include "core/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,7 @@ struct manifest;
 struct mst_aio;
 
 #define ROOT_NAME_MAX 96
+#define ROOT_PATH_MAX (3 * ROOT_NAME_MAX)
 
 /* Opens the directory `path`, made with its parents if missing. 0; -EACCES, -EROFS, -ENOTDIR …
  * naming it. */
@@ -27,8 +29,28 @@ void root_step_name(char name[ROOT_NAME_MAX], uint64_t step);
 void root_temp_name(char name[ROOT_NAME_MAX], uint64_t step, uint32_t generation, uint32_t attempt);
 void root_file_name(char name[ROOT_NAME_MAX], uint32_t rank);
 
+/* What keeps the files of one save behind a URI from those of another: "<g>.<a>.<nonce>". */
+void root_commit_name(char name[ROOT_NAME_MAX], uint32_t generation, uint32_t attempt,
+                      uint64_t nonce);
+
+/* Where a manifest's file lies, from the root. */
+void root_file_path(char path[ROOT_PATH_MAX], const struct manifest *manifest, uint32_t file);
+
+/* Whether `name` is exactly what the functions above print. */
+bool root_parse_step(const char *name, uint64_t *ret_step);
+bool root_parse_commit(const char *name, uint32_t *ret_generation);
+
+/* Whether what generation `of` left unpublished is dead when `generation` opens the root: it is if
+ * it is older; at generation 0, which is a job that has just begun, everything is. */
+bool root_is_stale(uint32_t of, uint32_t generation);
+
 /* Steps that have a directory step_<n>, highest first, to be freed. 0; -ENOMEM; -errno. */
 int root_list(int root_fd, uint64_t **ret_steps, size_t *ret_count);
+
+/* Decodes the text of a step's manifest, and checks that it is that step's. 0; -EBADMSG if it is
+ * damaged, naming it; -ENOMEM. */
+int root_decode_manifest(const char *text, size_t size_bytes, uint64_t step,
+                         struct manifest *ret_manifest, struct mst_err *err);
 
 /* Reads and decodes a step's manifest, and checks that it is that step's. 0; -EBADMSG if it is
  * damaged or missing, naming it; -ENOMEM. */
@@ -56,8 +78,7 @@ int root_remove(struct mst_aio *aio, int root_fd, const char *name);
 /* Removes step_<n> by way of `temp`, so that a half-removed checkpoint never has its name. */
 int root_remove_step(struct mst_aio *aio, int root_fd, uint64_t step, const char *temp);
 
-/* Removes temporary directories of generations before `generation`; all at generation 0, which is a
- * job that has just begun. 0; -errno of the first failure. */
+/* Removes temporary directories that are stale for `generation`. 0; -errno of the first failure. */
 int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint32_t generation);
 
 #endif

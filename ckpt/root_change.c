@@ -151,7 +151,7 @@ static bool is_abandoned(const char *name, uint32_t generation)
         return false;
     attempt = strtoull(end + 1, NULL, 10);
     root_temp_name(canonical, step, (uint32_t)number, (uint32_t)attempt);
-    return strcmp(name, canonical) == 0 && (generation == 0 || number < generation);
+    return strcmp(name, canonical) == 0 && root_is_stale((uint32_t)number, generation);
 }
 
 int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint32_t generation)

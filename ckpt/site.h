@@ -2,18 +2,20 @@
 #ifndef MUSTER_CKPT_SITE_H
 #define MUSTER_CKPT_SITE_H
 
+#include "ckpt/root.h"
+
 #include <stdint.h>
 
-struct mst_aio;
 struct mst_kv;
+struct tier;
 
 struct site {
-    struct mst_aio *aio;
+    struct tier *tier;
     struct mst_kv *kv;
-    int root_fd;
     uint32_t rank, world_size, generation;
     uint32_t number; /* of this open within the generation: the <attempt> of names and keys */
     uint32_t keep, timeout_ms;
+    char commit[ROOT_NAME_MAX]; /* of this open, the same on all ranks; "": names carry none */
 };
 
 #endif

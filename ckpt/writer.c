@@ -9,13 +9,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 /* One write under way. */
 struct writer {
     struct mst_aio *aio;
     struct writer_job *job;
-    int fd;
     uint32_t *crcs; /* inside the image */
     size_t part;    /* the next block to checksum */
     uint64_t block;
@@ -82,7 +80,7 @@ static int write_range(struct writer *writer, uint64_t start, uint64_t end, uint
         uint64_t left = end - next;
         uint64_t size = left < WRITER_PIECE_BYTES ? left : WRITER_PIECE_BYTES;
         struct mst_aio_op op = {.kind = MST_AIO_WRITE,
-                                .fd = writer->fd,
+                                .fd = writer->job->fd,
                                 .data = writer->job->image + next,
                                 .size_bytes = size,
                                 .offset = next,
@@ -106,8 +104,8 @@ static int write_file(struct writer *writer, uint64_t deadline_ns, struct mst_er
 {
     const struct skeleton *skeleton = writer->job->skeleton;
     struct mst_aio_op allocate = {
-        .kind = MST_AIO_FALLOCATE, .fd = writer->fd, .size_bytes = skeleton->size_bytes};
-    struct mst_aio_op sync = {.kind = MST_AIO_FDATASYNC, .fd = writer->fd};
+        .kind = MST_AIO_FALLOCATE, .fd = writer->job->fd, .size_bytes = skeleton->size_bytes};
+    struct mst_aio_op sync = {.kind = MST_AIO_FDATASYNC, .fd = writer->job->fd};
     int r = (int)mst_aio_do(writer->aio, &allocate, MST_NEVER);
     if (r < 0 && r != -EOPNOTSUPP) /* some network file systems have no fallocate */
         return mst_err_set(err, r, "%s: no room for %llu bytes: %s", writer->job->name,
@@ -130,14 +128,7 @@ int writer_write(struct mst_aio *aio, struct writer_job *job, uint64_t deadline_
                  struct mst_err *err)
 {
     struct writer writer = {.aio = aio, .job = job};
-    int r;
     assert(job->skeleton->head_bytes <= job->skeleton->size_bytes);
     writer.crcs = (uint32_t *)(void *)(job->image + job->skeleton->crc_offset);
-    writer.fd = writer_open_direct(job->dir_fd, job->name, O_WRONLY | O_CREAT | O_EXCL);
-    if (writer.fd < 0)
-        return mst_err_set(err, writer.fd, "%s: open: %s", job->name, strerror(-writer.fd));
-    r = write_file(&writer, deadline_ns, err);
-    if (close(writer.fd) < 0 && r == 0)
-        r = mst_err_set(err, -errno, "%s: close: %s", job->name, strerror(errno));
-    return r;
+    return write_file(&writer, deadline_ns, err);
 }

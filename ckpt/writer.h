@@ -14,18 +14,19 @@ struct mst_aio;
 #define WRITER_DEPTH 8
 
 struct writer_job {
-    int dir_fd;
-    const char *name;
-    uint8_t *image; /* page-aligned; skeleton->size_bytes */
+    int fd;
+    const char *name; /* for texts */
+    uint8_t *image;   /* page-aligned; skeleton->size_bytes */
     const struct skeleton *skeleton;
     const struct layout_part *parts; /* sorted by offset */
     size_t part_count;
     uint32_t frame_crc; /* out: of all bytes that lie in no part */
 };
 
-/* Makes the file, which must not exist. When it returns, `image` is no longer in use and holds the
- * checksums of all blocks at skeleton->crc_offset; job->frame_crc is set. 0: the bytes are durable
- * (the directory entry is not); -ENOSPC, -EIO … naming the file and the operation; -ETIMEDOUT. */
+/* Writes the file, which is open and empty. When it returns, `image` is no longer in use and holds
+ * the checksums of all blocks at skeleton->crc_offset; job->frame_crc is set. 0: the bytes are
+ * durable (the directory entry is not); -ENOSPC, -EIO … naming the file and the operation;
+ * -ETIMEDOUT. */
 int writer_write(struct mst_aio *aio, struct writer_job *job, uint64_t deadline_ns,
                  struct mst_err *err);
 

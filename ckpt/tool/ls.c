@@ -1,6 +1,7 @@
 #include "ckpt/tool/tool.h"
 
-#include "ckpt/root.h"
+#include "ckpt/tier.h"
+#include "core/clock.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -36,7 +37,8 @@ int tool_ls(const struct tool *tool)
     for (size_t i = 0; i < tool->step_count; i++) {
         struct manifest manifest = {0};
         struct mst_err err = {0};
-        (void)root_read_manifest(tool->root_fd, tool->steps[i], &manifest, &err); /* told below */
+        (void)tool->tier->ops->read_manifest(tool->tier, tool->steps[i], &manifest, MST_NEVER,
+                                             &err); /* told below */
         if (tool->json)
             (void)json_array_append_new(array, describe(tool->steps[i], &manifest, &err));
         else

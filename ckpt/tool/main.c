@@ -1,16 +1,16 @@
 #include "ckpt/tool/tool.h"
 
-#include "ckpt/root.h"
+#include "ckpt/tier.h"
+#include "core/clock.h"
+#include "core/world.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct command {
     const char *name;
@@ -61,41 +61,55 @@ const char *tool_format_bytes(uint64_t size_bytes, char text[16])
     return text;
 }
 
-/* Splits "ROOT/step_N"; any other path is a root. */
-static bool split_step(char *path, uint64_t *ret_step)
+/* Splits "ROOT/step_N[?QUERY]"; any other text is a root. A plain path has no query. */
+static bool split_step(char *uri, uint64_t *ret_step)
 {
-    char canonical[ROOT_NAME_MAX], *slash, *name;
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/')
-        path[--length] = '\0';
-    slash = strrchr(path, '/');
-    name = slash ? slash + 1 : path;
-    if (strncmp(name, "step_", 5) != 0)
+    char *query = strstr(uri, "://") ? strchr(uri, '?') : NULL, *slash, *name;
+    char tail[512] = "", step[ROOT_NAME_MAX];
+    size_t length = query ? (size_t)(query - uri) : strlen(uri), from;
+    if (query)
+        snprintf(tail, sizeof tail, "%s", query);
+    while (length > 1 && uri[length - 1] == '/')
+        length--;
+    for (from = length; from > 0 && uri[from - 1] != '/';)
+        from--;
+    name = uri + from;
+    if (length - from >= sizeof step)
         return false;
-    *ret_step = strtoull(name + 5, NULL, 10);
-    root_step_name(canonical, *ret_step);
-    if (strcmp(name, canonical) != 0)
+    memcpy(step, name, length - from);
+    step[length - from] = '\0';
+    if (!root_parse_step(step, ret_step))
         return false;
-    if (!slash)
-        memcpy(path, ".", 2);
-    else if (slash == path)
-        path[1] = '\0';
-    else
-        *slash = '\0';
+    slash = from > 1 ? name - 1 : name; /* the root of all keeps its slash */
+    if (from == 0)
+        *slash++ = '.';
+    memmove(slash, tail, strlen(tail) + 1);
     return true;
 }
 
-static int open_target(struct tool *tool)
+static int open_tier(struct tool *tool, const char *uri, struct mst_err *err)
 {
-    char path[PATH_MAX];
+    struct mst_tuning tuning = {0};
+    struct tier_opts opts = {.uri = uri, .read_only = true};
+    int r = mst_tuning_from_env(&tuning, err);
+    if (r < 0)
+        return r;
+    opts.aio = tuning.aio[0] ? tuning.aio : NULL;
+    return tier_open(&opts, &tool->tier, err);
+}
+
+static int open_target(struct tool *tool, struct mst_err *err)
+{
+    char uri[PATH_MAX];
     uint64_t step = 0;
     bool has_step;
     int r;
-    if (snprintf(path, sizeof path, "%s", tool->path) >= (int)sizeof path)
-        return -ENAMETOOLONG;
-    has_step = split_step(path, &step);
-    tool->root_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    r = tool->root_fd < 0 ? -errno : root_list(tool->root_fd, &tool->steps, &tool->step_count);
+    if (snprintf(uri, sizeof uri, "%s", tool->path) >= (int)sizeof uri)
+        return mst_err_set(err, -ENAMETOOLONG, "the URI is too long");
+    has_step = split_step(uri, &step);
+    r = open_tier(tool, uri, err);
+    if (r == 0)
+        r = tool->tier->ops->list(tool->tier, &tool->steps, &tool->step_count, MST_NEVER, err);
     if (r < 0 || !has_step)
         return r;
     for (size_t i = 0; i < tool->step_count; i++)
@@ -104,19 +118,19 @@ static int open_target(struct tool *tool)
             tool->step_count = 1;
             return 0;
         }
-    return -ENOENT;
+    return mst_err_set(err, -ENOENT, "%s: no such checkpoint", tool->path);
 }
 
 static int run(const struct command *command, struct tool *tool)
 {
-    int status = TOOL_DAMAGED, r = open_target(tool);
-    if (r < 0)
-        fprintf(stderr, "muster-ckpt: %s: %s\n", tool->path, strerror(-r));
+    struct mst_err err = {0};
+    int status = TOOL_DAMAGED;
+    if (open_target(tool, &err) < 0)
+        fprintf(stderr, "muster-ckpt: %s\n", err.text);
     else
         status = command->run(tool);
     free(tool->steps);
-    if (tool->root_fd >= 0)
-        close(tool->root_fd);
+    tier_close(tool->tier);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "muster-ckpt: cannot write the answer: %s\n", strerror(errno));
         return TOOL_DAMAGED;
@@ -128,7 +142,7 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    struct tool tool = {.root_fd = -1};
+    struct tool tool = {0};
     const struct command *command = commands;
     int option;
     opterr = 0;

@@ -1,6 +1,7 @@
 #include "ckpt/tool/tool.h"
 
-#include "ckpt/root.h"
+#include "ckpt/tier.h"
+#include "core/clock.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -90,7 +91,7 @@ int tool_show(const struct tool *tool)
     uint32_t *counts;
     int r = -1;
     for (size_t i = 0; i < tool->step_count && r < 0; i++)
-        r = root_read_manifest(tool->root_fd, tool->steps[i], &manifest, &err);
+        r = tool->tier->ops->read_manifest(tool->tier, tool->steps[i], &manifest, MST_NEVER, &err);
     if (r < 0) {
         fprintf(stderr, "muster-ckpt: %s: %s\n", tool->path,
                 err.code ? err.text : "no checkpoint here");

@@ -7,12 +7,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct tier;
+
 #define TOOL_DAMAGED 1
 #define TOOL_USAGE 2
 
 struct tool {
     const char *path; /* as given */
-    int root_fd;
+    struct tier *tier;
     uint64_t *steps; /* the one that the path names, or all, highest first */
     size_t step_count;
     bool json;

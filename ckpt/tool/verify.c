@@ -1,10 +1,8 @@
 #include "ckpt/tool/tool.h"
 
 #include "ckpt/reader.h"
-#include "ckpt/root.h"
-#include "core/aio.h"
+#include "ckpt/tier.h"
 #include "core/clock.h"
-#include "core/world.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,7 +16,6 @@
 
 struct verify {
     const struct tool *tool;
-    struct mst_aio *aio;
     uint64_t step;
     uint64_t total_bytes, done_bytes, block_count;
     uint64_t next_progress_ns;
@@ -106,7 +103,7 @@ static void check_manifest(struct verify *verify, const struct manifest *manifes
     struct mst_err err = {0};
     if (manifest_check_cover(manifest, &err) < 0)
         add_damage(verify, err.text);
-    if (!spans || reader_create(verify->aio, verify->tool->root_fd, manifest, &reader) < 0) {
+    if (!spans || reader_create(verify->tool->tier, manifest, &reader) < 0) {
         add_damage(verify, "no memory to read with");
         free(spans);
         return;
@@ -134,17 +131,16 @@ static void conclude(struct verify *verify, json_t *report)
 }
 
 /* Whether the step is whole. */
-static bool verify_step(const struct tool *tool, struct mst_aio *aio, uint64_t step, json_t *report)
+static bool verify_step(const struct tool *tool, uint64_t step, json_t *report)
 {
     struct verify verify = {.tool = tool,
-                            .aio = aio,
                             .step = step,
                             .has_bar = !tool->json && isatty(STDERR_FILENO),
                             .damage = json_array()};
     struct manifest manifest = {0};
     struct mst_err err = {0};
     bool whole;
-    if (root_read_manifest(tool->root_fd, step, &manifest, &err) < 0) {
+    if (tool->tier->ops->read_manifest(tool->tier, step, &manifest, MST_NEVER, &err) < 0) {
         add_damage(&verify, err.text);
     } else {
         verify.total_bytes = tool_total_bytes(&manifest);
@@ -159,29 +155,20 @@ static bool verify_step(const struct tool *tool, struct mst_aio *aio, uint64_t s
 
 int tool_verify(const struct tool *tool)
 {
-    struct mst_tuning tuning = {0};
-    struct mst_aio_opts opts = {.backend = tuning.aio};
-    struct mst_err err = {0};
-    struct mst_aio *aio = NULL;
     json_t *report;
     int status = 0;
     if (tool->step_count == 0) {
         fprintf(stderr, "muster-ckpt: %s: no checkpoint here\n", tool->path);
         return TOOL_DAMAGED;
     }
-    if (mst_tuning_from_env(&tuning, &err) < 0 || mst_aio_create(&opts, &aio, &err) < 0) {
-        fprintf(stderr, "muster-ckpt: %s\n", err.text);
-        return TOOL_USAGE;
-    }
     report = json_array();
     for (size_t i = 0; i < tool->step_count; i++)
-        if (!verify_step(tool, aio, tool->steps[i], report))
+        if (!verify_step(tool, tool->steps[i], report))
             status = TOOL_DAMAGED;
     if (tool->json) {
         (void)json_dumpf(report, stdout, JSON_INDENT(2));
         putchar('\n');
     }
     json_decref(report);
-    mst_aio_destroy(aio);
     return status;
 }

@@ -1,0 +1,110 @@
+/* Tier: the place that holds the checkpoints of a job.
+ *
+ *   tier_dir.c      a directory that all nodes see; published by a rename
+ *   tier_remote.c   objects behind a URI; published by putting the manifest last
+ *
+ *   tier_open → sweep → write, publish or abandon → tier_close
+ *                       list → read_manifest → begin, submit, reap …, end
+ *
+ * One thread at a time. Functions block, single file operations without a deadline. */
+#ifndef MUSTER_CKPT_TIER_H
+#define MUSTER_CKPT_TIER_H
+
+#include "ckpt/manifest.h"
+#include "ckpt/root.h"
+
+#include <stdbool.h>
+
+struct tier;
+struct writer_job;
+
+#define TIER_DEPTH 8          /* reads in flight */
+#define TIER_SLACK_BYTES 8192 /* a range that starts inside a page ends inside another */
+
+struct tier_opts {
+    const char *uri;
+    const char *aio;         /* as mst_aio_opts.backend */
+    const char *staging_dir; /* remote: where files lie while they are uploaded; NULL = /tmp */
+    uint32_t timeout_ms;     /* of a save: no request is tried for longer than a sixth of it */
+    bool read_only;          /* nothing is made */
+};
+
+/* One save, as its names say. */
+struct tier_save {
+    uint64_t step;
+    uint32_t rank, generation, number;
+    const char *commit; /* "" where the place has no need of one */
+};
+
+/* A range of one of the manifest's files; borrowed until it comes back by reap. */
+struct tier_read {
+    uint32_t file;
+    uint64_t offset;
+    size_t size_bytes;
+    uint8_t *buffer;     /* page-aligned; size_bytes + TIER_SLACK_BYTES */
+    const uint8_t *data; /* out: the range, somewhere in the buffer */
+    int64_t result;      /* out: bytes, fewer at the end of the file; -EBADMSG: missing or damaged;
+                            another -errno: an older checkpoint would not read better */
+    const char *fault;   /* out, if result < 0: what happened; until the next call */
+    char path[ROOT_PATH_MAX]; /* the tier's */
+};
+
+struct tier_ops {
+    const char *name;
+    bool has_commits; /* whether names carry a commit id */
+    void (*close)(struct tier *tier);
+
+    /* Rank 0, before any rank writes: removes what dead attempts left; see root_is_stale. -errno if
+     * the place cannot be used at all; litter that stays is no error. */
+    int (*sweep)(struct tier *tier, uint32_t generation, uint64_t deadline_ns, struct mst_err *err);
+
+    /* This rank's file → durable where the manifest can be published. job->fd is the tier's. */
+    int (*write)(struct tier *tier, const struct tier_save *save, struct writer_job *job,
+                 uint64_t deadline_ns, struct mst_err *err);
+    /* Rank 0, after all ranks have written: from here on readers see the step. What it replaces
+     * was there when this job opened the place; -EEXIST if somebody else has published it since. */
+    int (*publish)(struct tier *tier, const struct tier_save *save, const char *text,
+                   size_t size_bytes, uint64_t deadline_ns, struct mst_err *err);
+    /* Rank 0, when no rank writes any more. What cannot be removed now goes by sweep. */
+    void (*abandon)(struct tier *tier, const struct tier_save *save, uint64_t deadline_ns);
+
+    /* NULL: there is no such hint. */
+    void (*point_latest)(struct tier *tier, uint64_t step);
+    /* Removes `step`, in an order in which it never looks whole. `save` is the current one. */
+    void (*remove_step)(struct tier *tier, const struct tier_save *save, uint64_t step,
+                        uint64_t deadline_ns);
+
+    /* Steps that were published, highest first, to be freed. */
+    int (*list)(struct tier *tier, uint64_t **ret_steps, size_t *ret_count, uint64_t deadline_ns,
+                struct mst_err *err);
+    /* As root_read_manifest; other -errno if the place does not answer. */
+    int (*read_manifest)(struct tier *tier, uint64_t step, struct manifest *ret_manifest,
+                         uint64_t deadline_ns, struct mst_err *err);
+
+    /* `manifest` is borrowed until end, which waits for what is in flight. -ENOMEM. */
+    int (*begin)(struct tier *tier, const struct manifest *manifest);
+    void (*end)(struct tier *tier);
+    /* Starts a read; fewer than TIER_DEPTH are in flight. -EBADMSG if the file is missing or of
+     * another size; -EMFILE. */
+    int (*submit)(struct tier *tier, struct tier_read *read, struct mst_err *err);
+    /* The next that has ended. -ETIMEDOUT. */
+    int (*reap)(struct tier *tier, struct tier_read **ret_read, uint64_t deadline_ns);
+};
+
+/* Every tier starts with this. */
+struct tier {
+    const struct tier_ops *ops;
+};
+
+/* Opens the place that `uri` names: a path or file: URI is a directory, unless its query has
+ * staged=1. 0; -EACCES, -ENOENT … naming it; -ENOTSUP; -EINVAL; -ENOMEM. */
+int tier_open(const struct tier_opts *opts, struct tier **ret_tier, struct mst_err *err);
+
+/* NULL is allowed. */
+void tier_close(struct tier *tier);
+
+int tier_dir_open(const struct tier_opts *opts, const char *path, struct tier **ret_tier,
+                  struct mst_err *err);
+int tier_remote_open(const struct tier_opts *opts, struct tier **ret_tier, struct mst_err *err);
+
+#endif

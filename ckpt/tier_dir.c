@@ -1,0 +1,267 @@
+/* A directory that all nodes see. Files are written under a temporary name and read around the page
+ * cache, by core/aio; root.h knows the names and the order that makes them durable. */
+#include "ckpt/tier.h"
+#include "ckpt/writer.h"
+#include "core/aio.h"
+#include "core/clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PAGE_BYTES UINT64_C(4096)
+static_assert(TIER_SLACK_BYTES >= 2 * PAGE_BYTES, "a page at either end");
+
+struct tier_dir {
+    struct tier tier;
+    struct mst_aio *aio;
+    int root_fd;
+    const struct manifest *manifest; /* being read */
+    int *fds;                        /* of its files; -1: not open yet */
+};
+
+static struct tier_dir *dir_of(struct tier *tier)
+{
+    return (struct tier_dir *)tier;
+}
+
+static void dir_close(struct tier *tier)
+{
+    struct tier_dir *dir = dir_of(tier);
+    mst_aio_destroy(dir->aio);
+    if (dir->root_fd >= 0)
+        close(dir->root_fd);
+    free(dir);
+}
+
+static int dir_sweep(struct tier *tier, uint32_t generation, uint64_t deadline_ns,
+                     struct mst_err *err)
+{
+    struct tier_dir *dir = dir_of(tier);
+    (void)deadline_ns;
+    (void)err;
+    (void)root_remove_abandoned(dir->aio, dir->root_fd, generation); /* a name is never reused */
+    return 0;
+}
+
+static void name_temp(const struct tier_save *save, char temp[ROOT_NAME_MAX])
+{
+    root_temp_name(temp, save->step, save->generation, save->number);
+}
+
+static int dir_write(struct tier *tier, const struct tier_save *save, struct writer_job *job,
+                     uint64_t deadline_ns, struct mst_err *err)
+{
+    struct tier_dir *dir = dir_of(tier);
+    char temp[ROOT_NAME_MAX];
+    int temp_fd, r;
+    name_temp(save, temp);
+    temp_fd = root_make_temp(dir->aio, dir->root_fd, temp);
+    if (temp_fd < 0)
+        return mst_err_set(err, temp_fd, "%s: %s", temp, strerror(-temp_fd));
+    job->fd = writer_open_direct(temp_fd, job->name, O_WRONLY | O_CREAT | O_EXCL);
+    close(temp_fd);
+    if (job->fd < 0)
+        return mst_err_set(err, job->fd, "%s: open: %s", job->name, strerror(-job->fd));
+    r = writer_write(dir->aio, job, deadline_ns, err);
+    if (close(job->fd) < 0 && r == 0)
+        r = mst_err_set(err, -errno, "%s: close: %s", job->name, strerror(errno));
+    return r;
+}
+
+static int dir_publish(struct tier *tier, const struct tier_save *save, const char *text,
+                       size_t size_bytes, uint64_t deadline_ns, struct mst_err *err)
+{
+    struct tier_dir *dir = dir_of(tier);
+    char temp[ROOT_NAME_MAX];
+    int temp_fd, r;
+    name_temp(save, temp);
+    temp_fd = openat(dir->root_fd, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (temp_fd < 0)
+        return mst_err_set(err, -errno, "%s: %s", temp, strerror(errno));
+    r = root_write_file(dir->aio, temp_fd, MANIFEST_NAME, text, size_bytes);
+    if (r < 0)
+        mst_err_set(err, r, "%s: %s", MANIFEST_NAME, strerror(-r));
+    else if (mst_deadline_passed(deadline_ns)) /* other ranks may have given up */
+        r = mst_err_set(err, -ETIMEDOUT, "not published: %s", strerror(ETIMEDOUT));
+    if (r == 0 && (r = root_publish(dir->aio, dir->root_fd, temp_fd, temp, save->step)) < 0)
+        mst_err_set(err, r, "publish: %s", strerror(-r));
+    close(temp_fd);
+    return r;
+}
+
+static void dir_abandon(struct tier *tier, const struct tier_save *save, uint64_t deadline_ns)
+{
+    struct tier_dir *dir = dir_of(tier);
+    char temp[ROOT_NAME_MAX];
+    (void)deadline_ns;
+    name_temp(save, temp);
+    (void)root_remove(dir->aio, dir->root_fd, temp);
+}
+
+static void dir_point_latest(struct tier *tier, uint64_t step)
+{
+    struct tier_dir *dir = dir_of(tier);
+    (void)root_point_latest(dir->aio, dir->root_fd, step); /* only a hint */
+}
+
+static void dir_remove_step(struct tier *tier, const struct tier_save *save, uint64_t step,
+                            uint64_t deadline_ns)
+{
+    struct tier_dir *dir = dir_of(tier);
+    char temp[ROOT_NAME_MAX];
+    (void)deadline_ns;
+    root_temp_name(temp, step, save->generation, save->number);
+    (void)root_remove_step(dir->aio, dir->root_fd, step, temp); /* tried again after the next */
+}
+
+static int dir_list(struct tier *tier, uint64_t **ret_steps, size_t *ret_count,
+                    uint64_t deadline_ns, struct mst_err *err)
+{
+    int r = root_list(dir_of(tier)->root_fd, ret_steps, ret_count);
+    (void)deadline_ns;
+    return r < 0 ? mst_err_set(err, r, "cannot list the root: %s", strerror(-r)) : 0;
+}
+
+static int dir_read_manifest(struct tier *tier, uint64_t step, struct manifest *ret_manifest,
+                             uint64_t deadline_ns, struct mst_err *err)
+{
+    (void)deadline_ns;
+    return root_read_manifest(dir_of(tier)->root_fd, step, ret_manifest, err);
+}
+
+static int dir_begin(struct tier *tier, const struct manifest *manifest)
+{
+    struct tier_dir *dir = dir_of(tier);
+    assert(!dir->fds && mst_aio_in_flight(dir->aio) == 0);
+    dir->fds = malloc(manifest->world_size * sizeof *dir->fds);
+    if (!dir->fds)
+        return -ENOMEM;
+    for (uint32_t r = 0; r < manifest->world_size; r++)
+        dir->fds[r] = -1;
+    dir->manifest = manifest;
+    return 0;
+}
+
+static void dir_end(struct tier *tier)
+{
+    struct tier_dir *dir = dir_of(tier);
+    struct mst_aio_done done;
+    while (mst_aio_in_flight(dir->aio) > 0)
+        (void)mst_aio_reap(dir->aio, &done, 1, 1, MST_NEVER); /* buffers are borrowed */
+    for (uint32_t r = 0; dir->fds && r < dir->manifest->world_size; r++)
+        if (dir->fds[r] >= 0)
+            close(dir->fds[r]);
+    free(dir->fds);
+    dir->fds = NULL;
+}
+
+/* What the disk does not give is damage, as a wrong checksum is; running out of descriptors is not.
+ */
+static int open_file(struct tier_dir *dir, uint32_t file, const char *path, struct mst_err *err)
+{
+    uint64_t expected = dir->manifest->files[file].size_bytes;
+    struct stat st;
+    int fd;
+    if (dir->fds[file] >= 0)
+        return 0;
+    fd = writer_open_direct(dir->root_fd, path, O_RDONLY);
+    if (fd == -EMFILE || fd == -ENFILE)
+        return mst_err_set(err, fd, "%s: %s: raise the limit (ulimit -n)", path, strerror(-fd));
+    if (fd < 0)
+        return mst_err_set(err, -EBADMSG, "%s: %s", path, strerror(-fd));
+    if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != expected) {
+        close(fd);
+        return mst_err_set(err, -EBADMSG, "%s: not of the %" PRIu64 " bytes that the manifest says",
+                           path, expected);
+    }
+    dir->fds[file] = fd;
+    return 0;
+}
+
+static int dir_submit(struct tier *tier, struct tier_read *read, struct mst_err *err)
+{
+    struct tier_dir *dir = dir_of(tier);
+    size_t skip = read->offset % PAGE_BYTES;
+    struct mst_aio_op op = {
+        .kind = MST_AIO_READ, .data = read->buffer, .offset = read->offset - skip, .user = read};
+    int taken, r;
+    root_file_path(read->path, dir->manifest, read->file);
+    r = open_file(dir, read->file, read->path, err);
+    if (r < 0)
+        return r;
+    op.fd = dir->fds[read->file];
+    op.size_bytes = (skip + read->size_bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    read->data = read->buffer + skip;
+    taken = mst_aio_submit(dir->aio, &op, 1);
+    assert(taken == 1); /* the aio is deeper than a tier */
+    (void)taken;
+    return 0;
+}
+
+static int dir_reap(struct tier *tier, struct tier_read **ret_read, uint64_t deadline_ns)
+{
+    struct mst_aio_done done;
+    struct tier_read *read;
+    int64_t skip;
+    int r = mst_aio_reap(dir_of(tier)->aio, &done, 1, 1, deadline_ns);
+    if (r < 0)
+        return r;
+    read = done.user;
+    skip = read->data - read->buffer;
+    read->result = done.result < 0 ? -EBADMSG : done.result < skip ? 0 : done.result - skip;
+    read->fault = done.result < 0 ? strerror((int)-done.result) : NULL;
+    *ret_read = read;
+    return 0;
+}
+
+static const struct tier_ops dir_ops = {
+    .name = "dir",
+    .close = dir_close,
+    .sweep = dir_sweep,
+    .write = dir_write,
+    .publish = dir_publish,
+    .abandon = dir_abandon,
+    .point_latest = dir_point_latest,
+    .remove_step = dir_remove_step,
+    .list = dir_list,
+    .read_manifest = dir_read_manifest,
+    .begin = dir_begin,
+    .end = dir_end,
+    .submit = dir_submit,
+    .reap = dir_reap,
+};
+
+/* A reader needs no more than to look. */
+static int open_root(const char *path, bool read_only, int *ret_fd, struct mst_err *err)
+{
+    if (!read_only)
+        return root_open(path, ret_fd, err);
+    *ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *ret_fd < 0 ? mst_err_set(err, -errno, "%s: %s", path, strerror(errno)) : 0;
+}
+
+int tier_dir_open(const struct tier_opts *opts, const char *path, struct tier **ret_tier,
+                  struct mst_err *err)
+{
+    struct mst_aio_opts aio_opts = {.backend = opts->aio};
+    struct tier_dir *dir = calloc(1, sizeof *dir);
+    int r;
+    if (!dir)
+        return mst_err_set(err, -ENOMEM, "checkpoint directory: no memory");
+    *dir = (struct tier_dir){.tier.ops = &dir_ops, .root_fd = -1};
+    r = open_root(path, opts->read_only, &dir->root_fd, err);
+    if (r == 0)
+        r = mst_aio_create(&aio_opts, &dir->aio, err);
+    if (r < 0) {
+        dir_close(&dir->tier);
+        return r;
+    }
+    *ret_tier = &dir->tier;
+    return 0;
+}

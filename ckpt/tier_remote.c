@@ -1,0 +1,480 @@
+/* Objects behind a URI. Each rank writes its file to staging space on its own node and uploads it
+ * under a key that no other save ever uses; the manifest, put last and only where there is none, is
+ * what makes a checkpoint of them. Nothing is renamed and nothing overwritten, so that neither a
+ * store without such operations nor a lost answer can leave a half of one. */
+#include "ckpt/remote_keys.h"
+#include "ckpt/tier.h"
+#include "ckpt/writer.h"
+#include "core/aio.h"
+#include "core/blob.h"
+#include "core/clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ABANDON_MS 2000 /* others wait for the verdict; sweep is there for what stays */
+
+struct tier_remote {
+    struct tier tier;
+    struct mst_blob *blob;
+    struct mst_aio *aio;
+    int staging_fd;
+    bool has_folders;     /* empty ones stay unless they are removed */
+    uint64_t *past_steps; /* rank 0: published before this job opened the root */
+    size_t past_count;
+    bool may_be_published;           /* the last save: its manifest was on its way */
+    const struct manifest *manifest; /* being read */
+    size_t in_flight;
+};
+
+static struct tier_remote *remote_of(struct tier *tier)
+{
+    return (struct tier_remote *)tier;
+}
+
+static void remote_close(struct tier *tier)
+{
+    struct tier_remote *remote = remote_of(tier);
+    mst_blob_close(remote->blob);
+    mst_aio_destroy(remote->aio);
+    if (remote->staging_fd >= 0)
+        close(remote->staging_fd);
+    free(remote->past_steps);
+    free(remote);
+}
+
+static void name_manifest(char key[ROOT_PATH_MAX], uint64_t step)
+{
+    snprintf(key, ROOT_PATH_MAX, "step_%" PRIu64 "/%s", step, MANIFEST_NAME);
+}
+
+/* ---- manifests ---- */
+
+/* Reads all of an object, at most MANIFEST_BYTES_MAX. */
+static int read_object(struct mst_blob *blob, const char *key, uint64_t deadline_ns,
+                       char **ret_text, size_t *ret_bytes, struct mst_err *err)
+{
+    struct mst_blob_info info;
+    struct mst_blob_read read = {.key = key};
+    struct mst_blob_done done = {0};
+    int r = mst_blob_stat(blob, key, &info, deadline_ns, err);
+    if (r < 0)
+        return r;
+    if (info.size_bytes == 0 || info.size_bytes > MANIFEST_BYTES_MAX)
+        return mst_err_set(err, -EBADMSG, "%s: %" PRIu64 " bytes are no manifest", key,
+                           info.size_bytes);
+    read.size_bytes = (size_t)info.size_bytes;
+    read.data = malloc(read.size_bytes);
+    if (!read.data)
+        return mst_err_set(err, -ENOMEM, "%s: no memory to read it", key);
+    r = mst_blob_submit(blob, &read, 1);
+    if (r == 1)
+        r = mst_blob_reap(blob, &done, 1, 1, MST_NEVER); /* it keeps its own time */
+    if (r == 1 && done.result == (int64_t)read.size_bytes) {
+        *ret_text = read.data;
+        *ret_bytes = read.size_bytes;
+        return 0;
+    }
+    free(read.data);
+    if (done.result >= 0)
+        return mst_err_set(err, -EBADMSG, "%s: it ends too early", key);
+    return mst_err_set(err, (int)done.result, "%s", mst_blob_error(blob));
+}
+
+/* A manifest that is not there is damage of that step; a store that does not answer is not. */
+static int remote_read_manifest(struct tier *tier, uint64_t step, struct manifest *ret_manifest,
+                                uint64_t deadline_ns, struct mst_err *err)
+{
+    char key[ROOT_PATH_MAX], *text = NULL;
+    size_t size = 0;
+    int r;
+    name_manifest(key, step);
+    r = read_object(remote_of(tier)->blob, key, deadline_ns, &text, &size, err);
+    if (r == -ENOENT || r == -ESTALE)
+        return mst_err_set(err, -EBADMSG, "%s: missing", key);
+    if (r < 0)
+        return r;
+    r = root_decode_manifest(text, size, step, ret_manifest, err);
+    free(text);
+    return r;
+}
+
+static int compare_descending(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* The steps that have a manifest, to be freed. */
+static int collect_steps(const struct remote_keys *keys, uint64_t **ret_steps, size_t *ret_count)
+{
+    uint64_t *steps = calloc(keys->count + 1, sizeof *steps);
+    size_t count = 0;
+    if (!steps)
+        return -ENOMEM;
+    for (size_t i = 0; i < keys->count; i++)
+        if (!keys->keys[i].commit[0])
+            steps[count++] = keys->keys[i].step;
+    qsort(steps, count, sizeof *steps, compare_descending);
+    *ret_steps = steps;
+    *ret_count = count;
+    return 0;
+}
+
+static int remote_list(struct tier *tier, uint64_t **ret_steps, size_t *ret_count,
+                       uint64_t deadline_ns, struct mst_err *err)
+{
+    struct remote_keys keys = {0};
+    int r = remote_keys_list(remote_of(tier)->blob, "", deadline_ns, &keys, err);
+    if (r == 0 && collect_steps(&keys, ret_steps, ret_count) < 0)
+        r = mst_err_set(err, -ENOMEM, "no memory to list checkpoints");
+    remote_keys_fini(&keys);
+    return r;
+}
+
+/* ---- removing ---- */
+
+static void prune(struct tier_remote *remote, const struct remote_key *key, uint64_t deadline_ns)
+{
+    char folder[ROOT_PATH_MAX];
+    if (!remote->has_folders)
+        return;
+    root_step_name(folder, key->step);
+    if (key->commit[0]) {
+        snprintf(folder, sizeof folder, "step_%" PRIu64 "/%s", key->step, key->commit);
+        (void)mst_blob_remove(remote->blob, folder, deadline_ns, NULL); /* refused unless empty */
+        root_step_name(folder, key->step);
+    }
+    (void)mst_blob_remove(remote->blob, folder, deadline_ns, NULL);
+}
+
+/* Removes the files of one commit: keys[0 … count). What fails is tried again by a later sweep. */
+static void remove_files(struct tier_remote *remote, const struct remote_key *keys, size_t count,
+                         uint64_t deadline_ns)
+{
+    for (size_t i = 0; i < count; i++)
+        (void)mst_blob_remove(remote->blob, keys[i].text, deadline_ns, NULL);
+    if (count > 0)
+        prune(remote, keys, deadline_ns);
+}
+
+/* How many keys from the first on are of the same commit. */
+static size_t commit_length(const struct remote_key *keys, size_t count)
+{
+    size_t n = 1;
+    while (n < count && keys[n].step == keys[0].step && strcmp(keys[n].commit, keys[0].commit) == 0)
+        n++;
+    return n;
+}
+
+/* Removes the commits of `step` but `keep` (NULL: all of them). The manifest is gone by then, or
+ * stays. */
+static void remove_commits(struct tier_remote *remote, uint64_t step, const char *keep,
+                           uint64_t deadline_ns)
+{
+    struct remote_keys keys = {0};
+    char folder[ROOT_NAME_MAX];
+    root_step_name(folder, step);
+    if (remote_keys_list(remote->blob, folder, deadline_ns, &keys, NULL) < 0)
+        return;
+    for (size_t i = 0, n; i < keys.count; i += n) {
+        const struct remote_key *key = &keys.keys[i];
+        n = commit_length(key, keys.count - i);
+        if (key->commit[0] && (!keep || strcmp(key->commit, keep) != 0))
+            remove_files(remote, key, n, deadline_ns);
+    }
+    remote_keys_fini(&keys);
+}
+
+static void remote_remove_step(struct tier *tier, const struct tier_save *save, uint64_t step,
+                               uint64_t deadline_ns)
+{
+    struct tier_remote *remote = remote_of(tier);
+    char key[ROOT_PATH_MAX];
+    (void)save;
+    name_manifest(key, step);
+    if (mst_blob_remove(remote->blob, key, deadline_ns, NULL) == 0)
+        remove_commits(remote, step, NULL, deadline_ns);
+}
+
+/* The commit that a step's manifest speaks of. false: not known, so that all may be in use. */
+static bool find_published(struct tier_remote *remote, uint64_t step, char commit[ROOT_NAME_MAX],
+                           uint64_t deadline_ns)
+{
+    struct manifest manifest = {0};
+    commit[0] = '\0';
+    for (size_t i = 0; i < remote->past_count; i++)
+        if (remote->past_steps[i] == step) {
+            if (remote_read_manifest(&remote->tier, step, &manifest, deadline_ns, NULL) < 0)
+                return false;
+            snprintf(commit, ROOT_NAME_MAX, "%s", manifest.commit);
+            manifest_fini(&manifest);
+        }
+    return true;
+}
+
+/* A step is looked at once, and its manifest only if some of its files might have to go: those of
+ * the last checkpoint are always older than a new generation. */
+static void sweep_commits(struct tier_remote *remote, const struct remote_keys *keys,
+                          uint32_t generation, uint64_t deadline_ns)
+{
+    char published[ROOT_NAME_MAX];
+    uint64_t step = UINT64_MAX;
+    bool known = false;
+    for (size_t i = 0, n; i < keys->count; i += n) {
+        const struct remote_key *key = &keys->keys[i];
+        n = commit_length(key, keys->count - i);
+        if (!key->commit[0] || !root_is_stale(key->generation, generation))
+            continue;
+        if (key->step != step)
+            known = find_published(remote, key->step, published, deadline_ns);
+        step = key->step;
+        if (known && strcmp(key->commit, published) != 0)
+            remove_files(remote, key, n, deadline_ns);
+    }
+}
+
+static int remote_sweep(struct tier *tier, uint32_t generation, uint64_t deadline_ns,
+                        struct mst_err *err)
+{
+    struct tier_remote *remote = remote_of(tier);
+    struct remote_keys keys = {0};
+    int r = remote_keys_list(remote->blob, "", deadline_ns, &keys, err);
+    if (r < 0)
+        return r;
+    if (collect_steps(&keys, &remote->past_steps, &remote->past_count) < 0)
+        r = mst_err_set(err, -ENOMEM, "no memory to list checkpoints");
+    else
+        sweep_commits(remote, &keys, generation, deadline_ns);
+    remote_keys_fini(&keys);
+    return r;
+}
+
+/* ---- saving ---- */
+
+/* A file without a name: whenever the rank is killed, nothing of it stays. */
+static int open_staging(const struct tier_remote *remote)
+{
+    char name[64];
+    int fd = writer_open_direct(remote->staging_fd, ".", O_TMPFILE | O_RDWR);
+    if (fd != -EOPNOTSUPP && fd != -EISDIR)
+        return fd;
+    snprintf(name, sizeof name, "mst-staging-%ld", (long)getpid());
+    fd = writer_open_direct(remote->staging_fd, name, O_RDWR | O_CREAT | O_EXCL);
+    if (fd >= 0)
+        (void)unlinkat(remote->staging_fd, name,
+                       0); /* it is ours: cannot fail but on a broken disk */
+    return fd;
+}
+
+static int upload(struct tier_remote *remote, const struct tier_save *save, int fd,
+                  uint64_t deadline_ns, struct mst_err *err)
+{
+    char path[32], key[ROOT_PATH_MAX];
+    int r;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    snprintf(key, sizeof key, "step_%" PRIu64 "/%s/rank_%" PRIu32 ".h5", save->step, save->commit,
+             save->rank);
+    r = mst_blob_put_file(remote->blob, key, path, 0, deadline_ns, err);
+    if (r < 0)
+        mst_err_wrap(err, "upload");
+    return r;
+}
+
+static int remote_write(struct tier *tier, const struct tier_save *save, struct writer_job *job,
+                        uint64_t deadline_ns, struct mst_err *err)
+{
+    struct tier_remote *remote = remote_of(tier);
+    int r;
+    remote->may_be_published = false;
+    job->fd = open_staging(remote);
+    if (job->fd < 0)
+        return mst_err_set(err, job->fd, "staging space for %s: %s", job->name, strerror(-job->fd));
+    r = writer_write(remote->aio, job, deadline_ns, err);
+    if (r < 0)
+        mst_err_wrap(err, "staging");
+    else
+        r = upload(remote, save, job->fd, deadline_ns, err);
+    (void)close(job->fd); /* its bytes have been read back */
+    return r;
+}
+
+/* Forgets a step that was there when the root was opened. false if it was not. */
+static bool take_past(struct tier_remote *remote, uint64_t step)
+{
+    for (size_t i = 0; i < remote->past_count; i++)
+        if (remote->past_steps[i] == step) {
+            remote->past_steps[i] = remote->past_steps[--remote->past_count];
+            return true;
+        }
+    return false;
+}
+
+/* There is a manifest already. 0: it is ours, put by a try whose answer was lost; 1: it was of the
+ * past and is gone; -EEXIST: it is somebody else's. */
+static int judge_existing(struct tier_remote *remote, const struct tier_save *save, const char *key,
+                          uint64_t deadline_ns, struct mst_err *err)
+{
+    struct manifest found = {0};
+    bool ours = false;
+    int r = remote_read_manifest(&remote->tier, save->step, &found, deadline_ns, NULL);
+    if (r == 0) {
+        ours = strcmp(found.commit, save->commit) == 0;
+        manifest_fini(&found);
+    }
+    if (ours)
+        return 0;
+    if (!take_past(remote, save->step))
+        return mst_err_set(err, -EEXIST,
+                           "%s: another job has committed this step; give each its own root", key);
+    r = mst_blob_remove(remote->blob, key, deadline_ns, err);
+    return r < 0 ? r : 1;
+}
+
+static int remote_publish(struct tier *tier, const struct tier_save *save, const char *text,
+                          size_t size_bytes, uint64_t deadline_ns, struct mst_err *err)
+{
+    struct tier_remote *remote = remote_of(tier);
+    bool replaces = false;
+    char key[ROOT_PATH_MAX];
+    int r;
+    name_manifest(key, save->step);
+    remote->may_be_published = true;
+    do {
+        r = mst_blob_put(remote->blob, key, text, size_bytes, MST_BLOB_NEW, deadline_ns, err);
+        if (r == -EEXIST)
+            r = judge_existing(remote, save, key, deadline_ns, err);
+        replaces = replaces || r == 1;
+    } while (r == 1);
+    if (r == -EEXIST)
+        remote->may_be_published = false;
+    if (r == 0 && replaces)
+        remove_commits(remote, save->step, save->commit, deadline_ns);
+    return r;
+}
+
+/* A manifest that was on its way may yet arrive: then its files must be there. */
+static void remote_abandon(struct tier *tier, const struct tier_save *save, uint64_t deadline_ns)
+{
+    struct tier_remote *remote = remote_of(tier);
+    uint64_t soon_ns = mst_deadline_ms(ABANDON_MS);
+    struct remote_keys keys = {0};
+    char folder[ROOT_PATH_MAX];
+    if (remote->may_be_published)
+        return;
+    if (soon_ns > deadline_ns)
+        soon_ns = deadline_ns;
+    snprintf(folder, sizeof folder, "step_%" PRIu64 "/%s", save->step, save->commit);
+    if (remote_keys_list(remote->blob, folder, soon_ns, &keys, NULL) == 0)
+        remove_files(remote, keys.keys, keys.count, soon_ns);
+    remote_keys_fini(&keys);
+}
+
+/* ---- reading ---- */
+
+static int remote_begin(struct tier *tier, const struct manifest *manifest)
+{
+    struct tier_remote *remote = remote_of(tier);
+    assert(remote->in_flight == 0);
+    remote->manifest = manifest;
+    return 0;
+}
+
+static int remote_submit(struct tier *tier, struct tier_read *read, struct mst_err *err)
+{
+    struct tier_remote *remote = remote_of(tier);
+    struct mst_blob_read ask = {.key = read->path,
+                                .offset = read->offset,
+                                .data = read->buffer,
+                                .size_bytes = read->size_bytes,
+                                .user = read};
+    int r;
+    root_file_path(read->path, remote->manifest, read->file);
+    read->data = read->buffer;
+    r = mst_blob_submit(remote->blob, &ask, 1);
+    assert(r != 0); /* the store is as deep as a tier */
+    if (r < 0)
+        return mst_err_set(err, r, "%s", mst_blob_error(remote->blob));
+    remote->in_flight++;
+    return 0;
+}
+
+static bool is_damage(int64_t result)
+{
+    return result == -ENOENT || result == -ESTALE || result == -EBADMSG;
+}
+
+static int remote_reap(struct tier *tier, struct tier_read **ret_read, uint64_t deadline_ns)
+{
+    struct tier_remote *remote = remote_of(tier);
+    struct mst_blob_done done;
+    struct tier_read *read;
+    int r = mst_blob_reap(remote->blob, &done, 1, 1, deadline_ns);
+    if (r < 1)
+        return r < 0 ? r : -EIO;
+    remote->in_flight--;
+    read = done.user;
+    read->result = is_damage(done.result) ? -EBADMSG : done.result;
+    read->fault = done.result < 0 ? mst_blob_error(remote->blob) : NULL;
+    *ret_read = read;
+    return 0;
+}
+
+static void remote_end(struct tier *tier)
+{
+    struct tier_read *read;
+    while (remote_of(tier)->in_flight > 0) /* buffers are borrowed; every read keeps its own time */
+        if (remote_reap(tier, &read, MST_NEVER) < 0)
+            break;
+}
+
+/* ---- opening ---- */
+
+static const struct tier_ops remote_ops = {
+    .name = "remote",
+    .has_commits = true,
+    .close = remote_close,
+    .sweep = remote_sweep,
+    .write = remote_write,
+    .publish = remote_publish,
+    .abandon = remote_abandon,
+    .remove_step = remote_remove_step,
+    .list = remote_list,
+    .read_manifest = remote_read_manifest,
+    .begin = remote_begin,
+    .end = remote_end,
+    .submit = remote_submit,
+    .reap = remote_reap,
+};
+
+int tier_remote_open(const struct tier_opts *opts, struct tier **ret_tier, struct mst_err *err)
+{
+    const struct mst_blob_opts blob_opts = {
+        .depth = TIER_DEPTH, .timeout_ms = opts->timeout_ms / 6, .aio = opts->aio};
+    const struct mst_aio_opts aio_opts = {.backend = opts->aio};
+    const char *staging_dir = opts->staging_dir ? opts->staging_dir : "/tmp";
+    struct tier_remote *remote = calloc(1, sizeof *remote);
+    int r;
+    if (!remote)
+        return mst_err_set(err, -ENOMEM, "checkpoints: no memory");
+    *remote = (struct tier_remote){.tier.ops = &remote_ops, .staging_fd = -1};
+    remote->has_folders = strstr(opts->uri, "hdfs:") != NULL;
+    r = mst_blob_open(opts->uri, &blob_opts, &remote->blob, err);
+    if (r == 0 && !opts->read_only) {
+        r = root_open(staging_dir, &remote->staging_fd, err);
+        if (r == 0)
+            r = mst_aio_create(&aio_opts, &remote->aio, err);
+    }
+    if (r < 0) {
+        remote_close(&remote->tier);
+        return r;
+    }
+    *ret_tier = &remote->tier;
+    return 0;
+}
