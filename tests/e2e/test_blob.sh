@@ -2,11 +2,11 @@
 # Objects in every kind of store: a folder, a real S3 server, a real HDFS, a web server.
 source "$(dirname "$0")/lib.sh"
 blobctl=$MUSTER_TESTS/blobctl
-for program in go mvn java curl; do
+for program in go mvn java curl openssl; do
     command -v $program >/dev/null || skip "no $program to run S3 and HDFS servers with"
 done
 export PATH=$PATH:/usr/sbin
-command -v nginx >/dev/null || skip "no nginx to serve http with"
+command -v nginx >/dev/null || skip "no nginx to serve http and https with"
 servers=$here/../servers built=$here/../../build/servers
 export S3_RUN=$work/s3 HDFS_RUN=$work/hdfs S3_PORT=17170 HDFS_PORT=19100 S3_BUCKET=bucket
 export AWS_ACCESS_KEY_ID=testkey AWS_SECRET_ACCESS_KEY=testsecret HOME=$work
@@ -24,12 +24,19 @@ say "servers"
 "$servers/start-hdfs" "$built/hdfs" >/dev/null || fail "no HDFS"
 web=$work/web
 mkdir -p "$web/root"
+openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=localhost -keyout "$web/key.pem" \
+    -addext subjectAltName=IP:127.0.0.1 -out "$web/cert.pem" 2>/dev/null
 cat >"$web/nginx.conf" <<CONF
 daemon off; master_process off; pid $web/pid; error_log stderr; events {}
 http {
     client_body_temp_path $web/1; proxy_temp_path $web/2; fastcgi_temp_path $web/3;
     uwsgi_temp_path $web/4; scgi_temp_path $web/5; access_log off;
     server { listen 127.0.0.1:17180; root $web/root; location /plain { max_ranges 0; } }
+    server {
+        listen 127.0.0.1:17181 ssl;
+        ssl_certificate $web/cert.pem; ssl_certificate_key $web/key.pem; client_max_body_size 0;
+        location / { proxy_pass $AWS_ENDPOINT_URL; proxy_set_header Host \$http_host; }
+    }
 }
 CONF
 nginx -c "$web/nginx.conf" -p "$web" -e stderr 2>"$work/nginx.out" &
@@ -98,6 +105,17 @@ mentions "no bucket absent"
 expect 2 "$blobctl" put s3://absent key "$work/byte"
 expect 111 env BLOBCTL_TIMEOUT_MS=500 "$blobctl" stat "s3://bucket?endpoint=http://127.0.0.1:1" key
 mentions "given up after"
+
+say "S3 over TLS, if its certificate is known"
+tls="s3://bucket?endpoint=https://127.0.0.1:17181"
+expect 13 "$blobctl" stat "$tls" many/00000
+mentions certificate
+export AWS_CA_BUNDLE=$web/cert.pem
+expect 0 "$blobctl" put "$tls" over-tls "$work/large" new
+fetch "$tls" over-tls "$work/large"
+expect 0 "$blobctl" put "$tls" over-tls "$work/middle"
+fetch "$tls" over-tls "$work/middle"
+unset AWS_CA_BUNDLE
 
 say "HDFS's errors"
 expect 13 env HADOOP_USER_NAME=nobody "$blobctl" put "hdfs://127.0.0.1:$HDFS_PORT/" key "$work/byte"
