@@ -31,11 +31,17 @@
 static char fixture_root[256];
 static const char *fixture_base = "/dev/shm"; /* memory: most tests do not care for a disk */
 
+/* Remote: the same folder, used as a store of objects. */
+static bool fixture_remote;
+static char fixture_uri[300];
+
 static inline void fixture_make_root(void)
 {
     const char *base = access(fixture_base, W_OK) == 0 ? fixture_base : "/tmp";
     snprintf(fixture_root, sizeof fixture_root, "%s/mst-ckpt-XXXXXX", base);
     assert_non_null(mkdtemp(fixture_root));
+    snprintf(fixture_uri, sizeof fixture_uri, fixture_remote ? "file://%s?staged=1" : "%s",
+             fixture_root);
 }
 
 static inline void fixture_remove(const char *path)
@@ -206,7 +212,7 @@ static inline void *fixture_main(void *arg)
 {
     struct fixture_rank *rank = arg;
     struct mst_ckpt_opts opts = {
-        .uri = fixture_root, .keep = rank->keep, .timeout_ms = rank->timeout_ms};
+        .uri = fixture_uri, .keep = rank->keep, .timeout_ms = rank->timeout_ms};
     fixture_open_model(&rank->model, rank->world.rank, rank->world.size);
     rank->result = mst_ckpt_open(&opts, &rank->world, rank->kv, &rank->ckpt, &rank->err);
     if (rank->result == 0) {

@@ -1,0 +1,269 @@
+/* Checkpoints in a store of objects, which here is a folder. */
+#include "unit/ckpt_fixture.h"
+
+#include "ckpt/remote_keys.h"
+#include "core/blob.h"
+
+#include <errno.h>
+
+/* What the store does with the next manifest. */
+static int (*on_manifest)(struct mst_blob *blob, const char *key, const void *data, size_t size);
+
+int __real_mst_blob_put(struct mst_blob *blob, const char *key, const void *data, size_t size_bytes,
+                        uint32_t flags, uint64_t deadline_ns, struct mst_err *err);
+int __wrap_mst_blob_put(struct mst_blob *blob, const char *key, const void *data, size_t size_bytes,
+                        uint32_t flags, uint64_t deadline_ns, struct mst_err *err);
+int __wrap_mst_blob_put(struct mst_blob *blob, const char *key, const void *data, size_t size_bytes,
+                        uint32_t flags, uint64_t deadline_ns, struct mst_err *err)
+{
+    int (*before)(struct mst_blob *, const char *, const void *, size_t) = on_manifest;
+    int r = 0;
+    on_manifest = NULL;
+    if (before)
+        r = before(blob, key, data, size_bytes);
+    if (r < 0)
+        return mst_err_set(err, r, "%s: as the test wants it", key);
+    return __real_mst_blob_put(blob, key, data, size_bytes, flags, deadline_ns, err);
+}
+
+static struct remote_keys list_keys(void)
+{
+    struct remote_keys keys = {0};
+    struct mst_blob *blob;
+    assert_int_equal(mst_blob_open(fixture_uri, NULL, &blob, NULL), 0);
+    assert_int_equal(remote_keys_list(blob, "", MST_NEVER, &keys, NULL), 0);
+    mst_blob_close(blob);
+    return keys;
+}
+
+/* How many objects there are of a step. */
+static size_t count_objects(uint64_t step)
+{
+    struct remote_keys keys = list_keys();
+    size_t count = 0;
+    for (size_t i = 0; i < keys.count; i++)
+        count += keys.keys[i].step == step;
+    remote_keys_fini(&keys);
+    return count;
+}
+
+/* The key of a rank's file; there is one commit. */
+static void find_file(uint64_t step, const char *name, char key[256])
+{
+    struct remote_keys keys = list_keys();
+    key[0] = '\0';
+    for (size_t i = 0; i < keys.count; i++)
+        if (keys.keys[i].step == step && strstr(keys.keys[i].text, name))
+            snprintf(key, 256, "%s", keys.keys[i].text);
+    remote_keys_fini(&keys);
+    assert_true(key[0]);
+}
+
+static void put_object(const char *key, const char *text)
+{
+    struct mst_blob *blob;
+    assert_int_equal(mst_blob_open(fixture_uri, NULL, &blob, NULL), 0);
+    assert_int_equal(__real_mst_blob_put(blob, key, text, strlen(text), 0, MST_NEVER, NULL), 0);
+    mst_blob_close(blob);
+}
+
+static void test_worlds(void **state)
+{
+    static const uint64_t steps[] = {7, 0};
+    static const uint32_t worlds[] = {1, 2, 3, 5};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    assert_int_equal(fixture_load(2, ranks), 0);
+    assert_int_equal(ranks[1].result, -ENOENT);
+    fixture_save(4, steps);
+    assert_int_equal(count_objects(7), 5);
+    for (size_t i = 0; i < sizeof worlds / sizeof *worlds; i++)
+        assert_int_equal(fixture_load(worlds[i], ranks), 7);
+    assert_int_equal(ranks[0].loaded.saved_world_size, 4);
+}
+
+static void test_retention(void **state)
+{
+    static const uint64_t steps[] = {1, 2, 3, 4, 0};
+    (void)state;
+    fixture_keep = 2;
+    fixture_save(2, steps);
+    fixture_keep = 0;
+    assert_int_equal(count_objects(1), 0);
+    assert_int_equal(count_objects(2), 0);
+    assert_int_equal(count_objects(3), 3);
+    assert_int_equal(count_objects(4), 3);
+}
+
+/* A step of the past is replaced, and what it was made of goes. */
+static void test_step_again(void **state)
+{
+    static const uint64_t steps[] = {5, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    char before[256], after[256];
+    (void)state;
+    fixture_save(2, steps);
+    find_file(5, "rank_0.h5", before);
+    fixture_flip("step_5/MANIFEST.json", 100);
+    fixture_save(2, steps);
+    find_file(5, "rank_0.h5", after);
+    assert_string_not_equal(before, after);
+    assert_int_equal(count_objects(5), 3);
+    assert_int_equal(fixture_load(2, ranks), 5);
+}
+
+static void expect_descent(const char *name, bool is_gone, const char *text)
+{
+    static const uint64_t steps[] = {1, 2, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    char key[256], path[600];
+    fixture_save(3, steps);
+    find_file(2, name, key);
+    snprintf(path, sizeof path, "%s/%s", fixture_root, key);
+    if (is_gone)
+        assert_int_equal(unlink(path), 0);
+    else
+        fixture_flip(key, strstr(name, "rank") ? 1000000 : 1000);
+    assert_int_equal(fixture_load(2, ranks), 1);
+    for (uint32_t r = 0; r < 2; r++) {
+        assert_int_equal(ranks[r].loaded.skipped_count, 1);
+        if (!strstr(ranks[r].err.text, text))
+            print_error("%s\n", ranks[r].err.text);
+        assert_non_null(strstr(ranks[r].err.text, text));
+    }
+}
+
+static void test_damaged_manifest(void **state)
+{
+    (void)state;
+    expect_descent("MANIFEST.json", false, "step_2/MANIFEST.json: checksum");
+}
+
+static void test_missing_file(void **state)
+{
+    (void)state;
+    expect_descent("rank_1.h5", true, "rank_1.h5: tensor");
+}
+
+static void test_damaged_file(void **state)
+{
+    (void)state;
+    expect_descent("rank_1.h5", false, "rank_1.h5: tensor model/big block");
+}
+
+/* Files that no manifest speaks of go when the root is opened by a job that has just begun, or by a
+ * later generation of theirs; what a manifest speaks of stays, and so does what is not ours. */
+static void test_sweep(void **state)
+{
+    static const uint64_t steps[] = {4, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_save(2, steps);
+    put_object("step_4/1.1.00000000000000aa/rank_0.h5", "dead");
+    put_object("step_9/1.1.00000000000000aa/rank_0.h5", "dead");
+    put_object("step_9/3.1.00000000000000bb/rank_1.h5", "alive");
+    put_object("step_9/notes", "not ours");
+    fixture_generation = 2;
+    assert_int_equal(fixture_load(2, ranks), 4);
+    assert_int_equal(count_objects(4), 3);
+    assert_int_equal(count_objects(9), 1);
+    fixture_generation = 0;
+    assert_int_equal(fixture_load(2, ranks), 4);
+    assert_int_equal(count_objects(4), 3);
+    assert_int_equal(count_objects(9), 0);
+    assert_true(fixture_has("step_9/notes"));
+}
+
+/* ---- two jobs ---- */
+
+static int commit_before_us(struct mst_blob *blob, const char *key, const void *data, size_t size)
+{
+    return __real_mst_blob_put(blob, key, data, size / 2, 0, MST_NEVER, NULL);
+}
+
+static void test_manifest_race(void **state)
+{
+    static const uint64_t first[] = {3, 0}, second[] = {6, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_save(2, first);
+    on_manifest = commit_before_us;
+    fixture_run(ranks, 2, fixture_save_steps, (void *)(uintptr_t)second);
+    for (uint32_t r = 0; r < 2; r++) {
+        assert_int_equal(ranks[r].result, -EEXIST);
+        assert_int_equal(ranks[r].status.failed_step, 6);
+        assert_non_null(strstr(ranks[r].status.failed_text, "another job has committed"));
+    }
+    assert_int_equal(count_objects(6), 1);
+    assert_int_equal(fixture_load(2, ranks), 3);
+}
+
+/* The put went through, its answer was lost, and the try after it finds the manifest there. */
+static int lose_answer(struct mst_blob *blob, const char *key, const void *data, size_t size)
+{
+    int r = __real_mst_blob_put(blob, key, data, size, 0, MST_NEVER, NULL);
+    return r < 0 ? r : -EEXIST;
+}
+
+static void test_lost_answer(void **state)
+{
+    static const uint64_t steps[] = {6, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    on_manifest = lose_answer;
+    fixture_save(2, steps);
+    assert_int_equal(fixture_load(2, ranks), 6);
+}
+
+/* The put went through, and that is never known: the step is abandoned, and whole. */
+static int time_out(struct mst_blob *blob, const char *key, const void *data, size_t size)
+{
+    int r = __real_mst_blob_put(blob, key, data, size, 0, MST_NEVER, NULL);
+    return r < 0 ? r : -ETIMEDOUT;
+}
+
+static void test_late_manifest(void **state)
+{
+    static const uint64_t steps[] = {6, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    on_manifest = time_out;
+    fixture_run(ranks, 2, fixture_save_steps, (void *)(uintptr_t)steps);
+    assert_int_equal(ranks[1].result, -ETIMEDOUT);
+    assert_int_equal(fixture_load(2, ranks), 6);
+}
+
+/* ---- places that cannot be used ---- */
+
+static void test_bad_uris(void **state)
+{
+    static const char *const uris[] = {"gopher://x/y", "http://127.0.0.1:9/ckpt"};
+    (void)state;
+    for (size_t i = 0; i < sizeof uris / sizeof *uris; i++) {
+        struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+        snprintf(fixture_uri, sizeof fixture_uri, "%s", uris[i]);
+        fixture_run(ranks, 2, fixture_load_newest, NULL);
+        assert_int_equal(ranks[0].result, -ENOTSUP);
+        assert_int_equal(ranks[1].result, -ENOTSUP);
+        assert_true(ranks[1].err.text[0]);
+    }
+}
+
+static int setup(void **state)
+{
+    fixture_remote = true;
+    return fixture_setup(state);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(test_worlds),        CASE(test_retention),        CASE(test_step_again),
+        CASE(test_missing_file),  CASE(test_damaged_manifest), CASE(test_damaged_file),
+        CASE(test_sweep),         CASE(test_manifest_race),    CASE(test_lost_answer),
+        CASE(test_late_manifest), CASE(test_bad_uris),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
