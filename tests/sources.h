@@ -11,7 +11,7 @@ static inline struct reader *sources_reader(const char *aio)
     struct reader *reader = NULL;
     struct mst_err err = {0};
 
-    if (reader_create(&(struct reader_opts){.aio = aio, .timeout_ms = 1000}, &reader, &err))
+    if (reader_create(&(struct reader_opts){.aio = aio, .timeout_ms = 600}, &reader, &err))
         fail_msg("%s", err.text);
     return reader;
 }

@@ -1,0 +1,274 @@
+/* Reads from copies on web servers that break in mid-run, and from files. */
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/rng.h"
+#include "dataio/reader.h"
+#include "scratch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "sources.h"
+#include "unit/http_files.h"
+
+#include <errno.h>
+
+#define SIZE 1000003u
+#define PIECE 20011u
+
+static uint8_t *data; /* SIZE bytes */
+static struct http_files one, two;
+
+static struct reader_file *open_copies(struct reader *reader, char *first, char *second)
+{
+    char *uris[] = {first, second};
+    struct reader_file *file = NULL;
+    struct mst_err err = {0};
+
+    if (reader_open(reader, uris, second ? 2 : 1, &file, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(reader_size(file), SIZE);
+    return file;
+}
+
+static void refuse(struct reader *reader, char *first, char *second, int code, const char *why)
+{
+    char *uris[] = {first, second};
+    struct reader_file *file = NULL;
+    struct mst_err err = {0};
+
+    assert_int_equal(reader_open(reader, uris, second ? 2 : 1, &file, &err), code);
+    assert_null(file);
+    if (!strstr(err.text, why))
+        fail_msg("\"%s\" lacks \"%s\"", err.text, why);
+}
+
+/* Reads the whole file in pieces, many under way; server `one` changes when half are done. */
+static void read_through(struct reader_file *file, enum files_mode then)
+{
+    enum { COUNT = (SIZE + PIECE - 1) / PIECE };
+    struct reader *reader = reader_of(file);
+    uint8_t *copy = calloc(COUNT, PIECE);
+    size_t submitted = 0, ended = 0;
+
+    while (ended < COUNT) {
+        struct reader_done done[8];
+        int count;
+        while (submitted < COUNT) {
+            struct reader_read read = {.file = file,
+                                       .offset = submitted * PIECE,
+                                       .data = copy + submitted * PIECE,
+                                       .size_bytes = PIECE};
+            if (reader_submit(reader, &read, 1) == 0)
+                break;
+            submitted++;
+        }
+        count = reader_reap(reader, done, 8, 1, mst_deadline_ms(20000));
+        assert_true(count >= 1);
+        for (int i = 0; i < count; i++)
+            if (done[i].result <= 0)
+                fail_msg("%s", done[i].err->text);
+        ended += (size_t)count;
+        if (ended >= COUNT / 2)
+            atomic_store(&one.mode, (int)then);
+    }
+    assert_int_equal(reader_in_flight(reader), 0);
+    assert_memory_equal(copy, data, SIZE);
+    free(copy);
+}
+
+static void test_one_copy(void **state)
+{
+    struct reader *reader = sources_reader("auto");
+    struct reader_file *file = open_copies(reader, one.uri, NULL);
+    uint8_t bytes[10];
+
+    (void)state;
+    assert_int_equal(reader_grain(file), 1);
+    read_through(file, FILES_GOOD);
+    assert_int_equal(reader_read(file, SIZE - 5, bytes, 5, NULL), 0);
+    assert_memory_equal(bytes, data + SIZE - 5, 5);
+    assert_int_equal(reader_read(file, SIZE - 5, bytes, 6, NULL), -EBADMSG);
+    reader_close(file);
+    reader_destroy(reader);
+}
+
+static void test_a_copy_that_breaks_is_replaced(void **state)
+{
+    static const enum files_mode modes[] = {FILES_DEAD, FILES_TRUNCATED, FILES_MISSING,
+                                            FILES_CHANGED, FILES_SILENT};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        struct reader *reader = sources_reader("auto");
+        struct reader_file *file;
+        unsigned before = atomic_load(&two.requests);
+        atomic_store(&one.mode, FILES_GOOD);
+        file = open_copies(reader, one.uri, two.uri);
+        read_through(file, modes[i]);
+        assert_true(atomic_load(&two.requests) > before);
+        reader_close(file);
+        reader_destroy(reader);
+    }
+}
+
+static void test_a_file_stands_in_for_a_server(void **state)
+{
+    struct reader *reader = sources_reader("auto");
+    char path[320];
+    struct reader_file *file;
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s", scratch_write("copy", data, SIZE));
+    file = open_copies(reader, one.uri, path);
+    read_through(file, FILES_DEAD);
+    reader_close(file);
+    reader_destroy(reader);
+}
+
+static void test_a_copy_that_is_not_there_at_first(void **state)
+{
+    struct reader *reader = sources_reader("auto");
+    struct reader_file *file;
+    uint8_t bytes[10];
+
+    (void)state;
+    atomic_store(&one.mode, FILES_MISSING);
+    file = open_copies(reader, one.uri, two.uri);
+    read_through(file, FILES_GOOD);
+    atomic_store(&two.mode, FILES_MISSING); /* now it is the other one's turn */
+    assert_int_equal(reader_read(file, 100, bytes, 10, NULL), 0);
+    assert_memory_equal(bytes, data + 100, 10);
+    reader_close(file);
+    reader_destroy(reader);
+}
+
+static void test_the_error_names_every_copy(void **state)
+{
+    struct reader *reader = sources_reader("auto");
+    struct reader_file *file = open_copies(reader, one.uri, two.uri);
+    struct mst_err err = {0};
+    uint8_t byte;
+
+    (void)state;
+    atomic_store(&one.mode, FILES_MISSING);
+    atomic_store(&two.mode, FILES_CHANGED);
+    assert_true(reader_read(file, 0, &byte, 1, &err) < 0);
+    assert_non_null(strstr(err.text, "all 2 mirrors failed: "));
+    assert_non_null(strstr(err.text, one.uri));
+    assert_non_null(strstr(err.text, two.uri));
+    atomic_store(&one.mode, FILES_GOOD);
+    assert_int_equal(reader_read(file, 0, &byte, 1, &err), 0); /* nothing is held against it */
+    reader_close(file);
+    reader_destroy(reader);
+}
+
+static void test_an_object_that_changes_is_not_read(void **state)
+{
+    struct reader *reader = sources_reader("auto");
+    struct reader_file *file = open_copies(reader, one.uri, NULL);
+    struct mst_err err = {0};
+    uint8_t byte;
+
+    (void)state;
+    atomic_store(&one.mode, FILES_CHANGED);
+    assert_int_equal(reader_read(file, 0, &byte, 1, &err), -ESTALE);
+    assert_non_null(strstr(err.text, "/one"));
+    reader_close(file);
+    reader_destroy(reader);
+}
+
+static void test_copies_that_differ_are_refused(void **state)
+{
+    struct reader *reader = sources_reader("auto");
+    struct http_files other;
+
+    (void)state;
+    files_start(&other, "other", data, SIZE - 1);
+    refuse(reader, one.uri, other.uri, -EBADMSG, "1000003");
+    refuse(reader, one.uri, other.uri, -EBADMSG, "1000002");
+    refuse(reader, one.uri, other.uri, -EBADMSG, other.uri);
+    atomic_store(&one.mode, FILES_MISSING);
+    refuse(reader, one.uri, NULL, -ENOENT, "/one");
+    refuse(reader, one.uri, one.uri, -ENOENT, "all 2 mirrors failed: ");
+    files_stop(&other);
+    reader_destroy(reader);
+}
+
+static void test_cancel_does_not_wait_for_a_silent_server(void **state)
+{
+    struct reader *reader = sources_reader("auto");
+    struct reader_file *file = open_copies(reader, one.uri, NULL);
+    struct reader_read read = {.file = file, .size_bytes = 1};
+    struct reader_done done;
+    uint8_t byte = 0;
+    uint64_t start_ns = mst_now_ns();
+
+    (void)state;
+    read.data = &byte;
+    atomic_store(&one.mode, FILES_SILENT);
+    for (size_t i = 0; i < READER_DEPTH; i++)
+        assert_int_equal(reader_submit(reader, &read, 1), 1);
+    assert_int_equal(reader_submit(reader, &read, 1), 0);
+    assert_int_equal(reader_reap(reader, &done, 1, 1, mst_deadline_ms(5)), -ETIMEDOUT);
+    reader_cancel(reader);
+    assert_int_equal(reader_in_flight(reader), 0);
+    assert_true(mst_now_ns() - start_ns < 5 * MST_NS_PER_S);
+    atomic_store(&one.mode, FILES_GOOD);
+    assert_int_equal(reader_read(file, 7, &byte, 1, NULL), 0);
+    assert_int_equal(byte, data[7]);
+    reader_close(file);
+    reader_destroy(reader);
+}
+
+static int start_servers(void **state)
+{
+    (void)state;
+    files_start(&one, "one", data, SIZE);
+    files_start(&two, "two", data, SIZE);
+    return 0;
+}
+
+static int stop_servers(void **state)
+{
+    (void)state;
+    files_stop(&one);
+    files_stop(&two);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    data = malloc(SIZE);
+    for (size_t i = 0; data && i < SIZE; i++)
+        data[i] = (uint8_t)mst_mix64(i);
+    return data ? scratch_setup(state) : -1;
+}
+
+static int teardown(void **state)
+{
+    free(data);
+    return scratch_teardown(state);
+}
+
+#define WITH_SERVERS(test) cmocka_unit_test_setup_teardown(test, start_servers, stop_servers)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_SERVERS(test_one_copy),
+        WITH_SERVERS(test_a_copy_that_breaks_is_replaced),
+        WITH_SERVERS(test_a_file_stands_in_for_a_server),
+        WITH_SERVERS(test_a_copy_that_is_not_there_at_first),
+        WITH_SERVERS(test_the_error_names_every_copy),
+        WITH_SERVERS(test_an_object_that_changes_is_not_read),
+        WITH_SERVERS(test_copies_that_differ_are_refused),
+        WITH_SERVERS(test_cancel_does_not_wait_for_a_silent_server),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
