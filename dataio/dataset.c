@@ -239,7 +239,7 @@ static int decode_source(json_t *object, const struct dataset_source *self,
         return bad_file(err, "a source has neither name nor mirrors");
     rc = mirrors ? decode_mirrors(mirrors, self, source, err) : add_beside(source, self, name, err);
     if (rc)
-        return rc == -EINVAL ? -EBADMSG : rc;
+        return rc;
     return name && *name ? set_name(source, name, err) : name_by_mirror(source, err);
 }
 
@@ -282,6 +282,11 @@ int dataset_decode(const char *text, size_t size_bytes, const struct dataset_sou
     else
         rc = decode_sources(root, self, dataset, err);
     json_decref(root);
+    if (rc == -EINVAL) { /* a bad URI, or too many: it is the file that is wrong */
+        rc = -EBADMSG;
+        if (err)
+            err->code = rc;
+    }
     if (rc) {
         dataset_close(dataset);
         return rc;

@@ -1,0 +1,95 @@
+#include "dataio/uris.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <string.h>
+
+static void test_split(void **state)
+{
+    static const struct {
+        const char *uri, *folder, *name;
+    } cases[] = {
+        {"s3://b/dir/name", "s3://b/dir/", "name"},
+        {"s3://b/dir/na%20me%2Fx?endpoint=http://h/y", "s3://b/dir/?endpoint=http://h/y",
+         "na me/x"},
+        {"http://h:1/x", "http://h:1/", "x"},
+        {"http://h", "http://h", ""},
+        {"http://h?q", "http://h?q", ""},
+        {"file:///a/b", "file:///a/", "b"},
+        {"/a/b?c%20", "/a/", "b?c%20"},
+        {"name", "", "name"},
+    };
+    char folder[URI_BYTES_MAX], name[URI_BYTES_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(uris_split(cases[i].uri, folder, name), 0);
+        assert_string_equal(folder, cases[i].folder);
+        assert_string_equal(name, cases[i].name);
+    }
+    assert_int_equal(uris_split("s3://b/%zz", folder, name), -EINVAL);
+    assert_int_equal(uris_split("", folder, name), -EINVAL);
+}
+
+static void test_relatives(void **state)
+{
+    char uri[URI_BYTES_MAX];
+
+    (void)state;
+    assert_int_equal(uris_sibling("s3://b/dir/x?q", "y/z", uri), 0);
+    assert_string_equal(uri, "s3://b/dir/y/z?q");
+    assert_int_equal(uris_sibling("x", "y", uri), 0);
+    assert_string_equal(uri, "y");
+    assert_int_equal(uris_child("s3://b/dir/?q", "x/y z%", uri), 0);
+    assert_string_equal(uri, "s3://b/dir/x/y%20z%25?q");
+    assert_int_equal(uris_child("dir/", "y z", uri), 0);
+    assert_string_equal(uri, "dir/y z");
+    assert_int_equal(uris_replace_end("http://h/x.bin?q=.bin", 4, ".idx", uri), 0);
+    assert_string_equal(uri, "http://h/x.idx?q=.bin");
+}
+
+static void test_what_they_are(void **state)
+{
+    (void)state;
+    assert_true(uris_is_relative("a:b") == false);
+    assert_true(uris_is_relative("a/b"));
+    assert_false(uris_is_relative("/a"));
+    assert_true(uris_is_local("/a") && uris_is_local("FILE:/a") && uris_is_local("a"));
+    assert_false(uris_is_local("s3://b/file:"));
+    assert_true(uris_ends_with("s3://b/x.gz?y", ".gz"));
+    assert_false(uris_ends_with("x.gz?y", ".gz")); /* a path has no query */
+    assert_false(uris_ends_with("z", ".gz"));
+}
+
+static void test_too_long(void **state)
+{
+    char uri[URI_BYTES_MAX], name[URI_BYTES_MAX], longest[URI_BYTES_MAX + 10];
+
+    (void)state;
+    memset(longest, '+', sizeof longest);
+    longest[sizeof longest - 1] = '\0';
+    assert_int_equal(uris_sibling("x/y", longest, uri), -EINVAL);
+    assert_int_equal(uris_child("s3://b/", longest, uri), -EINVAL);
+    assert_int_equal(uris_split(longest, uri, name), -EINVAL);
+    longest[1000] = '\0'; /* escaped it is too long */
+    assert_int_equal(uris_child("s3://b/", longest, uri), -EINVAL);
+    assert_int_equal(uris_child("s3/", longest, uri), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_relatives),
+        cmocka_unit_test(test_what_they_are),
+        cmocka_unit_test(test_too_long),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
