@@ -189,8 +189,10 @@ def check_failure_policy(name, job):
             check(on_codes["containerName"] == template["containers"][0]["name"], f"{name}: {rule}")
             codes[rule["action"]] |= set(on_codes["values"])
     check(codes == {"Ignore": RETRIED, "FailJob": FINAL}, f"{name}: {codes}")
+    # Of a batch Job "True" is the default; the CRDs of JobSet and Trainer have none.
     check(rules[0]["action"] == "Ignore" and
-          rules[0]["onPodConditions"] == [{"type": "DisruptionTarget"}], f"{name}: preemption counts")
+          rules[0]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}],
+          f"{name}: preemption counts")
 
 
 def check_pod(pod, command, secret=True):
@@ -254,7 +256,7 @@ def find(kind, name):
 with open(os.path.join(base, "kustomization.yaml")) as file:
     kustomization = yaml.safe_load(file)
 paths = {os.path.basename(path) for path in glob.glob(os.path.join(base, "*.yaml"))}
-check(paths - {"kustomization.yaml"} == set(kustomization["resources"]), "a file is not in kustomization.yaml")
+check(paths - {"kustomization.yaml"} == set(kustomization["resources"]), "kustomization.yaml: files")
 documents = []
 for path in kustomization["resources"]:
     with open(os.path.join(base, path)) as file:
