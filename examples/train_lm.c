@@ -14,6 +14,7 @@
 #include "core/world.h"
 #include "dataio/dataio.h"
 #include "examples/lm.h"
+#include "gpu/gpu.h"
 #include "launcher/job.h"
 
 #include <errno.h>
@@ -27,7 +28,7 @@
 enum { WAIT_MS = 120000 };
 
 struct options {
-    const char *data, *ckpt, *sample_log, *loss_log;
+    const char *data, *ckpt, *device, *sample_log, *loss_log;
     uint64_t steps, ckpt_every, batch, seed;
     double lr;
 };
@@ -40,6 +41,12 @@ struct trainer {
     struct mst_loader *loader;
     struct mst_ckpt *ckpt;
     struct mst_job *job;
+
+    /* With --device: where gradients are summed. */
+    struct mst_gpu *gpu;
+    struct mst_gpu_queue *queue;
+    struct mst_gpu_event *copied;
+    struct mst_span device_grads;
 
     uint64_t step; /* finished */
     uint64_t saved_step;
@@ -61,6 +68,60 @@ static int fail(const struct trainer *trainer, const char *what, const char *tex
     return code;
 }
 
+/* ---- a device -------------------------------------------------------------------------------- */
+
+/* The model computes on the CPU; what lives on the device is the gradients, while they are summed.
+ * Its back end of comm takes them there: NCCL on a GPU. */
+static int open_device(struct trainer *trainer, struct mst_err *err)
+{
+    struct mst_gpu_opts opts = {.backend = trainer->opts.device,
+                                .device = trainer->world.local_rank};
+    if (!opts.backend)
+        return 0;
+    int rc = mst_gpu_open(&opts, &trainer->gpu, err);
+    if (rc < 0)
+        return rc;
+    rc = mst_gpu_alloc(trainer->gpu, sizeof trainer->lm.grads, MST_MEM_DEVICE,
+                       &trainer->device_grads);
+    if (rc == 0)
+        rc = mst_gpu_queue_create(trainer->gpu, &trainer->queue);
+    if (rc == 0)
+        rc = mst_gpu_event_create(trainer->gpu, &trainer->copied);
+    return rc < 0 ? mst_err_set(err, rc, "device: %s", mst_gpu_error(trainer->gpu)) : 0;
+}
+
+static void close_device(struct trainer *trainer)
+{
+    if (!trainer->gpu)
+        return;
+    mst_gpu_event_destroy(trainer->copied);
+    mst_gpu_queue_destroy(trainer->queue);
+    mst_gpu_free(trainer->gpu, &trainer->device_grads);
+    mst_gpu_close(trainer->gpu);
+}
+
+/* Bucket `b` of the gradients as comm is to see it. */
+static float *bucket(struct trainer *trainer, size_t b)
+{
+    float *grads = trainer->gpu ? trainer->device_grads.data : trainer->lm.grads;
+    return grads + lm_bucket_start[b];
+}
+
+/* Bucket `b` to the device, or back; nothing without one. */
+static int copy_bucket(struct trainer *trainer, size_t b, bool back)
+{
+    float *host = trainer->lm.grads + lm_bucket_start[b], *device = bucket(trainer, b);
+    size_t bytes = (lm_bucket_start[b + 1] - lm_bucket_start[b]) * sizeof *host;
+    if (!trainer->gpu)
+        return 0;
+    int rc = mst_gpu_copy(trainer->queue, back ? host : device, back ? device : host, bytes);
+    if (rc == 0)
+        rc = mst_gpu_event_record(trainer->copied, trainer->queue);
+    if (rc == 0)
+        rc = mst_gpu_event_wait(trainer->copied, mst_deadline_ms(WAIT_MS));
+    return rc;
+}
+
 /* ---- one step -------------------------------------------------------------------------------- */
 
 /* While a layer's gradients are summed over the ranks, those of the layer before are computed. */
@@ -75,10 +136,12 @@ static int compute(struct trainer *trainer, const struct mst_batch *batch,
         trainer->loss += lm_forward(lm, &trainer->rows[r], record + r % LM_TARGETS);
     }
     for (size_t b = 0; b < LM_BUCKETS; b++) {
-        float *grads = lm->grads + lm_bucket_start[b];
+        float *grads = bucket(trainer, b);
         size_t count = lm_bucket_start[b + 1] - lm_bucket_start[b];
         lm_backward(lm, trainer->rows, row_count, b);
-        int rc = mst_comm_allreduce_start(trainer->comm, grads, grads, count, MST_F32, MST_SUM,
+        int rc = copy_bucket(trainer, b, false);
+        if (rc == 0)
+            rc = mst_comm_allreduce_start(trainer->comm, grads, grads, count, MST_F32, MST_SUM,
                                           &reqs[b]);
         if (rc < 0)
             return rc;
@@ -96,12 +159,16 @@ static int train_step(struct trainer *trainer, const struct mst_batch *batch)
         if (rc >= 0)
             rc = waited;
         if (rc >= 0)
+            rc = copy_bucket(trainer, b, true);
+        if (rc >= 0)
             lm_update(&trainer->lm, b, (float)(1 / targets), (float)trainer->opts.lr);
     }
     if (rc >= 0)
         rc = mst_comm_allreduce(trainer->comm, &trainer->loss, &trainer->loss, 1, MST_F64, MST_SUM);
+    const char *comm_text = mst_comm_error(trainer->comm);
     if (rc < 0)
-        return fail(trainer, "allreduce", mst_comm_error(trainer->comm), rc);
+        return fail(trainer, "gradients",
+                    *comm_text || !trainer->gpu ? comm_text : mst_gpu_error(trainer->gpu), rc);
     trainer->loss /= targets;
     trainer->step++;
     return 0;
@@ -301,10 +368,13 @@ static int set_up(struct trainer *trainer)
         .seed = opts->seed,
     };
     struct mst_ckpt_opts ckpt = {.uri = opts->ckpt};
+    bool on_gpu = opts->device && strcmp(opts->device, "cuda") == 0;
+    struct mst_comm_opts comm = {.backend = on_gpu ? "nccl" : NULL};
     uint64_t deadline = mst_deadline_ms(WAIT_MS);
     if (mst_world_from_env(&trainer->world, &err) < 0 ||
         mst_kv_dial(&trainer->world, deadline, &trainer->kv, &err) < 0 ||
-        mst_comm_create(&trainer->world, trainer->kv, NULL, &trainer->comm, &err) < 0 ||
+        mst_comm_create(&trainer->world, trainer->kv, &comm, &trainer->comm, &err) < 0 ||
+        open_device(trainer, &err) < 0 ||
         mst_loader_open(&data, &trainer->world, &trainer->loader, &err) < 0 ||
         mst_ckpt_open(&ckpt, &trainer->world, trainer->kv, &trainer->ckpt, &err) < 0 ||
         mst_job_open(&trainer->world, &trainer->job, &err) < 0)
@@ -354,6 +424,7 @@ static void tear_down(struct trainer *trainer)
     mst_ckpt_close(trainer->ckpt);
     mst_loader_close(trainer->loader);
     mst_comm_destroy(trainer->comm);
+    close_device(trainer);
     mst_kv_close(trainer->kv);
     mst_world_fini(&trainer->world);
     if (trainer->sample_fd >= 0)
@@ -376,6 +447,10 @@ static const char usage[] =
     "  --batch B         samples in a step over all ranks (64); one sample predicts 24 bytes\n"
     "  --lr X            learning rate (0.3)\n"
     "  --seed S          of the parameters and the order of samples (1)\n"
+    "  --device NAME     where gradients are summed: cuda = on the GPU that has the number of "
+    "this\n"
+    "                    local rank, by NCCL; host = in memory that stands in for one. Everything\n"
+    "                    else is computed on the CPU, with or without it\n"
     "  --sample-log DIR  each process writes \"generation step sample\" lines to a file in DIR\n"
     "  --loss-log FILE   rank 0 appends \"step loss\" lines\n"
     "\n"
@@ -403,6 +478,7 @@ static void parse_options(int argc, char **argv, struct options *opts)
         {"batch", required_argument, NULL, 'b'},
         {"lr", required_argument, NULL, 'l'},
         {"seed", required_argument, NULL, 's'},
+        {"device", required_argument, NULL, 'D'},
         {"sample-log", required_argument, NULL, 'S'},
         {"loss-log", required_argument, NULL, 'L'},
         {"help", no_argument, NULL, 'h'},
@@ -413,6 +489,7 @@ static void parse_options(int argc, char **argv, struct options *opts)
         switch (which) {
         case 'd': opts->data = optarg; break;
         case 'c': opts->ckpt = optarg; break;
+        case 'D': opts->device = optarg; break;
         case 'S': opts->sample_log = optarg; break;
         case 'L': opts->loss_log = optarg; break;
         case 'n': opts->steps = (uint64_t)number("steps", optarg, 1, 1e12); break;
@@ -423,6 +500,10 @@ static void parse_options(int argc, char **argv, struct options *opts)
         case 'h': fputs(usage, stdout); exit(0);
         default: fputs("see train_lm --help\n", stderr); exit(64);
         }
+    }
+    if (opts->device && strcmp(opts->device, "cuda") != 0 && strcmp(opts->device, "host") != 0) {
+        fprintf(stderr, "train_lm: --device %s: expected cuda or host\n", opts->device);
+        exit(64);
     }
     if (!opts->data || !opts->ckpt || !opts->steps || optind != argc) {
         fputs("train_lm: --data, --ckpt and --steps are needed; see train_lm --help\n", stderr);
