@@ -295,12 +295,12 @@ int dataset_decode(const char *text, size_t size_bytes, const struct dataset_sou
     return 0;
 }
 
-static int read_file(const struct dataset_source *self, struct reader *reader,
+static int read_file(const struct dataset_source *self, struct feed *feed,
                      struct dataset **ret_dataset, struct mst_err *err)
 {
     uint8_t *text = NULL;
     uint64_t size_bytes = 0;
-    int rc = source_slurp(self, reader, DATASET_FILE_MAX, &text, &size_bytes, err);
+    int rc = source_slurp(self, feed, DATASET_FILE_MAX, &text, &size_bytes, err);
 
     if (rc)
         return rc;
@@ -339,7 +339,7 @@ static int check_kinds(const struct dataset_source *self, const char *end, struc
     return 0;
 }
 
-static int resolve(struct dataset_source *self, struct reader *reader, struct dataset **ret_dataset,
+static int resolve(struct dataset_source *self, struct feed *feed, struct dataset **ret_dataset,
                    struct mst_err *err)
 {
     struct dataset *dataset;
@@ -349,7 +349,7 @@ static int resolve(struct dataset_source *self, struct reader *reader, struct da
     if (rc)
         return rc;
     if (uris_ends_with(self->mirrors[0], DATASET_SUFFIX))
-        return read_file(self, reader, ret_dataset, err);
+        return read_file(self, feed, ret_dataset, err);
     dataset = calloc(1, sizeof *dataset);
     if (!dataset)
         return no_memory(err);
@@ -363,14 +363,14 @@ static int resolve(struct dataset_source *self, struct reader *reader, struct da
     return 0;
 }
 
-int dataset_open(const char *uris, struct reader *reader, struct dataset **ret_dataset,
+int dataset_open(const char *uris, struct feed *feed, struct dataset **ret_dataset,
                  struct mst_err *err)
 {
     struct dataset_source self = {0};
     int rc = split_list(uris, &self, err);
 
     if (rc == 0)
-        rc = resolve(&self, reader, ret_dataset, err);
+        rc = resolve(&self, feed, ret_dataset, err);
     dataset_source_fini(&self);
     return rc;
 }

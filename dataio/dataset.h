@@ -14,7 +14,7 @@
 #include <stddef.h>
 
 struct mst_err;
-struct reader;
+struct feed;
 
 #define DATASET_SOURCES_MAX 65536u
 #define DATASET_FILE_MAX ((size_t)64 << 20)
@@ -33,7 +33,7 @@ struct dataset {
 /* Finds the sources that `uris` names; folders and dataset files are read. 0; -EINVAL an empty URI,
  * too many, or no source; -EBADMSG the dataset file is damaged; what reading it or the folder
  * answered. */
-int dataset_open(const char *uris, struct reader *reader, struct dataset **ret_dataset,
+int dataset_open(const char *uris, struct feed *feed, struct dataset **ret_dataset,
                  struct mst_err *err);
 
 /* Decodes a dataset file that lies at each mirror of `self`. 0; -EBADMSG; -ENOMEM. */

@@ -46,7 +46,7 @@ struct arena {
 
 struct fetch {
     struct index *index;
-    struct reader *reader;
+    struct feed *feed;
     struct order order;
     uint64_t pitch; /* reads begin at multiples of it in the arena */
     uint32_t global_batch, part_first, part_count;
@@ -154,7 +154,7 @@ static uint64_t pitch_of(const struct index *index)
     uint64_t pitch = LINE_BYTES;
 
     for (uint32_t i = 0; i < index->shard_count; i++) {
-        uint32_t grain = reader_grain(index->shards[i].source.file);
+        uint32_t grain = feed_grain(index->shards[i].source.file);
         pitch = grain > pitch ? grain : pitch;
     }
     return pitch;
@@ -168,7 +168,7 @@ int fetch_create(const struct fetch_opts *opts, struct fetch **ret_fetch, struct
     if (!fetch)
         return mst_err_set(err, -ENOMEM, "no memory for the read-ahead window");
     fetch->index = opts->index;
-    fetch->reader = opts->reader;
+    fetch->feed = opts->feed;
     fetch->pitch = pitch_of(opts->index);
     fetch->order = opts->order;
     fetch->global_batch = opts->global_batch;
@@ -192,7 +192,7 @@ void fetch_destroy(struct fetch *fetch)
 {
     if (!fetch)
         return;
-    reader_cancel(fetch->reader);
+    feed_cancel(fetch->feed);
     for (uint32_t i = 0; fetch->batches && i < fetch->batch_cap; i++) {
         free(fetch->batches[i].samples);
         free(fetch->batches[i].reads);
@@ -249,7 +249,7 @@ const struct mst_sample *fetch_samples(const struct fetch *fetch, uint64_t numbe
 /* What to read for a sample. */
 static struct read plan_read(const struct fetch *fetch, const struct place *place)
 {
-    uint64_t grain = reader_grain(fetch->index->shards[place->shard].source.file);
+    uint64_t grain = feed_grain(fetch->index->shards[place->shard].source.file);
     uint64_t begin = place->offset / grain * grain;
     uint64_t need = place->size_bytes ? place->offset + place->size_bytes - begin : 0;
 
@@ -346,24 +346,24 @@ static bool next_read(struct fetch *fetch, struct read **ret_read)
 
 static void submit(struct fetch *fetch)
 {
-    struct reader_read reads[READER_DEPTH];
-    size_t room = READER_DEPTH - reader_in_flight(fetch->reader), count = 0, taken;
+    struct feed_read reads[FEED_DEPTH];
+    size_t room = FEED_DEPTH - feed_in_flight(fetch->feed), count = 0, taken;
     struct read *read;
 
     while (count < room && next_read(fetch, &read))
-        reads[count++] = (struct reader_read){.file = fetch->index->shards[read->shard].source.file,
-                                              .offset = read->offset,
-                                              .data = read->at,
-                                              .size_bytes = (size_t)read->size_bytes,
-                                              .direct = true,
-                                              .user = read};
-    taken = reader_submit(fetch->reader, reads, count);
+        reads[count++] = (struct feed_read){.file = fetch->index->shards[read->shard].source.file,
+                                            .offset = read->offset,
+                                            .data = read->at,
+                                            .size_bytes = (size_t)read->size_bytes,
+                                            .direct = true,
+                                            .user = read};
+    taken = feed_submit(fetch->feed, reads, count);
     assert(taken == count); /* there was room */
     (void)taken;
 }
 
 /* A batch with a failed read stays pending, so neither it nor a later one is ever ready. */
-static void end_read(struct fetch *fetch, const struct reader_done *done)
+static void end_read(struct fetch *fetch, const struct feed_done *done)
 {
     const struct read *read = done->user;
 
@@ -378,8 +378,8 @@ static void end_read(struct fetch *fetch, const struct reader_done *done)
 
 static void reap(struct fetch *fetch)
 {
-    struct reader_done done[READER_DEPTH];
-    int count = reader_reap(fetch->reader, done, READER_DEPTH, 1, mst_now_ns() + PATIENCE_NS);
+    struct feed_done done[FEED_DEPTH];
+    int count = feed_reap(fetch->feed, done, FEED_DEPTH, 1, mst_now_ns() + PATIENCE_NS);
 
     for (int i = 0; i < count; i++)
         end_read(fetch, &done[i]);
@@ -392,7 +392,7 @@ static bool is_ready(const struct fetch *fetch, uint64_t number)
 
 void fetch_seek(struct fetch *fetch, uint64_t position)
 {
-    reader_cancel(fetch->reader);
+    feed_cancel(fetch->feed);
     fetch->released = fetch->ready = fetch->submitting = fetch->begun = 0;
     fetch->planned = false;
     fetch->position = position;
@@ -409,11 +409,11 @@ int fetch_step(struct fetch *fetch, uint64_t released_count, struct fetch_progre
     while (!fetch->failed && begin(fetch))
         continue;
     submit(fetch);
-    if (reader_in_flight(fetch->reader))
+    if (feed_in_flight(fetch->feed))
         reap(fetch);
     while (is_ready(fetch, fetch->ready))
         fetch->ready++;
-    busy = reader_in_flight(fetch->reader) > 0 || fetch->submitting < fetch->begun;
+    busy = feed_in_flight(fetch->feed) > 0 || fetch->submitting < fetch->begun;
     *ret_progress = (struct fetch_progress){
         .ready_count = fetch->ready, .bytes_read = fetch->bytes_read, .busy = busy};
     if (!fetch->failed || busy)

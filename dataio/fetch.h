@@ -16,7 +16,7 @@ struct fetch;
 
 struct fetch_opts {
     struct index *index;
-    struct reader *reader; /* of the index; the engine's alone */
+    struct feed *feed; /* of the index; the engine's alone */
     struct order order;
     uint64_t budget_bytes;
     uint32_t global_batch, rank, world_size;

@@ -32,7 +32,7 @@ void index_close(struct index *index)
 
 /* ---- sources ---- */
 
-static int open_shards(struct index *index, const struct index_opts *opts, struct reader *reader,
+static int open_shards(struct index *index, const struct index_opts *opts, struct feed *feed,
                        struct mst_err *err)
 {
     const struct dataset *dataset = opts->dataset;
@@ -43,7 +43,7 @@ static int open_shards(struct index *index, const struct index_opts *opts, struc
         return mst_err_set(err, -ENOMEM, "no memory for %zu sources", dataset->source_count);
     for (size_t i = 0; rc == 0 && i < dataset->source_count; i++) {
         struct source *source = &index->shards[i].source;
-        rc = source_open(&dataset->sources[i], opts->scratch_dir, reader, source, err);
+        rc = source_open(&dataset->sources[i], opts->scratch_dir, feed, source, err);
         index->size_bytes += source->size_bytes;
         index->shard_count += rc == 0;
     }
@@ -61,35 +61,35 @@ static int find_companion(const struct dataset_source *source, const char *suffi
 }
 
 /* A store that hides what it lacks answers -EACCES. */
-static int has_companion(const struct dataset_source *source, struct reader *reader, bool *ret_has,
+static int has_companion(const struct dataset_source *source, struct feed *feed, bool *ret_has,
                          struct mst_err *err)
 {
     struct dataset_source companion;
-    struct reader_file *file = NULL;
+    struct feed_file *file = NULL;
     int rc = find_companion(source, rec_megatron.companion, &companion, err);
 
     if (rc)
         return rc;
-    rc = reader_open(reader, companion.mirrors, companion.mirror_count, &file, err);
+    rc = feed_open(feed, companion.mirrors, companion.mirror_count, &file, err);
     dataset_source_fini(&companion);
-    reader_close(file);
+    feed_close(file);
     *ret_has = rc == 0;
     return rc == -ENOENT || rc == -EACCES ? 0 : rc;
 }
 
-static int guess_format(const struct dataset_source *source, struct reader *reader,
+static int guess_format(const struct dataset_source *source, struct feed *feed,
                         enum mst_format *ret_format, struct mst_err *err)
 {
     bool has_idx = false;
     int rc = 0;
 
     if (record_format_of(source->name, true) == MST_FORMAT_MEGATRON)
-        rc = has_companion(source, reader, &has_idx, err);
+        rc = has_companion(source, feed, &has_idx, err);
     *ret_format = record_format_of(source->name, has_idx);
     return rc;
 }
 
-static int settle_format(struct index *index, const struct dataset *dataset, struct reader *reader,
+static int settle_format(struct index *index, const struct dataset *dataset, struct feed *feed,
                          struct mst_err *err)
 {
     enum mst_format first = MST_FORMAT_AUTO, format;
@@ -97,7 +97,7 @@ static int settle_format(struct index *index, const struct dataset *dataset, str
     if (index->shape.format != MST_FORMAT_AUTO)
         return 0;
     for (size_t i = 0; i < dataset->source_count; i++) {
-        int rc = guess_format(&dataset->sources[i], reader, &format, err);
+        int rc = guess_format(&dataset->sources[i], feed, &format, err);
         if (rc)
             return rc;
         first = i == 0 ? format : first;
@@ -114,7 +114,7 @@ static int settle_format(struct index *index, const struct dataset *dataset, str
 
 /* Reads the file beside the source that its reader needs; the caller frees the bytes. */
 static int read_companion(const struct dataset_source *where, const struct record_reader *format,
-                          struct reader *reader, struct mst_span *ret_bytes,
+                          struct feed *feed, struct mst_span *ret_bytes,
                           char ret_label[COMPANION_LABEL_BYTES], struct mst_err *err)
 {
     struct dataset_source companion;
@@ -130,20 +130,20 @@ static int read_companion(const struct dataset_source *where, const struct recor
     if (rc)
         return rc;
     (void)snprintf(ret_label, COMPANION_LABEL_BYTES, ", %s", companion.mirrors[0]);
-    rc = source_slurp(&companion, reader, COMPANION_BYTES_MAX, &data, &size_bytes, err);
+    rc = source_slurp(&companion, feed, COMPANION_BYTES_MAX, &data, &size_bytes, err);
     dataset_source_fini(&companion);
     *ret_bytes = (struct mst_span){.data = data, .size_bytes = size_bytes};
     return rc;
 }
 
 static int cut_shard(struct index *index, struct shard *shard, const struct dataset_source *where,
-                     struct reader *reader, struct mst_err *err)
+                     struct feed *feed, struct mst_err *err)
 {
     const struct record_reader *format = record_reader_of(index->shape.format);
     struct record_shape shape = index->shape;
     char label[COMPANION_LABEL_BYTES];
     struct mst_span bytes;
-    int rc = read_companion(where, format, reader, &bytes, label, err);
+    int rc = read_companion(where, format, feed, &bytes, label, err);
 
     if (rc)
         return rc;
@@ -248,7 +248,7 @@ static uint64_t record_bytes_max(const struct record_table *table)
     return max;
 }
 
-static int find_samples(struct index *index, const struct dataset *dataset, struct reader *reader,
+static int find_samples(struct index *index, const struct dataset *dataset, struct feed *feed,
                         struct mst_err *err)
 {
     const struct record_reader *format = record_reader_of(index->shape.format);
@@ -257,7 +257,7 @@ static int find_samples(struct index *index, const struct dataset *dataset, stru
     for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++) {
         struct shard *shard = &index->shards[i];
         uint64_t max;
-        rc = format->cut ? cut_shard(index, shard, &dataset->sources[i], reader, err)
+        rc = format->cut ? cut_shard(index, shard, &dataset->sources[i], feed, err)
                          : scan_shard(shard, format, err);
         if (rc)
             break;
@@ -339,7 +339,7 @@ static int fingerprint_shard(const struct shard *shard, uint64_t *hash, struct m
         if (shard->resident)
             memcpy(block, shard->resident + offset, block_bytes);
         else
-            rc = reader_read(shard->source.file, offset, block, block_bytes, err);
+            rc = feed_read(shard->source.file, offset, block, block_bytes, err);
         *hash = mix(*hash, mst_crc32c(0, block, block_bytes));
     }
     return rc;
@@ -383,7 +383,7 @@ static int check_shape(struct record_shape *shape, struct mst_err *err)
     return 0;
 }
 
-int index_open(const struct index_opts *opts, struct reader *reader, struct index **ret_index,
+int index_open(const struct index_opts *opts, struct feed *feed, struct index **ret_index,
                struct mst_err *err)
 {
     struct index *index = calloc(1, sizeof *index);
@@ -392,15 +392,15 @@ int index_open(const struct index_opts *opts, struct reader *reader, struct inde
     if (!index)
         return mst_err_set(err, -ENOMEM, "no memory for the index");
     index->shape = opts->shape;
-    rc = open_shards(index, opts, reader, err);
+    rc = open_shards(index, opts, feed, err);
     if (!rc)
-        rc = settle_format(index, opts->dataset, reader, err);
+        rc = settle_format(index, opts->dataset, feed, err);
     if (!rc)
         rc = check_shape(&index->shape, err);
     if (!rc && index->size_bytes <= opts->resident_bytes)
         rc = load_shards(index, err);
     if (!rc)
-        rc = find_samples(index, opts->dataset, reader, err);
+        rc = find_samples(index, opts->dataset, feed, err);
     if (!rc)
         rc = identify(index, err);
     for (uint32_t i = 0; !rc && index->resident && i < index->shard_count; i++)

@@ -12,7 +12,7 @@
 
 struct dataset;
 struct mst_err;
-struct reader;
+struct feed;
 
 struct shard {
     struct source source;
@@ -46,10 +46,10 @@ struct index_opts {
     uint64_t resident_bytes; /* contents up to this size are kept in memory */
 };
 
-/* Opens all sources, finds the samples and computes the fingerprint. Nothing of the reader is under
- * way. What is kept in memory needs the reader no longer. 0; errors as of source_open, the readers and source_scan, with the names of the files; -EINVAL
- * options, or no sample at all. */
-int index_open(const struct index_opts *opts, struct reader *reader, struct index **ret_index,
+/* Opens all sources, finds the samples and computes the fingerprint. Nothing of the feed is under
+ * way; what is kept in memory needs it no longer. 0; errors as of source_open, the readers and
+ * source_scan, with the names of the files; -EINVAL options, or no sample at all. */
+int index_open(const struct index_opts *opts, struct feed *feed, struct index **ret_index,
                struct mst_err *err);
 
 /* NULL and half-built ones are allowed. */

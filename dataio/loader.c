@@ -6,10 +6,10 @@
 #include "dataio/cursor.h"
 #include "dataio/dataio.h"
 #include "dataio/dataset.h"
+#include "dataio/feed.h"
 #include "dataio/fetch.h"
 #include "dataio/index.h"
 #include "dataio/order.h"
-#include "dataio/reader.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -25,7 +25,7 @@ static_assert(CURSOR_BYTES == MST_CURSOR_BYTES, "the codec's and the face's size
 
 struct mst_loader {
     struct index *index;
-    struct reader *reader; /* NULL for a dataset in memory */
+    struct feed *feed; /* NULL for a dataset in memory */
     struct order order;
     uint32_t global_batch, part_first, part_count;
     uint64_t position; /* of the next batch */
@@ -164,11 +164,11 @@ static int open_index(struct mst_loader *loader, const struct mst_loader_opts *o
                                .scratch_dir = opts->scratch_dir ? opts->scratch_dir
                                                                 : SCRATCH_DIR_DEFAULT,
                                .resident_bytes = budget_bytes / 2};
-    int rc = dataset_open(opts->uri, loader->reader, &dataset, err);
+    int rc = dataset_open(opts->uri, loader->feed, &dataset, err);
 
     index.dataset = dataset;
     if (rc == 0)
-        rc = index_open(&index, loader->reader, &loader->index, err);
+        rc = index_open(&index, loader->feed, &loader->index, err);
     dataset_close(dataset);
     if (rc == 0)
         order_init(&loader->order, opts->seed, loader->index->sample_count, opts->sequential != 0);
@@ -181,8 +181,8 @@ static int open_resident(struct mst_loader *loader, struct mst_err *err)
     if (!loader->samples)
         return mst_err_set(err, -ENOMEM, "loader: no memory for a batch of %u samples",
                            loader->part_count);
-    reader_destroy(loader->reader); /* nothing is read any more: its threads may go */
-    loader->reader = NULL;
+    feed_destroy(loader->feed); /* nothing is read any more: its threads may go */
+    loader->feed = NULL;
     loader->stats.bytes_read = loader->index->size_bytes;
     return 0;
 }
@@ -191,7 +191,7 @@ static int open_ahead(struct mst_loader *loader, const struct mst_world *world,
                       uint64_t budget_bytes, struct mst_err *err)
 {
     struct fetch_opts fetch = {.index = loader->index,
-                               .reader = loader->reader,
+                               .feed = loader->feed,
                                .order = loader->order,
                                .budget_bytes = budget_bytes,
                                .global_batch = loader->global_batch,
@@ -206,7 +206,7 @@ int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *
                     struct mst_loader **ret_loader, struct mst_err *err)
 {
     uint64_t budget_bytes = opts->budget_bytes ? opts->budget_bytes : BUDGET_BYTES_DEFAULT;
-    struct reader_opts reader = {.aio = world->tuning.aio, .window_bytes = budget_bytes / 2};
+    struct feed_opts feed = {.aio = world->tuning.aio, .window_bytes = budget_bytes / 2};
     struct mst_loader *loader;
     int rc = check_opts(opts, err);
 
@@ -219,7 +219,7 @@ int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *
     loader->global_batch = opts->global_batch;
     loader->part_count = fetch_part(opts->global_batch, world->rank, world->size,
                                     &loader->part_first);
-    rc = reader_create(&reader, &loader->reader, err);
+    rc = feed_create(&feed, &loader->feed, err);
     if (!rc)
         rc = open_index(loader, opts, budget_bytes, err);
     if (!rc)
@@ -240,7 +240,7 @@ void mst_loader_close(struct mst_loader *loader)
     stop_worker(loader);
     fetch_destroy(loader->fetch);
     index_close(loader->index);
-    reader_destroy(loader->reader);
+    feed_destroy(loader->feed);
     free(loader->samples);
     pthread_cond_destroy(&loader->ready);
     pthread_cond_destroy(&loader->work);

@@ -11,24 +11,24 @@
 #define PIECE_BYTES_REMOTE ((uint64_t)4 << 20)
 #define PIECE_BYTES_MIN UINT64_C(4096)
 
-static uint64_t piece_bytes(const struct reader_file *file)
+static uint64_t piece_bytes(const struct feed_file *file)
 {
-    uint64_t share = reader_window_bytes(reader_of(file)) / 2;
-    uint64_t bytes = reader_grain(file) > 1 ? PIECE_BYTES_LOCAL : PIECE_BYTES_REMOTE;
+    uint64_t share = feed_window_bytes(feed_of(file)) / 2;
+    uint64_t bytes = feed_grain(file) > 1 ? PIECE_BYTES_LOCAL : PIECE_BYTES_REMOTE;
 
     if (bytes > share)
         bytes = share / PIECE_BYTES_MIN * PIECE_BYTES_MIN;
     return bytes > PIECE_BYTES_MIN ? bytes : PIECE_BYTES_MIN;
 }
 
-int scan_init(struct scan *scan, struct reader_file *file, void *into, struct mst_err *err)
+int scan_init(struct scan *scan, struct feed_file *file, void *into, struct mst_err *err)
 {
-    uint64_t bytes = piece_bytes(file), window = reader_window_bytes(reader_of(file)) / bytes;
+    uint64_t bytes = piece_bytes(file), window = feed_window_bytes(feed_of(file)) / bytes;
 
     *scan = (struct scan){.file = file,
                           .into = into,
                           .piece_bytes = (size_t)bytes,
-                          .piece_count = (reader_size(file) + bytes - 1) / bytes,
+                          .piece_count = (feed_size(file) + bytes - 1) / bytes,
                           .window = window < SCAN_WINDOW_MAX ? window : SCAN_WINDOW_MAX};
     if (scan->window == 0)
         scan->window = 1;
@@ -43,7 +43,7 @@ int scan_init(struct scan *scan, struct reader_file *file, void *into, struct ms
 
 static size_t size_of_piece(const struct scan *scan, uint64_t piece)
 {
-    uint64_t left = reader_size(scan->file) - piece * scan->piece_bytes;
+    uint64_t left = feed_size(scan->file) - piece * scan->piece_bytes;
 
     return left < scan->piece_bytes ? (size_t)left : scan->piece_bytes;
 }
@@ -58,13 +58,13 @@ static void submit_ahead(struct scan *scan)
 {
     while (scan->submitted < scan->piece_count && scan->submitted < scan->taken + scan->window) {
         uint64_t piece = scan->submitted;
-        struct reader_read read = {.file = scan->file,
-                                   .offset = piece * scan->piece_bytes,
-                                   .data = data_of_piece(scan, piece),
-                                   .size_bytes = size_of_piece(scan, piece),
-                                   .user = &scan->ended[piece % scan->window]};
+        struct feed_read read = {.file = scan->file,
+                                 .offset = piece * scan->piece_bytes,
+                                 .data = data_of_piece(scan, piece),
+                                 .size_bytes = size_of_piece(scan, piece),
+                                 .user = &scan->ended[piece % scan->window]};
         scan->ended[piece % scan->window] = false;
-        (void)reader_submit(reader_of(scan->file), &read, 1); /* the window is below its depth */
+        (void)feed_submit(feed_of(scan->file), &read, 1); /* the window is below its depth */
         scan->submitted++;
     }
 }
@@ -72,13 +72,13 @@ static void submit_ahead(struct scan *scan)
 int scan_next(struct scan *scan, struct mst_cspan *ret_piece, struct mst_err *err)
 {
     uint64_t piece = scan->taken;
-    struct reader_done done;
+    struct feed_done done;
 
     if (piece == scan->piece_count)
         return 0;
     submit_ahead(scan);
     while (!scan->ended[piece % scan->window]) {
-        (void)reader_reap(reader_of(scan->file), &done, 1, 1, MST_NEVER); /* one is under way */
+        (void)feed_reap(feed_of(scan->file), &done, 1, 1, MST_NEVER); /* one is under way */
         if (done.result < 0)
             return mst_err_set(err, (int)done.result, "%s", done.err->text);
         *(bool *)done.user = true;
@@ -91,7 +91,7 @@ int scan_next(struct scan *scan, struct mst_cspan *ret_piece, struct mst_err *er
 
 void scan_fini(struct scan *scan)
 {
-    reader_cancel(reader_of(scan->file)); /* the buffers are borrowed until then */
+    feed_cancel(feed_of(scan->file)); /* the buffers are borrowed until then */
     free(scan->buffers);
     scan->buffers = NULL;
 }

@@ -3,7 +3,7 @@
 #define MUSTER_DATAIO_SCAN_H
 
 #include "core/span.h"
-#include "dataio/reader.h"
+#include "dataio/feed.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,7 +13,7 @@ struct mst_err;
 #define SCAN_WINDOW_MAX 8u
 
 struct scan {
-    struct reader_file *file;
+    struct feed_file *file;
     uint8_t *into;        /* all of the file, or NULL */
     uint8_t *buffers;     /* `window` pieces, or NULL */
     size_t piece_bytes;   /* of each but the last */
@@ -23,10 +23,10 @@ struct scan {
     bool ended[SCAN_WINDOW_MAX];
 };
 
-/* Nothing of the file's reader is under way, and until scan_fini nothing else may be. Pieces come to
- * lie in `into`, or where that is NULL, in buffers of the scan's own within the reader's window. 0;
+/* Nothing of the file's feed is under way, and until scan_fini nothing else may be. Pieces come to
+ * lie in `into`, or where that is NULL, in buffers of the scan's own within the feed's window. 0;
  * -ENOMEM. */
-int scan_init(struct scan *scan, struct reader_file *file, void *into, struct mst_err *err);
+int scan_init(struct scan *scan, struct feed_file *file, void *into, struct mst_err *err);
 
 /* The next piece, until the call after: 1; 0 at the end; or -errno. */
 int scan_next(struct scan *scan, struct mst_cspan *ret_piece, struct mst_err *err);

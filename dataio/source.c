@@ -16,7 +16,7 @@
 
 void source_close_contents(struct source *source)
 {
-    reader_close(source->file);
+    feed_close(source->file);
     source->file = NULL;
 }
 
@@ -33,7 +33,7 @@ void source_close(struct source *source)
 struct transfer {
     struct scan scan;
     struct mst_cspan rest; /* of the last piece */
-    struct mst_aio *aio;   /* for the scratch file: the reader's is busy reading ahead */
+    struct mst_aio *aio;   /* for the scratch file: the feed's is busy reading ahead */
     int fd;
     uint64_t written_bytes;
     struct mst_err fault; /* of reading */
@@ -72,7 +72,7 @@ static int inflate_into(struct source *source, int fd, struct mst_err *err)
 {
     struct transfer t = {.fd = fd};
     struct inflate_io io = {.read = read_stored, .write = write_contents, .arg = &t};
-    struct mst_aio_opts aio = {.depth = 1, .backend = reader_aio(reader_of(source->file))};
+    struct mst_aio_opts aio = {.depth = 1, .backend = feed_aio(feed_of(source->file))};
     int rc = mst_aio_create(&aio, &t.aio, err);
     int64_t size = 0;
 
@@ -92,7 +92,7 @@ static int inflate_into(struct source *source, int fd, struct mst_err *err)
 static int inflate_source(struct source *source, const char *scratch_dir, struct mst_err *err)
 {
     int fd = open(scratch_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    struct reader_file *contents;
+    struct feed_file *contents;
     int rc;
 
     if (fd < 0)
@@ -104,10 +104,10 @@ static int inflate_source(struct source *source, const char *scratch_dir, struct
         mst_err_wrap(err, "%s (scratch in %s)", source->label, scratch_dir);
         return rc;
     }
-    rc = reader_adopt(reader_of(source->file), source->label, fd, &contents, err);
+    rc = feed_adopt(feed_of(source->file), source->label, fd, &contents, err);
     if (rc)
         return rc;
-    reader_close(source->file);
+    feed_close(source->file);
     source->file = contents;
     source->compressed = true;
     return 0;
@@ -115,24 +115,24 @@ static int inflate_source(struct source *source, const char *scratch_dir, struct
 
 /* ---- open and read ---- */
 
-int source_open(const struct dataset_source *where, const char *scratch_dir, struct reader *reader,
+int source_open(const struct dataset_source *where, const char *scratch_dir, struct feed *feed,
                 struct source *ret_source, struct mst_err *err)
 {
     struct source source = {.name = strdup(where->name), .label = strdup(where->mirrors[0])};
     int rc;
 
     if (source.name && source.label)
-        rc = reader_open(reader, where->mirrors, where->mirror_count, &source.file, err);
+        rc = feed_open(feed, where->mirrors, where->mirror_count, &source.file, err);
     else
         rc = mst_err_set(err, -ENOMEM, "%s: no memory", where->mirrors[0]);
     if (rc)
         goto fail;
-    source.stored_bytes = reader_size(source.file);
+    source.stored_bytes = feed_size(source.file);
     if (record_is_gzip(source.name))
         rc = inflate_source(&source, scratch_dir, err);
     if (rc)
         goto fail;
-    source.size_bytes = reader_size(source.file);
+    source.size_bytes = feed_size(source.file);
     *ret_source = source;
     return 0;
 fail:
@@ -140,7 +140,7 @@ fail:
     return rc;
 }
 
-static int scan_file(struct reader_file *file, void *into, source_visit_fn visit, void *arg,
+static int scan_file(struct feed_file *file, void *into, source_visit_fn visit, void *arg,
                      struct mst_err *err)
 {
     struct mst_cspan piece;
@@ -164,17 +164,17 @@ int source_scan(const struct source *source, void *into, source_visit_fn visit, 
     return scan_file(source->file, into, visit, arg, err);
 }
 
-int source_slurp(const struct dataset_source *where, struct reader *reader, uint64_t max_bytes,
+int source_slurp(const struct dataset_source *where, struct feed *feed, uint64_t max_bytes,
                  uint8_t **ret_data, uint64_t *ret_size_bytes, struct mst_err *err)
 {
-    struct reader_file *file = NULL;
+    struct feed_file *file = NULL;
     uint8_t *data = NULL;
     uint64_t size_bytes;
-    int rc = reader_open(reader, where->mirrors, where->mirror_count, &file, err);
+    int rc = feed_open(feed, where->mirrors, where->mirror_count, &file, err);
 
     if (rc)
         return rc;
-    size_bytes = reader_size(file);
+    size_bytes = feed_size(file);
     if (size_bytes > max_bytes)
         rc = mst_err_set(err, -EBADMSG,
                          "%s: %" PRIu64 " bytes are more than the %" PRIu64 " that it may have",
@@ -184,7 +184,7 @@ int source_slurp(const struct dataset_source *where, struct reader *reader, uint
                          size_bytes);
     else
         rc = scan_file(file, data, NULL, NULL, err);
-    reader_close(file);
+    feed_close(file);
     if (rc) {
         free(data);
         return rc;

@@ -4,7 +4,7 @@
 
 #include "core/span.h"
 #include "dataio/dataset.h"
-#include "dataio/reader.h"
+#include "dataio/feed.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,18 +12,18 @@
 struct mst_err;
 
 struct source {
-    char *name;               /* the last part of its path */
-    char *label;              /* what texts call it: its first mirror */
-    struct reader_file *file; /* the contents */
-    uint64_t size_bytes;      /* of the contents */
-    uint64_t stored_bytes;    /* of the file */
+    char *name;             /* the last part of its path */
+    char *label;            /* what texts call it: its first mirror */
+    struct feed_file *file; /* the contents */
+    uint64_t size_bytes;    /* of the contents */
+    uint64_t stored_bytes;  /* of the file */
     bool compressed;
 };
 
 /* Opens a file in all its mirrors. A name in *.gz or *.dz is inflated into an unlinked file in
- * `scratch_dir`, all checksums verified. Nothing of the reader is under way. 0; -ENOTSUP scheme;
+ * `scratch_dir`, all checksums verified. Nothing of the feed is under way. 0; -ENOTSUP scheme;
  * -ENOENT, -EACCES …; -EINVAL not a regular file; -EBADMSG damaged gzip. The text names the file. */
-int source_open(const struct dataset_source *where, const char *scratch_dir, struct reader *reader,
+int source_open(const struct dataset_source *where, const char *scratch_dir, struct feed *feed,
                 struct source *ret_source, struct mst_err *err);
 
 /* Closes what is open; an empty source is allowed. */
@@ -43,7 +43,7 @@ int source_scan(const struct source *source, void *into, source_visit_fn visit, 
 
 /* Reads a whole small file, an index beside its data, into memory that the caller frees. As
  * source_open and source_scan; -EBADMSG more than `max_bytes`. */
-int source_slurp(const struct dataset_source *where, struct reader *reader, uint64_t max_bytes,
+int source_slurp(const struct dataset_source *where, struct feed *feed, uint64_t max_bytes,
                  uint8_t **ret_data, uint64_t *ret_size_bytes, struct mst_err *err);
 
 #endif

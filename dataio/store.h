@@ -61,7 +61,7 @@ struct store_ops {
     const char *(*failure)(const struct store *store);
 };
 
-/* Every store starts with this; all but the first field are the reader's. */
+/* Every store starts with this; all but the first field are the feed's. */
 struct store {
     const struct store_ops *ops;
     char *root; /* NULL: the local one */

@@ -1,7 +1,7 @@
 #include "dataio/tool/tool.h"
 
 #include "core/world.h"
-#include "dataio/reader.h"
+#include "dataio/feed.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -64,7 +64,7 @@ struct dataset *tool_dataset(const struct tool *tool)
     struct dataset *dataset = NULL;
     struct mst_err err = {0};
 
-    if (dataset_open(tool->uri, tool->reader, &dataset, &err) < 0)
+    if (dataset_open(tool->uri, tool->feed, &dataset, &err) < 0)
         fprintf(stderr, "muster-data: %s\n", err.text);
     return dataset;
 }
@@ -77,7 +77,7 @@ struct index *tool_open(const struct tool *tool)
     struct dataset *dataset = tool_dataset(tool);
 
     opts.dataset = dataset;
-    if (dataset && index_open(&opts, tool->reader, &index, &err) < 0)
+    if (dataset && index_open(&opts, tool->feed, &index, &err) < 0)
         fprintf(stderr, "muster-data: %s\n", err.text);
     dataset_close(dataset);
     return index;
@@ -129,13 +129,13 @@ static int run(const struct command *command, struct tool *tool)
     int status = mst_tuning_from_env(&tuning, &err);
 
     if (status == 0)
-        status = reader_create(&(struct reader_opts){.aio = tuning.aio}, &tool->reader, &err);
+        status = feed_create(&(struct feed_opts){.aio = tuning.aio}, &tool->feed, &err);
     if (status < 0) {
         fprintf(stderr, "muster-data: %s\n", err.text);
         return TOOL_USAGE;
     }
     status = command->run(tool);
-    reader_destroy(tool->reader);
+    feed_destroy(tool->feed);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "muster-data: cannot write the answer: %s\n", strerror(errno));
         return TOOL_DAMAGED;

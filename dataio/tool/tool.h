@@ -12,12 +12,12 @@
 #define TOOL_DAMAGED 1
 #define TOOL_USAGE 2
 
-struct reader;
+struct feed;
 
 struct tool {
     const char *uri;
     struct index_opts opts; /* of the dataset; nothing is kept in memory */
-    struct reader *reader;
+    struct feed *feed;
     bool json;
 };
 

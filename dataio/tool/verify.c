@@ -102,7 +102,7 @@ static bool verify_copy(struct verify *verify)
     opts.dataset = &dataset;
     verify->crc = 0;
     verify->done_bytes = 0;
-    rc = index_open(&opts, verify->tool->reader, &index, &err);
+    rc = index_open(&opts, verify->tool->feed, &index, &err);
     if (rc == 0) {
         verify->source = &index->shards[0].source;
         rc = source_scan(verify->source, NULL, take_piece, verify, &err);

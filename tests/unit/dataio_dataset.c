@@ -15,14 +15,14 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-static struct reader *reader;
+static struct feed *feed;
 
 static struct dataset *open_dataset(const char *uris)
 {
     struct dataset *dataset = NULL;
     struct mst_err err = {0};
 
-    if (dataset_open(uris, reader, &dataset, &err))
+    if (dataset_open(uris, feed, &dataset, &err))
         fail_msg("%s", err.text);
     return dataset;
 }
@@ -32,7 +32,7 @@ static void refuse(const char *uris, int code, const char *why)
     struct dataset *dataset = NULL;
     struct mst_err err = {0};
 
-    assert_int_equal(dataset_open(uris, reader, &dataset, &err), code);
+    assert_int_equal(dataset_open(uris, feed, &dataset, &err), code);
     assert_null(dataset);
     if (!strstr(err.text, why))
         fail_msg("\"%s\" lacks \"%s\"", err.text, why);
@@ -169,13 +169,13 @@ static void test_companions_lie_beside_every_mirror(void **state)
 
 static int setup(void **state)
 {
-    reader = sources_reader("auto");
+    feed = sources_feed("auto");
     return scratch_setup(state);
 }
 
 static int teardown(void **state)
 {
-    reader_destroy(reader);
+    feed_destroy(feed);
     return scratch_teardown(state);
 }
 

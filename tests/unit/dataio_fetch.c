@@ -17,7 +17,7 @@
 
 #define LINES 3000u
 
-static struct reader *reader;
+static struct feed *feed;
 static char *text; /* LINES lines */
 static size_t text_bytes;
 
@@ -27,14 +27,14 @@ static struct index *open_lines(const char *name, const char *lines, size_t size
     struct index *index = NULL;
 
     assert_int_equal(
-        sources_index(scratch_write(name, lines, size_bytes), opts, reader, &index, NULL), 0);
+        sources_index(scratch_write(name, lines, size_bytes), opts, feed, &index, NULL), 0);
     return index;
 }
 
 static struct fetch *create(struct index *index, uint32_t batch, uint64_t budget, bool sequential)
 {
     struct fetch_opts opts = {.index = index,
-                              .reader = reader,
+                              .feed = feed,
                               .budget_bytes = budget,
                               .global_batch = batch,
                               .world_size = 1};
@@ -104,7 +104,7 @@ static void test_batches_larger_than_the_queue(void **state)
     struct index *index = open_lines("lines", text, text_bytes);
 
     (void)state;
-    run(index, 3 * READER_DEPTH + 1, 8 << 20, 200);
+    run(index, 3 * FEED_DEPTH + 1, 8 << 20, 200);
     index_close(index);
 }
 
@@ -132,11 +132,8 @@ static void test_seek_forgets_and_goes_on(void **state)
 static void test_budget_must_hold_two_batches(void **state)
 {
     struct index *index = open_lines("lines", text, text_bytes);
-    struct fetch_opts opts = {.index = index,
-                              .reader = reader,
-                              .budget_bytes = 8192,
-                              .global_batch = 64,
-                              .world_size = 1};
+    struct fetch_opts opts = {
+        .index = index, .feed = feed, .budget_bytes = 8192, .global_batch = 64, .world_size = 1};
     struct fetch *fetch = NULL;
     struct mst_err err = {0};
 
@@ -234,13 +231,13 @@ static int setup(void **state)
     }
     if (!text)
         return -1;
-    reader = sources_reader("auto");
+    feed = sources_feed("auto");
     return scratch_setup(state);
 }
 
 static int teardown(void **state)
 {
-    reader_destroy(reader);
+    feed_destroy(feed);
     free(text);
     return scratch_teardown(state);
 }

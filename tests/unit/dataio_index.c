@@ -17,7 +17,7 @@
 
 #define SIZE 300000u
 
-static struct reader *reader;
+static struct feed *feed;
 static uint8_t data[SIZE];
 
 struct opts {
@@ -37,7 +37,7 @@ static struct index *open_index(const struct opts *opts)
     struct index *index = NULL;
     struct mst_err err = {0};
 
-    if (sources_index(opts->uri, opts->index, reader, &index, &err))
+    if (sources_index(opts->uri, opts->index, feed, &index, &err))
         fail_msg("%s", err.text);
     return index;
 }
@@ -56,7 +56,7 @@ static void refuse(const struct opts *opts, int code, const char *why)
     struct index *index = NULL;
     struct mst_err err = {0};
 
-    assert_int_equal(sources_index(opts->uri, opts->index, reader, &index, &err), code);
+    assert_int_equal(sources_index(opts->uri, opts->index, feed, &index, &err), code);
     assert_null(index);
     if (!strstr(err.text, why))
         fail_msg("\"%s\" lacks \"%s\"", err.text, why);
@@ -255,13 +255,13 @@ static int setup(void **state)
 {
     for (size_t i = 0; i < SIZE; i++)
         data[i] = (uint8_t)mst_mix64(i);
-    reader = sources_reader("auto");
+    feed = sources_feed("auto");
     return scratch_setup(state);
 }
 
 static int teardown(void **state)
 {
-    reader_destroy(reader);
+    feed_destroy(feed);
     return scratch_teardown(state);
 }
 

@@ -46,14 +46,14 @@ static int compare_piece(void *arg, struct mst_cspan piece)
     return ++visit->calls == visit->stop_at ? visit->result : 0;
 }
 
-static void check_contents(const char *path, struct reader *reader, bool compressed)
+static void check_contents(const char *path, struct feed *feed, bool compressed)
 {
     struct source source;
     struct visit visit = {0};
     uint8_t *all = malloc(SIZE);
     struct mst_err err = {0};
 
-    if (sources_open(path, scratch_dir, reader, &source, &err))
+    if (sources_open(path, scratch_dir, feed, &source, &err))
         fail_msg("%s", err.text);
     assert_int_equal(source.size_bytes, SIZE);
     assert_true(source.compressed == compressed);
@@ -65,7 +65,7 @@ static void check_contents(const char *path, struct reader *reader, bool compres
     visit = (struct visit){.stop_at = 2, .result = -ECANCELED};
     assert_int_equal(source_scan(&source, NULL, compare_piece, &visit, NULL), -ECANCELED);
     assert_int_equal(visit.calls, 2);
-    assert_int_equal(reader_in_flight(reader), 0);
+    assert_int_equal(feed_in_flight(feed), 0);
     free(all);
     source_close(&source);
 }
@@ -78,47 +78,47 @@ static void test_contents(void **state)
 
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        struct reader *reader = sources_reader(backends[i]);
-        check_contents(plain, reader, false);
-        check_contents(gz, reader, true);
-        reader_destroy(reader);
+        struct feed *feed = sources_feed(backends[i]);
+        check_contents(plain, feed, false);
+        check_contents(gz, feed, true);
+        feed_destroy(feed);
     }
 }
 
 static void test_direct_reads_the_same(void **state)
 {
     static const uint64_t offsets[] = {1 << 20, SIZE / 4096 * 4096, 12345};
-    struct reader *reader = sources_reader("auto");
+    struct feed *feed = sources_feed("auto");
     uint8_t *block = aligned_alloc(4096, 8192);
     struct source source;
-    struct reader_done done;
+    struct feed_done done;
 
     (void)state;
     assert_int_equal(
-        sources_open(scratch_write("direct", data, SIZE), scratch_dir, reader, &source, NULL), 0);
+        sources_open(scratch_write("direct", data, SIZE), scratch_dir, feed, &source, NULL), 0);
     for (size_t i = 0; i < 3; i++) {
-        struct reader_read read = {.file = source.file,
-                                   .offset = offsets[i],
-                                   .data = block,
-                                   .size_bytes = 8192,
-                                   .direct = true};
+        struct feed_read read = {.file = source.file,
+                                 .offset = offsets[i],
+                                 .data = block,
+                                 .size_bytes = 8192,
+                                 .direct = true};
         uint64_t left = SIZE - offsets[i];
-        assert_int_equal(reader_submit(reader, &read, 1), 1);
-        assert_int_equal(reader_reap(reader, &done, 1, 1, UINT64_MAX), 1);
+        assert_int_equal(feed_submit(feed, &read, 1), 1);
+        assert_int_equal(feed_reap(feed, &done, 1, 1, UINT64_MAX), 1);
         assert_int_equal(done.result, left < 8192 ? left : 8192);
         assert_memory_equal(block, data + offsets[i], (size_t)done.result);
     }
     source_close(&source);
     free(block);
-    reader_destroy(reader);
+    feed_destroy(feed);
 }
 
-static void refuse(const char *uri, struct reader *reader, int code, const char *why)
+static void refuse(const char *uri, struct feed *feed, int code, const char *why)
 {
     struct source source = {0};
     struct mst_err err = {0};
 
-    assert_int_equal(sources_open(uri, scratch_dir, reader, &source, &err), code);
+    assert_int_equal(sources_open(uri, scratch_dir, feed, &source, &err), code);
     if (!strstr(err.text, why))
         fail_msg("\"%s\" lacks \"%s\"", err.text, why);
     assert_null(source.file);
@@ -126,22 +126,22 @@ static void refuse(const char *uri, struct reader *reader, int code, const char 
 
 static void test_bad_names_are_refused(void **state)
 {
-    struct reader *reader = sources_reader("auto");
+    struct feed *feed = sources_feed("auto");
     const char *fifo = scratch_path("fifo");
 
     (void)state;
-    refuse(scratch_path("missing"), reader, -ENOENT, "missing: No such file");
-    refuse("gopher://host/x", reader, -ENOTSUP, "gopher");
-    refuse("", reader, -EINVAL, "");
-    refuse(scratch_dir, reader, -EINVAL, "not a regular file");
+    refuse(scratch_path("missing"), feed, -ENOENT, "missing: No such file");
+    refuse("gopher://host/x", feed, -ENOTSUP, "gopher");
+    refuse("", feed, -EINVAL, "");
+    refuse(scratch_dir, feed, -EINVAL, "not a regular file");
     assert_int_equal(mkfifo(fifo, 0600), 0);
-    refuse(fifo, reader, -EINVAL, "not a regular file"); /* and does not wait for a writer */
-    reader_destroy(reader);
+    refuse(fifo, feed, -EINVAL, "not a regular file"); /* and does not wait for a writer */
+    feed_destroy(feed);
 }
 
 static void test_damaged_gzip_is_refused(void **state)
 {
-    struct reader *reader = sources_reader("auto");
+    struct feed *feed = sources_feed("auto");
     const char *path = write_gzip("damaged.gz", data, 100000);
     struct source source;
     struct stat st;
@@ -150,30 +150,30 @@ static void test_damaged_gzip_is_refused(void **state)
     (void)state;
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(truncate(path, st.st_size - 1), 0);
-    refuse(path, reader, -EBADMSG, "damaged.gz");
-    refuse(scratch_write("text.gz", "hello, world", 12), reader, -EBADMSG, "text.gz");
-    refuse(scratch_write("empty.gz", "", 0), reader, -EBADMSG, "empty.gz");
+    refuse(path, feed, -EBADMSG, "damaged.gz");
+    refuse(scratch_write("text.gz", "hello, world", 12), feed, -EBADMSG, "text.gz");
+    refuse(scratch_write("empty.gz", "", 0), feed, -EBADMSG, "empty.gz");
     path = write_gzip("fine.gz", data, 100);
-    assert_int_equal(sources_open(path, scratch_path("nowhere"), reader, &source, &err), -ENOENT);
+    assert_int_equal(sources_open(path, scratch_path("nowhere"), feed, &source, &err), -ENOENT);
     assert_non_null(strstr(err.text, "nowhere"));
-    reader_destroy(reader);
+    feed_destroy(feed);
 }
 
 static void test_a_file_that_shrinks_is_noticed(void **state)
 {
-    struct reader *reader = sources_reader("auto");
+    struct feed *feed = sources_feed("auto");
     const char *path = scratch_write("shrinks", data, SIZE);
     struct source source;
     struct mst_err err = {0};
 
     (void)state;
-    assert_int_equal(sources_open(path, scratch_dir, reader, &source, NULL), 0);
+    assert_int_equal(sources_open(path, scratch_dir, feed, &source, NULL), 0);
     assert_int_equal(truncate(path, 3000000), 0);
     assert_int_equal(source_scan(&source, NULL, NULL, NULL, &err), -EBADMSG);
     assert_non_null(strstr(err.text, "3000000"));
-    assert_int_equal(reader_in_flight(reader), 0);
+    assert_int_equal(feed_in_flight(feed), 0);
     source_close(&source);
-    reader_destroy(reader);
+    feed_destroy(feed);
 }
 
 static int fail_third(void *arg, const struct mst_aio_op *op)
@@ -186,48 +186,48 @@ static int fail_third(void *arg, const struct mst_aio_op *op)
 
 static void test_read_errors_name_the_place(void **state)
 {
-    struct reader *reader = sources_reader("auto");
+    struct feed *feed = sources_feed("auto");
     const char *path = scratch_write("broken", data, SIZE);
     struct source source;
     struct mst_err err = {0};
     int count = 0;
 
     (void)state;
-    assert_int_equal(sources_open(path, scratch_dir, reader, &source, NULL), 0);
+    assert_int_equal(sources_open(path, scratch_dir, feed, &source, NULL), 0);
     mst_aio_set_tap(fail_third, &count);
     assert_int_equal(source_scan(&source, NULL, NULL, NULL, &err), -EIO);
     mst_aio_set_tap(NULL, NULL);
     assert_non_null(strstr(err.text, "broken: reading at byte 2097152"));
     source_close(&source);
-    reader_destroy(reader);
+    feed_destroy(feed);
 }
 
-static int slurp(const char *path, struct reader *reader, uint64_t max, uint8_t **ret_data,
+static int slurp(const char *path, struct feed *feed, uint64_t max, uint8_t **ret_data,
                  uint64_t *ret_size)
 {
     char *mirrors[] = {(char *)(uintptr_t)path};
     struct dataset_source where = {.mirrors = mirrors, .mirror_count = 1};
 
-    return source_slurp(&where, reader, max, ret_data, ret_size, NULL);
+    return source_slurp(&where, feed, max, ret_data, ret_size, NULL);
 }
 
 static void test_slurp(void **state)
 {
-    struct reader *reader = sources_reader("auto");
+    struct feed *feed = sources_feed("auto");
     uint8_t *bytes = NULL;
     uint64_t size = 0;
 
     (void)state;
-    assert_int_equal(slurp(scratch_write("small", data, 777), reader, 777, &bytes, &size), 0);
+    assert_int_equal(slurp(scratch_write("small", data, 777), feed, 777, &bytes, &size), 0);
     assert_int_equal(size, 777);
     assert_memory_equal(bytes, data, 777);
     free(bytes);
-    assert_int_equal(slurp(scratch_write("none", data, 0), reader, 777, &bytes, &size), 0);
+    assert_int_equal(slurp(scratch_write("none", data, 0), feed, 777, &bytes, &size), 0);
     assert_int_equal(size, 0);
     free(bytes);
-    assert_int_equal(slurp(scratch_path("small"), reader, 776, &bytes, &size), -EBADMSG);
-    assert_int_equal(slurp(scratch_path("missing"), reader, 777, &bytes, &size), -ENOENT);
-    reader_destroy(reader);
+    assert_int_equal(slurp(scratch_path("small"), feed, 776, &bytes, &size), -EBADMSG);
+    assert_int_equal(slurp(scratch_path("missing"), feed, 777, &bytes, &size), -ENOENT);
+    feed_destroy(feed);
 }
 
 static int setup(void **state)

@@ -1,4 +1,4 @@
-#include "dataio/reader.h"
+#include "dataio/feed.h"
 
 #include "core/clock.h"
 #include "core/err.h"
@@ -29,8 +29,8 @@ struct copy {
     bool refused;            /* this copy is wrong, whatever the store's health */
 };
 
-struct reader_file {
-    struct reader *reader;
+struct feed_file {
+    struct feed *feed;
     uint64_t size_bytes;
     bool sized; /* a copy was looked at */
     size_t copy_count;
@@ -42,7 +42,7 @@ enum slot_state { SLOT_FREE, SLOT_QUEUED, SLOT_FLYING, SLOT_ENDED };
 /* A read under way. */
 struct slot {
     enum slot_state state;
-    struct reader_read read;
+    struct feed_read read;
     uint32_t tried; /* a bit for each copy */
     size_t copy;    /* where it is now */
     int64_t result;
@@ -50,84 +50,84 @@ struct slot {
     struct slot *next;  /* in the queue, or of the free ones */
 };
 
-struct reader {
+struct feed {
     struct store *stores; /* the last of them is the local one */
     struct store *local;
     char aio[16];
     uint64_t window_bytes;
     uint32_t timeout_ms;
-    struct slot slots[READER_DEPTH];
+    struct slot slots[FEED_DEPTH];
     struct slot *free, *queue;
     size_t in_flight, ended;
 };
 
 /* ---- create and destroy ---- */
 
-static void free_slots(struct reader *reader)
+static void free_slots(struct feed *feed)
 {
-    reader->free = reader->queue = NULL;
-    reader->in_flight = reader->ended = 0;
-    for (size_t i = READER_DEPTH; i-- > 0;) {
-        reader->slots[i].state = SLOT_FREE;
-        reader->slots[i].next = reader->free;
-        reader->free = &reader->slots[i];
+    feed->free = feed->queue = NULL;
+    feed->in_flight = feed->ended = 0;
+    for (size_t i = FEED_DEPTH; i-- > 0;) {
+        feed->slots[i].state = SLOT_FREE;
+        feed->slots[i].next = feed->free;
+        feed->free = &feed->slots[i];
     }
 }
 
-int reader_create(const struct reader_opts *opts, struct reader **ret_reader, struct mst_err *err)
+int feed_create(const struct feed_opts *opts, struct feed **ret_reader, struct mst_err *err)
 {
-    struct reader *reader = calloc(1, sizeof *reader);
+    struct feed *feed = calloc(1, sizeof *feed);
     int rc;
 
-    if (!reader)
+    if (!feed)
         return mst_err_set(err, -ENOMEM, "no memory for reading");
-    reader->window_bytes = opts->window_bytes ? opts->window_bytes : WINDOW_BYTES_DEFAULT;
-    reader->timeout_ms = opts->timeout_ms ? opts->timeout_ms : TIMEOUT_MS_MIRRORED;
-    (void)snprintf(reader->aio, sizeof reader->aio, "%s", opts->aio ? opts->aio : "auto");
-    free_slots(reader);
-    rc = store_local_create(opts->aio, READER_DEPTH, &reader->local, err);
+    feed->window_bytes = opts->window_bytes ? opts->window_bytes : WINDOW_BYTES_DEFAULT;
+    feed->timeout_ms = opts->timeout_ms ? opts->timeout_ms : TIMEOUT_MS_MIRRORED;
+    (void)snprintf(feed->aio, sizeof feed->aio, "%s", opts->aio ? opts->aio : "auto");
+    free_slots(feed);
+    rc = store_local_create(opts->aio, FEED_DEPTH, &feed->local, err);
     if (rc) {
-        free(reader);
+        free(feed);
         return rc;
     }
-    reader->stores = reader->local;
-    *ret_reader = reader;
+    feed->stores = feed->local;
+    *ret_reader = feed;
     return 0;
 }
 
-void reader_destroy(struct reader *reader)
+void feed_destroy(struct feed *feed)
 {
-    while (reader && reader->stores) {
-        struct store *store = reader->stores;
-        reader->stores = store->next;
+    while (feed && feed->stores) {
+        struct store *store = feed->stores;
+        feed->stores = store->next;
         store->ops->close(store);
     }
-    free(reader);
+    free(feed);
 }
 
-uint64_t reader_window_bytes(const struct reader *reader)
+uint64_t feed_window_bytes(const struct feed *feed)
 {
-    return reader->window_bytes;
+    return feed->window_bytes;
 }
 
-const char *reader_aio(const struct reader *reader)
+const char *feed_aio(const struct feed *feed)
 {
-    return reader->aio;
+    return feed->aio;
 }
 
 /* ---- stores and copies ---- */
 
 /* The store of the folder that holds a remote object, and the object's name there. */
-static int find_remote(struct reader *reader, const char *uri, uint32_t timeout_ms,
+static int find_remote(struct feed *feed, const char *uri, uint32_t timeout_ms,
                        struct store **ret_store, char name[URI_BYTES_MAX], struct mst_err *err)
 {
     char folder[URI_BYTES_MAX];
-    struct store *store = reader->stores;
+    struct store *store = feed->stores;
     int rc = uris_split(uri, folder, name);
 
     if (rc)
         return mst_err_set(err, rc, "%.100s: not a URI, or too long", uri);
-    while (store && (store == reader->local || store->timeout_ms != timeout_ms ||
+    while (store && (store == feed->local || store->timeout_ms != timeout_ms ||
                      strcmp(store->root, folder) != 0))
         store = store->next;
     if (!store) {
@@ -135,24 +135,24 @@ static int find_remote(struct reader *reader, const char *uri, uint32_t timeout_
         if (rc)
             return rc;
         store->timeout_ms = timeout_ms;
-        store->next = reader->stores;
-        reader->stores = store;
+        store->next = feed->stores;
+        feed->stores = store;
     }
     *ret_store = store;
     return 0;
 }
 
-static int init_copy(struct reader_file *file, struct copy *copy, const char *uri,
+static int init_copy(struct feed_file *file, struct copy *copy, const char *uri,
                      struct mst_err *err)
 {
-    struct reader *reader = file->reader;
-    uint32_t timeout_ms = file->copy_count > 1 ? reader->timeout_ms : TIMEOUT_MS_ALONE;
+    struct feed *feed = file->feed;
+    uint32_t timeout_ms = file->copy_count > 1 ? feed->timeout_ms : TIMEOUT_MS_ALONE;
     char name[URI_BYTES_MAX];
     int rc;
 
-    copy->store = reader->local;
+    copy->store = feed->local;
     rc = uris_is_local(uri) ? mst_uri_file_path(uri, name, sizeof name, err)
-                            : find_remote(reader, uri, timeout_ms, &copy->store, name, err);
+                            : find_remote(feed, uri, timeout_ms, &copy->store, name, err);
     if (rc)
         return rc;
     copy->uri = strdup(uri);
@@ -160,7 +160,7 @@ static int init_copy(struct reader_file *file, struct copy *copy, const char *ur
     return copy->uri && copy->name ? 0 : mst_err_set(err, -ENOMEM, "%s: no memory", uri);
 }
 
-static const char *sized_copy(const struct reader_file *file)
+static const char *sized_copy(const struct feed_file *file)
 {
     size_t i = 0;
 
@@ -170,7 +170,7 @@ static const char *sized_copy(const struct reader_file *file)
 }
 
 /* Finds the copy in its store, and whether it may be one. */
-static int look(struct reader_file *file, struct copy *copy, struct mst_err *err)
+static int look(struct feed_file *file, struct copy *copy, struct mst_err *err)
 {
     struct store *store = copy->store;
     struct store_item *item;
@@ -198,8 +198,7 @@ static int look(struct reader_file *file, struct copy *copy, struct mst_err *err
 }
 
 /* Adds what is wrong with one more copy to a text that names them all. */
-static void add_fault(const struct reader_file *file, struct mst_err *sum, int code,
-                      const char *text)
+static void add_fault(const struct feed_file *file, struct mst_err *sum, int code, const char *text)
 {
     int share = (int)(sizeof sum->text - 40) / (int)file->copy_count;
     size_t used = sum->code ? strlen(sum->text) : 0;
@@ -213,8 +212,7 @@ static void add_fault(const struct reader_file *file, struct mst_err *sum, int c
 }
 
 /* Looks at those copies whose places rest, or at those whose do not. */
-static int look_at_some(struct reader_file *file, bool resting, uint32_t *looked,
-                        struct mst_err *sum)
+static int look_at_some(struct feed_file *file, bool resting, uint32_t *looked, struct mst_err *sum)
 {
     struct mst_err fault;
 
@@ -234,7 +232,7 @@ static int look_at_some(struct reader_file *file, bool resting, uint32_t *looked
 }
 
 /* A place that rests is only asked if there is no other. */
-static int look_at_all(struct reader_file *file, struct mst_err *err)
+static int look_at_all(struct feed_file *file, struct mst_err *err)
 {
     struct mst_err sum = {0};
     uint32_t looked = 0;
@@ -247,21 +245,21 @@ static int look_at_all(struct reader_file *file, struct mst_err *err)
 
 /* ---- files ---- */
 
-static struct reader_file *alloc_file(struct reader *reader, size_t copy_count)
+static struct feed_file *alloc_file(struct feed *feed, size_t copy_count)
 {
-    struct reader_file *file = calloc(1, sizeof *file + copy_count * sizeof file->copies[0]);
+    struct feed_file *file = calloc(1, sizeof *file + copy_count * sizeof file->copies[0]);
 
     if (file) {
-        file->reader = reader;
+        file->feed = feed;
         file->copy_count = copy_count;
     }
     return file;
 }
 
-int reader_open(struct reader *reader, char *const *uris, size_t uri_count,
-                struct reader_file **ret_file, struct mst_err *err)
+int feed_open(struct feed *feed, char *const *uris, size_t uri_count, struct feed_file **ret_file,
+              struct mst_err *err)
 {
-    struct reader_file *file = alloc_file(reader, uri_count);
+    struct feed_file *file = alloc_file(feed, uri_count);
     int rc = file ? 0 : mst_err_set(err, -ENOMEM, "%s: no memory", uris[0]);
 
     assert(uri_count >= 1 && uri_count <= MIRROR_COUNT_MAX);
@@ -270,28 +268,28 @@ int reader_open(struct reader *reader, char *const *uris, size_t uri_count,
     if (rc == 0)
         rc = look_at_all(file, err);
     if (rc) {
-        reader_close(file);
+        feed_close(file);
         return rc;
     }
     *ret_file = file;
     return 0;
 }
 
-int reader_adopt(struct reader *reader, const char *label, int fd, struct reader_file **ret_file,
-                 struct mst_err *err)
+int feed_adopt(struct feed *feed, const char *label, int fd, struct feed_file **ret_file,
+               struct mst_err *err)
 {
-    struct reader_file *file = alloc_file(reader, 1);
+    struct feed_file *file = alloc_file(feed, 1);
     struct store_item *item;
-    int rc = store_local_adopt(reader->local, label, fd, &item, err);
+    int rc = store_local_adopt(feed->local, label, fd, &item, err);
 
     if (rc) {
         free(file);
         return rc;
     }
     if (file)
-        file->copies[0] = (struct copy){.uri = strdup(label), .store = reader->local, .item = item};
+        file->copies[0] = (struct copy){.uri = strdup(label), .store = feed->local, .item = item};
     if (!file || !file->copies[0].uri) {
-        reader->local->ops->close_item(item);
+        feed->local->ops->close_item(item);
         free(file);
         return mst_err_set(err, -ENOMEM, "%s: no memory", label);
     }
@@ -301,7 +299,7 @@ int reader_adopt(struct reader *reader, const char *label, int fd, struct reader
     return 0;
 }
 
-void reader_close(struct reader_file *file)
+void feed_close(struct feed_file *file)
 {
     for (size_t i = 0; file && i < file->copy_count; i++) {
         struct copy *copy = &file->copies[i];
@@ -313,17 +311,17 @@ void reader_close(struct reader_file *file)
     free(file);
 }
 
-struct reader *reader_of(const struct reader_file *file)
+struct feed *feed_of(const struct feed_file *file)
 {
-    return file->reader;
+    return file->feed;
 }
 
-uint64_t reader_size(const struct reader_file *file)
+uint64_t feed_size(const struct feed_file *file)
 {
     return file->size_bytes;
 }
 
-uint32_t reader_grain(const struct reader_file *file)
+uint32_t feed_grain(const struct feed_file *file)
 {
     return file->copies[0].store->ops->grain;
 }
@@ -335,9 +333,9 @@ static struct copy *copy_of(const struct slot *slot)
     return &slot->read.file->copies[slot->copy];
 }
 
-static void enqueue(struct reader *reader, struct slot *slot)
+static void enqueue(struct feed *feed, struct slot *slot)
 {
-    struct slot **end = &reader->queue;
+    struct slot **end = &feed->queue;
 
     while (*end)
         end = &(*end)->next;
@@ -348,9 +346,9 @@ static void enqueue(struct reader *reader, struct slot *slot)
 }
 
 /* The first read that waits for the store, or NULL. */
-static struct slot *dequeue(struct reader *reader, struct store *store)
+static struct slot *dequeue(struct feed *feed, struct store *store)
 {
-    struct slot **link = &reader->queue, *slot;
+    struct slot **link = &feed->queue, *slot;
 
     while (*link && copy_of(*link)->store != store)
         link = &(*link)->next;
@@ -364,7 +362,7 @@ static struct slot *dequeue(struct reader *reader, struct store *store)
 
 static size_t choose_copy(const struct slot *slot)
 {
-    const struct reader_file *file = slot->read.file;
+    const struct feed_file *file = slot->read.file;
     struct mirror_choice choices[MIRROR_COUNT_MAX];
 
     if (file->copy_count == 1)
@@ -377,9 +375,9 @@ static size_t choose_copy(const struct slot *slot)
 }
 
 /* Sends the read to a copy that it has not tried; without one it has failed. */
-static void route(struct reader *reader, struct slot *slot)
+static void route(struct feed *feed, struct slot *slot)
 {
-    struct reader_file *file = slot->read.file;
+    struct feed_file *file = slot->read.file;
     struct mst_err fault;
     size_t next;
 
@@ -391,18 +389,18 @@ static void route(struct reader *reader, struct slot *slot)
         mirror_used(&copy->store->health);
         rc = copy->item ? 0 : look(file, copy, &fault);
         if (rc == 0) {
-            enqueue(reader, slot);
+            enqueue(feed, slot);
             return;
         }
         add_fault(file, &slot->err, rc, fault.text);
     }
     slot->state = SLOT_ENDED;
     slot->result = slot->err.code;
-    reader->ended++;
+    feed->ended++;
 }
 
 /* What is wrong with the object is no fault of the place, and will not pass. */
-static void fail_read(struct reader *reader, struct slot *slot, const struct mst_err *fault)
+static void fail_read(struct feed *feed, struct slot *slot, const struct mst_err *fault)
 {
     struct copy *copy = copy_of(slot);
 
@@ -411,10 +409,10 @@ static void fail_read(struct reader *reader, struct slot *slot, const struct mst
     else
         mirror_failed(&copy->store->health, mst_now_ns());
     add_fault(slot->read.file, &slot->err, fault->code, fault->text);
-    route(reader, slot);
+    route(feed, slot);
 }
 
-static uint64_t wanted_bytes(const struct reader_read *read)
+static uint64_t wanted_bytes(const struct feed_read *read)
 {
     uint64_t size_bytes = read->file->size_bytes;
     uint64_t left = read->offset < size_bytes ? size_bytes - read->offset : 0;
@@ -425,7 +423,7 @@ static uint64_t wanted_bytes(const struct reader_read *read)
 /* What a store's answer is: 0, or what is wrong with it. */
 static int judge(const struct slot *slot, int64_t result, struct mst_err *fault)
 {
-    const struct reader_read *read = &slot->read;
+    const struct feed_read *read = &slot->read;
     const struct copy *copy = copy_of(slot);
 
     if (result < 0 && copy->store->ops->failure)
@@ -441,30 +439,30 @@ static int judge(const struct slot *slot, int64_t result, struct mst_err *fault)
     return 0;
 }
 
-static void settle(struct reader *reader, struct slot *slot, int64_t result)
+static void settle(struct feed *feed, struct slot *slot, int64_t result)
 {
     struct mst_err fault;
 
     if (judge(slot, result, &fault)) {
-        fail_read(reader, slot, &fault);
+        fail_read(feed, slot, &fault);
         return;
     }
     mirror_succeeded(&copy_of(slot)->store->health);
     slot->state = SLOT_ENDED;
     slot->result = result;
-    reader->ended++;
+    feed->ended++;
 }
 
 /* ---- all reads under way ---- */
 
-static void start_queued(struct reader *reader, struct store *store)
+static void start_queued(struct feed *feed, struct store *store)
 {
-    struct store_read reads[READER_DEPTH];
+    struct store_read reads[FEED_DEPTH];
     struct slot *slot;
     size_t count = 0;
     int started;
 
-    for (slot = reader->queue; slot; slot = slot->next)
+    for (slot = feed->queue; slot; slot = slot->next)
         if (copy_of(slot)->store == store)
             reads[count++] = (struct store_read){.item = copy_of(slot)->item,
                                                  .offset = slot->read.offset,
@@ -474,140 +472,140 @@ static void start_queued(struct reader *reader, struct store *store)
                                                  .user = slot};
     started = store->ops->submit(store, reads, count);
     for (int i = 0; i < started; i++) {
-        dequeue(reader, store)->state = SLOT_FLYING;
+        dequeue(feed, store)->state = SLOT_FLYING;
         store->in_flight++;
     }
-    while (started < 0 && (slot = dequeue(reader, store)))
-        settle(reader, slot, started);
+    while (started < 0 && (slot = dequeue(feed, store)))
+        settle(feed, slot, started);
     assert(store->in_flight || !store->queued);
 }
 
-static void start_all(struct reader *reader)
+static void start_all(struct feed *feed)
 {
-    for (struct store *store = reader->stores; store; store = store->next)
+    for (struct store *store = feed->stores; store; store = store->next)
         if (store->queued)
-            start_queued(reader, store);
+            start_queued(feed, store);
 }
 
 /* The store itself broke, so none of its reads will come back. */
-static void lose(struct reader *reader, struct store *store, int code)
+static void lose(struct feed *feed, struct store *store, int code)
 {
     store->ops->cancel(store);
     store->in_flight = 0;
-    for (size_t i = 0; i < READER_DEPTH; i++)
-        if (reader->slots[i].state == SLOT_FLYING && copy_of(&reader->slots[i])->store == store)
-            settle(reader, &reader->slots[i], code);
+    for (size_t i = 0; i < FEED_DEPTH; i++)
+        if (feed->slots[i].state == SLOT_FLYING && copy_of(&feed->slots[i])->store == store)
+            settle(feed, &feed->slots[i], code);
 }
 
-static void collect(struct reader *reader, struct store *store, uint64_t until_ns)
+static void collect(struct feed *feed, struct store *store, uint64_t until_ns)
 {
-    struct store_done done[READER_DEPTH];
+    struct store_done done[FEED_DEPTH];
     size_t min = until_ns > 0;
     int count;
 
     do {
-        count = store->ops->reap(store, done, READER_DEPTH, min, until_ns);
+        count = store->ops->reap(store, done, FEED_DEPTH, min, until_ns);
         for (int i = 0; i < count; i++) {
             store->in_flight--;
-            settle(reader, done[i].user, done[i].result);
+            settle(feed, done[i].user, done[i].result);
         }
         min = 0;
     } while (count > 0 && store->in_flight);
     if (count < 0 && count != -ETIMEDOUT)
-        lose(reader, store, count);
+        lose(feed, store, count);
 }
 
 /* Waits for something to end, if anything is in flight; `until_ns` 0 only looks. */
-static void await(struct reader *reader, uint64_t until_ns)
+static void await(struct feed *feed, uint64_t until_ns)
 {
     size_t busy = 0;
 
-    for (struct store *store = reader->stores; store; store = store->next)
+    for (struct store *store = feed->stores; store; store = store->next)
         busy += store->in_flight > 0;
     if (busy > 1 && until_ns > mst_now_ns() + TURN_NS)
         until_ns = mst_now_ns() + TURN_NS;
-    for (struct store *store = reader->stores; store; store = store->next)
+    for (struct store *store = feed->stores; store; store = store->next)
         if (store->in_flight)
-            collect(reader, store, until_ns);
+            collect(feed, store, until_ns);
 }
 
-size_t reader_submit(struct reader *reader, const struct reader_read *reads, size_t count)
+size_t feed_submit(struct feed *feed, const struct feed_read *reads, size_t count)
 {
     size_t taken = 0;
 
-    for (; taken < count && reader->free; taken++) {
-        struct slot *slot = reader->free;
-        reader->free = slot->next;
+    for (; taken < count && feed->free; taken++) {
+        struct slot *slot = feed->free;
+        feed->free = slot->next;
         *slot = (struct slot){.read = reads[taken]};
-        reader->in_flight++;
-        route(reader, slot);
+        feed->in_flight++;
+        route(feed, slot);
     }
-    start_all(reader);
+    start_all(feed);
     return taken;
 }
 
-static int deliver(struct reader *reader, struct reader_done *done, size_t cap)
+static int deliver(struct feed *feed, struct feed_done *done, size_t cap)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < READER_DEPTH && count < cap && reader->ended; i++) {
-        struct slot *slot = &reader->slots[i];
+    for (size_t i = 0; i < FEED_DEPTH && count < cap && feed->ended; i++) {
+        struct slot *slot = &feed->slots[i];
         if (slot->state != SLOT_ENDED)
             continue;
-        done[count++] = (struct reader_done){
+        done[count++] = (struct feed_done){
             .user = slot->read.user, .result = slot->result, .err = &slot->err};
         slot->state = SLOT_FREE;
-        slot->next = reader->free;
-        reader->free = slot;
-        reader->ended--;
-        reader->in_flight--;
+        slot->next = feed->free;
+        feed->free = slot;
+        feed->ended--;
+        feed->in_flight--;
     }
     return (int)count;
 }
 
-int reader_reap(struct reader *reader, struct reader_done *done, size_t cap, size_t min,
-                uint64_t deadline_ns)
+int feed_reap(struct feed *feed, struct feed_done *done, size_t cap, size_t min,
+              uint64_t deadline_ns)
 {
     min = min < cap ? min : cap;
-    min = min < reader->in_flight ? min : reader->in_flight;
-    start_all(reader);
-    if (reader->ended < cap)
-        await(reader, 0);
-    while (reader->ended < min) {
+    min = min < feed->in_flight ? min : feed->in_flight;
+    start_all(feed);
+    if (feed->ended < cap)
+        await(feed, 0);
+    while (feed->ended < min) {
         if (mst_deadline_passed(deadline_ns))
             return -ETIMEDOUT;
-        start_all(reader);
-        await(reader, deadline_ns);
+        start_all(feed);
+        await(feed, deadline_ns);
     }
-    return deliver(reader, done, cap);
+    return deliver(feed, done, cap);
 }
 
-size_t reader_in_flight(const struct reader *reader)
+size_t feed_in_flight(const struct feed *feed)
 {
-    return reader->in_flight;
+    return feed->in_flight;
 }
 
-void reader_cancel(struct reader *reader)
+void feed_cancel(struct feed *feed)
 {
-    for (struct store *store = reader->stores; store; store = store->next) {
+    for (struct store *store = feed->stores; store; store = store->next) {
         if (store->in_flight)
             store->ops->cancel(store);
         store->in_flight = store->queued = 0;
         store->health.probed = false;
     }
-    free_slots(reader);
+    free_slots(feed);
 }
 
-int reader_read(struct reader_file *file, uint64_t offset, void *data, size_t size_bytes,
-                struct mst_err *err)
+int feed_read(struct feed_file *file, uint64_t offset, void *data, size_t size_bytes,
+              struct mst_err *err)
 {
-    struct reader_read read = {
+    struct feed_read read = {
         .file = file, .offset = offset, .data = data, .size_bytes = size_bytes};
-    struct reader_done done;
+    struct feed_done done;
 
-    assert(file->reader->in_flight == 0);
-    (void)reader_submit(file->reader, &read, 1); /* nothing else is under way, so it is taken */
-    (void)reader_reap(file->reader, &done, 1, 1, MST_NEVER);
+    assert(file->feed->in_flight == 0);
+    (void)feed_submit(file->feed, &read, 1); /* nothing else is under way, so it is taken */
+    (void)feed_reap(file->feed, &done, 1, 1, MST_NEVER);
     if (done.result >= 0 && (uint64_t)done.result < size_bytes)
         return mst_err_set(err, -EBADMSG, "%s: ends at byte %" PRIu64, file->copies[0].uri,
                            offset + (uint64_t)done.result);

@@ -2,7 +2,7 @@
 #include "core/clock.h"
 #include "core/err.h"
 #include "core/rng.h"
-#include "dataio/reader.h"
+#include "dataio/feed.h"
 #include "scratch.h"
 
 #include <setjmp.h>
@@ -23,51 +23,51 @@
 static uint8_t *data; /* SIZE bytes */
 static struct http_files one, two;
 
-static struct reader_file *open_copies(struct reader *reader, char *first, char *second)
+static struct feed_file *open_copies(struct feed *feed, char *first, char *second)
 {
     char *uris[] = {first, second};
-    struct reader_file *file = NULL;
+    struct feed_file *file = NULL;
     struct mst_err err = {0};
 
-    if (reader_open(reader, uris, second ? 2 : 1, &file, &err))
+    if (feed_open(feed, uris, second ? 2 : 1, &file, &err))
         fail_msg("%s", err.text);
-    assert_int_equal(reader_size(file), SIZE);
+    assert_int_equal(feed_size(file), SIZE);
     return file;
 }
 
-static void refuse(struct reader *reader, char *first, char *second, int code, const char *why)
+static void refuse(struct feed *feed, char *first, char *second, int code, const char *why)
 {
     char *uris[] = {first, second};
-    struct reader_file *file = NULL;
+    struct feed_file *file = NULL;
     struct mst_err err = {0};
 
-    assert_int_equal(reader_open(reader, uris, second ? 2 : 1, &file, &err), code);
+    assert_int_equal(feed_open(feed, uris, second ? 2 : 1, &file, &err), code);
     assert_null(file);
     if (!strstr(err.text, why))
         fail_msg("\"%s\" lacks \"%s\"", err.text, why);
 }
 
 /* Reads the whole file in pieces, many under way; server `one` changes when half are done. */
-static void read_through(struct reader_file *file, enum files_mode then)
+static void read_through(struct feed_file *file, enum files_mode then)
 {
     enum { COUNT = (SIZE + PIECE - 1) / PIECE };
-    struct reader *reader = reader_of(file);
+    struct feed *feed = feed_of(file);
     uint8_t *copy = calloc(COUNT, PIECE);
     size_t submitted = 0, ended = 0;
 
     while (ended < COUNT) {
-        struct reader_done done[8];
+        struct feed_done done[8];
         int count;
         while (submitted < COUNT) {
-            struct reader_read read = {.file = file,
-                                       .offset = submitted * PIECE,
-                                       .data = copy + submitted * PIECE,
-                                       .size_bytes = PIECE};
-            if (reader_submit(reader, &read, 1) == 0)
+            struct feed_read read = {.file = file,
+                                     .offset = submitted * PIECE,
+                                     .data = copy + submitted * PIECE,
+                                     .size_bytes = PIECE};
+            if (feed_submit(feed, &read, 1) == 0)
                 break;
             submitted++;
         }
-        count = reader_reap(reader, done, 8, 1, mst_deadline_ms(20000));
+        count = feed_reap(feed, done, 8, 1, mst_deadline_ms(20000));
         assert_true(count >= 1);
         for (int i = 0; i < count; i++)
             if (done[i].result <= 0)
@@ -76,25 +76,25 @@ static void read_through(struct reader_file *file, enum files_mode then)
         if (ended >= COUNT / 2)
             atomic_store(&one.mode, (int)then);
     }
-    assert_int_equal(reader_in_flight(reader), 0);
+    assert_int_equal(feed_in_flight(feed), 0);
     assert_memory_equal(copy, data, SIZE);
     free(copy);
 }
 
 static void test_one_copy(void **state)
 {
-    struct reader *reader = sources_reader("auto");
-    struct reader_file *file = open_copies(reader, one.uri, NULL);
+    struct feed *feed = sources_feed("auto");
+    struct feed_file *file = open_copies(feed, one.uri, NULL);
     uint8_t bytes[10];
 
     (void)state;
-    assert_int_equal(reader_grain(file), 1);
+    assert_int_equal(feed_grain(file), 1);
     read_through(file, FILES_GOOD);
-    assert_int_equal(reader_read(file, SIZE - 5, bytes, 5, NULL), 0);
+    assert_int_equal(feed_read(file, SIZE - 5, bytes, 5, NULL), 0);
     assert_memory_equal(bytes, data + SIZE - 5, 5);
-    assert_int_equal(reader_read(file, SIZE - 5, bytes, 6, NULL), -EBADMSG);
-    reader_close(file);
-    reader_destroy(reader);
+    assert_int_equal(feed_read(file, SIZE - 5, bytes, 6, NULL), -EBADMSG);
+    feed_close(file);
+    feed_destroy(feed);
 }
 
 static void test_a_copy_that_breaks_is_replaced(void **state)
@@ -104,125 +104,125 @@ static void test_a_copy_that_breaks_is_replaced(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
-        struct reader *reader = sources_reader("auto");
-        struct reader_file *file;
+        struct feed *feed = sources_feed("auto");
+        struct feed_file *file;
         unsigned before = atomic_load(&two.requests);
         atomic_store(&one.mode, FILES_GOOD);
-        file = open_copies(reader, one.uri, two.uri);
+        file = open_copies(feed, one.uri, two.uri);
         read_through(file, modes[i]);
         assert_true(atomic_load(&two.requests) > before);
-        reader_close(file);
-        reader_destroy(reader);
+        feed_close(file);
+        feed_destroy(feed);
     }
 }
 
 static void test_a_file_stands_in_for_a_server(void **state)
 {
-    struct reader *reader = sources_reader("auto");
+    struct feed *feed = sources_feed("auto");
     char path[320];
-    struct reader_file *file;
+    struct feed_file *file;
 
     (void)state;
     (void)snprintf(path, sizeof path, "%s", scratch_write("copy", data, SIZE));
-    file = open_copies(reader, one.uri, path);
+    file = open_copies(feed, one.uri, path);
     read_through(file, FILES_DEAD);
-    reader_close(file);
-    reader_destroy(reader);
+    feed_close(file);
+    feed_destroy(feed);
 }
 
 static void test_a_copy_that_is_not_there_at_first(void **state)
 {
-    struct reader *reader = sources_reader("auto");
-    struct reader_file *file;
+    struct feed *feed = sources_feed("auto");
+    struct feed_file *file;
     uint8_t bytes[10];
 
     (void)state;
     atomic_store(&one.mode, FILES_MISSING);
-    file = open_copies(reader, one.uri, two.uri);
+    file = open_copies(feed, one.uri, two.uri);
     read_through(file, FILES_GOOD);
     atomic_store(&two.mode, FILES_MISSING); /* now it is the other one's turn */
-    assert_int_equal(reader_read(file, 100, bytes, 10, NULL), 0);
+    assert_int_equal(feed_read(file, 100, bytes, 10, NULL), 0);
     assert_memory_equal(bytes, data + 100, 10);
-    reader_close(file);
-    reader_destroy(reader);
+    feed_close(file);
+    feed_destroy(feed);
 }
 
 static void test_the_error_names_every_copy(void **state)
 {
-    struct reader *reader = sources_reader("auto");
-    struct reader_file *file = open_copies(reader, one.uri, two.uri);
+    struct feed *feed = sources_feed("auto");
+    struct feed_file *file = open_copies(feed, one.uri, two.uri);
     struct mst_err err = {0};
     uint8_t byte;
 
     (void)state;
     atomic_store(&one.mode, FILES_MISSING);
     atomic_store(&two.mode, FILES_CHANGED);
-    assert_true(reader_read(file, 0, &byte, 1, &err) < 0);
+    assert_true(feed_read(file, 0, &byte, 1, &err) < 0);
     assert_non_null(strstr(err.text, "all 2 mirrors failed: "));
     assert_non_null(strstr(err.text, one.uri));
     assert_non_null(strstr(err.text, two.uri));
     atomic_store(&one.mode, FILES_GOOD);
-    assert_int_equal(reader_read(file, 0, &byte, 1, &err), 0); /* nothing is held against it */
-    reader_close(file);
-    reader_destroy(reader);
+    assert_int_equal(feed_read(file, 0, &byte, 1, &err), 0); /* nothing is held against it */
+    feed_close(file);
+    feed_destroy(feed);
 }
 
 static void test_an_object_that_changes_is_not_read(void **state)
 {
-    struct reader *reader = sources_reader("auto");
-    struct reader_file *file = open_copies(reader, one.uri, NULL);
+    struct feed *feed = sources_feed("auto");
+    struct feed_file *file = open_copies(feed, one.uri, NULL);
     struct mst_err err = {0};
     uint8_t byte;
 
     (void)state;
     atomic_store(&one.mode, FILES_CHANGED);
-    assert_int_equal(reader_read(file, 0, &byte, 1, &err), -ESTALE);
+    assert_int_equal(feed_read(file, 0, &byte, 1, &err), -ESTALE);
     assert_non_null(strstr(err.text, "/one"));
-    reader_close(file);
-    reader_destroy(reader);
+    feed_close(file);
+    feed_destroy(feed);
 }
 
 static void test_copies_that_differ_are_refused(void **state)
 {
-    struct reader *reader = sources_reader("auto");
+    struct feed *feed = sources_feed("auto");
     struct http_files other;
 
     (void)state;
     files_start(&other, "other", data, SIZE - 1);
-    refuse(reader, one.uri, other.uri, -EBADMSG, "1000003");
-    refuse(reader, one.uri, other.uri, -EBADMSG, "1000002");
-    refuse(reader, one.uri, other.uri, -EBADMSG, other.uri);
+    refuse(feed, one.uri, other.uri, -EBADMSG, "1000003");
+    refuse(feed, one.uri, other.uri, -EBADMSG, "1000002");
+    refuse(feed, one.uri, other.uri, -EBADMSG, other.uri);
     atomic_store(&one.mode, FILES_MISSING);
-    refuse(reader, one.uri, NULL, -ENOENT, "/one");
-    refuse(reader, one.uri, one.uri, -ENOENT, "all 2 mirrors failed: ");
+    refuse(feed, one.uri, NULL, -ENOENT, "/one");
+    refuse(feed, one.uri, one.uri, -ENOENT, "all 2 mirrors failed: ");
     files_stop(&other);
-    reader_destroy(reader);
+    feed_destroy(feed);
 }
 
 static void test_cancel_does_not_wait_for_a_silent_server(void **state)
 {
-    struct reader *reader = sources_reader("auto");
-    struct reader_file *file = open_copies(reader, one.uri, NULL);
-    struct reader_read read = {.file = file, .size_bytes = 1};
-    struct reader_done done;
+    struct feed *feed = sources_feed("auto");
+    struct feed_file *file = open_copies(feed, one.uri, NULL);
+    struct feed_read read = {.file = file, .size_bytes = 1};
+    struct feed_done done;
     uint8_t byte = 0;
     uint64_t start_ns = mst_now_ns();
 
     (void)state;
     read.data = &byte;
     atomic_store(&one.mode, FILES_SILENT);
-    for (size_t i = 0; i < READER_DEPTH; i++)
-        assert_int_equal(reader_submit(reader, &read, 1), 1);
-    assert_int_equal(reader_submit(reader, &read, 1), 0);
-    assert_int_equal(reader_reap(reader, &done, 1, 1, mst_deadline_ms(5)), -ETIMEDOUT);
-    reader_cancel(reader);
-    assert_int_equal(reader_in_flight(reader), 0);
+    for (size_t i = 0; i < FEED_DEPTH; i++)
+        assert_int_equal(feed_submit(feed, &read, 1), 1);
+    assert_int_equal(feed_submit(feed, &read, 1), 0);
+    assert_int_equal(feed_reap(feed, &done, 1, 1, mst_deadline_ms(5)), -ETIMEDOUT);
+    feed_cancel(feed);
+    assert_int_equal(feed_in_flight(feed), 0);
     assert_true(mst_now_ns() - start_ns < 5 * MST_NS_PER_S);
     atomic_store(&one.mode, FILES_GOOD);
-    assert_int_equal(reader_read(file, 7, &byte, 1, NULL), 0);
+    assert_int_equal(feed_read(file, 7, &byte, 1, NULL), 0);
     assert_int_equal(byte, data[7]);
-    reader_close(file);
-    reader_destroy(reader);
+    feed_close(file);
+    feed_destroy(feed);
 }
 
 static int start_servers(void **state)
