@@ -22,11 +22,11 @@ static const struct resolve_parser parsers[] = {
      resolve_torchrun},
     {"pmi1", "Hydra (PMI-1)",
      "PMI_FD PMI_PORT PMI_ID PMI_RANK PMI_SIZE MPI_LOCALRANKID "
-     "MPI_LOCALNRANKS",
+     "MPI_LOCALNRANKS MASTER_ADDR MASTER_PORT",
      resolve_pmi1},
     {"ompi", "Open MPI",
      "OMPI_COMM_WORLD_RANK OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_LOCAL_RANK "
-     "OMPI_COMM_WORLD_LOCAL_SIZE PMIX_RANK",
+     "OMPI_COMM_WORLD_LOCAL_SIZE PMIX_RANK MASTER_ADDR MASTER_PORT",
      resolve_ompi},
     {"horovod", "horovodrun",
      "HOROVOD_RANK HOROVOD_SIZE HOROVOD_LOCAL_RANK HOROVOD_LOCAL_SIZE "
@@ -42,9 +42,8 @@ static const struct resolve_parser parsers[] = {
      "MST_MASTER_PORT",
      resolve_muster},
     {"pet", "PyTorchJob",
-     "PET_NNODES PET_NPROC_PER_NODE PET_NODE_RANK PET_MASTER_ADDR "
-     "PET_MASTER_PORT PET_RDZV_ENDPOINT PET_RDZV_BACKEND PET_RDZV_ID "
-     "PET_MAX_RESTARTS PET_STANDALONE MASTER_ADDR MASTER_PORT WORLD_SIZE RANK",
+     "PET_* MASTER_ADDR MASTER_PORT WORLD_SIZE RANK FLYTE_INTERNAL_EXECUTION_ID "
+     "FLYTE_ATTEMPT_NUMBER",
      resolve_pet},
     {"tfjob", "TFJob", "TF_CONFIG", resolve_tfjob},
     {"mxnet", "MXJob", "MX_CONFIG DMLC_ROLE DMLC_NUM_WORKER DMLC_WORKER_ID DMLC_PS_ROOT_URI",
@@ -79,9 +78,7 @@ static const struct resolve_parser parsers[] = {
      resolve_jobset},
     {"dlrover", "DLRover", "DLROVER_MASTER_ADDR NODE_TYPE NODE_NUM NODE_RANK WORLD_SIZE RANK",
      resolve_dlrover},
-    {"volcano", "Volcano",
-     "VC_TASK_INDEX VK_TASK_INDEX MASTER_ADDR MASTER_PORT WORLD_SIZE RANK "
-     "MPI_HOST VC_MASTER_HOSTS VC_WORKER_HOSTS",
+    {"volcano", "Volcano", "VC_* VK_TASK_INDEX MPI_HOST MASTER_ADDR MASTER_PORT WORLD_SIZE RANK",
      resolve_volcano},
     {"mpi", "MPIJob v2",
      "K_MPI_JOB_ROLE OMPI_MCA_orte_default_hostfile "

@@ -50,7 +50,7 @@ struct mst_plan {
 struct mst_candidate {
     struct mst_plan plan;
     struct mst_err err;    /* code 0, or why these variables cannot be meant */
-    const char *variables; /* static: the ones that its parser reads, separated by blanks */
+    const char *variables; /* static: what its parser reads, "A B_*", separated by blanks */
     bool is_passed_over;   /* not asked, as the process is a rank already */
 };
 

@@ -175,11 +175,10 @@ static int complete_rank(struct mst_plan *plan, struct mst_err *err)
 {
     if (!plan->role[0])
         resolve_role(plan, "worker");
-    if (plan->world_size < 0)
-        return mst_err_set(err, -EINVAL,
-                           "%s says that this is a rank, but not of how many: pass its size on, or "
-                           "start by muster run --nnodes …",
-                           plan->scheduler);
+    if (plan->master_host[0] && plan->master_port < 0)
+        plan->master_port = plan->default_port;
+    if (plan->world_size < 0) /* its library asks the launcher */
+        return 0;
     if (plan->rank >= plan->world_size)
         return mst_err_set(err, -EINVAL, "%s: rank %lld is not below the world size, %lld",
                            plan->scheme, (long long)plan->rank, (long long)plan->world_size);
@@ -192,8 +191,6 @@ static int complete_rank(struct mst_plan *plan, struct mst_err *err)
     if (plan->node_count > 0 && plan->node_rank >= plan->node_count)
         return mst_err_set(err, -EINVAL, "%s: node %lld is not below the number of nodes, %lld",
                            plan->scheme, (long long)plan->node_rank, (long long)plan->node_count);
-    if (plan->master_host[0] && plan->master_port < 0)
-        plan->master_port = plan->default_port;
     return 0;
 }
 

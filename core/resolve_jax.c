@@ -32,10 +32,11 @@ static int read_trainjob(const struct mst_machine *machine, struct mst_plan *pla
 
 int resolve_jax(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
-    bool is_trainjob = resolve_is_set(machine, "JAX_NUM_PROCESSES");
+    bool is_trainjob = resolve_is_set(machine, "JAX_NUM_PROCESSES") ||
+                       resolve_is_set(machine, "JAX_COORDINATOR_ADDRESS");
 
-    if (!is_trainjob && (!resolve_is_set(machine, "COORDINATOR_ADDRESS") ||
-                         !resolve_is_set(machine, "NUM_PROCESSES")))
+    if (!is_trainjob && !resolve_is_set(machine, "COORDINATOR_ADDRESS") &&
+        (!resolve_is_set(machine, "NUM_PROCESSES") || !resolve_is_set(machine, "PROCESS_ID")))
         return 0;
     plan->mode = MST_PLAN_SPAWN;
     plan->local_size = 1;

@@ -68,7 +68,9 @@ static int read_launcher(const struct mst_machine *machine, size_t flavour, stru
 static int read_worker(const struct mst_machine *machine, struct mst_plan *plan)
 {
     plan->mode = MST_PLAN_WAIT_FOR_LAUNCHER;
-    plan->node_rank = resolve_ordinal(machine->hostname, NULL);
+    /* one too low where the launcher runs ranks too, so the user's word stands */
+    if (!resolve_is_set(machine, "MST_NODE_RANK"))
+        plan->node_rank = resolve_ordinal(machine->hostname, NULL);
     resolve_role(plan, "worker");
     return 1;
 }

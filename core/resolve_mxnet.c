@@ -74,21 +74,14 @@ static int read_dmlc(const struct mst_machine *machine, struct mst_plan *plan, s
         RESOLVE_NUMBER("DMLC_NUM_WORKER", node_count, 1, RESOLVE_NODES_MAX, true),
         RESOLVE_NODE("DMLC_WORKER_ID"),
     };
-    size_t stem;
-
     plan->default_port = RESOLVE_PORT;
     int result = set_role(resolve_text(machine, "DMLC_ROLE"), plan, err);
     if (result == 0)
         result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
     if (result < 0)
         return result;
-    int64_t ordinal = resolve_ordinal(machine->hostname, &stem);
-    if (ordinal < 0 || plan->mode != MST_PLAN_SPAWN)
-        return 1;
-    (void)snprintf(plan->master_host, sizeof plan->master_host, "%.*s-0", (int)stem,
-                   machine->hostname);
-    if (plan->node_rank < 0)
-        plan->node_rank = ordinal;
+    if (plan->mode == MST_PLAN_SPAWN)
+        resolve_master_by_name(machine, plan);
     return 1;
 }
 

@@ -67,3 +67,13 @@ int64_t resolve_rank_by_name(const struct mst_machine *machine, const char *mast
         return MST_UNKNOWN;
     return own;
 }
+
+void resolve_master_by_name(const struct mst_machine *machine, struct mst_plan *plan)
+{
+    size_t stem;
+
+    if (resolve_ordinal(machine->hostname, &stem) < 0 || stem + sizeof "-0" > MST_HOST_BYTES)
+        return;
+    memcpy(plan->master_host, machine->hostname, stem);
+    memcpy(plan->master_host + stem, "-0", sizeof "-0");
+}

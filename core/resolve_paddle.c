@@ -27,8 +27,15 @@ int resolve_paddle_rank(const struct mst_machine *machine, struct mst_plan *plan
 static int read_place(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     const char *pod_ip = resolve_text(machine, "POD_IP_DUMMY");
-    int result = resolve_endpoint(machine, "PADDLE_MASTER", plan, err);
+    const char *master = resolve_text(machine, "PADDLE_MASTER");
+    int result = 0;
 
+    if (master && strncmp(master, "etcd://", 7) == 0) /* a store that nodes meet at, not node 0 */
+        resolve_master_by_name(machine, plan);
+    else if (master && strncmp(master, "http://", 7) == 0)
+        result = resolve_split("PADDLE_MASTER", master + 7, plan, err);
+    else
+        result = resolve_endpoint(machine, "PADDLE_MASTER", plan, err);
     if (result < 0)
         return result;
     if (pod_ip && strcmp(pod_ip, plan->master_host) == 0)

@@ -80,6 +80,11 @@ int resolve_local_size(const struct mst_machine *machine, const char *name, stru
 int resolve_master(const struct mst_machine *machine, const char *name, struct mst_plan *plan,
                    struct mst_err *err);
 
+/* MASTER_ADDR and MASTER_PORT, which a user may give to ranks whose launcher names no master. As
+ * resolve_numbers. */
+int resolve_user_master(const struct mst_machine *machine, struct mst_plan *plan,
+                        struct mst_err *err);
+
 /* "host", "host:port" or "[v6]:port" from variable `name` to the master. As resolve_master. */
 int resolve_endpoint(const struct mst_machine *machine, const char *name, struct mst_plan *plan,
                      struct mst_err *err);
@@ -109,6 +114,10 @@ bool resolve_is_self(const struct mst_machine *machine, const char *host);
 /* This node's rank among pods "<stem>-0", "<stem>-1", …, of which `master` is the first; 0 if the
  * master is this machine; else MST_UNKNOWN. */
 int64_t resolve_rank_by_name(const struct mst_machine *machine, const char *master);
+
+/* Names the first of the pods "<stem>-0", "<stem>-1", … that this machine is one of, as the master,
+ * where nothing else does. */
+void resolve_master_by_name(const struct mst_machine *machine, struct mst_plan *plan);
 
 /* Completes the plan's defaults and refuses what cannot be meant. 0; -EINVAL with text. */
 int resolve_complete(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err);

@@ -51,6 +51,9 @@ static int read_rdzv(const struct mst_machine *machine, struct mst_plan *plan, s
     const char *backend = resolve_text(machine, "PET_RDZV_BACKEND");
     const char *id = resolve_text(machine, "PET_RDZV_ID");
 
+    if (!id) /* Flyte's elastic tasks are PyTorchJobs and name the attempt themselves */
+        id = resolve_text(machine, "FLYTE_INTERNAL_EXECUTION_ID");
+
     plan->scheduler = "PyTorchJob elastic";
     plan->default_port = RDZV_PORT;
     if (!plan->role[0])
@@ -64,11 +67,7 @@ static int read_rdzv(const struct mst_machine *machine, struct mst_plan *plan, s
             return result;
     }
     if (backend && strncmp(backend, "etcd", 4) == 0) {
-        size_t stem;
-        if (resolve_ordinal(machine->hostname, &stem) < 0 || stem + 3 > sizeof plan->master_host)
-            return 0;
-        memcpy(plan->master_host, machine->hostname, stem);
-        memcpy(plan->master_host + stem, "-0", sizeof "-0");
+        resolve_master_by_name(machine, plan);
         return 0;
     }
     return resolve_endpoint(machine, "PET_RDZV_ENDPOINT", plan, err);
@@ -83,10 +82,22 @@ static void stand_alone(struct mst_plan *plan)
     memcpy(plan->master_host, "127.0.0.1", sizeof "127.0.0.1");
 }
 
+/* The N of "<job>-worker-N", wherever the endpoint is. */
+static int64_t worker_number(const char *hostname)
+{
+    static const char role[] = "-worker";
+    size_t stem = 0, size = sizeof role - 1;
+    int64_t number = resolve_ordinal(hostname, &stem);
+
+    return stem > size && strncmp(hostname + stem - size, role, size) == 0 ? number : MST_UNKNOWN;
+}
+
 /* A rendezvous gives its own node ranks, so a rank outside of it is a wish that cannot be kept. */
 static void place_elastic(const struct mst_machine *machine, struct mst_plan *plan)
 {
-    if (plan->node_rank < 0 && !resolve_is_local(plan->master_host))
+    if (plan->node_rank < 0)
+        plan->node_rank = worker_number(machine->hostname);
+    if (plan->node_rank < 0)
         plan->node_rank = resolve_rank_by_name(machine, plan->master_host);
     if (plan->node_rank >= plan->elastic_max)
         plan->node_rank = MST_UNKNOWN;
@@ -112,6 +123,7 @@ int resolve_pet(const struct mst_machine *machine, struct mst_plan *plan, struct
         RESOLVE_NODE("PET_NODE_RANK"),
         RESOLVE_NUMBER("WORLD_SIZE", loose_count, 1, RESOLVE_RANKS_MAX, false),
         RESOLVE_NUMBER("PET_MAX_RESTARTS", max_restarts, 0, INT32_MAX, false),
+        RESOLVE_NUMBER("FLYTE_ATTEMPT_NUMBER", incarnation, 0, INT32_MAX, false),
     };
     int result = resolve_nodes(machine, "PET_NNODES", plan, err);
     if (result <= 0 && !resolve_is_set(machine, "PET_RDZV_ENDPOINT"))

@@ -26,5 +26,7 @@ int resolve_pmi1(const struct mst_machine *machine, struct mst_plan *plan, struc
     }
     plan->mode = MST_PLAN_RANK;
     int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(by_rank), plan, err);
+    if (result == 0)
+        result = resolve_user_master(machine, plan, err);
     return result < 0 ? result : 1;
 }

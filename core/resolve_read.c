@@ -154,6 +154,18 @@ int resolve_master(const struct mst_machine *machine, const char *name, struct m
     return result ? result : 1;
 }
 
+int resolve_user_master(const struct mst_machine *machine, struct mst_plan *plan,
+                        struct mst_err *err)
+{
+    static const struct resolve_number ports[] = {RESOLVE_MASTER_PORT("MASTER_PORT")};
+
+    if (!resolve_text(machine, "MASTER_ADDR"))
+        return 0;
+    plan->default_port = RESOLVE_PORT;
+    int result = resolve_master(machine, "MASTER_ADDR", plan, err);
+    return result < 0 ? result : resolve_numbers(machine, ports, RESOLVE_COUNT(ports), plan, err);
+}
+
 int resolve_split(const char *name, const char *text, struct mst_plan *plan, struct mst_err *err)
 {
     const char *host = text, *colon = strrchr(text, ':');

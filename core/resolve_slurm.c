@@ -51,15 +51,19 @@ static int name_master(const char *list, struct mst_plan *plan, struct mst_err *
 }
 
 /* A script on one node may start everything itself; on several it runs on the first only. */
-static int read_batch(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+static int read_batch(struct mst_plan *plan, struct mst_err *err)
 {
-    if (plan->node_count != 1)
+    plan->node_rank = MST_UNKNOWN;
+    if (plan->node_count < 0)
         return mst_err_set(err, -EINVAL,
-                           "this is no task of a Slurm step (no SLURM_STEP_ID), and the job has "
-                           "%s nodes: start with srun --ntasks-per-node=1 muster run …",
-                           resolve_text(machine, "SLURM_NNODES")
-                               ? resolve_text(machine, "SLURM_NNODES")
-                               : "an unknown number of");
+                           "SLURM_JOB_ID is set, but SLURM_NNODES and SLURM_STEP_ID are "
+                           "not: pass all SLURM_* variables on");
+    if (plan->node_count > 1)
+        return mst_err_set(
+            err, -EINVAL,
+            "this is a batch script, no task of a step (no SLURM_STEP_ID), and the job "
+            "has %lld nodes: start with srun --ntasks-per-node=1 muster run …",
+            (long long)plan->node_count);
     plan->mode = MST_PLAN_SPAWN;
     plan->node_rank = 0;
     if (plan->world_size > 1)
@@ -109,6 +113,7 @@ static int read_step(const struct mst_machine *machine, const char *list, struct
 int resolve_slurm(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     static const struct resolve_number numbers[] = {
+        RESOLVE_NODE_COUNT("SLURM_JOB_NUM_NODES"),
         RESOLVE_NODE_COUNT("SLURM_NNODES"),
         RESOLVE_NODE_COUNT("SLURM_STEP_NUM_NODES"),
         RESOLVE_NUMBER("SLURM_NTASKS", world_size, 1, RESOLVE_RANKS_MAX, false),
@@ -118,6 +123,7 @@ int resolve_slurm(const struct mst_machine *machine, struct mst_plan *plan, stru
     };
     const char *list = step_or_job(machine, "SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST");
 
+    list = list ? list : resolve_text(machine, "SLURM_NODELIST");
     if (!resolve_is_set(machine, "SLURM_JOB_ID"))
         return 0;
     plan->default_port = RESOLVE_PORT;
@@ -127,5 +133,5 @@ int resolve_slurm(const struct mst_machine *machine, struct mst_plan *plan, stru
     if (result < 0)
         return result;
     return resolve_text(machine, "SLURM_STEP_ID") ? read_step(machine, list, plan, err)
-                                                  : read_batch(machine, plan, err);
+                                                  : read_batch(plan, err);
 }

@@ -28,6 +28,8 @@ static int read_master(const struct resolve_task *task, struct mst_plan *plan, s
         return host ? resolve_split("TF_CONFIG", host, plan, err)
                     : mst_err_set(err, -EINVAL, "TF_CONFIG: cluster.%s[0] is no text", *role);
     }
+    if (plan->mode == MST_PLAN_NO_COLLECTIVE) /* beside dynamic workers, of which it sees none */
+        return 0;
     return mst_err_set(err, -EINVAL, "TF_CONFIG: the cluster has no chief, master or worker");
 }
 
@@ -47,7 +49,7 @@ static int read_place(const struct resolve_task *task, struct mst_plan *plan, st
         }
         before += count;
     }
-    plan->node_count = before;
+    plan->node_count = before > 0 ? before : MST_UNKNOWN;
     return 0;
 }
 

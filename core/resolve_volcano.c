@@ -114,27 +114,36 @@ static bool next_file(const char **names, struct task *task)
     return false;
 }
 
-/* The task that stands next behind `last` (NULL: the first of all): 1, or 0 if there is none. Over
- * about 1100 pods Volcano leaves the variables out, and the files are the only list. */
+/* Keeps `task` in *best if it stands behind `last` (NULL: always) and before what *best has. */
+static void consider(const struct task *task, const struct task *last, struct task *best)
+{
+    if (last && !stands_before(last, task))
+        return;
+    if (!best->name[0] || stands_before(task, best))
+        *best = *task;
+}
+
+/* The task that stands next behind `last` (NULL: the first of all), or false. Over about 1100 pods
+ * Volcano leaves the variables out, and the files are the only list. */
 static bool next_task(const struct mst_machine *machine, const struct task *last,
                       struct task *ret_task)
 {
-    struct task task;
-    bool found = false, has_variables = false;
+    struct task task, best = {.name = ""};
+    bool has_variables = false;
 
     for (char *const *var = machine->env; *var; var++) {
         if (!read_variable(*var, &task))
             continue;
         has_variables = true;
-        if ((!last || stands_before(last, &task)) && (!found || stands_before(&task, ret_task)))
-            *ret_task = task, found = true;
+        consider(&task, last, &best);
     }
     const char *names = has_variables ? NULL : machine->read_file(machine->arg, FOLDER);
-    while (names && next_file(&names, &task)) {
-        if ((!last || stands_before(last, &task)) && (!found || stands_before(&task, ret_task)))
-            *ret_task = task, found = true;
-    }
-    return found;
+    while (names && next_file(&names, &task))
+        consider(&task, last, &best);
+    if (!best.name[0])
+        return false;
+    *ret_task = best;
+    return true;
 }
 
 /* The file keeps the case and the dashes that the user gave the task: folding finds it again. */

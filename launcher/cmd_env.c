@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define VARIABLE_SHOWN 160 /* bytes; TF_CONFIG of a large job fills screens */
+
 static const char help[] =
     "usage: muster env [--json | --explain] [OPTIONS of muster run]\n"
     "\n"
@@ -122,14 +124,16 @@ static void print_plan(const struct mst_plan *plan)
     print_word("rdzv_id", plan->rdzv_id);
 }
 
-/* Every variable of `names` that is set. */
+/* Every variable of `names` that is set; "VC_*" names all that begin so. */
 static void print_variables(char **env, const char *names)
 {
     for (size_t size; *names; names += size + strspn(names + size, " ")) {
         size = strcspn(names, " ");
+        bool is_prefix = names[size - 1] == '*';
+        size_t given = is_prefix ? size - 1 : size;
         for (char **var = env; *var; var++) {
-            if (strncmp(*var, names, size) == 0 && (*var)[size] == '=')
-                printf("    %.*s\n", 160, *var);
+            if (strncmp(*var, names, given) == 0 && (is_prefix || (*var)[given] == '='))
+                printf("    %.*s\n", VARIABLE_SHOWN, *var);
         }
     }
 }

@@ -151,8 +151,8 @@ static int become_rank(const struct opts *opts)
     const struct mst_plan *plan = &opts->answer.plan;
 
     if (opts->dry_run) {
-        printf("rank %lld of %lld already (%s): the program would run as this process\n",
-               (long long)plan->rank, (long long)plan->world_size, plan->scheme);
+        printf("rank %lld already, by %s: the program would take this process's place\n",
+               (long long)plan->rank, plan->scheme);
         return EXITCODE_OK;
     }
     execvp(opts->argv[0], opts->argv);

@@ -362,7 +362,7 @@ static void place_node(struct opts *opts)
     if (opts->rdzv_host[0]) /* by a flag, which means what it says */
         return;
     snprintf(opts->rdzv_host, sizeof opts->rdzv_host, "%s", plan->master_host);
-    if (strcmp(opts->rdzv_host, "localhost") == 0)
+    if (opts_is_loopback(opts->rdzv_host))
         name_own_host(opts);
 }
 

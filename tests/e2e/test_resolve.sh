@@ -50,7 +50,7 @@ say "a rank of another launcher stays one"
 expect 3 bare RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 muster run -- sh -c '[ $RANK = 1 ] && exit 3'
 expect 127 bare PMI_RANK=0 PMI_SIZE=2 muster run -- "$work/absent"
 expect 0 bare OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2 muster run --dry-run -- true
-mentions "rank 0 of 2"
+mentions "rank 0 already, by ompi"
 
 say "a rank of muster run stays one too"
 expect 0 bare muster run --nproc 2 -- muster run -- sh -c 'echo $RANK of $WORLD_SIZE'

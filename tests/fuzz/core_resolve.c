@@ -52,9 +52,9 @@ static void check(const struct mst_answer *answer, int result)
     if (plan->mode == MST_PLAN_SPAWN)
         check_spawn(plan);
     if (plan->mode == MST_PLAN_RANK) {
-        expect(plan->rank >= 0 && plan->rank < plan->world_size);
-        expect(plan->local_size < 0 || plan->local_rank < plan->local_size);
-        expect(plan->node_count < 0 || plan->node_rank < plan->node_count);
+        expect(plan->rank >= 0 && (plan->world_size < 0 || plan->rank < plan->world_size));
+        expect(plan->world_size < 0 || plan->local_size < 0 || plan->local_rank < plan->local_size);
+        expect(plan->world_size < 0 || plan->node_count < 0 || plan->node_rank < plan->node_count);
     }
 }
 
