@@ -4,6 +4,7 @@
 #include "core/uri.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,22 +62,49 @@ static int judge_read(struct blob_remote *remote, struct blob_call *call,
 
 static const struct blob_verb read_verb = {.prepare = prepare_read, .judge = judge_read};
 
+/* HEAD is not allowed everywhere, nor by URLs that are signed for GET: then one byte is asked for. */
+enum { STAT_HEAD, STAT_GET };
+
+struct stat_call {
+    struct mst_blob_info info;
+    char byte;
+};
+
 static int prepare_stat(struct blob_remote *remote, struct blob_call *call)
 {
-    return prepare(remote, call, HTTP_HEAD);
+    struct stat_call *stat = call->arg;
+    if (call->step == STAT_GET) {
+        call->request.range_bytes = 1;
+        call->request.data = &stat->byte;
+        call->request.data_bytes = 1;
+    }
+    return prepare(remote, call, call->step == STAT_HEAD ? HTTP_HEAD : HTTP_GET);
+}
+
+static bool head_does(const struct http_answer *answer)
+{
+    if (answer->status / 100 == 2)
+        return answer->length_bytes != UINT64_MAX;
+    return answer->status != 403 && answer->status != 405 && answer->status != 501;
 }
 
 static int judge_stat(struct blob_remote *remote, struct blob_call *call,
                       const struct http_answer *answer)
 {
-    int rc = blob_judge(remote, call, answer, NULL);
+    if (answer->code == 0 && call->step == STAT_HEAD && !head_does(answer)) {
+        call->step = STAT_GET;
+        return BLOB_AGAIN;
+    }
+    uint64_t size = answer->has_range ? answer->range.total : answer->length_bytes;
+    bool is_empty = answer->code == 0 && answer->status == 416 && answer->has_range && size == 0;
+    int rc = is_empty ? 0 : blob_judge(remote, call, answer, NULL);
     if (rc != 0)
         return rc;
-    if (answer->length_bytes == UINT64_MAX)
+    if (size == UINT64_MAX)
         return blob_call_fail(remote, call, -ENOTSUP, "the server does not tell its size");
-    struct mst_blob_info *info = call->arg;
-    info->size_bytes = answer->length_bytes;
-    blob_version_of(answer, answer->length_bytes, info->version);
+    struct stat_call *stat = call->arg;
+    stat->info.size_bytes = size;
+    blob_version_of(answer, size, stat->info.version);
     return 0;
 }
 
@@ -85,11 +113,11 @@ static const struct blob_verb stat_verb = {.prepare = prepare_stat, .judge = jud
 static int http_stat(struct mst_blob *blob, const char *key, struct mst_blob_info *ret_info,
                      uint64_t deadline_ns, struct mst_err *err)
 {
-    struct mst_blob_info info;
-    struct blob_call call = {.verb = &stat_verb, .key = key, .arg = &info};
+    struct stat_call stat = {0};
+    struct blob_call call = {.verb = &stat_verb, .key = key, .arg = &stat};
     int rc = blob_call_do((struct blob_remote *)blob, &call, deadline_ns, err);
     if (rc == 0)
-        *ret_info = info;
+        *ret_info = stat.info;
     return rc;
 }
 

@@ -51,10 +51,20 @@ static const struct blob_verb read_verb = {.prepare = prepare_read, .judge = jud
 /* HEAD tells all there is to know, except why it failed: then a GET of one byte is asked. */
 enum { STAT_HEAD, STAT_GET };
 
+struct stat_call {
+    struct mst_blob_info info;
+    char byte;
+};
+
 static int prepare_stat(struct blob_remote *remote, struct blob_call *call)
 {
+    struct stat_call *stat = call->arg;
     const struct s3_ask ask = {.method = call->step == STAT_HEAD ? HTTP_HEAD : HTTP_GET};
-    call->request.range_bytes = call->step == STAT_HEAD ? 0 : 1;
+    if (call->step == STAT_GET) {
+        call->request.range_bytes = 1;
+        call->request.data = &stat->byte;
+        call->request.data_bytes = 1;
+    }
     return s3_prepare(store_of(remote), call, &ask);
 }
 
@@ -72,9 +82,9 @@ static int judge_stat(struct blob_remote *remote, struct blob_call *call,
     uint64_t size = answer->has_range ? answer->range.total : answer->length_bytes;
     if (size == UINT64_MAX)
         return blob_call_fail(remote, call, -EBADMSG, "the server does not tell its size");
-    struct mst_blob_info *info = call->arg;
-    info->size_bytes = size;
-    blob_version_of(answer, size, info->version);
+    struct stat_call *stat = call->arg;
+    stat->info.size_bytes = size;
+    blob_version_of(answer, size, stat->info.version);
     return 0;
 }
 
@@ -83,11 +93,11 @@ static const struct blob_verb stat_verb = {.prepare = prepare_stat, .judge = jud
 static int s3_stat(struct mst_blob *blob, const char *key, struct mst_blob_info *ret_info,
                    uint64_t deadline_ns, struct mst_err *err)
 {
-    struct mst_blob_info info;
-    struct blob_call call = {.verb = &stat_verb, .key = key, .arg = &info};
+    struct stat_call stat = {0};
+    struct blob_call call = {.verb = &stat_verb, .key = key, .arg = &stat};
     int rc = blob_call_do((struct blob_remote *)blob, &call, deadline_ns, err);
     if (rc == 0)
-        *ret_info = info;
+        *ret_info = stat.info;
     return rc;
 }
 

@@ -303,14 +303,16 @@ static void set_method(struct transfer *transfer)
     }
 }
 
-static void set_limits(CURL *easy, uint64_t deadline_ns)
+static void set_limits(CURL *easy, const struct http_request *request)
 {
-    int left_ms = mst_deadline_left_ms(deadline_ns);
+    int left_ms = mst_deadline_left_ms(request->deadline_ns);
     if (left_ms >= 0)
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, left_ms > 0 ? (long)left_ms : 1L);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
-    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, STALL_BYTES_PER_S);
-    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, STALL_S);
+    if (!request->patient) {
+        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, STALL_BYTES_PER_S);
+        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, STALL_S);
+    }
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 }
 
@@ -354,7 +356,7 @@ static void set_up(const struct http *http, struct transfer *transfer)
         curl_easy_setopt(easy, CURLOPT_RANGE, range);
     }
     set_method(transfer);
-    set_limits(easy, request->deadline_ns);
+    set_limits(easy, request);
     set_connection(http, easy, request->follow);
 }
 

@@ -32,6 +32,7 @@ struct http_request {
     char *url;                  /* by http_request_url */
     struct curl_slist *headers; /* by http_request_header */
     uint32_t follow;            /* redirects to follow */
+    bool patient;               /* the server may be silent for long before it answers */
 
     uint64_t range_offset, range_bytes; /* asked for by a Range header, if range_bytes > 0 */
     void *data;                         /* where the body of a 2xx goes; NULL: it is a text */

@@ -4,6 +4,7 @@
 #include "core/s3_xml.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,11 +38,34 @@ static struct s3_store *store_of(struct blob_remote *remote)
     return (struct s3_store *)remote;
 }
 
-/* Only the first of two puts makes an object, and its lost answer makes it look like the second. */
 static int judge_new(struct blob_remote *remote, struct blob_call *call)
 {
-    return blob_call_fail(remote, call, -EEXIST, "exists already%s",
-                          call->failures > 0 ? ", or was made by an earlier try of this put" : "");
+    return blob_call_fail(remote, call, -EEXIST, "exists already");
+}
+
+/* The ETag of an object that was put in one request: its MD5, unless the server encrypts. */
+static bool has_etag_of(const struct mst_blob_info *info, const struct blob_source *source)
+{
+    uint8_t sum[16];
+    char etag[2 * sizeof sum + 3] = "\"";
+    if (!source->data ||
+        !EVP_Digest(source->data, (size_t)source->size_bytes, sum, NULL, EVP_md5(), NULL))
+        return false;
+    for (size_t i = 0; i < sizeof sum; i++)
+        (void)snprintf(etag + 1 + 2 * i, sizeof etag - 1 - 2 * i, "%02x\"", sum[i]);
+    return strcmp(info->version, etag) == 0;
+}
+
+/* Whether an earlier try of this put, whose answer was lost, has made the object: to the next try it
+ * looks like somebody else's, or like an upload that is unknown. */
+static bool is_ours(struct blob_remote *remote, const struct blob_call *call, int rc,
+                    const struct blob_source *source, uint64_t deadline_ns)
+{
+    struct mst_blob_info info;
+    if (call->failures == 0 || (rc != -EEXIST && rc != -ENOENT) ||
+        remote->blob.backend->stat(&remote->blob, call->key, &info, deadline_ns, NULL) < 0)
+        return false;
+    return info.size_bytes == source->size_bytes && (rc == -ENOENT || has_etag_of(&info, source));
 }
 
 static int add_condition(struct blob_remote *remote, struct blob_call *call, bool only_new)
@@ -125,6 +149,7 @@ static int prepare_complete(struct blob_remote *remote, struct blob_call *call)
                                .text = upload->list,
                                .text_bytes = strlen(upload->list)};
     int rc = s3_prepare(store_of(remote), call, &ask);
+    call->request.patient = true; /* the parts are put together first */
     return rc < 0 ? rc : add_condition(remote, call, upload->only_new);
 }
 
@@ -160,6 +185,13 @@ static int do_step(struct upload *upload, const struct blob_verb *verb, uint64_t
 {
     struct blob_call call = {.verb = verb, .key = upload->key, .arg = upload};
     return blob_call_do(upload->remote, &call, deadline_ns, err);
+}
+
+static int complete(struct upload *upload, struct mst_err *err)
+{
+    struct blob_call call = {.verb = &complete_verb, .key = upload->key, .arg = upload};
+    int rc = blob_call_do(upload->remote, &call, upload->deadline_ns, err);
+    return is_ours(upload->remote, &call, rc, upload->source, upload->deadline_ns) ? 0 : rc;
 }
 
 static void start_part(struct upload *upload, struct part *part, uint32_t number)
@@ -262,7 +294,7 @@ static int put_parts(struct upload *upload, struct mst_err *err)
     if (rc == 0 && make_list(upload) < 0)
         rc = mst_err_set(err, -ENOMEM, "no memory to list %u parts", upload->part_count);
     if (rc == 0)
-        rc = do_step(upload, &complete_verb, upload->deadline_ns, err);
+        rc = complete(upload, err);
     if (rc < 0)
         abort_upload(upload);
     return rc;
@@ -296,5 +328,6 @@ int s3_put(struct mst_blob *blob, const char *key, const struct blob_source *sou
                              .arg = &flags,
                              .body = source,
                              .body_bytes = source->size_bytes};
-    return blob_call_do(remote, &call, deadline_ns, err);
+    int rc = blob_call_do(remote, &call, deadline_ns, err);
+    return is_ours(remote, &call, rc, source, deadline_ns) ? 0 : rc;
 }

@@ -234,11 +234,17 @@ static void stats(void **state)
          "\r\n\r\n",
          SCRIPT_CLOSE},
         {"HTTP/1.1 200 OK\r\n\r\n", SCRIPT_CLOSE},
+        {"HTTP/1.1 200 OK\r\n\r\nbytes", SCRIPT_CLOSE},
+        {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", SCRIPT_CLOSE},
+        {"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-0/7\r\nContent-Length: 1\r\n\r\nx",
+         SCRIPT_CLOSE},
+        {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", SCRIPT_CLOSE},
+        {"HTTP/1.1 416 No\r\nContent-Range: bytes */0\r\nContent-Length: 0\r\n\r\n", SCRIPT_CLOSE},
         {"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\n", SCRIPT_CLOSE},
     };
     struct mst_blob_info info;
     struct mst_err err;
-    script_start(&script, steps, 4);
+    script_start(&script, steps, sizeof steps / sizeof *steps);
     struct mst_blob *blob = open_server(5000);
     assert_int_equal(mst_blob_stat(blob, "key", &info, MST_NEVER, &err), 0);
     assert_int_equal(info.size_bytes, 10);
@@ -246,11 +252,15 @@ static void stats(void **state)
     assert_int_equal(mst_blob_stat(blob, "key", &info, MST_NEVER, &err), 0);
     assert_string_equal(info.version, "10-Mon, 01 Jan 2024 00:00:00 GMT");
     assert_int_equal(mst_blob_stat(blob, "key", &info, MST_NEVER, &err), -ENOTSUP);
+    assert_int_equal(mst_blob_stat(blob, "key", &info, MST_NEVER, &err), 0);
+    assert_int_equal(info.size_bytes, 7);
+    assert_int_equal(mst_blob_stat(blob, "key", &info, MST_NEVER, &err), 0);
+    assert_int_equal(info.size_bytes, 0);
     assert_int_equal(mst_blob_stat(blob, "", &info, MST_NEVER, &err), -ENOENT);
     mst_blob_close(blob);
     script_stop(&script);
     assert_non_null(strstr(script.requests[0], "HEAD /a%20b/key?sig=secret HTTP/1.1\r\n"));
-    assert_non_null(strstr(script.requests[3], "HEAD /a%20b?sig=secret HTTP/1.1\r\n"));
+    assert_non_null(strstr(script.requests[8], "HEAD /a%20b?sig=secret HTTP/1.1\r\n"));
 }
 
 static int never(void *arg, const char *key, const struct mst_blob_info *info)

@@ -91,6 +91,26 @@ static void tells_what_is_there_already(void **state)
     assert_int_equal(rc, 0);
 }
 
+/* The answer to the first try is lost; the second finds an object. */
+static void knows_its_own_object(void **state)
+{
+    (void)state;
+    struct mst_err err;
+    const char *taken = ERROR("412 Precondition Failed", "PreconditionFailed", "");
+    int rc = put(STEPS({"", SCRIPT_RESET}, {taken, SCRIPT_CLOSE},
+                       {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n"
+                        "ETag: \"3e44107170a520582ade522fa73c1d15\"\r\n\r\n",
+                        SCRIPT_CLOSE}),
+                 3, MST_BLOB_NEW, &err);
+    assert_int_equal(rc, 0);
+    rc = put(STEPS({"", SCRIPT_RESET}, {taken, SCRIPT_CLOSE},
+                   {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n"
+                    "ETag: \"other\"\r\n\r\n",
+                    SCRIPT_CLOSE}),
+             3, MST_BLOB_NEW, &err);
+    assert_int_equal(rc, -EEXIST);
+}
+
 static void signs_again_for_the_right_region(void **state)
 {
     (void)state;
@@ -249,11 +269,26 @@ static void an_upload_that_fails_is_taken_back(void **state)
     assert_true(asked(7, "DELETE /bkt/pre/k?uploadId=u%2F1 HTTP/1.1"));
 }
 
+static void an_upload_whose_end_was_lost_is_whole(void **state)
+{
+    (void)state;
+    int rc = put_large(STEPS({BEGUN, SCRIPT_CLOSE}, {PART, SCRIPT_CLOSE}, {PART, SCRIPT_CLOSE},
+                             {PART, SCRIPT_CLOSE}, {PART, SCRIPT_CLOSE}, {PART, SCRIPT_CLOSE},
+                             {"", SCRIPT_RESET},
+                             {ERROR("404 Not Found", "NoSuchUpload", ""), SCRIPT_CLOSE},
+                             {"HTTP/1.1 200 OK\r\nContent-Length: 67108865\r\n"
+                              "Connection: close\r\nETag: \"x-5\"\r\n\r\n",
+                              SCRIPT_CLOSE}),
+                       9, NULL);
+    assert_int_equal(rc, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(puts_signed),
         cmocka_unit_test(tells_what_is_there_already),
+        cmocka_unit_test(knows_its_own_object),
         cmocka_unit_test(signs_again_for_the_right_region),
         cmocka_unit_test(sets_its_clock_by_the_server),
         cmocka_unit_test(names_the_key_that_was_denied),
@@ -261,6 +296,7 @@ int main(void)
         cmocka_unit_test(finds_out_why_a_head_failed),
         cmocka_unit_test(uploads_in_parts),
         cmocka_unit_test(an_upload_that_fails_is_taken_back),
+        cmocka_unit_test(an_upload_whose_end_was_lost_is_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
