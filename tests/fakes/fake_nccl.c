@@ -2,7 +2,7 @@
  * fake driver's streams, through shared memory that the unique id names; it reduces as comm.h says,
  * in rank order, which the real NCCL does not promise.
  *
- * FAKE_NCCL: version=N (22809); version_step=N every ncclGetVersion tells a later one; id=R,
+ * FAKE_NCCL: version=N (22809); version_step=N every rank has a later one; id=R,
  * init=R unique id or init answer R; inprogress=N what is started is under way for N polls before
  * it is in the stream; error=K the K-th collective never ends and rank at=R sees result=R (6);
  * hang=K the K-th never ends and nobody is told; kill=K at it rank at=R is killed; abort=0
@@ -246,8 +246,9 @@ ncclResult_t ncclAllGather(const void *in, void *out, size_t count, ncclDataType
 ncclResult_t ncclGetVersion(int *ret_version)
 {
     static atomic_long calls;
-    *ret_version = (int)(script("version", 22809) +
-                         script("version_step", 0) * atomic_fetch_add(&calls, 1));
+    const char *rank = getenv("MST_RANK");
+    long step = atomic_fetch_add(&calls, 1) + (rank ? strtol(rank, NULL, 10) : 0);
+    *ret_version = (int)(script("version", 22809) + script("version_step", 0) * step);
     return ncclSuccess;
 }
 

@@ -16,7 +16,7 @@ while read -r symbol; do
     case $symbol in
     mst_*) grep -qE "[ *]$symbol\(" $headers && continue ;;
     esac
-    defined=$(grep -rnE --include='*.c' "^[a-z].*[ *]$symbol\(" core comm dataio ckpt launcher |
+    defined=$(grep -rnE --include='*.c' "^[a-z].*[ *]$symbol\(" core gpu comm dataio ckpt launcher |
         head -1 | cut -d: -f1,2 || :)
     echo "${defined:-$library}: $symbol is exported, but no installed header declares it"
     bad=1
