@@ -29,6 +29,8 @@ static const char usage_text[] =
     "  show    prints the tensors, files and cursor of one; the newest if no step is named\n"
     "  verify  reads every byte and compares checksums; names each damaged tensor and block\n"
     "\n"
+    "  ROOT    a directory, or a URI: s3://bucket/path, webhdfs://host:port/path …\n"
+    "\n"
     "  --json  prints JSON\n"
     "  --help  prints this\n"
     "\n"
