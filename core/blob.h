@@ -11,8 +11,8 @@
  * One thread at a time per store; several stores are independent. Credentials never appear in an
  * error text. Common errors: -ENOENT (404); -EACCES (401, 403, bad or missing credentials: the text
  * says which were used and where they came from); -ESTALE the object changed since it was first
- * read; -ETIMEDOUT; -ECONNREFUSED, -EHOSTUNREACH …; -EBADMSG an answer that makes no sense; -EIO the
- * server's own failure; -ENOMEM. */
+ * read; -ETIMEDOUT; -ECONNREFUSED, -EHOSTUNREACH …; -EBADMSG an answer that makes no sense; -EIO
+ * the server's own failure; -ENOMEM. */
 #ifndef MUSTER_CORE_BLOB_H
 #define MUSTER_CORE_BLOB_H
 
@@ -30,10 +30,10 @@ struct mst_blob_opts {
 };
 
 /* Opens the store that `uri` names. s3://bucket[/prefix]: endpoint from ?endpoint=,
- * AWS_ENDPOINT_URL or the region; path style unless the endpoint is AWS's own. webhdfs://host:port/path: the name
- * node's HTTP address. hdfs://authority/path: that address from HADOOP_CONF_DIR. Blocks at most for
- * credentials. 0; -ENOTSUP scheme; -EINVAL; -EACCES no credentials, naming where they were looked
- * for. */
+ * AWS_ENDPOINT_URL or the region; path style unless the endpoint is AWS's own.
+ * webhdfs://host:port/path: the name node's HTTP address. hdfs://authority/path: that address from
+ * HADOOP_CONF_DIR. Blocks at most for credentials. 0; -ENOTSUP scheme; -EINVAL; -EACCES no
+ * credentials, naming where they were looked for. */
 int mst_blob_open(const char *uri, const struct mst_blob_opts *opts, struct mst_blob **ret_blob,
                   struct mst_err *err);
 

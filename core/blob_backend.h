@@ -62,7 +62,7 @@ extern const struct blob_backend blob_file_backend, blob_http_backend, blob_http
 /* Writes "base/key", or the base alone for "". `base` may end in '/'. 0; -ENOSPC. */
 int blob_join(const char *base, const char *key, char *ret_path, size_t cap);
 
-/* What a put that is not finished is called on the way: in the object's folder, and never listed. */
+/* How an unfinished put is named: in the folder of its object, and never listed. */
 #define BLOB_TEMP_PREFIX ".muster-put-"
 
 #endif

@@ -62,7 +62,7 @@ static int judge_read(struct blob_remote *remote, struct blob_call *call,
 
 static const struct blob_verb read_verb = {.prepare = prepare_read, .judge = judge_read};
 
-/* HEAD is not allowed everywhere, nor by URLs that are signed for GET: then one byte is asked for. */
+/* HEAD is not allowed everywhere, nor by URLs signed for GET: then one byte is asked for. */
 enum { STAT_HEAD, STAT_GET };
 
 struct stat_call {

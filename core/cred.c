@@ -19,8 +19,8 @@
 #define SERVICE_TIMEOUT_MS 2000 /* IMDS does not answer at all behind a hop limit of 1 */
 #define TOKEN_BYTES 16384       /* of an identity token's file */
 
-/* A place where credentials may be. 0: they are in *cred; -ENOENT: it is not set up; -EACCES: it is,
- * and gave none. */
+/* A place where credentials may be. 0: they are in *cred; -ENOENT: it is not set up; -EACCES: it
+ * is, and gave none. */
 typedef int (*place_fn)(const struct blob_env *env, const char *region, struct cred *cred,
                         struct mst_err *err);
 

@@ -147,8 +147,8 @@ static int add_service(const struct hadoop_conf *conf, const char *service,
     return rc;
 }
 
-/* The one name node of a small cluster, or of another one than the files are about: then its port is
- * the default one. */
+/* The one name node of a small cluster, or of another one than the files are about: then its port
+ * is the default one. */
 static int add_host(const struct hadoop_conf *conf, const char *authority,
                     struct hadoop_nodes *nodes, struct mst_err *err)
 {

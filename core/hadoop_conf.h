@@ -31,8 +31,9 @@ void hadoop_conf_fini(struct hadoop_conf *conf);
 /* The value, or NULL. */
 const char *hadoop_conf_get(const struct hadoop_conf *conf, const char *name);
 
-/* The name nodes of hdfs://`authority`/: those of a name service, the one at a host:port, or, for an
- * empty authority, of fs.defaultFS. 0; -EINVAL the properties do not say, naming what is missing. */
+/* The name nodes of hdfs://`authority`/: those of a name service, the one at a host:port, or, for
+ * an empty authority, of fs.defaultFS. 0; -EINVAL the properties do not say, naming what is
+ * missing. */
 int hadoop_conf_nodes(const struct hadoop_conf *conf, const char *authority,
                       struct hadoop_nodes *ret_nodes, struct mst_err *err);
 

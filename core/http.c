@@ -162,7 +162,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
     return length;
 }
 
-/* Whether a partial answer is the range that was asked for, cut at most by the end of the object. */
+/* Whether a partial answer is the range asked for, cut at most by the end of the object. */
 static bool is_asked_range(const struct http_request *request, const struct http_answer *answer)
 {
     const struct http_range *range = &answer->range;
@@ -279,8 +279,8 @@ static int on_rewind(void *arg, curl_off_t offset, int origin)
     return CURL_SEEKFUNC_OK;
 }
 
-/* libcurl's option values are checked by its own tests; what can fail here is memory, and that shows
- * when the transfer starts. */
+/* libcurl's option values are checked by its own tests; what can fail here is memory, and that
+ * shows when the transfer starts. */
 static void set_method(struct transfer *transfer)
 {
     CURL *easy = transfer->easy;

@@ -91,8 +91,8 @@ void http_cancel(struct http *http, const struct http_request *request);
 /* Moves bytes. Unless a request has ended, waits for something to happen until `until_ns`. */
 int http_step(struct http *http, uint64_t until_ns);
 
-/* The next request that ended and its answer, which stays until the next call of any of these; NULL:
- * none. */
+/* The next request that ended and its answer, which stays until the next call of any of these;
+ * NULL: none. */
 struct http_request *http_next(struct http *http, const struct http_answer **ret_answer);
 
 #endif

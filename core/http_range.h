@@ -13,8 +13,8 @@ struct http_range {
 };
 
 /* Reads the value of a Content-Range header: "bytes 0-9/100", "bytes 0-9/" with a star for a total
- * that is not known, or a star in place of the range. 0; -EBADMSG: another unit, not a number, first
- * after last, last not before total, bytes behind it. Source: RFC 9110, 14.4. */
+ * that is not known, or a star in place of the range. 0; -EBADMSG: another unit, not a number,
+ * first after last, last not before total, bytes behind it. Source: RFC 9110, 14.4. */
 int http_range_parse(const char *value, struct http_range *ret_range);
 
 #endif

@@ -16,9 +16,9 @@ struct mst_rng;
 bool retry_helps(int code, int status);
 
 /* Nanoseconds to wait after failure number `failures` (>= 1): at random up to a bound that doubles
- * from 50 ms to 5 s, so that clients that failed together do not come back together; never less than
- * what the server asked for, `asked_ns`. Source: "full jitter", Brooker, AWS Architecture Blog,
- * 2015. */
+ * from 50 ms to 5 s, so that clients that failed together do not come back together; never less
+ * than what the server asked for, `asked_ns`. Source: "full jitter", Brooker, AWS Architecture
+ * Blog, 2015. */
 uint64_t retry_pause_ns(struct mst_rng *rng, uint32_t failures, uint64_t asked_ns);
 
 #endif

@@ -56,8 +56,8 @@ static bool has_etag_of(const struct mst_blob_info *info, const struct blob_sour
     return strcmp(info->version, etag) == 0;
 }
 
-/* Whether an earlier try of this put, whose answer was lost, has made the object: to the next try it
- * looks like somebody else's, or like an upload that is unknown. */
+/* Whether an earlier try of this put, whose answer was lost, has made the object: to the next try
+ * it looks like somebody else's, or like an upload that is unknown. */
 static bool is_ours(struct blob_remote *remote, const struct blob_call *call, int rc,
                     const struct blob_source *source, uint64_t deadline_ns)
 {

@@ -16,7 +16,7 @@
  *
  * Tuning that a user may set for every program: MST_AIO, MST_COMM, MST_MPI_MODULE, MST_NCCL_LIB,
  * MST_WAIT, MST_TIMEOUT_MS.
- * This file, core/blob_env.c (stores) and launcher/opts.c are the only readers of the environment. */
+ * Only this file, core/blob_env.c (stores) and launcher/opts.c read the environment. */
 #ifndef MUSTER_CORE_WORLD_H
 #define MUSTER_CORE_WORLD_H
 

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -24,8 +25,9 @@ static int nodes_of(const char *document, const char *authority, char names[256]
     assert_int_equal(hadoop_conf_add(&conf, document, strlen(document)), 0);
     int rc = hadoop_conf_nodes(&conf, authority, &nodes, err);
     names[0] = '\0';
-    for (size_t i = 0; i < nodes.count; i++)
-        strcat(strcat(names, nodes.address[i]), nodes.secure ? "s " : " ");
+    for (size_t i = 0, used = 0; i < nodes.count; i++)
+        used += (size_t)snprintf(names + used, 256 - used, "%s%s ", nodes.address[i],
+                                 nodes.secure ? "s" : "");
     hadoop_conf_fini(&conf);
     return rc;
 }

@@ -117,9 +117,7 @@ static void limits_depth_and_text(void **state)
 {
     (void)state;
     size_t bytes = 0;
-    char deep[256] = "";
-    for (int i = 0; i < 17; i++)
-        (void)strcat(deep, "<a>");
+    const char *deep = "<a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a>";
     assert_int_equal(xml_read(deep, strlen(deep), count_element, &bytes), -EBADMSG);
     char *long_text = malloc(XML_TEXT_MAX + 16);
     assert_non_null(long_text);
