@@ -191,6 +191,7 @@ static void host_free(struct mst_gpu *base, void *data, enum mst_mem mem)
     (void)pthread_mutex_lock(&gpu->locked.lock);
     wait_idle_locked(gpu, &gpu->locked.work_count);
     struct block **at = find_block_locked(gpu, data), *block = *at;
+    assert(block);
     *at = block->next;
     (void)pthread_mutex_unlock(&gpu->locked.lock);
     free(block->data);
