@@ -52,6 +52,17 @@ expect 127 bare PMI_RANK=0 PMI_SIZE=2 muster run -- "$work/absent"
 expect 0 bare OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2 muster run --dry-run -- true
 mentions "rank 0 already, by ompi"
 
+real() { # LAUNCHER …: two ranks of it, which muster run does not multiply
+    command -v "$1" >/dev/null || { say "no $1 here"; return 0; }
+    say "ranks of the real $1"
+    expect 0 bare "$@" -n 2 muster run -- sh -c 'muster env; echo one of them'
+    [ "$(grep -c '^mode  *rank$' "$work/last.out")" = 2 ] || fail "not two ranks"
+    [ "$(grep -c '^one of them$' "$work/last.out")" = 2 ] || fail "not two programs"
+    mentions "world_size      2" "local_rank      0" "local_rank      1"
+}
+real mpirun.openmpi --allow-run-as-root --oversubscribe
+real mpiexec.hydra
+
 say "a rank of muster run stays one too"
 expect 0 bare muster run --nproc 2 -- muster run -- sh -c 'echo $RANK of $WORLD_SIZE'
 mentions "0 of 2" "1 of 2"
