@@ -25,6 +25,13 @@
  * itself while requests are started. MPI's own initialisation has no deadline, and a timeout there
  * does not tell a rank's last op.
  *
+ * The nccl back end works on the GPU whose number is the rank's local rank. Memory of that device
+ * (gpu/gpu.h) is used as it is, and must be ready when the call is made: wait for its events first;
+ * host memory goes through the device in rounds. Both buffers of a call are on one side, or -EINVAL;
+ * i16 and u16 are not reduced, -ENOTSUP; -EIO the device failed. The arithmetic is NCCL's: its order
+ * of reduction, and so the last bits, are its own. Destroy waits some seconds at most for ranks of
+ * the node that still use the communicator.
+ *
  * One thread at a time per communicator; started requests progress on a thread of its own. */
 #ifndef MUSTER_COMM_COMM_H
 #define MUSTER_COMM_COMM_H
@@ -44,7 +51,7 @@ struct mst_world;
 #define MST_COMM_TIMEOUT_MS_DEFAULT 60000
 
 struct mst_comm_opts {
-    const char *backend; /* "host", "mpi"; NULL or "auto" = MST_COMM, else the one that fits */
+    const char *backend; /* "host", "mpi", "nccl"; NULL or "auto" = MST_COMM, else host or mpi */
     uint32_t
         timeout_ms; /* of one collective; 0 = MST_TIMEOUT_MS, else MST_COMM_TIMEOUT_MS_DEFAULT */
 };
@@ -75,7 +82,7 @@ void mst_comm_abort(struct mst_comm *comm);
 uint32_t mst_comm_rank(const struct mst_comm *comm);
 uint32_t mst_comm_size(const struct mst_comm *comm);
 
-/* "host" or "mpi". */
+/* "host", "mpi" or "nccl". */
 const char *mst_comm_backend(const struct mst_comm *comm);
 
 /* The text of the error that ended the communicator, "" while it lives. Valid until destroy. */
