@@ -32,9 +32,24 @@ static json_t *number(int64_t value)
     return value >= 0 ? json_integer(value) : json_null();
 }
 
+/* Variables may hold any byte, and JSON only Unicode. */
+static json_t *plain_word(const char *text)
+{
+    char plain[512];
+    size_t size = 0;
+
+    for (; text[size] && size < sizeof plain - 1; size++)
+        plain[size] = (unsigned char)text[size] < 0x80 ? text[size] : '?';
+    plain[size] = '\0';
+    return json_string(plain);
+}
+
 static json_t *word(const char *text)
 {
-    return text && *text ? json_string(text) : json_null();
+    if (!text || !*text)
+        return json_null();
+    json_t *value = json_string(text);
+    return value ? value : plain_word(text);
 }
 
 static json_t *candidate_json(const struct mst_candidate *candidate)
