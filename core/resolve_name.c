@@ -19,6 +19,15 @@ int64_t resolve_ordinal(const char *host, size_t *ret_stem)
     return resolve_digits(&digits, INT32_MAX);
 }
 
+int64_t resolve_worker_number(const char *host)
+{
+    static const char role[] = "-worker";
+    size_t stem = 0, size = sizeof role - 1;
+    int64_t number = resolve_ordinal(host, &stem);
+
+    return stem > size && strncmp(host + stem - size, role, size) == 0 ? number : MST_UNKNOWN;
+}
+
 static bool is_address(const char *host)
 {
     return strchr(host, ':') || host[strspn(host, "0123456789.")] == '\0';

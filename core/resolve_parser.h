@@ -102,6 +102,9 @@ int resolve_copy(char *to, size_t cap, const char *what, const char *text, size_
  * the stem's length. */
 int64_t resolve_ordinal(const char *host, size_t *ret_stem);
 
+/* The N of "<job>-worker-N", as Kubeflow names pods, else MST_UNKNOWN. */
+int64_t resolve_worker_number(const char *host);
+
 /* The same name, or one is the other followed by a domain. An address is only itself. */
 bool resolve_same_host(const char *a, const char *b);
 

@@ -82,21 +82,11 @@ static void stand_alone(struct mst_plan *plan)
     memcpy(plan->master_host, "127.0.0.1", sizeof "127.0.0.1");
 }
 
-/* The N of "<job>-worker-N", wherever the endpoint is. */
-static int64_t worker_number(const char *hostname)
-{
-    static const char role[] = "-worker";
-    size_t stem = 0, size = sizeof role - 1;
-    int64_t number = resolve_ordinal(hostname, &stem);
-
-    return stem > size && strncmp(hostname + stem - size, role, size) == 0 ? number : MST_UNKNOWN;
-}
-
 /* A rendezvous gives its own node ranks, so a rank outside of it is a wish that cannot be kept. */
 static void place_elastic(const struct mst_machine *machine, struct mst_plan *plan)
 {
     if (plan->node_rank < 0)
-        plan->node_rank = worker_number(machine->hostname);
+        plan->node_rank = resolve_worker_number(machine->hostname); /* wherever the endpoint is */
     if (plan->node_rank < 0)
         plan->node_rank = resolve_rank_by_name(machine, plan->master_host);
     if (plan->node_rank >= plan->elastic_max)
