@@ -354,6 +354,8 @@ static int remote_publish(struct tier *tier, const struct tier_save *save, const
     } while (r == 1);
     if (r == -EEXIST)
         remote->may_be_published = false;
+    if (r < 0)
+        mst_err_wrap(err, "publish");
     if (r == 0 && replaces)
         remove_commits(remote, save->step, save->commit, deadline_ns);
     return r;

@@ -38,6 +38,7 @@ static void make(struct sample *sample)
                                          .world_size = 2,
                                          .generation = 3,
                                          .attempt = 1,
+                                         .commit = "3.1.00000000000000af",
                                          .cursor = {0, 0xab, 0xff},
                                          .cursor_bytes = 3,
                                          .tensors = sample->tensors,
@@ -58,6 +59,7 @@ static void test_round_trip(void **state)
     assert_int_equal(manifest_decode(text, size, &back, &err), 0);
     assert_int_equal(back.step, 400);
     assert_int_equal(back.generation, 3);
+    assert_string_equal(back.commit, "3.1.00000000000000af");
     assert_int_equal(back.cursor_bytes, 3);
     assert_memory_equal(back.cursor, sample.manifest.cursor, 3);
     assert_true(layout_tensor_equal(&back.tensors[1], &sample.tensors[1]));
@@ -127,6 +129,11 @@ static void test_limits(void **state)
         {"\"world_size\":2", "\"world_size\":0", "world_size"},
         {"\"world_size\":2", "\"world_size\":3", "files"},
         {"\"world_size\":2", "\"world_size\":65537", "world_size"},
+        {"3.1.00000000000000af", "", "commit"},
+        {"3.1.00000000000000af", "../1.00000000000000af", "commit"},
+        {"3.1.00000000000000af", "..", "commit"},
+        {"3.1.00000000000000af", "3.1.00000000000000AF", "commit"},
+        {"\"3.1.00000000000000af\"", "[]", "commit"},
         {"\"block_bytes\":4194304", "\"block_bytes\":4096", "block_bytes"},
         {"\"cursor\":\"00abff\"", "\"cursor\":\"00abf\"", "cursor"},
         {"\"cursor\":\"00abff\"", "\"cursor\":\"00abfg\"", "cursor"},

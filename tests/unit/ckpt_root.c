@@ -158,6 +158,34 @@ static void test_links_are_not_followed(void **state)
     assert_true(fixture_has("precious/file"));
 }
 
+static void test_commit_names(void **state)
+{
+    static const char *const others[] = {"",
+                                         "3.1",
+                                         "3.1.af",
+                                         "03.1.00000000000000af",
+                                         "rank",
+                                         "3.1.00000000000000af/",
+                                         "-3.1.00000000000000af"};
+    struct manifest manifest = {.step = 40, .commit = "3.1.00000000000000af"};
+    char name[ROOT_NAME_MAX], path[ROOT_PATH_MAX];
+    uint32_t generation = 0;
+    (void)state;
+    root_commit_name(name, 3, 1, 0xaf);
+    assert_string_equal(name, manifest.commit);
+    assert_true(root_parse_commit(name, &generation));
+    assert_int_equal(generation, 3);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_false(root_parse_commit(others[i], &generation));
+    root_file_path(path, &manifest, 7);
+    assert_string_equal(path, "step_40/3.1.00000000000000af/rank_7.h5");
+    manifest.commit[0] = '\0';
+    root_file_path(path, &manifest, 7);
+    assert_string_equal(path, "step_40/rank_7.h5");
+    assert_true(root_is_stale(3, 0) && root_is_stale(2, 3));
+    assert_false(root_is_stale(3, 3) || root_is_stale(4, 3));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -171,6 +199,7 @@ int main(void)
         CASE(test_remove),
         CASE(test_latest),
         CASE(test_links_are_not_followed),
+        CASE(test_commit_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

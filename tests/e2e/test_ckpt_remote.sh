@@ -1,0 +1,131 @@
+#!/bin/bash
+# Checkpoints in a real S3 server and a real HDFS: resumed where no local file is left, drained
+# within the grace, and what happens when the server dies, refuses, or is written to by two jobs.
+source "$(dirname "$0")/lib.sh"
+for program in go mvn java curl; do
+    command -v $program >/dev/null || skip "no $program to run S3 and HDFS servers with"
+done
+servers=$here/../servers built=$here/../../build/servers
+stores=$(mktemp -d -t muster-stores-XXXXXX) # not in $work: servers are no leftovers of a job
+export S3_RUN=$stores/s3 HDFS_RUN=$stores/hdfs S3_PORT=17270 HDFS_PORT=19300 S3_BUCKET=bucket
+export AWS_ACCESS_KEY_ID=testkey AWS_SECRET_ACCESS_KEY=testsecret HOME=$work
+export AWS_ENDPOINT_URL=http://127.0.0.1:$S3_PORT HADOOP_CONF_DIR=$HDFS_RUN/conf
+export XDG_RUNTIME_DIR=$work
+unset AWS_REGION AWS_DEFAULT_REGION AWS_SESSION_TOKEN AWS_PROFILE HADOOP_USER_NAME
+
+stop_servers() {
+    cat "$stores"/*/pids 2>/dev/null | awk '{print $2}' | xargs -r kill -9 2>/dev/null || :
+    rm -rf "$stores"
+    cleanup
+}
+trap stop_servers EXIT
+
+# until_true COMMAND …: a minute at most, or until the job has ended.
+until_true() {
+    local tries=0
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ $tries -lt 600 ] || fail "never came true: $*"
+        [ -z "${job:-}" ] || kill -0 "$job" 2>/dev/null || fail "the job ended before: $*"
+        read -rt 0.1 <> <(:) || :
+    done
+}
+start() { # URI STEPS: a job in the background
+    muster run --nproc 2 --grace 20 -- train_lm --data "$work/data.txt" --ckpt "$1" \
+        --steps "$2" --ckpt-every 10 --batch 8 >"$work/job.out" 2>&1 &
+    job=$!
+}
+finish() { # CODE
+    local got=0
+    wait "$job" || got=$?
+    job=
+    cp "$work/job.out" "$work/last.out"
+    [ "$got" = "$1" ] || fail "exit code $got instead of $1"
+    no_leftovers
+    ! compgen -G "/tmp/mst-staging-*" >/dev/null || fail "staging space has a name"
+}
+train() { start "$@" && finish 0; }
+newest() { muster ckpt ls "$1" | awk 'NR == 2 {print $1}'; }
+is_newer() { [ "$(newest "$1")" -gt "$2" ]; }
+kill_server() { # NAME
+    kill -9 "$(awk -v name="$1" '$1 == name {print $2}' "$stores"/*/pids)"
+}
+start_again() { # NAME
+    case $1 in
+    s3) "$servers/start-s3" "$built/s3" >/dev/null ;;
+    nn)
+        setsid sh "$HDFS_RUN/nn.sh" &
+        sed -i "s/^nn .*/nn $!/" "$HDFS_RUN/pids"
+        ;;
+    esac
+}
+
+some_text 200000 "$work/data.txt"
+say "servers"
+"$servers/start-s3" "$built/s3" >/dev/null || fail "no S3 server"
+"$servers/start-hdfs" "$built/hdfs" >/dev/null || fail "no HDFS"
+train "$work/ckpt" 40
+reference=$(final "$work/job.out")
+[ -n "$reference" ] || fail "no final line"
+
+for store in s3://bucket/some/run "webhdfs://127.0.0.1:$((HDFS_PORT + 1))/tmp/run" \
+    "hdfs://127.0.0.1:$HDFS_PORT/tmp/other"; do
+    say "$store: resume where no file is left"
+    train "$store" 20
+    train "$store" 40
+    mentions "resumed at step 20, saved by 2 ranks"
+    [ "$(final "$work/job.out")" = "$reference" ] || fail "another result after resuming"
+    expect 0 muster ckpt ls "$store"
+    mentions " 40 " " 30 " " 20 "
+    ! grep -q " 10 " "$work/last.out" || fail "more than three checkpoints stay"
+    expect 0 muster ckpt show "$store/step_40"
+    mentions model/w2 f32
+    expect 0 muster ckpt verify "$store"
+    mentions "step_40: ok" "step_20: ok"
+    expect 1 muster ckpt show "$store/step_41"
+    mentions "no such checkpoint"
+
+    say "$store: preemption"
+    start "$store.drained" 100000
+    until_true is_newer "$store.drained" 0
+    kill -TERM $job
+    before=$SECONDS
+    finish 143
+    [ $((SECONDS - before)) -lt 20 ] || fail "the drain took longer than its grace"
+    drained=$(newest "$store.drained")
+    start "$store.drained" $((drained + 5))
+    finish 0
+    mentions "resumed at step $drained"
+done
+
+for store in s3://bucket/dying "webhdfs://127.0.0.1:$((HDFS_PORT + 1))/tmp/dying"; do
+    server=nn
+    [ "${store%%:*}" = s3 ] && server=s3
+    say "$store: its server dies, and comes back"
+    start "$store" 1000000
+    until_true is_newer "$store" 0
+    kill_server $server
+    until_true grep -q "abandoned: .*training goes on" "$work/job.out"
+    start_again $server
+    until_true newest "$store"
+    stood=$(newest "$store")
+    until_true is_newer "$store" "$stood"
+    kill -TERM $job
+    finish 143
+    mentions "given up after"
+    expect 0 muster ckpt verify "$store"
+done
+
+say "credentials that are refused"
+expect 1 env AWS_SECRET_ACCESS_KEY=wrong muster run --nproc 2 --max-restarts 0 -- train_lm \
+    --data "$work/data.txt" --ckpt s3://bucket/some/run --steps 50
+mentions SignatureDoesNotMatch "the environment"
+! grep -qF wrong "$work/last.out" || fail "a secret was printed"
+expect 1 env AWS_ACCESS_KEY_ID=nobody muster ckpt ls s3://bucket/some/run
+mentions nobody
+expect 1 muster ckpt ls s3://absent/run
+mentions "absent"
+expect 1 muster run --nproc 1 --max-restarts 0 -- train_lm --data "$work/data.txt" \
+    --ckpt "webhdfs://127.0.0.1:$((HDFS_PORT + 1))/forbidden" --steps 50
+mentions /forbidden
+echo OK

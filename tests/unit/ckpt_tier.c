@@ -1,0 +1,64 @@
+/* Which place a URI names. */
+#include "unit/ckpt_fixture.h"
+
+#include "ckpt/tier.h"
+
+#include <errno.h>
+
+static const char *open_kind(const char *format, bool read_only)
+{
+    char uri[400];
+    struct tier_opts opts = {.uri = uri, .aio = "threads", .read_only = read_only};
+    struct tier *tier = NULL;
+    struct mst_err err = {0};
+    const char *name;
+    snprintf(uri, sizeof uri, format, fixture_root);
+    if (tier_open(&opts, &tier, &err) < 0) {
+        assert_true(err.text[0]);
+        return mst_err_meaning(err.code);
+    }
+    name = tier->ops->name;
+    tier_close(tier);
+    return name;
+}
+
+static void test_uris(void **state)
+{
+    (void)state;
+    assert_string_equal(open_kind("%s", false), "dir");
+    assert_string_equal(open_kind("file://%s", false), "dir");
+    assert_string_equal(open_kind("file://%s?staged=0", false), "dir");
+    assert_string_equal(open_kind("file://%s?staged=1", false), "remote");
+    assert_string_equal(open_kind("webhdfs://127.0.0.1:9%s", true), "remote");
+    assert_string_equal(open_kind("gopher://host%s", false), mst_err_meaning(-ENOTSUP));
+    assert_string_equal(open_kind("file://%%zz%s", false), mst_err_meaning(-EINVAL));
+}
+
+static void test_a_reader_makes_nothing(void **state)
+{
+    (void)state;
+    assert_string_equal(open_kind("%s/absent", true), mst_err_meaning(-ENOENT));
+    assert_false(fixture_has("absent"));
+    assert_string_equal(open_kind("%s/absent", false), "dir");
+    assert_true(fixture_has("absent"));
+}
+
+static void test_staging_dir(void **state)
+{
+    struct tier_opts opts = {.uri = "file:///nowhere?staged=1", .staging_dir = "/dev/null/x"};
+    struct tier *tier = NULL;
+    struct mst_err err = {0};
+    (void)state;
+    assert_int_equal(tier_open(&opts, &tier, &err), -ENOTDIR);
+    assert_non_null(strstr(err.text, "/dev/null"));
+    tier_close(NULL);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {CASE(test_uris), CASE(test_a_reader_makes_nothing),
+                                       CASE(test_staging_dir)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
