@@ -7,7 +7,7 @@ BASE := build-essential cmake ninja-build pkg-config liburing-dev zlib1g-dev lib
         libjansson-dev libssl-dev libisal-dev libcurl4-openssl-dev libexpat1-dev dict-gcide \
         gnuplot-nox procps
 TEST := libcmocka-dev clang-14 clang clang-format clang-tidy libclang-rt-14-dev python3-h5py \
-        hdf5-tools iproute2 openmpi-bin libopenmpi-dev mpich libmpich-dev mandoc shellcheck \
+        python3-yaml hdf5-tools iproute2 openmpi-bin libopenmpi-dev mpich libmpich-dev mandoc shellcheck \
         nginx-light curl
 SRC := $(filter-out build/%,$(wildcard */*.c */*/*.c))
 HDR := $(filter-out build/%,$(wildcard */*.h */*/*.h))

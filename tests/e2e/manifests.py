@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Checks the manifests in a folder: that what has to fit together does, and that the environment
 each pod will see means the world that its manifest says. Usage: manifests.py BASE VECTORS SCRATCH
 

@@ -123,7 +123,7 @@ some_text 400000 "$work/text"
 start --nproc 2 --job-id busy-$$ -- train_lm --data "$work/text" --ckpt "$work/ckpt" --steps 1000000 \
     --ckpt-every 5 --batch 4
 saved() {
-    muster status --json >"$work/status" && python3 - "$work/status" "busy-$$" <<'PY'
+    muster status --json >"$work/status" && /usr/bin/python3 - "$work/status" "busy-$$" <<'PY'
 import json, sys
 job = next(j for j in json.load(open(sys.argv[1])) if j["job"] == sys.argv[2])
 for rank in job["ranks"]:
@@ -161,7 +161,7 @@ say "plan and environment"
 expect 0 muster run --nproc 2 --dry-run -- prog arg
 mentions "2 ranks on 1 nodes" "program: prog arg" "RANK=1"
 expect 0 muster run --nproc 2 --dry-run --json -- prog arg
-python3 -c 'import json, sys; assert len(json.load(open(sys.argv[1]))["ranks"]) == 2' "$work/last.out"
+/usr/bin/python3 -c 'import json, sys; assert len(json.load(open(sys.argv[1]))["ranks"]) == 2' "$work/last.out"
 expect 0 env PET_NNODES=4 PET_NPROC_PER_NODE=8 PET_NODE_RANK=3 PET_MASTER_ADDR=head \
     MST_JOB_SECRET=hush muster env --json
 mentions '"world_size": 32' '"master_addr": "head"' '"master_port": 29500'
