@@ -113,9 +113,10 @@ int host_meet(struct comm_backend *backend, const struct signature_desc *desc, u
 
 int host_alive(struct comm_backend *backend, struct mst_err *err)
 {
-    struct segment *segment = &((struct host *)backend)->flat.segment;
+    struct host *host = (struct host *)backend;
+    struct segment *segment = &host->flat.segment;
     int rc = wait_alive(&segment->wait);
-    return rc < 0 ? segment_explain(segment, rc, err) : 0;
+    return rc < 0 ? segment_explain(segment, rc, err) : tcp_peek(&host->tcp, err);
 }
 
 static void host_abort(struct comm_backend *backend, const char *text)

@@ -41,10 +41,11 @@ int host_collective(struct host *host, const struct comm_call *call);
 int host_meet(struct comm_backend *backend, const struct signature_desc *desc, uint64_t op_seq,
               uint64_t deadline_ns);
 
-/* 0, or what has ended it: another rank's failure, or the generation's abort. Does not block. */
+/* 0, or what has ended it: another rank's failure, or the generation's abort. Between two of the
+ * above. Does not block. */
 int host_alive(struct comm_backend *backend, struct mst_err *err);
 
-/* Ends it with *err on all ranks: of this node at once, of the others in their next collective. An
+/* Ends it with *err on all ranks: they see it in host_alive, and in their next collective. An
  * earlier failure stands, and is copied to *err. Returns err->code. */
 int host_fail(struct comm_backend *backend, struct mst_err *err);
 

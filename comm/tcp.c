@@ -262,6 +262,27 @@ void tcp_fail(struct tcp *tcp, const struct mst_err *err)
     }
 }
 
+static int peek_peer(const struct tcp_peer *peer, struct mst_err *err)
+{
+    uint8_t bytes[HEADER_BYTES + HEADER_TEXT_MAX];
+    struct header header;
+    ssize_t size = recv(peer->fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+    if (size < HEADER_BYTES || header_decode(bytes, &header) < 0 || header.code == 0)
+        return 0; /* nothing, or the beginning of its next exchange */
+    size_t text_bytes = (size_t)size - HEADER_BYTES;
+    if (header.size_bytes < text_bytes)
+        text_bytes = (size_t)header.size_bytes;
+    return mst_err_set(err, header.code, "%.*s", (int)text_bytes, (char *)bytes + HEADER_BYTES);
+}
+
+int tcp_peek(const struct tcp *tcp, struct mst_err *err)
+{
+    int rc = 0;
+    for (uint32_t n = 0; tcp->peers && n < tcp->node_count && rc == 0; n++)
+        rc = tcp->peers[n].fd >= 0 ? peek_peer(&tcp->peers[n], err) : 0;
+    return rc;
+}
+
 void tcp_shutdown(struct tcp *tcp)
 {
     for (uint32_t n = 0; tcp->peers && n < tcp->node_count; n++)

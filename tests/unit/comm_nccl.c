@@ -276,6 +276,17 @@ static void an_async_error_ends_all(void **state)
              20000);
 }
 
+/* Between nodes it is a message of the leaders. */
+static void an_async_error_crosses_nodes(void **state)
+{
+    struct ending ending = {-ECONNRESET, "rank 1: NCCL, async error: remote process exited", 9000,
+                            false, NULL};
+    (void)state;
+    script("error=3,at=1");
+    run_team((struct team){
+        .name = __func__, .node_sizes = {2, 1}, .by_hand = true, .run = meet_end, .arg = &ending});
+}
+
 static void a_hang_ends_by_the_deadline(void **state)
 {
     (void)state;
@@ -405,6 +416,7 @@ int main(void)
         CASE(no_unique_id),
         CASE(init_fails),
         CASE(an_async_error_ends_all),
+        CASE(an_async_error_crosses_nodes),
         CASE(a_hang_ends_by_the_deadline),
         CASE(a_device_error_ends_all),
         CASE(the_abort_word_ends_a_hang),
