@@ -10,11 +10,8 @@
  * still has the name that the operator gave it. */
 static int check_lost(const struct mst_machine *machine, struct mst_err *err)
 {
-    size_t stem = 0;
-
     if (!resolve_is_set(machine, "KUBERNETES_SERVICE_HOST") ||
-        resolve_ordinal(machine->hostname, &stem) < 1 || stem < strlen("-worker") ||
-        strncmp(machine->hostname + stem - strlen("-worker"), "-worker", strlen("-worker")) != 0)
+        resolve_worker_number(machine->hostname) < 1)
         return 0;
     return mst_err_set(
         err, -EINVAL,

@@ -22,6 +22,15 @@ static void ordinals(void **state)
         assert_int_equal(resolve_ordinal(none[i], NULL), MST_UNKNOWN);
 }
 
+static void worker_numbers(void **state)
+{
+    (void)state;
+    assert_int_equal(resolve_worker_number("job-worker-3"), 3);
+    assert_int_equal(resolve_worker_number("job-master-3"), MST_UNKNOWN);
+    assert_int_equal(resolve_worker_number("worker-3"), MST_UNKNOWN);
+    assert_int_equal(resolve_worker_number("job-worker"), MST_UNKNOWN);
+}
+
 static void sameness(void **state)
 {
     (void)state;
@@ -62,10 +71,8 @@ static void rank_by_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ordinals),
-        cmocka_unit_test(sameness),
-        cmocka_unit_test(loopback),
-        cmocka_unit_test(rank_by_name),
+        cmocka_unit_test(ordinals), cmocka_unit_test(worker_numbers), cmocka_unit_test(sameness),
+        cmocka_unit_test(loopback), cmocka_unit_test(rank_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
