@@ -317,6 +317,9 @@ static void reads_tuning(void **state)
     assert_int_equal(world_env_tuning(&env, &tuning, &err), 0);
     assert_string_equal(tuning.comm, "mpi");
     assert_string_equal(tuning.mpi_module, "/opt/module.so");
+    env.arg = ENTRIES("MST_COMM=nccl", "MST_NCCL_LIB=/opt/libnccl.so.2");
+    assert_int_equal(world_env_tuning(&env, &tuning, &err), 0);
+    assert_string_equal(tuning.nccl_lib, "/opt/libnccl.so.2");
     env.arg = ENTRIES("MST_COMM=pigeon");
     assert_int_equal(world_env_tuning(&env, &tuning, &err), -EINVAL);
     assert_non_null(strstr(err.text, "MST_COMM=pigeon"));
