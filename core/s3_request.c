@@ -127,6 +127,8 @@ int s3_prepare(struct s3_store *store, struct blob_call *call, const struct s3_a
 {
     struct http_request *request = &call->request;
     char host[640], path[BLOB_ESCAPED_MAX + 264], query[8192], hash[SHA256_HEX_BYTES];
+    if (!ask->bucket && !call->key[0] && strcmp(store->remote.base, "/") == 0)
+        return blob_call_fail(&store->remote, call, -ENOENT, "a bucket, not an object");
     renew_cred(store);
     request->method = ask->method;
     int rc = make_place(store, call, ask, host, path, sizeof path);

@@ -172,6 +172,18 @@ static int note_key(void *arg, const char *key, const struct mst_blob_info *info
     return 0;
 }
 
+static void a_bucket_is_no_object(void **state)
+{
+    (void)state;
+    struct mst_blob *blob = NULL;
+    struct mst_blob_info info;
+    prepare(NULL, 0);
+    assert_int_equal(mst_blob_open("s3://bkt?endpoint=http://127.0.0.1:1", NULL, &blob, NULL), 0);
+    assert_int_equal(mst_blob_stat(blob, "", &info, MST_NEVER, NULL), -ENOENT);
+    mst_blob_close(blob);
+    script_stop(&script);
+}
+
 static void lists_all_pages(void **state)
 {
     (void)state;
@@ -292,6 +304,7 @@ int main(void)
         cmocka_unit_test(signs_again_for_the_right_region),
         cmocka_unit_test(sets_its_clock_by_the_server),
         cmocka_unit_test(names_the_key_that_was_denied),
+        cmocka_unit_test(a_bucket_is_no_object),
         cmocka_unit_test(lists_all_pages),
         cmocka_unit_test(finds_out_why_a_head_failed),
         cmocka_unit_test(uploads_in_parts),
