@@ -66,7 +66,8 @@ struct mst_machine {
     char *const *env;     /* NULL-ended "NAME=value"; of two with the same name the last counts */
     const char *hostname; /* "" if not known */
     const char *pod_ip;   /* "" if not known */
-    uint32_t gpu_count, core_count;
+    uint32_t gpu_count;
+    uint32_t core_count; /* 0 if not known */
     /* The text of a file, or of a folder (a path ending in "/") the names in it, one a line; NULL
      * if it cannot be read. Stays valid until the next call. */
     const char *(*read_file)(void *arg, const char *path);

@@ -30,6 +30,8 @@ static int complete_single(const struct mst_machine *machine, struct mst_plan *p
     plan->scheduler = "none";
     plan->mode = MST_PLAN_SPAWN;
     plan->node_count = 1;
+    if (plan->local_size < 0 && machine->gpu_count == 0 && machine->core_count > 0)
+        plan->local_size = machine->core_count; /* a user's own machine: nobody else is on it */
     return 0;
 }
 

@@ -20,7 +20,7 @@ static const char help[] =
     "when this node is preempted (SIGTERM). One node needs no option.\n"
     "\n"
     "  --nproc N|auto      ranks on this node (auto: one per GPU, else one per core); without\n"
-    "                      it what the operator says, else one per GPU, else one\n"
+    "                      it what the operator says; without an operator, auto\n"
     "  --nnodes N          nodes of the job; with it, the operator's variables are not read\n"
     "  --node-rank R       this node, 0 … N-1; node 0 coordinates\n"
     "  --rdzv HOST:PORT    where node 0 listens\n"

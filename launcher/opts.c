@@ -180,6 +180,14 @@ static int parse_flags(int argc, char **argv, struct flags *flags, struct opts *
     return EXITCODE_OK;
 }
 
+static int64_t one_per_device(const struct machine *machine)
+{
+    uint32_t count = machine->gpu_count ? machine->gpu_count : machine->core_count;
+    if (count > MST_PAGE_RANKS_MAX)
+        return MST_PAGE_RANKS_MAX;
+    return count ? count : 1;
+}
+
 /* Without anybody's word on the number of nodes the flags' count, and all else with it. */
 static void plan_from_flags(const struct flags *flags, const struct machine *machine,
                             struct mst_plan *plan)
@@ -190,7 +198,7 @@ static void plan_from_flags(const struct flags *flags, const struct machine *mac
                               .role = "worker",
                               .node_count = flags->node_count,
                               .node_rank = flags->node_count == 1 ? 0 : MST_UNKNOWN,
-                              .local_size = machine->gpu_count > 0 ? machine->gpu_count : 1,
+                              .local_size = one_per_device(machine),
                               .rank = MST_UNKNOWN,
                               .local_rank = MST_UNKNOWN,
                               .elastic_min = MST_UNKNOWN,
@@ -225,20 +233,25 @@ static int apply_place(const struct flags *flags, struct opts *opts, struct mst_
     return EXITCODE_OK;
 }
 
+/* Why there are as many ranks as there are, before --nproc. */
+static const char *environment_reason(const struct mst_plan *plan, const struct machine *machine)
+{
+    if (strcmp(plan->scheme, "single") != 0 && strcmp(plan->scheme, "flags") != 0)
+        return "environment";
+    return machine->gpu_count ? "GPUs" : "cores";
+}
+
 static void apply_local_size(const struct flags *flags, const struct machine *machine,
                              struct opts *opts)
 {
     struct mst_plan *plan = &opts->answer.plan;
 
-    opts->local_size_reason = "environment";
     if (flags->local_size > 0) {
         plan->local_size = flags->local_size;
         opts->local_size_reason = "given";
     } else if (flags->local_size == 0) {
-        plan->local_size = machine->gpu_count > 0 ? machine->gpu_count : machine->core_count;
-        opts->local_size_reason = machine->gpu_count > 0 ? "GPUs" : "cores";
-        if (plan->local_size > MST_PAGE_RANKS_MAX)
-            plan->local_size = MST_PAGE_RANKS_MAX;
+        plan->local_size = one_per_device(machine);
+        opts->local_size_reason = machine->gpu_count ? "GPUs" : "cores";
     }
     plan->world_size = plan->node_count > 0 ? plan->node_count * plan->local_size : MST_UNKNOWN;
 }
@@ -254,10 +267,9 @@ static int apply_flags(const struct flags *flags, const struct machine *machine,
         plan->max_restarts = flags->max_restarts;
     if (plan->mode != MST_PLAN_SPAWN)
         return EXITCODE_OK;
+    opts->local_size_reason = environment_reason(plan, machine);
     if (has_flag)
         apply_local_size(flags, machine, opts);
-    else
-        opts->local_size_reason = "environment";
     return apply_place(flags, opts, err);
 }
 
@@ -274,7 +286,8 @@ static void look_around(const struct flags *flags, struct machine *machine)
                              ? (uint32_t)flags->gpu_count
                              : hardware_gpu_count("/dev", getenv("CUDA_VISIBLE_DEVICES"),
                                                   getenv("NVIDIA_VISIBLE_DEVICES"));
-    machine->core_count = hardware_core_count("");
+    /* whoever describes another machine has said nothing of its cores */
+    machine->core_count = flags->gpu_count >= 0 ? 0 : hardware_core_count("");
 }
 
 static int read_plan(const struct flags *flags, struct opts *opts, struct mst_err *err)
