@@ -32,7 +32,7 @@ struct mst_ckpt {
     bool has_lock, has_thread;
     pthread_t thread;
 
-    /* The caller's while no save is in flight, then the worker's; `locked` hands them over. */
+    /* The caller's while the worker is idle, then the worker's; `locked` hands them over. */
     struct shard shard;
     struct attempt_job job;
 
@@ -40,6 +40,7 @@ struct mst_ckpt {
         pthread_mutex_t lock;
         pthread_cond_t changed;
         bool stopping;
+        bool reserving; /* the worker faults the pool in before the first save needs it */
         int last_result;
         uint64_t started_ns;
         struct mst_ckpt_status status; /* saving_step says whether a save is in flight */
@@ -67,6 +68,11 @@ static bool is_saving_locked(const struct mst_ckpt *ckpt)
     return ckpt->locked.status.saving_step != MST_CKPT_NONE;
 }
 
+static bool is_busy_locked(const struct mst_ckpt *ckpt)
+{
+    return is_saving_locked(ckpt) || ckpt->locked.reserving;
+}
+
 static void record_locked(struct mst_ckpt *ckpt, const struct mst_err *failure)
 {
     struct mst_ckpt_status *status = &ckpt->locked.status;
@@ -85,22 +91,46 @@ static void record_locked(struct mst_ckpt *ckpt, const struct mst_err *failure)
     (void)pthread_cond_broadcast(&ckpt->locked.changed);
 }
 
+static void reserve(struct mst_ckpt *ckpt)
+{
+    (void)shard_reserve(&ckpt->shard, NULL); /* a save tries again, and tells */
+    lock(ckpt);
+    ckpt->locked.reserving = false;
+    (void)pthread_cond_broadcast(&ckpt->locked.changed);
+    unlock(ckpt);
+}
+
+static void run_attempt(struct mst_ckpt *ckpt)
+{
+    struct mst_err failure = {0};
+    (void)attempt_run(&ckpt->worker.site, &ckpt->shard, &ckpt->job, &failure);
+    lock(ckpt);
+    record_locked(ckpt, &failure);
+    unlock(ckpt);
+}
+
+typedef void (*job_fn)(struct mst_ckpt *ckpt);
+
+/* What there is to do; NULL: no more. Blocks. */
+static job_fn await_job(struct mst_ckpt *ckpt)
+{
+    job_fn job = NULL;
+    lock(ckpt);
+    while (!is_busy_locked(ckpt) && !ckpt->locked.stopping)
+        (void)pthread_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock);
+    if (is_saving_locked(ckpt))
+        job = run_attempt;
+    else if (ckpt->locked.reserving)
+        job = reserve;
+    unlock(ckpt);
+    return job;
+}
+
 static void *work(void *arg)
 {
-    struct mst_ckpt *ckpt = arg;
-    lock(ckpt);
-    for (;;) {
-        struct mst_err failure = {0};
-        while (!is_saving_locked(ckpt) && !ckpt->locked.stopping)
-            (void)pthread_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock);
-        if (!is_saving_locked(ckpt))
-            break;
-        unlock(ckpt);
-        (void)attempt_run(&ckpt->worker.site, &ckpt->shard, &ckpt->job, &failure);
-        lock(ckpt);
-        record_locked(ckpt, &failure);
-    }
-    unlock(ckpt);
+    job_fn job;
+    while ((job = await_job(arg)))
+        job(arg);
     return NULL;
 }
 
@@ -279,17 +309,17 @@ void mst_ckpt_close(struct mst_ckpt *ckpt)
 
 /* ---- save, drain, load, status ---- */
 
-/* Waits until no save is in flight. 0; -ETIMEDOUT. */
+/* Waits until the worker is idle. 0; -ETIMEDOUT. */
 static int await_idle_locked(struct mst_ckpt *ckpt, uint64_t deadline_ns)
 {
     struct timespec until = {.tv_sec = (time_t)(deadline_ns / MST_NS_PER_S),
                              .tv_nsec = (long)(deadline_ns % MST_NS_PER_S)};
-    while (is_saving_locked(ckpt)) {
+    while (is_busy_locked(ckpt)) {
         if (deadline_ns == MST_NEVER)
             (void)pthread_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock);
         else if (pthread_cond_timedwait(&ckpt->locked.changed, &ckpt->locked.lock, &until) ==
                      ETIMEDOUT &&
-                 is_saving_locked(ckpt))
+                 is_busy_locked(ckpt))
             return -ETIMEDOUT;
     }
     return 0;
@@ -328,7 +358,9 @@ int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_tensor 
     job->failure = (struct mst_err){0};
     if (cursor.size_bytes > 0)
         memcpy(job->cursor, cursor.data, cursor.size_bytes);
-    r = shard_prepare(&ckpt->shard, tensors, tensor_count, &job->failure);
+    r = shard_describe(&ckpt->shard, tensors, tensor_count, &job->failure);
+    if (r == 0)
+        r = shard_reserve(&ckpt->shard, &job->failure);
     if (r == 0)
         shard_snapshot(&ckpt->shard, tensors, step, cursor);
     start_job(ckpt, started_ns);
@@ -346,6 +378,20 @@ int mst_ckpt_drain(struct mst_ckpt *ckpt, uint64_t deadline_ns)
     return r;
 }
 
+/* These tensors are what will be saved: the pool for them is made while the training begins. What
+ * is wrong with them is told by save. */
+static void start_reserve(struct mst_ckpt *ckpt, const struct mst_tensor *tensors,
+                          size_t tensor_count)
+{
+    if (tensor_count > MANIFEST_TENSORS_MAX ||
+        shard_describe(&ckpt->shard, tensors, tensor_count, NULL) < 0)
+        return;
+    lock(ckpt);
+    ckpt->locked.reserving = true;
+    (void)pthread_cond_broadcast(&ckpt->locked.changed);
+    unlock(ckpt);
+}
+
 int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_tensor *tensors, size_t tensor_count,
                   struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns, struct mst_err *err)
 {
@@ -358,8 +404,10 @@ int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_tensor *tensors, size_
         return mst_err_set(err, r, "load: a save is still in flight");
     site.kv =
         ckpt->kv; /* the worker's own belongs to its thread; the tier is free while it idles */
-    return restore_run(&site, ckpt->load_count++, tensors, tensor_count, ret_loaded, deadline_ns,
-                       err);
+    r = restore_run(&site, ckpt->load_count++, tensors, tensor_count, ret_loaded, deadline_ns, err);
+    if (r == 0 || r == -ENOENT)
+        start_reserve(ckpt, tensors, tensor_count);
+    return r;
 }
 
 struct mst_ckpt_status mst_ckpt_status(struct mst_ckpt *ckpt)

@@ -17,6 +17,7 @@ static void forget(struct shard *shard)
     shard->rows = NULL;
     shard->tensors = NULL;
     shard->tensor_count = shard->part_count = 0;
+    shard->pool_fits = false;
 }
 
 /* Checks all tensors, whether they match or not. */
@@ -65,16 +66,6 @@ static int describe_all(struct shard *shard, const struct mst_tensor *tensors, s
     return r;
 }
 
-static int make_pool(struct shard *shard, struct mst_err *err)
-{
-    int r = snapshot_reserve(&shard->pool, shard->skeleton.size_bytes);
-    if (r < 0)
-        return mst_err_set(err, r, "no memory for a snapshot of %llu bytes",
-                           (unsigned long long)shard->skeleton.size_bytes);
-    memset(shard->pool.base, 0, shard->skeleton.size_bytes); /* gaps of another layout */
-    return 0;
-}
-
 static int build(struct shard *shard, const struct mst_tensor *tensors, size_t tensor_count,
                  struct mst_err *err)
 {
@@ -86,13 +77,12 @@ static int build(struct shard *shard, const struct mst_tensor *tensors, size_t t
     shard->fingerprint = layout_fingerprint(shard->tensors, tensor_count);
     shard->part_count = layout_plan(tensors, shard->tensors, tensor_count, shard->rank,
                                     shard->world_size, shard->parts);
-    r = skeleton_create(shard->tensors, shard->parts, shard->part_count, shard->rank,
-                        shard->world_size, &shard->skeleton, err);
-    return r == 0 ? make_pool(shard, err) : r;
+    return skeleton_create(shard->tensors, shard->parts, shard->part_count, shard->rank,
+                           shard->world_size, &shard->skeleton, err);
 }
 
-int shard_prepare(struct shard *shard, const struct mst_tensor *tensors, size_t tensor_count,
-                  struct mst_err *err)
+int shard_describe(struct shard *shard, const struct mst_tensor *tensors, size_t tensor_count,
+                   struct mst_err *err)
 {
     bool match = false;
     int r = matches(shard, tensors, tensor_count, &match, err);
@@ -104,6 +94,18 @@ int shard_prepare(struct shard *shard, const struct mst_tensor *tensors, size_t 
     if (r < 0)
         forget(shard);
     return r;
+}
+
+int shard_reserve(struct shard *shard, struct mst_err *err)
+{
+    if (shard->pool_fits)
+        return 0;
+    if (snapshot_reserve(&shard->pool, shard->skeleton.size_bytes) < 0)
+        return mst_err_set(err, -ENOMEM, "no memory for a snapshot of %llu bytes",
+                           (unsigned long long)shard->skeleton.size_bytes);
+    memset(shard->pool.base, 0, shard->skeleton.size_bytes); /* gaps of another layout */
+    shard->pool_fits = true;
+    return 0;
 }
 
 void shard_snapshot(struct shard *shard, const struct mst_tensor *tensors, uint64_t step,

@@ -22,14 +22,18 @@ struct shard {
     uint32_t fingerprint;
     struct skeleton skeleton;
     struct snapshot pool;
+    bool pool_fits;
 };
 
-/* Makes the shard fit these tensors. Allocates only if they differ from the last ones. 0; -EINVAL
- * naming a tensor; -ENOTSUP; -ENOMEM; -EIO. A shard that failed has no tensors. */
-int shard_prepare(struct shard *shard, const struct mst_tensor *tensors, size_t tensor_count,
-                  struct mst_err *err);
+/* Makes the shard fit these tensors, but for the pool. Allocates only if they differ from the last
+ * ones. 0; -EINVAL naming a tensor; -ENOTSUP; -ENOMEM; -EIO. A shard that failed has no tensors. */
+int shard_describe(struct shard *shard, const struct mst_tensor *tensors, size_t tensor_count,
+                   struct mst_err *err);
 
-/* Takes the snapshot: the pool then is the file, checksums apart. */
+/* Makes the pool fit, which takes long the first time: its memory is faulted in. 0; -ENOMEM. */
+int shard_reserve(struct shard *shard, struct mst_err *err);
+
+/* Takes the snapshot, into a pool that fits: the pool then is the file, checksums apart. */
 void shard_snapshot(struct shard *shard, const struct mst_tensor *tensors, uint64_t step,
                     struct mst_cspan cursor);
 

@@ -20,6 +20,8 @@
 
 #define ABANDON_MS 2000 /* others wait for the verdict; sweep is there for what stays */
 
+#define PROBE_KEY "muster-probe"
+
 struct tier_remote {
     struct tier tier;
     struct mst_blob *blob;
@@ -240,6 +242,21 @@ static void sweep_commits(struct tier_remote *remote, const struct remote_keys *
     }
 }
 
+/* That the store can be written is found out now, not at the first save; and that it refuses to put
+ * a manifest over another one, which some that speak S3 do not. */
+static int probe(struct tier_remote *remote, uint64_t deadline_ns, struct mst_err *err)
+{
+    int r = mst_blob_put(remote->blob, PROBE_KEY, "", 0, MST_BLOB_NEW, deadline_ns, err);
+    if (r == 0) {
+        r = mst_blob_put(remote->blob, PROBE_KEY, "", 0, MST_BLOB_NEW, deadline_ns, err);
+        if (r == 0)
+            r = mst_err_set(err, -ENOTSUP,
+                            "%s was put over itself: the store ignores If-None-Match", PROBE_KEY);
+    }
+    (void)mst_blob_remove(remote->blob, PROBE_KEY, deadline_ns, NULL); /* nobody minds it */
+    return r == -EEXIST ? 0 : mst_err_wrap(err, "the checkpoints' root cannot be used");
+}
+
 static int remote_sweep(struct tier *tier, uint32_t generation, uint64_t deadline_ns,
                         struct mst_err *err)
 {
@@ -250,7 +267,9 @@ static int remote_sweep(struct tier *tier, uint32_t generation, uint64_t deadlin
         return r;
     if (collect_steps(&keys, &remote->past_steps, &remote->past_count) < 0)
         r = mst_err_set(err, -ENOMEM, "no memory to list checkpoints");
-    else
+    if (r == 0)
+        r = probe(remote, deadline_ns, err);
+    if (r == 0)
         sweep_commits(remote, &keys, generation, deadline_ns);
     remote_keys_fini(&keys);
     return r;

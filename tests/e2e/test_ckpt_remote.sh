@@ -125,7 +125,7 @@ expect 1 env AWS_ACCESS_KEY_ID=nobody muster ckpt ls s3://bucket/some/run
 mentions nobody
 expect 1 muster ckpt ls s3://absent/run
 mentions "absent"
-expect 1 muster run --nproc 1 --max-restarts 0 -- train_lm --data "$work/data.txt" \
-    --ckpt "webhdfs://127.0.0.1:$((HDFS_PORT + 1))/forbidden" --steps 50
-mentions /forbidden
+expect 1 env HADOOP_USER_NAME=nobody muster run --nproc 2 --max-restarts 0 -- train_lm \
+    --data "$work/data.txt" --ckpt "webhdfs://127.0.0.1:$((HDFS_PORT + 1))/forbidden" --steps 50
+mentions "cannot be used" nobody /forbidden
 echo OK

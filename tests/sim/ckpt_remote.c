@@ -23,10 +23,10 @@ static struct {
     int code;
 } cut = {.left = INT32_MAX};
 
-/* Counts a request. 0, or what it ends with. */
-static int enter(bool *ret_dies_behind)
+/* Counts a request of a save. 0, or what it ends with. */
+static int enter(const char *key, bool *ret_dies_behind)
 {
-    bool is_it = atomic_fetch_sub(&cut.left, 1) == 0;
+    bool is_it = strncmp(key, "step_", 5) == 0 && atomic_fetch_sub(&cut.left, 1) == 0;
     *ret_dies_behind = is_it && cut.kills && cut.behind;
     if (is_it && cut.kills && !cut.behind)
         (void)kill(getpid(), SIGKILL);
@@ -52,7 +52,7 @@ int __wrap_mst_blob_remove(struct mst_blob *blob, const char *key, uint64_t dead
     int __wrap_##name parameters                                                                   \
     {                                                                                              \
         bool dies;                                                                                 \
-        int code = enter(&dies);                                                                   \
+        int code = enter(key, &dies);                                                              \
         return code < 0 ? mst_err_set(err, code, "%s: cut", key)                                   \
                         : leave(dies, __real_##name arguments);                                    \
     }

@@ -8,12 +8,18 @@
 static struct fixture_model model;
 static struct shard shard;
 
+static int prepare(size_t tensor_count, struct mst_err *err)
+{
+    int r = shard_describe(&shard, model.tensors, tensor_count, err);
+    return r < 0 ? r : shard_reserve(&shard, err);
+}
+
 static int setup(void **state)
 {
     (void)state;
     shard = (struct shard){.world_size = 1};
     fixture_open_model(&model, 0, 1);
-    return shard_prepare(&shard, model.tensors, FIXTURE_TENSORS, NULL);
+    return prepare(FIXTURE_TENSORS, NULL);
 }
 
 static int teardown(void **state)
@@ -29,7 +35,7 @@ static void test_same_tensors(void **state)
     const struct layout_part *parts = shard.parts;
     const uint8_t *pool = shard.pool.base;
     (void)state;
-    assert_int_equal(shard_prepare(&shard, model.tensors, FIXTURE_TENSORS, NULL), 0);
+    assert_int_equal(prepare(FIXTURE_TENSORS, NULL), 0);
     assert_ptr_equal(shard.parts, parts);
     assert_ptr_equal(shard.pool.base, pool);
 }
@@ -40,17 +46,17 @@ static void test_every_change_counts(void **state)
     uint32_t fingerprint = shard.fingerprint;
     (void)state;
     lr->name = "rate";
-    assert_int_equal(shard_prepare(&shard, model.tensors, FIXTURE_TENSORS, NULL), 0);
+    assert_int_equal(prepare(FIXTURE_TENSORS, NULL), 0);
     assert_true(shard.fingerprint != fingerprint);
     assert_string_equal(shard.tensors[5].name, "rate");
     fingerprint = shard.fingerprint;
     sharded->row_count--;
     sharded->row_start++;
     sharded->data.size_bytes -= sizeof(double);
-    assert_int_equal(shard_prepare(&shard, model.tensors, FIXTURE_TENSORS, NULL), 0);
+    assert_int_equal(prepare(FIXTURE_TENSORS, NULL), 0);
     assert_int_equal(shard.fingerprint, fingerprint);
     assert_int_equal(shard.rows[4].row_start, 1);
-    assert_int_equal(shard_prepare(&shard, model.tensors, FIXTURE_TENSORS - 1, NULL), 0);
+    assert_int_equal(prepare(FIXTURE_TENSORS - 1, NULL), 0);
     assert_int_equal(shard.tensor_count, FIXTURE_TENSORS - 1);
 }
 
@@ -60,12 +66,12 @@ static void test_refused_tensors(void **state)
     struct mst_err err = {0};
     (void)state;
     model.tensors[1].name = model.tensors[0].name;
-    assert_int_equal(shard_prepare(&shard, model.tensors, FIXTURE_TENSORS, &err), -EINVAL);
+    assert_int_equal(prepare(FIXTURE_TENSORS, &err), -EINVAL);
     assert_non_null(strstr(err.text, "model/embedding"));
     assert_int_equal(shard.tensor_count, 0);
     assert_null(shard.tensors);
     model.tensors[1].name = "model/w1";
-    assert_int_equal(shard_prepare(&shard, model.tensors, FIXTURE_TENSORS, &err), 0);
+    assert_int_equal(prepare(FIXTURE_TENSORS, &err), 0);
 }
 
 /* The image holds the tensors at their offsets and, between them, the same bytes every time. */

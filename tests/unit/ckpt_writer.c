@@ -33,7 +33,8 @@ static void bench_open(struct bench *bench, const char *backend)
     bench->step_fd = openat(bench->root_fd, "step_3", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     fixture_open_model(&bench->model, 0, 1);
     fixture_fill(&bench->model, 3);
-    assert_int_equal(shard_prepare(&bench->shard, bench->model.tensors, FIXTURE_TENSORS, NULL), 0);
+    assert_int_equal(shard_describe(&bench->shard, bench->model.tensors, FIXTURE_TENSORS, NULL), 0);
+    assert_int_equal(shard_reserve(&bench->shard, NULL), 0);
     shard_snapshot(&bench->shard, bench->model.tensors, 3, cursor);
 }
 

@@ -147,6 +147,28 @@ static void test_a_copy_that_is_not_there_at_first(void **state)
     feed_destroy(feed);
 }
 
+/* Nobody waits for the server while it is down, and it is used again when it is back. */
+static void test_a_server_that_comes_back_is_used_again(void **state)
+{
+    struct feed *feed = sources_feed("auto");
+    struct feed_file *file = open_copies(feed, one.uri, two.uri);
+    uint64_t deadline_ns = mst_deadline_ms(20000);
+    unsigned before;
+    uint8_t byte;
+
+    (void)state;
+    read_through(file, FILES_DEAD);
+    atomic_store(&one.mode, FILES_GOOD);
+    before = atomic_load(&two.requests);
+    while (atomic_load(&two.requests) == before && !mst_deadline_passed(deadline_ns)) {
+        assert_int_equal(feed_read(file, 9, &byte, 1, NULL), 0);
+        before += atomic_load(&two.requests) != before; /* the next one may be the other's */
+    }
+    assert_false(mst_deadline_passed(deadline_ns));
+    feed_close(file);
+    feed_destroy(feed);
+}
+
 static void test_the_error_names_every_copy(void **state)
 {
     struct feed *feed = sources_feed("auto");
@@ -264,6 +286,7 @@ int main(void)
         WITH_SERVERS(test_a_copy_that_breaks_is_replaced),
         WITH_SERVERS(test_a_file_stands_in_for_a_server),
         WITH_SERVERS(test_a_copy_that_is_not_there_at_first),
+        WITH_SERVERS(test_a_server_that_comes_back_is_used_again),
         WITH_SERVERS(test_the_error_names_every_copy),
         WITH_SERVERS(test_an_object_that_changes_is_not_read),
         WITH_SERVERS(test_copies_that_differ_are_refused),

@@ -26,25 +26,26 @@ static void test_in_the_order_that_they_are_named(void **state)
 {
     (void)state;
     for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(mirror_choose(choices, 3, 0), i);
+        assert_int_equal(mirror_choose(choices, 3), i);
         choices[i].tried = true;
     }
-    assert_int_equal(mirror_choose(choices, 3, 0), 3);
+    assert_int_equal(mirror_choose(choices, 3), 3);
 }
 
-static void test_one_that_failed_rests_and_is_probed_by_one_read(void **state)
+static void test_one_that_failed_is_down_until_it_has_answered(void **state)
 {
     (void)state;
+    assert_false(mirror_wants_probe(&healths[0], 0));
     mirror_failed(&healths[0], 10 * S);
-    assert_int_equal(mirror_choose(choices, 3, 10 * S), 1);
-    assert_int_equal(mirror_choose(choices, 3, 11 * S - 1), 1);
-    assert_int_equal(mirror_choose(choices, 3, 11 * S), 0);
-    mirror_used(&healths[0]);
-    assert_int_equal(mirror_choose(choices, 3, 11 * S), 1);
+    assert_int_equal(mirror_choose(choices, 3), 1);
+    assert_true(mirror_rests(&healths[0], 11 * S - 1));
+    assert_false(mirror_wants_probe(&healths[0], 11 * S - 1));
+    assert_true(mirror_wants_probe(&healths[0], 11 * S));
+    healths[0].probed = true;
+    assert_false(mirror_wants_probe(&healths[0], 12 * S)); /* one at a time */
+    assert_int_equal(mirror_choose(choices, 3), 1);
     mirror_succeeded(&healths[0]);
-    assert_int_equal(mirror_choose(choices, 3, 11 * S), 0);
-    mirror_used(&healths[0]);
-    assert_int_equal(mirror_choose(choices, 3, 11 * S), 0); /* it is trusted with many */
+    assert_int_equal(mirror_choose(choices, 3), 0);
 }
 
 static void test_rests_grow_up_to_a_minute(void **state)
@@ -59,8 +60,7 @@ static void test_rests_grow_up_to_a_minute(void **state)
         assert_int_equal(healths[0].rest_until_ns, now_ns + rests_s[i] * S);
         now_ns = healths[0].rest_until_ns;
         assert_false(mirror_rests(&healths[0], now_ns));
-        mirror_used(&healths[0]);
-        assert_true(mirror_rests(&healths[0], now_ns));
+        assert_true(mirror_wants_probe(&healths[0], now_ns));
     }
     mirror_succeeded(&healths[0]);
     mirror_failed(&healths[0], now_ns);
@@ -73,9 +73,9 @@ static void test_if_all_rest_the_one_that_ends_first(void **state)
     mirror_failed(&healths[0], 2 * S);
     mirror_failed(&healths[1], 1 * S);
     mirror_failed(&healths[2], 3 * S - 1);
-    assert_int_equal(mirror_choose(choices, 3, 2 * S - 1), 1);
+    assert_int_equal(mirror_choose(choices, 3), 1);
     choices[1].tried = true;
-    assert_int_equal(mirror_choose(choices, 3, 2 * S - 1), 0);
+    assert_int_equal(mirror_choose(choices, 3), 0);
 }
 
 static void test_a_refused_copy_comes_last(void **state)
@@ -84,16 +84,16 @@ static void test_a_refused_copy_comes_last(void **state)
     choices[0].refused = true;
     mirror_failed(&healths[1], 0);
     mirror_failed(&healths[2], 0);
-    assert_int_equal(mirror_choose(choices, 3, 1), 1);
+    assert_int_equal(mirror_choose(choices, 3), 1);
     choices[1].tried = choices[2].tried = true;
-    assert_int_equal(mirror_choose(choices, 3, 1), 0);
+    assert_int_equal(mirror_choose(choices, 3), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_in_the_order_that_they_are_named, setup),
-        cmocka_unit_test_setup(test_one_that_failed_rests_and_is_probed_by_one_read, setup),
+        cmocka_unit_test_setup(test_one_that_failed_is_down_until_it_has_answered, setup),
         cmocka_unit_test_setup(test_rests_grow_up_to_a_minute, setup),
         cmocka_unit_test_setup(test_if_all_rest_the_one_that_ends_first, setup),
         cmocka_unit_test_setup(test_a_refused_copy_comes_last, setup),
