@@ -17,7 +17,7 @@
 #define REMOTE_DEPTH 16u /* connections to one place */
 #define WINDOW_BYTES_DEFAULT (UINT64_C(32) << 20)
 #define TIMEOUT_MS_ALONE 60000u /* of a place that nothing stands in for */
-#define TIMEOUT_MS_MIRRORED 10000u
+#define TIMEOUT_MS_MIRRORED 5000u
 /* Stores cannot be waited for together, so while several are busy each gets a look in turn. */
 #define TURN_NS (2 * MST_NS_PER_MS)
 
@@ -299,10 +299,21 @@ int feed_adopt(struct feed *feed, const char *label, int fd, struct feed_file **
     return 0;
 }
 
+static void cancel_store(struct store *store)
+{
+    if (store->in_flight)
+        store->ops->cancel(store);
+    store->in_flight = 0;
+    store->probe = NULL;
+    store->health.probed = false;
+}
+
 void feed_close(struct feed_file *file)
 {
     for (size_t i = 0; file && i < file->copy_count; i++) {
         struct copy *copy = &file->copies[i];
+        if (copy->item && copy->store->probe == copy->item)
+            cancel_store(copy->store);
         if (copy->item)
             copy->store->ops->close_item(copy->item);
         free(copy->uri);
@@ -371,7 +382,34 @@ static size_t choose_copy(const struct slot *slot)
         choices[i] = (struct mirror_choice){.health = &file->copies[i].store->health,
                                             .tried = slot->tried >> i & 1,
                                             .refused = file->copies[i].refused};
-    return mirror_choose(choices, file->copy_count, mst_now_ns());
+    return mirror_choose(choices, file->copy_count);
+}
+
+/* Asks a place that was down for a byte of a copy there, so that no read has to wait for it. */
+static void probe(struct copy *copy)
+{
+    struct store *store = copy->store;
+    struct store_read read = {
+        .item = copy->item, .data = &store->probe_byte, .size_bytes = 1, .user = store};
+
+    if (!copy->item || !mirror_wants_probe(&store->health, mst_now_ns()))
+        return;
+    if (store->ops->submit(store, &read, 1) != 1) {
+        mirror_failed(&store->health, mst_now_ns());
+        return;
+    }
+    store->health.probed = true;
+    store->probe = copy->item;
+    store->in_flight++;
+}
+
+static void end_probe(struct store *store, int64_t result)
+{
+    store->probe = NULL;
+    if (result < 0)
+        mirror_failed(&store->health, mst_now_ns());
+    else
+        mirror_succeeded(&store->health);
 }
 
 /* Sends the read to a copy that it has not tried; without one it has failed. */
@@ -381,12 +419,14 @@ static void route(struct feed *feed, struct slot *slot)
     struct mst_err fault;
     size_t next;
 
+    for (size_t i = 0; file->copy_count > 1 && i < file->copy_count; i++)
+        if (file->copies[i].store->health.failures)
+            probe(&file->copies[i]);
     while ((next = choose_copy(slot)) < file->copy_count) {
         struct copy *copy = &file->copies[next];
         int rc;
         slot->tried |= 1u << next;
         slot->copy = next;
-        mirror_used(&copy->store->health);
         rc = copy->item ? 0 : look(file, copy, &fault);
         if (rc == 0) {
             enqueue(feed, slot);
@@ -490,8 +530,7 @@ static void start_all(struct feed *feed)
 /* The store itself broke, so none of its reads will come back. */
 static void lose(struct feed *feed, struct store *store, int code)
 {
-    store->ops->cancel(store);
-    store->in_flight = 0;
+    cancel_store(store);
     for (size_t i = 0; i < FEED_DEPTH; i++)
         if (feed->slots[i].state == SLOT_FLYING && copy_of(&feed->slots[i])->store == store)
             settle(feed, &feed->slots[i], code);
@@ -507,7 +546,10 @@ static void collect(struct feed *feed, struct store *store, uint64_t until_ns)
         count = store->ops->reap(store, done, FEED_DEPTH, min, until_ns);
         for (int i = 0; i < count; i++) {
             store->in_flight--;
-            settle(feed, done[i].user, done[i].result);
+            if (done[i].user == store)
+                end_probe(store, done[i].result);
+            else
+                settle(feed, done[i].user, done[i].result);
         }
         min = 0;
     } while (count > 0 && store->in_flight);
@@ -588,10 +630,8 @@ size_t feed_in_flight(const struct feed *feed)
 void feed_cancel(struct feed *feed)
 {
     for (struct store *store = feed->stores; store; store = store->next) {
-        if (store->in_flight)
-            store->ops->cancel(store);
-        store->in_flight = store->queued = 0;
-        store->health.probed = false;
+        cancel_store(store);
+        store->queued = 0;
     }
     free_slots(feed);
 }

@@ -21,7 +21,7 @@ struct feed_file;
 struct feed_opts {
     const char *aio;       /* as mst_aio_opts.backend */
     uint64_t window_bytes; /* what reading a file from end to end may take; 0 = 32 MiB */
-    uint32_t timeout_ms;   /* of one read from a place that other copies stand in for; 0 = 10 s */
+    uint32_t timeout_ms;   /* of one read from a place that other copies stand in for; 0 = 5 s */
 };
 
 int feed_create(const struct feed_opts *opts, struct feed **ret_reader, struct mst_err *err);
@@ -43,7 +43,7 @@ int feed_open(struct feed *feed, char *const *uris, size_t uri_count, struct fee
 int feed_adopt(struct feed *feed, const char *label, int fd, struct feed_file **ret_file,
                struct mst_err *err);
 
-/* Nothing of it is under way. NULL is allowed. */
+/* Nothing is under way. NULL is allowed. */
 void feed_close(struct feed_file *file);
 
 struct feed *feed_of(const struct feed_file *file);

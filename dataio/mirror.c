@@ -3,33 +3,31 @@
 
 bool mirror_rests(const struct mirror_health *health, uint64_t now_ns)
 {
-    return health->failures && (now_ns < health->rest_until_ns || health->probed);
+    return health->failures && now_ns < health->rest_until_ns;
 }
 
-static bool is_better(const struct mirror_choice *choice, const struct mirror_choice *best,
-                      uint64_t now_ns)
+bool mirror_wants_probe(const struct mirror_health *health, uint64_t now_ns)
+{
+    return health->failures && now_ns >= health->rest_until_ns && !health->probed;
+}
+
+static bool is_better(const struct mirror_choice *choice, const struct mirror_choice *best)
 {
     if (choice->refused != best->refused)
         return best->refused;
-    if (!mirror_rests(best->health, now_ns))
+    if (!best->health->failures)
         return false;
-    return !mirror_rests(choice->health, now_ns) ||
-           choice->health->rest_until_ns < best->health->rest_until_ns;
+    return !choice->health->failures || choice->health->rest_until_ns < best->health->rest_until_ns;
 }
 
-size_t mirror_choose(const struct mirror_choice *choices, size_t count, uint64_t now_ns)
+size_t mirror_choose(const struct mirror_choice *choices, size_t count)
 {
     size_t best = count;
 
     for (size_t i = 0; i < count; i++)
-        if (!choices[i].tried && (best == count || is_better(&choices[i], &choices[best], now_ns)))
+        if (!choices[i].tried && (best == count || is_better(&choices[i], &choices[best])))
             best = i;
     return best;
-}
-
-void mirror_used(struct mirror_health *health)
-{
-    health->probed = health->failures > 0;
 }
 
 void mirror_succeeded(struct mirror_health *health)

@@ -1,7 +1,7 @@
 /* Mirror: which copy of the same bytes to read next.
  *
- * A place that failed rests, longer each time it fails again. When the rest is over one read is sent
- * there to see: if that ends well the place is as good as any, else it rests again. */
+ * A place that failed is down: it is left alone for a while, longer each time, and then asked for a
+ * byte that nobody waits for. Once it has answered it is as good as any. */
 /* pure */
 #ifndef MUSTER_DATAIO_MIRROR_H
 #define MUSTER_DATAIO_MIRROR_H
@@ -16,9 +16,9 @@
 
 /* Of a place; zero: it has never failed. */
 struct mirror_health {
-    uint32_t failures; /* in a row */
+    uint32_t failures; /* in a row; 0: up */
     uint64_t rest_until_ns;
-    bool probed; /* a read is there to see */
+    bool probed; /* it has been asked and has not answered yet */
 };
 
 /* What there is to choose from, in the order that the dataset names it. */
@@ -28,15 +28,16 @@ struct mirror_choice {
     bool refused; /* this copy is known to be wrong: the last to try */
 };
 
-/* The first copy at a place that does not rest; else the one whose rest ends first. Returns `count`
- * if all were tried. */
-size_t mirror_choose(const struct mirror_choice *choices, size_t count, uint64_t now_ns);
+/* The first copy at a place that is up; else the one whose rest ends first. Returns `count` if all
+ * were tried. */
+size_t mirror_choose(const struct mirror_choice *choices, size_t count);
 
+/* Whether the place is down and not to be asked yet; and whether it is time. */
 bool mirror_rests(const struct mirror_health *health, uint64_t now_ns);
+bool mirror_wants_probe(const struct mirror_health *health, uint64_t now_ns);
 
-/* A read goes to the place, ended well there, or failed there. The failures of reads that were in
- * flight together count as one. */
-void mirror_used(struct mirror_health *health);
+/* A read ended well there, or failed. The failures of reads that were in flight together count as
+ * one. */
 void mirror_succeeded(struct mirror_health *health);
 void mirror_failed(struct mirror_health *health, uint64_t now_ns);
 

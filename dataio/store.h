@@ -69,6 +69,8 @@ struct store {
     size_t in_flight;
     size_t queued; /* reads that wait to be started */
     struct mirror_health health;
+    struct store_item *probe; /* that is asked for a byte, to see whether the store is up again */
+    uint8_t probe_byte;
     struct store *next;
 };
 

@@ -38,6 +38,7 @@ CONF
 start_web() {
     nginx -c "$work/web/nginx.conf" -p "$work/web" -e stderr 2>"$work/nginx.out" &
     echo "nginx $!" >"$work/web/pids"
+    disown $!
 }
 start_web
 
