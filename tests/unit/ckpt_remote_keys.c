@@ -2,6 +2,7 @@
 
 #include "ckpt/remote_keys.h"
 #include "core/blob.h"
+#include "failing_memory.h"
 
 #include <errno.h>
 
@@ -69,10 +70,29 @@ static void test_not_ours(void **state)
     remote_keys_fini(&keys);
 }
 
+static void test_no_memory(void **state)
+{
+    struct remote_keys keys = {0};
+    size_t n = 0;
+    int r = -ENOMEM;
+    (void)state;
+    put("step_20/MANIFEST.json");
+    put("step_21/MANIFEST.json");
+    for (; r != 0; n++) {
+        fail_allocations_after(n);
+        r = remote_keys_list(blob, "", MST_NEVER, &keys, NULL);
+        allow_allocations();
+        assert_true(r == 0 || r == -ENOMEM);
+    }
+    assert_int_equal(keys.count, 2);
+    assert_true(n > 2);
+    remote_keys_fini(&keys);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CASE(test_ours), CASE(test_not_ours)};
+    const struct CMUnitTest tests[] = {CASE(test_ours), CASE(test_not_ours), CASE(test_no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
