@@ -13,7 +13,6 @@
 #include "core/kv.h"
 #include "core/world.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
