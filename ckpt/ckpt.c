@@ -404,7 +404,8 @@ int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_tensor *tensors, size_
         return mst_err_set(err, r, "load: a save is still in flight");
     site.kv =
         ckpt->kv; /* the worker's own belongs to its thread; the tier is free while it idles */
-    r = restore_run(&site, ckpt->load_count++, tensors, tensor_count, ret_loaded, deadline_ns, err);
+    r = restore_run(&site, ckpt->load_count++, tensors, tensor_count, shard_lend_pool(&ckpt->shard),
+                    ret_loaded, deadline_ns, err);
     if (r == 0 || r == -ENOENT)
         start_reserve(ckpt, tensors, tensor_count);
     return r;

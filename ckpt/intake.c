@@ -137,7 +137,7 @@ static void take_in(struct intake *intake, const struct reader_block *block)
     uint64_t want_end = want + target->row_count * target->row_bytes;
     uint64_t start = have > want ? have : want, end = have_end < want_end ? have_end : want_end;
     if (start < end)
-        memcpy(intake->staging.base + target->staging_at + (start - want),
+        memcpy(intake->staging->base + target->staging_at + (start - want),
                block->data + (start - have), end - start);
 }
 
@@ -156,8 +156,7 @@ static int read_blocks(struct intake *intake, struct tier *tier, uint64_t deadli
     return r;
 }
 
-/* Frees all but the staging memory. */
-static void forget(struct intake *intake)
+void intake_fini(struct intake *intake)
 {
     manifest_fini(&intake->manifest);
     free(intake->targets);
@@ -172,13 +171,13 @@ int intake_read(struct intake *intake, struct tier *tier, uint64_t step,
 {
     size_t staging_bytes = 0;
     int r;
-    forget(intake);
+    intake_fini(intake);
     r = tier->ops->read_manifest(tier, step, &intake->manifest, deadline_ns, err);
     if (r == 0)
         r = aim(intake, tensors, tensor_count, &staging_bytes, err);
     if (r == 0)
         r = plan(intake, err);
-    if (r == 0 && snapshot_reserve(&intake->staging, staging_bytes ? staging_bytes : 1) < 0)
+    if (r == 0 && snapshot_reserve(intake->staging, staging_bytes ? staging_bytes : 1) < 0)
         r = mst_err_set(err, -ENOMEM, "no memory to stage %zu bytes", staging_bytes);
     return r == 0 ? read_blocks(intake, tier, deadline_ns, err) : r;
 }
@@ -187,12 +186,6 @@ void intake_install(const struct intake *intake, const struct mst_tensor *tensor
 {
     for (size_t i = 0; i < intake->target_count; i++)
         if (tensors[i].data.size_bytes > 0)
-            memcpy(tensors[i].data.data, intake->staging.base + intake->targets[i].staging_at,
+            memcpy(tensors[i].data.data, intake->staging->base + intake->targets[i].staging_at,
                    tensors[i].data.size_bytes);
-}
-
-void intake_fini(struct intake *intake)
-{
-    forget(intake);
-    snapshot_fini(&intake->staging);
 }

@@ -24,7 +24,7 @@ struct intake {
     uint32_t *target_of; /* by the manifest's tensor; UINT32_MAX: nobody asks for it */
     struct reader_span *spans;
     size_t span_count;
-    struct snapshot staging; /* kept over several reads */
+    struct snapshot *staging; /* borrowed */
 };
 
 /* Reads step `step` for these tensors; what an earlier read left is dropped. 0; -EBADMSG damage, or

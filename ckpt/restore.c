@@ -150,11 +150,11 @@ static void tell(const struct restore *restore, const struct intake *intake,
 }
 
 int restore_run(const struct site *site, uint32_t number, const struct mst_tensor *tensors,
-                size_t tensor_count, struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns,
-                struct mst_err *err)
+                size_t tensor_count, struct snapshot *staging, struct mst_ckpt_loaded *ret_loaded,
+                uint64_t deadline_ns, struct mst_err *err)
 {
     struct restore restore = {.site = site, .number = number, .deadline_ns = deadline_ns};
-    struct intake intake = {0};
+    struct intake intake = {.staging = staging};
     int r;
     if (site->rank == 0)
         (void)site->tier->ops->list(site->tier, &restore.steps, &restore.step_count, deadline_ns,

@@ -9,9 +9,12 @@
 #include "ckpt/ckpt.h"
 #include "ckpt/site.h"
 
-/* mst_ckpt_load of the site's rank; `number` counts the loads of this open. Blocks. */
+struct snapshot;
+
+/* mst_ckpt_load of the site's rank; `number` counts the loads of this open. `staging` is memory to
+ * stage in, or a zeroed one; it is the caller's still, grown if need be. Blocks. */
 int restore_run(const struct site *site, uint32_t number, const struct mst_tensor *tensors,
-                size_t tensor_count, struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns,
-                struct mst_err *err);
+                size_t tensor_count, struct snapshot *staging, struct mst_ckpt_loaded *ret_loaded,
+                uint64_t deadline_ns, struct mst_err *err);
 
 #endif

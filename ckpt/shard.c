@@ -103,9 +103,16 @@ int shard_reserve(struct shard *shard, struct mst_err *err)
     if (snapshot_reserve(&shard->pool, shard->skeleton.size_bytes) < 0)
         return mst_err_set(err, -ENOMEM, "no memory for a snapshot of %llu bytes",
                            (unsigned long long)shard->skeleton.size_bytes);
+    snapshot_trim(&shard->pool, shard->skeleton.size_bytes); /* a load staged more here */
     memset(shard->pool.base, 0, shard->skeleton.size_bytes); /* gaps of another layout */
     shard->pool_fits = true;
     return 0;
+}
+
+struct snapshot *shard_lend_pool(struct shard *shard)
+{
+    shard->pool_fits = false;
+    return &shard->pool;
 }
 
 void shard_snapshot(struct shard *shard, const struct mst_tensor *tensors, uint64_t step,

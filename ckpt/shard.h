@@ -33,6 +33,9 @@ int shard_describe(struct shard *shard, const struct mst_tensor *tensors, size_t
 /* Makes the pool fit, which takes long the first time: its memory is faulted in. 0; -ENOMEM. */
 int shard_reserve(struct shard *shard, struct mst_err *err);
 
+/* Lends the pool's memory, to which anything may be done until the next shard_reserve. */
+struct snapshot *shard_lend_pool(struct shard *shard);
+
 /* Takes the snapshot, into a pool that fits: the pool then is the file, checksums apart. */
 void shard_snapshot(struct shard *shard, const struct mst_tensor *tensors, uint64_t step,
                     struct mst_cspan cursor);

@@ -36,9 +36,14 @@ static int fault_in(uint8_t *base, size_t size_bytes)
     return 0;
 }
 
+static size_t round_up(size_t size_bytes)
+{
+    return (size_bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+}
+
 int snapshot_reserve(struct snapshot *snapshot, size_t size_bytes)
 {
-    size_t cap = (size_bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+    size_t cap = round_up(size_bytes);
     uint8_t *base;
     if (snapshot->base && size_bytes <= snapshot->cap_bytes)
         return 0;
@@ -54,6 +59,15 @@ int snapshot_reserve(struct snapshot *snapshot, size_t size_bytes)
     }
     *snapshot = (struct snapshot){base, cap};
     return 0;
+}
+
+void snapshot_trim(struct snapshot *snapshot, size_t size_bytes)
+{
+    size_t cap = round_up(size_bytes);
+    if (cap == 0 || cap >= snapshot->cap_bytes)
+        return;
+    (void)munmap(snapshot->base + cap, snapshot->cap_bytes - cap); /* the tail of our own mapping */
+    snapshot->cap_bytes = cap;
 }
 
 void snapshot_copy(struct snapshot *snapshot, const struct layout_part *parts, size_t part_count,

@@ -18,6 +18,9 @@ struct snapshot {
  * one of zeros, resident already. 0; -ENOMEM. */
 int snapshot_reserve(struct snapshot *snapshot, size_t size_bytes);
 
+/* Gives back what lies behind the first `size_bytes`, in whole huge pages. */
+void snapshot_trim(struct snapshot *snapshot, size_t size_bytes);
+
 /* Copies every part's rows to where they lie in the file. Does not allocate. */
 void snapshot_copy(struct snapshot *snapshot, const struct layout_part *parts, size_t part_count,
                    const struct layout_tensor *described, const struct mst_tensor *tensors);

@@ -39,6 +39,24 @@ static void test_pool_is_reused(void **state)
     snapshot_fini(&pool);
 }
 
+static void test_trim(void **state)
+{
+    struct snapshot pool = {0};
+    uint8_t *base;
+    (void)state;
+    assert_int_equal(snapshot_reserve(&pool, 9 * MIB), 0);
+    base = pool.base;
+    base[3 * MIB] = 7;
+    snapshot_trim(&pool, 3 * MIB + 1);
+    assert_ptr_equal(pool.base, base);
+    assert_int_equal(pool.cap_bytes, 4 * MIB);
+    assert_int_equal(pool.base[3 * MIB], 7);
+    snapshot_trim(&pool, 5 * MIB);
+    snapshot_trim(&pool, 0);
+    assert_int_equal(pool.cap_bytes, 4 * MIB);
+    snapshot_fini(&pool);
+}
+
 static void test_too_large(void **state)
 {
     struct snapshot pool = {0};
@@ -74,6 +92,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pool_is_resident_and_aligned),
         cmocka_unit_test(test_pool_is_reused),
+        cmocka_unit_test(test_trim),
         cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_copy),
     };
