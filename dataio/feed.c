@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define REMOTE_DEPTH 16u /* connections to one place */
-#define WINDOW_BYTES_DEFAULT (UINT64_C(32) << 20)
+#define WINDOW_BYTES_DEFAULT (UINT64_C(64) << 20)
 #define TIMEOUT_MS_ALONE 60000u /* of a place that nothing stands in for */
 #define TIMEOUT_MS_MIRRORED 5000u
 /* Stores cannot be waited for together, so while several are busy each gets a look in turn. */
@@ -636,18 +636,34 @@ void feed_cancel(struct feed *feed)
     free_slots(feed);
 }
 
-int feed_read(struct feed_file *file, uint64_t offset, void *data, size_t size_bytes,
-              struct mst_err *err)
+static int check_whole(const struct feed_read *read, const struct feed_done *done,
+                       struct mst_err *err)
 {
-    struct feed_read read = {
-        .file = file, .offset = offset, .data = data, .size_bytes = size_bytes};
-    struct feed_done done;
+    if (done->result < 0)
+        return mst_err_set(err, (int)done->result, "%s", done->err->text);
+    if ((uint64_t)done->result < read->size_bytes)
+        return mst_err_set(err, -EBADMSG, "%s: ends at byte %" PRIu64, read->file->copies[0].uri,
+                           read->offset + (uint64_t)done->result);
+    return 0;
+}
 
-    assert(file->feed->in_flight == 0);
-    (void)feed_submit(file->feed, &read, 1); /* nothing else is under way, so it is taken */
-    (void)feed_reap(file->feed, &done, 1, 1, MST_NEVER);
-    if (done.result >= 0 && (uint64_t)done.result < size_bytes)
-        return mst_err_set(err, -EBADMSG, "%s: ends at byte %" PRIu64, file->copies[0].uri,
-                           offset + (uint64_t)done.result);
-    return done.result < 0 ? mst_err_set(err, (int)done.result, "%s", done.err->text) : 0;
+int feed_read_all(struct feed *feed, const struct feed_read *reads, size_t count,
+                  struct mst_err *err)
+{
+    struct feed_done done;
+    int rc = 0;
+
+    assert(feed->in_flight == 0 && count <= FEED_DEPTH);
+    for (size_t i = 0; i < count; i++) {
+        struct feed_read read = reads[i];
+        read.user = (void *)(uintptr_t)&reads[i]; /* only read from */
+        (void)feed_submit(feed, &read, 1);        /* there is room */
+    }
+    while (rc == 0 && feed->in_flight) {
+        (void)feed_reap(feed, &done, 1, 1, MST_NEVER); /* one is under way */
+        rc = check_whole(done.user, &done, err);
+    }
+    if (feed->in_flight)
+        feed_cancel(feed);
+    return rc;
 }

@@ -20,7 +20,7 @@ struct feed_file;
 
 struct feed_opts {
     const char *aio;       /* as mst_aio_opts.backend */
-    uint64_t window_bytes; /* what reading a file from end to end may take; 0 = 32 MiB */
+    uint64_t window_bytes; /* what reading a file from end to end may take; 0 = 64 MiB */
     uint32_t timeout_ms;   /* of one read from a place that other copies stand in for; 0 = 5 s */
 };
 
@@ -80,8 +80,9 @@ size_t feed_in_flight(const struct feed *feed);
 /* Forgets all reads under way; their memory is free again. */
 void feed_cancel(struct feed *feed);
 
-/* Reads and waits; nothing else is under way. 0; -EBADMSG the file ends before; -errno. */
-int feed_read(struct feed_file *file, uint64_t offset, void *data, size_t size_bytes,
-              struct mst_err *err);
+/* Starts at most FEED_DEPTH reads and waits for all of them; nothing else is under way. 0; -EBADMSG a
+ * file ends before; -errno. */
+int feed_read_all(struct feed *feed, const struct feed_read *reads, size_t count,
+                  struct mst_err *err);
 
 #endif

@@ -321,27 +321,43 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 
 /* Blocks spread evenly from the first to the last byte, so that a changed head, tail or size is
  * always seen, and a rewritten file nearly always. */
+static uint64_t block_offset(uint64_t i, uint64_t size_bytes, size_t block_bytes)
+{
+    uint64_t span = size_bytes - block_bytes, gaps = FINGERPRINT_BLOCKS - 1;
+
+    return span / gaps * i + span % gaps * i / gaps; /* span * i could overflow */
+}
+
+static int read_blocks(const struct shard *shard, uint8_t *blocks, size_t block_bytes,
+                       struct mst_err *err)
+{
+    struct feed_read reads[FINGERPRINT_BLOCKS];
+
+    for (uint64_t i = 0; i < FINGERPRINT_BLOCKS; i++) {
+        uint64_t offset = block_offset(i, shard->source.size_bytes, block_bytes);
+        uint8_t *block = blocks + i * block_bytes;
+        if (shard->resident)
+            memcpy(block, shard->resident + offset, block_bytes);
+        reads[i] = (struct feed_read){
+            .file = shard->source.file, .offset = offset, .data = block, .size_bytes = block_bytes};
+    }
+    if (shard->resident || !block_bytes)
+        return 0;
+    return feed_read_all(feed_of(shard->source.file), reads, FINGERPRINT_BLOCKS, err);
+}
+
 static int fingerprint_shard(const struct shard *shard, uint64_t *hash, struct mst_err *err)
 {
     uint64_t size = shard->source.size_bytes;
     size_t block_bytes = size < BLOCK_BYTES ? (size_t)size : BLOCK_BYTES;
     const char *name = shard->source.name;
-    uint8_t block[BLOCK_BYTES];
-    int rc = 0;
+    uint8_t blocks[FINGERPRINT_BLOCKS * BLOCK_BYTES];
+    int rc = read_blocks(shard, blocks, block_bytes, err);
 
     *hash = mix(*hash, mst_crc32c(0, name, strlen(name)));
     *hash = mix(*hash, size);
-    for (uint64_t i = 0; rc == 0 && i < FINGERPRINT_BLOCKS && block_bytes; i++) {
-        uint64_t span = size - block_bytes;
-        /* span / 15 * i and the rest of the division apart: the product could overflow. */
-        uint64_t offset = span / (FINGERPRINT_BLOCKS - 1) * i +
-                          span % (FINGERPRINT_BLOCKS - 1) * i / (FINGERPRINT_BLOCKS - 1);
-        if (shard->resident)
-            memcpy(block, shard->resident + offset, block_bytes);
-        else
-            rc = feed_read(shard->source.file, offset, block, block_bytes, err);
-        *hash = mix(*hash, mst_crc32c(0, block, block_bytes));
-    }
+    for (size_t i = 0; rc == 0 && i < FINGERPRINT_BLOCKS && block_bytes; i++)
+        *hash = mix(*hash, mst_crc32c(0, blocks + i * block_bytes, block_bytes));
     return rc;
 }
 

@@ -8,7 +8,7 @@
 
 /* Each request of a remote object costs a way there and back, so its pieces are larger. */
 #define PIECE_BYTES_LOCAL ((uint64_t)1 << 20)
-#define PIECE_BYTES_REMOTE ((uint64_t)4 << 20)
+#define PIECE_BYTES_REMOTE ((uint64_t)8 << 20)
 #define PIECE_BYTES_MIN UINT64_C(4096)
 
 static uint64_t piece_bytes(const struct feed_file *file)

@@ -45,7 +45,7 @@ curl_ranges() {
         esac
         printf 'output = /dev/null\nlocation\nfail\n'
     done >"$dir/curl.conf"
-    curl -s --parallel --parallel-immediate --parallel-max "$RANGES" -K "$dir/curl.conf"
+    curl -s --parallel --parallel-immediate --parallel-max "$RANGES" -K "$dir/curl.conf" 2>"$dir/curl.err"
 }
 s3_muster() { "$MUSTER_BIN/muster-data" verify s3://perf/object; }
 s3_curl() { curl_ranges s3; }
