@@ -3,6 +3,7 @@
 #include "core/blob_env.h"
 #include "core/blob_listing.h"
 #include "core/blob_remote.h"
+#include "core/clock.h"
 #include "core/hadoop_conf.h"
 #include "core/sigv4.h"
 #include "core/uri.h"
@@ -437,8 +438,8 @@ static int hdfs_put(struct mst_blob *blob, const char *key, const struct blob_so
     int rc = create_temp(remote, temp, source, deadline_ns, err);
     if (rc == 0)
         rc = publish(blob, temp, key, source->size_bytes, flags, deadline_ns, err);
-    if (rc < 0)
-        (void)hdfs_remove(blob, temp, deadline_ns, NULL); /* what is left is never listed */
+    if (rc < 0) /* time of its own: the put's may be over. What is left is never listed */
+        (void)hdfs_remove(blob, temp, mst_deadline_ms(remote->timeout_ms), NULL);
     return rc;
 }
 

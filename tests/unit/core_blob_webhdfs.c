@@ -211,6 +211,23 @@ static void a_lost_answer_to_a_rename_is_no_failure(void **state)
     assert_int_equal(script.served, 6);
 }
 
+static void a_put_that_is_late_leaves_nothing(void **state)
+{
+    (void)state;
+    script_bind(&script);
+    struct script_step steps[] = {{redirect(), SCRIPT_CLOSE},
+                                  {"", SCRIPT_STALL},
+                                  {"", SCRIPT_RESET},
+                                  {TRUTH("true"), SCRIPT_CLOSE}};
+    script_run(&script, steps, 4);
+    struct mst_blob *blob = open_nodes("");
+    assert_int_equal(mst_blob_put(blob, "k", "xy", 2, 0, mst_deadline_ms(300), NULL), -ETIMEDOUT);
+    mst_blob_close(blob);
+    script_stop(&script);
+    assert_int_equal(script.served, 4);
+    assert_true(asked(3, "DELETE /webhdfs/v1/pre/.muster-put-"));
+}
+
 static void a_put_needs_a_data_node(void **state)
 {
     (void)state;
@@ -294,6 +311,7 @@ int main(void)
         cmocka_unit_test(puts_and_renames),
         cmocka_unit_test(does_not_replace),
         cmocka_unit_test(a_lost_answer_to_a_rename_is_no_failure),
+        cmocka_unit_test(a_put_that_is_late_leaves_nothing),
         cmocka_unit_test(a_put_needs_a_data_node),
         cmocka_unit_test(lists_folders_in_byte_order),
         cmocka_unit_test(finds_the_active_node),
