@@ -16,6 +16,7 @@ struct s3_store {
     struct blob_remote remote;
     struct blob_env env;
     struct cred cred;
+    uint64_t renew_not_before_ns; /* the last try to renew them failed */
     char bucket[256];
     char region[48];
     bool secure;    /* TLS guards bodies: their hash is not signed */

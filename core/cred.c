@@ -52,6 +52,12 @@ static int read_token(const char *path, char *token, size_t cap, struct mst_err 
     return 0;
 }
 
+/* A cut key would only be a wrong one. */
+static bool keep(char *field, size_t cap, const char *value)
+{
+    return (size_t)snprintf(field, cap, "%s", value) < cap;
+}
+
 static int from_environment(const struct blob_env *env, const char *region, struct cred *cred,
                             struct mst_err *err)
 {
@@ -62,10 +68,15 @@ static int from_environment(const struct blob_env *env, const char *region, stru
         return mst_err_set(err, -EACCES, "AWS_%s is set and AWS_%s is not; set both or none",
                            env->access_key ? "ACCESS_KEY_ID" : "SECRET_ACCESS_KEY",
                            env->access_key ? "SECRET_ACCESS_KEY" : "ACCESS_KEY_ID");
-    (void)snprintf(cred->access_key, sizeof cred->access_key, "%s", env->access_key);
-    (void)snprintf(cred->secret_key, sizeof cred->secret_key, "%s", env->secret_key);
     const char *token = env->session_token ? env->session_token : "";
-    (void)snprintf(cred->token, sizeof cred->token, "%s", token);
+    if (!keep(cred->access_key, sizeof cred->access_key, env->access_key) ||
+        !keep(cred->secret_key, sizeof cred->secret_key, env->secret_key) ||
+        !keep(cred->token, sizeof cred->token, token))
+        return mst_err_set(err, -EACCES,
+                           "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or AWS_SESSION_TOKEN is too "
+                           "long: the limits are %zu, %zu and %zu bytes",
+                           sizeof cred->access_key - 1, sizeof cred->secret_key - 1,
+                           sizeof cred->token - 1);
     set_source(cred, "the environment");
     return 0;
 }
@@ -82,6 +93,7 @@ static int add_profile_file(const char *path, const char *home, const char *name
     if (read_text(path ? path : own, text, sizeof text) < 0)
         return 0;
     int rc = cred_parse_profile(text, profile, cred);
+    OPENSSL_cleanse(text, sizeof text);
     return rc == -ENOENT ? 0 : rc;
 }
 
@@ -191,6 +203,8 @@ static int from_web_identity(const struct blob_env *env, const char *region, str
         rc = mst_err_set(err, -EACCES, "%s: the identity token is too long", env->identity_file);
     if (rc == 0)
         rc = ask_sts(env, region, form, cred, err);
+    OPENSSL_cleanse(identity, sizeof identity);
+    OPENSSL_cleanse(form, sizeof form);
     (void)snprintf(cred->source, sizeof cred->source, "web identity, role %.60s", env->role_arn);
     return rc;
 }

@@ -1,5 +1,6 @@
 /* s3's requests: where they go, how they are signed, and what their errors mean. */
 #include "core/blob_s3.h"
+#include "core/clock.h"
 #include "core/s3_xml.h"
 #include "core/sha256.h"
 
@@ -11,7 +12,8 @@
 /* What a call has already tried to put right; each is tried once. */
 enum { CURED_REGION = 1, CURED_CLOCK = 2, CURED_CRED = 4 };
 
-#define REFRESH_S 300 /* temporary credentials are renewed so long before they end */
+#define REFRESH_S 300        /* temporary credentials are renewed so long before they end */
+#define RENEW_PAUSE_MS 10000 /* between tries that fail */
 
 /* The host that answers for the bucket, and the bucket's part of the path. A certificate for
  * *.s3.… does not hold for a bucket with dots, and other servers have no names for buckets. */
@@ -115,12 +117,15 @@ static void set_body(struct http_request *request, const struct blob_call *call,
     }
 }
 
-/* Credentials that end soon are renewed; while that fails the old ones serve to their end. */
+/* Credentials that end soon are renewed; while that fails the old ones serve to their end. A try
+ * blocks, so a service that is away is not asked before every request. */
 static void renew_cred(struct s3_store *store)
 {
-    if (store->cred.expires_s == 0 || time(NULL) + REFRESH_S < store->cred.expires_s)
+    if (store->cred.expires_s == 0 || time(NULL) + REFRESH_S < store->cred.expires_s ||
+        !mst_deadline_passed(store->renew_not_before_ns))
         return;
-    (void)cred_find(&store->env, store->region, &store->cred, NULL); /* see above */
+    if (cred_find(&store->env, store->region, &store->cred, NULL) < 0)
+        store->renew_not_before_ns = mst_deadline_ms(RENEW_PAUSE_MS);
 }
 
 int s3_prepare(struct s3_store *store, struct blob_call *call, const struct s3_ask *ask)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -172,6 +173,39 @@ static int note_key(void *arg, const char *key, const struct mst_blob_info *info
     return 0;
 }
 
+/* Keys that end in a minute, from a service that then goes away: it holds up one request only. */
+static void a_failed_renewal_is_not_tried_before_every_request(void **state)
+{
+    (void)state;
+    char keys[256], when[32], url[64];
+    time_t soon = time(NULL) + 60;
+    struct tm tm;
+    (void)strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&soon, &tm));
+    (void)snprintf(keys, sizeof keys,
+                   REPLY("200 OK", "{\"AccessKeyId\":\"AK\",\"SecretAccessKey\":\"SK\","
+                                   "\"Token\":\"TK\",\"Expiration\":\"%s\"}"),
+                   when);
+    const struct script_step steps[] = {{keys, SCRIPT_CLOSE},
+                                        {REPLY("500 Oops", ""), SCRIPT_CLOSE},
+                                        {OK, SCRIPT_CLOSE},
+                                        {OK, SCRIPT_CLOSE}};
+    prepare(steps, 4);
+    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/keys", script.port);
+    assert_int_equal(unsetenv("AWS_ACCESS_KEY_ID") | unsetenv("AWS_SECRET_ACCESS_KEY"), 0);
+    assert_int_equal(setenv("HOME", "/nonexistent", 1), 0);
+    assert_int_equal(setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url, 1), 0);
+    struct mst_blob *blob = open_bucket();
+    assert_int_equal(unsetenv("AWS_CONTAINER_CREDENTIALS_FULL_URI"), 0);
+    assert_int_equal(mst_blob_put(blob, "a", "xy", 2, 0, mst_deadline_ms(5000), NULL), 0);
+    assert_int_equal(mst_blob_put(blob, "b", "xy", 2, 0, mst_deadline_ms(5000), NULL), 0);
+    mst_blob_close(blob);
+    script_stop(&script);
+    assert_int_equal(script.served, 4);
+    assert_true(asked(1, "GET /keys"));
+    assert_true(asked(2, "PUT /bkt/pre/a"));
+    assert_true(asked(3, "PUT /bkt/pre/b"));
+}
+
 static void a_bucket_is_no_object(void **state)
 {
     (void)state;
@@ -304,6 +338,7 @@ int main(void)
         cmocka_unit_test(signs_again_for_the_right_region),
         cmocka_unit_test(sets_its_clock_by_the_server),
         cmocka_unit_test(names_the_key_that_was_denied),
+        cmocka_unit_test(a_failed_renewal_is_not_tried_before_every_request),
         cmocka_unit_test(a_bucket_is_no_object),
         cmocka_unit_test(lists_all_pages),
         cmocka_unit_test(finds_out_why_a_head_failed),

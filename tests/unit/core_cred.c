@@ -73,6 +73,21 @@ static void the_environment_comes_first(void **state)
     assert_non_null(strstr(err.text, "AWS_SECRET_ACCESS_KEY is not"));
 }
 
+static void a_key_is_never_cut(void **state)
+{
+    (void)state;
+    struct cred cred;
+    struct mst_err err;
+    char token[sizeof cred.token + 1] = "";
+    memset(token, 't', sizeof token - 1);
+    struct blob_env env = {.access_key = "AK", .secret_key = "SK", .session_token = token};
+    assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
+    assert_non_null(strstr(err.text, "AWS_SESSION_TOKEN is too long"));
+    token[sizeof cred.token - 1] = '\0';
+    assert_int_equal(cred_find(&env, "r", &cred, &err), 0);
+    assert_string_equal(cred.token, token);
+}
+
 static void profiles_are_read(void **state)
 {
     (void)state;
@@ -197,9 +212,13 @@ static void times_are_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_environment_comes_first), cmocka_unit_test(profiles_are_read),
-        cmocka_unit_test(a_web_identity_is_exchanged), cmocka_unit_test(a_container_is_asked),
-        cmocka_unit_test(the_machine_is_asked_last),   cmocka_unit_test(times_are_read),
+        cmocka_unit_test(the_environment_comes_first),
+        cmocka_unit_test(a_key_is_never_cut),
+        cmocka_unit_test(profiles_are_read),
+        cmocka_unit_test(a_web_identity_is_exchanged),
+        cmocka_unit_test(a_container_is_asked),
+        cmocka_unit_test(the_machine_is_asked_last),
+        cmocka_unit_test(times_are_read),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
