@@ -56,7 +56,8 @@ struct mst_tensor {
 
 struct mst_ckpt_opts {
     const char *uri;         /* of the root: a path or file: URI (made if missing), s3:, webhdfs:,
-                                swebhdfs: or hdfs:, as core/blob.h has it */
+                                swebhdfs: or hdfs:, as core/blob.h has it. file:///path?staged=1
+                                uses a directory as such a store: nothing in it is renamed */
     const char *staging_dir; /* not file: where this rank's file lies, without a name, while it is
                                 uploaded; NULL = /tmp */
     uint32_t keep;           /* newest checkpoints that stay; 0 = 3 */
@@ -66,7 +67,8 @@ struct mst_ckpt_opts {
 /* Makes the root, removes what saves of older generations left unpublished (rank 0), clones `kv`
  * for its thread, and starts that thread. Collective. 0; -EACCES, -EROFS, -ENOTDIR … naming the
  * directory; errors of mst_blob_list: a store that does not answer, or refuses the credentials, is
- * found out now; -ENOTSUP scheme; -ENOMEM. */
+ * found out now; -ENOTSUP scheme, or a store that puts objects over others when it is asked not to;
+ * -ENOMEM. */
 int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,
                   struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err);
 
