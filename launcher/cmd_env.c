@@ -1,5 +1,6 @@
 #include "launcher/cmd.h"
 #include "launcher/exitcode.h"
+#include "launcher/json_text.h"
 #include "launcher/opts.h"
 
 #include "core/err.h"
@@ -32,24 +33,9 @@ static json_t *number(int64_t value)
     return value >= 0 ? json_integer(value) : json_null();
 }
 
-/* Variables may hold any byte, and JSON only Unicode. */
-static json_t *plain_word(const char *text)
-{
-    char plain[512];
-    size_t size = 0;
-
-    for (; text[size] && size < sizeof plain - 1; size++)
-        plain[size] = (unsigned char)text[size] < 0x80 ? text[size] : '?';
-    plain[size] = '\0';
-    return json_string(plain);
-}
-
 static json_t *word(const char *text)
 {
-    if (!text || !*text)
-        return json_null();
-    json_t *value = json_string(text);
-    return value ? value : plain_word(text);
+    return text && *text ? json_text(text) : json_null();
 }
 
 static json_t *candidate_json(const struct mst_candidate *candidate)
@@ -211,6 +197,10 @@ int cmd_env(int argc, char **argv)
     if (code) {
         fprintf(stderr, "muster env: %s\n", err.text);
         return code;
+    }
+    if (!opts.help && opts.argv[0]) {
+        fprintf(stderr, "muster env: unknown argument %s; see muster env --help\n", opts.argv[0]);
+        return EXITCODE_USAGE;
     }
     bool is_refused = opts.answer.plan.mode == MST_PLAN_ERROR;
     if (opts.help) {

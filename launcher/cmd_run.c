@@ -1,6 +1,7 @@
 #include "launcher/agent.h"
 #include "launcher/cmd.h"
 #include "launcher/exitcode.h"
+#include "launcher/json_text.h"
 #include "launcher/opts.h"
 #include "launcher/rankenv.h"
 
@@ -78,7 +79,7 @@ static json_t *rank_json(const struct rankenv *env, uint32_t rank)
         char name[64];
         snprintf(name, sizeof name, "%.*s", (int)(equals - env->own[i]), env->own[i]);
         if (is_known(env->own[i]))
-            json_object_set_new(vars, name, json_string(equals + 1));
+            json_object_set_new(vars, name, json_text(equals + 1));
     }
     return json_pack("{s:i, s:o}", "rank", (int)rank, "env", vars);
 }
@@ -88,7 +89,7 @@ static void print_json(const struct opts *opts, json_t *ranks)
     json_t *program = json_array();
 
     for (char **arg = opts->argv; *arg; arg++)
-        json_array_append_new(program, json_string(*arg));
+        json_array_append_new(program, json_text(*arg));
     json_t *root = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o}", "source",
                              opts->source, "nodes", (int)opts->node_count, "node",
                              (int)opts->node_rank, "local_size", (int)opts->local_size,
@@ -128,8 +129,11 @@ static int dry_run(const struct opts *opts)
 
     plan_facts(opts, &facts);
     for (uint32_t i = 0; i < opts->local_size; i++) {
-        if (rankenv_init(&env, opts->env, &facts))
-            break;
+        if (rankenv_init(&env, opts->env, &facts)) {
+            fprintf(stderr, "muster run: no memory for the plan of rank %u\n", facts.rank);
+            json_decref(ranks);
+            return EXITCODE_INTERNAL;
+        }
         if (opts->json)
             json_array_append_new(ranks, rank_json(&env, facts.rank));
         else

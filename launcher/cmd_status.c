@@ -18,6 +18,8 @@ static void collect(void *arg, const char *text)
     json_t *agent = json_loads(text, 0, NULL);
     if (agent)
         json_array_append_new(arg, agent);
+    else
+        fputs("muster status: an agent's answer was cut; ask again\n", stderr);
 }
 
 static const char *text_of(const json_t *object, const char *key)

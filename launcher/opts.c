@@ -387,7 +387,10 @@ static int read_secret_file(const char *path, uint8_t *secret, size_t cap, struc
         return mst_err_set(err, -errno, "MST_JOB_SECRET_FILE=%s: %s", path, strerror(errno));
     setbuf(file, NULL); /* no copy of the secret stays in a buffer */
     size_t size = fread(secret, 1, cap, file);
+    int code = ferror(file) ? -errno : 0;
     fclose(file);
+    if (code)
+        return mst_err_set(err, code, "MST_JOB_SECRET_FILE=%s: %s", path, strerror(-code));
     while (size > 0 && (secret[size - 1] == '\n' || secret[size - 1] == '\r'))
         size--;
     if (size == 0)

@@ -4,6 +4,7 @@
 #include "core/coll.h"
 #include "core/dtype.h"
 #include "core/page.h"
+#include "launcher/json_text.h"
 #include "launcher/node.h"
 #include "launcher/opts.h"
 
@@ -74,12 +75,12 @@ char *status_json(const struct node *node)
         json_array_append_new(ranks, rank_json(&node->ranks, i, now_ns));
     const char *job_id = node->start.job_id[0] ? node->start.job_id : node->opts->job_id;
     json_t *root = json_pack(
-        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:b, s:s, s:o, s:o}", "job", job_id, "program",
-        node->opts->argv[0], "agent_pid", (int)getpid(), "node", (int)node->opts->node_rank,
-        "nodes", (int)node->opts->node_count, "generation", (int)node->start.generation,
-        "max_restarts", (int)node->opts->max_restarts, "state", super_name(node->super.state),
-        "draining", node->stopping, "kv", node->kv_addr, "stop_step", step_json(node->stop_step),
-        "ranks", ranks);
+        "{s:s, s:o, s:i, s:i, s:i, s:i, s:i, s:s, s:b, s:s, s:o, s:o}", "job", job_id, "program",
+        json_text(node->opts->argv[0]), "agent_pid", (int)getpid(), "node",
+        (int)node->opts->node_rank, "nodes", (int)node->opts->node_count, "generation",
+        (int)node->start.generation, "max_restarts", (int)node->opts->max_restarts, "state",
+        super_name(node->super.state), "draining", node->stopping, "kv", node->kv_addr, "stop_step",
+        step_json(node->stop_step), "ranks", ranks);
     char *text = json_dumps(root, JSON_COMPACT);
     json_decref(root);
     return text;

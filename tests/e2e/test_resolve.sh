@@ -28,6 +28,10 @@ expect 78 bare PET_NNODES=$'\xff\xfe' muster env --json
 mentions '"error": "PET_NNODES=??:' '"candidates": ['
 /usr/bin/python3 -c 'import json, sys; json.load(open(sys.argv[1]))["candidates"][0]' "$work/last.out"
 
+say "a word too many"
+expect 64 bare muster env --json bogus
+mentions "unknown argument bogus"
+
 say "flags stand above the environment"
 expect 0 bare JOB_COMPLETION_INDEX=1 muster env --json --nnodes 2 --node-rank 1 --rdzv h:9 --nproc 3
 mentions '"world_size": 6' '"master_addr": "h"' '"master_port": 9'

@@ -120,6 +120,8 @@ static void test_contradictions(void **state)
     assert_int_equal(parse("run --nnodes 2 --node-rank 0 --rdzv localhost:1 -- p"), EXITCODE_OK);
     setenv("MST_JOB_SECRET_FILE", "/nowhere", 1);
     refuse("run -- p", EXITCODE_CONFIG, "/nowhere");
+    setenv("MST_JOB_SECRET_FILE", "/", 1);
+    refuse("run -- p", EXITCODE_CONFIG, "Is a directory");
     setenv("MST_JOB_SECRET_FILE", "/dev/null", 1);
     refuse("run -- p", EXITCODE_CONFIG, "holds no secret");
     setenv("MST_JOB_SECRET_FILE", "/dev/zero", 1);

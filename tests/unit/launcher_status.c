@@ -32,8 +32,9 @@ struct fixture {
 static void begin(struct fixture *f)
 {
     static char program[] = "train";
-    static char *argv[] = {program, NULL};
+    static char *argv[2];
 
+    argv[0] = program;
     *f = (struct fixture){.opts = {.node_count = 2, .node_rank = 1, .argv = argv},
                           .node = {.super = {SUPER_RUNNING, false},
                                    .stopping = true,
@@ -222,6 +223,19 @@ static void test_other_users_get_nothing(void **state)
     end(&f);
 }
 
+static void test_a_program_may_have_any_name(void **state)
+{
+    (void)state;
+    static char program[] = "tr\xffin";
+    struct fixture f;
+
+    begin(&f);
+    f.opts.argv[0] = program;
+    ask(&f);
+    assert_string_equal(text(f.answer, "program"), "tr?in");
+    end(&f);
+}
+
 static void test_nothing_is_left(void **state)
 {
     (void)state;
@@ -245,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_names_the_collective),
         cmocka_unit_test(test_one_that_never_answers_is_left_alone),
         cmocka_unit_test(test_other_users_get_nothing),
+        cmocka_unit_test(test_a_program_may_have_any_name),
         cmocka_unit_test(test_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
