@@ -1,6 +1,6 @@
 /* http and https: objects of a web server, which can be looked at and read. */
 #include "core/blob_env.h"
-#include "core/blob_remote.h"
+#include "core/blob_object.h"
 #include "core/uri.h"
 
 #include <errno.h>
@@ -30,57 +30,32 @@ static int prepare(struct blob_remote *remote, struct blob_call *call, enum http
     return 0;
 }
 
+static int judge(struct blob_remote *remote, struct blob_call *call,
+                 const struct http_answer *answer)
+{
+    return blob_judge(remote, call, answer, NULL);
+}
+
 static int prepare_read(struct blob_remote *remote, struct blob_call *call)
 {
-    struct http_request *request = &call->request;
     int rc = prepare(remote, call, HTTP_GET);
-    request->range_offset = call->read.offset;
-    request->range_bytes = call->read.size_bytes;
-    request->data = call->read.data;
-    request->data_bytes = call->read.size_bytes;
-    const char *version = call->read.version;
-    /* A weak ETag, or what stands in for one, cannot be a condition; it is compared afterwards. */
-    if (rc == 0 && version && version[0] == '"' &&
-        http_request_header(request, "If-Match: %s", version) < 0)
-        rc = blob_call_fail(remote, call, -ENOMEM, "no memory for a request");
-    return rc;
+    return rc < 0 ? rc : blob_object_ask_read(remote, call);
 }
 
 static int judge_read(struct blob_remote *remote, struct blob_call *call,
                       const struct http_answer *answer)
 {
-    if (answer->code == 0 && answer->status == 416)
-        return 0; /* the range begins behind the end */
-    if (answer->code == 0 && answer->status == 412)
-        return blob_call_fail(remote, call, -ESTALE, "is no longer version %.80s",
-                              call->read.version);
-    int rc = blob_judge(remote, call, answer, NULL);
-    if (rc == 0)
-        call->result = blob_read_result(remote, call, answer);
-    return rc == 0 && call->result < 0 ? (int)call->result : rc;
+    return blob_object_judge_read(remote, call, answer, judge);
 }
 
 static const struct blob_verb read_verb = {.prepare = prepare_read, .judge = judge_read};
 
-/* HEAD is not allowed everywhere, nor by URLs signed for GET: then one byte is asked for. */
-enum { STAT_HEAD, STAT_GET };
-
-struct stat_call {
-    struct mst_blob_info info;
-    char byte;
-};
-
 static int prepare_stat(struct blob_remote *remote, struct blob_call *call)
 {
-    struct stat_call *stat = call->arg;
-    if (call->step == STAT_GET) {
-        call->request.range_bytes = 1;
-        call->request.data = &stat->byte;
-        call->request.data_bytes = 1;
-    }
-    return prepare(remote, call, call->step == STAT_HEAD ? HTTP_HEAD : HTTP_GET);
+    return prepare(remote, call, blob_object_ask_stat(call));
 }
 
+/* HEAD is not allowed everywhere, nor by URLs signed for GET. */
 static bool head_does(const struct http_answer *answer)
 {
     if (answer->status / 100 == 2)
@@ -88,24 +63,22 @@ static bool head_does(const struct http_answer *answer)
     return answer->status != 403 && answer->status != 405 && answer->status != 501;
 }
 
+/* An empty object has no first byte, and says so. */
+static bool is_empty(const struct http_answer *answer)
+{
+    return answer->code == 0 && answer->status == 416 && answer->has_range &&
+           answer->range.total == 0;
+}
+
 static int judge_stat(struct blob_remote *remote, struct blob_call *call,
                       const struct http_answer *answer)
 {
-    if (answer->code == 0 && call->step == STAT_HEAD && !head_does(answer)) {
-        call->step = STAT_GET;
+    if (answer->code == 0 && call->step == BLOB_STAT_HEAD && !head_does(answer)) {
+        call->step = BLOB_STAT_GET;
         return BLOB_AGAIN;
     }
-    uint64_t size = answer->has_range ? answer->range.total : answer->length_bytes;
-    bool is_empty = answer->code == 0 && answer->status == 416 && answer->has_range && size == 0;
-    int rc = is_empty ? 0 : blob_judge(remote, call, answer, NULL);
-    if (rc != 0)
-        return rc;
-    if (size == UINT64_MAX)
-        return blob_call_fail(remote, call, -ENOTSUP, "the server does not tell its size");
-    struct stat_call *stat = call->arg;
-    stat->info.size_bytes = size;
-    blob_version_of(answer, size, stat->info.version);
-    return 0;
+    int rc = is_empty(answer) ? 0 : judge(remote, call, answer);
+    return rc != 0 ? rc : blob_object_take_stat(remote, call, answer);
 }
 
 static const struct blob_verb stat_verb = {.prepare = prepare_stat, .judge = judge_stat};
@@ -113,12 +86,7 @@ static const struct blob_verb stat_verb = {.prepare = prepare_stat, .judge = jud
 static int http_stat(struct mst_blob *blob, const char *key, struct mst_blob_info *ret_info,
                      uint64_t deadline_ns, struct mst_err *err)
 {
-    struct stat_call stat = {0};
-    struct blob_call call = {.verb = &stat_verb, .key = key, .arg = &stat};
-    int rc = blob_call_do((struct blob_remote *)blob, &call, deadline_ns, err);
-    if (rc == 0)
-        *ret_info = stat.info;
-    return rc;
+    return blob_object_stat(blob, &stat_verb, key, ret_info, deadline_ns, err);
 }
 
 static void http_close(struct mst_blob *blob)

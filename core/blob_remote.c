@@ -282,27 +282,3 @@ int blob_remote_reap(struct mst_blob *blob, struct mst_blob_done *done, size_t c
     }
     return rc < 0 ? rc : collect(remote, done, cap);
 }
-
-void blob_version_of(const struct http_answer *answer, uint64_t size_bytes, char ret_version[80])
-{
-    if (answer->etag[0])
-        (void)snprintf(ret_version, 80, "%.79s", answer->etag);
-    else if (answer->modified[0] && size_bytes != UINT64_MAX)
-        (void)snprintf(ret_version, 80, "%llu-%.47s", (unsigned long long)size_bytes,
-                       answer->modified);
-    else
-        ret_version[0] = '\0';
-}
-
-int64_t blob_read_result(const struct blob_remote *remote, struct blob_call *call,
-                         const struct http_answer *answer)
-{
-    char version[80];
-    const char *wanted = call->read.version;
-    blob_version_of(answer, answer->has_range ? answer->range.total : answer->length_bytes,
-                    version);
-    if (wanted && wanted[0] && version[0] && strcmp(version, wanted) != 0)
-        return blob_call_fail(remote, call, -ESTALE, "is version %.80s now and was %.80s", version,
-                              wanted);
-    return (int64_t)answer->data_bytes;
-}

@@ -101,11 +101,4 @@ int blob_remote_submit(struct mst_blob *blob, const struct mst_blob_read *reads,
 int blob_remote_reap(struct mst_blob *blob, struct mst_blob_done *done, size_t cap, size_t min,
                      uint64_t deadline_ns);
 
-/* An object's version: its ETag or, failing that, its length and time; "" if neither is known. */
-void blob_version_of(const struct http_answer *answer, uint64_t size_bytes, char ret_version[80]);
-
-/* Ends a read answered by 2xx: it must be of the wanted version. The bytes read, or -ESTALE. */
-int64_t blob_read_result(const struct blob_remote *remote, struct blob_call *call,
-                         const struct http_answer *answer);
-
 #endif

@@ -1,6 +1,7 @@
 /* s3: AWS's object store and the many that speak like it. */
 #include "core/blob_s3.h"
 #include "core/blob_listing.h"
+#include "core/blob_object.h"
 #include "core/clock.h"
 #include "core/s3_xml.h"
 #include "core/uri.h"
@@ -16,76 +17,44 @@ static struct s3_store *store_of(struct blob_remote *remote)
     return (struct s3_store *)remote;
 }
 
+static int judge(struct blob_remote *remote, struct blob_call *call,
+                 const struct http_answer *answer)
+{
+    return s3_judge(store_of(remote), call, answer, false);
+}
+
 static int prepare_read(struct blob_remote *remote, struct blob_call *call)
 {
-    struct http_request *request = &call->request;
     const struct s3_ask ask = {.method = HTTP_GET};
     int rc = s3_prepare(store_of(remote), call, &ask);
-    request->range_offset = call->read.offset;
-    request->range_bytes = call->read.size_bytes;
-    request->data = call->read.data;
-    request->data_bytes = call->read.size_bytes;
-    const char *version = call->read.version;
-    if (rc == 0 && version && version[0] == '"' &&
-        http_request_header(request, "If-Match: %s", version) < 0)
-        rc = blob_call_fail(remote, call, -ENOMEM, "no memory for a request");
-    return rc;
+    return rc < 0 ? rc : blob_object_ask_read(remote, call);
 }
 
 static int judge_read(struct blob_remote *remote, struct blob_call *call,
                       const struct http_answer *answer)
 {
-    if (answer->code == 0 && answer->status == 416)
-        return 0; /* the range begins behind the end */
-    if (answer->code == 0 && answer->status == 412)
-        return blob_call_fail(remote, call, -ESTALE, "is no longer version %.80s",
-                              call->read.version);
-    int rc = s3_judge(store_of(remote), call, answer, false);
-    if (rc == 0)
-        call->result = blob_read_result(remote, call, answer);
-    return rc == 0 && call->result < 0 ? (int)call->result : rc;
+    return blob_object_judge_read(remote, call, answer, judge);
 }
 
 static const struct blob_verb read_verb = {.prepare = prepare_read, .judge = judge_read};
 
-/* HEAD tells all there is to know, except why it failed: then a GET of one byte is asked. */
-enum { STAT_HEAD, STAT_GET };
-
-struct stat_call {
-    struct mst_blob_info info;
-    char byte;
-};
-
 static int prepare_stat(struct blob_remote *remote, struct blob_call *call)
 {
-    struct stat_call *stat = call->arg;
-    const struct s3_ask ask = {.method = call->step == STAT_HEAD ? HTTP_HEAD : HTTP_GET};
-    if (call->step == STAT_GET) {
-        call->request.range_bytes = 1;
-        call->request.data = &stat->byte;
-        call->request.data_bytes = 1;
-    }
+    const struct s3_ask ask = {.method = blob_object_ask_stat(call)};
     return s3_prepare(store_of(remote), call, &ask);
 }
 
+/* HEAD tells all there is to know, except why it failed. */
 static int judge_stat(struct blob_remote *remote, struct blob_call *call,
                       const struct http_answer *answer)
 {
     bool untold = answer->status / 100 == 4 && answer->status != 429;
-    if (answer->code == 0 && call->step == STAT_HEAD && untold) {
-        call->step = STAT_GET;
+    if (answer->code == 0 && call->step == BLOB_STAT_HEAD && untold) {
+        call->step = BLOB_STAT_GET;
         return BLOB_AGAIN;
     }
-    int rc = s3_judge(store_of(remote), call, answer, false);
-    if (rc != 0)
-        return rc;
-    uint64_t size = answer->has_range ? answer->range.total : answer->length_bytes;
-    if (size == UINT64_MAX)
-        return blob_call_fail(remote, call, -EBADMSG, "the server does not tell its size");
-    struct stat_call *stat = call->arg;
-    stat->info.size_bytes = size;
-    blob_version_of(answer, size, stat->info.version);
-    return 0;
+    int rc = judge(remote, call, answer);
+    return rc != 0 ? rc : blob_object_take_stat(remote, call, answer);
 }
 
 static const struct blob_verb stat_verb = {.prepare = prepare_stat, .judge = judge_stat};
@@ -93,12 +62,7 @@ static const struct blob_verb stat_verb = {.prepare = prepare_stat, .judge = jud
 static int s3_stat(struct mst_blob *blob, const char *key, struct mst_blob_info *ret_info,
                    uint64_t deadline_ns, struct mst_err *err)
 {
-    struct stat_call stat = {0};
-    struct blob_call call = {.verb = &stat_verb, .key = key, .arg = &stat};
-    int rc = blob_call_do((struct blob_remote *)blob, &call, deadline_ns, err);
-    if (rc == 0)
-        *ret_info = stat.info;
-    return rc;
+    return blob_object_stat(blob, &stat_verb, key, ret_info, deadline_ns, err);
 }
 
 /* One page of a listing. */
@@ -137,7 +101,7 @@ static int judge_list(struct blob_remote *remote, struct blob_call *call,
                       const struct http_answer *answer)
 {
     struct page_call *page = call->arg;
-    int rc = s3_judge(store_of(remote), call, answer, false);
+    int rc = judge(remote, call, answer);
     if (rc != 0)
         return rc;
     rc = s3_xml_list(answer->text, answer->text_bytes, add_object, page, &page->page);
@@ -194,7 +158,7 @@ static int judge_remove(struct blob_remote *remote, struct blob_call *call,
         s3_xml_error(answer->text, answer->text_bytes, &error) == 0 &&
         strcmp(error.code, "NoSuchKey") == 0)
         return 0;
-    return s3_judge(store_of(remote), call, answer, false);
+    return judge(remote, call, answer);
 }
 
 static const struct blob_verb remove_verb = {.prepare = prepare_remove, .judge = judge_remove};

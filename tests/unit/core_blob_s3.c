@@ -15,7 +15,6 @@
 
 #include "unit/http_script.h"
 
-#define REPLY(status, body) "HTTP/1.1 " status "\r\nConnection: close\r\n\r\n" body
 #define ERROR(status, code, more)                                                                  \
     REPLY(status, "<?xml version=\"1.0\"?><Error><Code>" code                                      \
                   "</Code><Message>told</Message>" more "</Error>")
@@ -40,12 +39,6 @@ static struct mst_blob *open_bucket(void)
     assert_int_equal(mst_blob_open(uri, &opts, &blob, NULL), 0);
     return blob;
 }
-
-#define STEPS(...)                                                                                 \
-    (const struct script_step[])                                                                   \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
 
 static bool asked(size_t index, const char *text)
 {

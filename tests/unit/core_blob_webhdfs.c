@@ -14,7 +14,6 @@
 
 #include "unit/http_script.h"
 
-#define REPLY(status, body) "HTTP/1.1 " status "\r\nConnection: close\r\n\r\n" body
 #define EXCEPTION(status, name, message)                                                           \
     REPLY(status, "{\"RemoteException\":{\"exception\":\"" name                                    \
                   "\",\"javaClassName\":\"x\",\"message\":\"" message "\"}}")
@@ -37,12 +36,6 @@ static struct mst_blob *open_nodes(const char *more)
     assert_int_equal(mst_blob_open(uri, &opts, &blob, NULL), 0);
     return blob;
 }
-
-#define STEPS(...)                                                                                 \
-    (const struct script_step[])                                                                   \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
 
 static bool asked(size_t index, const char *text)
 {

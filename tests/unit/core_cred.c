@@ -15,16 +15,9 @@
 
 #include "unit/http_script.h"
 
-#define REPLY(status, body) "HTTP/1.1 " status "\r\nConnection: close\r\n\r\n" body
 #define KEYS                                                                                       \
     "{\"AccessKeyId\":\"AK\",\"SecretAccessKey\":\"SK\",\"Token\":\"TK\","                         \
     "\"Expiration\":\"2030-01-01T00:00:00Z\"}"
-
-#define STEPS(...)                                                                                 \
-    (const struct script_step[])                                                                   \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
 
 static struct http_script script;
 static char folder[] = "/tmp/muster-cred-XXXXXX";

@@ -14,11 +14,6 @@
 
 #include "unit/http_script.h"
 
-#define STEPS(...)                                                                                 \
-    (const struct script_step[])                                                                   \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
 #define EMPTY_200 "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 static struct http_script script;

@@ -27,6 +27,15 @@ struct script_step {
 };
 
 #define SCRIPT_STEPS_MAX 16
+
+/* A whole reply, and a list of steps, of which each is {reply, end}. */
+#define REPLY(status, body) "HTTP/1.1 " status "\r\nConnection: close\r\n\r\n" body
+#define STEPS(...)                                                                                 \
+    (const struct script_step[])                                                                   \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
 #define SCRIPT_REQUEST_BYTES 8192
 
 struct http_script {
