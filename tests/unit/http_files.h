@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -101,6 +102,14 @@ static inline bool files_serve(struct http_files *files, int fd)
         return false;
     request[got] = '\0';
     return files_answer(files, fd, request);
+}
+
+/* Head and body go out one by one: without a delay in between. */
+static inline int files_accept(const struct http_files *files)
+{
+    int fd = accept(files->fd, NULL, NULL), on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return fd;
 }
 
 static inline void *files_main(void *arg)

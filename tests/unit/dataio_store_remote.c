@@ -1,0 +1,206 @@
+/* A loader whose data lies on web servers, that go silent or away in mid-epoch. */
+#include "core/clock.h"
+#include "core/err.h"
+#include "core/rng.h"
+#include "core/world.h"
+#include "dataio/dataio.h"
+#include "scratch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "unit/http_files.h"
+
+#include <errno.h>
+#include <zlib.h>
+
+#define SIZE ((size_t)300000)
+#define BATCH 6u
+#define SMALL_BUDGET (200u << 10) /* less than twice the data: it is read ahead */
+
+static char *text; /* SIZE bytes of lines */
+static struct http_files one, two;
+
+static struct mst_loader *open_loader(const char *uri, uint64_t budget_bytes)
+{
+    struct mst_loader_opts opts = {.uri = uri,
+                                   .global_batch = BATCH,
+                                   .seed = 3,
+                                   .budget_bytes = budget_bytes,
+                                   .scratch_dir = scratch_dir};
+    struct mst_loader *loader = NULL;
+    struct mst_world world;
+    struct mst_err err = {0};
+
+    mst_world_single(&world);
+    if (mst_loader_open(&opts, &world, &loader, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(mst_loader_info(loader).format, MST_FORMAT_LINES);
+    return loader;
+}
+
+static void compare_steps(struct mst_loader *a, struct mst_loader *b, int step_count)
+{
+    for (int step = 0; step < step_count; step++) {
+        struct mst_batch x, y;
+        assert_int_equal(mst_loader_next(a, &x, mst_deadline_ms(60000)), 0);
+        if (mst_loader_next(b, &y, mst_deadline_ms(60000)))
+            fail_msg("%s", mst_loader_error(b));
+        for (uint32_t i = 0; i < BATCH; i++) {
+            assert_int_equal(x.samples[i].index, y.samples[i].index);
+            assert_int_equal(x.samples[i].data.size_bytes, y.samples[i].data.size_bytes);
+            assert_memory_equal(x.samples[i].data.data, y.samples[i].data.data,
+                                x.samples[i].data.size_bytes);
+        }
+    }
+}
+
+static void test_the_same_batches_and_cursors_as_from_a_file(void **state)
+{
+    const char *path = scratch_write("text.txt", text, SIZE);
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t budget = i ? 4 * SIZE : SMALL_BUDGET; /* in memory, or not */
+        struct mst_loader *file = open_loader(path, budget), *web = open_loader(one.uri, budget);
+        uint8_t cursor[MST_CURSOR_BYTES];
+        assert_int_equal(mst_loader_info(file).fingerprint, mst_loader_info(web).fingerprint);
+        compare_steps(file, web, 200);
+        mst_loader_cursor(file, cursor);
+        compare_steps(file, web, 50);
+        assert_int_equal(mst_loader_seek(web, cursor, sizeof cursor, NULL), 0);
+        assert_int_equal(mst_loader_seek(file, cursor, sizeof cursor, NULL), 0);
+        compare_steps(file, web, 50);
+        mst_loader_close(web);
+        mst_loader_close(file);
+    }
+}
+
+static void test_gzip_is_inflated_as_it_comes(void **state)
+{
+    static uint8_t packed[2 * SIZE];
+    const char *path = scratch_path("packed");
+    gzFile gz = gzopen(path, "wb");
+    struct http_files server;
+    struct mst_loader *file, *web;
+    size_t packed_bytes;
+    FILE *in;
+
+    (void)state;
+    assert_int_equal(gzwrite(gz, text, (unsigned)SIZE), SIZE);
+    assert_int_equal(gzclose(gz), Z_OK);
+    in = fopen(path, "re");
+    packed_bytes = fread(packed, 1, sizeof packed, in);
+    assert_int_equal(fclose(in), 0);
+    files_start(&server, "text.txt.gz", packed, packed_bytes);
+    file = open_loader(scratch_write("text.txt", text, SIZE), SMALL_BUDGET);
+    web = open_loader(server.uri, SMALL_BUDGET);
+    files_stop(&server); /* it has been read once */
+    compare_steps(file, web, 200);
+    mst_loader_close(web);
+    mst_loader_close(file);
+}
+
+static void test_a_mirror_goes_away_in_mid_epoch(void **state)
+{
+    static const enum files_mode modes[] = {FILES_MISSING, FILES_CHANGED};
+    const char *path = scratch_write("text.txt", text, SIZE);
+    char uris[200];
+
+    (void)state;
+    (void)snprintf(uris, sizeof uris, "%s,%s", one.uri, two.uri);
+    for (size_t i = 0; i < 2; i++) {
+        struct mst_loader *file = open_loader(path, SMALL_BUDGET);
+        struct mst_loader *web;
+        unsigned before = atomic_load(&two.requests);
+        atomic_store(&one.mode, FILES_GOOD);
+        web = open_loader(uris, SMALL_BUDGET);
+        compare_steps(file, web, 100);
+        atomic_store(&one.mode, (int)modes[i]);
+        compare_steps(file, web, 400);
+        assert_true(atomic_load(&two.requests) > before + 100);
+        mst_loader_close(web);
+        mst_loader_close(file);
+    }
+}
+
+static void test_without_a_mirror_left_the_error_tells_why(void **state)
+{
+    struct mst_loader *loader = open_loader(one.uri, SMALL_BUDGET);
+    struct mst_batch batch;
+    int rc;
+
+    (void)state;
+    atomic_store(&one.mode, FILES_CHANGED);
+    while ((rc = mst_loader_next(loader, &batch, MST_NEVER)) == 0)
+        continue;
+    assert_int_equal(rc, -ESTALE);
+    assert_non_null(strstr(mst_loader_error(loader), "/text.txt"));
+    mst_loader_close(loader);
+}
+
+static void test_close_does_not_wait_for_a_silent_server(void **state)
+{
+    struct mst_loader *loader = open_loader(one.uri, SMALL_BUDGET);
+    struct mst_batch batch;
+    uint64_t start_ns;
+    int rc;
+
+    (void)state;
+    atomic_store(&one.mode, FILES_SILENT);
+    while ((rc = mst_loader_next(loader, &batch, mst_deadline_ms(20))) == 0)
+        continue;
+    assert_int_equal(rc, -ETIMEDOUT);
+    start_ns = mst_now_ns();
+    mst_loader_close(loader);
+    assert_true(mst_now_ns() - start_ns < 10 * MST_NS_PER_S);
+}
+
+static int start_servers(void **state)
+{
+    (void)state;
+    files_start(&one, "text.txt", text, SIZE);
+    files_start(&two, "text.txt", text, SIZE);
+    return 0;
+}
+
+static int stop_servers(void **state)
+{
+    (void)state;
+    files_stop(&one);
+    files_stop(&two);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    text = malloc(SIZE);
+    for (size_t i = 0; text && i < SIZE; i++)
+        text[i] = mst_mix64(i) % 90 ? (char)('a' + mst_mix64(i) % 26) : '\n';
+    return text ? scratch_setup(state) : -1;
+}
+
+static int teardown(void **state)
+{
+    free(text);
+    return scratch_teardown(state);
+}
+
+#define WITH_SERVERS(test) cmocka_unit_test_setup_teardown(test, start_servers, stop_servers)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_SERVERS(test_the_same_batches_and_cursors_as_from_a_file),
+        WITH_SERVERS(test_gzip_is_inflated_as_it_comes),
+        WITH_SERVERS(test_a_mirror_goes_away_in_mid_epoch),
+        WITH_SERVERS(test_without_a_mirror_left_the_error_tells_why),
+        WITH_SERVERS(test_close_does_not_wait_for_a_silent_server),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
