@@ -36,7 +36,8 @@ enum mst_rank_state {
     MST_RANK_STATE_COUNT
 };
 
-#define MST_PAGE_NO_STEP UINT64_MAX /* a rank that has not called mst_job_step yet */
+#define MST_PAGE_NO_STEP UINT64_MAX           /* a rank that has not called mst_job_step yet */
+#define MST_PAGE_STEP_MAX (UINT64_C(1) << 59) /* of a rank; the gate's may lie a little beyond */
 
 struct mst_page_slot {
     _Alignas(64) atomic_uint pid;

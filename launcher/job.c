@@ -76,6 +76,8 @@ static int verdict_at(struct mst_job *job, struct mst_gate gate, uint64_t step,
 
 int mst_job_step(struct mst_job *job, uint64_t step, uint64_t deadline_ns)
 {
+    if (step > MST_PAGE_STEP_MAX)
+        return -EINVAL;
     if (!job->page)
         return MST_JOB_GO;
     atomic_store_explicit(&job->slot->beat_ns, mst_now_ns(),

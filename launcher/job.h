@@ -41,7 +41,7 @@ void mst_job_close(struct mst_job *job);
 
 /* Says that `step` steps are finished and asks what to do. A load and a store when nothing is
  * proposed; blocks only at the gate. A verdict >= 0; -ECONNRESET the generation was aborted: exit
- * non-zero at once; -ETIMEDOUT. */
+ * non-zero at once; -ETIMEDOUT; -EINVAL a step over 2^59. */
 int mst_job_step(struct mst_job *job, uint64_t step, uint64_t deadline_ns);
 
 /* Tells agent and `muster status` that the checkpoint of `step` is committed. Never fails. */

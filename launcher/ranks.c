@@ -205,6 +205,8 @@ void ranks_steps(const struct ranks *ranks, uint64_t *ret_highest, uint64_t *ret
     for (uint32_t i = 0; i < ranks->local_size; i++) {
         /* seq_cst: pairs with the rank's store in mst_page_enter_step, after our gate's. */
         uint64_t step = atomic_load(&mst_page_slot(ranks->page, i)->step);
+        if (step > MST_PAGE_STEP_MAX && step != MST_PAGE_NO_STEP)
+            step = MST_PAGE_STEP_MAX; /* a rank may write anything there; the drain counts on it */
         uint64_t at = step == MST_PAGE_NO_STEP ? 0 : step;
         if (step != MST_PAGE_NO_STEP && (highest == MST_PAGE_NO_STEP || step > highest))
             highest = step;

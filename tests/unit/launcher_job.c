@@ -165,6 +165,18 @@ static void test_abort_and_deadline_end_the_wait(void **state)
     end(&f);
 }
 
+static void test_a_step_that_no_gate_holds_is_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+
+    begin(&f);
+    assert_int_equal(step(&f, MST_PAGE_STEP_MAX), MST_JOB_GO);
+    assert_int_equal(step(&f, MST_PAGE_STEP_MAX + 1), -EINVAL);
+    assert_int_equal(atomic_load(&f.slot->step), MST_PAGE_STEP_MAX);
+    end(&f);
+}
+
 static void test_a_foreign_page_is_refused(void **state)
 {
     (void)state;
@@ -194,6 +206,7 @@ int main(void)
         cmocka_unit_test(test_waits_at_a_proposal_until_it_is_agreed),
         cmocka_unit_test(test_a_later_proposal_lets_it_go_on),
         cmocka_unit_test(test_abort_and_deadline_end_the_wait),
+        cmocka_unit_test(test_a_step_that_no_gate_holds_is_refused),
         cmocka_unit_test(test_a_foreign_page_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

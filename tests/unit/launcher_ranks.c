@@ -234,6 +234,10 @@ static void test_steps(void **state)
         atomic_store(&mst_page_slot(f.ranks.page, i)->step, 40 + i);
     ranks_steps(&f.ranks, &highest, &lowest);
     assert_true(highest == 42 && lowest == 40);
+    atomic_store(&mst_page_slot(f.ranks.page, 2)->step, MST_PAGE_NO_STEP - 1);
+    ranks_steps(&f.ranks, &highest, &lowest);
+    assert_true(highest == MST_PAGE_STEP_MAX && lowest == 40);
+    atomic_store(&mst_page_slot(f.ranks.page, 2)->step, 42);
     ranks_signal(&f.ranks, SIGKILL);
     reap_all(&f);
     ranks_steps(&f.ranks, &highest, &lowest);
