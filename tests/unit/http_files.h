@@ -122,8 +122,8 @@ static inline void *files_main(void *arg)
                 files->polled[i] = files->polled[--files->polled_count];
             }
         if (files->polled[1].revents && files->polled_count < FILES_CONNECTIONS + 2)
-            files->polled[files->polled_count++] = (struct pollfd){
-                .fd = accept(files->fd, NULL, NULL), .events = POLLIN};
+            files->polled[files->polled_count++] = (struct pollfd){.fd = files_accept(files),
+                                                                   .events = POLLIN};
     }
     while (files->polled_count > 2)
         close(files->polled[--files->polled_count].fd);
