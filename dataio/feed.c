@@ -33,7 +33,7 @@ void feed_free_slots(struct feed *feed)
     }
 }
 
-int feed_create(const struct feed_opts *opts, struct feed **ret_reader, struct mst_err *err)
+int feed_create(const struct feed_opts *opts, struct feed **ret_feed, struct mst_err *err)
 {
     struct feed *feed = calloc(1, sizeof *feed);
     int rc;
@@ -50,7 +50,7 @@ int feed_create(const struct feed_opts *opts, struct feed **ret_reader, struct m
         return rc;
     }
     feed->stores = feed->local;
-    *ret_reader = feed;
+    *ret_feed = feed;
     return 0;
 }
 

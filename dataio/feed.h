@@ -24,7 +24,7 @@ struct feed_opts {
     uint32_t timeout_ms;   /* of one read from a place that other copies stand in for; 0 = 5 s */
 };
 
-int feed_create(const struct feed_opts *opts, struct feed **ret_reader, struct mst_err *err);
+int feed_create(const struct feed_opts *opts, struct feed **ret_feed, struct mst_err *err);
 
 /* All files are closed. Ends what is under way. NULL is allowed. */
 void feed_destroy(struct feed *feed);
