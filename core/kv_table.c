@@ -159,7 +159,9 @@ static void link_entry(struct kv_table *table, struct kv_entry *entry)
 static int store(struct kv_table *table, uint32_t generation, const struct kv_request *request,
                  struct kv_entry *entry, const void *value, size_t value_bytes, bool is_counter)
 {
-    if (value_bytes + request->key_bytes > KV_TABLE_BYTES_MAX - table->size_bytes)
+    size_t more_bytes = value_bytes + (entry ? 0 : sizeof *entry + request->key_bytes);
+    assert(table->size_bytes <= KV_TABLE_BYTES_MAX);
+    if (more_bytes > KV_TABLE_BYTES_MAX - table->size_bytes)
         return -ENOMEM;
     uint8_t *copy = malloc(value_bytes ? value_bytes : 1);
     if (!copy)

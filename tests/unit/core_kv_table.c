@@ -126,6 +126,24 @@ static void budget_holds(void **state)
     kv_table_fini(&table);
 }
 
+/* A budget that is nearly used up stays one: what a key costs beside its bytes counts, too. */
+static void budget_is_never_passed(void **state)
+{
+    (void)state;
+    struct kv_table table;
+    char key[16];
+    assert_int_equal(kv_table_init(&table), 0);
+    table.size_bytes = KV_TABLE_BYTES_MAX - 200; /* as if it held this */
+    int code = 0;
+    for (int i = 0; code == 0 && i < 100; i++) {
+        (void)snprintf(key, sizeof key, "key-%d", i);
+        code = set(&table, 1, key, "x", 1);
+        assert_true(table.size_bytes <= KV_TABLE_BYTES_MAX);
+    }
+    assert_int_equal(code, -ENOMEM);
+    kv_table_fini(&table);
+}
+
 /* Whichever allocation fails, the table is as it was; what does not need one goes on. */
 static void out_of_memory_changes_nothing(void **state)
 {
@@ -184,6 +202,7 @@ int main(void)
         cmocka_unit_test(versions_rise),
         cmocka_unit_test(advance_drops_older_generations),
         cmocka_unit_test(budget_holds),
+        cmocka_unit_test(budget_is_never_passed),
         cmocka_unit_test(out_of_memory_changes_nothing),
         cmocka_unit_test(full_buckets_do_without_memory),
     };
