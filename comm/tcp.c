@@ -209,7 +209,7 @@ static int timed_out(const struct tcp *tcp, struct mst_err *err)
 {
     char text[SIGNATURE_TEXT_MAX], missing[sizeof err->text] = "";
     for (uint32_t n = 0; n < tcp->node_count; n++)
-        if (n != tcp->node && !recv_done(&tcp->peers[n]))
+        if (n != tcp->node && !(send_done(&tcp->peers[n]) && recv_done(&tcp->peers[n])))
             append_missing(&tcp->peers[n], n, missing, sizeof missing);
     struct signature_desc mine = signature_unpack(tcp->header.kind, tcp->header.count);
     return mst_err_set(err, -ETIMEDOUT, "op %llu, %s: still missing%s",
@@ -228,11 +228,9 @@ int tcp_exchange(struct tcp *tcp, const struct tcp_part *parts, struct mst_err *
             return (int)moved;
         if (done)
             return 0;
-        if (moved > 0) {
+        bool sleep = moved == 0 && wait_idle(&tcp->segment->wait, &state);
+        if (moved > 0) /* a new wait begins with a look: bytes that trickle must not outlast us */
             state = (struct wait_state){0};
-            continue;
-        }
-        bool sleep = wait_idle(&tcp->segment->wait, &state);
         int rc = wait_look(&state) ? wait_check(&tcp->segment->wait, tcp->deadline_ns) : 0;
         if (rc < 0)
             return rc == -ETIMEDOUT ? timed_out(tcp, err) : segment_explain(tcp->segment, rc, err);

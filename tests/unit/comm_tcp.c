@@ -188,6 +188,47 @@ static void a_silent_peer_is_named_at_the_deadline(void **state)
     tear_down(&f);
 }
 
+static void a_peer_that_does_not_read_is_named_too(void **state)
+{
+    (void)state;
+    static const char payload[4 << 20];
+    struct fixture f;
+    set_up(&f, mst_deadline_ms(10));
+    struct header header = right_header(&f);
+    header.size_bytes = 0;
+    peer_sends(&f, &header, "");
+    f.parts[1] = (struct tcp_part){.send = payload, .send_bytes = sizeof payload};
+    assert_int_equal(tcp_exchange(&f.tcp, f.parts, &f.err), -ETIMEDOUT);
+    assert_non_null(strstr(f.err.text, "rank 1 on node 1 (last: op 11"));
+    tear_down(&f);
+}
+
+/* Bytes that come, however steadily, are no reason to look neither at the clock nor around. */
+static void bytes_that_keep_coming_do_not_hide_the_deadline(void **state)
+{
+    (void)state;
+    struct fixture f;
+    set_up(&f, 1);
+    struct header header = right_header(&f);
+    assert_int_equal(exchange_with(&f, &header, "abcd"), -ETIMEDOUT);
+    assert_non_null(strstr(f.err.text, "rank 1 on node 1 (last: op 11"));
+    tear_down(&f);
+}
+
+static void bytes_that_keep_coming_do_not_hide_a_failure(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct mst_err err;
+    set_up(&f, MST_NEVER);
+    (void)mst_err_set(&err, -ECONNRESET, "a local rank said so");
+    (void)segment_fail(&f.segment, &err);
+    struct header header = right_header(&f);
+    assert_int_equal(exchange_with(&f, &header, "abcd"), -ECONNRESET);
+    assert_string_equal(f.err.text, "a local rank said so");
+    tear_down(&f);
+}
+
 static void a_failure_of_this_node_ends_an_exchange(void **state)
 {
     (void)state;
@@ -231,6 +272,9 @@ int main(void)
         cmocka_unit_test(our_failure_reaches_the_peer),
         cmocka_unit_test(a_lost_peer_is_a_reset),
         cmocka_unit_test(a_silent_peer_is_named_at_the_deadline),
+        cmocka_unit_test(a_peer_that_does_not_read_is_named_too),
+        cmocka_unit_test(bytes_that_keep_coming_do_not_hide_the_deadline),
+        cmocka_unit_test(bytes_that_keep_coming_do_not_hide_a_failure),
         cmocka_unit_test(a_failure_of_this_node_ends_an_exchange),
         cmocka_unit_test(leaders_listen_where_the_server_is_reached),
     };
