@@ -109,7 +109,10 @@ static int take_room(const struct segment *segment, int fd, uint64_t *ret_offset
     if (fstat(fd, &status) < 0)
         return mst_err_set(err, -errno, "cannot read the size of the node's shared segment");
     uint64_t offset = round_up((size_t)status.st_size, PAGE_ALIGN);
-    int code = posix_fallocate(fd, (off_t)offset, (off_t)segment->bytes);
+    int code;
+    do {
+        code = posix_fallocate(fd, (off_t)offset, (off_t)segment->bytes);
+    } while (code == EINTR); /* the program's signals; nothing was taken then */
     if (code != 0)
         return mst_err_set(err, code == ENOSPC ? -ENOMEM : -code,
                            "no memory for the node's shared segment of %zu bytes: raise the memory "

@@ -6,6 +6,7 @@
 #include "core/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -14,6 +15,21 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+int __real_posix_fallocate(int fd, off_t offset, off_t bytes);
+int __wrap_posix_fallocate(int fd, off_t offset, off_t bytes);
+
+/* Signals that come while the room is taken, and the answer after them. */
+static int interruptions, refusal;
+
+int __wrap_posix_fallocate(int fd, off_t offset, off_t bytes)
+{
+    if (interruptions > 0) {
+        interruptions--;
+        return EINTR;
+    }
+    return refusal ? refusal : __real_posix_fallocate(fd, offset, bytes);
+}
 
 static const uint32_t global_ranks[] = {4, 5};
 static const struct signature_desc barrier = {.coll = MST_COLL_BARRIER};
@@ -131,6 +147,29 @@ static void segments_share_a_file_and_give_it_back(void **state)
     (void)close(fd);
 }
 
+static void a_signal_does_not_stop_the_taking_of_room(void **state)
+{
+    (void)state;
+    struct pair pair = {0};
+    interruptions = 3;
+    open_pair(&pair, -1);
+    assert_int_equal(interruptions, 0);
+    close_pair(&pair);
+}
+
+static void a_node_without_memory_says_so(void **state)
+{
+    (void)state;
+    struct segment segment;
+    struct segment_place place;
+    struct mst_err err;
+    refusal = ENOSPC;
+    assert_int_equal(segment_create(&segment, -1, 2, &place, &err), -ENOMEM);
+    assert_non_null(strstr(err.text, "fewer ranks per node"));
+    assert_int_equal(segment.fd, -1);
+    refusal = 0;
+}
+
 static void unequal_inheritance_is_an_error(void **state)
 {
     (void)state;
@@ -152,6 +191,8 @@ int main(void)
         cmocka_unit_test(a_timeout_tells_what_the_absent_did_last),
         cmocka_unit_test(the_first_failure_is_everybodys),
         cmocka_unit_test(segments_share_a_file_and_give_it_back),
+        cmocka_unit_test(a_signal_does_not_stop_the_taking_of_room),
+        cmocka_unit_test(a_node_without_memory_says_so),
         cmocka_unit_test(unequal_inheritance_is_an_error),
     };
     return cmocka_run_group_tests_name("comm_segment", tests, NULL, NULL);
