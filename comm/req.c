@@ -39,7 +39,7 @@ static int start_thread(struct req_queue *queue)
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code == 0)
         (void)pthread_setname_np(queue->thread, "mst-comm");
-    return -code;
+    return code == 0 ? 0 : -ENOMEM;
 }
 
 int req_queue_create(req_run_fn run, void *arg, struct req_queue **ret_queue)

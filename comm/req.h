@@ -38,7 +38,7 @@ struct req_queue {
     struct mst_req reqs[MST_COMM_REQS_MAX];
 };
 
-/* Starts the thread. 0; -ENOMEM, -EAGAIN of pthread_create. */
+/* Starts the thread. 0; -ENOMEM, also if there can be no thread. */
 int req_queue_create(req_run_fn run, void *arg, struct req_queue **ret_queue);
 
 /* Joins the thread after what is queued has run. NULL is allowed. */

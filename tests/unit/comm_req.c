@@ -9,6 +9,19 @@
 
 #include <cmocka.h>
 
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *),
+                          void *arg);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *),
+                          void *arg);
+
+static int thread_refusal;
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *),
+                          void *arg)
+{
+    return thread_refusal ? thread_refusal : __real_pthread_create(thread, attr, main, arg);
+}
+
 /* A back end that notes the order of its calls, and can be held up. */
 struct notes {
     sem_t gate;
@@ -86,6 +99,31 @@ static void a_full_queue_says_so_and_recovers(void **state)
     req_queue_destroy(queue);
 }
 
+/* -EAGAIN means "wait for a request first", and there is none. */
+static void no_thread_is_no_memory(void **state)
+{
+    (void)state;
+    struct req_queue *queue = NULL;
+    thread_refusal = EAGAIN;
+    assert_int_equal(req_queue_create(note, NULL, &queue), -ENOMEM);
+    assert_null(queue);
+    thread_refusal = 0;
+}
+
+/* What was started is run, whether somebody waits for it or not. */
+static void the_end_comes_after_what_is_queued(void **state)
+{
+    (void)state;
+    struct notes notes;
+    struct req_queue *queue = open_queue(&notes);
+    (void)start(queue, 1);
+    (void)start(queue, 2);
+    (void)sem_post(&notes.gate);
+    (void)sem_post(&notes.gate);
+    req_queue_destroy(queue);
+    assert_int_equal(notes.count, 2);
+}
+
 static void a_drain_waits_for_all(void **state)
 {
     (void)state;
@@ -107,6 +145,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_run_in_order_on_a_quiet_thread),
         cmocka_unit_test(a_full_queue_says_so_and_recovers),
+        cmocka_unit_test(no_thread_is_no_memory),
+        cmocka_unit_test(the_end_comes_after_what_is_queued),
         cmocka_unit_test(a_drain_waits_for_all),
     };
     return cmocka_run_group_tests_name("comm_req", tests, NULL, NULL);
