@@ -195,6 +195,12 @@ static bool is_countable(const struct mst_comm *comm, const struct signature_des
     return desc->count <= PTRDIFF_MAX / size / blocks;
 }
 
+/* The loops are compiled for aligned elements. */
+static bool is_buffer(const void *buf, enum mst_dtype dtype)
+{
+    return buf && (uintptr_t)buf % mst_dtype_size(dtype) == 0;
+}
+
 static int check_call(const struct mst_comm *comm, const struct comm_call *call)
 {
     const struct signature_desc *desc = &call->desc;
@@ -205,7 +211,8 @@ static int check_call(const struct mst_comm *comm, const struct comm_call *call)
     if (mst_dtype_size(desc->dtype) == 0 || (unsigned)desc->op >= MST_OP_COUNT ||
         desc->root >= comm->size || !is_countable(comm, desc))
         return -EINVAL;
-    if (desc->count > 0 && (!call->out || (reads && !call->in)))
+    if (desc->count > 0 &&
+        (!is_buffer(call->out, desc->dtype) || (reads && !is_buffer(call->in, desc->dtype))))
         return -EINVAL;
     if (reduces && reduce_acc_size(desc->dtype) == 0)
         return -ENOTSUP;

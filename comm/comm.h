@@ -13,8 +13,9 @@
  * then in node order (under MPI, in rank order); 16-bit types are accumulated in f32 and rounded
  * once.
  *
- * Every wait ends: by the deadline (opts.timeout_ms from the call), or within milliseconds when the
- * generation is aborted. Common errors of all collectives: -EINVAL; -ETIMEDOUT (mst_comm_error
+ * Every wait ends: by the deadline (opts.timeout_ms from the call; of a started one, from its turn),
+ * or within milliseconds when the generation is aborted. (Create and join look at their deadline
+ * only while they wait for the key-value server.) Common errors of all collectives: -EINVAL; -ETIMEDOUT (mst_comm_error
  * names who has not arrived, and its last op); -ECONNRESET a peer is lost or the generation was
  * aborted; -EPROTO peers called different collectives (the text names both ranks' op, type and
  * count); -ENOTSUP type or op. After any error but -EINVAL and -ENOTSUP the communicator is dead:
@@ -70,8 +71,9 @@ int mst_comm_create(const struct mst_world *world, struct mst_kv *kv,
 int mst_comm_join(const struct mst_world *world, const struct mst_comm_opts *opts,
                   struct mst_comm **ret_comm, struct mst_err *err);
 
-/* Ends the communicator of this rank; started requests must have been waited for. Not collective:
- * does not block for peers. NULL is allowed. */
+/* Ends the communicator of this rank. Not collective: does not block for peers, unless requests are
+ * still open: they are run first, to their results or their deadline, and their handles end with the
+ * communicator. Who cannot wait for that calls mst_comm_abort before. NULL is allowed. */
 void mst_comm_destroy(struct mst_comm *comm);
 
 /* Makes every wait of every rank of this communicator end with -ECONNRESET: at once on this node; on
@@ -114,8 +116,9 @@ int mst_comm_barrier(struct mst_comm *comm);
 
 /* The same collectives in two halves: start returns at once, the work goes on behind (in start
  * order), wait returns its result. The buffers belong to the call until the wait. At most
- * MST_COMM_REQS_MAX requests may be open: -EAGAIN after that. A blocking call runs after everything
- * started before it. */
+ * MST_COMM_REQS_MAX requests may be open: -EAGAIN after that. The first start makes a thread:
+ * -ENOMEM. A start tells what is wrong with the call (-EINVAL, -ENOTSUP), the wait everything else,
+ * that the communicator is dead too. A blocking call runs after everything started before it. */
 #define MST_COMM_REQS_MAX 64
 int mst_comm_allreduce_start(struct mst_comm *comm, const void *in, void *out, size_t count,
                              enum mst_dtype dtype, enum mst_op op, struct mst_req **ret_req);

@@ -19,6 +19,7 @@
 static const char *refuses_bad_arguments(struct team_rank *rank)
 {
     float a[4] = {0};
+    void *astray = (char *)a + 2; /* no place for a float */
     struct mst_comm *comm = rank->comm;
     CHECK_CODE(rank, mst_comm_allreduce(comm, NULL, a, 4, MST_F32, MST_SUM), -EINVAL);
     CHECK_CODE(rank, mst_comm_allreduce(comm, a, NULL, 4, MST_F32, MST_SUM), -EINVAL);
@@ -28,6 +29,10 @@ static const char *refuses_bad_arguments(struct team_rank *rank)
     CHECK_CODE(rank, mst_comm_allgather(comm, a, a, PTRDIFF_MAX / 4, MST_F32), -EINVAL);
     CHECK_CODE(rank, mst_comm_broadcast(comm, a, 4, MST_F32, rank->team->size), -EINVAL);
     CHECK_CODE(rank, mst_comm_allreduce(comm, a, a, 4, MST_F8E4M3, MST_SUM), -ENOTSUP);
+    CHECK_CODE(rank, mst_comm_allreduce(comm, astray, a, 2, MST_F32, MST_SUM), -EINVAL);
+    CHECK_CODE(rank, mst_comm_allgather(comm, a, astray, 1, MST_F32), -EINVAL);
+    CHECK_CODE(rank, mst_comm_broadcast(comm, astray, 2, MST_F32, 0), -EINVAL);
+    CHECK_CODE(rank, mst_comm_broadcast(comm, astray, 2, MST_U8, 0), 0);
     CHECK_CODE(rank, mst_comm_allreduce(comm, NULL, NULL, 0, MST_F32, MST_SUM), 0);
     CHECK_CODE(rank, mst_comm_broadcast(comm, a, 4, MST_F8E4M3, 0), 0);
     TEAM_CHECK(rank, mst_comm_error(comm)[0] == '\0', "a refusal killed the communicator");
@@ -302,6 +307,86 @@ static void open_requests_are_bounded(void **state)
     team_run(&team);
 }
 
+static const char *leaves_without_waiting(struct team_rank *rank)
+{
+    static int32_t sums[3];
+    struct mst_req *req;
+    sums[rank->world.rank] = 1;
+    int rc = mst_comm_allreduce_start(rank->comm, &sums[rank->world.rank], &sums[rank->world.rank],
+                                      1, MST_I32, MST_SUM, &req);
+    CHECK_CODE(rank, rc, 0);
+    mst_comm_destroy(rank->comm);
+    rank->comm = NULL;
+    TEAM_CHECK(rank, sums[rank->world.rank] == 3, "sum %d", sums[rank->world.rank]);
+    return NULL;
+}
+
+static void destroy_finishes_what_was_started(void **state)
+{
+    (void)state;
+    struct team team = {.name = __func__, .node_sizes = {3}, .run = leaves_without_waiting};
+    team_run(&team);
+    struct team apart = {.name = __func__, .node_sizes = {2, 1}, .run = leaves_without_waiting};
+    team_run(&apart);
+}
+
+/* Rank 0 starts what nobody else will ever call. */
+static const char *aborts_and_leaves(struct team_rank *rank)
+{
+    int32_t data[2] = {0};
+    struct mst_req *req;
+    uint64_t began_ns = mst_now_ns();
+    if (rank->world.rank != 0)
+        return NULL;
+    for (int i = 0; i < 2; i++)
+        CHECK_CODE(
+            rank,
+            mst_comm_allreduce_start(rank->comm, &data[i], &data[i], 1, MST_I32, MST_SUM, &req), 0);
+    mst_comm_abort(rank->comm);
+    mst_comm_destroy(rank->comm);
+    rank->comm = NULL;
+    TEAM_CHECK(rank, mst_now_ns() - began_ns < 5 * MST_NS_PER_S, "leaving took seconds");
+    return NULL;
+}
+
+static void an_abort_lets_destroy_go(void **state)
+{
+    (void)state;
+    struct team team = {.name = __func__, .node_sizes = {2}, .run = aborts_and_leaves};
+    team_run(&team);
+    struct team apart = {.name = __func__, .node_sizes = {1, 1}, .run = aborts_and_leaves};
+    team_run(&apart);
+}
+
+/* What ended it answers every later call, blocking or started, whatever the peers do. */
+static const char *calls_after_the_end(struct team_rank *rank)
+{
+    int32_t a[2] = {0}, b[4] = {0};
+    struct mst_req *req;
+    mst_comm_abort(rank->comm);
+    CHECK_CODE(rank, mst_comm_barrier(rank->comm), -ECONNRESET);
+    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, a, a, 2, MST_I32, MST_SUM), -ECONNRESET);
+    CHECK_CODE(rank, mst_comm_broadcast(rank->comm, a, 2, MST_I32, 0), -ECONNRESET);
+    CHECK_CODE(rank, mst_comm_allgather(rank->comm, a, b, 2, MST_I32), -ECONNRESET);
+    CHECK_CODE(rank, mst_comm_reduce_scatter(rank->comm, b, a, 2, MST_I32, MST_SUM), -ECONNRESET);
+    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, NULL, NULL, 0, MST_I32, MST_SUM), -ECONNRESET);
+    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, NULL, a, 2, MST_I32, MST_SUM), -EINVAL);
+    CHECK_CODE(rank, mst_comm_broadcast_start(rank->comm, a, 2, MST_I32, 0, &req), 0);
+    CHECK_CODE(rank, mst_req_wait(req), -ECONNRESET);
+    return NULL;
+}
+
+static void a_dead_communicator_repeats_itself(void **state)
+{
+    (void)state;
+    struct team team = {.name = __func__, .node_sizes = {2}, .run = calls_after_the_end};
+    team_run(&team);
+    struct team apart = {.name = __func__, .node_sizes = {1, 1}, .run = calls_after_the_end};
+    team_run(&apart);
+    struct team alone = {.name = __func__, .node_sizes = {1}, .run = calls_after_the_end};
+    team_run(&alone);
+}
+
 /* ---- more than one ---------------------------------------------------------------------------- */
 
 static const char *makes_several(struct team_rank *rank)
@@ -377,6 +462,9 @@ int main(void)
         cmocka_unit_test(requests_may_be_waited_for_in_any_order),
         cmocka_unit_test(every_kind_can_be_started),
         cmocka_unit_test(open_requests_are_bounded),
+        cmocka_unit_test(destroy_finishes_what_was_started),
+        cmocka_unit_test(an_abort_lets_destroy_go),
+        cmocka_unit_test(a_dead_communicator_repeats_itself),
         cmocka_unit_test(communicators_live_side_by_side),
         cmocka_unit_test(collectives_are_on_record),
     };
