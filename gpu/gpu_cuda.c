@@ -249,7 +249,8 @@ static enum mst_mem cuda_mem(struct mst_gpu *base, const void *address)
 {
     struct cuda_gpu *gpu = (struct cuda_gpu *)base;
     unsigned type = 0;
-    if (enter(gpu) < 0 ||
+    /* Not by `enter`: any thread may ask, and the text of the last error is not for any thread. */
+    if (gpu->driver->cuCtxSetCurrent(gpu->context) != CUDA_SUCCESS ||
         gpu->driver->cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
                                            (CUdeviceptr)address) != CUDA_SUCCESS)
         return MST_MEM_HOST; /* the driver has never heard of it */
