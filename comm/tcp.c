@@ -60,7 +60,8 @@ static ssize_t send_some(struct tcp_peer *peer, struct mst_err *err)
     size_t header_sent = peer->sent - payload_sent;
     struct iovec parts[2] = {
         {.iov_base = peer->out + header_sent, .iov_len = HEADER_BYTES - header_sent},
-        {.iov_base = (char *)part->send + payload_sent, .iov_len = part->send_bytes - payload_sent},
+        {.iov_base = part->send ? (char *)part->send + payload_sent : NULL,
+         .iov_len = part->send_bytes - payload_sent},
     };
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     ssize_t sent = sendmsg(peer->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -134,13 +135,19 @@ static bool recv_done(const struct tcp_peer *peer)
     return header_came(peer) && peer->received == expected_bytes(peer);
 }
 
+/* Where the next byte from the peer goes. */
+static uint8_t *next_in(struct tcp_peer *peer)
+{
+    if (!header_came(peer))
+        return peer->in + peer->received;
+    void *payload = peer_failed(peer) ? peer->failure : peer->part->recv;
+    return (uint8_t *)payload + (peer->received - HEADER_BYTES);
+}
+
 static ssize_t recv_some(const struct tcp *tcp, struct tcp_peer *peer, struct mst_err *err)
 {
-    uint8_t *to = peer->in + peer->received;
-    if (header_came(peer))
-        to = (uint8_t *)(peer_failed(peer) ? (void *)peer->failure : peer->part->recv) +
-             (peer->received - HEADER_BYTES);
-    ssize_t got = recv(peer->fd, to, expected_bytes(peer) - peer->received, MSG_DONTWAIT);
+    ssize_t got = recv(peer->fd, next_in(peer), expected_bytes(peer) - peer->received,
+                       MSG_DONTWAIT);
     if (got <= 0)
         return socket_failed(peer, got, err);
     peer->received += (size_t)got;
