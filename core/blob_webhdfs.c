@@ -96,7 +96,8 @@ static int judge(struct hdfs_store *store, struct blob_call *call, const struct 
     if (answer->code == 0 && answer->status >= 400 &&
         webhdfs_json_error(answer->text, answer->text_bytes, &error) == 0)
         return judge_exception(store, call, answer, &error);
-    if (answer->code == -ECONNREFUSED || answer->code == -EHOSTUNREACH)
+    /* With a status, the name node has sent us to the one that is gone. */
+    if (answer->status == 0 && (answer->code == -ECONNREFUSED || answer->code == -EHOSTUNREACH))
         next_node(store);
     return blob_judge(&store->remote, call, answer, NULL);
 }
@@ -314,7 +315,9 @@ static int judge_create(struct blob_remote *remote, struct blob_call *call,
 {
     if (call->step == CREATE_ASK)
         return take_location(remote, call, answer);
-    int rc = judge(store_of(remote), call, answer);
+    /* What keeps a data node's answer away says nothing of the name node. */
+    int rc = answer->code < 0 ? blob_judge(remote, call, answer, NULL)
+                              : judge(store_of(remote), call, answer);
     if (rc == BLOB_RETRY)
         call->step = CREATE_ASK; /* another data node may do better */
     return rc;

@@ -260,17 +260,11 @@ static void lists_folders_in_byte_order(void **state)
     assert_string_equal(keys, "a.b=3-4 a/x=3-4 ");
 }
 
-/* Two name nodes of one service, of which the first is gone and the second is not. */
-static void finds_the_active_node(void **state)
+/* Opens the service of two name nodes, which have these ports. */
+static struct mst_blob *open_service(uint16_t first, uint16_t second)
 {
-    (void)state;
     char folder[] = "/tmp/muster-hadoop-XXXXXX", path[64];
-    struct http_script gone;
     struct mst_blob *blob = NULL;
-    struct mst_blob_info info;
-    script_start(&gone, NULL, 0);
-    script_stop(&gone);
-    script_start(&script, STEPS({STATUS("FILE", "7"), SCRIPT_CLOSE}), 1);
     assert_non_null(mkdtemp(folder));
     (void)snprintf(path, sizeof path, "%s/hdfs-site.xml", folder);
     FILE *file = fopen(path, "w");
@@ -281,17 +275,67 @@ static void finds_the_active_node(void **state)
             "<property><name>dfs.namenode.http-address.ns.a</name><value>127.0.0.1:%u</value>"
             "</property><property><name>dfs.namenode.http-address.ns.b</name>"
             "<value>127.0.0.1:%u</value></property></configuration>",
-            gone.port, script.port);
+            first, second);
     assert_int_equal(fclose(file), 0);
     assert_int_equal(setenv("HADOOP_CONF_DIR", folder, 1), 0);
     assert_int_equal(mst_blob_open("hdfs://ns/", NULL, &blob, NULL), 0);
+    assert_int_equal(unlink(path) | rmdir(folder), 0);
+    assert_int_equal(unsetenv("HADOOP_CONF_DIR"), 0);
+    return blob;
+}
+
+/* A port that nobody listens at. */
+static uint16_t free_port(void)
+{
+    struct http_script gone;
+    script_start(&gone, NULL, 0);
+    script_stop(&gone);
+    return gone.port;
+}
+
+/* Two name nodes of one service, of which the first is gone and the second is not. */
+static void finds_the_active_node(void **state)
+{
+    (void)state;
+    struct mst_blob *blob = NULL;
+    struct mst_blob_info info;
+    script_start(&script, STEPS({STATUS("FILE", "7"), SCRIPT_CLOSE}), 1);
+    blob = open_service(free_port(), script.port);
     assert_int_equal(mst_blob_stat(blob, "k", &info, mst_deadline_ms(10000), NULL), 0);
     assert_int_equal(info.size_bytes, 7);
     mst_blob_close(blob);
     script_stop(&script);
-    assert_int_equal(unlink(path) | rmdir(folder), 0);
-    assert_int_equal(unsetenv("HADOOP_CONF_DIR"), 0);
     assert_int_equal(mst_blob_open("hdfs://ns/", NULL, &blob, NULL), -EINVAL);
+}
+
+/* A data node that is gone is no reason to leave the name node that named it. */
+static void stays_with_the_active_node(void **state)
+{
+    (void)state;
+    char data[4], lost[256];
+    struct mst_blob_done done;
+    struct http_script standby;
+    const struct mst_blob_read read = {.key = "k", .data = data, .size_bytes = sizeof data};
+    (void)snprintf(lost, sizeof lost,
+                   REPLY("307 Temporary Redirect\r\nLocation: http://127.0.0.1:%u/dn", ""),
+                   free_port());
+    script_bind(&script);
+    const struct script_step steps[] = {
+        {lost, SCRIPT_CLOSE},       {DATA, SCRIPT_CLOSE},    {lost, SCRIPT_CLOSE},
+        {redirect(), SCRIPT_CLOSE}, {CREATED, SCRIPT_CLOSE}, {REPLY("200 OK", ""), SCRIPT_CLOSE}};
+    script_run(&script, steps, 6);
+    script_start(&standby,
+                 STEPS({EXCEPTION("403 Forbidden", "StandbyException", "not me"), SCRIPT_CLOSE}),
+                 1);
+    struct mst_blob *blob = open_service(script.port, standby.port);
+    assert_int_equal(mst_blob_submit(blob, &read, 1), 1);
+    assert_int_equal(mst_blob_reap(blob, &done, 1, 1, mst_deadline_ms(10000)), 1);
+    assert_int_equal(done.result, 4);
+    assert_int_equal(mst_blob_put(blob, "k", "xy", 2, 0, mst_deadline_ms(10000), NULL), 0);
+    mst_blob_close(blob);
+    script_stop(&standby);
+    script_stop(&script);
+    assert_int_equal(standby.served, 0);
 }
 
 int main(void)
@@ -308,6 +352,7 @@ int main(void)
         cmocka_unit_test(a_put_needs_a_data_node),
         cmocka_unit_test(lists_folders_in_byte_order),
         cmocka_unit_test(finds_the_active_node),
+        cmocka_unit_test(stays_with_the_active_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
