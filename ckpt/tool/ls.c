@@ -2,6 +2,7 @@
 
 #include "ckpt/tier.h"
 #include "core/clock.h"
+#include "core/size_text.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -9,12 +10,12 @@
 
 static void print_line(uint64_t step, const struct manifest *manifest, const struct mst_err *err)
 {
-    char size[16];
+    char size[SIZE_TEXT_BYTES];
     if (err->code < 0)
         printf("%12" PRIu64 "  damaged: %s\n", step, err->text);
     else
         printf("%12" PRIu64 "  %5" PRIu32 "  %7zu  %10s\n", step, manifest->world_size,
-               manifest->tensor_count, tool_format_bytes(tool_total_bytes(manifest), size));
+               manifest->tensor_count, size_text(tool_total_bytes(manifest), size));
 }
 
 static json_t *describe(uint64_t step, const struct manifest *manifest, const struct mst_err *err)

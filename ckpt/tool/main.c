@@ -50,19 +50,6 @@ uint64_t tool_total_bytes(const struct manifest *manifest)
     return total;
 }
 
-const char *tool_format_bytes(uint64_t size_bytes, char text[16])
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-    double size = (double)size_bytes;
-    size_t unit = 0;
-    while (size >= 1024 && unit + 1 < sizeof units / sizeof *units) {
-        size /= 1024;
-        unit++;
-    }
-    snprintf(text, 16, unit ? "%.1f %s" : "%.0f %s", size, units[unit]);
-    return text;
-}
-
 /* Splits "ROOT/step_N[?QUERY]"; any other text is a root. A plain path has no query. */
 static bool split_step(char *uri, uint64_t *ret_step)
 {

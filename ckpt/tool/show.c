@@ -2,6 +2,7 @@
 
 #include "ckpt/tier.h"
 #include "core/clock.h"
+#include "core/size_text.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -30,17 +31,17 @@ static uint32_t *count_parts(const struct manifest *manifest)
 
 static void print_text(const struct manifest *manifest, const uint32_t *counts)
 {
-    char size[16], shape[192];
+    char size[SIZE_TEXT_BYTES], shape[192];
     printf("step        %" PRIu64 "\nworld size  %" PRIu32 "\ngeneration  %" PRIu32
            "\ncursor      %zu bytes\nsize        %s\n\n",
            manifest->step, manifest->world_size, manifest->generation, manifest->cursor_bytes,
-           tool_format_bytes(tool_total_bytes(manifest), size));
+           size_text(tool_total_bytes(manifest), size));
     printf("%-44s %-7s %-20s %10s %5s\n", "tensor", "type", "shape", "size", "files");
     for (size_t i = 0; i < manifest->tensor_count; i++) {
         const struct layout_tensor *tensor = &manifest->tensors[i];
         format_shape(tensor, shape, sizeof shape);
         printf("%-44s %-7s %-20s %10s %5" PRIu32 "\n", tensor->name, mst_dtype_name(tensor->dtype),
-               shape, tool_format_bytes(tensor->row_count * tensor->row_bytes, size), counts[i]);
+               shape, size_text(tensor->row_count * tensor->row_bytes, size), counts[i]);
     }
 }
 

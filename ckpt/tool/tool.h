@@ -28,7 +28,4 @@ int tool_verify(const struct tool *tool);
 /* Sizes of all files of a checkpoint. */
 uint64_t tool_total_bytes(const struct manifest *manifest);
 
-/* "1.2 GiB"; `text` is returned. */
-const char *tool_format_bytes(uint64_t size_bytes, char text[16]);
-
 #endif

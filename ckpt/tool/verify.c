@@ -3,6 +3,7 @@
 #include "ckpt/reader.h"
 #include "ckpt/tier.h"
 #include "core/clock.h"
+#include "core/size_text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -119,11 +120,11 @@ static void check_manifest(struct verify *verify, const struct manifest *manifes
 static void conclude(struct verify *verify, json_t *report)
 {
     size_t damage_count = json_array_size(verify->damage);
-    char size[16];
+    char size[SIZE_TEXT_BYTES];
     clear_bar(verify);
     if (!verify->tool->json && damage_count == 0)
         printf("step_%" PRIu64 ": ok, %" PRIu64 " blocks, %s\n", verify->step, verify->block_count,
-               tool_format_bytes(verify->total_bytes, size));
+               size_text(verify->total_bytes, size));
     (void)json_array_append_new(
         report, json_pack("{s:I, s:b, s:I, s:I, s:O}", "step", (json_int_t)verify->step, "ok",
                           damage_count == 0, "blocks", (json_int_t)verify->block_count, "bytes",

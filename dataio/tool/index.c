@@ -1,5 +1,7 @@
 #include "dataio/tool/tool.h"
 
+#include "core/size_text.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -21,7 +23,7 @@ static void print_json(const struct index *index, const char *fingerprint)
 static void print_text(const struct index *index, const char *fingerprint)
 {
     const struct record_reader *reader = record_reader_of(index->shape.format);
-    char size[16];
+    char size[SIZE_TEXT_BYTES];
 
     printf("format       %s\n", reader->name);
     if (reader->typed)
@@ -30,7 +32,7 @@ static void print_text(const struct index *index, const char *fingerprint)
     printf("sources      %u\n", index->shard_count);
     printf("samples      %" PRIu64 "\n", index->sample_count);
     printf("bytes        %" PRIu64 " (%s)\n", index->size_bytes,
-           tool_format_bytes(index->size_bytes, size));
+           size_text(index->size_bytes, size));
     printf("fingerprint  %s\n", fingerprint);
 }
 

@@ -1,5 +1,7 @@
 #include "dataio/tool/tool.h"
 
+#include "core/size_text.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -26,15 +28,14 @@ static void print_json(const struct index *index)
 static void print_text(const struct index *index)
 {
     const char *format = record_reader_of(index->shape.format)->name;
-    char stored[16], size[16];
+    char stored[SIZE_TEXT_BYTES], size[SIZE_TEXT_BYTES];
 
     printf("%-10s %10s %10s %14s  %s\n", "FORMAT", "STORED", "SIZE", "SAMPLES", "PATH");
     for (uint32_t i = 0; i < index->shard_count; i++) {
         const struct shard *shard = &index->shards[i];
         printf("%-10s %10s %10s %14" PRIu64 "  %s\n", format,
-               tool_format_bytes(shard->source.stored_bytes, stored),
-               tool_format_bytes(shard->source.size_bytes, size), shard->table.count,
-               shard->source.label);
+               size_text(shard->source.stored_bytes, stored),
+               size_text(shard->source.size_bytes, size), shard->table.count, shard->source.label);
     }
 }
 

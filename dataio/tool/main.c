@@ -45,20 +45,6 @@ static int fail_usage(const char *text, const char *what)
     return TOOL_USAGE;
 }
 
-const char *tool_format_bytes(uint64_t size_bytes, char text[16])
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-    double size = (double)size_bytes;
-    size_t unit = 0;
-
-    while (size >= 1024 && unit + 1 < sizeof units / sizeof *units) {
-        size /= 1024;
-        unit++;
-    }
-    (void)snprintf(text, 16, unit ? "%.1f %s" : "%.0f %s", size, units[unit]);
-    return text;
-}
-
 struct dataset *tool_dataset(const struct tool *tool)
 {
     struct dataset *dataset = NULL;

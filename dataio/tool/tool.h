@@ -30,7 +30,4 @@ int tool_verify(const struct tool *tool);
 struct dataset *tool_dataset(const struct tool *tool);
 struct index *tool_open(const struct tool *tool);
 
-/* "1.2 GiB"; `text` is returned. */
-const char *tool_format_bytes(uint64_t size_bytes, char text[16]);
-
 #endif

@@ -4,6 +4,7 @@
 
 #include "core/clock.h"
 #include "core/crc32c.h"
+#include "core/size_text.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -67,13 +68,13 @@ static void report_damage(struct verify *verify, const char *text)
 
 static void report_good(struct verify *verify, uint64_t sample_count)
 {
-    char size[16], crc[9];
+    char size[SIZE_TEXT_BYTES], crc[9];
 
     clear_bar(verify);
     (void)snprintf(crc, sizeof crc, "%08" PRIx32, verify->crc);
     if (!verify->tool->json)
         printf("%s: ok, %s, %" PRIu64 " samples, crc32c %s\n", verify->uri,
-               tool_format_bytes(verify->done_bytes, size), sample_count, crc);
+               size_text(verify->done_bytes, size), sample_count, crc);
     (void)json_array_append_new(verify->report,
                                 json_pack("{s:s, s:b, s:I, s:I, s:s}", "uri", verify->uri, "ok", 1,
                                           "bytes", (json_int_t)verify->done_bytes, "samples",
