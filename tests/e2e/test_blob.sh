@@ -1,28 +1,14 @@
 #!/bin/bash
 # Objects in every kind of store: a folder, a real S3 server, a real HDFS, a web server.
 source "$(dirname "$0")/lib.sh"
+source "$here/stores.sh"
 blobctl=$MUSTER_TESTS/blobctl
-for program in go mvn java curl openssl; do
-    command -v $program >/dev/null || skip "no $program to run S3 and HDFS servers with"
-done
 export PATH=$PATH:/usr/sbin
-command -v nginx >/dev/null || skip "no nginx to serve http and https with"
-servers=$here/../servers built=$here/../../build/servers
-export S3_RUN=$work/s3 HDFS_RUN=$work/hdfs S3_PORT=17170 HDFS_PORT=19100 S3_BUCKET=bucket
-export AWS_ACCESS_KEY_ID=testkey AWS_SECRET_ACCESS_KEY=testsecret HOME=$work
-export AWS_ENDPOINT_URL=http://127.0.0.1:$S3_PORT HADOOP_CONF_DIR=$HDFS_RUN/conf
-unset AWS_REGION AWS_DEFAULT_REGION AWS_SESSION_TOKEN AWS_PROFILE HADOOP_USER_NAME
-
-stop_servers() {
-    cat "$work"/*/pids 2>/dev/null | awk '{print $2}' | xargs -r kill -9 2>/dev/null || :
-    cleanup
-}
-trap stop_servers EXIT
-
-say "servers"
-"$servers/start-s3" "$built/s3" >/dev/null || fail "no S3 server"
-"$servers/start-hdfs" "$built/hdfs" >/dev/null || fail "no HDFS"
-web=$work/web
+for program in nginx openssl; do
+    command -v $program >/dev/null || skip "no $program to serve http and https with"
+done
+start_stores 17170 19100 bucket
+web=$stores/web
 mkdir -p "$web/root"
 openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=localhost -keyout "$web/key.pem" \
     -addext subjectAltName=IP:127.0.0.1 -out "$web/cert.pem" 2>/dev/null

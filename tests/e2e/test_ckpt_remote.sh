@@ -2,23 +2,8 @@
 # Checkpoints in a real S3 server and a real HDFS: resumed where no local file is left, drained
 # within the grace, and what happens when the server dies, refuses, or is written to by two jobs.
 source "$(dirname "$0")/lib.sh"
-for program in go mvn java curl; do
-    command -v $program >/dev/null || skip "no $program to run S3 and HDFS servers with"
-done
-servers=$here/../servers built=$here/../../build/servers
-stores=$(mktemp -d -t muster-stores-XXXXXX) # not in $work: servers are no leftovers of a job
-export S3_RUN=$stores/s3 HDFS_RUN=$stores/hdfs S3_PORT=17270 HDFS_PORT=19300 S3_BUCKET=bucket
-export AWS_ACCESS_KEY_ID=testkey AWS_SECRET_ACCESS_KEY=testsecret HOME=$work
-export AWS_ENDPOINT_URL=http://127.0.0.1:$S3_PORT HADOOP_CONF_DIR=$HDFS_RUN/conf
+source "$here/stores.sh"
 export XDG_RUNTIME_DIR=$work
-unset AWS_REGION AWS_DEFAULT_REGION AWS_SESSION_TOKEN AWS_PROFILE HADOOP_USER_NAME
-
-stop_servers() {
-    cat "$stores"/*/pids 2>/dev/null | awk '{print $2}' | xargs -r kill -9 2>/dev/null || :
-    rm -rf "$stores"
-    cleanup
-}
-trap stop_servers EXIT
 
 # until_true COMMAND …: a minute at most, or until the job has ended.
 until_true() {
@@ -52,7 +37,7 @@ kill_server() { # NAME
 }
 start_again() { # NAME
     case $1 in
-    s3) "$servers/start-s3" "$built/s3" >/dev/null ;;
+    s3) start_s3 ;;
     nn)
         setsid sh "$HDFS_RUN/nn.sh" &
         sed -i "s/^nn .*/nn $!/" "$HDFS_RUN/pids"
@@ -61,9 +46,7 @@ start_again() { # NAME
 }
 
 some_text 200000 "$work/data.txt"
-say "servers"
-"$servers/start-s3" "$built/s3" >/dev/null || fail "no S3 server"
-"$servers/start-hdfs" "$built/hdfs" >/dev/null || fail "no HDFS"
+start_stores 17270 19300 bucket
 train "$work/ckpt" 40
 reference=$(final "$work/job.out")
 [ -n "$reference" ] || fail "no final line"

@@ -2,48 +2,32 @@
 # Training reads the same bytes from a file, a real S3 server, a real HDFS, a web server, and from
 # mirrors of which one is killed in mid-run; what cannot be read is told clearly.
 source "$(dirname "$0")/lib.sh"
-for program in go mvn java curl; do
-    command -v $program >/dev/null || skip "no $program to run S3 and HDFS servers with"
-done
+source "$here/stores.sh"
 export PATH=$PATH:/usr/sbin
 command -v nginx >/dev/null || skip "no nginx to serve http with"
-servers=$here/../servers built=$here/../../build/servers
-export S3_RUN=$work/s3 HDFS_RUN=$work/hdfs S3_PORT=17470 HDFS_PORT=19400 S3_BUCKET=corpus
-export AWS_ACCESS_KEY_ID=testkey AWS_SECRET_ACCESS_KEY=testsecret HOME=$work
-export AWS_ENDPOINT_URL=http://127.0.0.1:$S3_PORT HADOOP_CONF_DIR=$HDFS_RUN/conf
-unset AWS_REGION AWS_DEFAULT_REGION AWS_SESSION_TOKEN AWS_PROFILE HADOOP_USER_NAME
 unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT MST_JOB_SECRET MST_JOB_SECRET_FILE
+start_stores 17470 19400 corpus
 webhdfs=webhdfs://127.0.0.1:$((HDFS_PORT + 1))/tmp/corpus
 hdfs=hdfs://127.0.0.1:$HDFS_PORT/tmp/corpus
 s3=s3://corpus/en web=http://127.0.0.1:17480
-
-stop_servers() {
-    cat "$work"/*/pids 2>/dev/null | awk '{print $2}' | xargs -r kill -9 2>/dev/null || :
-    cleanup
-}
-trap stop_servers EXIT
-
-say "servers"
-"$servers/start-s3" "$built/s3" >/dev/null || fail "no S3 server"
-"$servers/start-hdfs" "$built/hdfs" >/dev/null || fail "no HDFS"
-mkdir -p "$work/web/root"
-cat >"$work/web/nginx.conf" <<CONF
-daemon off; master_process off; pid $work/web/pid; error_log stderr; events {}
+mkdir -p "$stores/web/root"
+cat >"$stores/web/nginx.conf" <<CONF
+daemon off; master_process off; pid $stores/web/pid; error_log stderr; events {}
 http {
-    client_body_temp_path $work/web/1; proxy_temp_path $work/web/2; access_log off;
-    fastcgi_temp_path $work/web/3; uwsgi_temp_path $work/web/4; scgi_temp_path $work/web/5;
-    server { listen 127.0.0.1:17480; root $work/web/root; location /secret { deny all; } }
+    client_body_temp_path $stores/web/1; proxy_temp_path $stores/web/2; access_log off;
+    fastcgi_temp_path $stores/web/3; uwsgi_temp_path $stores/web/4; scgi_temp_path $stores/web/5;
+    server { listen 127.0.0.1:17480; root $stores/web/root; location /secret { deny all; } }
 }
 CONF
 start_web() {
-    nginx -c "$work/web/nginx.conf" -p "$work/web" -e stderr 2>"$work/nginx.out" &
-    echo "nginx $!" >"$work/web/pids"
+    nginx -c "$stores/web/nginx.conf" -p "$stores/web" -e stderr 2>"$work/nginx.out" &
+    echo "nginx $!" >"$stores/web/pids"
     disown $!
 }
 start_web
 
 # Twice the dictionary does not fit half of a loader's budget, so training reads as it goes.
-dir=$work/web/root
+dir=$stores/web/root
 some_text 70000000 "$dir/half"
 cat "$dir/half" "$dir/half" >"$dir/text"
 truncate -s 70000000 "$dir/text"
@@ -95,7 +79,7 @@ say "a mirror is killed in mid-run"
 train "$web/text,$s3/text" mirrors 200 --loss-log "$work/losses" &
 job=$!
 until_true test -s "$work/losses"
-kill -9 "$(awk '{print $2}' "$work/web/pids")"
+kill -9 "$(awk '{print $2}' "$stores/web/pids")"
 [ "$(wc -l <"$work/losses")" -lt 100 ] || fail "too late to kill the mirror"
 wait $job || fail "training did not go on without its first mirror"
 [ "$(final "$work/mirrors.out")" = "$(final "$work/file.out")" ] || fail "mirrors: other bits"

@@ -132,7 +132,8 @@ static void segments_share_a_file_and_give_it_back(void **state)
     struct pair one = {0}, two = {0};
     struct stat before, full, after;
     int fd = memfd_create("segments", MFD_CLOEXEC);
-    assert_true(fd >= 0 && fstat(fd, &before) == 0);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &before), 0);
     open_pair(&one, fd);
     open_pair(&two, fd);
     memset(segment_next(&one.segments[0], 0, 100), 1, 100);
