@@ -42,8 +42,8 @@ struct comm_ops {
     int (*accept)(const struct comm_backend *backend, const struct comm_call *call);
 
     /* The `op_seq`-th collective (1, 2, …) of this communicator. Blocks until it is done. 0, or
-     * -ETIMEDOUT, -ECONNRESET, -EPROTO, -EIO with backend->err filled; then no more is run, and the back
-     * end has seen to it that the peers fail soon too. */
+     * -ETIMEDOUT, -ECONNRESET, -EPROTO, -EIO with backend->err filled; then no more is run, and the
+     * back end has seen to it that the peers fail soon too. */
     int (*run)(struct comm_backend *backend, const struct comm_call *call, uint64_t op_seq,
                uint64_t deadline_ns);
 

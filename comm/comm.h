@@ -13,13 +13,13 @@
  * then in node order (under MPI, in rank order); 16-bit types are accumulated in f32 and rounded
  * once.
  *
- * Every wait ends: by the deadline (opts.timeout_ms from the call; of a started one, from its turn),
- * or within milliseconds when the generation is aborted. (Create and join look at their deadline
- * only while they wait for the key-value server.) Common errors of all collectives: -EINVAL; -ETIMEDOUT (mst_comm_error
- * names who has not arrived, and its last op); -ECONNRESET a peer is lost or the generation was
- * aborted; -EPROTO peers called different collectives (the text names both ranks' op, type and
- * count); -ENOTSUP type or op. After any error but -EINVAL and -ENOTSUP the communicator is dead:
- * every later call returns the same code.
+ * Every wait ends: by the deadline (opts.timeout_ms from the call; of a started one, from its
+ * turn), or within milliseconds when the generation is aborted. Create is slower to notice an
+ * abort: while it waits for the key-value server it looks at its deadline only. Common errors of
+ * all collectives: -EINVAL; -ETIMEDOUT (mst_comm_error names who has not arrived, and its last op);
+ * -ECONNRESET a peer is lost or the generation was aborted; -EPROTO peers called different
+ * collectives (the text names both ranks' op, type and count); -ENOTSUP type or op. After any error
+ * but -EINVAL and -ENOTSUP the communicator is dead: every later call returns the same code.
  *
  * The mpi back end works over the MPI that started the ranks (Open MPI, MPICH). It initialises MPI
  * unless the program has, which then needs MPI_THREAD_SERIALIZED, or MPI_THREAD_MULTIPLE to call MPI
@@ -31,7 +31,7 @@
  * host memory goes through the device in rounds. Both buffers of a call are on one side, or -EINVAL;
  * i16 and u16 are not reduced, -ENOTSUP; -EIO the device failed. The arithmetic is NCCL's: its order
  * of reduction, and so the last bits, are its own. Destroy waits some seconds at most for ranks of
- * the node that still use the communicator.
+ * the node that still use the communicator. It has run on a fake NCCL only, never on a GPU.
  *
  * One thread at a time per communicator; started requests progress on a thread of its own. */
 #ifndef MUSTER_COMM_COMM_H
