@@ -62,6 +62,8 @@ bool root_parse_commit(const char *name, uint32_t *ret_generation)
     char canonical[ROOT_NAME_MAX];
     uint32_t generation, attempt;
     uint64_t nonce;
+    /* A number that is too large does not make the same name again, and is refused below. */
+    /* NOLINTNEXTLINE(cert-err34-c) */
     if (sscanf(name, "%" SCNu32 ".%" SCNu32 ".%16" SCNx64, &generation, &attempt, &nonce) != 3)
         return false;
     root_commit_name(canonical, generation, attempt, nonce);

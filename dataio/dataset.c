@@ -66,6 +66,7 @@ static int set_name(struct dataset_source *source, const char *path, struct mst_
 static int name_by_mirror(struct dataset_source *source, struct mst_err *err)
 {
     char folder[URI_BYTES_MAX], name[URI_BYTES_MAX];
+    assert(source->mirrors); /* a source has one at least */
     int rc = uris_split(source->mirrors[0], folder, name);
 
     if (rc)

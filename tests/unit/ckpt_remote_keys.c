@@ -56,7 +56,7 @@ static void test_not_ours(void **state)
     static const char *const others[] = {
         "MANIFEST.json",         "notes",
         "step_01/MANIFEST.json", "step_1/MANIFEST.json/x",
-        "step_2/rank_0.h5",      "step_2/" COMMIT "/deeper/rank_0.h5",
+        "step_2/rank_0.h5",      ("step_2/" COMMIT "/deeper/rank_0.h5"),
         "step_2/1.1/rank_0.h5",  "step_-2/MANIFEST.json"};
     struct remote_keys keys = {0};
     (void)state;

@@ -48,7 +48,7 @@ static int compare_piece(void *arg, struct mst_cspan piece)
 
 static void check_contents(const char *path, struct feed *feed, bool compressed)
 {
-    struct source source;
+    struct source source = {0};
     struct visit visit = {0};
     uint8_t *all = malloc(SIZE);
     struct mst_err err = {0};
