@@ -59,14 +59,14 @@ bool root_parse_step(const char *name, uint64_t *ret_step)
 
 bool root_parse_commit(const char *name, uint32_t *ret_generation)
 {
-    char canonical[ROOT_NAME_MAX];
-    uint32_t generation, attempt;
-    uint64_t nonce;
-    /* A number that is too large does not make the same name again, and is refused below. */
-    /* NOLINTNEXTLINE(cert-err34-c) */
-    if (sscanf(name, "%" SCNu32 ".%" SCNu32 ".%16" SCNx64, &generation, &attempt, &nonce) != 3)
+    char canonical[ROOT_NAME_MAX], *end;
+    uint32_t generation = (uint32_t)strtoul(name, &end, 10), attempt;
+    if (*end != '.')
         return false;
-    root_commit_name(canonical, generation, attempt, nonce);
+    attempt = (uint32_t)strtoul(end + 1, &end, 10);
+    if (*end != '.')
+        return false;
+    root_commit_name(canonical, generation, attempt, strtoull(end + 1, NULL, 16));
     if (strcmp(name, canonical) != 0)
         return false;
     *ret_generation = generation;
@@ -76,6 +76,20 @@ bool root_parse_commit(const char *name, uint32_t *ret_generation)
 bool root_is_stale(uint32_t of, uint32_t generation)
 {
     return generation == 0 || of < generation;
+}
+
+/* The name that was made in the directory above `path` stays through a loss of power. Best effort:
+ * who may make a directory may yet not be allowed to open the one above. */
+static void sync_parent(const char *path)
+{
+    char above[PATH_MAX + 3];
+    int fd;
+    snprintf(above, sizeof above, "%s/..", path);
+    fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    (void)fsync(fd);
+    close(fd);
 }
 
 static int make_parents(const char *path)
@@ -89,7 +103,9 @@ static int make_parents(const char *path)
             continue;
         memcpy(part, path, i);
         part[i] = '\0';
-        if (mkdir(part, 0777) < 0 && errno != EEXIST)
+        if (mkdir(part, 0777) == 0)
+            sync_parent(part);
+        else if (errno != EEXIST)
             return -errno;
     }
     return 0;
@@ -119,6 +135,12 @@ static int compare_descending(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x < y) - (x > y);
+}
+
+void root_sort_steps(uint64_t *steps, size_t count)
+{
+    if (count > 0)
+        qsort(steps, count, sizeof *steps, compare_descending);
 }
 
 static int collect_steps(DIR *dir, uint64_t **steps, size_t *count)
@@ -155,8 +177,7 @@ int root_list(int root_fd, uint64_t **ret_steps, size_t *ret_count)
         free(steps);
         return r;
     }
-    if (count > 0)
-        qsort(steps, count, sizeof *steps, compare_descending);
+    root_sort_steps(steps, count);
     *ret_steps = steps;
     *ret_count = count;
     return 0;

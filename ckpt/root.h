@@ -21,7 +21,7 @@ struct mst_aio;
 #define ROOT_NAME_MAX 96
 #define ROOT_PATH_MAX (3 * ROOT_NAME_MAX)
 
-/* Opens the directory `path`, made with its parents if missing. 0; -EACCES, -EROFS, -ENOTDIR …
+/* Opens the directory `path`, made durably with its parents if missing. 0; -EACCES, -EROFS, -ENOTDIR …
  * naming it. */
 int root_open(const char *path, int *ret_fd, struct mst_err *err);
 
@@ -43,6 +43,9 @@ bool root_parse_commit(const char *name, uint32_t *ret_generation);
 /* Whether what generation `of` left unpublished is dead when `generation` opens the root: it is if
  * it is older; at generation 0, which is a job that has just begun, everything is. */
 bool root_is_stale(uint32_t of, uint32_t generation);
+
+/* Highest first. */
+void root_sort_steps(uint64_t *steps, size_t count);
 
 /* Steps that have a directory step_<n>, highest first, to be freed. 0; -ENOMEM; -errno. */
 int root_list(int root_fd, uint64_t **ret_steps, size_t *ret_count);

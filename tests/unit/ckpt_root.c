@@ -54,14 +54,45 @@ static void test_list(void **state)
     free(steps);
 }
 
+static ino_t synced[8]; /* by the thread that is watched: the threads of aio sync too */
+static size_t synced_count;
+static pthread_t watched;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd)
+{
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    if (pthread_equal(pthread_self(), watched) && synced_count < sizeof synced / sizeof *synced)
+        synced[synced_count++] = st.st_ino;
+    return __real_fsync(fd);
+}
+
+static void expect_synced(size_t index, const char *name)
+{
+    char path[512];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/%s", fixture_root, name);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(synced[index], st.st_ino);
+}
+
+/* Each is durable in the one above: a checkpoint in a root that is lost would be lost, too. */
 static void test_open_makes_parents(void **state)
 {
     char path[512];
     int fd;
     (void)state;
     snprintf(path, sizeof path, "%s/a//b/c/", fixture_root);
+    synced_count = 0;
+    watched = pthread_self();
     assert_int_equal(root_open(path, &fd, NULL), 0);
     assert_true(fixture_has("a/b/c"));
+    assert_int_equal(synced_count, 3);
+    expect_synced(0, ".");
+    expect_synced(1, "a");
+    expect_synced(2, "a/b");
     close(fd);
 }
 
