@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define ABANDON_MS 2000 /* others wait for the verdict; sweep is there for what stays */
+#define RETURN_MS 1000  /* a store that did not take the last file has this long to show itself */
 
 #define PROBE_KEY "muster-probe"
 
@@ -26,11 +27,13 @@ struct tier_remote {
     struct tier tier;
     struct mst_blob *blob;
     struct mst_aio *aio;
+    char *staging_dir;
     int staging_fd;
     bool has_folders;     /* empty ones stay unless they are removed */
     uint64_t *past_steps; /* rank 0: published before this job opened the root */
     size_t past_count;
-    bool may_be_published;           /* the last save: its manifest was on its way */
+    uint64_t undecided_step;         /* its manifest was on its way; or MST_CKPT_NONE */
+    bool is_away;                    /* it did not take this rank's last file */
     const struct manifest *manifest; /* being read */
     size_t in_flight;
 };
@@ -48,6 +51,7 @@ static void remote_close(struct tier *tier)
     if (remote->staging_fd >= 0)
         close(remote->staging_fd);
     free(remote->past_steps);
+    free(remote->staging_dir);
     free(remote);
 }
 
@@ -107,12 +111,6 @@ static int remote_read_manifest(struct tier *tier, uint64_t step, struct manifes
     return r;
 }
 
-static int compare_descending(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x < y) - (x > y);
-}
-
 /* The steps that have a manifest, to be freed. */
 static int collect_steps(const struct remote_keys *keys, uint64_t **ret_steps, size_t *ret_count)
 {
@@ -123,7 +121,7 @@ static int collect_steps(const struct remote_keys *keys, uint64_t **ret_steps, s
     for (size_t i = 0; i < keys->count; i++)
         if (!keys->keys[i].commit[0])
             steps[count++] = keys->keys[i].step;
-    qsort(steps, count, sizeof *steps, compare_descending);
+    root_sort_steps(steps, count);
     *ret_steps = steps;
     *ret_count = count;
     return 0;
@@ -301,23 +299,42 @@ static int upload(struct tier_remote *remote, const struct tier_save *save, int 
     snprintf(key, sizeof key, "step_%" PRIu64 "/%s/rank_%" PRIu32 ".h5", save->step, save->commit,
              save->rank);
     r = mst_blob_put_file(remote->blob, key, path, 0, deadline_ns, err);
+    remote->is_away = r < 0;
     if (r < 0)
         mst_err_wrap(err, "upload");
     return r;
+}
+
+/* Tries of an upload to a store that is away last as long as its deadline lets them, and the
+ * snapshot is held meanwhile: the training would stand still at each save after the first. So such
+ * a store is asked for a sign of life, briefly, before it gets another file. */
+static int check_return(struct tier_remote *remote, uint64_t deadline_ns, struct mst_err *err)
+{
+    uint64_t soon_ns = mst_deadline_ms(RETURN_MS);
+    struct mst_blob_info info;
+    int r;
+    if (!remote->is_away)
+        return 0;
+    r = mst_blob_stat(remote->blob, PROBE_KEY, &info, soon_ns < deadline_ns ? soon_ns : deadline_ns,
+                      err);
+    remote->is_away = r < 0 && r != -ENOENT;
+    return remote->is_away ? mst_err_wrap(err, "not uploaded, the store is still away") : 0;
 }
 
 static int remote_write(struct tier *tier, const struct tier_save *save, struct writer_job *job,
                         uint64_t deadline_ns, struct mst_err *err)
 {
     struct tier_remote *remote = remote_of(tier);
-    int r;
-    remote->may_be_published = false;
+    int r = check_return(remote, deadline_ns, err);
+    if (r < 0)
+        return r;
     job->fd = open_staging(remote);
     if (job->fd < 0)
-        return mst_err_set(err, job->fd, "staging space for %s: %s", job->name, strerror(-job->fd));
+        return mst_err_set(err, job->fd, "staging space in %.100s for %s: %s", remote->staging_dir,
+                           job->name, strerror(-job->fd));
     r = writer_write(remote->aio, job, deadline_ns, err);
     if (r < 0)
-        mst_err_wrap(err, "staging");
+        mst_err_wrap(err, "staging in %.100s", remote->staging_dir);
     else
         r = upload(remote, save, job->fd, deadline_ns, err);
     (void)close(job->fd); /* its bytes have been read back */
@@ -336,13 +353,16 @@ static bool take_past(struct tier_remote *remote, uint64_t step)
 }
 
 /* There is a manifest already. 0: it is ours, put by a try whose answer was lost; 1: it was of the
- * past and is gone; -EEXIST: it is somebody else's. */
+ * past and is gone; -EEXIST: it is somebody else's; another -errno: not known, for it could not be
+ * read. */
 static int judge_existing(struct tier_remote *remote, const struct tier_save *save, const char *key,
                           uint64_t deadline_ns, struct mst_err *err)
 {
     struct manifest found = {0};
     bool ours = false;
-    int r = remote_read_manifest(&remote->tier, save->step, &found, deadline_ns, NULL);
+    int r = remote_read_manifest(&remote->tier, save->step, &found, deadline_ns, err);
+    if (r < 0 && r != -EBADMSG)
+        return r;
     if (r == 0) {
         ours = strcmp(found.commit, save->commit) == 0;
         manifest_fini(&found);
@@ -364,15 +384,15 @@ static int remote_publish(struct tier *tier, const struct tier_save *save, const
     char key[ROOT_PATH_MAX];
     int r;
     name_manifest(key, save->step);
-    remote->may_be_published = true;
+    remote->undecided_step = save->step;
     do {
         r = mst_blob_put(remote->blob, key, text, size_bytes, MST_BLOB_NEW, deadline_ns, err);
         if (r == -EEXIST)
             r = judge_existing(remote, save, key, deadline_ns, err);
         replaces = replaces || r == 1;
     } while (r == 1);
-    if (r == -EEXIST)
-        remote->may_be_published = false;
+    if (r == 0 || r == -EEXIST)
+        remote->undecided_step = MST_CKPT_NONE;
     if (r < 0)
         mst_err_wrap(err, "publish");
     if (r == 0 && replaces)
@@ -387,7 +407,7 @@ static void remote_abandon(struct tier *tier, const struct tier_save *save, uint
     uint64_t soon_ns = mst_deadline_ms(ABANDON_MS);
     struct remote_keys keys = {0};
     char folder[ROOT_PATH_MAX];
-    if (remote->may_be_published)
+    if (remote->undecided_step == save->step)
         return;
     if (soon_ns > deadline_ns)
         soon_ns = deadline_ns;
@@ -474,24 +494,33 @@ static const struct tier_ops remote_ops = {
     .reap = remote_reap,
 };
 
+static int open_staging_dir(struct tier_remote *remote, const char *path, struct mst_err *err)
+{
+    int r;
+    remote->staging_dir = strdup(path);
+    if (!remote->staging_dir)
+        return mst_err_set(err, -ENOMEM, "checkpoints: no memory");
+    r = root_open(path, &remote->staging_fd, err);
+    return r < 0 ? mst_err_wrap(err, "staging space") : 0;
+}
+
 int tier_remote_open(const struct tier_opts *opts, struct tier **ret_tier, struct mst_err *err)
 {
     const struct mst_blob_opts blob_opts = {
         .depth = TIER_DEPTH, .timeout_ms = opts->timeout_ms / 6, .aio = opts->aio};
     const struct mst_aio_opts aio_opts = {.backend = opts->aio};
-    const char *staging_dir = opts->staging_dir ? opts->staging_dir : "/tmp";
     struct tier_remote *remote = calloc(1, sizeof *remote);
     int r;
     if (!remote)
         return mst_err_set(err, -ENOMEM, "checkpoints: no memory");
-    *remote = (struct tier_remote){.tier.ops = &remote_ops, .staging_fd = -1};
+    *remote = (struct tier_remote){
+        .tier.ops = &remote_ops, .staging_fd = -1, .undecided_step = MST_CKPT_NONE};
     remote->has_folders = strstr(opts->uri, "hdfs:") != NULL;
     r = mst_blob_open(opts->uri, &blob_opts, &remote->blob, err);
-    if (r == 0 && !opts->read_only) {
-        r = root_open(staging_dir, &remote->staging_fd, err);
-        if (r == 0)
-            r = mst_aio_create(&aio_opts, &remote->aio, err);
-    }
+    if (r == 0 && !opts->read_only)
+        r = open_staging_dir(remote, opts->staging_dir ? opts->staging_dir : "/tmp", err);
+    if (r == 0 && !opts->read_only)
+        r = mst_aio_create(&aio_opts, &remote->aio, err);
     if (r < 0) {
         remote_close(&remote->tier);
         return r;

@@ -5,6 +5,7 @@
 #include "core/blob.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 /* What the store does with the next manifest. */
 static int (*on_manifest)(struct mst_blob *blob, const char *key, const void *data, size_t size);
@@ -28,6 +29,35 @@ int __wrap_mst_blob_put(struct mst_blob *blob, const char *key, const void *data
     if (r < 0)
         return mst_err_set(err, r, "%s: as the test wants it", key);
     return __real_mst_blob_put(blob, key, data, size_bytes, flags, deadline_ns, err);
+}
+
+static atomic_int stats_lost; /* so many manifests cannot be looked at */
+static atomic_bool is_away;   /* it takes no file, and does not answer */
+static atomic_int files_put;
+
+int __real_mst_blob_stat(struct mst_blob *blob, const char *key, struct mst_blob_info *ret_info,
+                         uint64_t deadline_ns, struct mst_err *err);
+int __wrap_mst_blob_stat(struct mst_blob *blob, const char *key, struct mst_blob_info *ret_info,
+                         uint64_t deadline_ns, struct mst_err *err);
+int __wrap_mst_blob_stat(struct mst_blob *blob, const char *key, struct mst_blob_info *ret_info,
+                         uint64_t deadline_ns, struct mst_err *err)
+{
+    if (is_away || (strstr(key, "MANIFEST") && atomic_fetch_sub(&stats_lost, 1) > 0))
+        return mst_err_set(err, -ECONNREFUSED, "%s: nobody answers", key);
+    return __real_mst_blob_stat(blob, key, ret_info, deadline_ns, err);
+}
+
+int __real_mst_blob_put_file(struct mst_blob *blob, const char *key, const char *path,
+                             uint32_t flags, uint64_t deadline_ns, struct mst_err *err);
+int __wrap_mst_blob_put_file(struct mst_blob *blob, const char *key, const char *path,
+                             uint32_t flags, uint64_t deadline_ns, struct mst_err *err);
+int __wrap_mst_blob_put_file(struct mst_blob *blob, const char *key, const char *path,
+                             uint32_t flags, uint64_t deadline_ns, struct mst_err *err)
+{
+    files_put++;
+    if (is_away)
+        return mst_err_set(err, -ECONNREFUSED, "%s: nobody answers", key);
+    return __real_mst_blob_put_file(blob, key, path, flags, deadline_ns, err);
 }
 
 static struct remote_keys list_keys(void)
@@ -237,6 +267,73 @@ static void test_late_manifest(void **state)
     assert_int_equal(fixture_load(2, ranks), 6);
 }
 
+/* The answer was lost, and whose manifest it is cannot be read: its files may be needed. */
+static void test_unknown_manifest(void **state)
+{
+    static const uint64_t steps[] = {6, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    on_manifest = lose_answer;
+    stats_lost = 1;
+    fixture_run(ranks, 2, fixture_save_steps, (void *)(uintptr_t)steps);
+    stats_lost = 0;
+    assert_int_equal(ranks[1].result, -ECONNREFUSED);
+    assert_int_equal(count_objects(6), 3);
+    assert_int_equal(fixture_load(2, ranks), 6);
+}
+
+/* ---- what a failed step leaves ---- */
+
+static int save_one(struct fixture_rank *rank, uint64_t step)
+{
+    const uint64_t steps[] = {step, 0};
+    rank->arg = (void *)(uintptr_t)steps;
+    fixture_save_steps(rank);
+    return rank->result;
+}
+
+static void save_then_fail(struct fixture_rank *rank)
+{
+    assert_int_equal(save_one(rank, 1), 0);
+    if (rank->world.rank == 0)
+        rank->model.tensors[0].shape[0]++;
+    (void)save_one(rank, 2);
+    rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
+}
+
+/* Rank 0 has nothing to write, and removes what the others wrote all the same. */
+static void test_abandon_without_file(void **state)
+{
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_run(ranks, 3, save_then_fail, NULL);
+    assert_int_equal(ranks[1].result, -EINVAL);
+    assert_int_equal(count_objects(1), 4);
+    assert_int_equal(count_objects(2), 0);
+}
+
+static void save_while_away(struct fixture_rank *rank)
+{
+    is_away = true;
+    assert_int_equal(save_one(rank, 1), -ECONNREFUSED);
+    assert_int_equal(save_one(rank, 2), -ECONNREFUSED);
+    rank->status = mst_ckpt_status(rank->ckpt);
+    assert_non_null(strstr(rank->status.failed_text, "still away"));
+    assert_int_equal(files_put, 1);
+    is_away = false;
+    assert_int_equal(save_one(rank, 3), 0);
+}
+
+/* A store that did not take the last file does not get another one before it has answered. */
+static void test_store_away(void **state)
+{
+    struct fixture_rank rank;
+    (void)state;
+    files_put = 0;
+    fixture_run(&rank, 1, save_while_away, NULL);
+    assert_int_equal(rank.status.committed_step, 3);
+}
+
 /* ---- places that cannot be used ---- */
 
 static void test_bad_uris(void **state)
@@ -280,7 +377,8 @@ int main(void)
         CASE(test_worlds),        CASE(test_retention),        CASE(test_step_again),
         CASE(test_missing_file),  CASE(test_damaged_manifest), CASE(test_damaged_file),
         CASE(test_sweep),         CASE(test_manifest_race),    CASE(test_lost_answer),
-        CASE(test_late_manifest), CASE(test_bad_uris),         CASE(test_store_puts_over),
+        CASE(test_late_manifest), CASE(test_unknown_manifest), CASE(test_abandon_without_file),
+        CASE(test_store_away),    CASE(test_bad_uris),         CASE(test_store_puts_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
