@@ -134,17 +134,20 @@ static int await_value(struct mst_kv *kv, const char *key, char **ret_value, siz
     return 0;
 }
 
-/* Takes one rank's vote. A rank that failed is heard too: until then it may still write. */
-static int gather_vote(struct attempt *attempt, uint32_t rank)
+/* Takes one rank's vote. A rank that failed is heard too: until then it may still write. Returns
+ * whether there was a vote. */
+static bool gather_vote(struct attempt *attempt, uint32_t rank)
 {
     const struct shard *shard = attempt->shard;
     struct manifest_vote vote = {0};
     struct mst_err cause = {0};
     char key[MST_KV_KEY_MAX], *text = NULL;
     size_t size = 0;
+    bool heard;
     int r;
     make_vote_key(attempt, key, rank);
     r = await_value(attempt->site->kv, key, &text, &size, attempt->deadline_ns);
+    heard = r == 0;
     if (r < 0)
         mst_err_set(&cause, r, "no vote: %s", strerror(-r));
     else
@@ -159,7 +162,9 @@ static int gather_vote(struct attempt *attempt, uint32_t rank)
         attempt->files[rank] = vote.file;
     else if (attempt->failure.code == 0)
         mst_err_wrap(&cause, "rank %" PRIu32, rank);
-    return r < 0 ? fail(attempt, &cause) : 0;
+    if (r < 0)
+        (void)fail(attempt, &cause);
+    return heard;
 }
 
 /* Whoever votes on this step has read the verdict of the one before. */
@@ -175,13 +180,13 @@ static void forget_previous(const struct attempt *attempt)
 
 static int run_gather(struct attempt *attempt)
 {
-    uint32_t world_size = attempt->site->world_size;
+    uint32_t world_size = attempt->site->world_size, heard_count = 0;
     attempt->files = calloc(world_size, sizeof *attempt->files);
     if (!attempt->files)
         return fail_text(attempt, -ENOMEM, "no memory for the votes");
     for (uint32_t r = 0; r < world_size; r++)
-        (void)gather_vote(attempt, r); /* all are heard; the first failure is kept */
-    if (attempt->failure.code == 0)
+        heard_count += gather_vote(attempt, r); /* the first failure is kept */
+    if (heard_count == world_size)
         forget_previous(attempt);
     return attempt->failure.code;
 }
@@ -274,14 +279,15 @@ static int run_abandon(struct attempt *attempt)
     return 0;
 }
 
-/* Rank 0 answers by its own deadline, which started when its save did. */
+/* Rank 0 decides by its own deadline, which started when its save did. A step is committed though
+ * this rank calls it failed only if that was more than a whole timeout after this rank's. */
 static int run_await(struct attempt *attempt)
 {
     struct mst_err verdict = {0};
     char key[MST_KV_KEY_MAX];
     make_key(attempt, key, "verdict");
     (void)verdict_await(attempt->site->kv, key, "rank 0",
-                        attempt->deadline_ns + 2 * patience_ns(attempt->site),
+                        attempt->deadline_ns + 5 * patience_ns(attempt->site),
                         &verdict); /* its code is in the verdict */
     attempt->failure = verdict;    /* over this rank's own: all tell the same story */
     return verdict.code;

@@ -317,6 +317,55 @@ static void test_missing_vote(void **state)
     assert_false(fixture_has("step_1.tmp.0.1"));
 }
 
+static void save_malformed_twice(struct fixture_rank *rank)
+{
+    struct mst_cspan cursor = {0};
+    char value[64];
+    size_t size;
+    if (rank->world.rank == 1)
+        rank->model.tensors[0].data.size_bytes--;
+    for (uint64_t step = 1; step <= 2; step++) {
+        (void)mst_ckpt_save(rank->ckpt, step, rank->model.tensors, FIXTURE_TENSORS, cursor,
+                            MST_NEVER);
+        (void)mst_ckpt_drain(rank->ckpt, MST_NEVER);
+    }
+    rank->result = mst_kv_get(rank->kv, "ckpt/1/1/verdict", value, sizeof value, &size, MST_NEVER);
+}
+
+/* However many steps fail, the table does not keep their votes. */
+static void test_failures_are_forgotten(void **state)
+{
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_run(ranks, 2, save_malformed_twice, NULL);
+    assert_int_equal(ranks[0].result, -ENOENT);
+}
+
+/* Rank 0 comes to the save when the others have waited for longer than a save may take. */
+static void save_late(struct fixture_rank *rank)
+{
+    static const uint64_t steps[] = {1, 0};
+    char value[8];
+    size_t size;
+    if (rank->world.rank == 0)
+        assert_int_equal(mst_kv_wait(rank->kv, "never", value, sizeof value, &size,
+                                     mst_deadline_ms(rank->timeout_ms * 17 / 10)),
+                         -ETIMEDOUT);
+    rank->arg = (void *)(uintptr_t)steps;
+    fixture_save_steps(rank);
+}
+
+static void test_late_leader(void **state)
+{
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_timeout_ms = 1500;
+    fixture_run(ranks, 2, save_late, NULL);
+    fixture_timeout_ms = 20000;
+    assert_int_equal(ranks[0].result, 0);
+    assert_int_equal(ranks[1].result, 0);
+}
+
 /* Once the pool is there, save touches only memory that is there too. */
 static void save_and_count_faults(struct fixture_rank *rank)
 {
@@ -465,6 +514,8 @@ int main(void)
         CASE(test_malformed_on_one_rank),
         CASE(test_gap_between_shards),
         CASE(test_missing_vote),
+        CASE(test_failures_are_forgotten),
+        CASE(test_late_leader),
         CASE(test_no_page_faults),
         CASE(test_bad_steps),
         CASE(test_no_tensors),
