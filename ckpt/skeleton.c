@@ -313,7 +313,9 @@ static int keep_image(struct skeleton *skeleton, int fd)
         r = end < 0 ? -errno : keep_extent(skeleton, fd, start, end, &total);
         start = end;
     }
-    return r; /* the loop ends with ENXIO: no data behind `start` */
+    if (r == 0 && errno != ENXIO) /* ENXIO: no data behind `start` */
+        r = -errno;
+    return r;
 }
 
 /* Closes the HDF5 file, which completes it, and takes its pages. */
