@@ -81,15 +81,17 @@ for store in s3://bucket/some/run "webhdfs://127.0.0.1:$((HDFS_PORT + 1))/tmp/ru
     mentions "resumed at step $drained"
 done
 
-for store in s3://bucket/dying "webhdfs://127.0.0.1:$((HDFS_PORT + 1))/tmp/dying"; do
-    server=nn
-    [ "${store%%:*}" = s3 ] && server=s3
-    say "$store: its server dies, and comes back"
+# In a folder of its own, so that one can be waited for beside another.
+outlive() { # STORE SERVER
+    local store=$1 server=$2 stood
+    work=$work/$server
+    mkdir "$work"
+    some_text 200000 "$work/data.txt"
     start "$store" 1000000
     until_true is_newer "$store" 0
-    kill_server $server
+    kill_server "$server"
     until_true grep -q "abandoned: .*training goes on" "$work/job.out"
-    start_again $server
+    start_again "$server"
     until_true newest "$store"
     stood=$(newest "$store")
     until_true is_newer "$store" "$stood"
@@ -97,7 +99,14 @@ for store in s3://bucket/dying "webhdfs://127.0.0.1:$((HDFS_PORT + 1))/tmp/dying
     finish 143
     mentions "given up after"
     expect 0 muster ckpt verify "$store"
-done
+}
+say "a store's server dies, and comes back: S3 and HDFS"
+outlive s3://bucket/dying s3 &
+s3_test=$!
+outlive "webhdfs://127.0.0.1:$((HDFS_PORT + 1))/tmp/dying" nn &
+hdfs_test=$!
+wait $s3_test || fail "with S3"
+wait $hdfs_test || fail "with HDFS"
 
 say "credentials that are refused"
 expect 1 env AWS_SECRET_ACCESS_KEY=wrong muster run --nproc 2 --max-restarts 0 -- train_lm \

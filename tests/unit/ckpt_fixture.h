@@ -124,6 +124,9 @@ static inline uint8_t fixture_byte(uint64_t seed, size_t tensor, uint64_t at)
     return (uint8_t)(x >> 32);
 }
 
+#define FIXTURE_BIG 2
+static uint64_t fixture_big_rows = 1201; /* 4 KiB each; who saves a hundred times takes fewer */
+
 /* Uneven on purpose: rank 1 of more than two holds nothing. */
 static inline void fixture_shard(struct mst_tensor *tensor, uint32_t rank, uint32_t world_size)
 {
@@ -145,6 +148,8 @@ static inline void fixture_open_model(struct fixture_model *model, uint32_t rank
         struct mst_tensor *tensor = &model->tensors[i];
         uint64_t rows;
         *tensor = fixture_tensors[i];
+        if (i == FIXTURE_BIG)
+            tensor->shape[0] = fixture_big_rows;
         model->row_bytes[i] = mst_dtype_size(tensor->dtype);
         for (uint32_t d = 1; d < tensor->dim_count; d++)
             model->row_bytes[i] *= tensor->shape[d];
