@@ -104,7 +104,8 @@ int shard_reserve(struct shard *shard, struct mst_err *err)
         return mst_err_set(err, -ENOMEM, "no memory for a snapshot of %llu bytes",
                            (unsigned long long)shard->skeleton.size_bytes);
     snapshot_trim(&shard->pool, shard->skeleton.size_bytes); /* a load staged more here */
-    memset(shard->pool.base, 0, shard->skeleton.size_bytes); /* gaps of another layout */
+    /* Touches fresh memory, and clears the gaps of another layout. */
+    memset(shard->pool.base, 0, shard->skeleton.size_bytes);
     shard->pool_fits = true;
     return 0;
 }

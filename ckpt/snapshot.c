@@ -23,19 +23,6 @@ static uint8_t *map_aligned(size_t size_bytes)
     return base + head;
 }
 
-/* Kernels before 5.14 lack MADV_POPULATE_WRITE; there one store per page does the same. */
-static int fault_in(uint8_t *base, size_t size_bytes)
-{
-    (void)madvise(base, size_bytes, MADV_HUGEPAGE); /* only a wish: THP may be off */
-    if (madvise(base, size_bytes, MADV_POPULATE_WRITE) == 0)
-        return 0;
-    if (errno != EINVAL)
-        return -ENOMEM;
-    for (size_t i = 0; i < size_bytes; i += 4096)
-        ((volatile uint8_t *)base)[i] = 0;
-    return 0;
-}
-
 static size_t round_up(size_t size_bytes)
 {
     return (size_bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
@@ -53,10 +40,7 @@ int snapshot_reserve(struct snapshot *snapshot, size_t size_bytes)
     base = map_aligned(cap);
     if (!base)
         return -ENOMEM;
-    if (fault_in(base, cap) < 0) {
-        (void)munmap(base, cap);
-        return -ENOMEM;
-    }
+    (void)madvise(base, cap, MADV_HUGEPAGE); /* only a wish: THP may be off */
     *snapshot = (struct snapshot){base, cap};
     return 0;
 }

@@ -2,8 +2,8 @@
  *
  *   snapshot_reserve → snapshot_copy at every save → snapshot_fini
  *
- * First touch of fresh memory can run at a twentieth of the speed of a copy, so the pool is faulted
- * in once and reused. One thread at a time. */
+ * First touch of fresh memory can run at a twentieth of the speed of a copy, so the pool is touched
+ * before a save and reused. One thread at a time. */
 #ifndef MUSTER_CKPT_SNAPSHOT_H
 #define MUSTER_CKPT_SNAPSHOT_H
 
@@ -15,7 +15,8 @@ struct snapshot {
 };
 
 /* Makes room for `size_bytes`: keeps a pool that is large enough, otherwise replaces it by a new
- * one of zeros, resident already. 0; -ENOMEM. */
+ * one of zeros, which nobody has touched yet: a load does that while its reads are on their way. 0;
+ * -ENOMEM. */
 int snapshot_reserve(struct snapshot *snapshot, size_t size_bytes);
 
 /* Gives back what lies behind the first `size_bytes`, in whole huge pages. */

@@ -4,6 +4,7 @@
 #include "ckpt/shard.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 static struct fixture_model model;
 static struct shard shard;
@@ -74,6 +75,19 @@ static void test_refused_tensors(void **state)
     assert_int_equal(prepare(FIXTURE_TENSORS, &err), 0);
 }
 
+/* No save waits for memory: the pool is there before the first. */
+static void test_pool_is_resident(void **state)
+{
+    size_t size = shard.skeleton.size_bytes, page_count = (size + 4095) / 4096;
+    unsigned char *resident = calloc(1, page_count);
+    (void)state;
+    assert_non_null(resident);
+    assert_int_equal(mincore(shard.pool.base, size, resident), 0);
+    for (size_t i = 0; i < page_count; i++)
+        assert_int_equal(resident[i] & 1, 1);
+    free(resident);
+}
+
 /* The image holds the tensors at their offsets and, between them, the same bytes every time. */
 static void test_snapshot(void **state)
 {
@@ -95,9 +109,8 @@ static void test_snapshot(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_same_tensors),
-        CASE(test_every_change_counts),
-        CASE(test_refused_tensors),
+        CASE(test_same_tensors),    CASE(test_every_change_counts),
+        CASE(test_refused_tensors), CASE(test_pool_is_resident),
         CASE(test_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
