@@ -233,7 +233,7 @@ static int run_announce(struct attempt *attempt)
                         mst_deadline_ms(attempt->site->timeout_ms));
 }
 
-/* Marks what goes. Returns how many. */
+/* Marks what goes. Returns how many; none if the place does not answer. */
 static size_t plan_retention(struct attempt *attempt, uint64_t deadline_ns,
                              struct retain_step **ret_plan, size_t *ret_count)
 {
@@ -241,18 +241,21 @@ static size_t plan_retention(struct attempt *attempt, uint64_t deadline_ns,
     struct retain_step *plan = NULL;
     uint64_t *steps = NULL;
     size_t count = 0;
-    if (tier->ops->list(tier, &steps, &count, deadline_ns, NULL) == 0)
-        plan = calloc(count + 1, sizeof *plan);
-    for (size_t i = 0; plan && i < count; i++) {
+    int r = tier->ops->list(tier, &steps, &count, deadline_ns, NULL);
+    if (r == 0 && !(plan = calloc(count + 1, sizeof *plan)))
+        r = -ENOMEM;
+    for (size_t i = 0; r == 0 && i < count; i++) {
         struct manifest manifest = {0};
-        bool good = tier->ops->read_manifest(tier, steps[i], &manifest, deadline_ns, NULL) == 0;
-        plan[i] = (struct retain_step){.step = steps[i], .good = good};
+        r = tier->ops->read_manifest(tier, steps[i], &manifest, deadline_ns, NULL);
+        plan[i] = (struct retain_step){.step = steps[i], .good = r == 0};
         manifest_fini(&manifest);
+        if (r == -EBADMSG) /* damaged, which is an answer */
+            r = 0;
     }
     free(steps);
     *ret_plan = plan;
-    *ret_count = plan ? count : 0;
-    return plan ? retain_plan(plan, count, attempt->job->step, attempt->site->keep) : 0;
+    *ret_count = count;
+    return r == 0 ? retain_plan(plan, count, attempt->job->step, attempt->site->keep) : 0;
 }
 
 /* Neither a hint nor an old checkpoint that stays is worth failing a save that is committed. */

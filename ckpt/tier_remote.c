@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define ABANDON_MS 2000 /* others wait for the verdict; sweep is there for what stays */
-#define RETURN_MS 1000  /* a store that did not take the last file has this long to show itself */
+#define RETURN_MS 1000  /* a store that did not answer has this long to show itself */
 
 #define PROBE_KEY "muster-probe"
 
@@ -33,7 +33,7 @@ struct tier_remote {
     uint64_t *past_steps; /* rank 0: published before this job opened the root */
     size_t past_count;
     uint64_t undecided_step;         /* its manifest was on its way; or MST_CKPT_NONE */
-    bool is_away;                    /* it did not take this rank's last file */
+    bool is_away;                    /* a request failed; until a file is taken */
     const struct manifest *manifest; /* being read */
     size_t in_flight;
 };
@@ -132,6 +132,7 @@ static int remote_list(struct tier *tier, uint64_t **ret_steps, size_t *ret_coun
 {
     struct remote_keys keys = {0};
     int r = remote_keys_list(remote_of(tier)->blob, "", deadline_ns, &keys, err);
+    remote_of(tier)->is_away |= r < 0;
     if (r == 0 && collect_steps(&keys, ret_steps, ret_count) < 0)
         r = mst_err_set(err, -ENOMEM, "no memory to list checkpoints");
     remote_keys_fini(&keys);
@@ -154,13 +155,16 @@ static void prune(struct tier_remote *remote, const struct remote_key *key, uint
     (void)mst_blob_remove(remote->blob, folder, deadline_ns, NULL);
 }
 
-/* Removes the files of one commit: keys[0 … count). What fails is tried again by a later sweep. */
+/* Removes the files of one commit: keys[0 … count). What is left when one fails goes by a later
+ * sweep: a store that is away is not waited for once a file. */
 static void remove_files(struct tier_remote *remote, const struct remote_key *keys, size_t count,
                          uint64_t deadline_ns)
 {
-    for (size_t i = 0; i < count; i++)
-        (void)mst_blob_remove(remote->blob, keys[i].text, deadline_ns, NULL);
-    if (count > 0)
+    int r = 0;
+    for (size_t i = 0; i < count && r == 0; i++)
+        r = mst_blob_remove(remote->blob, keys[i].text, deadline_ns, NULL);
+    remote->is_away |= r < 0;
+    if (count > 0 && r == 0)
         prune(remote, keys, deadline_ns);
 }
 
@@ -305,9 +309,9 @@ static int upload(struct tier_remote *remote, const struct tier_save *save, int 
     return r;
 }
 
-/* Tries of an upload to a store that is away last as long as its deadline lets them, and the
- * snapshot is held meanwhile: the training would stand still at each save after the first. So such
- * a store is asked for a sign of life, briefly, before it gets another file. */
+/* A request to a store that is away is tried until its time is over, and the snapshot is held
+ * meanwhile: the training would stand still at each save. So a store that did not answer is asked
+ * for a sign of life, briefly, before it gets a file. */
 static int check_return(struct tier_remote *remote, uint64_t deadline_ns, struct mst_err *err)
 {
     uint64_t soon_ns = mst_deadline_ms(RETURN_MS);
@@ -317,7 +321,7 @@ static int check_return(struct tier_remote *remote, uint64_t deadline_ns, struct
         return 0;
     r = mst_blob_stat(remote->blob, PROBE_KEY, &info, soon_ns < deadline_ns ? soon_ns : deadline_ns,
                       err);
-    remote->is_away = r < 0 && r != -ENOENT;
+    remote->is_away = r < 0 && r != -ENOENT && r != -EACCES;
     return remote->is_away ? mst_err_wrap(err, "not uploaded, the store is still away") : 0;
 }
 

@@ -282,6 +282,28 @@ static void test_unknown_manifest(void **state)
     assert_int_equal(fixture_load(2, ranks), 6);
 }
 
+/* The store goes away when the manifest is there: the step is committed, and retention asks once. */
+static int go_away(struct mst_blob *blob, const char *key, const void *data, size_t size)
+{
+    (void)blob, (void)key, (void)data, (void)size;
+    stats_lost = 1000;
+    return 0;
+}
+
+static void test_away_before_retention(void **state)
+{
+    static const uint64_t before[] = {1, 2, 3, 0}, last[] = {4, 0};
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_save(2, before);
+    on_manifest = go_away;
+    fixture_save(2, last);
+    assert_int_equal(stats_lost, 999);
+    stats_lost = 0;
+    assert_int_equal(count_objects(1), 3);
+    assert_int_equal(fixture_load(2, ranks), 4);
+}
+
 /* ---- what a failed step leaves ---- */
 
 static int save_one(struct fixture_rank *rank, uint64_t step)
@@ -374,11 +396,22 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_worlds),        CASE(test_retention),        CASE(test_step_again),
-        CASE(test_missing_file),  CASE(test_damaged_manifest), CASE(test_damaged_file),
-        CASE(test_sweep),         CASE(test_manifest_race),    CASE(test_lost_answer),
-        CASE(test_late_manifest), CASE(test_unknown_manifest), CASE(test_abandon_without_file),
-        CASE(test_store_away),    CASE(test_bad_uris),         CASE(test_store_puts_over),
+        CASE(test_worlds),
+        CASE(test_retention),
+        CASE(test_step_again),
+        CASE(test_missing_file),
+        CASE(test_damaged_manifest),
+        CASE(test_damaged_file),
+        CASE(test_sweep),
+        CASE(test_manifest_race),
+        CASE(test_lost_answer),
+        CASE(test_late_manifest),
+        CASE(test_unknown_manifest),
+        CASE(test_abandon_without_file),
+        CASE(test_store_away),
+        CASE(test_away_before_retention),
+        CASE(test_bad_uris),
+        CASE(test_store_puts_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
