@@ -225,6 +225,5 @@ int main(void)
         CASE(test_kill_at_every_op), CASE(test_every_op_fails),      CASE(test_disk_is_full),
         CASE(test_read_fails),       CASE(test_order_of_durability),
     };
-    fixture_big_rows = 37;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -189,6 +189,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {CASE(test_kill_at_every_request),
                                        CASE(test_every_request_fails)};
-    fixture_big_rows = 37;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

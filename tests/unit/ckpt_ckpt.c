@@ -490,25 +490,38 @@ static void test_open_faults(void **state)
     mst_world_fini(&world);
 }
 
+static int setup_big(void **state)
+{
+    fixture_big_rows = FIXTURE_MANY_ROWS;
+    return fixture_setup(state);
+}
+
+static int teardown_big(void **state)
+{
+    fixture_big_rows = FIXTURE_FEW_ROWS;
+    return fixture_teardown(state);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define BIG_CASE(name) cmocka_unit_test_setup_teardown(name, setup_big, teardown_big)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_same_world),
-        CASE(test_other_worlds),
-        CASE(test_world_grows),
+        BIG_CASE(test_other_worlds),
+        BIG_CASE(test_world_grows),
         CASE(test_fresh_start),
         CASE(test_retention),
         CASE(test_save_after_load),
         CASE(test_step_again),
         CASE(test_flip_in_manifest),
-        CASE(test_flip_in_tensor),
+        BIG_CASE(test_flip_in_tensor),
         CASE(test_swapped_files),
         CASE(test_missing_file),
-        CASE(test_truncated_file),
+        BIG_CASE(test_truncated_file),
         CASE(test_mixed_steps),
-        CASE(test_nothing_installed_on_damage),
+        BIG_CASE(test_nothing_installed_on_damage),
         CASE(test_other_shape),
         CASE(test_unknown_tensor),
         CASE(test_malformed_on_one_rank),
@@ -516,7 +529,7 @@ int main(void)
         CASE(test_missing_vote),
         CASE(test_failures_are_forgotten),
         CASE(test_late_leader),
-        CASE(test_no_page_faults),
+        BIG_CASE(test_no_page_faults),
         CASE(test_bad_steps),
         CASE(test_no_tensors),
         CASE(test_abandoned_directories),

@@ -124,8 +124,12 @@ static inline uint8_t fixture_byte(uint64_t seed, size_t tensor, uint64_t at)
     return (uint8_t)(x >> 32);
 }
 
+/* Rows, 4 KiB each, of model/big: few by default, so that a test under a sanitizer can save often;
+ * many where it must be over one block, or most of a file. */
 #define FIXTURE_BIG 2
-static uint64_t fixture_big_rows = 1201; /* 4 KiB each; who saves a hundred times takes fewer */
+#define FIXTURE_MANY_ROWS 1201
+#define FIXTURE_FEW_ROWS 37
+static uint64_t fixture_big_rows = FIXTURE_FEW_ROWS;
 
 /* Uneven on purpose: rank 1 of more than two holds nothing. */
 static inline void fixture_shard(struct mst_tensor *tensor, uint32_t rank, uint32_t world_size)

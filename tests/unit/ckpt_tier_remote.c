@@ -151,6 +151,7 @@ static void expect_descent(const char *name, bool is_gone, const char *text)
     static const uint64_t steps[] = {1, 2, 0};
     struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     char key[256], path[600];
+    fixture_big_rows = FIXTURE_MANY_ROWS;
     fixture_save(3, steps);
     find_file(2, name, key);
     snprintf(path, sizeof path, "%s/%s", fixture_root, key);
@@ -388,6 +389,7 @@ static void test_store_puts_over(void **state)
 static int setup(void **state)
 {
     fixture_remote = true;
+    fixture_big_rows = FIXTURE_FEW_ROWS;
     return fixture_setup(state);
 }
 

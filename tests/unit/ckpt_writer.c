@@ -31,6 +31,7 @@ static void bench_open(struct bench *bench, const char *backend)
     bench->root_fd = open(fixture_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_int_equal(mkdirat(bench->root_fd, "step_3", 0777), 0);
     bench->step_fd = openat(bench->root_fd, "step_3", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fixture_big_rows = FIXTURE_MANY_ROWS;
     fixture_open_model(&bench->model, 0, 1);
     fixture_fill(&bench->model, 3);
     assert_int_equal(shard_describe(&bench->shard, bench->model.tensors, FIXTURE_TENSORS, NULL), 0);
