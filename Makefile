@@ -38,9 +38,9 @@ test: deps deps-test ## every test of the release build; its summary is the last
 check: deps deps-test ## unit tests, simulations and house lints of the dev build, under a minute
 	@$(call make,dev) && ctest --preset dev -L 'unit|sim|lint' -j $(JOBS)
 asan: deps deps-test ## the tests under the address and undefined-behaviour sanitizers
-	@$(call make,asan) && ctest --preset asan -L 'unit|sim|fuzz'
+	@$(call make,asan) && ctest --preset asan -L 'unit|sim|fuzz' -j $(JOBS)
 tsan: deps deps-test ## the tests under the thread sanitizer, with aio on threads
-	@$(call make,tsan) && $$(setarch -R true 2>/dev/null && echo setarch -R) ctest --preset tsan -L 'unit|sim'
+	@$(call make,tsan) && $$(setarch -R true 2>/dev/null && echo setarch -R) ctest --preset tsan -L 'unit|sim' -j $(JOBS)
 fuzz: deps deps-test ## every fuzzer, or those of T="name …", for SECS=60 each
 	@$(call make,fuzz,,$(addprefix fuzz_,$(T))) && for t in $(T); do mkdir -p build/corpus/$$t; \
 	    build/fuzz/tests/fuzz_$$t -max_total_time=$(SECS) -timeout=10 -print_final_stats=1 \
