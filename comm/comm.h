@@ -15,8 +15,8 @@
  *
  * Every wait ends: by the deadline (opts.timeout_ms from the call; of a started one, from its
  * turn), or within milliseconds when the generation is aborted. Create is slower to notice an
- * abort: while it waits for the key-value server it looks at its deadline only. Common errors of
- * all collectives: -EINVAL; -ETIMEDOUT (mst_comm_error names who has not arrived, and its last op);
+ * abort: while it waits for the key-value server, or dials another node, it looks at its deadline
+ * only. Common errors of all collectives: -EINVAL; -ETIMEDOUT (mst_comm_error names who has not arrived, and its last op);
  * -ECONNRESET a peer is lost or the generation was aborted; -EPROTO peers called different
  * collectives (the text names both ranks' op, type and count); -ENOTSUP type or op. After any error
  * but -EINVAL and -ENOTSUP the communicator is dead: every later call returns the same code.

@@ -153,6 +153,11 @@ static double float_of(enum mst_dtype dtype, size_t at)
     }
 }
 
+static uint32_t in_order(const struct cases_rank *rank, uint32_t place)
+{
+    return rank->order ? rank->order[place] : place;
+}
+
 /* Ranks of a node first, in their order, then nodes in theirs. */
 static double fold_float(const struct cases_rank *rank, size_t index, enum mst_dtype dtype,
                          enum mst_op op)
@@ -160,10 +165,10 @@ static double fold_float(const struct cases_rank *rank, size_t index, enum mst_d
     double total = 0;
     uint32_t next = 0;
     for (uint32_t n = 0; rank->node_sizes[n] > 0; n++) {
-        double partial = float_of(dtype, input_index(next++, index));
+        double partial = float_of(dtype, input_index(in_order(rank, next++), index));
         for (uint32_t l = 1; l < rank->node_sizes[n]; l++)
             partial = combine_float(op, dtype, partial,
-                                    float_of(dtype, input_index(next++, index)));
+                                    float_of(dtype, input_index(in_order(rank, next++), index)));
         total = n == 0 ? partial : combine_float(op, dtype, total, partial);
     }
     return total;

@@ -15,6 +15,7 @@ struct cases_rank {
     struct mst_comm *comm;
     uint32_t rank, size;
     const uint32_t *node_sizes; /* ranks per node, in the order of reduction; 0 ends them */
+    const uint32_t *order;      /* all ranks by node, then by local rank; NULL = as they are */
     char *expected;             /* cases_bytes(size) of memory for right results */
     /* A barrier of ranks that share `expected`: rank 0 fills it. NULL = each has its own. */
     void (*together)(void *arg);

@@ -8,14 +8,26 @@ static void together(void *arg)
     (void)pthread_barrier_wait(&team->barrier);
 }
 
+static void sort_by_node(const struct team *team, uint32_t order[TEAM_RANKS_MAX])
+{
+    uint32_t next = 0;
+    for (uint32_t n = 0; n < TEAM_NODES_MAX; n++)
+        for (uint32_t r = 0; r < team->size; r++) /* local ranks rise with the ranks */
+            if (team->ranks[r].world.node == n)
+                order[next++] = r;
+}
+
 static const char *run_cases(struct team_rank *rank)
 {
     struct team *team = rank->team;
+    uint32_t order[TEAM_RANKS_MAX];
+    sort_by_node(team, order);
     struct cases_rank view = {
         .comm = rank->comm,
         .rank = rank->world.rank,
         .size = team->size,
         .node_sizes = team->node_sizes,
+        .order = order,
         .expected = team->arg,
         .together = together,
         .arg = team,
@@ -63,6 +75,14 @@ static void nodes_of_one_and_three(void **state)
     run_world(&team);
 }
 
+/* Rank 0 here, rank 1 there, …: no node's blocks lie side by side. */
+static void ranks_dealt_to_nodes_of_three_and_two(void **state)
+{
+    (void)state;
+    struct team team = {.name = __func__, .node_sizes = {3, 2}, .dealt = true};
+    run_world(&team);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -74,6 +94,7 @@ int main(void)
         cmocka_unit_test(two_nodes_of_two),
         cmocka_unit_test(nodes_of_one_and_three),
         cmocka_unit_test(three_nodes_of_one),
+        cmocka_unit_test(ranks_dealt_to_nodes_of_three_and_two),
     };
     cases_init();
     return cmocka_run_group_tests_name("comm_conformance", tests, NULL, NULL);

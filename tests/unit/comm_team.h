@@ -45,6 +45,7 @@ struct team {
     const char *name;
     const char *backend;                 /* NULL = auto */
     uint32_t node_sizes[TEAM_NODES_MAX]; /* 0 ends it */
+    bool dealt;                          /* ranks go round the nodes, not node after node */
     bool inherit_shm;                    /* an agent's memfd per node, or none */
     bool by_hand;                        /* `run` creates the communicator itself, if it wants */
     uint32_t timeout_ms;                 /* 0 = 20 s */
@@ -92,6 +93,24 @@ static inline void *team_main(void *arg)
     return (void *)(uintptr_t)fault;
 }
 
+static inline void team_place_rank(struct team *team, uint32_t node_count, uint32_t node,
+                                   uint32_t local_rank, int shm_fd)
+{
+    struct team_rank *rank = &team->ranks[team->size];
+    memset(rank, 0, sizeof *rank);
+    rank->team = team;
+    mst_world_single(&rank->world);
+    rank->world.rank = team->size++;
+    rank->world.local_rank = local_rank;
+    rank->world.local_size = team->node_sizes[node];
+    rank->world.node = node;
+    rank->world.node_count = node_count;
+    rank->world.generation = 1;
+    rank->world.shm_fd = shm_fd;
+    if (node == 0 && team->page_fd > 0)
+        rank->world.page_fd = team->page_fd;
+}
+
 static inline void team_place_ranks(struct team *team, int node_fds[TEAM_NODES_MAX])
 {
     uint32_t node_count = 0;
@@ -100,22 +119,13 @@ static inline void team_place_ranks(struct team *team, int node_fds[TEAM_NODES_M
         node_count++;
     for (uint32_t n = 0; n < node_count; n++) {
         node_fds[n] = team->inherit_shm ? memfd_create("team", MFD_CLOEXEC) : -1;
-        for (uint32_t l = 0; l < team->node_sizes[n]; l++) {
-            struct team_rank *rank = &team->ranks[team->size];
-            memset(rank, 0, sizeof *rank);
-            rank->team = team;
-            mst_world_single(&rank->world);
-            rank->world.rank = team->size++;
-            rank->world.local_rank = l;
-            rank->world.local_size = team->node_sizes[n];
-            rank->world.node = n;
-            rank->world.node_count = node_count;
-            rank->world.generation = 1;
-            rank->world.shm_fd = node_fds[n];
-            if (n == 0 && team->page_fd > 0)
-                rank->world.page_fd = team->page_fd;
-        }
+        for (uint32_t l = 0; !team->dealt && l < team->node_sizes[n]; l++)
+            team_place_rank(team, node_count, n, l, node_fds[n]);
     }
+    for (uint32_t l = 0; team->dealt && l < TEAM_RANKS_MAX; l++)
+        for (uint32_t n = 0; n < node_count; n++)
+            if (l < team->node_sizes[n])
+                team_place_rank(team, node_count, n, l, node_fds[n]);
     for (uint32_t r = 0; r < team->size; r++)
         team->ranks[r].world.size = team->size;
 }
