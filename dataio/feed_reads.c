@@ -327,7 +327,7 @@ static int check_whole(const struct feed_read *read, const struct feed_done *don
 int feed_read_all(struct feed *feed, const struct feed_read *reads, size_t count,
                   struct mst_err *err)
 {
-    struct feed_done done;
+    struct feed_done done = {0};
     int rc = 0;
 
     assert(feed->in_flight == 0 && count <= FEED_DEPTH);
