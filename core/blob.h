@@ -16,6 +16,7 @@
 #ifndef MUSTER_CORE_BLOB_H
 #define MUSTER_CORE_BLOB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,7 @@ struct mst_blob_opts {
     uint32_t depth;      /* requests in flight; 0 = 8 */
     uint32_t timeout_ms; /* of one request, retries included, and a second more for each MiB that
                             it sends; 0 = 60 000 */
+    bool fail_fast;      /* there is another place to ask: where nobody listens is soon given up */
     const char *aio;     /* file: as mst_aio_opts.backend (world.tuning.aio); NULL = probe */
 };
 

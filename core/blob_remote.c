@@ -20,6 +20,7 @@ int blob_remote_init(struct blob_remote *remote, const struct mst_blob_opts *opt
 {
     remote->timeout_ms = opts->timeout_ms;
     remote->depth = opts->depth;
+    remote->refused_max = opts->fail_fast ? 0 : UINT32_MAX;
     remote->read_verb = read_verb;
     /* Pauses of processes that started together must differ. */
     mst_rng_init(&remote->rng, mst_now_ns(), (uint64_t)getpid());
@@ -74,7 +75,11 @@ int blob_judge(const struct blob_remote *remote, struct blob_call *call,
     if (answer->code < 0) {
         (void)blob_call_fail(remote, call, answer->code, "%s", answer->why);
         bool unknown_host = answer->code == -EHOSTUNREACH && call->failures >= LOOKUPS_MAX;
-        return retry_helps(answer->code, 0) && !unknown_host ? BLOB_RETRY : answer->code;
+        /* With a status, it is not this place that is gone but where it sent us. */
+        bool refused = answer->code == -ECONNREFUSED && answer->status == 0 &&
+                       call->failures >= remote->refused_max;
+        bool hopeless = unknown_host || refused;
+        return retry_helps(answer->code, 0) && !hopeless ? BLOB_RETRY : answer->code;
     }
     if (retry_helps(0, answer->status)) {
         (void)blob_call_fail(remote, call, -EIO, "the server answers %d %s", answer->status,

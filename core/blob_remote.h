@@ -57,6 +57,7 @@ struct blob_remote {
     struct http *http;
     struct mst_rng rng;
     uint32_t timeout_ms, depth;
+    uint32_t refused_max;    /* connections that a call may see refused and still try again */
     char label[320];         /* scheme://authority: what texts call the store, without secrets */
     char base[BLOB_KEY_MAX]; /* the URI's path: what keys are relative to */
     const struct blob_verb *read_verb;

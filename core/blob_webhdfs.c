@@ -530,6 +530,9 @@ static int open_store(const struct blob_backend *backend, const struct mst_uri *
         rc = set_auth(store, uri, &env, err);
     if (rc == 0)
         rc = blob_remote_init(remote, opts, &read_verb, env.ca_file, err);
+    /* Each name node gets a chance. */
+    if (opts->fail_fast)
+        remote->refused_max = (uint32_t)store->nodes.count;
     if (rc < 0) {
         hdfs_close(&remote->blob);
         return rc;

@@ -1,5 +1,6 @@
 #include "dataio/feed.h"
 
+#include "core/blob.h"
 #include "core/clock.h"
 #include "core/err.h"
 #include "core/uri.h"
@@ -90,7 +91,10 @@ static int find_remote(struct feed *feed, const char *uri, uint32_t timeout_ms,
                      strcmp(store->root, folder) != 0))
         store = store->next;
     if (!store) {
-        rc = store_remote_create(folder, REMOTE_DEPTH, timeout_ms, &store, err);
+        struct mst_blob_opts opts = {.depth = REMOTE_DEPTH,
+                                     .timeout_ms = timeout_ms,
+                                     .fail_fast = timeout_ms != TIMEOUT_MS_ALONE};
+        rc = store_remote_create(folder, &opts, &store, err);
         if (rc)
             return rc;
         store->timeout_ms = timeout_ms;

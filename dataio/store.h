@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct mst_blob_opts;
 struct mst_err;
 struct store;
 
@@ -84,7 +85,7 @@ int store_local_adopt(struct store *store, const char *path, int fd, struct stor
 
 /* What lies below the URI `root`, through core/blob; items are keys. Nothing is asked of the server
  * before the first item. 0; -ENOMEM. */
-int store_remote_create(const char *root, uint32_t depth, uint32_t timeout_ms,
+int store_remote_create(const char *root, const struct mst_blob_opts *opts,
                         struct store **ret_store, struct mst_err *err);
 
 #endif

@@ -127,7 +127,7 @@ static const struct store_ops remote_ops = {
     .failure = failure,
 };
 
-int store_remote_create(const char *root, uint32_t depth, uint32_t timeout_ms,
+int store_remote_create(const char *root, const struct mst_blob_opts *opts,
                         struct store **ret_store, struct mst_err *err)
 {
     struct remote_store *remote = calloc(1, sizeof *remote);
@@ -139,7 +139,7 @@ int store_remote_create(const char *root, uint32_t depth, uint32_t timeout_ms,
         return mst_err_set(err, -ENOMEM, "%s: no memory", root);
     }
     remote->store.ops = &remote_ops;
-    remote->opts = (struct mst_blob_opts){.depth = depth, .timeout_ms = timeout_ms};
+    remote->opts = *opts;
     *ret_store = &remote->store;
     return 0;
 }

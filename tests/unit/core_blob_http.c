@@ -325,6 +325,24 @@ static void nobody_listens(void **state)
     assert_non_null(strstr(result.error, "given up after"));
 }
 
+/* With another place to ask nobody waits for this one. */
+static void nobody_listens_and_others_do(void **state)
+{
+    (void)state;
+    char uri[64];
+    struct mst_blob *blob = NULL;
+    struct mst_blob_info info;
+    const struct mst_blob_opts opts = {.timeout_ms = 30000, .fail_fast = true};
+    uint64_t start_ns = mst_now_ns();
+    script_start(&script, NULL, 0);
+    script_stop(&script);
+    (void)snprintf(uri, sizeof uri, "http://127.0.0.1:%u/a", script.port);
+    assert_int_equal(mst_blob_open(uri, &opts, &blob, NULL), 0);
+    assert_int_equal(mst_blob_stat(blob, "k", &info, MST_NEVER, NULL), -ECONNREFUSED);
+    assert_true(mst_now_ns() - start_ns < 10 * MST_NS_PER_S);
+    mst_blob_close(blob);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +362,7 @@ int main(void)
         cmocka_unit_test(holds_depth_reads_and_ends_them),
         cmocka_unit_test(reads_nothing_at_once),
         cmocka_unit_test(nobody_listens),
+        cmocka_unit_test(nobody_listens_and_others_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

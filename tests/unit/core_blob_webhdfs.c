@@ -278,7 +278,8 @@ static struct mst_blob *open_service(uint16_t first, uint16_t second)
             first, second);
     assert_int_equal(fclose(file), 0);
     assert_int_equal(setenv("HADOOP_CONF_DIR", folder, 1), 0);
-    assert_int_equal(mst_blob_open("hdfs://ns/", NULL, &blob, NULL), 0);
+    const struct mst_blob_opts opts = {.fail_fast = true}; /* the impatient must find them too */
+    assert_int_equal(mst_blob_open("hdfs://ns/", &opts, &blob, NULL), 0);
     assert_int_equal(unlink(path) | rmdir(folder), 0);
     assert_int_equal(unsetenv("HADOOP_CONF_DIR"), 0);
     return blob;
