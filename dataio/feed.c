@@ -132,6 +132,21 @@ static const char *sized_copy(const struct feed_file *file)
     return file->copies[i].uri;
 }
 
+/* Any size may be what a server claims. */
+static int check_size(const struct feed_file *file, const struct copy *copy, uint64_t size_bytes,
+                      struct mst_err *err)
+{
+    if (size_bytes > FEED_BYTES_MAX)
+        return mst_err_set(err, -EBADMSG, "%s: no file has %" PRIu64 " bytes: ask its server",
+                           copy->uri, size_bytes);
+    if (file->sized && size_bytes != file->size_bytes)
+        return mst_err_set(err, -EBADMSG,
+                           "%s has %" PRIu64 " bytes, its mirror %s has %" PRIu64
+                           ": they must hold the same bytes",
+                           sized_copy(file), file->size_bytes, copy->uri, size_bytes);
+    return 0;
+}
+
 int feed_look(struct feed_file *file, struct copy *copy, struct mst_err *err)
 {
     struct store *store = copy->store;
@@ -142,14 +157,13 @@ int feed_look(struct feed_file *file, struct copy *copy, struct mst_err *err)
         mirror_failed(&store->health, mst_now_ns());
     else
         mirror_succeeded(&store->health);
-    if (rc)
+    if (rc) {
+        copy->refused = rc == -ENOENT;
         return rc;
-    copy->refused = file->sized && item->size_bytes != file->size_bytes;
-    if (copy->refused) {
-        rc = mst_err_set(err, -EBADMSG,
-                         "%s has %" PRIu64 " bytes, its mirror %s has %" PRIu64
-                         ": they must hold the same bytes",
-                         sized_copy(file), file->size_bytes, copy->uri, item->size_bytes);
+    }
+    rc = check_size(file, copy, item->size_bytes, err);
+    copy->refused = rc < 0;
+    if (rc) {
         store->ops->close_item(item);
         return rc;
     }
@@ -184,7 +198,7 @@ static int look_at_some(struct feed_file *file, bool resting, uint32_t *looked, 
             continue;
         *looked |= 1u << i;
         rc = feed_look(file, copy, &fault);
-        if (copy->refused)
+        if (rc == -EBADMSG && copy->refused)
             return mst_err_set(sum, rc, "%s", fault.text);
         if (rc)
             feed_add_fault(file, sum, rc, fault.text);

@@ -16,7 +16,8 @@ struct mst_err;
 struct feed;
 struct feed_file;
 
-#define FEED_DEPTH 64u /* reads under way */
+#define FEED_DEPTH 64u                     /* reads under way */
+#define FEED_BYTES_MAX (UINT64_C(1) << 62) /* of a file, so that sums with a size do not overflow */
 
 struct feed_opts {
     const char *aio;       /* as mst_aio_opts.backend */

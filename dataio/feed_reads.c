@@ -207,10 +207,15 @@ static void start_all(struct feed *feed)
 /* The store itself broke, so none of its reads will come back. */
 static void lose(struct feed *feed, struct store *store, int code)
 {
+    const char *place = store->root ? store->root : "local files";
+    struct mst_err fault;
+
     feed_cancel_store(store);
+    (void)mst_err_set(&fault, code, "%.*s: reading broke off: %s", (int)strcspn(place, "?"), place,
+                      mst_err_meaning(code)); /* a query may hold a secret */
     for (size_t i = 0; i < FEED_DEPTH; i++)
         if (feed->slots[i].state == SLOT_FLYING && copy_of(&feed->slots[i])->store == store)
-            settle(feed, &feed->slots[i], code);
+            fail_read(feed, &feed->slots[i], &fault);
 }
 
 static void collect(struct feed *feed, struct store *store, uint64_t until_ns)

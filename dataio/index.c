@@ -44,8 +44,11 @@ static int open_shards(struct index *index, const struct index_opts *opts, struc
     for (size_t i = 0; rc == 0 && i < dataset->source_count; i++) {
         struct source *source = &index->shards[i].source;
         rc = source_open(&dataset->sources[i], opts->scratch_dir, feed, source, err);
-        index->size_bytes += source->size_bytes;
+        index->size_bytes += source->size_bytes; /* two of the maximum: no overflow */
         index->shard_count += rc == 0;
+        if (rc == 0 && index->size_bytes > FEED_BYTES_MAX)
+            rc = mst_err_set(err, -EBADMSG, "%s: with it the dataset has %" PRIu64 " bytes",
+                             source->label, index->size_bytes);
     }
     return rc;
 }

@@ -125,6 +125,45 @@ static void test_a_copy_that_breaks_is_replaced(void **state)
     }
 }
 
+/* However long a read may take: that nobody listens is known at once. */
+static void test_a_server_that_is_gone_holds_nothing_up(void **state)
+{
+    struct feed *feed = NULL;
+    struct http_files gone;
+    struct feed_file *file;
+    uint64_t start_ns = mst_now_ns();
+    uint8_t byte;
+
+    (void)state;
+    assert_int_equal(feed_create(&(struct feed_opts){.timeout_ms = 30000}, &feed, NULL), 0);
+    files_start(&gone, "gone", data, SIZE);
+    file = open_copies(feed, gone.uri, two.uri);
+    files_stop(&gone);
+    assert_int_equal(read_one(file, 9, &byte, 1, NULL), 0);
+    assert_int_equal(byte, data[9]);
+    feed_close(file);
+    file = open_copies(feed, gone.uri, two.uri);
+    feed_close(file);
+    assert_true(mst_now_ns() - start_ns < 15 * MST_NS_PER_S);
+    feed_destroy(feed);
+}
+
+/* One that lacks the file is not asked for it before every read. */
+static void test_a_copy_that_is_missing_is_left_alone(void **state)
+{
+    struct feed *feed = sources_feed("auto");
+    struct feed_file *file;
+
+    (void)state;
+    atomic_store(&one.mode, FILES_MISSING);
+    file = open_copies(feed, one.uri, two.uri);
+    atomic_store(&one.requests, 0);
+    read_through(file, FILES_MISSING);
+    assert_int_equal(atomic_load(&one.requests), 0);
+    feed_close(file);
+    feed_destroy(feed);
+}
+
 static void test_a_file_stands_in_for_a_server(void **state)
 {
     struct feed *feed = sources_feed("auto");
@@ -222,6 +261,9 @@ static void test_copies_that_differ_are_refused(void **state)
     refuse(feed, one.uri, other.uri, -EBADMSG, "1000003");
     refuse(feed, one.uri, other.uri, -EBADMSG, "1000002");
     refuse(feed, one.uri, other.uri, -EBADMSG, other.uri);
+    files_stop(&other);
+    files_start(&other, "other", data, FEED_BYTES_MAX + 1);
+    refuse(feed, other.uri, NULL, -EBADMSG, "/other: no file has 4611686018427387905 bytes");
     atomic_store(&one.mode, FILES_MISSING);
     refuse(feed, one.uri, NULL, -ENOENT, "/one");
     refuse(feed, one.uri, one.uri, -ENOENT, "all 2 mirrors failed: ");
@@ -292,6 +334,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SERVERS(test_one_copy),
         WITH_SERVERS(test_a_copy_that_breaks_is_replaced),
+        WITH_SERVERS(test_a_server_that_is_gone_holds_nothing_up),
+        WITH_SERVERS(test_a_copy_that_is_missing_is_left_alone),
         WITH_SERVERS(test_a_file_stands_in_for_a_server),
         WITH_SERVERS(test_a_copy_that_is_not_there_at_first),
         WITH_SERVERS(test_a_server_that_comes_back_is_used_again),
