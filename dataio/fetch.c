@@ -10,20 +10,20 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define PAGE_BYTES UINT64_C(4096)
 #define LINE_BYTES UINT64_C(64) /* of the processor's cache */
 #define BATCH_COUNT_MAX 64u
+#define READ_BYTES_MAX (UINT64_C(1) << 20) /* of several samples: more go out side by side */
 #define PATIENCE_NS MST_NS_PER_S
 
 struct batch;
 
 /* One sample on its way: all of it, and where its source is read in blocks the whole blocks around
- * it. */
+ * it. Samples that lie one after the other come by the read of the first. */
 struct read {
     struct batch *batch;
     uint8_t *at;
-    uint64_t offset, size_bytes; /* of what is read */
-    uint64_t need_bytes;         /* up to the sample's last byte */
+    uint64_t offset, size_bytes; /* of what is read; 0: nothing, or an earlier read brings it */
+    uint64_t sample_at;          /* in the source */
     uint32_t shard;
 };
 
@@ -94,6 +94,8 @@ static uint64_t needed_bytes(const struct fetch *fetch)
 
     if (index->shards[0].table.starts)
         usual = room_for(fetch, index->size_bytes / index->sample_count);
+    if (fetch->part_count && usual > UINT64_MAX / 2 / fetch->part_count)
+        return UINT64_MAX;
     usual *= fetch->part_count;
     return 2 * (usual > longest ? usual : longest);
 }
@@ -112,7 +114,7 @@ static int check_budget(const struct fetch *fetch, uint64_t budget_bytes, struct
 
 static int map_arena(struct arena *arena, uint64_t budget_bytes, struct mst_err *err)
 {
-    size_t size = (size_t)(budget_bytes / PAGE_BYTES * PAGE_BYTES);
+    size_t size = (size_t)budget_bytes;
     void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (data == MAP_FAILED)
@@ -247,16 +249,50 @@ const struct mst_sample *fetch_samples(const struct fetch *fetch, uint64_t numbe
 }
 
 /* What to read for a sample. */
-static struct read plan_read(const struct fetch *fetch, const struct place *place)
+static struct read plan_read(const struct fetch *fetch, struct batch *batch,
+                             const struct place *place)
 {
     uint64_t grain = feed_grain(fetch->index->shards[place->shard].source.file);
     uint64_t begin = place->offset / grain * grain;
     uint64_t need = place->size_bytes ? place->offset + place->size_bytes - begin : 0;
 
-    return (struct read){.offset = begin,
+    return (struct read){.batch = batch,
+                         .offset = begin,
                          .size_bytes = round_up(need, grain),
-                         .need_bytes = need,
+                         .sample_at = place->offset,
                          .shard = place->shard};
+}
+
+/* Makes the read `last` (may be NULL) bring what `next` would, if that lies just behind or within.
+ * A gap below the pitch fits the room that each sample has. */
+static bool merge(const struct fetch *fetch, struct read *last, const struct read *next)
+{
+    uint64_t end = next->offset + next->size_bytes;
+
+    if (!last || next->shard != last->shard || next->offset < last->offset ||
+        next->offset >= last->offset + last->size_bytes + fetch->pitch ||
+        end > last->offset + READ_BYTES_MAX)
+        return false;
+    if (end > last->offset + last->size_bytes)
+        last->size_bytes = end - last->offset;
+    return true;
+}
+
+static void plan_reads(const struct fetch *fetch, struct batch *batch)
+{
+    struct read *last = NULL;
+
+    for (uint32_t i = 0; i < fetch->part_count; i++) {
+        struct read *read = &batch->reads[i];
+        struct place place = index_locate(fetch->index, batch->samples[i].index);
+        *read = plan_read(fetch, batch, &place);
+        batch->samples[i].data = (struct mst_cspan){.size_bytes = place.size_bytes,
+                                                    .mem = MST_MEM_HOST};
+        if (read->size_bytes && merge(fetch, last, read))
+            read->size_bytes = 0;
+        else if (read->size_bytes)
+            last = read;
+    }
 }
 
 /* Which samples the next batch has, and what to read for them. */
@@ -265,15 +301,12 @@ static void plan(struct fetch *fetch)
     struct batch *batch = batch_at(fetch, fetch->begun);
     uint64_t first = fetch->position + fetch->part_first;
 
+    for (uint32_t i = 0; i < fetch->part_count; i++)
+        batch->samples[i].index = order_sample(&fetch->order, first + i);
+    plan_reads(fetch, batch);
     batch->size_bytes = 0;
     batch->next_read = batch->pending_count = 0;
     for (uint32_t i = 0; i < fetch->part_count; i++) {
-        uint64_t sample = order_sample(&fetch->order, first + i);
-        struct place place = index_locate(fetch->index, sample);
-        batch->reads[i] = plan_read(fetch, &place);
-        batch->reads[i].batch = batch;
-        batch->samples[i] = (struct mst_sample){
-            .data = {.size_bytes = place.size_bytes, .mem = MST_MEM_HOST}, .index = sample};
         batch->size_bytes += round_up(batch->reads[i].size_bytes, fetch->pitch);
         batch->pending_count += batch->reads[i].size_bytes > 0;
     }
@@ -282,12 +315,17 @@ static void plan(struct fetch *fetch)
 static void place_reads(const struct fetch *fetch, struct batch *batch)
 {
     uint8_t *at = fetch->arena.data + batch->begin;
+    const struct read *last = NULL;
 
     for (uint32_t i = 0; i < fetch->part_count; i++) {
         struct read *read = &batch->reads[i];
-        read->at = at;
-        batch->samples[i].data.data = at + read->need_bytes - batch->samples[i].data.size_bytes;
-        at += round_up(read->size_bytes, fetch->pitch);
+        struct mst_cspan *sample = &batch->samples[i].data;
+        if (read->size_bytes) {
+            read->at = at;
+            at += round_up(read->size_bytes, fetch->pitch);
+            last = read;
+        }
+        sample->data = sample->size_bytes ? last->at + (read->sample_at - last->offset) : at;
     }
 }
 

@@ -41,9 +41,9 @@ void fetch_destroy(struct fetch *fetch);
 void fetch_seek(struct fetch *fetch, uint64_t position);
 
 /* Takes back the first `released_count` batches since the last seek, starts what fits, and waits
- * for at least one read if any is in flight, but no more than a second. 0; -EIO, -EBADMSG … a read failed, -ENOMEM a batch is
- * larger than half the budget: told once all batches before are ready. A failed engine stays so
- * until the next seek. */
+ * for at least one read if any is in flight, but no more than a second. 0; -EIO, -EBADMSG … a read
+ * failed, -ENOMEM a batch is larger than half the budget: told once all batches before are ready. A
+ * failed engine stays so until the next seek. */
 int fetch_step(struct fetch *fetch, uint64_t released_count, struct fetch_progress *ret_progress,
                struct mst_err *err);
 

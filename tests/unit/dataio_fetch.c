@@ -145,6 +145,52 @@ static void test_budget_must_hold_two_batches(void **state)
     index_close(index);
 }
 
+/* 2^29 samples of 32 GiB: their size does not wrap around to one that fits. */
+static void test_a_budget_beyond_all_memory(void **state)
+{
+    struct index_opts raw = {.shape = {.format = MST_FORMAT_RAW, .dtype = MST_I64, .elems = -1u},
+                             .scratch_dir = scratch_dir};
+    const char *path = scratch_write("vast", "", 0);
+    struct index *index = NULL;
+    struct fetch *fetch = NULL;
+    struct mst_err err = {0};
+
+    (void)state;
+    assert_int_equal(truncate(path, INT64_C(40) << 30), 0); /* a hole */
+    assert_int_equal(sources_index(path, raw, feed, &index, NULL), 0);
+    struct fetch_opts opts = {.index = index,
+                              .feed = feed,
+                              .budget_bytes = 1 << 20,
+                              .global_batch = 1u << 29,
+                              .world_size = 1};
+    order_init(&opts.order, 3, index->sample_count, false);
+    assert_int_equal(fetch_create(&opts, &fetch, &err), -ENOMEM);
+    assert_non_null(strstr(err.text, "is too small: two batches of 536870912 samples"));
+    index_close(index);
+}
+
+/* Samples that lie side by side, and overlap, come in few reads; each is still the right bytes. */
+static void test_neighbours_share_a_read(void **state)
+{
+    struct index *index = open_lines("lines", text, text_bytes);
+    struct fetch *fetch = create(index, 16, 4 << 20, true);
+    struct fetch_progress progress = {0};
+    struct order order;
+    uint64_t blocks = text_bytes / 4096;
+
+    (void)state;
+    order_init(&order, 3, index->sample_count, true);
+    for (uint64_t step = 0; step < LINES / 16; step++) {
+        while (progress.ready_count <= step)
+            assert_int_equal(fetch_step(fetch, step, &progress, NULL), 0);
+        check_batch(index, fetch, step, 16, &order, step * 16);
+    }
+    /* Batches ahead belong to the next epoch; the block at a batch's end is read again. */
+    assert_true(progress.bytes_read / 4096 < 2 * blocks + 64);
+    fetch_destroy(fetch);
+    index_close(index);
+}
+
 /* Short lines on average, but eight long ones side by side. */
 static void test_a_batch_of_long_lines_fails_alone(void **state)
 {
@@ -249,6 +295,8 @@ int main(void)
         cmocka_unit_test(test_batches_larger_than_the_queue),
         cmocka_unit_test(test_seek_forgets_and_goes_on),
         cmocka_unit_test(test_budget_must_hold_two_batches),
+        cmocka_unit_test(test_a_budget_beyond_all_memory),
+        cmocka_unit_test(test_neighbours_share_a_read),
         cmocka_unit_test(test_a_batch_of_long_lines_fails_alone),
         cmocka_unit_test(test_empty_lines_need_no_read),
         cmocka_unit_test(test_parts_tile_the_batch),

@@ -457,7 +457,7 @@ static void test_read_error_comes_after_what_was_read(void **state)
                 check_bytes(&batch);
             }
             assert_int_equal(rc, -EIO);
-            assert_int_equal(steps, (fail_at - 1) / 7);
+            assert_in_range(steps, (fail_at - 1) / 7, fail_at); /* a read brings 1 to 7 samples */
             assert_non_null(strstr(mst_loader_error(loader), path));
             assert_int_equal(mst_loader_next(loader, &batch, MST_NEVER), -EIO);
             mst_loader_cursor(loader, cursor);

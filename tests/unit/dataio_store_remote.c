@@ -80,6 +80,59 @@ static void test_the_same_batches_and_cursors_as_from_a_file(void **state)
     }
 }
 
+/* One request brings the lines of a batch that lie side by side. */
+static void test_neighbours_share_a_request(void **state)
+{
+    struct mst_loader_opts opts = {
+        .uri = one.uri, .global_batch = BATCH, .sequential = 1, .budget_bytes = SMALL_BUDGET};
+    struct mst_loader *loader = NULL;
+    struct mst_world world;
+    size_t at = 0;
+
+    (void)state;
+    mst_world_single(&world);
+    assert_int_equal(mst_loader_open(&opts, &world, &loader, NULL), 0);
+    atomic_store(&one.requests, 0);
+    for (int step = 0; step < 300; step++) {
+        struct mst_batch batch;
+        assert_int_equal(mst_loader_next(loader, &batch, mst_deadline_ms(60000)), 0);
+        for (uint32_t i = 0; i < BATCH; i++) {
+            struct mst_cspan line = batch.samples[i].data;
+            assert_memory_equal(line.data, text + at, line.size_bytes);
+            assert_int_equal(text[at + line.size_bytes], '\n');
+            at += line.size_bytes + 1;
+        }
+    }
+    assert_true(atomic_load(&one.requests) < 300 + 2 * 64);
+    mst_loader_close(loader);
+}
+
+/* The least budget that is accepted serves every batch. */
+static void test_the_least_budget_is_enough(void **state)
+{
+    struct mst_loader_opts opts = {.uri = one.uri,
+                                   .format = MST_FORMAT_RAW,
+                                   .dtype = MST_U8,
+                                   .record_elems = 100,
+                                   .record_stride = 1000,
+                                   .global_batch = 29,
+                                   .budget_bytes = 2 * 29 * 192};
+    struct mst_loader *loader = NULL;
+    struct mst_world world;
+    struct mst_batch batch;
+
+    (void)state;
+    mst_world_single(&world);
+    opts.budget_bytes--;
+    assert_int_equal(mst_loader_open(&opts, &world, &loader, NULL), -ENOMEM);
+    opts.budget_bytes++;
+    assert_int_equal(mst_loader_open(&opts, &world, &loader, NULL), 0);
+    for (int step = 0; step < 40; step++)
+        if (mst_loader_next(loader, &batch, mst_deadline_ms(60000)))
+            fail_msg("%s", mst_loader_error(loader));
+    mst_loader_close(loader);
+}
+
 static void test_gzip_is_inflated_as_it_comes(void **state)
 {
     static uint8_t packed[2 * SIZE];
@@ -196,6 +249,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_SERVERS(test_the_same_batches_and_cursors_as_from_a_file),
+        WITH_SERVERS(test_neighbours_share_a_request),
+        WITH_SERVERS(test_the_least_budget_is_enough),
         WITH_SERVERS(test_gzip_is_inflated_as_it_comes),
         WITH_SERVERS(test_a_mirror_goes_away_in_mid_epoch),
         WITH_SERVERS(test_without_a_mirror_left_the_error_tells_why),
