@@ -147,8 +147,9 @@ static int add_listed(void *arg, const char *key, const struct mst_blob_info *in
 
 static int list_mirror(const char *folder, struct listing *listing)
 {
+    struct mst_blob_opts opts = {.fail_fast = listing->self->mirror_count > 1};
     struct mst_blob *blob = NULL;
-    int rc = mst_blob_open(folder, NULL, &blob, listing->err);
+    int rc = mst_blob_open(folder, &opts, &blob, listing->err);
 
     if (rc == 0)
         rc = mst_blob_list(blob, "", add_listed, listing, mst_deadline_ms(LIST_TIMEOUT_MS),

@@ -96,8 +96,8 @@ static int inflate_source(struct source *source, const char *scratch_dir, struct
     int rc;
 
     if (fd < 0)
-        return mst_err_set(err, -errno, "%s: no scratch file in %s: %s", source->label, scratch_dir,
-                           strerror(errno));
+        return mst_err_set(err, -errno, "%s: no scratch file in %s: %s; name another folder",
+                           source->label, scratch_dir, strerror(errno));
     rc = inflate_into(source, fd, err);
     if (rc) {
         close(fd);

@@ -23,7 +23,7 @@ struct local_store {
 struct local_item {
     struct store_item item;
     int fd;        /* through the page cache */
-    int direct_fd; /* past it; -1 until asked for or where there is none */
+    int direct_fd; /* past it; -1: not asked for yet; `fd` where there is none */
 };
 
 static struct local_store *local_of(struct store *store)
@@ -40,7 +40,8 @@ static int open_regular(const char *path, int *ret_fd, struct mst_err *err)
     if (rc == 0 && (fstat(fd, &st) || fcntl(fd, F_SETFL, 0)))
         rc = -errno;
     if (rc)
-        (void)mst_err_set(err, rc, "%s: %s", path, strerror(-rc));
+        (void)mst_err_set(err, rc, "%s: %s%s", path, strerror(-rc),
+                          rc == -EMFILE ? ": every source stays open, raise ulimit -n" : "");
     else if (!S_ISREG(st.st_mode))
         rc = mst_err_set(err, -EINVAL, "%s: not a regular file; a folder's name ends in /", path);
     if (rc == 0)
@@ -54,7 +55,7 @@ static void close_item(struct store_item *item)
 {
     struct local_item *local = (struct local_item *)item;
 
-    if (local->direct_fd >= 0)
+    if (local->direct_fd >= 0 && local->direct_fd != local->fd)
         close(local->direct_fd);
     close(local->fd);
     free(local);
@@ -106,8 +107,10 @@ static int fd_for(struct local_item *local, const struct store_read *read)
         /* By the descriptor: an inflated file has no name, and a name may have changed its file. */
         (void)snprintf(path, sizeof path, "/proc/self/fd/%d", local->fd);
         local->direct_fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+        if (local->direct_fd < 0)
+            local->direct_fd = local->fd;
     }
-    return local->direct_fd >= 0 ? local->direct_fd : local->fd;
+    return local->direct_fd;
 }
 
 static int submit(struct store *store, const struct store_read *reads, size_t count)
