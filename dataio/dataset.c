@@ -170,14 +170,20 @@ static void drop_sources(struct dataset *dataset)
 static int list_folder(const struct dataset_source *self, struct dataset *dataset,
                        struct mst_err *err)
 {
-    struct listing listing = {.dataset = dataset, .self = self, .err = err};
+    struct mst_err fault = {0}, before;
+    struct listing listing = {.dataset = dataset, .self = self, .err = &fault};
     int rc = -EINVAL;
 
     for (size_t i = 0; rc && i < self->mirror_count; i++) {
+        before = fault;
         drop_sources(dataset);
         rc = list_mirror(self->mirrors[i], &listing);
+        if (i > 0)
+            mst_err_wrap(&fault, "%.120s; and", before.text);
     }
-    if (rc == 0 && dataset->source_count == 0)
+    if (rc)
+        return mst_err_set(err, rc, "%s", fault.text);
+    if (dataset->source_count == 0)
         rc = mst_err_set(err, -EINVAL, "%s: no file there that could be a source",
                          self->mirrors[0]);
     return rc;

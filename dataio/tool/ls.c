@@ -3,13 +3,13 @@
 #include "core/size_text.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 
-static void print_json(const struct index *index)
+static bool print_json(const struct index *index)
 {
     const char *format = record_reader_of(index->shape.format)->name;
     json_t *list = json_array();
+    bool whole = true;
 
     for (uint32_t i = 0; i < index->shard_count; i++) {
         const struct shard *shard = &index->shards[i];
@@ -18,11 +18,12 @@ static void print_json(const struct index *index)
                                    "stored_bytes", (json_int_t)shard->source.stored_bytes, "bytes",
                                    (json_int_t)shard->source.size_bytes, "samples",
                                    (json_int_t)shard->table.count);
-        (void)json_array_append_new(list, object);
+        whole = tool_add_json(list, object, shard->source.label) && whole;
     }
     (void)json_dumpf(list, stdout, JSON_INDENT(2)); /* main looks at the stream */
     putchar('\n');
     json_decref(list);
+    return whole;
 }
 
 static void print_text(const struct index *index)
@@ -42,13 +43,14 @@ static void print_text(const struct index *index)
 int tool_ls(const struct tool *tool)
 {
     struct index *index = tool_open(tool);
+    bool whole = true;
 
     if (!index)
         return TOOL_DAMAGED;
     if (tool->json)
-        print_json(index);
+        whole = print_json(index);
     else
         print_text(index);
     index_close(index);
-    return 0;
+    return whole ? 0 : TOOL_DAMAGED;
 }

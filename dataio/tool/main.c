@@ -45,6 +45,20 @@ static int fail_usage(const char *text, const char *what)
     return TOOL_USAGE;
 }
 
+static int fail_value(const char *option, const char *value)
+{
+    fprintf(stderr, "muster-data: --%s: bad value %s; try muster data --help\n", option, value);
+    return TOOL_USAGE;
+}
+
+bool tool_add_json(json_t *list, json_t *entry, const char *label)
+{
+    if (json_array_append_new(list, entry) == 0)
+        return true;
+    fprintf(stderr, "muster-data: %s: not UTF-8, as JSON must be; try without --json\n", label);
+    return false;
+}
+
 struct dataset *tool_dataset(const struct tool *tool)
 {
     struct dataset *dataset = NULL;
@@ -138,10 +152,10 @@ int main(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     struct tool tool = {.opts = {.shape = {.dtype = MST_U8, .elems = 1}, .scratch_dir = "/tmp"}};
     const struct command *command = commands;
-    int option;
+    int option, which = 0;
 
     opterr = 0;
-    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":h", options, &which)) != -1) {
         if (option == 'h') {
             fputs(usage_text, stdout);
             return 0;
@@ -151,7 +165,7 @@ int main(int argc, char **argv)
         if (option == '?')
             return fail_usage("unknown option ", argv[optind - 1]);
         if (parse_option(option, optarg, &tool) < 0)
-            return fail_usage("bad value ", optarg);
+            return fail_value(options[which].name, optarg);
     }
     if (optind == argc)
         return fail_usage("no subcommand", "");

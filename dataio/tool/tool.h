@@ -6,6 +6,7 @@
 #include "dataio/dataset.h"
 #include "dataio/index.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,5 +30,9 @@ int tool_verify(const struct tool *tool);
 /* Finds the sources, and opens them; or says on stderr why not and returns NULL. */
 struct dataset *tool_dataset(const struct tool *tool);
 struct index *tool_open(const struct tool *tool);
+
+/* Adds an entry, which it takes, to what is printed. False: it cannot be JSON, and stderr says whose
+ * it was. */
+bool tool_add_json(json_t *list, json_t *entry, const char *label);
 
 #endif

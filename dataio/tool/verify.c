@@ -7,7 +7,6 @@
 #include "core/size_text.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +24,7 @@ struct verify {
     uint32_t crc;
     bool has_bar;
     json_t *report;
+    bool told; /* all of it is in the report */
 };
 
 static void clear_bar(const struct verify *verify)
@@ -57,13 +57,18 @@ static int take_piece(void *arg, struct mst_cspan piece)
     return 0;
 }
 
+static void report(struct verify *verify, json_t *entry)
+{
+    verify->told = tool_add_json(verify->report, entry, verify->uri) && verify->told;
+}
+
 static void report_damage(struct verify *verify, const char *text)
 {
     clear_bar(verify);
-    if (!verify->tool->json)
+    if (verify->tool->json)
+        report(verify, json_pack("{s:s, s:b, s:s}", "uri", verify->uri, "ok", 0, "damage", text));
+    else
         printf("%s: damaged: %s\n", verify->uri, text);
-    (void)json_array_append_new(
-        verify->report, json_pack("{s:s, s:b, s:s}", "uri", verify->uri, "ok", 0, "damage", text));
 }
 
 static void report_good(struct verify *verify, uint64_t sample_count)
@@ -72,13 +77,13 @@ static void report_good(struct verify *verify, uint64_t sample_count)
 
     clear_bar(verify);
     (void)snprintf(crc, sizeof crc, "%08" PRIx32, verify->crc);
-    if (!verify->tool->json)
+    if (verify->tool->json)
+        report(verify, json_pack("{s:s, s:b, s:I, s:I, s:s}", "uri", verify->uri, "ok", 1, "bytes",
+                                 (json_int_t)verify->done_bytes, "samples",
+                                 (json_int_t)sample_count, "crc32c", crc));
+    else
         printf("%s: ok, %s, %" PRIu64 " samples, crc32c %s\n", verify->uri,
                size_text(verify->done_bytes, size), sample_count, crc);
-    (void)json_array_append_new(verify->report,
-                                json_pack("{s:s, s:b, s:I, s:I, s:s}", "uri", verify->uri, "ok", 1,
-                                          "bytes", (json_int_t)verify->done_bytes, "samples",
-                                          (json_int_t)sample_count, "crc32c", crc));
 }
 
 /* A mirror that differs from the first good one is damaged, whichever of them is right. */
@@ -140,8 +145,10 @@ static bool verify_source(struct verify *verify, const struct dataset_source *so
 int tool_verify(const struct tool *tool)
 {
     struct dataset *dataset = tool_dataset(tool);
-    struct verify verify = {
-        .tool = tool, .has_bar = !tool->json && isatty(STDERR_FILENO), .report = json_array()};
+    struct verify verify = {.tool = tool,
+                            .has_bar = !tool->json && isatty(STDERR_FILENO),
+                            .report = json_array(),
+                            .told = true};
     bool whole = dataset != NULL;
 
     for (size_t i = 0; dataset && i < dataset->source_count; i++)
@@ -152,5 +159,5 @@ int tool_verify(const struct tool *tool)
     }
     json_decref(verify.report);
     dataset_close(dataset);
-    return whole ? 0 : TOOL_DAMAGED;
+    return whole && verify.told ? 0 : TOOL_DAMAGED;
 }

@@ -1,3 +1,4 @@
+#include "core/clock.h"
 #include "core/err.h"
 #include "dataio/dataset.h"
 #include "dataio/mirror.h"
@@ -72,6 +73,7 @@ static void test_a_folder_is_all_its_files(void **state)
 {
     struct dataset *dataset;
     char uris[400], mirrors[400];
+    uint64_t start_ns = mst_now_ns();
 
     (void)state;
     assert_int_equal(mkdir(scratch_path("d"), 0700), 0);
@@ -95,6 +97,9 @@ static void test_a_folder_is_all_its_files(void **state)
     dataset_close(dataset);
     refuse(scratch_path("empty/"), -EINVAL, "no file there");
     refuse("http://127.0.0.1:1/x/", -ENOTSUP, "list");
+    refuse("webhdfs://127.0.0.1:1/x/,http://127.0.0.1:1/x/", -ENOTSUP, "list");
+    refuse("webhdfs://127.0.0.1:1/x/,http://127.0.0.1:1/x/", -ENOTSUP, "webhdfs://127.0.0.1:1");
+    assert_true(mst_now_ns() - start_ns < 20 * MST_NS_PER_S); /* who is away holds nothing up */
 }
 
 static void test_a_dataset_file_names_all(void **state)
