@@ -44,10 +44,11 @@ want 1 'all 2 mirrors failed: .*nowhere.*nothing' "$data" index nowhere,nothing
 want 1 '"ok": false' "$data" verify cut.txt.gz --json
 want 1 'missing: No such file' "$data" ls missing
 want 1 'gopher' "$data" ls gopher://name/file
-cp a.txt $'bad\xff.txt'
-want 1 'not UTF-8' "$data" ls --json $'bad\xff.txt'
-want 1 'not UTF-8' "$data" verify --json $'bad\xff.txt'
-want 0 ' ok, ' "$data" verify $'bad\xff.txt'
+odd=$(printf 'odd\377.txt')
+cp a.txt "$odd"
+want 1 'not UTF-8' "$data" ls --json "$odd"
+want 1 'not UTF-8' "$data" verify --json "$odd"
+want 0 ' ok, ' "$data" verify "$odd"
 want 2 '^muster-data: --elems: bad value x' "$data" ls a.txt --elems x
 want 2 'unknown option --frob' "$data" ls a.txt --frob
 want 2 'no subcommand' "$data"
