@@ -67,8 +67,10 @@ static int name_by_mirror(struct dataset_source *source, struct mst_err *err)
 {
     char folder[URI_BYTES_MAX], name[URI_BYTES_MAX];
     assert(source->mirrors); /* a source has one at least */
-    int rc = uris_split(source->mirrors[0], folder, name);
+    int rc;
 
+    assert(source->mirror_count > 0);
+    rc = uris_split(source->mirrors[0], folder, name);
     if (rc)
         return mst_err_set(err, rc, "\"%.100s\": not a URI, or too long", source->mirrors[0]);
     return set_name(source, name, err);

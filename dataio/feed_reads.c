@@ -341,10 +341,9 @@ int feed_read_all(struct feed *feed, const struct feed_read *reads, size_t count
         read.user = (void *)(uintptr_t)&reads[i]; /* only read from */
         (void)feed_submit(feed, &read, 1);        /* there is room */
     }
-    while (rc == 0 && feed->in_flight) {
-        (void)feed_reap(feed, &done, 1, 1, MST_NEVER); /* one is under way */
-        rc = check_whole(done.user, &done, err);
-    }
+    while (rc == 0 && feed->in_flight)
+        if (feed_reap(feed, &done, 1, 1, MST_NEVER) == 1)
+            rc = check_whole(done.user, &done, err);
     if (feed->in_flight)
         feed_cancel(feed);
     return rc;

@@ -325,6 +325,7 @@ static void place_reads(const struct fetch *fetch, struct batch *batch)
             at += round_up(read->size_bytes, fetch->pitch);
             last = read;
         }
+        assert(last || !sample->size_bytes);
         sample->data = sample->size_bytes ? last->at + (read->sample_at - last->offset) : at;
     }
 }
