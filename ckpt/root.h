@@ -75,7 +75,8 @@ int root_publish(struct mst_aio *aio, int root_fd, int temp_fd, const char *temp
 /* Writes LATEST. 0; -errno. */
 int root_point_latest(struct mst_aio *aio, int root_fd, uint64_t step);
 
-/* Removes a directory of plain files. 0, also if there is none; -errno of the first failure. */
+/* Removes a directory of plain files and folders of commits. 0, also if there is none; -errno of the
+ * first failure. */
 int root_remove(struct mst_aio *aio, int root_fd, const char *name);
 
 /* Removes step_<n> by way of `temp`, so that a half-removed checkpoint never has its name. */

@@ -97,23 +97,23 @@ static bool is_dot(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-static int unlink_files(struct mst_aio *aio, DIR *dir)
+typedef int (*remove_fn)(struct mst_aio *aio, int dir_fd, const char *name);
+
+static int remove_all(struct mst_aio *aio, DIR *dir, remove_fn remove_one)
 {
     struct dirent *entry;
     int result = 0;
     for (errno = 0; (entry = readdir(dir)); errno = 0) {
-        int r = is_dot(entry->d_name)
-                    ? 0
-                    : do_path(aio, MST_AIO_UNLINK, dirfd(dir), entry->d_name, NULL, 0);
+        int r = is_dot(entry->d_name) ? 0 : remove_one(aio, dirfd(dir), entry->d_name);
         if (r < 0 && result == 0)
             result = r;
     }
     return result < 0 ? result : -errno;
 }
 
-int root_remove(struct mst_aio *aio, int root_fd, const char *name)
+static int remove_folder(struct mst_aio *aio, int dir_fd, const char *name, remove_fn remove_one)
 {
-    int fd = openat(root_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r;
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r;
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir) {
         r = -errno;
@@ -121,9 +121,29 @@ int root_remove(struct mst_aio *aio, int root_fd, const char *name)
             close(fd);
         return r == -ENOENT ? 0 : r;
     }
-    r = unlink_files(aio, dir);
+    r = remove_all(aio, dir, remove_one);
     closedir(dir);
-    return r < 0 ? r : do_path(aio, MST_AIO_UNLINK, root_fd, name, NULL, AT_REMOVEDIR);
+    return r < 0 ? r : do_path(aio, MST_AIO_UNLINK, dir_fd, name, NULL, AT_REMOVEDIR);
+}
+
+static int remove_file(struct mst_aio *aio, int dir_fd, const char *name)
+{
+    return do_path(aio, MST_AIO_UNLINK, dir_fd, name, NULL, 0);
+}
+
+/* A step that was copied from a store has its files in a folder. */
+static int remove_file_or_commit(struct mst_aio *aio, int dir_fd, const char *name)
+{
+    uint32_t generation;
+    int r = remove_file(aio, dir_fd, name);
+    if (r == -EISDIR && root_parse_commit(name, &generation))
+        r = remove_folder(aio, dir_fd, name, remove_file);
+    return r;
+}
+
+int root_remove(struct mst_aio *aio, int root_fd, const char *name)
+{
+    return remove_folder(aio, root_fd, name, remove_file_or_commit);
 }
 
 int root_remove_step(struct mst_aio *aio, int root_fd, uint64_t step, const char *temp)

@@ -88,9 +88,10 @@ static int dir_publish(struct tier *tier, const struct tier_save *save, const ch
     if (r < 0)
         mst_err_set(err, r, "%s: %s", MANIFEST_NAME, strerror(-r));
     else if (mst_deadline_passed(deadline_ns)) /* other ranks may have given up */
-        r = mst_err_set(err, -ETIMEDOUT, "not published: %s", strerror(ETIMEDOUT));
+        r = mst_err_set(err, -ETIMEDOUT,
+                        "not published: the time of the save is over (timeout_ms)");
     if (r == 0 && (r = root_publish(dir->aio, dir->root_fd, temp_fd, temp, save->step)) < 0)
-        mst_err_set(err, r, "publish: %s", strerror(-r));
+        mst_err_set(err, r, "publish step_%" PRIu64 " from %s: %s", save->step, temp, strerror(-r));
     close(temp_fd);
     return r;
 }

@@ -162,6 +162,18 @@ static void test_remove(void **state)
     assert_int_equal(root_remove_step(aio, root_fd, 3, "step_3.tmp.0.1"), -ENOENT);
 }
 
+/* As it lies in a store, of which somebody made a copy here. */
+static void test_remove_copy(void **state)
+{
+    (void)state;
+    make_dir("step_1");
+    write_file("step_1/MANIFEST.json", "{}");
+    make_dir("step_1/0.1.00000000000000aa");
+    write_file("step_1/0.1.00000000000000aa/rank_0.h5", "x");
+    assert_int_equal(root_remove_step(aio, root_fd, 1, "step_1.tmp.0.1"), 0);
+    assert_false(fixture_has("step_1.tmp.0.1"));
+}
+
 static void test_latest(void **state)
 {
     char text[16] = "", path[512];
@@ -228,6 +240,7 @@ int main(void)
         CASE(test_manifest_of_another_step),
         CASE(test_publish_new_and_again),
         CASE(test_remove),
+        CASE(test_remove_copy),
         CASE(test_latest),
         CASE(test_links_are_not_followed),
         CASE(test_commit_names),
