@@ -334,7 +334,8 @@ int attempt_run(const struct site *site, struct shard *shard, const struct attem
                                        .rank = site->rank,
                                        .generation = site->generation,
                                        .number = site->number,
-                                       .commit = site->commit}};
+                                       .commit = site->commit,
+                                       .follows_failure = job->follows_failure}};
     enum commit_state state = COMMIT_WRITE;
     while (!commit_is_final(state))
         state = commit_next(state, site->rank == 0, run_state(&attempt, state) == 0);

@@ -14,6 +14,7 @@ struct attempt_job {
     uint8_t cursor[4096];
     size_t cursor_bytes;
     uint64_t previous_step; /* of this worker, or MST_CKPT_NONE */
+    bool follows_failure;   /* that one failed */
     struct mst_err failure; /* code not 0: there is no snapshot; the vote says why */
 };
 

@@ -349,6 +349,7 @@ int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_tensor 
         return -EINVAL;
     lock(ckpt);
     r = await_idle_locked(ckpt, deadline_ns);
+    job->follows_failure = r == 0 && ckpt->locked.last_result < 0;
     unlock(ckpt);
     if (r < 0)
         return r;

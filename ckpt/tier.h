@@ -33,7 +33,8 @@ struct tier_opts {
 struct tier_save {
     uint64_t step;
     uint32_t rank, generation, number;
-    const char *commit; /* "" where the place has no need of one */
+    const char *commit;   /* "" where the place has no need of one */
+    bool follows_failure; /* the save before it failed, on all ranks */
 };
 
 /* A range of one of the manifest's files; borrowed until it comes back by reap. */

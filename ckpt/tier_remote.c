@@ -329,7 +329,9 @@ static int remote_write(struct tier *tier, const struct tier_save *save, struct 
                         uint64_t deadline_ns, struct mst_err *err)
 {
     struct tier_remote *remote = remote_of(tier);
-    int r = check_return(remote, deadline_ns, err);
+    int r;
+    remote->is_away |= save->follows_failure; /* maybe another rank's request */
+    r = check_return(remote, deadline_ns, err);
     if (r < 0)
         return r;
     job->fd = open_staging(remote);
