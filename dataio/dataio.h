@@ -102,9 +102,10 @@ const char *mst_loader_error(const struct mst_loader *loader);
 #define MST_CURSOR_BYTES 64
 void mst_loader_cursor(const struct mst_loader *loader, uint8_t ret_cursor[MST_CURSOR_BYTES]);
 
-/* Goes on at a saved position, for any world size. 0; -EBADMSG not a cursor; -EINVAL the dataset,
- * seed or record shape is another than the cursor's, saying which. The loader stays where it was on
- * failure. */
+/* Goes on at a saved position, for any world size. Blocks while a read that the worker waits for is
+ * under way, a second at most unless a server must be asked anew. 0; -EBADMSG not a cursor; -EINVAL
+ * the dataset, seed, order or record shape is another than the cursor's, saying which. The loader
+ * stays where it was on failure. */
 int mst_loader_seek(struct mst_loader *loader, const uint8_t *cursor, size_t size_bytes,
                     struct mst_err *err);
 

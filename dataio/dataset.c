@@ -186,8 +186,8 @@ static int list_folder(const struct dataset_source *self, struct dataset *datase
     if (rc)
         return mst_err_set(err, rc, "%s", fault.text);
     if (dataset->source_count == 0)
-        rc = mst_err_set(err, -EINVAL, "%s: no file there that could be a source",
-                         self->mirrors[0]);
+        rc = mst_err_set(err, -EINVAL, "%.*s: no file there that could be a source",
+                         (int)uris_shown_bytes(self->mirrors[0]), self->mirrors[0]);
     return rc;
 }
 
@@ -316,7 +316,7 @@ static int read_file(const struct dataset_source *self, struct feed *feed,
         return rc;
     rc = dataset_decode((const char *)text, (size_t)size_bytes, self, ret_dataset, err);
     if (rc)
-        mst_err_wrap(err, "%s", self->mirrors[0]);
+        mst_err_wrap(err, "%.*s", (int)uris_shown_bytes(self->mirrors[0]), self->mirrors[0]);
     free(text);
     return rc;
 }

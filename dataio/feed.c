@@ -118,9 +118,9 @@ static int init_copy(struct feed_file *file, struct copy *copy, const char *uri,
                             : find_remote(feed, uri, timeout_ms, &copy->store, name, err);
     if (rc)
         return rc;
-    copy->uri = strdup(uri);
+    copy->shown = strndup(uri, uris_shown_bytes(uri));
     copy->name = strdup(name);
-    return copy->uri && copy->name ? 0 : mst_err_set(err, -ENOMEM, "%s: no memory", uri);
+    return copy->shown && copy->name ? 0 : mst_err_set(err, -ENOMEM, "no memory for a file's name");
 }
 
 static const char *sized_copy(const struct feed_file *file)
@@ -129,7 +129,7 @@ static const char *sized_copy(const struct feed_file *file)
 
     while (i + 1 < file->copy_count && !file->copies[i].item)
         i++;
-    return file->copies[i].uri;
+    return file->copies[i].shown;
 }
 
 /* Any size may be what a server claims. */
@@ -138,12 +138,12 @@ static int check_size(const struct feed_file *file, const struct copy *copy, uin
 {
     if (size_bytes > FEED_BYTES_MAX)
         return mst_err_set(err, -EBADMSG, "%s: no file has %" PRIu64 " bytes: ask its server",
-                           copy->uri, size_bytes);
+                           copy->shown, size_bytes);
     if (file->sized && size_bytes != file->size_bytes)
         return mst_err_set(err, -EBADMSG,
                            "%s has %" PRIu64 " bytes, its mirror %s has %" PRIu64
                            ": they must hold the same bytes",
-                           sized_copy(file), file->size_bytes, copy->uri, size_bytes);
+                           sized_copy(file), file->size_bytes, copy->shown, size_bytes);
     return 0;
 }
 
@@ -235,7 +235,7 @@ int feed_open(struct feed *feed, char *const *uris, size_t uri_count, struct fee
               struct mst_err *err)
 {
     struct feed_file *file = alloc_file(feed, uri_count);
-    int rc = file ? 0 : mst_err_set(err, -ENOMEM, "%s: no memory", uris[0]);
+    int rc = file ? 0 : mst_err_set(err, -ENOMEM, "no memory to open a file");
 
     assert(uri_count >= 1 && uri_count <= MIRROR_COUNT_MAX);
     for (size_t i = 0; rc == 0 && i < uri_count; i++)
@@ -262,8 +262,8 @@ int feed_adopt(struct feed *feed, const char *label, int fd, struct feed_file **
         return rc;
     }
     if (file)
-        file->copies[0] = (struct copy){.uri = strdup(label), .store = feed->local, .item = item};
-    if (!file || !file->copies[0].uri) {
+        file->copies[0] = (struct copy){.shown = strdup(label), .store = feed->local, .item = item};
+    if (!file || !file->copies[0].shown) {
         feed->local->ops->close_item(item);
         free(file);
         return mst_err_set(err, -ENOMEM, "%s: no memory", label);
@@ -291,7 +291,7 @@ void feed_close(struct feed_file *file)
             feed_cancel_store(copy->store);
         if (copy->item)
             copy->store->ops->close_item(copy->item);
-        free(copy->uri);
+        free(copy->shown);
         free(copy->name);
     }
     free(file);

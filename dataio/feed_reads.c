@@ -146,13 +146,13 @@ static int judge(const struct slot *slot, int64_t result, struct mst_err *fault)
     if (result < 0 && copy->store->ops->failure)
         return mst_err_set(fault, (int)result, "%s", copy->store->ops->failure(copy->store));
     if (result < 0)
-        return mst_err_set(fault, (int)result, "%s: reading at byte %" PRIu64 ": %s", copy->uri,
+        return mst_err_set(fault, (int)result, "%s: reading at byte %" PRIu64 ": %s", copy->shown,
                            read->offset, strerror((int)-result));
     if ((uint64_t)result < wanted_bytes(read))
         return mst_err_set(fault, -EBADMSG,
                            "%s: became shorter while in use: ends at byte %" PRIu64
                            ", not %" PRIu64,
-                           copy->uri, read->offset + (uint64_t)result, read->file->size_bytes);
+                           copy->shown, read->offset + (uint64_t)result, read->file->size_bytes);
     return 0;
 }
 
@@ -324,7 +324,7 @@ static int check_whole(const struct feed_read *read, const struct feed_done *don
     if (done->result < 0)
         return mst_err_set(err, (int)done->result, "%s", done->err->text);
     if ((uint64_t)done->result < read->size_bytes)
-        return mst_err_set(err, -EBADMSG, "%s: ends at byte %" PRIu64, read->file->copies[0].uri,
+        return mst_err_set(err, -EBADMSG, "%s: ends at byte %" PRIu64, read->file->copies[0].shown,
                            read->offset + (uint64_t)done->result);
     return 0;
 }

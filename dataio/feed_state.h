@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 struct copy {
-    char *uri;
-    char *name; /* in the store */
+    char *shown; /* its URI, without the query */
+    char *name;  /* in the store */
     struct store *store;
     struct store_item *item; /* NULL: not looked at, or not reached */
     bool refused;            /* this copy is wrong, whatever the store's health */

@@ -4,6 +4,7 @@
 #include "core/err.h"
 #include "core/rng.h"
 #include "dataio/dataset.h"
+#include "dataio/uris.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -132,7 +133,8 @@ static int read_companion(const struct dataset_source *where, const struct recor
     rc = find_companion(where, format->companion, &companion, err);
     if (rc)
         return rc;
-    (void)snprintf(ret_label, COMPANION_LABEL_BYTES, ", %s", companion.mirrors[0]);
+    (void)snprintf(ret_label, COMPANION_LABEL_BYTES, ", %.*s",
+                   (int)uris_shown_bytes(companion.mirrors[0]), companion.mirrors[0]);
     rc = source_slurp(&companion, feed, COMPANION_BYTES_MAX, &data, &size_bytes, err);
     dataset_source_fini(&companion);
     *ret_bytes = (struct mst_span){.data = data, .size_bytes = size_bytes};

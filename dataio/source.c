@@ -6,6 +6,7 @@
 #include "dataio/inflate.h"
 #include "dataio/record.h"
 #include "dataio/scan.h"
+#include "dataio/uris.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -118,13 +119,15 @@ static int inflate_source(struct source *source, const char *scratch_dir, struct
 int source_open(const struct dataset_source *where, const char *scratch_dir, struct feed *feed,
                 struct source *ret_source, struct mst_err *err)
 {
-    struct source source = {.name = strdup(where->name), .label = strdup(where->mirrors[0])};
+    const char *uri = where->mirrors[0];
+    struct source source = {.name = strdup(where->name),
+                            .label = strndup(uri, uris_shown_bytes(uri))};
     int rc;
 
     if (source.name && source.label)
         rc = feed_open(feed, where->mirrors, where->mirror_count, &source.file, err);
     else
-        rc = mst_err_set(err, -ENOMEM, "%s: no memory", where->mirrors[0]);
+        rc = mst_err_set(err, -ENOMEM, "%s: no memory", where->name);
     if (rc)
         goto fail;
     source.stored_bytes = feed_size(source.file);
@@ -167,6 +170,8 @@ int source_scan(const struct source *source, void *into, source_visit_fn visit, 
 int source_slurp(const struct dataset_source *where, struct feed *feed, uint64_t max_bytes,
                  uint8_t **ret_data, uint64_t *ret_size_bytes, struct mst_err *err)
 {
+    const char *uri = where->mirrors[0];
+    int shown = (int)uris_shown_bytes(uri);
     struct feed_file *file = NULL;
     uint8_t *data = NULL;
     uint64_t size_bytes;
@@ -177,10 +182,10 @@ int source_slurp(const struct dataset_source *where, struct feed *feed, uint64_t
     size_bytes = feed_size(file);
     if (size_bytes > max_bytes)
         rc = mst_err_set(err, -EBADMSG,
-                         "%s: %" PRIu64 " bytes are more than the %" PRIu64 " that it may have",
-                         where->mirrors[0], size_bytes, max_bytes);
+                         "%.*s: %" PRIu64 " bytes are more than the %" PRIu64 " that it may have",
+                         shown, uri, size_bytes, max_bytes);
     else if (!(data = malloc(size_bytes ? size_bytes : 1)))
-        rc = mst_err_set(err, -ENOMEM, "%s: no memory for %" PRIu64 " bytes", where->mirrors[0],
+        rc = mst_err_set(err, -ENOMEM, "%.*s: no memory for %" PRIu64 " bytes", shown, uri,
                          size_bytes);
     else
         rc = scan_file(file, data, NULL, NULL, err);

@@ -13,7 +13,7 @@ struct mst_err;
 
 struct source {
     char *name;             /* the last part of its path */
-    char *label;            /* what texts call it: its first mirror */
+    char *label;            /* what texts call it: its first mirror, without the query */
     struct feed_file *file; /* the contents */
     uint64_t size_bytes;    /* of the contents */
     uint64_t stored_bytes;  /* of the file */

@@ -20,8 +20,7 @@ static size_t scheme_bytes(const char *uri)
     return uri[length] == ':' ? length + 1 : 0;
 }
 
-/* Length of all before the query. */
-static size_t path_bytes(const char *uri)
+size_t uris_shown_bytes(const char *uri)
 {
     return scheme_bytes(uri) ? strcspn(uri, "?") : strlen(uri);
 }
@@ -29,7 +28,7 @@ static size_t path_bytes(const char *uri)
 /* Length up to the path's last '/', that included. */
 static size_t folder_bytes(const char *uri)
 {
-    size_t scheme = scheme_bytes(uri), length = path_bytes(uri), root = scheme;
+    size_t scheme = scheme_bytes(uri), length = uris_shown_bytes(uri), root = scheme;
 
     if (scheme && strncmp(uri + scheme, "//", 2) == 0)
         root += 2 + strcspn(uri + scheme + 2, "/?"); /* the authority is no part of the path */
@@ -50,7 +49,7 @@ bool uris_is_local(const char *uri)
 
 bool uris_ends_with(const char *uri, const char *suffix)
 {
-    size_t length = path_bytes(uri), suffix_length = strlen(suffix);
+    size_t length = uris_shown_bytes(uri), suffix_length = strlen(suffix);
 
     return length >= suffix_length &&
            memcmp(uri + length - suffix_length, suffix, suffix_length) == 0;
@@ -60,7 +59,7 @@ bool uris_ends_with(const char *uri, const char *suffix)
 static int compose(const char *uri, size_t keep, const char *middle, char ret_uri[URI_BYTES_MAX])
 {
     int length = snprintf(ret_uri, URI_BYTES_MAX, "%.*s%s%s", (int)keep, uri, middle,
-                          uri + path_bytes(uri));
+                          uri + uris_shown_bytes(uri));
 
     return length < 0 || length >= URI_BYTES_MAX ? -EINVAL : 0;
 }
@@ -89,7 +88,7 @@ int uris_sibling(const char *uri, const char *other, char ret_uri[URI_BYTES_MAX]
 
 int uris_replace_end(const char *uri, size_t cut, const char *suffix, char ret_uri[URI_BYTES_MAX])
 {
-    return compose(uri, path_bytes(uri) - cut, suffix, ret_uri);
+    return compose(uri, uris_shown_bytes(uri) - cut, suffix, ret_uri);
 }
 
 static int escape(const char *key, char ret_text[URI_BYTES_MAX])
@@ -111,7 +110,7 @@ int uris_child(const char *folder, const char *key, char ret_uri[URI_BYTES_MAX])
     char escaped[URI_BYTES_MAX];
 
     if (scheme_bytes(folder) == 0)
-        return compose(folder, path_bytes(folder), key, ret_uri);
+        return compose(folder, uris_shown_bytes(folder), key, ret_uri);
     return escape(key, escaped) < 0 ? -EINVAL
-                                    : compose(folder, path_bytes(folder), escaped, ret_uri);
+                                    : compose(folder, uris_shown_bytes(folder), escaped, ret_uri);
 }

@@ -16,6 +16,9 @@ bool uris_is_relative(const char *uri);
 /* Whether it is read from this machine's file systems. */
 bool uris_is_local(const char *uri);
 
+/* Length of all before the query, which may hold a secret and is not shown. */
+size_t uris_shown_bytes(const char *uri);
+
 /* Whether its path, without the query, ends so. */
 bool uris_ends_with(const char *uri, const char *suffix);
 

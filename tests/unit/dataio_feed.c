@@ -254,13 +254,19 @@ static void test_an_object_that_changes_is_not_read(void **state)
 static void test_copies_that_differ_are_refused(void **state)
 {
     struct feed *feed = sources_feed("auto");
+    struct feed_file *file = NULL;
     struct http_files other;
+    struct mst_err err = {0};
+    char signed_uri[100];
 
     (void)state;
     files_start(&other, "other", data, SIZE - 1);
     refuse(feed, one.uri, other.uri, -EBADMSG, "1000003");
     refuse(feed, one.uri, other.uri, -EBADMSG, "1000002");
     refuse(feed, one.uri, other.uri, -EBADMSG, other.uri);
+    (void)snprintf(signed_uri, sizeof signed_uri, "%s?sig=secret", other.uri);
+    assert_int_equal(feed_open(feed, (char *[]){one.uri, signed_uri}, 2, &file, &err), -EBADMSG);
+    assert_null(strstr(err.text, "secret"));
     files_stop(&other);
     files_start(&other, "other", data, FEED_BYTES_MAX + 1);
     refuse(feed, other.uri, NULL, -EBADMSG, "/other: no file has 4611686018427387905 bytes");

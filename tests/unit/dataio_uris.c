@@ -82,6 +82,14 @@ static void test_too_long(void **state)
     assert_int_equal(uris_child("s3/", longest, uri), 0);
 }
 
+static void test_queries_are_not_shown(void **state)
+{
+    (void)state;
+    assert_int_equal(uris_shown_bytes("http://h/a?sig=x"), strlen("http://h/a"));
+    assert_int_equal(uris_shown_bytes("s3://b/a"), strlen("s3://b/a"));
+    assert_int_equal(uris_shown_bytes("/what?.txt"), strlen("/what?.txt"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -89,6 +97,7 @@ int main(void)
         cmocka_unit_test(test_relatives),
         cmocka_unit_test(test_what_they_are),
         cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_queries_are_not_shown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
