@@ -6,13 +6,13 @@
  *   mst_loader_cursor(loader, cursor)                into the next checkpoint
  *   mst_loader_close(loader)
  *
- * A dataset is a list of sources read as fixed-size or indexed records, the samples
- * 0 … sample_count-1. An epoch shows each once, in an order that is a keyed permutation of
- * (seed, epoch): no table, nothing to save but the position. The global batch of step t is positions
- * [t*B, (t+1)*B) of the endless sequence of epochs, whatever the world size; rank r of N gets the
+ * A dataset is a list of sources read as fixed-size or indexed records, the samples 0 …
+ * sample_count-1. An epoch shows each once, in an order that is a keyed permutation of (seed,
+ * epoch): no table, nothing to save but the position. The global batch of step t is positions [t*B,
+ * (t+1)*B) of the endless sequence of epochs, whatever the world size; rank r of N gets the
  * contiguous part [r*B/N, (r+1)*B/N) of it. So a job that is resumed, or resized, sees every sample
  * exactly once per epoch. Reading goes on behind, on one thread, by O_DIRECT reads through core/aio
- * and ranged requests through core/blob, within opts.budget_bytes. One thread at a time per loader. */
+ * and ranged requests through core/blob, within opts.budget_bytes. One thread at a time a loader. */
 #ifndef MUSTER_DATAIO_DATAIO_H
 #define MUSTER_DATAIO_DATAIO_H
 
@@ -78,10 +78,10 @@ struct mst_dataset_info {
 };
 
 /* Opens the dataset and starts reading ahead from position 0. gzip sources are inflated once into
- * an unlinked file in opts.scratch_dir. Blocks for the index. 0; -ENOENT, -EACCES … naming the file;
- * -EBADMSG a truncated or damaged file, an index that does not match its data, or mirrors of
- * different sizes, with both sizes;
- * -EINVAL options; -ENOMEM budget too small, saying how much is needed; -ENOTSUP scheme. */
+ * an unlinked file in opts.scratch_dir. Blocks for the index. 0; -ENOENT, -EACCES … naming the
+ * file; -EBADMSG a truncated or damaged file, an index that does not match its data, or mirrors of
+ * different sizes, with both sizes; -EINVAL options; -ENOMEM budget too small, saying how much is
+ * needed; -ENOTSUP scheme. */
 int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *world,
                     struct mst_loader **ret_loader, struct mst_err *err);
 

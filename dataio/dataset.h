@@ -1,13 +1,13 @@
 /* Dataset: which sources there are, and where the mirrors of each lie.
  *
  * A dataset is named by one URI or by several, its mirrors, separated by ','. A URI names a file; a
- * folder, if it ends in '/': then all files below are sources, in byte order of their names, but for
- * hidden ones (. or _ in front) and indices (*.idx); or, in *.dataset.json, a dataset file:
+ * folder, if it ends in '/': then all files below are sources, in byte order of their names, but
+ * for hidden ones (. or _ in front) and indices (*.idx); or, in *.dataset.json, a dataset file:
  *
  *   {"version": 1, "sources": [{"name": "a.txt.gz", "mirrors": ["s3://b/a.txt.gz", "a.txt.gz"]}]}
  *
- * A relative mirror is meant beside the dataset file, wherever that has mirrors itself; no "mirrors"
- * means the name, relative. No "name" means the last part of the first mirror. */
+ * A relative mirror is meant beside the dataset file, wherever that has mirrors itself; no
+ * "mirrors" means the name, relative. No "name" means the last part of the first mirror. */
 #ifndef MUSTER_DATAIO_DATASET_H
 #define MUSTER_DATAIO_DATASET_H
 

@@ -81,8 +81,8 @@ size_t feed_in_flight(const struct feed *feed);
 /* Forgets all reads under way; their memory is free again. */
 void feed_cancel(struct feed *feed);
 
-/* Starts at most FEED_DEPTH reads and waits for all of them; nothing else is under way. 0; -EBADMSG a
- * file ends before; -errno. */
+/* Starts at most FEED_DEPTH reads and waits for all of them; nothing else is under way. 0; -EBADMSG
+ * a file ends before; -errno. */
 int feed_read_all(struct feed *feed, const struct feed_read *reads, size_t count,
                   struct mst_err *err);
 

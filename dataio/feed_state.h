@@ -50,8 +50,8 @@ struct feed {
     size_t in_flight, ended;
 };
 
-/* Finds the copy in its store, and whether it may be one. May block. 0, and it has an item; -EBADMSG
- * it is refused for its size; -ENOENT it is refused because it is not there; -errno. */
+/* Finds the copy in its store, and whether it may be one. May block. 0, and it has an item;
+ * -EBADMSG it is refused for its size; -ENOENT it is refused because it is not there; -errno. */
 int feed_look(struct feed_file *file, struct copy *copy, struct mst_err *err);
 
 /* Adds what is wrong with one more copy to a text that names them all. */

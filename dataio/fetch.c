@@ -78,8 +78,8 @@ static uint64_t round_up(uint64_t value, uint64_t unit)
     return (value + unit - 1) / unit * unit;
 }
 
-/* What a sample takes in the arena at most: one that begins in mid-block may touch a block more than
- * its size needs. */
+/* What a sample takes in the arena at most: one that begins in mid-block may touch a block more
+ * than its size needs. */
 static uint64_t room_for(const struct fetch *fetch, uint64_t size_bytes)
 {
     return (size_bytes + 2 * fetch->pitch - 2) / fetch->pitch * fetch->pitch;

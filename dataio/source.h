@@ -22,7 +22,7 @@ struct source {
 
 /* Opens a file in all its mirrors. A name in *.gz or *.dz is inflated into an unlinked file in
  * `scratch_dir`, all checksums verified. Nothing of the feed is under way. 0; -ENOTSUP scheme;
- * -ENOENT, -EACCES …; -EINVAL not a regular file; -EBADMSG damaged gzip. The text names the file. */
+ * -ENOENT, -EACCES …; -EINVAL not a regular file; -EBADMSG damaged gzip. The text names it. */
 int source_open(const struct dataset_source *where, const char *scratch_dir, struct feed *feed,
                 struct source *ret_source, struct mst_err *err);
 

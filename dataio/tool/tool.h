@@ -31,8 +31,8 @@ int tool_verify(const struct tool *tool);
 struct dataset *tool_dataset(const struct tool *tool);
 struct index *tool_open(const struct tool *tool);
 
-/* Adds an entry, which it takes, to what is printed. False: it cannot be JSON, and stderr says whose
- * it was. */
+/* Adds an entry, which it takes, to what is printed. False: it cannot be JSON, and stderr says
+ * whose it was. */
 bool tool_add_json(json_t *list, json_t *entry, const char *label);
 
 #endif

@@ -1,5 +1,5 @@
-/* verify: each mirror of each source is opened on its own, so that one damaged file does not hide the
- * next, nor a good mirror a bad one. */
+/* verify: each mirror of each source is opened on its own, so that one damaged file does not hide
+ * the next, nor a good mirror a bad one. */
 #include "dataio/tool/tool.h"
 
 #include "core/clock.h"

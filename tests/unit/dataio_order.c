@@ -128,7 +128,7 @@ static double chi_square(const uint32_t *observed, uint32_t bins, double expecte
 }
 
 /* Which sample comes first and which in the middle, and how far the second is from the first, over
- * many epochs. With b bins the statistic has mean b-1 and deviation sqrt(2b-2): five are allowed. */
+ * many epochs. With b bins the statistic has mean b-1 and deviation sqrt(2b-2): five may be. */
 static void test_looks_random(void **state)
 {
     enum { EPOCHS = 20000, COUNT = 101, STEPS = COUNT - 1 };
