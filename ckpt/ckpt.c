@@ -10,12 +10,12 @@
 #include "core/clock.h"
 #include "core/err.h"
 #include "core/kv.h"
+#include "core/thread.h"
 #include "core/world.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,15 +136,9 @@ static void *work(void *arg)
 
 static int start_thread(struct mst_ckpt *ckpt, struct mst_err *err)
 {
-    sigset_t all, old;
-    int r;
-    sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old); /* inherited: no signal lands on the worker */
-    r = pthread_create(&ckpt->thread, NULL, work, ckpt);
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (r != 0)
-        return mst_err_set(err, -r, "checkpoint thread: %s", strerror(r));
-    (void)pthread_setname_np(ckpt->thread, "mst-ckpt"); /* only for people */
+    int rc = mst_thread_start(&ckpt->thread, "mst-ckpt", work, ckpt);
+    if (rc)
+        return mst_err_set(err, rc, "checkpoint thread: %s", strerror(-rc));
     ckpt->has_thread = true;
     return 0;
 }

@@ -11,11 +11,11 @@
 #include "core/bytes.h"
 #include "core/clock.h"
 #include "core/kv.h"
+#include "core/thread.h"
 #include "core/world.h"
 
 #include <errno.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,15 +141,8 @@ static void *close_main(void *arg)
 /* Neither abort nor finish has a deadline of its own, hence the thread. */
 static void start_closing(struct nccl *nccl)
 {
-    sigset_t all, before;
-    if (!nccl->comm || nccl->closing)
-        return;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    nccl->closing = pthread_create(&nccl->closer, NULL, close_main, nccl) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (nccl->closing)
-        (void)pthread_setname_np(nccl->closer, "mst-nccl-close");
+    if (nccl->comm && !nccl->closing)
+        nccl->closing = mst_thread_start(&nccl->closer, "mst-nccl-close", close_main, nccl) == 0;
 }
 
 /* Joins the thread; false if it is still in the library when its time is over. */

@@ -1,9 +1,9 @@
 /* The queue of started collectives. */
 #include "comm/req.h"
+#include "core/thread.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 
 static void *progress(void *arg)
@@ -29,17 +29,9 @@ static void *progress(void *arg)
     return NULL;
 }
 
-/* The program's signals are the program's: the thread takes none of them. */
 static int start_thread(struct req_queue *queue)
 {
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&queue->thread, NULL, progress, queue);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code == 0)
-        (void)pthread_setname_np(queue->thread, "mst-comm");
-    return code == 0 ? 0 : -ENOMEM;
+    return mst_thread_start(&queue->thread, "mst-comm", progress, queue) ? -ENOMEM : 0;
 }
 
 int req_queue_create(req_run_fn run, void *arg, struct req_queue **ret_queue)

@@ -6,10 +6,10 @@
 #include "core/aio_backend.h"
 #include "core/clock.h"
 #include "core/err.h"
+#include "core/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,26 +79,18 @@ static void *worker(void *arg)
     return NULL;
 }
 
-/* Threads inherit the mask, so that no signal of the program's is ever handled on them. */
 static int start_threads(struct pool *pool, uint32_t count)
 {
-    sigset_t all, old;
     int rc = 0;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     while (pool->thread_count < count && rc == 0) {
-        char name[16];
-        pthread_t *thread = &pool->threads[pool->thread_count];
-        rc = pthread_create(thread, NULL, worker, pool);
-        if (rc)
-            break;
+        char name[20];
         (void)snprintf(name, sizeof name, "mst-aio-%u", pool->thread_count);
-        (void)pthread_setname_np(*thread, name); /* a name only helps debugging */
-        pool->thread_count++;
+        rc = mst_thread_start(&pool->threads[pool->thread_count], name, worker, pool);
+        if (rc == 0)
+            pool->thread_count++;
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return pool->thread_count ? 0 : -rc; /* fewer threads are slower, not wrong */
+    return pool->thread_count ? 0 : rc; /* fewer threads are slower, not wrong */
 }
 
 static void init_sync(struct pool *pool)

@@ -2,6 +2,7 @@
  * from a dataset that lies in memory, or from the read-ahead window that the worker runs. */
 #include "core/clock.h"
 #include "core/err.h"
+#include "core/thread.h"
 #include "core/world.h"
 #include "dataio/cursor.h"
 #include "dataio/dataio.h"
@@ -14,7 +15,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,17 +104,10 @@ static void *worker(void *arg)
 
 static int start_worker(struct mst_loader *loader, struct mst_err *err)
 {
-    sigset_t all, old;
-    int rc;
-
     loader->locked.progress.busy = true;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    rc = pthread_create(&loader->thread, NULL, worker, loader);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    int rc = mst_thread_start(&loader->thread, "mst-loader", worker, loader);
     if (rc)
-        return mst_err_set(err, -ENOMEM, "loader: cannot start its thread: %s", strerror(rc));
-    (void)pthread_setname_np(loader->thread, "mst-loader"); /* a name only helps debugging */
+        return mst_err_set(err, -ENOMEM, "loader: cannot start its thread: %s", strerror(-rc));
     loader->running = true;
     return 0;
 }

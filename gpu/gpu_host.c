@@ -1,13 +1,13 @@
 /* The reference back end: a queue is a thread that does its work in order, behind the caller's
  * back, as a device does. The device's memory is the host's. */
 #include "core/err.h"
+#include "core/thread.h"
 #include "gpu/backend.h"
 #include "gpu/kernels_host.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,17 +200,9 @@ static void host_free(struct mst_gpu *base, void *data, enum mst_mem mem)
 
 /* ---- queues ---------------------------------------------------------------------------------- */
 
-/* The program's signals are the program's: the thread takes none of them. */
 static int start_thread(struct host_queue *queue)
 {
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&queue->thread, NULL, queue_main, queue);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code == 0)
-        (void)pthread_setname_np(queue->thread, "mst-gpu");
-    return code == 0 ? 0 : -ENOMEM;
+    return mst_thread_start(&queue->thread, "mst-gpu", queue_main, queue) ? -ENOMEM : 0;
 }
 
 static int host_queue_create(struct mst_gpu *base, struct mst_gpu_queue **ret_queue)

@@ -1,0 +1,15 @@
+#include "core/thread.h"
+
+#include <signal.h>
+
+int mst_thread_start(pthread_t *ret_thread, const char *name, void *(*run)(void *), void *arg)
+{
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* inherited by the new thread */
+    int code = pthread_create(ret_thread, NULL, run, arg);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code == 0)
+        (void)pthread_setname_np(*ret_thread, name); /* a name only helps debugging */
+    return -code;
+}
