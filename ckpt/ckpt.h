@@ -72,9 +72,9 @@ struct mst_ckpt_opts {
 int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,
                   struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err);
 
-/* Waits for the save in flight, ends the thread and frees. A save takes at most opts.timeout_ms, and
- * as long again and a quarter where rank 0 is not heard of (single file operations aside). NULL is
- * allowed. */
+/* Waits for the save in flight, ends the thread and frees. A save takes at most opts.timeout_ms,
+ * and as long again and a quarter where rank 0 is not heard of (single file operations aside). NULL
+ * is allowed. */
 void mst_ckpt_close(struct mst_ckpt *ckpt);
 
 /* Copies `tensors` to a pre-faulted pool and returns; writing and publishing step `step` go on

@@ -21,8 +21,8 @@ struct mst_aio;
 #define ROOT_NAME_MAX 96
 #define ROOT_PATH_MAX (3 * ROOT_NAME_MAX)
 
-/* Opens the directory `path`, made durably with its parents if missing. 0; -EACCES, -EROFS, -ENOTDIR …
- * naming it. */
+/* Opens the directory `path`, made durably with its parents if missing. 0; -EACCES, -EROFS,
+ * -ENOTDIR … naming it. */
 int root_open(const char *path, int *ret_fd, struct mst_err *err);
 
 void root_step_name(char name[ROOT_NAME_MAX], uint64_t step);
@@ -75,8 +75,8 @@ int root_publish(struct mst_aio *aio, int root_fd, int temp_fd, const char *temp
 /* Writes LATEST. 0; -errno. */
 int root_point_latest(struct mst_aio *aio, int root_fd, uint64_t step);
 
-/* Removes a directory of plain files and folders of commits. 0, also if there is none; -errno of the
- * first failure. */
+/* Removes a directory of plain files and folders of commits. 0, also if there is none; -errno of
+ * the first failure. */
 int root_remove(struct mst_aio *aio, int root_fd, const char *name);
 
 /* Removes step_<n> by way of `temp`, so that a half-removed checkpoint never has its name. */

@@ -38,7 +38,7 @@ struct mst_comm {
 const struct comm_ops *const comm_backends[] = {&comm_host_ops, &comm_mpi_ops, &comm_nccl_ops,
                                                 NULL};
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static bool is_auto(const char *name)
 {
@@ -184,7 +184,7 @@ struct mst_comm_stats mst_comm_stats(const struct mst_comm *comm)
     return comm->stats;
 }
 
-/* ---- calls ------------------------------------------------------------------------------------ */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 /* Elements of the largest buffer of a call. */
 static bool is_countable(const struct mst_comm *comm, const struct signature_desc *desc)
@@ -297,7 +297,7 @@ int mst_req_wait(struct mst_req *req)
     return rc;
 }
 
-/* ---- the collectives as calls ----------------------------------------------------------------- */
+/* ---- the collectives as calls ---------------------------------------------------------------- */
 
 static struct comm_call make_call(enum mst_coll coll, const void *in, void *out, size_t count,
                                   enum mst_dtype dtype)

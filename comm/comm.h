@@ -16,22 +16,24 @@
  * Every wait ends: by the deadline (opts.timeout_ms from the call; of a started one, from its
  * turn), or within milliseconds when the generation is aborted. Create is slower to notice an
  * abort: while it waits for the key-value server, or dials another node, it looks at its deadline
- * only. Common errors of all collectives: -EINVAL; -ETIMEDOUT (mst_comm_error names who has not arrived, and its last op);
- * -ECONNRESET a peer is lost or the generation was aborted; -EPROTO peers called different
- * collectives (the text names both ranks' op, type and count); -ENOTSUP type or op. After any error
- * but -EINVAL and -ENOTSUP the communicator is dead: every later call returns the same code.
+ * only. Common errors of all collectives: -EINVAL; -ETIMEDOUT (mst_comm_error names who has not
+ * arrived, and its last op); -ECONNRESET a peer is lost or the generation was aborted; -EPROTO
+ * peers called different collectives (the text names both ranks' op, type and count); -ENOTSUP type
+ * or op. After any error but -EINVAL and -ENOTSUP the communicator is dead: every later call
+ * returns the same code.
  *
  * The mpi back end works over the MPI that started the ranks (Open MPI, MPICH). It initialises MPI
- * unless the program has, which then needs MPI_THREAD_SERIALIZED, or MPI_THREAD_MULTIPLE to call MPI
- * itself while requests are started. MPI's own initialisation has no deadline, and a timeout there
- * does not tell a rank's last op.
+ * unless the program has, which then needs MPI_THREAD_SERIALIZED, or MPI_THREAD_MULTIPLE to call
+ * MPI itself while requests are started. MPI's own initialisation has no deadline, and a timeout
+ * there does not tell a rank's last op.
  *
  * The nccl back end works on the GPU whose number is the rank's local rank. Memory of that device
  * (gpu/gpu.h) is used as it is, and must be ready when the call is made: wait for its events first;
- * host memory goes through the device in rounds. Both buffers of a call are on one side, or -EINVAL;
- * i16 and u16 are not reduced, -ENOTSUP; -EIO the device failed. The arithmetic is NCCL's: its order
- * of reduction, and so the last bits, are its own. Destroy waits some seconds at most for ranks of
- * the node that still use the communicator. It has run on a fake NCCL only, never on a GPU.
+ * host memory goes through the device in rounds. Both buffers of a call are on one side, or
+ * -EINVAL; i16 and u16 are not reduced, -ENOTSUP; -EIO the device failed. The arithmetic is NCCL's:
+ * its order of reduction, and so the last bits, are its own. Destroy waits some seconds at most for
+ * ranks of the node that still use the communicator. It has run on a fake NCCL only, never on a
+ * GPU.
  *
  * One thread at a time per communicator; started requests progress on a thread of its own. */
 #ifndef MUSTER_COMM_COMM_H
@@ -72,13 +74,13 @@ int mst_comm_join(const struct mst_world *world, const struct mst_comm_opts *opt
                   struct mst_comm **ret_comm, struct mst_err *err);
 
 /* Ends the communicator of this rank. Not collective: does not block for peers, unless requests are
- * still open: they are run first, to their results or their deadline, and their handles end with the
- * communicator. Who cannot wait for that calls mst_comm_abort before. NULL is allowed. */
+ * still open: they are run first, to their results or their deadline, and their handles end with
+ * the communicator. Who cannot wait for that calls mst_comm_abort before. NULL is allowed. */
 void mst_comm_destroy(struct mst_comm *comm);
 
-/* Makes every wait of every rank of this communicator end with -ECONNRESET: at once on this node; on
- * the others once a leader of this node (a rank whose local rank every node has) called this, or is
- * in its next collective. Safe from any thread. */
+/* Makes every wait of every rank of this communicator end with -ECONNRESET: at once on this node;
+ * on the others once a leader of this node (a rank whose local rank every node has) called this, or
+ * is in its next collective. Safe from any thread. */
 void mst_comm_abort(struct mst_comm *comm);
 
 uint32_t mst_comm_rank(const struct mst_comm *comm);

@@ -56,7 +56,7 @@ int flat_barrier(struct flat *flat)
     return step(flat);
 }
 
-/* ---- allreduce -------------------------------------------------------------------------------- */
+/* ---- allreduce ------------------------------------------------------------------------------- */
 
 /* Everybody deposits everything and reduces everything: one step. */
 static int allreduce_one_shot(struct flat *flat, const void *in, void *out, size_t count,
@@ -172,7 +172,7 @@ int flat_allreduce(struct flat *flat, const void *in, void *out, size_t count,
     return allreduce_pipelined(flat, &pipeline);
 }
 
-/* ---- data movers ------------------------------------------------------------------------------ */
+/* ---- data movers ----------------------------------------------------------------------------- */
 
 /* The root is one chunk ahead of the readers. */
 int flat_broadcast(struct flat *flat, void *buf, size_t bytes, uint32_t root)
@@ -236,7 +236,7 @@ int flat_allgather(struct flat *flat, const void *in, void *out, const struct st
     return 0;
 }
 
-/* ---- reduce_scatter --------------------------------------------------------------------------- */
+/* ---- reduce_scatter -------------------------------------------------------------------------- */
 
 /* The others' pieces, side by side in the own area. */
 static void deposit_pieces(struct flat *flat, const uint8_t *in, const struct stripes *stripes,

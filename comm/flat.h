@@ -3,8 +3,8 @@
  * is paid once per chunk.
  *
  * Cost per rank of p, n bytes: allreduce copies n(p-1)/p in, reduces n/p of p streams, copies
- * n(p-1)/p out. While n * p is at most FLAT_ONE_SHOT_BYTES: copies n in, reduces n of p streams, one
- * step. */
+ * n(p-1)/p out. While n * p is at most FLAT_ONE_SHOT_BYTES: copies n in, reduces n of p streams,
+ * one step. */
 #ifndef MUSTER_COMM_FLAT_H
 #define MUSTER_COMM_FLAT_H
 

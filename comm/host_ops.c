@@ -34,7 +34,7 @@ static const void **node_streams(struct host *host, const void *mine, size_t str
     return host->flat.streams;
 }
 
-/* ---- allreduce -------------------------------------------------------------------------------- */
+/* ---- allreduce ------------------------------------------------------------------------------- */
 
 /* Everybody gets everybody's partial: one exchange. */
 static int across_whole(struct host *host, void *out, size_t len, const struct reduce *reduce)
@@ -120,7 +120,7 @@ static int allreduce(struct host *host, const struct comm_call *call, const stru
     return 0;
 }
 
-/* ---- reduce_scatter --------------------------------------------------------------------------- */
+/* ---- reduce_scatter -------------------------------------------------------------------------- */
 
 /* Leaders send their stripes of one rank's block to that rank's node, which reduces them. */
 static int across_reduce(struct host *host, uint32_t to_node, void *out, size_t len,
@@ -196,7 +196,7 @@ static int reduce_scatter(struct host *host, const struct comm_call *call,
     return 0;
 }
 
-/* ---- data movers ------------------------------------------------------------------------------ */
+/* ---- data movers ----------------------------------------------------------------------------- */
 
 static int broadcast_round(struct host *host, uint8_t *buf, size_t bytes, uint32_t root)
 {

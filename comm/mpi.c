@@ -59,7 +59,7 @@ struct mpi {
 /* Communicators whose last collective MPI has not ended. */
 static struct mpi *_Atomic abandoned;
 
-/* ---- waiting ---------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 /* Waits for mpi->request. 0; MPI's positive code; -ECANCELED, -ECONNRESET, -ETIMEDOUT as
  * wait_check. MPI works only while it is called, so there is no sleeping here. */
@@ -130,7 +130,7 @@ static int explain(struct mpi *mpi, int code, struct mst_err *err)
     return err->code;
 }
 
-/* ---- cards ------------------------------------------------------------------------------------ */
+/* ---- cards ----------------------------------------------------------------------------------- */
 
 /* Bytes of this rank's input; of the root's in a broadcast. */
 static size_t input_bytes(const struct mpi *mpi, const struct signature_desc *desc)
@@ -211,7 +211,7 @@ static void finish_from_cards(struct mpi *mpi, const struct comm_call *call)
     }
 }
 
-/* ---- rounds ----------------------------------------------------------------------------------- */
+/* ---- rounds ---------------------------------------------------------------------------------- */
 
 static size_t least(size_t a, size_t b)
 {
@@ -315,7 +315,7 @@ static int run_rounds(struct mpi *mpi, const struct comm_call *call)
     return 0;
 }
 
-/* ---- the slots -------------------------------------------------------------------------------- */
+/* ---- the slots ------------------------------------------------------------------------------- */
 
 /* Tells the others, or lets their earlier failure stand. */
 static int give_up(struct mpi *mpi, int code)
@@ -390,7 +390,7 @@ static void mpi_destroy(struct comm_backend *backend)
     free(mpi);
 }
 
-/* ---- joining ---------------------------------------------------------------------------------- */
+/* ---- joining --------------------------------------------------------------------------------- */
 
 static int check_place(const struct mpi *mpi, const struct mst_world *world, struct mst_err *err)
 {

@@ -44,7 +44,7 @@ static MPI_Request *request_in(struct mpi_handle *handle)
     return (MPI_Request *)(void *)handle;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void abandon(void)
 {
@@ -118,7 +118,7 @@ static void free_comm(struct mpi_handle *comm)
     (void)leave(0);
 }
 
-/* ---- transfers -------------------------------------------------------------------------------- */
+/* ---- transfers ------------------------------------------------------------------------------- */
 
 static int start_allgather(struct mpi_handle comm, const void *in, void *out, size_t bytes,
                            struct mpi_handle *ret_request)

@@ -12,7 +12,7 @@
 #define ANSWER_MS 200 /* a waiting rank answers in microseconds, if it has a core */
 #define FLUSH_MS 100
 
-/* ---- sending ---------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static int outbox_init(struct mpi_outbox *box, uint32_t size)
 {
@@ -56,7 +56,7 @@ static bool outbox_sent(struct mpi_notes *notes, struct mpi_outbox *box)
     return all;
 }
 
-/* ---- receiving -------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------- */
 
 static int receive_next(struct mpi_notes *notes)
 {
@@ -115,7 +115,7 @@ int mpi_notes_poll(struct mpi_notes *notes, uint64_t op_seq)
     return atomic_load_explicit(&notes->failed, memory_order_acquire) != 0 ? -ECANCELED : 0;
 }
 
-/* ---- failures --------------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 static bool all_present(const struct mpi_notes *notes)
 {
@@ -164,7 +164,7 @@ void mpi_notes_flush(struct mpi_notes *notes)
         (void)sched_yield(); /* cannot fail on Linux */
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int mpi_notes_open(struct mpi_notes *notes, const struct mpi_abi *abi, struct mpi_handle comm,
                    uint32_t rank, uint32_t size, struct mst_err *err)

@@ -74,8 +74,8 @@ int tcp_exchange(struct tcp *tcp, const struct tcp_part *parts, struct mst_err *
  * Does not block. */
 void tcp_fail(struct tcp *tcp, const struct mst_err *err);
 
-/* Between exchanges: the code and text of a peer that has failed meanwhile; 0 if none has said so. A
- * connection that has ended says nothing: its peer may have finished. Does not block. */
+/* Between exchanges: the code and text of a peer that has failed meanwhile; 0 if none has said so.
+ * A connection that has ended says nothing: its peer may have finished. Does not block. */
 int tcp_peek(const struct tcp *tcp, struct mst_err *err);
 
 /* Shuts the connections down: the peers see a reset. Safe from any thread. */

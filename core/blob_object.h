@@ -1,5 +1,5 @@
-/* What the back ends share whose objects are resources of HTTP, web servers and S3: reads of a range
- * and a version, and stats by HEAD or, where that tells too little, by a GET of one byte. */
+/* What the back ends share whose objects are resources of HTTP, web servers and S3: reads of a
+ * range and a version, and stats by HEAD or, where that tells too little, by a GET of one byte. */
 #ifndef MUSTER_CORE_BLOB_OBJECT_H
 #define MUSTER_CORE_BLOB_OBJECT_H
 
@@ -9,7 +9,8 @@
 typedef int (*blob_judge_fn)(struct blob_remote *remote, struct blob_call *call,
                              const struct http_answer *answer);
 
-/* Makes the request one for the bytes that the call reads. 0; -ENOMEM with the text in call->err. */
+/* Makes the request one for the bytes that the call reads. 0; -ENOMEM with the text in
+ * call->err. */
 int blob_object_ask_read(struct blob_remote *remote, struct blob_call *call);
 
 /* The verdict on a read, which gets its result if it went well: the bytes, which must be of the

@@ -17,18 +17,19 @@ struct mst_err;
 #define MST_FRAME_PAYLOAD_MAX (UINT32_C(16) << 20)
 
 /* Listens on host:port, IPv4 or IPv6; port 0 picks one, host NULL or "" is every address of the
- * node; SO_REUSEADDR. Returns the fd (non-blocking) and the port (ret_port may be NULL). -EADDRINUSE, -EADDRNOTAVAIL, -EACCES … with a text that names the address and, for
- * a port in use, what to do. */
+ * node; SO_REUSEADDR. Returns the fd (non-blocking) and the port (ret_port may be NULL).
+ * -EADDRINUSE, -EADDRNOTAVAIL, -EACCES … with a text that names the address and, for a port in use,
+ * what to do. */
 int mst_sock_listen(const char *host, uint16_t port, uint16_t *ret_port, struct mst_err *err);
 
 /* Accepts one connection from a non-blocking listener: fd, or -EAGAIN. */
 int mst_sock_accept(int listen_fd);
 
-/* Connects to "host:port" or "[v6]:port". Numeric hosts and "localhost" need no name service. Name resolution and connection are retried until the
- * deadline, as a pod's name may not resolve yet and its listener may not be up; a name server that
- * does not answer can hold the call beyond it by the resolver's own timeout. Returns the fd
- * (non-blocking). -ETIMEDOUT naming the address, how often it was tried and the last failure;
- * -EINVAL if the address has no port. */
+/* Connects to "host:port" or "[v6]:port". Numeric hosts and "localhost" need no name service. Name
+ * resolution and connection are retried until the deadline, as a pod's name may not resolve yet and
+ * its listener may not be up; a name server that does not answer can hold the call beyond it by the
+ * resolver's own timeout. Returns the fd (non-blocking). -ETIMEDOUT naming the address, how often
+ * it was tried and the last failure; -EINVAL if the address has no port. */
 int mst_sock_dial(const char *address, uint64_t deadline_ns, struct mst_err *err);
 
 /* Splits "host:port" or "[v6]:port". 0; -EINVAL; -ENOSPC if the host does not fit. */

@@ -12,7 +12,8 @@
  * (t+1)*B) of the endless sequence of epochs, whatever the world size; rank r of N gets the
  * contiguous part [r*B/N, (r+1)*B/N) of it. So a job that is resumed, or resized, sees every sample
  * exactly once per epoch. Reading goes on behind, on one thread, by O_DIRECT reads through core/aio
- * and ranged requests through core/blob, within opts.budget_bytes. One thread at a time a loader. */
+ * and ranged requests through core/blob, within opts.budget_bytes. One thread at a time a
+ * loader. */
 #ifndef MUSTER_DATAIO_DATAIO_H
 #define MUSTER_DATAIO_DATAIO_H
 

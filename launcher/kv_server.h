@@ -1,6 +1,7 @@
 /* The job's key-value server: sockets in front of core/kv's in-process table, run by the agent of
  * node 0 inside its one poll loop. The agents of all nodes keep a connection to the same port, on
- * which the coordinator's messages travel; the server authenticates them and passes their frames up.
+ * which the coordinator's messages travel; the server authenticates them and passes their frames
+ * up.
  *
  *   create(listen_fd) → poll kv_server_fd for POLLIN → kv_server_run → … → destroy
  *
@@ -28,14 +29,14 @@ struct kv_server_events {
                         struct mst_err *err);
     void (*agent_frame)(void *arg, uint64_t peer, uint8_t type, const uint8_t *payload,
                         size_t size_bytes);
-    /* Its connection is gone: once for each that was kept or attached, also after kv_server_drop, but
-     * not from kv_server_destroy. */
+    /* Its connection is gone: once for each that was kept or attached, also after kv_server_drop,
+     * but not from kv_server_destroy. */
     void (*agent_lost)(void *arg, uint64_t peer);
 };
 
-/* Takes listen_fd if it succeeds (-1: no listener, only attached peers); secret and events, of which
- * all callbacks are set, are copied. 0; -EINVAL secret over MST_SECRET_BYTES_MAX; -ENOMEM and errors
- * of epoll_create1 with text. */
+/* Takes listen_fd if it succeeds (-1: no listener, only attached peers); secret and events, of
+ * which all callbacks are set, are copied. 0; -EINVAL secret over MST_SECRET_BYTES_MAX; -ENOMEM and
+ * errors of epoll_create1 with text. */
 int kv_server_create(int listen_fd, const uint8_t *secret, size_t secret_bytes,
                      const struct kv_server_events *events, struct kv_server **ret_server,
                      struct mst_err *err);

@@ -2,7 +2,7 @@
  * and hold no ranks, the next generation starts; a rank that fails or a node that is lost ends it
  * on all nodes; then the next one starts, as long as the restart budget lasts.
  *
- *   GATHERING ── all nodes ready ──▶ RUNNING ── failure, loss ──▶ STOPPING ── all down ──▶ GATHERING
+ *   GATHERING ── all nodes ready ──▶ RUNNING ── failure, loss ──▶ STOPPING ── all down ─▶ GATHERING
  *        └─ deadline ─▶ ENDED            └─ all done ─▶ ENDED         └─ budget, drain ─▶ ENDED
  *
  * The budget counts restarts without progress: it is full again whenever a generation got further

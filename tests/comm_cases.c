@@ -14,7 +14,7 @@ static const size_t counts[] = {0, 1, 2, 3, 7, 13, 14, 15, 1000, 4096, 16385, CO
 static const enum mst_dtype dtypes[] = {MST_I32, MST_I64, MST_F32, MST_F64, MST_BF16, MST_F16};
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
-/* ---- the reference ---------------------------------------------------------------------------- */
+/* ---- the reference --------------------------------------------------------------------------- */
 
 /* Rounds to a format of `fraction` bits and smallest exponent `emin`, to nearest even; the bits
  * without sign. Overflow goes to the exponent field's top by itself. */
@@ -225,7 +225,7 @@ static size_t first_wrong(const char *got, const char *expected, size_t count, e
     return count;
 }
 
-/* ---- the cases -------------------------------------------------------------------------------- */
+/* ---- the cases ------------------------------------------------------------------------------- */
 
 #define CHECK(rank, condition, ...)                                                                \
     do {                                                                                           \
@@ -346,7 +346,8 @@ static const char *try_count(struct cases_rank *rank, struct buffers *b, size_t 
     return fault;
 }
 
-/* Started ones are waited for in another order than they run in; a blocking one comes after them. */
+/* Started ones are waited for in another order than they run in; a blocking one comes after
+ * them. */
 static const char *try_started(struct cases_rank *rank, struct buffers *b)
 {
     enum { REQS = 6, COUNT = 5000 };

@@ -64,7 +64,7 @@ static const char *expect_end(struct context *context, int rc, int want, const c
     return NULL;
 }
 
-/* ---- the cases -------------------------------------------------------------------------------- */
+/* ---- the cases ------------------------------------------------------------------------------- */
 
 static const char *conformance(struct context *context)
 {

@@ -1,5 +1,5 @@
-/* FAKE libcuda.so.1: a driver without a device, for tests. Streams are threads that do their work in
- * order; device memory is behind addresses that the host cannot touch (it faults, as it should);
+/* FAKE libcuda.so.1: a driver without a device, for tests. Streams are threads that do their work
+ * in order; device memory is behind addresses that the host cannot touch (it faults, as it should);
  * calls without a current context fail. Kernels are the host's build of the same source.
  *
  * FAKE_CUDA: devices=N (8); driver=0 no driver that fits; fail=K the K-th piece of work of a stream
@@ -59,7 +59,7 @@ static struct {
 
 static _Thread_local CUcontext current;
 
-/* ---- device ----------------------------------------------------------------------------------- */
+/* ---- device ---------------------------------------------------------------------------------- */
 
 CUresult cuInit(unsigned flags)
 {
@@ -116,7 +116,7 @@ CUresult cuCtxSetCurrent(CUcontext context)
     return CUDA_SUCCESS;
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static bool memory_is_short(void)
 {
@@ -214,7 +214,7 @@ CUresult cuPointerGetAttribute(void *ret_value, int attribute, CUdeviceptr addre
     return CUDA_SUCCESS;
 }
 
-/* ---- streams ---------------------------------------------------------------------------------- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static void finish_item(CUstream stream, struct item *item)
 {
@@ -322,7 +322,7 @@ CUresult cuStreamSynchronize(CUstream stream)
     return result;
 }
 
-/* ---- work ------------------------------------------------------------------------------------- */
+/* ---- work ------------------------------------------------------------------------------------ */
 
 static void *bytes_of(const void *address)
 {
@@ -424,7 +424,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
     return put(stream, run_kernel, launch, true);
 }
 
-/* ---- events ----------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 struct mark {
     CUevent event;

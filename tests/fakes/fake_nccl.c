@@ -69,7 +69,7 @@ static long script(const char *key, long otherwise)
     return script_number("FAKE_NCCL", key, otherwise);
 }
 
-/* ---- moving bytes ----------------------------------------------------------------------------- */
+/* ---- moving bytes ---------------------------------------------------------------------------- */
 
 /* Nothing of a collective is done once the communicator is aborted. */
 static void barrier(ncclComm_t comm)
@@ -134,7 +134,7 @@ static void run_op(void *arg)
     atomic_fetch_sub(&comm->running, 1);
 }
 
-/* ---- starting --------------------------------------------------------------------------------- */
+/* ---- starting -------------------------------------------------------------------------------- */
 
 static void meet_fate(const struct op *op)
 {
@@ -241,7 +241,7 @@ ncclResult_t ncclAllGather(const void *in, void *out, size_t count, ncclDataType
     return start_share(comm, ALL_GATHER, in, out, count, type, 0, stream);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 ncclResult_t ncclGetVersion(int *ret_version)
 {

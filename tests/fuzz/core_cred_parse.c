@@ -1,5 +1,5 @@
-/* Any AWS profile file and any answer of a credential service: what comes out is terminated, and has
- * both keys or none. */
+/* Any AWS profile file and any answer of a credential service: what comes out is terminated, and
+ * has both keys or none. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

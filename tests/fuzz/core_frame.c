@@ -1,5 +1,5 @@
-/* Frames from any bytes: the stream gives out payloads inside its buffer or says -EBADMSG. The first
- * byte chooses the limit of a payload. */
+/* Frames from any bytes: the stream gives out payloads inside its buffer or says -EBADMSG. The
+ * first byte chooses the limit of a payload. */
 #include "core/sock.h"
 
 #include <stdlib.h>

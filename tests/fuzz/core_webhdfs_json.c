@@ -1,4 +1,5 @@
-/* Any answer of WebHDFS: names that are told are parts of a path, and what is no answer is refused. */
+/* Any answer of WebHDFS: names that are told are parts of a path, and what is no answer is
+ * refused. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

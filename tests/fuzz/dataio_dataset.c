@@ -1,5 +1,5 @@
-/* Whatever a dataset file holds, every source that comes out of it has a name and mirrors that can be
- * split. */
+/* Whatever a dataset file holds, every source that comes out of it has a name and mirrors that can
+ * be split. */
 #include "dataio/dataset.h"
 #include "dataio/mirror.h"
 #include "dataio/uris.h"

@@ -1,5 +1,5 @@
-/* Megatron index: 8 bytes size of the data, 1 byte elements, 1 byte stride, then the index. Whatever
- * is accepted lies inside the data. */
+/* Megatron index: 8 bytes size of the data, 1 byte elements, 1 byte stride, then the index.
+ * Whatever is accepted lies inside the data. */
 #include "dataio/record.h"
 
 #include <stdlib.h>

@@ -1,6 +1,7 @@
-/* Cuts a save to a store of objects at every one of its requests: by killing the whole job before or
- * behind it, and by making it fail. Whatever was cut, a load gives the new step or the one before,
- * bit-exact and the same on all ranks, a later save works, and nothing of a dead attempt stays. */
+/* Cuts a save to a store of objects at every one of its requests: by killing the whole job before
+ * or behind it, and by making it fail. Whatever was cut, a load gives the new step or the one
+ * before, bit-exact and the same on all ranks, a later save works, and nothing of a dead attempt
+ * stays. */
 #include "unit/ckpt_fixture.h"
 
 #include "ckpt/remote_keys.h"

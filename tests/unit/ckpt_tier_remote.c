@@ -283,7 +283,8 @@ static void test_unknown_manifest(void **state)
     assert_int_equal(fixture_load(2, ranks), 6);
 }
 
-/* The store goes away when the manifest is there: the step is committed, and retention asks once. */
+/* The store goes away when the manifest is there: the step is committed, and retention asks
+ * once. */
 static int go_away(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
     (void)blob, (void)key, (void)data, (void)size;

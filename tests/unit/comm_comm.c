@@ -14,7 +14,7 @@
     TEAM_CHECK(rank, strstr(mst_comm_error((rank)->comm), part), "line %d: \"%s\" has no \"%s\"",  \
                __LINE__, mst_comm_error((rank)->comm), part)
 
-/* ---- arguments -------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------- */
 
 static const char *refuses_bad_arguments(struct team_rank *rank)
 {
@@ -85,7 +85,7 @@ static void a_communicator_knows_itself(void **state)
     team_run(&team);
 }
 
-/* ---- mismatch --------------------------------------------------------------------------------- */
+/* ---- mismatch -------------------------------------------------------------------------------- */
 
 /* The last rank calls with one element less. */
 static const char *calls_one_less(struct team_rank *rank)
@@ -141,7 +141,7 @@ static void different_collectives_are_a_mismatch(void **state)
     team_run(&apart);
 }
 
-/* ---- deadlines and aborts --------------------------------------------------------------------- */
+/* ---- deadlines and aborts -------------------------------------------------------------------- */
 
 /* The last rank does one barrier and stays away from the second. */
 static const char *stays_away(struct team_rank *rank)
@@ -214,7 +214,7 @@ static void an_abort_wakes_everybody(void **state)
     team_run(&apart);
 }
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 #define REQS 6
 
@@ -387,7 +387,7 @@ static void a_dead_communicator_repeats_itself(void **state)
     team_run(&alone);
 }
 
-/* ---- more than one ---------------------------------------------------------------------------- */
+/* ---- more than one --------------------------------------------------------------------------- */
 
 static const char *makes_several(struct team_rank *rank)
 {
@@ -417,7 +417,7 @@ static void communicators_live_side_by_side(void **state)
     team_run(&apart);
 }
 
-/* ---- the flight recorder ---------------------------------------------------------------------- */
+/* ---- the flight recorder --------------------------------------------------------------------- */
 
 static const char *leaves_a_record(struct team_rank *rank)
 {

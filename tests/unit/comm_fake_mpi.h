@@ -1,5 +1,5 @@
-/* An MPI between the threads of one process, behind the table of comm/mpi_abi.h: eager messages, and
- * collectives that happen when the last rank has come. */
+/* An MPI between the threads of one process, behind the table of comm/mpi_abi.h: eager messages,
+ * and collectives that happen when the last rank has come. */
 #ifndef MUSTER_TESTS_COMM_FAKE_MPI_H
 #define MUSTER_TESTS_COMM_FAKE_MPI_H
 
@@ -107,7 +107,7 @@ static struct fake_request *fake_request(enum fake_kind kind, uint32_t comm, uin
     return request;
 }
 
-/* ---- collectives ------------------------------------------------------------------------------ */
+/* ---- collectives ----------------------------------------------------------------------------- */
 
 static struct fake_op *fake_op_locked(uint32_t comm, uint32_t seq)
 {
@@ -195,7 +195,7 @@ static int fake_start_alltoall(struct mpi_handle comm, const void *in, void *out
     return fake_start(comm, &call, in, out, ret_request);
 }
 
-/* ---- messages --------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static int fake_start_send(struct mpi_handle comm, const void *buf, size_t bytes, uint32_t to,
                            struct mpi_handle *ret_request)
@@ -226,7 +226,7 @@ static int fake_start_receive(struct mpi_handle comm, void *buf, size_t bytes,
     return 0;
 }
 
-/* ---- completion ------------------------------------------------------------------------------- */
+/* ---- completion ------------------------------------------------------------------------------ */
 
 static bool fake_receive_locked(const struct fake_request *request)
 {
@@ -272,7 +272,7 @@ static void fake_cancel(struct mpi_handle *handle)
     free((struct fake_request *)(uintptr_t)handle->opaque);
 }
 
-/* ---- the rest --------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 static int fake_init(uint32_t *ret_rank, uint32_t *ret_size)
 {

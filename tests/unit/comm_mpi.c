@@ -56,7 +56,7 @@ static void together(void *arg)
     (void)pthread_barrier_wait(&team->barrier);
 }
 
-/* ---- right results ---------------------------------------------------------------------------- */
+/* ---- right results --------------------------------------------------------------------------- */
 
 static const char *run_cases(struct team_rank *rank)
 {
@@ -93,7 +93,7 @@ static void conforms(void **state)
     }
 }
 
-/* ---- failures --------------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 static const char *comes_late(struct team_rank *rank)
 {

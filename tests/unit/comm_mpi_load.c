@@ -1,5 +1,5 @@
-/* Which module is loaded, from where, and what is said when none is. The dynamic linker and the file
- * system are played by the test. */
+/* Which module is loaded, from where, and what is said when none is. The dynamic linker and the
+ * file system are played by the test. */
 #include "comm/mpi_load.h"
 #include "core/err.h"
 #include "core/world.h"

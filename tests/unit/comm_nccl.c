@@ -41,7 +41,7 @@ static void run_team(struct team team)
     team_run(&team);
 }
 
-/* ---- what it does ----------------------------------------------------------------------------- */
+/* ---- what it does ---------------------------------------------------------------------------- */
 
 static void together(void *arg)
 {
@@ -146,7 +146,7 @@ static void reduces_memory_of_the_device(void **state)
     run_team((struct team){.name = __func__, .node_sizes = {3}, .run = reduce_on_device});
 }
 
-/* ---- what goes on under way ------------------------------------------------------------------- */
+/* ---- what goes on under way ------------------------------------------------------------------ */
 
 static const char *reduce_some(struct team_rank *rank)
 {
@@ -187,7 +187,7 @@ static void leaving_does_not_wait_for_ever(void **state)
     run_team((struct team){.name = __func__, .node_sizes = {3}, .run = leave_early});
 }
 
-/* ---- faults ----------------------------------------------------------------------------------- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 struct ending {
     int code;

@@ -26,7 +26,7 @@ static void run(struct kernel_launch *launch, size_t shape)
     kernels_run(launch, shapes[shape].threads);
 }
 
-/* ---- conversions ------------------------------------------------------------------------------ */
+/* ---- conversions ----------------------------------------------------------------------------- */
 
 static float value_of(uint16_t half, enum kernel_type type)
 {
@@ -115,7 +115,7 @@ static void what_is_too_large_is_infinite(void **state)
     assert_int_equal(out[1], 0x7f7f);
 }
 
-/* ---- sums ------------------------------------------------------------------------------------- */
+/* ---- sums ------------------------------------------------------------------------------------ */
 
 enum { COUNT = 1003, STREAMS = 64 };
 
@@ -163,7 +163,7 @@ static void sums_in_place(void **state)
         assert_true(a[i] == (float)i + 0.5F);
 }
 
-/* ---- packing ---------------------------------------------------------------------------------- */
+/* ---- packing --------------------------------------------------------------------------------- */
 
 /* Every byte is moved once, whatever the alignment, and none beside it. */
 static void packs_any_alignment(void **state)

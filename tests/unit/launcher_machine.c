@@ -1,4 +1,5 @@
-/* What this machine tells the resolver: files under another root, folders, and what is not there. */
+/* What this machine tells the resolver: files under another root, folders, and what is not
+ * there. */
 #include "launcher/machine.h"
 
 #include <setjmp.h>

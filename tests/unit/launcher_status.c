@@ -196,7 +196,8 @@ static void test_one_that_never_answers_is_left_alone(void **state)
     end(&f);
 }
 
-/* Seen from another user's side: the agent hangs up without a word. Needs root to change the uid. */
+/* Seen from another user's side: the agent hangs up without a word. Needs root to change the
+ * uid. */
 static void test_other_users_get_nothing(void **state)
 {
     (void)state;
