@@ -311,9 +311,11 @@ static int dial_against(uint8_t type, const void *payload, size_t size_bytes, st
 {
     struct dialer dialer = {.hello = {MST_ROLE_RANK_KV, 1, 2, 3}, .secret = "s"};
     int fd = start_dialer(&dialer);
-    assert_int_equal(mst_sock_send_frame(fd, type, payload, size_bytes, soon()), 0);
+    int sent = mst_sock_send_frame(fd, type, payload, size_bytes, soon());
     finish_dialer(&dialer);
     close(fd);
+    /* a dialer that the header told enough is gone before the payload */
+    assert_true(sent == 0 || sent == -ECONNRESET);
     *err = dialer.err;
     return dialer.code;
 }
