@@ -8,7 +8,7 @@ BASE := build-essential cmake ninja-build pkg-config liburing-dev zlib1g-dev lib
         gnuplot-nox procps
 TEST := libcmocka-dev clang-14 clang clang-format clang-tidy libclang-rt-14-dev python3-h5py \
         python3-yaml hdf5-tools iproute2 openmpi-bin libopenmpi-dev mpich libmpich-dev mandoc shellcheck \
-        nginx-light curl
+        nginx-light curl maven openjdk-17-jre-headless
 SRC := $(filter-out build/%,$(wildcard */*.c */*/*.c))
 HDR := $(filter-out build/%,$(wildcard */*.h */*/*.h))
 MAN := $(wildcard */*.[1-8] */*/*.[1-8])
