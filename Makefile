@@ -9,8 +9,8 @@ BASE := build-essential cmake ninja-build pkg-config liburing-dev zlib1g-dev lib
 TEST := libcmocka-dev clang-14 clang clang-format clang-tidy libclang-rt-14-dev python3-h5py \
         python3-yaml hdf5-tools iproute2 openmpi-bin libopenmpi-dev mpich libmpich-dev mandoc shellcheck \
         nginx-light curl maven openjdk-17-jre-headless
-SRC := $(filter-out build/%,$(wildcard */*.c */*/*.c))
-HDR := $(filter-out build/%,$(wildcard */*.h */*/*.h))
+SRC := $(filter-out build/%,$(wildcard */*.c */*/*.c */*/*/*.c))
+HDR := $(filter-out build/%,$(wildcard */*.h */*/*.h */*/*/*.h))
 MAN := $(wildcard */*.[1-8] */*/*.[1-8])
 APT := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get -qq
 # Installs what is missing of packages $(1); the package lists are refreshed only if that fails.

@@ -1,13 +1,13 @@
-#include "ckpt/attempt.h"
+#include "muster/ckpt/attempt.h"
 
-#include "ckpt/commit.h"
-#include "ckpt/manifest.h"
-#include "ckpt/retain.h"
-#include "ckpt/tier.h"
-#include "ckpt/verdict.h"
-#include "ckpt/writer.h"
-#include "core/clock.h"
-#include "core/kv.h"
+#include "muster/ckpt/commit.h"
+#include "muster/ckpt/manifest.h"
+#include "muster/ckpt/retain.h"
+#include "muster/ckpt/tier.h"
+#include "muster/ckpt/verdict.h"
+#include "muster/ckpt/writer.h"
+#include "muster/core/clock.h"
+#include "muster/core/kv/kv.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -5,9 +5,9 @@
 #ifndef MUSTER_CKPT_ATTEMPT_H
 #define MUSTER_CKPT_ATTEMPT_H
 
-#include "ckpt/shard.h"
-#include "ckpt/site.h"
-#include "core/err.h"
+#include "muster/ckpt/shard.h"
+#include "muster/ckpt/site.h"
+#include "muster/core/err.h"
 
 struct attempt_job {
     uint64_t step;

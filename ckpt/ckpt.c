@@ -1,17 +1,17 @@
 /* The face: arguments, lifecycle, and handing a snapshot to the worker. */
-#include "ckpt/ckpt.h"
+#include "muster/ckpt/ckpt.h"
 
-#include "ckpt/attempt.h"
-#include "ckpt/manifest.h"
-#include "ckpt/restore.h"
-#include "ckpt/shard.h"
-#include "ckpt/tier.h"
-#include "ckpt/verdict.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/kv.h"
-#include "core/thread.h"
-#include "core/world.h"
+#include "muster/ckpt/attempt.h"
+#include "muster/ckpt/manifest.h"
+#include "muster/ckpt/restore.h"
+#include "muster/ckpt/shard.h"
+#include "muster/ckpt/tier.h"
+#include "muster/ckpt/verdict.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/kv.h"
+#include "muster/core/thread.h"
+#include "muster/core/world/world.h"
 
 #include <errno.h>
 #include <inttypes.h>

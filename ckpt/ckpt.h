@@ -25,8 +25,8 @@
 #ifndef MUSTER_CKPT_CKPT_H
 #define MUSTER_CKPT_CKPT_H
 
-#include "core/dtype.h"
-#include "core/span.h"
+#include "muster/core/dtype.h"
+#include "muster/core/span.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -56,7 +56,7 @@ struct mst_tensor {
 
 struct mst_ckpt_opts {
     const char *uri;         /* of the root: a path or file: URI (made if missing), s3:, webhdfs:,
-                                swebhdfs: or hdfs:, as core/blob.h has it. file:///path?staged=1
+                                swebhdfs: or hdfs:, as core/blob/blob.h has it. file:///path?staged=1
                                 uses a directory as such a store: nothing in it is renamed */
     const char *staging_dir; /* not file: where this rank's file lies, without a name, while it is
                                 uploaded; NULL = /tmp */

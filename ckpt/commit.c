@@ -1,5 +1,5 @@
 /* pure */
-#include "ckpt/commit.h"
+#include "muster/ckpt/commit.h"
 
 #include <assert.h>
 

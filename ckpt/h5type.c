@@ -1,4 +1,4 @@
-#include "ckpt/h5type.h"
+#include "muster/ckpt/h5type.h"
 
 struct small_float {
     size_t exponent_bits, mantissa_bits, bias;

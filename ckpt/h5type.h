@@ -3,7 +3,7 @@
 #ifndef MUSTER_CKPT_H5TYPE_H
 #define MUSTER_CKPT_H5TYPE_H
 
-#include "core/dtype.h"
+#include "muster/core/dtype.h"
 
 #include <hdf5.h>
 

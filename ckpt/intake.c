@@ -1,7 +1,7 @@
-#include "ckpt/intake.h"
+#include "muster/ckpt/intake.h"
 
-#include "ckpt/reshard.h"
-#include "ckpt/tier.h"
+#include "muster/ckpt/reshard.h"
+#include "muster/ckpt/tier.h"
 
 #include <errno.h>
 #include <inttypes.h>

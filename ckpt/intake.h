@@ -6,9 +6,9 @@
 #ifndef MUSTER_CKPT_INTAKE_H
 #define MUSTER_CKPT_INTAKE_H
 
-#include "ckpt/manifest.h"
-#include "ckpt/reader.h"
-#include "ckpt/snapshot.h"
+#include "muster/ckpt/manifest.h"
+#include "muster/ckpt/reader.h"
+#include "muster/ckpt/snapshot.h"
 
 /* Where the rows of one of the caller's tensors go. */
 struct intake_target {

@@ -1,8 +1,8 @@
 /* pure */
-#include "ckpt/layout.h"
+#include "muster/ckpt/layout.h"
 
-#include "core/crc32c.h"
-#include "core/err.h"
+#include "muster/core/crc32c.h"
+#include "muster/core/err.h"
 
 #include <assert.h>
 #include <errno.h>

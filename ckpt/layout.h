@@ -9,7 +9,7 @@
 #ifndef MUSTER_CKPT_LAYOUT_H
 #define MUSTER_CKPT_LAYOUT_H
 
-#include "ckpt/ckpt.h"
+#include "muster/ckpt/ckpt.h"
 
 #define LAYOUT_BLOCK_BYTES (UINT64_C(4) << 20)
 #define LAYOUT_SPLIT_BYTES (UINT64_C(64) << 10) /* smaller replicas are written by one rank */

@@ -7,8 +7,8 @@
 #ifndef MUSTER_CKPT_MANIFEST_H
 #define MUSTER_CKPT_MANIFEST_H
 
-#include "ckpt/layout.h"
-#include "core/err.h"
+#include "muster/ckpt/layout.h"
+#include "muster/core/err.h"
 
 #define MANIFEST_NAME "MANIFEST.json"
 #define MANIFEST_BYTES_MAX (UINT64_C(256) << 20)

@@ -1,6 +1,6 @@
-#include "ckpt/manifest.h"
+#include "muster/ckpt/manifest.h"
 
-#include "core/crc32c.h"
+#include "muster/core/crc32c.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,8 +1,8 @@
-#include "ckpt/reader.h"
+#include "muster/ckpt/reader.h"
 
-#include "ckpt/tier.h"
-#include "core/clock.h"
-#include "core/crc32c.h"
+#include "muster/ckpt/tier.h"
+#include "muster/core/clock.h"
+#include "muster/core/crc32c.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -6,7 +6,7 @@
 #ifndef MUSTER_CKPT_READER_H
 #define MUSTER_CKPT_READER_H
 
-#include "ckpt/manifest.h"
+#include "muster/ckpt/manifest.h"
 
 struct tier;
 struct reader;

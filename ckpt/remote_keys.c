@@ -1,7 +1,7 @@
-#include "ckpt/remote_keys.h"
+#include "muster/ckpt/remote_keys.h"
 
-#include "ckpt/manifest.h"
-#include "core/blob.h"
+#include "muster/ckpt/manifest.h"
+#include "muster/core/blob/blob.h"
 
 #include <errno.h>
 #include <stdlib.h>

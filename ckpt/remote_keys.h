@@ -6,7 +6,7 @@
 #ifndef MUSTER_CKPT_REMOTE_KEYS_H
 #define MUSTER_CKPT_REMOTE_KEYS_H
 
-#include "ckpt/root.h"
+#include "muster/ckpt/root.h"
 
 struct mst_blob;
 

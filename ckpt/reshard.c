@@ -1,5 +1,5 @@
 /* pure */
-#include "ckpt/reshard.h"
+#include "muster/ckpt/reshard.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
-#include "ckpt/restore.h"
+#include "muster/ckpt/restore.h"
 
-#include "ckpt/intake.h"
-#include "ckpt/tier.h"
-#include "ckpt/verdict.h"
-#include "core/kv.h"
+#include "muster/ckpt/intake.h"
+#include "muster/ckpt/tier.h"
+#include "muster/ckpt/verdict.h"
+#include "muster/core/kv/kv.h"
 
 #include <errno.h>
 #include <inttypes.h>

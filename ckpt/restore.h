@@ -6,8 +6,8 @@
 #ifndef MUSTER_CKPT_RESTORE_H
 #define MUSTER_CKPT_RESTORE_H
 
-#include "ckpt/ckpt.h"
-#include "ckpt/site.h"
+#include "muster/ckpt/ckpt.h"
+#include "muster/ckpt/site.h"
 
 struct snapshot;
 

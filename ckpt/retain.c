@@ -1,5 +1,5 @@
 /* pure */
-#include "ckpt/retain.h"
+#include "muster/ckpt/retain.h"
 
 #include <assert.h>
 

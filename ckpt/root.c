@@ -1,7 +1,7 @@
 /* Names, listing and reading; root_change.c holds what changes the directory. */
-#include "ckpt/root.h"
+#include "muster/ckpt/root.h"
 
-#include "ckpt/manifest.h"
+#include "muster/ckpt/manifest.h"
 
 #include <dirent.h>
 #include <errno.h>

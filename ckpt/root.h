@@ -9,7 +9,7 @@
 #ifndef MUSTER_CKPT_ROOT_H
 #define MUSTER_CKPT_ROOT_H
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,9 +1,9 @@
 /* What changes the root: each durable step is one op of core/aio. Single ops are awaited without a
  * deadline: they borrow their paths until they have ended. */
-#include "ckpt/root.h"
+#include "muster/ckpt/root.h"
 
-#include "core/aio.h"
-#include "core/clock.h"
+#include "muster/core/aio/aio.h"
+#include "muster/core/clock.h"
 
 #include <dirent.h>
 #include <errno.h>

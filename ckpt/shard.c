@@ -1,6 +1,6 @@
-#include "ckpt/shard.h"
+#include "muster/ckpt/shard.h"
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <stdlib.h>

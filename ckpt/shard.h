@@ -4,8 +4,8 @@
 #ifndef MUSTER_CKPT_SHARD_H
 #define MUSTER_CKPT_SHARD_H
 
-#include "ckpt/skeleton.h"
-#include "ckpt/snapshot.h"
+#include "muster/ckpt/skeleton.h"
+#include "muster/ckpt/snapshot.h"
 
 struct shard_rows {
     bool sharded;

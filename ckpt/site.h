@@ -2,7 +2,7 @@
 #ifndef MUSTER_CKPT_SITE_H
 #define MUSTER_CKPT_SITE_H
 
-#include "ckpt/root.h"
+#include "muster/ckpt/root.h"
 
 #include <stdint.h>
 

@@ -1,8 +1,8 @@
-#include "ckpt/skeleton.h"
+#include "muster/ckpt/skeleton.h"
 
-#include "ckpt/h5type.h"
-#include "ckpt/manifest.h"
-#include "core/err.h"
+#include "muster/ckpt/h5type.h"
+#include "muster/ckpt/manifest.h"
+#include "muster/core/err.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -14,7 +14,7 @@
 #ifndef MUSTER_CKPT_SKELETON_H
 #define MUSTER_CKPT_SKELETON_H
 
-#include "ckpt/layout.h"
+#include "muster/ckpt/layout.h"
 
 #define SKELETON_PAGE_BYTES 4096
 

@@ -1,4 +1,4 @@
-#include "ckpt/snapshot.h"
+#include "muster/ckpt/snapshot.h"
 
 #include <assert.h>
 #include <errno.h>

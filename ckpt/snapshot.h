@@ -7,7 +7,7 @@
 #ifndef MUSTER_CKPT_SNAPSHOT_H
 #define MUSTER_CKPT_SNAPSHOT_H
 
-#include "ckpt/layout.h"
+#include "muster/ckpt/layout.h"
 
 struct snapshot {
     uint8_t *base; /* 2 MiB aligned */

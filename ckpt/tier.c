@@ -1,6 +1,6 @@
-#include "ckpt/tier.h"
+#include "muster/ckpt/tier.h"
 
-#include "core/uri.h"
+#include "muster/core/uri.h"
 
 #include <limits.h>
 #include <string.h>

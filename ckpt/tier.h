@@ -10,8 +10,8 @@
 #ifndef MUSTER_CKPT_TIER_H
 #define MUSTER_CKPT_TIER_H
 
-#include "ckpt/manifest.h"
-#include "ckpt/root.h"
+#include "muster/ckpt/manifest.h"
+#include "muster/ckpt/root.h"
 
 #include <stdbool.h>
 

@@ -1,9 +1,9 @@
 /* A directory that all nodes see. Files are written under a temporary name and read around the page
  * cache, by core/aio; root.h knows the names and the order that makes them durable. */
-#include "ckpt/tier.h"
-#include "ckpt/writer.h"
-#include "core/aio.h"
-#include "core/clock.h"
+#include "muster/ckpt/tier.h"
+#include "muster/ckpt/writer.h"
+#include "muster/core/aio/aio.h"
+#include "muster/core/clock.h"
 
 #include <assert.h>
 #include <errno.h>

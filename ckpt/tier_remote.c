@@ -2,12 +2,12 @@
  * under a key that no other save ever uses; the manifest, put last and only where there is none, is
  * what makes a checkpoint of them. Nothing is renamed and nothing overwritten, so that neither a
  * store without such operations nor a lost answer can leave a half of one. */
-#include "ckpt/remote_keys.h"
-#include "ckpt/tier.h"
-#include "ckpt/writer.h"
-#include "core/aio.h"
-#include "core/blob.h"
-#include "core/clock.h"
+#include "muster/ckpt/remote_keys.h"
+#include "muster/ckpt/tier.h"
+#include "muster/ckpt/writer.h"
+#include "muster/core/aio/aio.h"
+#include "muster/core/blob/blob.h"
+#include "muster/core/clock.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
-#include "ckpt/verdict.h"
+#include "muster/ckpt/verdict.h"
 
-#include "core/kv.h"
+#include "muster/core/kv/kv.h"
 
 #include <errno.h>
 #include <stdio.h>

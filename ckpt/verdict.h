@@ -3,7 +3,7 @@
 #ifndef MUSTER_CKPT_VERDICT_H
 #define MUSTER_CKPT_VERDICT_H
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <stddef.h>
 #include <stdint.h>

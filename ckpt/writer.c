@@ -1,9 +1,9 @@
-#include "ckpt/writer.h"
+#include "muster/ckpt/writer.h"
 
-#include "core/aio.h"
-#include "core/clock.h"
-#include "core/crc32c.h"
-#include "core/err.h"
+#include "muster/core/aio/aio.h"
+#include "muster/core/clock.h"
+#include "muster/core/crc32c.h"
+#include "muster/core/err.h"
 
 #include <assert.h>
 #include <errno.h>

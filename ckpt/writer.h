@@ -6,7 +6,7 @@
 #ifndef MUSTER_CKPT_WRITER_H
 #define MUSTER_CKPT_WRITER_H
 
-#include "ckpt/skeleton.h"
+#include "muster/ckpt/skeleton.h"
 
 struct mst_aio;
 

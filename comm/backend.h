@@ -3,8 +3,8 @@
 #ifndef MUSTER_COMM_BACKEND_H
 #define MUSTER_COMM_BACKEND_H
 
-#include "comm/signature.h"
-#include "core/err.h"
+#include "muster/comm/signature.h"
+#include "muster/core/err.h"
 
 #include <stdint.h>
 

@@ -1,11 +1,11 @@
 /* Records of ranks and places of segments, over the kv. */
-#include "comm/boot.h"
+#include "muster/comm/boot.h"
 
-#include "core/bytes.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/kv.h"
-#include "core/world.h"
+#include "muster/core/bytes.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/kv.h"
+#include "muster/core/world/world.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -3,7 +3,7 @@
 #ifndef MUSTER_COMM_BOOT_H
 #define MUSTER_COMM_BOOT_H
 
-#include "comm/segment.h"
+#include "muster/comm/segment.h"
 
 #include <stdint.h>
 

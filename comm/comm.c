@@ -1,15 +1,15 @@
 /* The face of comm: checks arguments, keeps the lifecycle, and hands collectives to the back end,
  * here or on the communicator's thread. */
-#include "comm/comm.h"
+#include "muster/comm/comm.h"
 
-#include "comm/backend.h"
-#include "comm/recorder.h"
-#include "comm/reduce.h"
-#include "comm/req.h"
-#include "core/clock.h"
-#include "core/kv.h"
-#include "core/page.h"
-#include "core/world.h"
+#include "muster/comm/backend.h"
+#include "muster/comm/recorder.h"
+#include "muster/comm/reduce.h"
+#include "muster/comm/req.h"
+#include "muster/core/clock.h"
+#include "muster/core/kv/kv.h"
+#include "muster/core/world/page.h"
+#include "muster/core/world/world.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -39,8 +39,8 @@
 #ifndef MUSTER_COMM_COMM_H
 #define MUSTER_COMM_COMM_H
 
-#include "core/coll.h"
-#include "core/dtype.h"
+#include "muster/core/coll.h"
+#include "muster/core/dtype.h"
 
 #include <stddef.h>
 #include <stdint.h>

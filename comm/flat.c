@@ -1,7 +1,7 @@
 /* Deposit, step, read: the collectives of one node. */
-#include "comm/flat.h"
+#include "muster/comm/flat.h"
 
-#include "core/dtype.h"
+#include "muster/core/dtype.h"
 
 #include <string.h>
 

@@ -8,8 +8,8 @@
 #ifndef MUSTER_COMM_FLAT_H
 #define MUSTER_COMM_FLAT_H
 
-#include "comm/reduce.h"
-#include "comm/segment.h"
+#include "muster/comm/reduce.h"
+#include "muster/comm/segment.h"
 
 /* Measured: with 2 ranks one step and twice the reading win up to 32 KiB. */
 #define FLAT_ONE_SHOT_BYTES ((size_t)64 << 10)

@@ -1,8 +1,8 @@
 /* Message headers, field by field. */
 /* pure */
-#include "comm/header.h"
+#include "muster/comm/header.h"
 
-#include "core/bytes.h"
+#include "muster/core/bytes.h"
 
 #include <errno.h>
 

@@ -2,10 +2,10 @@
 #ifndef MUSTER_COMM_HOST_H
 #define MUSTER_COMM_HOST_H
 
-#include "comm/backend.h"
-#include "comm/boot.h"
-#include "comm/flat.h"
-#include "comm/tcp.h"
+#include "muster/comm/backend.h"
+#include "muster/comm/boot.h"
+#include "muster/comm/flat.h"
+#include "muster/comm/tcp.h"
 
 /* Bytes of the accumulation type that one leader reduces at a time; its memory is three times
  * that. */

@@ -4,9 +4,9 @@
  * Determinism: a node's partial is the fold over its ranks in local order, the result is the fold
  * over the partials in node order, in the accumulation type; so no chunk or round boundary shows in
  * the bits. */
-#include "comm/host.h"
+#include "muster/comm/host.h"
 
-#include "core/dtype.h"
+#include "muster/core/dtype.h"
 
 #include <assert.h>
 #include <string.h>

@@ -5,13 +5,13 @@
  * that say what each rank calls; what fits on the card is done with that. The rest goes in rounds
  * through memory of our own: MPI cannot take a collective back, and after a missed deadline a late
  * peer may still touch that memory, so it is never freed then. */
-#include "comm/backend.h"
-#include "comm/mpi_load.h"
-#include "comm/mpi_notes.h"
-#include "comm/reduce.h"
-#include "comm/wait.h"
-#include "core/clock.h"
-#include "core/world.h"
+#include "muster/comm/backend.h"
+#include "muster/comm/mpi_load.h"
+#include "muster/comm/mpi_notes.h"
+#include "muster/comm/reduce.h"
+#include "muster/comm/wait.h"
+#include "muster/core/clock.h"
+#include "muster/core/world/world.h"
 
 #include <assert.h>
 #include <errno.h>

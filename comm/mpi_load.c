@@ -1,8 +1,8 @@
 /* Which MPI, and where its module is. */
-#include "comm/mpi_load.h"
+#include "muster/comm/mpi_load.h"
 
-#include "core/err.h"
-#include "core/world.h"
+#include "muster/core/err.h"
+#include "muster/core/world/world.h"
 
 #include <dlfcn.h>
 #include <errno.h>

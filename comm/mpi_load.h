@@ -2,7 +2,7 @@
 #ifndef MUSTER_COMM_MPI_LOAD_H
 #define MUSTER_COMM_MPI_LOAD_H
 
-#include "comm/mpi_abi.h"
+#include "muster/comm/mpi_abi.h"
 
 struct mst_err;
 struct mst_world;

@@ -1,5 +1,5 @@
 /* The module between libmuster and one MPI: see mpi_abi.h. */
-#include "comm/mpi_abi.h"
+#include "muster/comm/mpi_abi.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* Notes of failures, from each to all. */
-#include "comm/mpi_notes.h"
+#include "muster/comm/mpi_notes.h"
 
-#include "core/clock.h"
+#include "muster/core/clock.h"
 
 #include <errno.h>
 #include <sched.h>

@@ -6,8 +6,8 @@
 #ifndef MUSTER_COMM_MPI_NOTES_H
 #define MUSTER_COMM_MPI_NOTES_H
 
-#include "comm/mpi_abi.h"
-#include "core/err.h"
+#include "muster/comm/mpi_abi.h"
+#include "muster/core/err.h"
 
 #include <stdatomic.h>
 

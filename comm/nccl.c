@@ -5,14 +5,14 @@
  *
  * NCCL's communicator is non-blocking, since nothing can end a blocking call: every wait looks at
  * the queue, at NCCL's own errors, at the other ranks, and at the clock. */
-#include "comm/nccl.h"
+#include "muster/comm/nccl.h"
 
-#include "comm/host.h"
-#include "core/bytes.h"
-#include "core/clock.h"
-#include "core/kv.h"
-#include "core/thread.h"
-#include "core/world.h"
+#include "muster/comm/host.h"
+#include "muster/core/bytes.h"
+#include "muster/core/clock.h"
+#include "muster/core/kv/kv.h"
+#include "muster/core/thread.h"
+#include "muster/core/world/world.h"
 
 #include <errno.h>
 #include <sched.h>

@@ -2,9 +2,9 @@
 #ifndef MUSTER_COMM_NCCL_H
 #define MUSTER_COMM_NCCL_H
 
-#include "comm/backend.h"
-#include "comm/nccl_sym.h"
-#include "gpu/gpu.h"
+#include "muster/comm/backend.h"
+#include "muster/comm/nccl_sym.h"
+#include "muster/gpu/gpu.h"
 
 #include <pthread.h>
 #include <stdbool.h>

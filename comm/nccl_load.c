@@ -1,7 +1,7 @@
 /* NCCL by dlopen. */
-#include "comm/nccl_sym.h"
+#include "muster/comm/nccl_sym.h"
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <assert.h>
 #include <dlfcn.h>

@@ -1,7 +1,7 @@
 /* Collectives as calls of NCCL: on device memory as they are, on host memory in rounds. */
-#include "comm/nccl.h"
+#include "muster/comm/nccl.h"
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* Entries of the flight recorder. */
-#include "comm/recorder.h"
+#include "muster/comm/recorder.h"
 
-#include "core/page.h"
+#include "muster/core/world/page.h"
 
 uint64_t recorder_enter(const struct recorder *recorder, const struct signature_desc *desc,
                         uint64_t seq, uint64_t now_ns)

@@ -4,7 +4,7 @@
 #ifndef MUSTER_COMM_RECORDER_H
 #define MUSTER_COMM_RECORDER_H
 
-#include "comm/signature.h"
+#include "muster/comm/signature.h"
 
 #include <stdint.h>
 

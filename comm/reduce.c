@@ -1,6 +1,6 @@
 /* The fold over streams, and the choice of an instruction set. The loops themselves, and those of
  * the portable set, come from reduce_loops.h. */
-#include "comm/reduce.h"
+#include "muster/comm/reduce.h"
 
 #include <assert.h>
 #include <string.h>
@@ -13,7 +13,7 @@ static bool always(void)
 #define REDUCE_TABLE reduce_portable
 #define REDUCE_NAME "portable"
 #define REDUCE_USABLE always
-#include "comm/reduce_loops.h"
+#include "muster/comm/reduce_loops.h"
 
 #define BLOCK_ELEMS 512 /* folded at a time, so that intermediate sums stay in L1 */
 

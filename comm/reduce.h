@@ -8,7 +8,7 @@
 #ifndef MUSTER_COMM_REDUCE_H
 #define MUSTER_COMM_REDUCE_H
 
-#include "comm/comm.h"
+#include "muster/comm/comm.h"
 
 #include <stdbool.h>
 #include <stddef.h>

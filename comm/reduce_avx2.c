@@ -11,7 +11,7 @@ static bool usable(void)
 #define REDUCE_TABLE reduce_avx2
 #define REDUCE_NAME "avx2"
 #define REDUCE_USABLE usable
-#include "comm/reduce_loops.h"
+#include "muster/comm/reduce_loops.h"
 
 #else
 

@@ -12,7 +12,7 @@ static bool usable(void)
 #define REDUCE_TABLE reduce_avx512
 #define REDUCE_NAME "avx512"
 #define REDUCE_USABLE usable
-#include "comm/reduce_loops.h"
+#include "muster/comm/reduce_loops.h"
 
 #else
 

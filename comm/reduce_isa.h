@@ -2,7 +2,7 @@
 #ifndef MUSTER_COMM_REDUCE_ISA_H
 #define MUSTER_COMM_REDUCE_ISA_H
 
-#include "comm/comm.h"
+#include "muster/comm/comm.h"
 
 #include <stdbool.h>
 #include <stddef.h>

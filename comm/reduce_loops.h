@@ -1,7 +1,7 @@
 /* The source of the loops. A file that defines REDUCE_TABLE, REDUCE_NAME and REDUCE_USABLE and
  * includes this becomes an instruction set: reduce_<isa>.c, compiled with that set's flags. There
  * are no intrinsics: the compiler vectorises, and the arithmetic stays the same everywhere. */
-#include "comm/reduce_isa.h"
+#include "muster/comm/reduce_isa.h"
 
 #include <string.h>
 

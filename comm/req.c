@@ -1,6 +1,6 @@
 /* The queue of started collectives. */
-#include "comm/req.h"
-#include "core/thread.h"
+#include "muster/comm/req.h"
+#include "muster/core/thread.h"
 
 #include <assert.h>
 #include <errno.h>

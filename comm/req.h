@@ -3,7 +3,7 @@
 #ifndef MUSTER_COMM_REQ_H
 #define MUSTER_COMM_REQ_H
 
-#include "comm/backend.h"
+#include "muster/comm/backend.h"
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /* Lines, areas, and the record of a failure, in memory that the ranks of a node share. */
-#include "comm/segment.h"
+#include "muster/comm/segment.h"
 
-#include "core/clock.h"
-#include "core/page.h"
+#include "muster/core/clock.h"
+#include "muster/core/world/page.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -18,9 +18,9 @@
 #ifndef MUSTER_COMM_SEGMENT_H
 #define MUSTER_COMM_SEGMENT_H
 
-#include "comm/signature.h"
-#include "comm/wait.h"
-#include "core/err.h"
+#include "muster/comm/signature.h"
+#include "muster/comm/wait.h"
+#include "muster/core/err.h"
 
 #include <stddef.h>
 #include <stdint.h>

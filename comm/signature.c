@@ -1,8 +1,8 @@
 /* What a collective is, in 32 bits and in words. */
 /* pure */
-#include "comm/signature.h"
+#include "muster/comm/signature.h"
 
-#include "core/rng.h"
+#include "muster/core/rng.h"
 
 #include <stdbool.h>
 #include <stdio.h>

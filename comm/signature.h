@@ -5,7 +5,7 @@
 #ifndef MUSTER_COMM_SIGNATURE_H
 #define MUSTER_COMM_SIGNATURE_H
 
-#include "comm/comm.h"
+#include "muster/comm/comm.h"
 
 #include <stddef.h>
 #include <stdint.h>

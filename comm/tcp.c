@@ -1,7 +1,7 @@
 /* The exchange: one message to and from every peer, with all sockets moving at once. */
-#include "comm/tcp.h"
+#include "muster/comm/tcp.h"
 
-#include "core/clock.h"
+#include "muster/core/clock.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -10,9 +10,9 @@
 #ifndef MUSTER_COMM_TCP_H
 #define MUSTER_COMM_TCP_H
 
-#include "comm/boot.h"
-#include "comm/header.h"
-#include "comm/segment.h"
+#include "muster/comm/boot.h"
+#include "muster/comm/header.h"
+#include "muster/comm/segment.h"
 
 #include <poll.h>
 #include <stdbool.h>

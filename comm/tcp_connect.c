@@ -1,10 +1,10 @@
 /* Getting connected: which address to listen on, who dials whom, and who may stay. */
-#include "comm/tcp.h"
+#include "muster/comm/tcp.h"
 
-#include "core/auth.h"
-#include "core/clock.h"
-#include "core/sock.h"
-#include "core/world.h"
+#include "muster/core/clock.h"
+#include "muster/core/kv/auth.h"
+#include "muster/core/kv/sock.h"
+#include "muster/core/world/world.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* Spin, yield, sleep. */
-#include "comm/wait.h"
+#include "muster/comm/wait.h"
 
-#include "core/clock.h"
-#include "core/page.h"
+#include "muster/core/clock.h"
+#include "muster/core/world/page.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* pure */
-#include "core/coll.h"
+#include "muster/core/coll.h"
 
 static const char *const coll_names[MST_COLL_COUNT] = {
     [MST_COLL_ALLREDUCE] = "allreduce", [MST_COLL_BROADCAST] = "broadcast",

@@ -1,5 +1,5 @@
 /* pure */
-#include "core/dtype.h"
+#include "muster/core/dtype.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* pure */
-#include "core/rng.h"
+#include "muster/core/rng.h"
 
 void mst_rng_init(struct mst_rng *rng, uint64_t seed, uint64_t stream)
 {

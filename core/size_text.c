@@ -1,5 +1,5 @@
 /* pure */
-#include "core/size_text.h"
+#include "muster/core/size_text.h"
 
 #include <stddef.h>
 #include <stdio.h>

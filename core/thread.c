@@ -1,4 +1,4 @@
-#include "core/thread.h"
+#include "muster/core/thread.h"
 
 #include <signal.h>
 

@@ -1,7 +1,7 @@
 /* pure */
-#include "core/uri.h"
+#include "muster/core/uri.h"
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <ctype.h>
 #include <errno.h>

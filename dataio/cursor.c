@@ -1,8 +1,8 @@
 /* pure */
-#include "dataio/cursor.h"
+#include "muster/dataio/cursor.h"
 
-#include "core/crc32c.h"
-#include "core/err.h"
+#include "muster/core/crc32c.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -17,8 +17,8 @@
 #ifndef MUSTER_DATAIO_DATAIO_H
 #define MUSTER_DATAIO_DATAIO_H
 
-#include "core/dtype.h"
-#include "core/span.h"
+#include "muster/core/dtype.h"
+#include "muster/core/span.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,11 +1,11 @@
-#include "dataio/dataset.h"
+#include "muster/dataio/dataset.h"
 
-#include "core/blob.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "dataio/mirror.h"
-#include "dataio/source.h"
-#include "dataio/uris.h"
+#include "muster/core/blob/blob.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/dataio/mirror.h"
+#include "muster/dataio/source.h"
+#include "muster/dataio/uris.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,13 +1,13 @@
-#include "dataio/feed.h"
+#include "muster/dataio/feed.h"
 
-#include "core/blob.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/uri.h"
-#include "dataio/feed_state.h"
-#include "dataio/mirror.h"
-#include "dataio/store.h"
-#include "dataio/uris.h"
+#include "muster/core/blob/blob.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/uri.h"
+#include "muster/dataio/feed_state.h"
+#include "muster/dataio/mirror.h"
+#include "muster/dataio/store.h"
+#include "muster/dataio/uris.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,10 +1,10 @@
 /* The feed's reads under way: where each goes, and what becomes of it. */
-#include "core/clock.h"
-#include "core/err.h"
-#include "dataio/feed.h"
-#include "dataio/feed_state.h"
-#include "dataio/mirror.h"
-#include "dataio/store.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/dataio/feed.h"
+#include "muster/dataio/feed_state.h"
+#include "muster/dataio/mirror.h"
+#include "muster/dataio/store.h"
 
 #include <assert.h>
 #include <errno.h>

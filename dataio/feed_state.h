@@ -2,9 +2,9 @@
 #ifndef MUSTER_DATAIO_FEED_STATE_H
 #define MUSTER_DATAIO_FEED_STATE_H
 
-#include "core/err.h"
-#include "dataio/feed.h"
-#include "dataio/store.h"
+#include "muster/core/err.h"
+#include "muster/dataio/feed.h"
+#include "muster/dataio/store.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
-#include "dataio/fetch.h"
+#include "muster/dataio/fetch.h"
 
-#include "core/clock.h"
-#include "core/err.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -6,9 +6,9 @@
 #ifndef MUSTER_DATAIO_FETCH_H
 #define MUSTER_DATAIO_FETCH_H
 
-#include "dataio/dataio.h"
-#include "dataio/index.h"
-#include "dataio/order.h"
+#include "muster/dataio/dataio.h"
+#include "muster/dataio/index.h"
+#include "muster/dataio/order.h"
 
 #include <stdint.h>
 

@@ -1,10 +1,10 @@
-#include "dataio/index.h"
+#include "muster/dataio/index.h"
 
-#include "core/crc32c.h"
-#include "core/err.h"
-#include "core/rng.h"
-#include "dataio/dataset.h"
-#include "dataio/uris.h"
+#include "muster/core/crc32c.h"
+#include "muster/core/err.h"
+#include "muster/core/rng.h"
+#include "muster/dataio/dataset.h"
+#include "muster/dataio/uris.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -4,8 +4,8 @@
 #ifndef MUSTER_DATAIO_INDEX_H
 #define MUSTER_DATAIO_INDEX_H
 
-#include "dataio/record.h"
-#include "dataio/source.h"
+#include "muster/dataio/record.h"
+#include "muster/dataio/source.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
-#include "dataio/inflate.h"
+#include "muster/dataio/inflate.h"
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,16 +1,16 @@
 /* loader: arguments, the life of the worker thread, and batches in either of two ways: straight
  * from a dataset that lies in memory, or from the read-ahead window that the worker runs. */
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/thread.h"
-#include "core/world.h"
-#include "dataio/cursor.h"
-#include "dataio/dataio.h"
-#include "dataio/dataset.h"
-#include "dataio/feed.h"
-#include "dataio/fetch.h"
-#include "dataio/index.h"
-#include "dataio/order.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/thread.h"
+#include "muster/core/world/world.h"
+#include "muster/dataio/cursor.h"
+#include "muster/dataio/dataio.h"
+#include "muster/dataio/dataset.h"
+#include "muster/dataio/feed.h"
+#include "muster/dataio/fetch.h"
+#include "muster/dataio/index.h"
+#include "muster/dataio/order.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* pure */
-#include "dataio/mirror.h"
+#include "muster/dataio/mirror.h"
 
 bool mirror_rests(const struct mirror_health *health, uint64_t now_ns)
 {

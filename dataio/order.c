@@ -1,7 +1,7 @@
 /* pure */
-#include "dataio/order.h"
+#include "muster/dataio/order.h"
 
-#include "core/rng.h"
+#include "muster/core/rng.h"
 
 #include <assert.h>
 

@@ -1,7 +1,7 @@
 /* Lines of text. A record ends at '\n', which is not part of it; a '\r' before it is. An empty line
  * is an empty record; after a final '\n' there is no further one: as wc -l and editors count. */
 /* pure */
-#include "dataio/record.h"
+#include "muster/dataio/record.h"
 
 #include <string.h>
 

@@ -5,9 +5,9 @@
  * The index is checked against itself and the size of the tokens. Samples are then cut from the
  * tokens as from a raw file: every writer lays the sequences out one after the other. */
 /* pure */
-#include "dataio/record.h"
+#include "muster/dataio/record.h"
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <inttypes.h>

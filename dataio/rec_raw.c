@@ -1,7 +1,7 @@
 /* pure */
-#include "dataio/record.h"
+#include "muster/dataio/record.h"
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <inttypes.h>

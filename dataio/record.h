@@ -7,8 +7,8 @@
 #ifndef MUSTER_DATAIO_RECORD_H
 #define MUSTER_DATAIO_RECORD_H
 
-#include "core/span.h"
-#include "dataio/dataio.h"
+#include "muster/core/span.h"
+#include "muster/dataio/dataio.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* pure */
-#include "dataio/record.h"
+#include "muster/dataio/record.h"
 
 #include <string.h>
 

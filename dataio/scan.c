@@ -1,7 +1,7 @@
-#include "dataio/scan.h"
+#include "muster/dataio/scan.h"
 
-#include "core/clock.h"
-#include "core/err.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <stdlib.h>

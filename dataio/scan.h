@@ -2,8 +2,8 @@
 #ifndef MUSTER_DATAIO_SCAN_H
 #define MUSTER_DATAIO_SCAN_H
 
-#include "core/span.h"
-#include "dataio/feed.h"
+#include "muster/core/span.h"
+#include "muster/dataio/feed.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,12 +1,12 @@
-#include "dataio/source.h"
+#include "muster/dataio/source.h"
 
-#include "core/aio.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "dataio/inflate.h"
-#include "dataio/record.h"
-#include "dataio/scan.h"
-#include "dataio/uris.h"
+#include "muster/core/aio/aio.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/dataio/inflate.h"
+#include "muster/dataio/record.h"
+#include "muster/dataio/scan.h"
+#include "muster/dataio/uris.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,9 +2,9 @@
 #ifndef MUSTER_DATAIO_SOURCE_H
 #define MUSTER_DATAIO_SOURCE_H
 
-#include "core/span.h"
-#include "dataio/dataset.h"
-#include "dataio/feed.h"
+#include "muster/core/span.h"
+#include "muster/dataio/dataset.h"
+#include "muster/dataio/feed.h"
 
 #include <stdbool.h>
 #include <stdint.h>

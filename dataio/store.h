@@ -5,7 +5,7 @@
 #ifndef MUSTER_DATAIO_STORE_H
 #define MUSTER_DATAIO_STORE_H
 
-#include "dataio/mirror.h"
+#include "muster/dataio/mirror.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /* The local store: files by path, through core/aio. */
-#include "core/aio.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "dataio/store.h"
+#include "muster/core/aio/aio.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/dataio/store.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* A remote store: the objects below one URI, through core/blob. */
-#include "core/blob.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "dataio/store.h"
+#include "muster/core/blob/blob.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/dataio/store.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* pure */
-#include "dataio/uris.h"
+#include "muster/dataio/uris.h"
 
-#include "core/uri.h"
+#include "muster/core/uri.h"
 
 #include <ctype.h>
 #include <errno.h>

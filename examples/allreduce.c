@@ -3,9 +3,9 @@
  *
  *   muster run --nproc 4 -- allreduce
  *   mpirun -n 4 allreduce */
-#include "comm/comm.h"
-#include "core/err.h"
-#include "core/world.h"
+#include "muster/comm/comm.h"
+#include "muster/core/err.h"
+#include "muster/core/world/world.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "examples/lm.h"
+#include "muster/examples/lm.h"
 
 #include <math.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #ifndef MUSTER_EXAMPLES_LM_H
 #define MUSTER_EXAMPLES_LM_H
 
-#include "core/rng.h"
+#include "muster/core/rng.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -3,13 +3,13 @@
  *
  *   muster run --nproc 2 -- resume --ckpt /tmp/ck --steps 2000
  *   kill it, with SIGTERM or -9, and run the same line again: it goes on where it was. */
-#include "ckpt/ckpt.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/kv.h"
-#include "core/rng.h"
-#include "core/world.h"
-#include "launcher/job.h"
+#include "muster/ckpt/ckpt.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/kv.h"
+#include "muster/core/rng.h"
+#include "muster/core/world/world.h"
+#include "muster/launcher/job.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -5,18 +5,18 @@
  * depend on how often that happened.
  *
  *   muster run --nproc 2 -- train_lm --data text.gz --ckpt ckpt/ --steps 1000 */
-#include "ckpt/ckpt.h"
-#include "comm/comm.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/kv.h"
-#include "core/rng.h"
-#include "core/world.h"
-#include "dataio/dataio.h"
-#include "examples/lm.h"
-#include "examples/train_opts.h"
-#include "gpu/gpu.h"
-#include "launcher/job.h"
+#include "muster/ckpt/ckpt.h"
+#include "muster/comm/comm.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/kv.h"
+#include "muster/core/rng.h"
+#include "muster/core/world/world.h"
+#include "muster/dataio/dataio.h"
+#include "muster/examples/lm.h"
+#include "muster/examples/train_opts.h"
+#include "muster/gpu/gpu.h"
+#include "muster/launcher/job.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "examples/train_opts.h"
+#include "muster/examples/train_opts.h"
 
 #include <getopt.h>
 #include <stdio.h>

@@ -3,8 +3,8 @@
 #ifndef MUSTER_GPU_BACKEND_H
 #define MUSTER_GPU_BACKEND_H
 
-#include "core/span.h"
-#include "gpu/kernels.h"
+#include "muster/core/span.h"
+#include "muster/gpu/kernels.h"
 
 #include <stdbool.h>
 #include <stdint.h>

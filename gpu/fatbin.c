@@ -1,5 +1,5 @@
 /* Takes the file in at assembly time. */
-#include "gpu/fatbin.h"
+#include "muster/gpu/fatbin.h"
 
 #include <stddef.h>
 

@@ -1,9 +1,9 @@
 /* The face of gpu: picks the back end, checks arguments, and turns work into launches. */
-#include "gpu/gpu.h"
+#include "muster/gpu/gpu.h"
 
-#include "core/clock.h"
-#include "core/err.h"
-#include "gpu/backend.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/gpu/backend.h"
 
 #include <assert.h>
 #include <errno.h>

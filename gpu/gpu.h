@@ -20,8 +20,8 @@
 #ifndef MUSTER_GPU_GPU_H
 #define MUSTER_GPU_GPU_H
 
-#include "core/dtype.h"
-#include "core/span.h"
+#include "muster/core/dtype.h"
+#include "muster/core/span.h"
 
 #include <stdbool.h>
 #include <stddef.h>

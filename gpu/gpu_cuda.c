@@ -1,10 +1,10 @@
 /* CUDA by its driver interface, found at run time: nothing of it is linked, so the same program
  * runs where there is none. Work goes to the device's primary context, which libraries that use the
  * CUDA runtime (NCCL) share. */
-#include "core/err.h"
-#include "gpu/backend.h"
-#include "gpu/fatbin.h"
-#include "gpu/gpu_cuda_sym.h"
+#include "muster/core/err.h"
+#include "muster/gpu/backend.h"
+#include "muster/gpu/fatbin.h"
+#include "muster/gpu/gpu_cuda_sym.h"
 
 #include <assert.h>
 #include <dlfcn.h>

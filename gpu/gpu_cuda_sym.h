@@ -1,8 +1,8 @@
 /* What of the CUDA driver's interface is used: types, numbers and functions as libcuda.so.1 has
  * them, so that building needs no header of NVIDIA's. The _v2 names are what the public ones have
  * stood for since CUDA 4. */
-#ifndef MUSTER_GPU_CUDA_SYM_H
-#define MUSTER_GPU_CUDA_SYM_H
+#ifndef MUSTER_GPU_GPU_CUDA_SYM_H
+#define MUSTER_GPU_GPU_CUDA_SYM_H
 
 #include <stddef.h>
 #include <stdint.h>

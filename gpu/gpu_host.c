@@ -1,9 +1,9 @@
 /* The reference back end: a queue is a thread that does its work in order, behind the caller's
  * back, as a device does. The device's memory is the host's. */
-#include "core/err.h"
-#include "core/thread.h"
-#include "gpu/backend.h"
-#include "gpu/kernels_host.h"
+#include "muster/core/err.h"
+#include "muster/core/thread.h"
+#include "muster/gpu/backend.h"
+#include "muster/gpu/kernels_host.h"
 
 #include <assert.h>
 #include <errno.h>

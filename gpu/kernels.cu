@@ -4,7 +4,7 @@
  * Each element is touched by one thread, whatever the number of blocks, and nothing is shared
  * between threads. All are bound by memory: the conversions are integer code and not the device's
  * instructions, so that every device and the host give the same bits. */
-#include "gpu/kernels.h"
+#include "muster/gpu/kernels.h"
 
 #ifdef __CUDACC__
 #define KERNEL extern "C" __global__ void

@@ -1,5 +1,5 @@
 /* kernels.cu for a C compiler: CUDA's words redefined, and a launch as loops. */
-#include "gpu/kernels_host.h"
+#include "muster/gpu/kernels_host.h"
 
 #include <assert.h>
 #include <string.h>
@@ -31,7 +31,7 @@ static inline uint32_t as_bits(float value)
 #define AS_F32(bits) as_f32(bits)
 #define AS_BITS(value) as_bits(value)
 
-#include "gpu/kernels.cu"
+#include "muster/gpu/kernels.cu"
 
 static void run_thread(const struct kernel_launch *launch)
 {

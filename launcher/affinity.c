@@ -1,4 +1,4 @@
-#include "launcher/affinity.h"
+#include "muster/launcher/affinity.h"
 
 bool affinity_share(const cpu_set_t *allowed, uint32_t local_rank, uint32_t local_size,
                     cpu_set_t *ret_share)

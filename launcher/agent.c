@@ -1,15 +1,15 @@
-#include "launcher/agent.h"
+#include "muster/launcher/agent.h"
 
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/log.h"
-#include "launcher/coord.h"
-#include "launcher/exitcode.h"
-#include "launcher/link.h"
-#include "launcher/node.h"
-#include "launcher/opts.h"
-#include "launcher/outlog.h"
-#include "launcher/status.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/launcher/coord.h"
+#include "muster/launcher/exitcode.h"
+#include "muster/launcher/link.h"
+#include "muster/launcher/log.h"
+#include "muster/launcher/node.h"
+#include "muster/launcher/opts.h"
+#include "muster/launcher/outlog.h"
+#include "muster/launcher/status.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
-#include "launcher/cmd.h"
-#include "launcher/exitcode.h"
-#include "launcher/json_text.h"
-#include "launcher/opts.h"
+#include "muster/launcher/cmd.h"
+#include "muster/launcher/exitcode.h"
+#include "muster/launcher/json_text.h"
+#include "muster/launcher/opts.h"
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <jansson.h>
 #include <stdio.h>

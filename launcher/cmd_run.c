@@ -1,11 +1,11 @@
-#include "launcher/agent.h"
-#include "launcher/cmd.h"
-#include "launcher/exitcode.h"
-#include "launcher/json_text.h"
-#include "launcher/opts.h"
-#include "launcher/rankenv.h"
+#include "muster/launcher/agent.h"
+#include "muster/launcher/cmd.h"
+#include "muster/launcher/exitcode.h"
+#include "muster/launcher/json_text.h"
+#include "muster/launcher/opts.h"
+#include "muster/launcher/rankenv.h"
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <jansson.h>

@@ -1,6 +1,6 @@
-#include "launcher/cmd.h"
-#include "launcher/exitcode.h"
-#include "launcher/status.h"
+#include "muster/launcher/cmd.h"
+#include "muster/launcher/exitcode.h"
+#include "muster/launcher/status.h"
 
 #include <jansson.h>
 #include <stdio.h>

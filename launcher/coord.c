@@ -1,13 +1,13 @@
-#include "launcher/coord.h"
+#include "muster/launcher/coord.h"
 
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/log.h"
-#include "core/sock.h"
-#include "launcher/exitcode.h"
-#include "launcher/kv_server.h"
-#include "launcher/opts.h"
-#include "launcher/rdzv.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/server.h"
+#include "muster/core/kv/sock.h"
+#include "muster/launcher/exitcode.h"
+#include "muster/launcher/log.h"
+#include "muster/launcher/opts.h"
+#include "muster/launcher/rdzv.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* pure */
-#include "launcher/drain.h"
+#include "muster/launcher/drain.h"
 
 #include <assert.h>
 #include <string.h>

@@ -13,8 +13,8 @@
 #ifndef MUSTER_LAUNCHER_DRAIN_H
 #define MUSTER_LAUNCHER_DRAIN_H
 
-#include "core/page.h"
-#include "launcher/msg.h"
+#include "muster/core/world/page.h"
+#include "muster/launcher/msg.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* pure */
-#include "launcher/exitcode.h"
+#include "muster/launcher/exitcode.h"
 
-#include "launcher/job.h"
+#include "muster/launcher/job.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "launcher/json_text.h"
+#include "muster/launcher/json_text.h"
 
 #include <stdlib.h>
 #include <string.h>

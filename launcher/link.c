@@ -1,9 +1,9 @@
-#include "launcher/link.h"
+#include "muster/launcher/link.h"
 
-#include "core/auth.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "launcher/opts.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/auth.h"
+#include "muster/launcher/opts.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -2,8 +2,8 @@
 #ifndef MUSTER_LAUNCHER_LINK_H
 #define MUSTER_LAUNCHER_LINK_H
 
-#include "core/sock.h"
-#include "launcher/msg.h"
+#include "muster/core/kv/sock.h"
+#include "muster/launcher/msg.h"
 
 #include <stdbool.h>
 #include <stdint.h>

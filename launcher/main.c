@@ -1,7 +1,7 @@
 /* muster: dispatches like git. What every pod needs is built in; the rest are programs of their own
  * beside this one, so that PID 1 stays small. */
-#include "launcher/cmd.h"
-#include "launcher/exitcode.h"
+#include "muster/launcher/cmd.h"
+#include "muster/launcher/exitcode.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,8 +1,8 @@
 /* pure */
-#include "launcher/msg.h"
+#include "muster/launcher/msg.h"
 
-#include "core/page.h"
-#include "launcher/kv_server.h"
+#include "muster/core/kv/server.h"
+#include "muster/core/world/page.h"
 
 #include <assert.h>
 #include <errno.h>

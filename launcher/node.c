@@ -1,14 +1,14 @@
-#include "launcher/node.h"
+#include "muster/launcher/node.h"
 
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/log.h"
-#include "launcher/exitcode.h"
-#include "launcher/link.h"
-#include "launcher/opts.h"
-#include "launcher/outlog.h"
-#include "launcher/rankenv.h"
-#include "launcher/strays.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/launcher/exitcode.h"
+#include "muster/launcher/link.h"
+#include "muster/launcher/log.h"
+#include "muster/launcher/opts.h"
+#include "muster/launcher/outlog.h"
+#include "muster/launcher/rankenv.h"
+#include "muster/launcher/strays.h"
 
 #include <signal.h>
 #include <stdio.h>

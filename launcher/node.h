@@ -7,9 +7,9 @@
 #ifndef MUSTER_LAUNCHER_NODE_H
 #define MUSTER_LAUNCHER_NODE_H
 
-#include "launcher/msg.h"
-#include "launcher/ranks.h"
-#include "launcher/super.h"
+#include "muster/launcher/msg.h"
+#include "muster/launcher/ranks.h"
+#include "muster/launcher/super.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,13 +1,13 @@
-#include "launcher/opts.h"
+#include "muster/launcher/opts.h"
 
-#include "core/err.h"
-#include "core/page.h"
-#include "core/resolve.h"
-#include "core/sock.h"
-#include "launcher/exitcode.h"
-#include "launcher/hardware.h"
-#include "launcher/machine.h"
-#include "launcher/msg.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/sock.h"
+#include "muster/core/resolve/hardware.h"
+#include "muster/core/resolve/machine.h"
+#include "muster/core/resolve/resolve.h"
+#include "muster/core/world/page.h"
+#include "muster/launcher/exitcode.h"
+#include "muster/launcher/msg.h"
 
 #include <assert.h>
 #include <ctype.h>

@@ -3,8 +3,8 @@
 #ifndef MUSTER_LAUNCHER_OPTS_H
 #define MUSTER_LAUNCHER_OPTS_H
 
-#include "core/resolve.h"
-#include "core/world.h"
+#include "muster/core/resolve/resolve.h"
+#include "muster/core/world/world.h"
 
 #include <stdbool.h>
 #include <stdint.h>

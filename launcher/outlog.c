@@ -1,7 +1,7 @@
-#include "launcher/outlog.h"
+#include "muster/launcher/outlog.h"
 
-#include "core/clock.h"
-#include "core/err.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <fcntl.h>

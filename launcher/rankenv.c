@@ -1,4 +1,4 @@
-#include "launcher/rankenv.h"
+#include "muster/launcher/rankenv.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* Rankenv: the environment of one rank. The MST_* contract of core/world.h, and what torchrun would
+/* Rankenv: the environment of one rank. The MST_* contract of core/world/world.h, and what torchrun would
  * have set, so that unchanged PyTorch programs run too. */
 #ifndef MUSTER_LAUNCHER_RANKENV_H
 #define MUSTER_LAUNCHER_RANKENV_H

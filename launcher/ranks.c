@@ -1,12 +1,12 @@
-#include "launcher/ranks.h"
+#include "muster/launcher/ranks.h"
 
-#include "core/err.h"
-#include "launcher/affinity.h"
-#include "launcher/exitcode.h"
-#include "launcher/opts.h"
-#include "launcher/outlog.h"
-#include "launcher/rankenv.h"
-#include "launcher/spawn.h"
+#include "muster/core/err.h"
+#include "muster/launcher/affinity.h"
+#include "muster/launcher/exitcode.h"
+#include "muster/launcher/opts.h"
+#include "muster/launcher/outlog.h"
+#include "muster/launcher/rankenv.h"
+#include "muster/launcher/spawn.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -6,7 +6,7 @@
 #ifndef MUSTER_LAUNCHER_RANKS_H
 #define MUSTER_LAUNCHER_RANKS_H
 
-#include "core/page.h"
+#include "muster/core/world/page.h"
 
 #include <stdbool.h>
 #include <stdint.h>

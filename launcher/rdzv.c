@@ -1,7 +1,7 @@
 /* pure */
-#include "launcher/rdzv.h"
+#include "muster/launcher/rdzv.h"
 
-#include "launcher/exitcode.h"
+#include "muster/launcher/exitcode.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -14,8 +14,8 @@
 #ifndef MUSTER_LAUNCHER_RDZV_H
 #define MUSTER_LAUNCHER_RDZV_H
 
-#include "launcher/drain.h"
-#include "launcher/msg.h"
+#include "muster/launcher/drain.h"
+#include "muster/launcher/msg.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
-#include "launcher/spawn.h"
+#include "muster/launcher/spawn.h"
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <fcntl.h>

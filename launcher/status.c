@@ -1,8 +1,8 @@
-#include "launcher/status.h"
+#include "muster/launcher/status.h"
 
-#include "core/clock.h"
-#include "core/err.h"
-#include "launcher/status_json.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/launcher/status_json.h"
 
 #include <errno.h>
 #include <poll.h>

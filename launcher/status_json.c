@@ -1,12 +1,12 @@
-#include "launcher/status_json.h"
+#include "muster/launcher/status_json.h"
 
-#include "core/clock.h"
-#include "core/coll.h"
-#include "core/dtype.h"
-#include "core/page.h"
-#include "launcher/json_text.h"
-#include "launcher/node.h"
-#include "launcher/opts.h"
+#include "muster/core/clock.h"
+#include "muster/core/coll.h"
+#include "muster/core/dtype.h"
+#include "muster/core/world/page.h"
+#include "muster/launcher/json_text.h"
+#include "muster/launcher/node.h"
+#include "muster/launcher/opts.h"
 
 #include <jansson.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
-#include "launcher/strays.h"
+#include "muster/launcher/strays.h"
 
-#include "core/clock.h"
+#include "muster/core/clock.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 /* pure */
-#include "launcher/super.h"
+#include "muster/launcher/super.h"
 
 #include <assert.h>
 

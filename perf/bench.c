@@ -1,9 +1,9 @@
-#include "perf/bench.h"
+#include "muster/perf/bench.h"
 
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/world.h"
-#include "perf/report.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/world/world.h"
+#include "muster/perf/report.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -2,8 +2,8 @@
 #ifndef MUSTER_PERF_BENCH_H
 #define MUSTER_PERF_BENCH_H
 
-#include "perf/bench_opts.h"
-#include "perf/collectives.h"
+#include "muster/perf/bench_opts.h"
+#include "muster/perf/collectives.h"
 
 struct mst_err;
 struct mst_world;

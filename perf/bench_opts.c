@@ -1,7 +1,7 @@
-#include "perf/bench_opts.h"
+#include "muster/perf/bench_opts.h"
 
-#include "core/err.h"
-#include "perf/nccl_format.h"
+#include "muster/core/err.h"
+#include "muster/perf/nccl_format.h"
 
 #include <errno.h>
 #include <getopt.h>

@@ -1,6 +1,6 @@
-#include "perf/collectives.h"
+#include "muster/perf/collectives.h"
 
-#include "perf/verifiable.h"
+#include "muster/perf/verifiable.h"
 
 #include <string.h>
 

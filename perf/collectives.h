@@ -2,8 +2,8 @@
 #ifndef MUSTER_PERF_COLLECTIVES_H
 #define MUSTER_PERF_COLLECTIVES_H
 
-#include "comm/comm.h"
-#include "core/dtype.h"
+#include "muster/comm/comm.h"
+#include "muster/core/dtype.h"
 
 #include <stdbool.h>
 #include <stddef.h>

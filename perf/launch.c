@@ -1,6 +1,6 @@
-#include "perf/launch.h"
+#include "muster/perf/launch.h"
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <fcntl.h>

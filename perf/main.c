@@ -1,8 +1,8 @@
 /* muster-bench: `muster bench <collective>` measures one collective the way nccl-tests does. */
-#include "core/err.h"
-#include "core/world.h"
-#include "perf/bench.h"
-#include "perf/launch.h"
+#include "muster/core/err.h"
+#include "muster/core/world/world.h"
+#include "muster/perf/bench.h"
+#include "muster/perf/launch.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-#include "perf/nccl_format.h"
+#include "muster/perf/nccl_format.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -9,9 +9,9 @@
 #ifndef MUSTER_PERF_NCCL_FORMAT_H
 #define MUSTER_PERF_NCCL_FORMAT_H
 
-#include "comm/comm.h"
-#include "core/dtype.h"
-#include "perf/nccl_iters.h"
+#include "muster/comm/comm.h"
+#include "muster/core/dtype.h"
+#include "muster/perf/nccl_iters.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "perf/nccl_iters.h"
+#include "muster/perf/nccl_iters.h"
 
 #include <math.h>
 #include <stdlib.h>

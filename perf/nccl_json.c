@@ -1,4 +1,4 @@
-#include "perf/nccl_json.h"
+#include "muster/perf/nccl_json.h"
 
 #include <errno.h>
 

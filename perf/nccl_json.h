@@ -9,7 +9,7 @@
 #ifndef MUSTER_PERF_NCCL_JSON_H
 #define MUSTER_PERF_NCCL_JSON_H
 
-#include "perf/nccl_format.h"
+#include "muster/perf/nccl_format.h"
 
 #include <jansson.h>
 

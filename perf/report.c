@@ -1,7 +1,7 @@
-#include "perf/report.h"
+#include "muster/perf/report.h"
 
-#include "core/err.h"
-#include "perf/nccl_json.h"
+#include "muster/core/err.h"
+#include "muster/perf/nccl_json.h"
 
 #include <errno.h>
 #include <string.h>

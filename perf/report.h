@@ -6,7 +6,7 @@
 #ifndef MUSTER_PERF_REPORT_H
 #define MUSTER_PERF_REPORT_H
 
-#include "perf/nccl_format.h"
+#include "muster/perf/nccl_format.h"
 
 #include <jansson.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
-#include "perf/verifiable.h"
+#include "muster/perf/verifiable.h"
 
-#include "core/rng.h"
+#include "muster/core/rng.h"
 
 #include <assert.h>
 #include <stdbool.h>

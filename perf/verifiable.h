@@ -11,8 +11,8 @@
 #ifndef MUSTER_PERF_VERIFIABLE_H
 #define MUSTER_PERF_VERIFIABLE_H
 
-#include "comm/comm.h"
-#include "core/dtype.h"
+#include "muster/comm/comm.h"
+#include "muster/core/dtype.h"
 
 #include <stddef.h>
 #include <stdint.h>

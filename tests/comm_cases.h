@@ -5,7 +5,7 @@
 #ifndef MUSTER_TESTS_COMM_CASES_H
 #define MUSTER_TESTS_COMM_CASES_H
 
-#include "comm/comm.h"
+#include "muster/comm/comm.h"
 
 #include <stddef.h>
 #include <stdint.h>

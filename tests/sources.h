@@ -2,9 +2,9 @@
 #ifndef MUSTER_TESTS_SOURCES_H
 #define MUSTER_TESTS_SOURCES_H
 
-#include "core/err.h"
-#include "dataio/index.h"
-#include "dataio/source.h"
+#include "muster/core/err.h"
+#include "muster/dataio/index.h"
+#include "muster/dataio/source.h"
 
 static inline struct feed *sources_feed(const char *aio)
 {

@@ -1,8 +1,8 @@
-#include "ckpt/tool/tool.h"
+#include "muster/ckpt/tool/tool.h"
 
-#include "ckpt/tier.h"
-#include "core/clock.h"
-#include "core/size_text.h"
+#include "muster/ckpt/tier.h"
+#include "muster/core/clock.h"
+#include "muster/core/size_text.h"
 
 #include <inttypes.h>
 #include <jansson.h>

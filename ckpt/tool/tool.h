@@ -2,7 +2,7 @@
 #ifndef MUSTER_CKPT_TOOL_TOOL_H
 #define MUSTER_CKPT_TOOL_TOOL_H
 
-#include "ckpt/manifest.h"
+#include "muster/ckpt/manifest.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,9 +1,9 @@
-#include "ckpt/tool/tool.h"
+#include "muster/ckpt/tool/tool.h"
 
-#include "ckpt/reader.h"
-#include "ckpt/tier.h"
-#include "core/clock.h"
-#include "core/size_text.h"
+#include "muster/ckpt/reader.h"
+#include "muster/ckpt/tier.h"
+#include "muster/core/clock.h"
+#include "muster/core/size_text.h"
 
 #include <errno.h>
 #include <inttypes.h>

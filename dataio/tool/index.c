@@ -1,6 +1,6 @@
-#include "dataio/tool/tool.h"
+#include "muster/dataio/tool/tool.h"
 
-#include "core/size_text.h"
+#include "muster/core/size_text.h"
 
 #include <inttypes.h>
 #include <jansson.h>

@@ -1,7 +1,7 @@
-#include "dataio/tool/tool.h"
+#include "muster/dataio/tool/tool.h"
 
-#include "core/world.h"
-#include "dataio/feed.h"
+#include "muster/core/world/world.h"
+#include "muster/dataio/feed.h"
 
 #include <errno.h>
 #include <getopt.h>

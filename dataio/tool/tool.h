@@ -2,9 +2,9 @@
 #ifndef MUSTER_DATAIO_TOOL_TOOL_H
 #define MUSTER_DATAIO_TOOL_TOOL_H
 
-#include "core/err.h"
-#include "dataio/dataset.h"
-#include "dataio/index.h"
+#include "muster/core/err.h"
+#include "muster/dataio/dataset.h"
+#include "muster/dataio/index.h"
 
 #include <jansson.h>
 #include <stdbool.h>

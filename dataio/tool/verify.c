@@ -1,10 +1,10 @@
 /* verify: each mirror of each source is opened on its own, so that one damaged file does not hide
  * the next, nor a good mirror a bad one. */
-#include "dataio/tool/tool.h"
+#include "muster/dataio/tool/tool.h"
 
-#include "core/clock.h"
-#include "core/crc32c.h"
-#include "core/size_text.h"
+#include "muster/core/clock.h"
+#include "muster/core/crc32c.h"
+#include "muster/core/size_text.h"
 
 #include <inttypes.h>
 #include <stdio.h>

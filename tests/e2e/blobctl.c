@@ -1,11 +1,11 @@
-/* blobctl COMMAND URI …: the public face of core/blob.h by hand, for end-to-end tests.
+/* blobctl COMMAND URI …: the public face of core/blob/blob.h by hand, for end-to-end tests.
  *   put URI KEY FILE [new] · get URI KEY FILE [CHUNK_BYTES] · stat URI KEY · list URI PREFIX
  *   rm URI KEY · fill URI PREFIX COUNT
  * BLOBCTL_TIMEOUT_MS is the timeout of one request. The exit code is the positive errno. */
-#include "core/blob.h"
+#include "muster/core/blob/blob.h"
 
-#include "core/clock.h"
-#include "core/err.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -2,9 +2,9 @@
  * DIR has two FIFOs, `go` and `end`, where two ranks meet without MPI. A rank prints "rank 1: OK"
  * with the text of its expected error, or what it found instead. */
 #include "comm_cases.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/world.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/world/world.h"
 
 #include <errno.h>
 #include <fcntl.h>

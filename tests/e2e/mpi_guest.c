@@ -1,8 +1,8 @@
 /* A program that has an MPI of its own and uses comm beside it: mpirun -n 2 mpi_guest [single].
  * "single" initialises MPI for one thread, which comm must refuse in words. */
-#include "comm/comm.h"
-#include "core/err.h"
-#include "core/world.h"
+#include "muster/comm/comm.h"
+#include "muster/core/err.h"
+#include "muster/core/world/world.h"
 
 #include <errno.h>
 #include <mpi.h>

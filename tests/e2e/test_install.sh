@@ -14,8 +14,8 @@ prefix=$work/prefix
 cat >"$work/hello.c" <<'C'
 #include <muster/comm/comm.h>
 #include <muster/core/err.h>
-#include <muster/core/kv.h>
-#include <muster/core/world.h>
+#include <muster/core/kv/kv.h>
+#include <muster/core/world/world.h>
 
 #include <stdio.h>
 

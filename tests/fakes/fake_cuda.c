@@ -7,7 +7,7 @@
 #include "fakes/fake_cuda.h"
 
 #include "fakes/script.h"
-#include "gpu/kernels_host.h"
+#include "muster/gpu/kernels_host.h"
 
 #include <pthread.h>
 #include <sched.h>

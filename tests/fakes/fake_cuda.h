@@ -2,7 +2,7 @@
 #ifndef MUSTER_TESTS_FAKES_FAKE_CUDA_H
 #define MUSTER_TESTS_FAKES_FAKE_CUDA_H
 
-#include "gpu/gpu_cuda_sym.h"
+#include "muster/gpu/gpu_cuda_sym.h"
 
 /* Where the bytes of a device or pinned address are; NULL for ordinary memory. */
 void *fake_cuda_bytes(const void *address);

@@ -7,11 +7,11 @@
  * it is in the stream; error=K the K-th collective never ends and rank at=R sees result=R (6);
  * hang=K the K-th never ends and nobody is told; kill=K at it rank at=R is killed; abort=0
  * ncclCommAbort never returns. */
-#include "comm/nccl_sym.h"
+#include "muster/comm/nccl_sym.h"
 
-#include "comm/reduce.h"
 #include "fakes/fake_cuda.h"
 #include "fakes/script.h"
+#include "muster/comm/reduce.h"
 
 #include <fcntl.h>
 #include <sched.h>

@@ -1,7 +1,7 @@
 /* Any text as a manifest with a right checksum, and as a vote: it is refused, or what it decodes to
  * can be written and read again with the same result. */
-#include "ckpt/manifest.h"
-#include "core/crc32c.h"
+#include "muster/ckpt/manifest.h"
+#include "muster/core/crc32c.h"
 
 #include <inttypes.h>
 #include <stdio.h>

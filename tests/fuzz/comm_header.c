@@ -1,5 +1,5 @@
 /* Any bytes as a message header: refused, or written again as they came. */
-#include "comm/header.h"
+#include "muster/comm/header.h"
 
 #include <stddef.h>
 #include <stdlib.h>

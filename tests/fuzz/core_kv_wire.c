@@ -1,5 +1,5 @@
 /* What kv's codec decodes, it encodes to the same bytes. The first byte is the frame's type. */
-#include "core/kv_wire.h"
+#include "muster/core/kv/wire.h"
 
 #include <stdlib.h>
 #include <string.h>

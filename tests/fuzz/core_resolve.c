@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/resolve.h"
+#include "muster/core/resolve/resolve.h"
 
 #define VARS_MAX 256
 

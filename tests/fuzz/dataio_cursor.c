@@ -1,7 +1,7 @@
 /* Cursor: what decodes, encodes to the same bytes. The checksum is made right half of the time, or
  * no input would ever get past it. */
-#include "core/crc32c.h"
-#include "dataio/cursor.h"
+#include "muster/core/crc32c.h"
+#include "muster/dataio/cursor.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* Whatever a dataset file holds, every source that comes out of it has a name and mirrors that can
  * be split. */
-#include "dataio/dataset.h"
-#include "dataio/mirror.h"
-#include "dataio/uris.h"
+#include "muster/dataio/dataset.h"
+#include "muster/dataio/mirror.h"
+#include "muster/dataio/uris.h"
 
 #include <stdint.h>
 #include <stdlib.h>

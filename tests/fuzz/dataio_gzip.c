@@ -1,6 +1,6 @@
 /* Gzip: the outcome does not depend on how the input arrives, and where zlib accepts it too (it is
  * stricter about reserved header flags), the contents are the same. */
-#include "dataio/inflate.h"
+#include "muster/dataio/inflate.h"
 
 #include <errno.h>
 #include <stdlib.h>

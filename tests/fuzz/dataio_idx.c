@@ -1,6 +1,6 @@
 /* Megatron index: 8 bytes size of the data, 1 byte elements, 1 byte stride, then the index.
  * Whatever is accepted lies inside the data. */
-#include "dataio/record.h"
+#include "muster/dataio/record.h"
 
 #include <stdlib.h>
 #include <string.h>

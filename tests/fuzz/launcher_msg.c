@@ -1,5 +1,5 @@
 /* What the agents' codec decodes, it encodes to the same bytes. The first byte is the type. */
-#include "launcher/msg.h"
+#include "muster/launcher/msg.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #ifndef MUSTER_TESTS_LINT_ANALYZER_H
 #define MUSTER_TESTS_LINT_ANALYZER_H
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 

@@ -12,4 +12,4 @@ awk '
     }
     /^[a-z].*[ *]mst_[a-z0-9_]+\(/ { grouped = commented }
     /\*\/ *$/ { commented = 1 }
-    END { exit bad }' core/*.h gpu/gpu.h comm/comm.h dataio/dataio.h ckpt/ckpt.h launcher/job.h
+    END { exit bad }' core/*.h core/*/*.h gpu/gpu.h comm/comm.h dataio/dataio.h ckpt/ckpt.h launcher/job.h

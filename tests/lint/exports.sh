@@ -8,7 +8,7 @@ library=build/lib/libmuster.so
 [ -e "$library" ] || { echo "no $library; run make build"; exit 77; }
 
 headers=$(awk '/^foreach\(header/ { inside = 1 } inside; inside && /\)/ { exit }' CMakeLists.txt |
-    grep -oE '[a-z]+/[a-z0-9_]+' | sed 's/$/.h/')
+    grep -oE '[a-z]+(/[a-z0-9_]+)+' | sed 's/$/.h/')
 [ -n "$headers" ] || { echo "CMakeLists.txt: no list of installed headers"; exit 1; }
 
 bad=0

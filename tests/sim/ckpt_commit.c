@@ -3,7 +3,7 @@
  * the same on all ranks, and a later save works. */
 #include "unit/ckpt_fixture.h"
 
-#include "core/aio.h"
+#include "muster/core/aio/aio.h"
 
 #include <errno.h>
 #include <signal.h>

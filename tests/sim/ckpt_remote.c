@@ -4,8 +4,8 @@
  * stays. */
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/remote_keys.h"
-#include "core/blob.h"
+#include "muster/ckpt/remote_keys.h"
+#include "muster/core/blob/blob.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -5,9 +5,9 @@
  * Each rank is what mst_job_step makes of it: it waits at a proposed step, acts at an agreed one.
  * Ranks of one generation keep within one step of each other, as collectives would keep them, or
  * run free. */
-#include "core/rng.h"
-#include "launcher/exitcode.h"
-#include "launcher/rdzv.h"
+#include "muster/core/rng.h"
+#include "muster/launcher/exitcode.h"
+#include "muster/launcher/rdzv.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

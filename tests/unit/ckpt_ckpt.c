@@ -1,7 +1,7 @@
 /* The API as ranks use it: save with one world, load with another. */
 #include "unit/ckpt_fixture.h"
 
-#include "core/aio.h"
+#include "muster/core/aio/aio.h"
 
 #include <errno.h>
 #include <sys/resource.h>

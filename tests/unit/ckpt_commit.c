@@ -1,6 +1,6 @@
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/commit.h"
+#include "muster/ckpt/commit.h"
 
 /* Walks every sequence of outcomes. `published`: the rename has taken place. */
 static void walk(enum commit_state state, bool leader, bool published, bool announced, int depth)

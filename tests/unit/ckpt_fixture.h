@@ -1,13 +1,13 @@
 /* Ranks as threads over one key-value store, a directory of their own, and tensors whose every byte
  * is known: what the tests of ckpt share. */
-#ifndef MUSTER_TESTS_CKPT_FIXTURE_H
-#define MUSTER_TESTS_CKPT_FIXTURE_H
+#ifndef MUSTER_TESTS_UNIT_CKPT_FIXTURE_H
+#define MUSTER_TESTS_UNIT_CKPT_FIXTURE_H
 
-#include "ckpt/ckpt.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/kv.h"
-#include "core/world.h"
+#include "muster/ckpt/ckpt.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/kv.h"
+#include "muster/core/world/world.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/layout.h"
+#include "muster/ckpt/layout.h"
 
 #include <errno.h>
 

@@ -1,8 +1,8 @@
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/manifest.h"
-#include "ckpt/reshard.h"
-#include "core/crc32c.h"
+#include "muster/ckpt/manifest.h"
+#include "muster/ckpt/reshard.h"
+#include "muster/core/crc32c.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,8 +1,8 @@
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/remote_keys.h"
-#include "core/blob.h"
 #include "failing_memory.h"
+#include "muster/ckpt/remote_keys.h"
+#include "muster/core/blob/blob.h"
 
 #include <errno.h>
 

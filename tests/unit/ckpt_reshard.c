@@ -1,6 +1,6 @@
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/reshard.h"
+#include "muster/ckpt/reshard.h"
 
 #include <errno.h>
 

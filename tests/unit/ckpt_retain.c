@@ -1,6 +1,6 @@
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/retain.h"
+#include "muster/ckpt/retain.h"
 
 /* All 2^7 states of seven steps, every committed step and every keep: the committed one stays, as
  * many good ones as asked stay, and a step that is dropped is older than all of them. */

@@ -1,8 +1,8 @@
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/manifest.h"
-#include "ckpt/root.h"
-#include "core/aio.h"
+#include "muster/ckpt/manifest.h"
+#include "muster/ckpt/root.h"
+#include "muster/core/aio/aio.h"
 
 #include <errno.h>
 

@@ -1,7 +1,7 @@
 /* What stays from save to save, and when it is made again. */
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/shard.h"
+#include "muster/ckpt/shard.h"
 
 #include <errno.h>
 #include <sys/mman.h>

@@ -1,7 +1,7 @@
 /* The file that libhdf5 lays out: tensors own their pages, and other tools read their values. */
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/skeleton.h"
+#include "muster/ckpt/skeleton.h"
 
 #include <errno.h>
 #include <hdf5.h>

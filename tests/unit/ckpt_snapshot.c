@@ -1,6 +1,6 @@
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/snapshot.h"
+#include "muster/ckpt/snapshot.h"
 
 #include <errno.h>
 

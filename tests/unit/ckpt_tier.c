@@ -1,7 +1,7 @@
 /* Which place a URI names. */
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/tier.h"
+#include "muster/ckpt/tier.h"
 
 #include <errno.h>
 

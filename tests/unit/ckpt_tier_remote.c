@@ -1,8 +1,8 @@
 /* Checkpoints in a store of objects, which here is a folder. */
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/remote_keys.h"
-#include "core/blob.h"
+#include "muster/ckpt/remote_keys.h"
+#include "muster/core/blob/blob.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/verdict.h"
+#include "muster/ckpt/verdict.h"
 
 #include <errno.h>
 

@@ -1,11 +1,11 @@
 /* A file through the writer and back through the reader, over both back ends of core/aio. */
 #include "unit/ckpt_fixture.h"
 
-#include "ckpt/reader.h"
-#include "ckpt/shard.h"
-#include "ckpt/tier.h"
-#include "ckpt/writer.h"
-#include "core/aio.h"
+#include "muster/ckpt/reader.h"
+#include "muster/ckpt/shard.h"
+#include "muster/ckpt/tier.h"
+#include "muster/ckpt/writer.h"
+#include "muster/core/aio/aio.h"
 
 #include <errno.h>
 

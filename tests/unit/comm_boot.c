@@ -1,10 +1,10 @@
-#include "comm/boot.h"
+#include "muster/comm/boot.h"
 
-#include "core/bytes.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/kv.h"
-#include "core/world.h"
+#include "muster/core/bytes.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/kv.h"
+#include "muster/core/world/world.h"
 
 #include <errno.h>
 #include <setjmp.h>

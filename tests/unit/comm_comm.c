@@ -2,7 +2,7 @@
  * requests. The results themselves are comm_conformance's. */
 #include "comm_team.h"
 
-#include "core/page.h"
+#include "muster/core/world/page.h"
 
 #define CHECK_CODE(rank, got, expected)                                                            \
     do {                                                                                           \

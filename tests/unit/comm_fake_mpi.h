@@ -1,9 +1,9 @@
 /* An MPI between the threads of one process, behind the table of comm/mpi_abi.h: eager messages,
  * and collectives that happen when the last rank has come. */
-#ifndef MUSTER_TESTS_COMM_FAKE_MPI_H
-#define MUSTER_TESTS_COMM_FAKE_MPI_H
+#ifndef MUSTER_TESTS_UNIT_COMM_FAKE_MPI_H
+#define MUSTER_TESTS_UNIT_COMM_FAKE_MPI_H
 
-#include "comm/mpi_abi.h"
+#include "muster/comm/mpi_abi.h"
 
 #include <assert.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* How vectors are cut. What flat collectives compute is comm_conformance's. */
-#include "comm/flat.h"
+#include "muster/comm/flat.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "comm/header.h"
+#include "muster/comm/header.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* The host back end in processes of their own: killed ranks, and an agent that says so. */
 #include "comm_team.h"
 
-#include "core/page.h"
+#include "muster/core/world/page.h"
 
 #include <sched.h>
 #include <signal.h>

@@ -4,7 +4,7 @@
 #include "comm_fake_mpi.h"
 #include "comm_team.h"
 
-#include "comm/mpi_load.h"
+#include "muster/comm/mpi_load.h"
 
 int __wrap_mpi_load(const struct mst_world *world, const struct mpi_abi **ret_abi,
                     struct mst_err *err);

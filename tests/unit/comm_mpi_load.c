@@ -1,8 +1,8 @@
 /* Which module is loaded, from where, and what is said when none is. The dynamic linker and the
  * file system are played by the test. */
-#include "comm/mpi_load.h"
-#include "core/err.h"
-#include "core/world.h"
+#include "muster/comm/mpi_load.h"
+#include "muster/core/err.h"
+#include "muster/core/world/world.h"
 
 #include <errno.h>
 #include <setjmp.h>

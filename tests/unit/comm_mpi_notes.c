@@ -1,5 +1,5 @@
 /* Notes between ranks, with both ends in the test's hands. */
-#include "comm/mpi_notes.h"
+#include "muster/comm/mpi_notes.h"
 
 #include "comm_fake_mpi.h"
 

@@ -2,8 +2,8 @@
  * and every fault that the fake can be told to have. */
 #include "comm_cases.h"
 #include "comm_team.h"
-#include "core/page.h"
-#include "gpu/gpu.h"
+#include "muster/core/world/page.h"
+#include "muster/gpu/gpu.h"
 
 #include <sys/wait.h>
 

@@ -1,8 +1,8 @@
 /* Loading NCCL: where there is none, what is no NCCL, and the real one, as far as it goes without a
  * device. */
-#include "comm/nccl_sym.h"
+#include "muster/comm/nccl_sym.h"
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,6 +1,6 @@
-#include "comm/recorder.h"
+#include "muster/comm/recorder.h"
 
-#include "core/page.h"
+#include "muster/core/world/page.h"
 
 #include <errno.h>
 #include <setjmp.h>

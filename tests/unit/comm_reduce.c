@@ -1,8 +1,8 @@
 /* The loops: the same bits on every instruction set, the right ones at the edges of the 16-bit
  * formats, and any stream as the output. Whole reductions are comm_conformance's. */
-#include "comm/reduce.h"
+#include "muster/comm/reduce.h"
 
-#include "core/rng.h"
+#include "muster/core/rng.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

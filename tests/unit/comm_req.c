@@ -1,4 +1,4 @@
-#include "comm/req.h"
+#include "muster/comm/req.h"
 
 #include <errno.h>
 #include <semaphore.h>

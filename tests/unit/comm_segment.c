@@ -1,9 +1,9 @@
 /* Two ranks of one process step through a segment by turns of one thread: a step of the second
  * completes at once when the first has posted, and the first is tried with a deadline in the past.
  */
-#include "comm/segment.h"
+#include "muster/comm/segment.h"
 
-#include "core/clock.h"
+#include "muster/core/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>

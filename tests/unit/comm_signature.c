@@ -1,4 +1,4 @@
-#include "comm/signature.h"
+#include "muster/comm/signature.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,10 +1,10 @@
 /* One leader against a scripted peer: what it sends, and what it makes of what it receives. Two
  * leaders that get on are comm_conformance's. */
-#include "comm/tcp.h"
+#include "muster/comm/tcp.h"
 
-#include "core/clock.h"
-#include "core/sock.h"
-#include "core/world.h"
+#include "muster/core/clock.h"
+#include "muster/core/kv/sock.h"
+#include "muster/core/world/world.h"
 
 #include <errno.h>
 #include <setjmp.h>

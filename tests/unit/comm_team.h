@@ -1,13 +1,13 @@
 /* A world of threads: each is a rank with its own communicator, on simulated nodes that share a
  * kv store. Assertions stay in the main thread: a rank returns NULL, or what went wrong. */
-#ifndef MUSTER_TESTS_COMM_TEAM_H
-#define MUSTER_TESTS_COMM_TEAM_H
+#ifndef MUSTER_TESTS_UNIT_COMM_TEAM_H
+#define MUSTER_TESTS_UNIT_COMM_TEAM_H
 
-#include "comm/comm.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/kv.h"
-#include "core/world.h"
+#include "muster/comm/comm.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/kv.h"
+#include "muster/core/world/world.h"
 
 #include <errno.h>
 #include <pthread.h>

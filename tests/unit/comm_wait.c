@@ -1,7 +1,7 @@
-#include "comm/wait.h"
+#include "muster/comm/wait.h"
 
-#include "core/clock.h"
-#include "core/page.h"
+#include "muster/core/clock.h"
+#include "muster/core/world/page.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,9 +1,9 @@
 /* One suite over both back ends of core/aio: they must not be told apart. */
-#include "core/aio.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/rng.h"
 #include "deny_uring.h"
+#include "muster/core/aio/aio.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/rng.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

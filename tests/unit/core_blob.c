@@ -1,8 +1,8 @@
-#include "core/blob.h"
+#include "muster/core/blob/blob.h"
 
-#include "core/blob_listing.h"
-#include "core/clock.h"
-#include "core/err.h"
+#include "muster/core/blob/listing.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "core/blob_env.h"
+#include "muster/core/blob/env.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "core/blob_listing.h"
+#include "muster/core/blob/listing.h"
 
 #include <errno.h>
 #include <setjmp.h>

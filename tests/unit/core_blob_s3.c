@@ -1,7 +1,7 @@
-#include "core/blob.h"
+#include "muster/core/blob/blob.h"
 
-#include "core/clock.h"
-#include "core/err.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-#include "core/clock.h"
+#include "muster/core/clock.h"
 
 #include <limits.h>
 #include <setjmp.h>

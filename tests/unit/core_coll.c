@@ -1,4 +1,4 @@
-#include "core/coll.h"
+#include "muster/core/coll.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

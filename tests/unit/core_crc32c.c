@@ -1,4 +1,4 @@
-#include "core/crc32c.h"
+#include "muster/core/crc32c.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "core/rng.h"
+#include "muster/core/rng.h"
 
 static uint8_t data[10000];
 

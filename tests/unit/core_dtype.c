@@ -1,4 +1,4 @@
-#include "core/dtype.h"
+#include "muster/core/dtype.h"
 
 #include <errno.h>
 #include <setjmp.h>

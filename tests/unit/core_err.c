@@ -1,4 +1,4 @@
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <setjmp.h>

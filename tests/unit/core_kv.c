@@ -1,8 +1,8 @@
 /* The suite over the in-process table, and what kv's face decides by itself. */
 #include "unit/kv_suite.h"
 
-#include "core/err.h"
-#include "core/world.h"
+#include "muster/core/err.h"
+#include "muster/core/world/world.h"
 
 static int make_store(void **state)
 {

@@ -1,12 +1,12 @@
 /* The client against a server of the test's own, which answers late, wrongly or not at all. That
  * client and real server agree is launcher_kv_server.c's business. */
-#include "core/auth.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/kv.h"
-#include "core/kv_wire.h"
-#include "core/sock.h"
-#include "core/world.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/auth.h"
+#include "muster/core/kv/kv.h"
+#include "muster/core/kv/sock.h"
+#include "muster/core/kv/wire.h"
+#include "muster/core/world/world.h"
 
 #include <errno.h>
 #include <poll.h>

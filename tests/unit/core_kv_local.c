@@ -1,7 +1,7 @@
 /* What the suite (core_kv.c) cannot see from outside: who wakes whom, and who owns the store. */
-#include "core/clock.h"
-#include "core/kv.h"
-#include "core/kv_backend.h"
+#include "muster/core/clock.h"
+#include "muster/core/kv/backend.h"
+#include "muster/core/kv/kv.h"
 
 #include <errno.h>
 #include <pthread.h>

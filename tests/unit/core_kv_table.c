@@ -1,6 +1,6 @@
-#include "core/kv_table.h"
+#include "muster/core/kv/table.h"
 
-#include "core/kv.h"
+#include "muster/core/kv/kv.h"
 
 #include <errno.h>
 #include <setjmp.h>

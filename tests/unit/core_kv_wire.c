@@ -1,5 +1,5 @@
-#include "core/kv.h"
-#include "core/kv_wire.h"
+#include "muster/core/kv/kv.h"
+#include "muster/core/kv/wire.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "core/resolve.h"
+#include "muster/core/resolve/resolve.h"
 #include "resolve_fixture.h"
 
 static const struct {

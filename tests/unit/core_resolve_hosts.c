@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "core/resolve_hosts.h"
+#include "muster/core/resolve/hosts.h"
 
 static struct mst_machine machine = {.hostname = "j-worker-2", .pod_ip = "10.0.0.2"};
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "core/resolve_parser.h"
+#include "muster/core/resolve/parser.h"
 
 static void ordinals(void **state)
 {

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "core/resolve_nodelist.h"
+#include "muster/core/resolve/nodelist.h"
 
 /* `list` expands to `hosts`, separated by blanks, and to nothing more. */
 static void expands(const char *list, const char *hosts)

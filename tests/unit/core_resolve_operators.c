@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "core/resolve.h"
+#include "muster/core/resolve/resolve.h"
 #include "resolve_fixture.h"
 
 struct rule {

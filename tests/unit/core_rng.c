@@ -1,4 +1,4 @@
-#include "core/rng.h"
+#include "muster/core/rng.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "core/size_text.h"
+#include "muster/core/size_text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "core/uri.h"
+#include "muster/core/uri.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 static void splits_into_parts(void **state)
 {

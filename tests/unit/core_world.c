@@ -1,4 +1,4 @@
-#include "core/world.h"
+#include "muster/core/world/world.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 static void set_number(const char *name, int value)
 {

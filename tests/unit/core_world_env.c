@@ -1,4 +1,4 @@
-#include "core/world_env.h"
+#include "muster/core/world/env.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "core/err.h"
-#include "core/world.h"
+#include "muster/core/err.h"
+#include "muster/core/world/world.h"
 
 /* "NAME=value" strings, NULL-ended: an environment as execve takes it. */
 static const char *find(void *arg, const char *name)

@@ -1,6 +1,6 @@
-#include "core/crc32c.h"
-#include "core/err.h"
-#include "dataio/cursor.h"
+#include "muster/core/crc32c.h"
+#include "muster/core/err.h"
+#include "muster/dataio/cursor.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

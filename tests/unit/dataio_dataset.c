@@ -1,7 +1,7 @@
-#include "core/clock.h"
-#include "core/err.h"
-#include "dataio/dataset.h"
-#include "dataio/mirror.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/dataio/dataset.h"
+#include "muster/dataio/mirror.h"
 #include "scratch.h"
 
 #include <setjmp.h>

@@ -1,8 +1,8 @@
 /* Reads from copies on web servers that break in mid-run, and from files. */
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/rng.h"
-#include "dataio/feed.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/rng.h"
+#include "muster/dataio/feed.h"
 #include "scratch.h"
 
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* The read-ahead engine alone, stepped by hand. */
-#include "core/err.h"
-#include "core/rng.h"
-#include "dataio/fetch.h"
+#include "muster/core/err.h"
+#include "muster/core/rng.h"
+#include "muster/dataio/fetch.h"
 #include "scratch.h"
 
 #include <setjmp.h>

@@ -1,7 +1,7 @@
-#include "core/err.h"
-#include "core/rng.h"
-#include "dataio/index.h"
 #include "megatron.h"
+#include "muster/core/err.h"
+#include "muster/core/rng.h"
+#include "muster/dataio/index.h"
 #include "scratch.h"
 
 #include <setjmp.h>

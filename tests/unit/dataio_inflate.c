@@ -1,7 +1,7 @@
 /* Gzip streams as other programs write them, whole and damaged, fed in pieces of every size. */
-#include "core/err.h"
-#include "core/rng.h"
-#include "dataio/inflate.h"
+#include "muster/core/err.h"
+#include "muster/core/rng.h"
+#include "muster/dataio/inflate.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

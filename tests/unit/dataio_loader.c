@@ -1,12 +1,12 @@
 /* The loader as a training program uses it: bytes, order, resume, errors. Every test that reads
  * runs with the data in memory and read ahead, over both aio back ends. */
-#include "core/aio.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/rng.h"
-#include "core/world.h"
-#include "dataio/dataio.h"
 #include "failing_memory.h"
+#include "muster/core/aio/aio.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/rng.h"
+#include "muster/core/world/world.h"
+#include "muster/dataio/dataio.h"
 #include "scratch.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-#include "dataio/mirror.h"
+#include "muster/dataio/mirror.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

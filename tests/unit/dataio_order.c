@@ -1,6 +1,6 @@
 /* The order is a permutation, of every size, and looks like a random one. */
-#include "core/rng.h"
-#include "dataio/order.h"
+#include "muster/core/rng.h"
+#include "muster/dataio/order.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

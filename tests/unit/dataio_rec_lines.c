@@ -1,5 +1,5 @@
-#include "core/rng.h"
-#include "dataio/record.h"
+#include "muster/core/rng.h"
+#include "muster/dataio/record.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

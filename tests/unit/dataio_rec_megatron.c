@@ -1,6 +1,6 @@
-#include "core/err.h"
-#include "dataio/record.h"
 #include "megatron.h"
+#include "muster/core/err.h"
+#include "muster/dataio/record.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

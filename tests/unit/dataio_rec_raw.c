@@ -1,5 +1,5 @@
-#include "core/err.h"
-#include "dataio/record.h"
+#include "muster/core/err.h"
+#include "muster/dataio/record.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "dataio/record.h"
+#include "muster/dataio/record.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
 /* Files from end to end, at sizes around those of a piece and in windows of any size. */
-#include "core/aio.h"
-#include "core/err.h"
-#include "core/rng.h"
-#include "dataio/scan.h"
+#include "muster/core/aio/aio.h"
+#include "muster/core/err.h"
+#include "muster/core/rng.h"
+#include "muster/dataio/scan.h"
 #include "scratch.h"
 
 #include <setjmp.h>

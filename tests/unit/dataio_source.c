@@ -1,7 +1,7 @@
-#include "core/aio.h"
-#include "core/err.h"
-#include "core/rng.h"
-#include "dataio/source.h"
+#include "muster/core/aio/aio.h"
+#include "muster/core/err.h"
+#include "muster/core/rng.h"
+#include "muster/dataio/source.h"
 #include "scratch.h"
 
 #include <setjmp.h>

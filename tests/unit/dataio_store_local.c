@@ -1,9 +1,9 @@
 /* Files by path: what may be one, and reads past the page cache or through it. */
-#include "core/aio.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/rng.h"
-#include "dataio/store.h"
+#include "muster/core/aio/aio.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/rng.h"
+#include "muster/dataio/store.h"
 #include "scratch.h"
 
 #include <setjmp.h>

@@ -1,9 +1,9 @@
 /* A loader whose data lies on web servers, that go silent or away in mid-epoch. */
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/rng.h"
-#include "core/world.h"
-#include "dataio/dataio.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/rng.h"
+#include "muster/core/world/world.h"
+#include "muster/dataio/dataio.h"
 #include "scratch.h"
 
 #include <setjmp.h>

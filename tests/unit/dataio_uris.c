@@ -1,4 +1,4 @@
-#include "dataio/uris.h"
+#include "muster/dataio/uris.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,10 +1,10 @@
 /* What every back end of gpu must do: the same cases on host threads and on the CUDA driver's
  * interface, with a fake driver. */
-#include "gpu/gpu.h"
+#include "muster/gpu/gpu.h"
 
-#include "core/clock.h"
-#include "core/err.h"
-#include "gpu/fatbin.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/gpu/fatbin.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,8 +1,8 @@
 /* The CUDA back end's errors, on a fake driver. */
-#include "gpu/gpu.h"
+#include "muster/gpu/gpu.h"
 
-#include "core/clock.h"
-#include "core/err.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <setjmp.h>

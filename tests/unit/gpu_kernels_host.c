@@ -1,6 +1,6 @@
 /* The kernels' source, run as host code with many shapes of a launch, against a reference in double
  * that shares nothing with it. */
-#include "gpu/kernels_host.h"
+#include "muster/gpu/kernels_host.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* A web server with one file, whatever is asked for, that a test can break in mid-run. */
-#ifndef MUSTER_TESTS_HTTP_FILES_H
-#define MUSTER_TESTS_HTTP_FILES_H
+#ifndef MUSTER_TESTS_UNIT_HTTP_FILES_H
+#define MUSTER_TESTS_UNIT_HTTP_FILES_H
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

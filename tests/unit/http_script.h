@@ -1,7 +1,7 @@
 /* A web server that follows a script: its n-th connection gets the n-th reply, whatever was asked,
  * and ends with it. What was asked is kept for the test to look at. */
-#ifndef MUSTER_TESTS_HTTP_SCRIPT_H
-#define MUSTER_TESTS_HTTP_SCRIPT_H
+#ifndef MUSTER_TESTS_UNIT_HTTP_SCRIPT_H
+#define MUSTER_TESTS_UNIT_HTTP_SCRIPT_H
 
 #include <arpa/inet.h>
 #include <assert.h>

@@ -1,11 +1,11 @@
 /* What every back end of kv must do. The including test says how a handle is made:
  *   struct mst_kv *open_kv(void **state, uint32_t generation)   fails the test if it cannot
  *   void end_generations(void **state, uint32_t generation)     older ones are over from now on */
-#ifndef MUSTER_TESTS_KV_SUITE_H
-#define MUSTER_TESTS_KV_SUITE_H
+#ifndef MUSTER_TESTS_UNIT_KV_SUITE_H
+#define MUSTER_TESTS_UNIT_KV_SUITE_H
 
-#include "core/clock.h"
-#include "core/kv.h"
+#include "muster/core/clock.h"
+#include "muster/core/kv/kv.h"
 
 #include <errno.h>
 #include <pthread.h>

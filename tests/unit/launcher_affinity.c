@@ -1,4 +1,4 @@
-#include "launcher/affinity.h"
+#include "muster/launcher/affinity.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

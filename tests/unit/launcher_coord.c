@@ -1,11 +1,11 @@
 /* The coordinator and an agent's link, over real sockets on the loopback. */
-#include "launcher/coord.h"
+#include "muster/launcher/coord.h"
 
-#include "core/err.h"
-#include "core/page.h"
-#include "launcher/exitcode.h"
-#include "launcher/link.h"
-#include "launcher/opts.h"
+#include "muster/core/err.h"
+#include "muster/core/world/page.h"
+#include "muster/launcher/exitcode.h"
+#include "muster/launcher/link.h"
+#include "muster/launcher/opts.h"
 
 #include <errno.h>
 #include <poll.h>

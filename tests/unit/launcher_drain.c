@@ -1,4 +1,4 @@
-#include "launcher/drain.h"
+#include "muster/launcher/drain.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

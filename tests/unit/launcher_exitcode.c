@@ -1,4 +1,4 @@
-#include "launcher/exitcode.h"
+#include "muster/launcher/exitcode.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,9 +1,9 @@
-#include "launcher/job.h"
+#include "muster/launcher/job.h"
 
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/page.h"
-#include "core/world.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/world/page.h"
+#include "muster/core/world/world.h"
 
 #include <errno.h>
 #include <pthread.h>

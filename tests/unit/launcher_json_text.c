@@ -1,4 +1,4 @@
-#include "launcher/json_text.h"
+#include "muster/launcher/json_text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

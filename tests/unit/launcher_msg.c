@@ -1,6 +1,6 @@
-#include "launcher/msg.h"
+#include "muster/launcher/msg.h"
 
-#include "core/page.h"
+#include "muster/core/world/page.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
-#include "launcher/opts.h"
+#include "muster/launcher/opts.h"
 
-#include "core/err.h"
-#include "launcher/exitcode.h"
+#include "muster/core/err.h"
+#include "muster/launcher/exitcode.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
-#include "launcher/outlog.h"
+#include "muster/launcher/outlog.h"
 
-#include "core/err.h"
+#include "muster/core/err.h"
 
 #include <errno.h>
 #include <fcntl.h>

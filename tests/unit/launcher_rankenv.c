@@ -1,4 +1,4 @@
-#include "launcher/rankenv.h"
+#include "muster/launcher/rankenv.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,9 +1,9 @@
-#include "launcher/ranks.h"
+#include "muster/launcher/ranks.h"
 
-#include "core/err.h"
-#include "launcher/opts.h"
-#include "launcher/outlog.h"
-#include "launcher/rankenv.h"
+#include "muster/core/err.h"
+#include "muster/launcher/opts.h"
+#include "muster/launcher/outlog.h"
+#include "muster/launcher/rankenv.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
-#include "launcher/rdzv.h"
+#include "muster/launcher/rdzv.h"
 
-#include "launcher/exitcode.h"
+#include "muster/launcher/exitcode.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,10 +1,10 @@
-#include "launcher/status.h"
+#include "muster/launcher/status.h"
 
-#include "core/clock.h"
-#include "core/coll.h"
-#include "core/dtype.h"
-#include "launcher/node.h"
-#include "launcher/opts.h"
+#include "muster/core/clock.h"
+#include "muster/core/coll.h"
+#include "muster/core/dtype.h"
+#include "muster/launcher/node.h"
+#include "muster/launcher/opts.h"
 
 #include <jansson.h>
 #include <poll.h>

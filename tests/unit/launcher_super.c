@@ -1,4 +1,4 @@
-#include "launcher/super.h"
+#include "muster/launcher/super.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

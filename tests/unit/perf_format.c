@@ -1,6 +1,6 @@
 /* The text and the JSON of the benchmarks against what nccl-tests 2.19.6 prints. */
-#include "perf/nccl_format.h"
-#include "perf/nccl_json.h"
+#include "muster/perf/nccl_format.h"
+#include "muster/perf/nccl_json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* The command line of the benchmarks. */
-#include "core/err.h"
-#include "perf/bench_opts.h"
+#include "muster/core/err.h"
+#include "muster/perf/bench_opts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* The check data: exact in every order, and blind to no fault that a collective can make. */
-#include "perf/verifiable.h"
+#include "muster/perf/verifiable.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,12 +1,12 @@
 /* A pod for the resolver's tests: its environment, files and names, all in one struct. Texts that
  * are given are kept by pointer, except variables, which are copied. */
-#ifndef MUSTER_TESTS_RESOLVE_FIXTURE_H
-#define MUSTER_TESTS_RESOLVE_FIXTURE_H
+#ifndef MUSTER_TESTS_UNIT_RESOLVE_FIXTURE_H
+#define MUSTER_TESTS_UNIT_RESOLVE_FIXTURE_H
 
 #include <stdio.h>
 #include <string.h>
 
-#include "core/resolve.h"
+#include "muster/core/resolve/resolve.h"
 
 struct pod {
     struct mst_machine machine;

@@ -1,0 +1,289 @@
+#include "muster/core/blob/http/remote.h"
+
+#include "muster/core/blob/http/escape.h"
+#include "muster/core/blob/http/retry.h"
+#include "muster/core/clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOOKUPS_MAX 4          /* a name server may stumble; a name that is wrong stays so */
+#define SEND_BYTES_PER_MS 1049 /* 1 MiB/s: how slow a put may be and still keep its deadline */
+
+int blob_remote_init(struct blob_remote *remote, const struct mst_blob_opts *opts,
+                     const struct blob_verb *read_verb, const char *ca_file, struct mst_err *err)
+{
+    remote->timeout_ms = opts->timeout_ms;
+    remote->depth = opts->depth;
+    remote->refused_max = opts->fail_fast ? 0 : UINT32_MAX;
+    remote->read_verb = read_verb;
+    /* Pauses of processes that started together must differ. */
+    mst_rng_init(&remote->rng, mst_now_ns(), (uint64_t)getpid());
+    remote->reads = calloc(opts->depth, sizeof *remote->reads);
+    if (!remote->reads)
+        return mst_err_set(err, -ENOMEM, "no memory for %u reads", opts->depth);
+    /* One more than the reads: a stat or put may go beside them. */
+    const struct http_opts http_opts = {.depth = opts->depth + 1, .ca_file = ca_file};
+    return http_create(&http_opts, &remote->http, err);
+}
+
+void blob_remote_fini(struct blob_remote *remote)
+{
+    http_destroy(remote->http);
+    for (uint32_t i = 0; remote->reads && i < remote->depth; i++)
+        http_request_fini(&remote->reads[i].request);
+    free(remote->reads);
+}
+
+int blob_remote_path(const struct blob_remote *remote, const char *key, char *ret_path, size_t cap)
+{
+    char path[BLOB_PATH_MAX];
+    int rc = blob_join(remote->base, key, path, sizeof path);
+    return rc < 0 ? rc : http_escape(path, true, ret_path, cap);
+}
+
+int blob_call_fail(const struct blob_remote *remote, struct blob_call *call, int code,
+                   const char *format, ...)
+{
+    char path[BLOB_PATH_MAX] = "", text[sizeof call->err.text];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    (void)blob_join(remote->base, call->key, path, sizeof path); /* a cut name is still a name */
+    return mst_err_set(&call->err, code, "%s%.100s: %s", remote->label, path, text);
+}
+
+static int judge_status(int status)
+{
+    switch (status) {
+    case 401:
+    case 403: return -EACCES;
+    case 404: return -ENOENT;
+    default: return status / 100 == 2 ? 0 : -EBADMSG;
+    }
+}
+
+int blob_judge(const struct blob_remote *remote, struct blob_call *call,
+               const struct http_answer *answer, const char *detail)
+{
+    if (answer->code < 0) {
+        (void)blob_call_fail(remote, call, answer->code, "%s", answer->why);
+        bool unknown_host = answer->code == -EHOSTUNREACH && call->failures >= LOOKUPS_MAX;
+        /* With a status, it is not this place that is gone but where it sent us. */
+        bool refused = answer->code == -ECONNREFUSED && answer->status == 0 &&
+                       call->failures >= remote->refused_max;
+        bool hopeless = unknown_host || refused;
+        return retry_helps(answer->code, 0) && !hopeless ? BLOB_RETRY : answer->code;
+    }
+    if (retry_helps(0, answer->status)) {
+        (void)blob_call_fail(remote, call, -EIO, "the server answers %d %s", answer->status,
+                             detail ? detail : "");
+        return BLOB_RETRY;
+    }
+    int code = judge_status(answer->status);
+    const char *meaning = code == -ENOENT   ? "there is no such object"
+                          : code == -EACCES ? "the server denies access"
+                                            : "an answer that makes no sense here";
+    if (code < 0)
+        (void)blob_call_fail(remote, call, code, "%s (HTTP status %d)", detail ? detail : meaning,
+                             answer->status);
+    return code;
+}
+
+static void end_call(struct blob_remote *remote, struct blob_call *call, int64_t result)
+{
+    call->state = CALL_ENDED;
+    call->result = result;
+    for (struct blob_call **at = &remote->active; *at; at = &(*at)->next)
+        if (*at == call) {
+            *at = call->next;
+            break;
+        }
+    http_request_fini(&call->request);
+}
+
+void blob_call_cancel(struct blob_remote *remote, struct blob_call *call)
+{
+    if (call->state == CALL_FLYING)
+        http_cancel(remote->http, &call->request);
+    end_call(remote, call, -ECANCELED);
+}
+
+void blob_call_start(struct blob_remote *remote, struct blob_call *call, uint64_t deadline_ns)
+{
+    uint64_t own = mst_deadline_ms(remote->timeout_ms + call->body_bytes / SEND_BYTES_PER_MS);
+    call->deadline_ns = deadline_ns < own ? deadline_ns : own;
+    call->failures = call->cures = 0;
+    call->not_before_ns = 0;
+    call->result = 0;
+    call->err = (struct mst_err){0};
+    http_request_init(&call->request, HTTP_GET);
+    call->state = CALL_WAITING;
+    call->next = remote->active;
+    remote->active = call;
+}
+
+/* Makes the next try's request and sends it, if there is room for it. */
+static void launch(struct blob_remote *remote, struct blob_call *call)
+{
+    http_request_fini(&call->request);
+    http_request_init(&call->request, HTTP_GET);
+    int rc = call->verb->prepare(remote, call);
+    if (rc == 0) {
+        call->request.user = call;
+        call->request.deadline_ns = call->deadline_ns;
+        rc = http_start(remote->http, &call->request);
+    }
+    if (rc == 0)
+        call->state = CALL_FLYING;
+    else if (rc != -EAGAIN)
+        end_call(remote, call, rc);
+}
+
+static void retry_later(struct blob_remote *remote, struct blob_call *call, uint64_t asked_ns)
+{
+    call->failures++;
+    uint64_t now = mst_now_ns();
+    call->not_before_ns = now + retry_pause_ns(&remote->rng, call->failures, asked_ns);
+    call->state = CALL_WAITING;
+    if (call->not_before_ns < call->deadline_ns)
+        return;
+    char last[sizeof call->err.text];
+    memcpy(last, call->err.text, sizeof last);
+    /* The count comes first: a long text is cut at its end. */
+    int code = mst_err_set(&call->err, call->err.code, "given up after %u %s: %s", call->failures,
+                           call->failures == 1 ? "try" : "tries", last);
+    end_call(remote, call, code);
+}
+
+static void settle(struct blob_remote *remote, struct blob_call *call,
+                   const struct http_answer *answer)
+{
+    int verdict = call->verb->judge(remote, call, answer);
+    if (verdict == BLOB_RETRY)
+        retry_later(remote, call, answer->retry_after_ns);
+    else if (verdict == BLOB_AGAIN)
+        call->state = CALL_WAITING;
+    else
+        end_call(remote, call, verdict < 0 ? verdict : call->result);
+}
+
+/* Sends what waits and may go. The time when the next of the others may. */
+static uint64_t launch_due(struct blob_remote *remote, size_t *ret_ended)
+{
+    uint64_t now = mst_now_ns(), wake = MST_NEVER;
+    for (struct blob_call *call = remote->active, *next; call; call = next) {
+        next = call->next;
+        if (call->state != CALL_WAITING)
+            continue;
+        if (call->not_before_ns <= now)
+            launch(remote, call);
+        else if (call->not_before_ns < wake)
+            wake = call->not_before_ns;
+        *ret_ended += call->state == CALL_ENDED;
+    }
+    return wake;
+}
+
+int blob_remote_step(struct blob_remote *remote, uint64_t until_ns)
+{
+    size_t ended = 0;
+    uint64_t wake = launch_due(remote, &ended);
+    if (ended > 0)
+        return 0;
+    int rc = http_step(remote->http, wake < until_ns ? wake : until_ns);
+    struct http_request *request;
+    const struct http_answer *answer;
+    while ((request = http_next(remote->http, &answer)))
+        settle(remote, request->user, answer);
+    return rc;
+}
+
+int blob_call_do(struct blob_remote *remote, struct blob_call *call, uint64_t deadline_ns,
+                 struct mst_err *err)
+{
+    blob_call_start(remote, call, deadline_ns);
+    int rc = 0;
+    while (call->state != CALL_ENDED && rc == 0)
+        rc = blob_remote_step(remote, MST_NEVER);
+    if (rc < 0) {
+        blob_call_cancel(remote, call);
+        return mst_err_set(err, rc, "%s: the HTTP client failed: %s", remote->label,
+                           mst_err_meaning(rc));
+    }
+    if (call->result < 0)
+        return mst_err_set(err, (int)call->result, "%s", call->err.text);
+    return 0;
+}
+
+static struct blob_call *idle_read(struct blob_remote *remote)
+{
+    for (uint32_t i = 0; i < remote->depth; i++)
+        if (remote->reads[i].state == CALL_IDLE)
+            return &remote->reads[i];
+    return NULL;
+}
+
+int blob_remote_submit(struct mst_blob *blob, const struct mst_blob_read *reads, size_t count)
+{
+    struct blob_remote *remote = (struct blob_remote *)blob;
+    size_t taken = 0;
+    struct blob_call *call;
+    for (; taken < count && (call = idle_read(remote)); taken++) {
+        *call = (struct blob_call){
+            .verb = remote->read_verb, .key = reads[taken].key, .read = reads[taken]};
+        blob_call_start(remote, call, MST_NEVER);
+        if (reads[taken].size_bytes == 0)
+            end_call(remote, call, 0);
+    }
+    if (taken > 0)
+        (void)blob_remote_step(remote, 0); /* an error shows again when they are reaped */
+    return (int)taken;
+}
+
+static size_t count_reads(const struct blob_remote *remote, bool ended_only)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < remote->depth; i++) {
+        enum call_state state = remote->reads[i].state;
+        count += ended_only ? state == CALL_ENDED : state != CALL_IDLE;
+    }
+    return count;
+}
+
+static int collect(struct blob_remote *remote, struct mst_blob_done *done, size_t cap)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < remote->depth && count < cap; i++) {
+        struct blob_call *call = &remote->reads[i];
+        if (call->state != CALL_ENDED)
+            continue;
+        done[count++] = (struct mst_blob_done){.user = call->read.user, .result = call->result};
+        call->state = CALL_IDLE;
+        if (call->result < 0)
+            remote->blob.last = call->err;
+    }
+    return (int)count;
+}
+
+int blob_remote_reap(struct mst_blob *blob, struct mst_blob_done *done, size_t cap, size_t min,
+                     uint64_t deadline_ns)
+{
+    struct blob_remote *remote = (struct blob_remote *)blob;
+    size_t busy = count_reads(remote, false);
+    if (min > busy)
+        min = busy;
+    int rc = remote->active ? blob_remote_step(remote, 0) : 0;
+    while (rc == 0 && count_reads(remote, true) < min) {
+        if (mst_deadline_passed(deadline_ns))
+            return -ETIMEDOUT;
+        rc = blob_remote_step(remote, deadline_ns);
+    }
+    return rc < 0 ? rc : collect(remote, done, cap);
+}

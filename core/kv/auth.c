@@ -1,0 +1,331 @@
+#include "muster/core/kv/auth.h"
+
+#include "muster/core/bytes.h"
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/sock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define AUTH_VERSION 1
+#define NONCE_BYTES 32
+#define MAC_BYTES 32
+#define WORD_BYTES 8 /* a role word, zero-padded */
+#define HELLO_BYTES (16 + NONCE_BYTES)
+#define CHALLENGE_BYTES (NONCE_BYTES + MAC_BYTES)
+#define REFUSE_BYTES_MAX (4 + sizeof((struct mst_err *)0)->text)
+#define ERRNO_MAX 4095
+
+enum auth_frame {
+    AUTH_HELLO = 48,
+    AUTH_CHALLENGE,
+    AUTH_PROOF,
+    AUTH_WELCOME,
+    AUTH_REFUSE,
+};
+
+static const char acceptor_word[WORD_BYTES] = "acceptor";
+static const char dialer_word[WORD_BYTES] = "dialer";
+
+static int random_bytes(uint8_t *bytes, size_t size_bytes)
+{
+    /* Up to 256 bytes come whole or not at all. */
+    return getrandom(bytes, size_bytes, 0) == (ssize_t)size_bytes ? 0 : -EIO;
+}
+
+/* HMAC-SHA-256 over word, hello and the acceptor's nonce. 0; -ENOMEM. */
+static int make_mac(const char word[WORD_BYTES], const uint8_t hello[HELLO_BYTES],
+                    const uint8_t nonce[NONCE_BYTES], const uint8_t *secret, size_t secret_bytes,
+                    uint8_t mac[MAC_BYTES])
+{
+    uint8_t message[WORD_BYTES + HELLO_BYTES + NONCE_BYTES];
+    memcpy(message, word, WORD_BYTES);
+    memcpy(message + WORD_BYTES, hello, HELLO_BYTES);
+    memcpy(message + WORD_BYTES + HELLO_BYTES, nonce, NONCE_BYTES);
+    const void *key = secret_bytes > 0 ? (const void *)secret : "";
+    if (!HMAC(EVP_sha256(), key, (int)secret_bytes, message, sizeof message, mac, NULL))
+        return -ENOMEM;
+    return 0;
+}
+
+/* 0; -EACCES it is another's; -ENOMEM. */
+static int check_mac(const char word[WORD_BYTES], const uint8_t hello[HELLO_BYTES],
+                     const uint8_t nonce[NONCE_BYTES], const uint8_t *secret, size_t secret_bytes,
+                     const uint8_t mac[MAC_BYTES])
+{
+    uint8_t ours[MAC_BYTES];
+    int code = make_mac(word, hello, nonce, secret, secret_bytes, ours);
+    if (code)
+        return code;
+    return CRYPTO_memcmp(ours, mac, MAC_BYTES) == 0 ? 0 : -EACCES;
+}
+
+static void encode_hello(uint8_t bytes[HELLO_BYTES], const struct mst_auth_hello *hello)
+{
+    bytes[0] = AUTH_VERSION;
+    bytes[1] = (uint8_t)hello->role;
+    mst_put_le16(bytes + 2, 0);
+    mst_put_le32(bytes + 4, hello->generation);
+    mst_put_le32(bytes + 8, hello->rank);
+    mst_put_le32(bytes + 12, hello->tag);
+}
+
+static int decode_hello(const uint8_t *bytes, size_t size_bytes, struct mst_auth_hello *ret_hello,
+                        struct mst_err *err)
+{
+    if (size_bytes < 1 || bytes[0] != AUTH_VERSION)
+        return mst_err_set(err, -EPROTO,
+                           "handshake version %u is not %u: is the same Muster "
+                           "installed on every node?",
+                           size_bytes < 1 ? 0U : bytes[0], (unsigned)AUTH_VERSION);
+    if (size_bytes != HELLO_BYTES || bytes[1] >= MST_ROLE_COUNT || mst_get_le16(bytes + 2) != 0)
+        return mst_err_set(err, -EPROTO, "malformed HELLO of %zu bytes", size_bytes);
+    *ret_hello = (struct mst_auth_hello){.role = (enum mst_auth_role)bytes[1],
+                                         .generation = mst_get_le32(bytes + 4),
+                                         .rank = mst_get_le32(bytes + 8),
+                                         .tag = mst_get_le32(bytes + 12)};
+    return 0;
+}
+
+/* What the acceptor's REFUSE says. The peer may be anyone: only printable text is passed on. */
+static int read_refusal(const uint8_t *payload, size_t size_bytes, struct mst_err *err)
+{
+    char text[sizeof err->text];
+    if (size_bytes < 4 || size_bytes > REFUSE_BYTES_MAX)
+        return mst_err_set(err, -EPROTO, "the acceptor refused us in a malformed frame");
+    uint32_t error = mst_get_le32(payload);
+    size_t text_bytes = size_bytes - 4;
+    if (text_bytes >= sizeof text)
+        text_bytes = sizeof text - 1;
+    for (size_t i = 0; i < text_bytes; i++) {
+        uint8_t byte = payload[4 + i];
+        text[i] = (char)(byte >= 0x20 && byte <= 0x7e ? byte : '?');
+    }
+    text[text_bytes] = '\0';
+    if (error == 0 || error > ERRNO_MAX)
+        error = EACCES;
+    return mst_err_set(err, -(int)error, "%s", text);
+}
+
+/* Receives the one frame that may come now, of exactly `size_bytes`, or the acceptor's refusal. */
+static int expect_frame(int fd, enum auth_frame type, uint8_t *payload, size_t size_bytes,
+                        uint64_t deadline_ns, struct mst_err *err)
+{
+    uint8_t bytes[REFUSE_BYTES_MAX], got_type;
+    size_t got_bytes;
+    int code = mst_sock_recv_frame(fd, &got_type, bytes, sizeof bytes, &got_bytes, deadline_ns);
+    if (code == -EBADMSG || code == -ENOSPC)
+        return mst_err_set(err, -EPROTO, "the acceptor's answer is no handshake frame");
+    if (code)
+        return mst_err_set(err, code, "no answer in the handshake: %s", mst_err_meaning(code));
+    if (got_type == AUTH_REFUSE)
+        return read_refusal(bytes, got_bytes, err);
+    if (got_type != type || got_bytes != size_bytes)
+        return mst_err_set(err, -EPROTO, "frame type %u of %zu bytes in the handshake, not %u",
+                           got_type, got_bytes, (unsigned)type);
+    if (size_bytes > 0)
+        memcpy(payload, bytes, size_bytes);
+    return 0;
+}
+
+static int send_step(int fd, enum auth_frame type, const uint8_t *payload, size_t size_bytes,
+                     uint64_t deadline_ns, struct mst_err *err)
+{
+    int code = mst_sock_send_frame(fd, (uint8_t)type, payload, size_bytes, deadline_ns);
+    if (code)
+        return mst_err_set(err, code, "handshake not sent: %s", mst_err_meaning(code));
+    return 0;
+}
+
+int mst_auth_dial(int fd, const struct mst_auth_hello *hello, const uint8_t *secret,
+                  size_t secret_bytes, uint64_t deadline_ns, struct mst_err *err)
+{
+    uint8_t hello_bytes[HELLO_BYTES], challenge[CHALLENGE_BYTES], proof[MAC_BYTES];
+    encode_hello(hello_bytes, hello);
+    if (random_bytes(hello_bytes + HELLO_BYTES - NONCE_BYTES, NONCE_BYTES))
+        return mst_err_set(err, -EIO, "no random bytes for the handshake");
+    int code = send_step(fd, AUTH_HELLO, hello_bytes, sizeof hello_bytes, deadline_ns, err);
+    if (code == 0)
+        code = expect_frame(fd, AUTH_CHALLENGE, challenge, sizeof challenge, deadline_ns, err);
+    if (code)
+        return code;
+    code = check_mac(acceptor_word, hello_bytes, challenge, secret, secret_bytes,
+                     challenge + NONCE_BYTES);
+    if (code == 0)
+        code = make_mac(dialer_word, hello_bytes, challenge, secret, secret_bytes, proof);
+    if (code)
+        return mst_err_set(err, code,
+                           code == -EACCES
+                               ? "the acceptor does not know our job secret: is it of another job?"
+                               : "no memory for the handshake");
+    code = send_step(fd, AUTH_PROOF, proof, sizeof proof, deadline_ns, err);
+    if (code)
+        return code;
+    return expect_frame(fd, AUTH_WELCOME, NULL, 0, deadline_ns, err);
+}
+
+void mst_auth_acceptor_init(struct mst_auth_acceptor *acceptor)
+{
+    *acceptor = (struct mst_auth_acceptor){0};
+}
+
+/* Queues REFUSE with the error's code and text. Returns the code. */
+static int refuse(struct mst_stream *stream, const struct mst_err *err)
+{
+    uint8_t payload[REFUSE_BYTES_MAX];
+    size_t text_bytes = strnlen(err->text, sizeof err->text);
+    mst_put_le32(payload, (uint32_t)-err->code);
+    memcpy(payload + 4, err->text, text_bytes);
+    /* A peer that cannot be told is dropped by the caller all the same. */
+    (void)mst_stream_put(stream, AUTH_REFUSE, payload, 4 + text_bytes);
+    return err->code;
+}
+
+static int challenge_dialer(struct mst_auth_acceptor *acceptor, struct mst_stream *stream,
+                            const uint8_t *payload, size_t size_bytes, const uint8_t *secret,
+                            size_t secret_bytes)
+{
+    uint8_t challenge[CHALLENGE_BYTES];
+    struct mst_err err = {0};
+    if (decode_hello(payload, size_bytes, &acceptor->hello, &err))
+        return refuse(stream, &err);
+    if (random_bytes(acceptor->nonce, NONCE_BYTES))
+        return -EIO;
+    memcpy(acceptor->hello_bytes, payload, size_bytes);
+    acceptor->hello_size_bytes = size_bytes;
+    memcpy(challenge, acceptor->nonce, NONCE_BYTES);
+    int code = make_mac(acceptor_word, acceptor->hello_bytes, acceptor->nonce, secret, secret_bytes,
+                        challenge + NONCE_BYTES);
+    if (code)
+        return code;
+    acceptor->challenged = true;
+    return mst_stream_put(stream, AUTH_CHALLENGE, challenge, sizeof challenge);
+}
+
+static int judge_proof(struct mst_auth_acceptor *acceptor, struct mst_stream *stream,
+                       const uint8_t *payload, const uint8_t *secret, size_t secret_bytes,
+                       mst_auth_check_fn check, void *arg)
+{
+    struct mst_err err = {0};
+    int code = check_mac(dialer_word, acceptor->hello_bytes, acceptor->nonce, secret, secret_bytes,
+                         payload);
+    if (code == -EACCES)
+        mst_err_set(&err, code, "the proof is wrong: it was not made with this job's secret");
+    else if (code == 0 && check)
+        code = check(arg, &acceptor->hello, &err);
+    if (code) {
+        err.code = code;
+        return refuse(stream, &err);
+    }
+    code = mst_stream_put(stream, AUTH_WELCOME, NULL, 0);
+    return code ? code : 1;
+}
+
+int mst_auth_acceptor_step(struct mst_auth_acceptor *acceptor, struct mst_stream *stream,
+                           uint8_t type, const uint8_t *payload, size_t size_bytes,
+                           const uint8_t *secret, size_t secret_bytes, mst_auth_check_fn check,
+                           void *arg)
+{
+    static_assert(sizeof acceptor->hello_bytes >= HELLO_BYTES, "a HELLO fits");
+    if (type == AUTH_HELLO && !acceptor->challenged)
+        return challenge_dialer(acceptor, stream, payload, size_bytes, secret, secret_bytes);
+    if (type == AUTH_PROOF && acceptor->challenged && size_bytes == MAC_BYTES)
+        return judge_proof(acceptor, stream, payload, secret, secret_bytes, check, arg);
+    struct mst_err err = {0};
+    mst_err_set(&err, -EPROTO, "frame type %u of %zu bytes is not the next one of the handshake",
+                type, size_bytes);
+    return refuse(stream, &err);
+}
+
+struct expected_peer {
+    enum mst_auth_role role;
+    uint32_t generation;
+    struct mst_err *err; /* the acceptor's own copy of the text */
+};
+
+static int check_peer(void *arg, const struct mst_auth_hello *hello, struct mst_err *err)
+{
+    const struct expected_peer *expected = arg;
+    int code = 0;
+    if (hello->role != expected->role)
+        code = mst_err_set(err, -EPROTO, "role %u is not wanted here, but %u", hello->role,
+                           expected->role);
+    else if (hello->role != MST_ROLE_AGENT && hello->generation != expected->generation)
+        code = mst_err_set(err, -ESTALE, "generation %" PRIu32 " is not ours, %" PRIu32,
+                           hello->generation, expected->generation);
+    if (code)
+        mst_err_set(expected->err, code, "rank %" PRIu32 " refused: %s", hello->rank, err->text);
+    return code;
+}
+
+/* Writes all that is queued. 0; -ETIMEDOUT; -ECONNRESET. */
+static int flush(struct mst_stream *stream, uint64_t deadline_ns)
+{
+    struct pollfd pollfd = {.fd = stream->fd, .events = POLLOUT};
+    while (mst_stream_pending(stream) > 0) {
+        if (poll(&pollfd, 1, mst_deadline_left_ms(deadline_ns)) == 0)
+            return -ETIMEDOUT;
+        int code = mst_stream_write(stream);
+        if (code)
+            return code;
+    }
+    return 0;
+}
+
+/* Reads frame by frame, so that no byte behind the handshake is taken from the socket. */
+static int accept_steps(struct mst_stream *stream, struct mst_auth_acceptor *acceptor,
+                        const uint8_t *secret, size_t secret_bytes, struct expected_peer *expected,
+                        uint64_t deadline_ns)
+{
+    for (;;) {
+        uint8_t type, payload[HELLO_BYTES];
+        size_t size_bytes;
+        int code = mst_sock_recv_frame(stream->fd, &type, payload, sizeof payload, &size_bytes,
+                                       deadline_ns);
+        if (code)
+            return code == -EBADMSG || code == -ENOSPC ? -EPROTO : code;
+        code = mst_auth_acceptor_step(acceptor, stream, type, payload, size_bytes, secret,
+                                      secret_bytes, check_peer, expected);
+        int flushed = flush(stream, deadline_ns);
+        if (code < 0)
+            return code;
+        if (flushed)
+            return flushed;
+        if (code == 1)
+            return 0;
+    }
+}
+
+int mst_auth_accept(int fd, enum mst_auth_role role, uint32_t generation, const uint8_t *secret,
+                    size_t secret_bytes, struct mst_auth_hello *ret_hello, uint64_t deadline_ns,
+                    struct mst_err *err)
+{
+    struct mst_auth_acceptor acceptor;
+    struct mst_stream stream;
+    struct mst_err why = {0};
+    struct expected_peer expected = {.role = role, .generation = generation, .err = &why};
+    mst_auth_acceptor_init(&acceptor);
+    mst_stream_init(&stream, fd);
+    int code = accept_steps(&stream, &acceptor, secret, secret_bytes, &expected, deadline_ns);
+    mst_stream_fini(&stream);
+    if (code == 0)
+        *ret_hello = acceptor.hello;
+    else if (why.code)
+        mst_err_set(err, code, "%s", why.text);
+    else if (code == -EACCES)
+        mst_err_set(err, code,
+                    "a peer that says to be rank %" PRIu32 " does not know the job "
+                    "secret",
+                    acceptor.hello.rank);
+    else
+        mst_err_set(err, code, "handshake not finished: %s", mst_err_meaning(code));
+    return code;
+}

@@ -1,0 +1,178 @@
+/* kv over a socket. A call is one request frame and the reply frame with its id. A call that timed
+ * out leaves its reply, and perhaps half of its request, behind: the stream keeps both whole, and a
+ * later call skips the reply by its id. */
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/auth.h"
+#include "muster/core/kv/backend.h"
+#include "muster/core/kv/sock.h"
+#include "muster/core/span.h"
+#include "muster/core/world/world.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct client_kv {
+    struct mst_kv kv;
+    struct mst_stream stream;
+    uint64_t last_id;
+    int broken; /* 0, or the -errno of every further call */
+    struct mst_auth_hello hello;
+    char address[sizeof((struct mst_world *)0)->kv_addr];
+    uint8_t secret[MST_SECRET_BYTES_MAX];
+    size_t secret_bytes;
+};
+
+static int send_request(struct client_kv *client, const struct kv_request *request)
+{
+    uint8_t head[KV_REQUEST_HEAD_BYTES];
+    kv_request_encode(request, head);
+    const struct mst_cspan parts[] = {
+        {.data = head, .size_bytes = sizeof head},
+        {.data = request->key, .size_bytes = request->key_bytes},
+        {.data = request->expected, .size_bytes = request->expected_bytes},
+        {.data = request->value, .size_bytes = request->value_bytes},
+    };
+    return mst_stream_put_parts(&client->stream, (uint8_t)request->verb, parts,
+                                sizeof parts / sizeof *parts);
+}
+
+/* The reply with `id`, if it is among the frames that have come: 1, 0 not yet, -EPROTO. */
+static int take_reply(struct mst_stream *stream, uint64_t id, struct kv_reply *ret_reply)
+{
+    uint8_t type;
+    const uint8_t *payload;
+    size_t size_bytes;
+    int code;
+    while ((code = mst_stream_next(stream, &type, &payload, &size_bytes)) == 1) {
+        if (type != KV_FRAME_REPLY || kv_reply_decode(payload, size_bytes, ret_reply))
+            return -EPROTO;
+        if (ret_reply->id > id)
+            return -EPROTO;
+        if (ret_reply->id == id)
+            return 1;
+    }
+    return code ? -EPROTO : 0;
+}
+
+/* Sleeps until the socket is ready, then moves what it takes and has. */
+static int move_bytes(struct mst_stream *stream, uint64_t deadline_ns)
+{
+    short events = mst_stream_pending(stream) > 0 ? POLLIN | POLLOUT : POLLIN;
+    struct pollfd pollfd = {.fd = stream->fd, .events = events};
+    int ready = poll(&pollfd, 1, mst_deadline_left_ms(deadline_ns));
+    if (ready < 0 && errno != EINTR)
+        return -errno;
+    if (ready <= 0)
+        return mst_deadline_passed(deadline_ns) ? -ETIMEDOUT : 0;
+    /* Reads first: replies may lie behind a write that fails, and a lost peer shows here too. */
+    int got = mst_stream_read(stream);
+    if (got < 0)
+        return got;
+    (void)mst_stream_write(stream);
+    return 0;
+}
+
+static int await_reply(struct client_kv *client, uint64_t id, struct kv_reply *ret_reply,
+                       uint64_t deadline_ns)
+{
+    for (;;) {
+        int code = take_reply(&client->stream, id, ret_reply);
+        if (code)
+            return code == 1 ? 0 : code;
+        code = move_bytes(&client->stream, deadline_ns);
+        if (code)
+            return code;
+    }
+}
+
+static int client_call(struct mst_kv *kv, struct kv_request *request, struct kv_answer *answer,
+                       uint64_t deadline_ns)
+{
+    struct client_kv *client = (struct client_kv *)kv;
+    struct kv_reply reply;
+    if (client->broken)
+        return client->broken;
+    request->id = ++client->last_id;
+    int code = send_request(client, request);
+    /* A server that closed may have said why: its last replies are read before the loss counts. */
+    if (code == 0 || code == -ECONNRESET)
+        code = await_reply(client, request->id, &reply, deadline_ns);
+    if (code == 0)
+        code = kv_answer_fill(answer, &reply);
+    if (code == -ECONNRESET || code == -EPROTO || code == -ESTALE)
+        client->broken = code;
+    return code;
+}
+
+static void client_close(struct mst_kv *kv)
+{
+    struct client_kv *client = (struct client_kv *)kv;
+    if (client->stream.fd >= 0)
+        (void)close(client->stream.fd); /* every call had its answer */
+    mst_stream_fini(&client->stream);
+    OPENSSL_cleanse(client->secret, sizeof client->secret);
+    free(client);
+}
+
+static int connect_client(struct client_kv *client, uint64_t deadline_ns, struct mst_err *err)
+{
+    int code = mst_sock_dial(client->address, deadline_ns, err);
+    if (code >= 0) {
+        client->stream.fd = code;
+        code = mst_auth_dial(client->stream.fd, &client->hello, client->secret,
+                             client->secret_bytes, deadline_ns, err);
+    }
+    if (code)
+        (void)mst_err_wrap(err, "key-value server %s", client->address); /* it returns the code */
+    return code;
+}
+
+static int client_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv **ret_kv,
+                        struct mst_err *err)
+{
+    const struct client_kv *from = (const struct client_kv *)kv;
+    struct client_kv *client = calloc(1, sizeof *client);
+    if (!client)
+        return mst_err_set(err, -ENOMEM, "no memory for a key-value connection");
+    client->kv.backend = from->kv.backend;
+    client->hello = from->hello;
+    client->secret_bytes = from->secret_bytes;
+    memcpy(client->secret, from->secret, sizeof client->secret);
+    memcpy(client->address, from->address, sizeof client->address);
+    mst_stream_init(&client->stream, -1);
+    int code = connect_client(client, deadline_ns, err);
+    if (code) {
+        client_close(&client->kv);
+        return code;
+    }
+    *ret_kv = &client->kv;
+    return 0;
+}
+
+static const struct kv_backend client_backend = {
+    .name = "client",
+    .call = client_call,
+    .clone = client_clone,
+    .close = client_close,
+};
+
+/* The first handle is a clone of what the world says. */
+int kv_client_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_kv **ret_kv,
+                   struct mst_err *err)
+{
+    struct client_kv from = {
+        .kv.backend = &client_backend,
+        .hello = {.role = MST_ROLE_RANK_KV, .generation = world->generation, .rank = world->rank},
+        .secret_bytes = world->secret_bytes,
+    };
+    memcpy(from.address, world->kv_addr, sizeof from.address);
+    memcpy(from.secret, world->secret, sizeof from.secret);
+    int code = client_clone(&from.kv, deadline_ns, ret_kv, err);
+    OPENSSL_cleanse(from.secret, sizeof from.secret);
+    return code;
+}

@@ -1,0 +1,151 @@
+#include "muster/core/kv/kv.h"
+
+#include "muster/core/err.h"
+#include "muster/core/kv/backend.h"
+#include "muster/core/world/world.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_kv **ret_kv,
+                struct mst_err *err)
+{
+    if (world->kv_addr[0])
+        return kv_client_dial(world, deadline_ns, ret_kv, err);
+    if (world->size != 1)
+        return mst_err_set(err, -ENOTSUP,
+                           "rank %" PRIu32 " of %" PRIu32 " has no key-value server to meet the "
+                           "others at: start the ranks with `muster run`",
+                           world->rank, world->size);
+    int code = kv_local_private(world->generation, ret_kv);
+    return code ? mst_err_set(err, code, "no memory for a key-value table") : 0;
+}
+
+int mst_kv_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv **ret_kv,
+                 struct mst_err *err)
+{
+    return kv->backend->clone(kv, deadline_ns, ret_kv, err);
+}
+
+void mst_kv_close(struct mst_kv *kv)
+{
+    if (kv)
+        kv->backend->close(kv);
+}
+
+int kv_answer_fill(struct kv_answer *answer, const struct kv_reply *reply)
+{
+    answer->size_bytes = reply->value_bytes;
+    if (reply->result)
+        return reply->result;
+    if (reply->value_bytes > answer->cap)
+        return -ENOSPC;
+    if (reply->value_bytes > 0)
+        memcpy(answer->value, reply->value, reply->value_bytes);
+    answer->version = reply->version;
+    answer->number = reply->number;
+    return 0;
+}
+
+static int call(struct mst_kv *kv, struct kv_request *request, const char *key,
+                struct kv_answer *answer, uint64_t deadline_ns)
+{
+    request->key = key;
+    request->key_bytes = strnlen(key, MST_KV_KEY_MAX + 1);
+    int code = kv_request_check(request);
+    if (code)
+        return code;
+    return kv->backend->call(kv, request, answer, deadline_ns);
+}
+
+/* A call that answers with a value, whose size is told even if it did not fit. */
+static int read_call(struct mst_kv *kv, struct kv_request *request, const char *key,
+                     struct kv_answer *answer, size_t *ret_size_bytes, uint64_t deadline_ns)
+{
+    int code = call(kv, request, key, answer, deadline_ns);
+    if ((code == 0 || code == -ENOSPC) && ret_size_bytes)
+        *ret_size_bytes = answer->size_bytes;
+    return code;
+}
+
+int mst_kv_set(struct mst_kv *kv, const char *key, const void *value, size_t size_bytes,
+               uint64_t deadline_ns)
+{
+    struct kv_request request = {.verb = KV_SET, .value = value, .value_bytes = size_bytes};
+    return call(kv, &request, key, &(struct kv_answer){0}, deadline_ns);
+}
+
+int mst_kv_get(struct mst_kv *kv, const char *key, void *value, size_t cap, size_t *ret_size_bytes,
+               uint64_t deadline_ns)
+{
+    struct kv_request request = {.verb = KV_GET};
+    struct kv_answer answer = {.value = value, .cap = cap};
+    return read_call(kv, &request, key, &answer, ret_size_bytes, deadline_ns);
+}
+
+int mst_kv_wait(struct mst_kv *kv, const char *key, void *value, size_t cap, size_t *ret_size_bytes,
+                uint64_t deadline_ns)
+{
+    struct kv_request request = {.verb = KV_WAIT};
+    struct kv_answer answer = {.value = value, .cap = cap};
+    return read_call(kv, &request, key, &answer, ret_size_bytes, deadline_ns);
+}
+
+int mst_kv_add(struct mst_kv *kv, const char *key, int64_t delta, int64_t *ret_value,
+               uint64_t deadline_ns)
+{
+    struct kv_request request = {.verb = KV_ADD, .delta = delta};
+    struct kv_answer answer = {0};
+    int code = call(kv, &request, key, &answer, deadline_ns);
+    if (code == 0 && ret_value)
+        *ret_value = answer.number;
+    return code;
+}
+
+int mst_kv_cas(struct mst_kv *kv, const char *key, const void *expected, size_t expected_bytes,
+               const void *value, size_t size_bytes, uint64_t deadline_ns)
+{
+    struct kv_request request = {.verb = KV_CAS,
+                                 .expected = expected,
+                                 .expected_bytes = expected_bytes,
+                                 .value = value,
+                                 .value_bytes = size_bytes};
+    return call(kv, &request, key, &(struct kv_answer){0}, deadline_ns);
+}
+
+int mst_kv_delete_prefix(struct mst_kv *kv, const char *prefix, uint64_t deadline_ns)
+{
+    struct kv_request request = {.verb = KV_DELETE_PREFIX};
+    return call(kv, &request, prefix, &(struct kv_answer){0}, deadline_ns);
+}
+
+int mst_kv_watch(struct mst_kv *kv, const char *key, uint64_t *version, void *value, size_t cap,
+                 size_t *ret_size_bytes, uint64_t deadline_ns)
+{
+    struct kv_request request = {.verb = KV_WATCH, .version = *version};
+    struct kv_answer answer = {.value = value, .cap = cap};
+    int code = read_call(kv, &request, key, &answer, ret_size_bytes, deadline_ns);
+    if (code == 0)
+        *version = answer.version;
+    return code;
+}
+
+int mst_kv_barrier(struct mst_kv *kv, const char *name, uint32_t size, uint64_t deadline_ns)
+{
+    char count_key[MST_KV_KEY_MAX + 2], done_key[MST_KV_KEY_MAX + 2];
+    int64_t count;
+    int size_chars = snprintf(count_key, sizeof count_key, "barrier/%s/count", name);
+    if (size == 0 || size_chars < 0 || size_chars > MST_KV_KEY_MAX)
+        return -EINVAL;
+    (void)snprintf(done_key, sizeof done_key, "barrier/%s/done", name); /* shorter than the other */
+    int code = mst_kv_add(kv, count_key, 1, &count, deadline_ns);
+    if (code)
+        return code;
+    if (count > size)
+        return -EINVAL;
+    if (count == size)
+        return mst_kv_set(kv, done_key, "", 0, deadline_ns);
+    return mst_kv_wait(kv, done_key, NULL, 0, NULL, deadline_ns);
+}

@@ -1,0 +1,165 @@
+#include "muster/core/clock.h"
+#include "muster/core/kv/backend.h"
+#include "muster/core/kv/kv.h"
+#include "muster/core/kv/table.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct mst_kv_store {
+    bool is_private; /* made for one handle and its clones: goes with the last of them */
+    struct {
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+        struct kv_table table;
+        size_t waiter_count;
+        size_t handle_count;
+    } locked;
+};
+
+struct local_kv {
+    struct mst_kv kv;
+    struct mst_kv_store *store;
+    uint32_t generation;
+};
+
+static void init_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+    (void)pthread_condattr_init(&attributes); /* none of these three fails on Linux */
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(condition, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+}
+
+int mst_kv_store_create(struct mst_kv_store **ret_store)
+{
+    struct mst_kv_store *store = calloc(1, sizeof *store);
+    if (!store)
+        return -ENOMEM;
+    if (kv_table_init(&store->locked.table)) {
+        free(store);
+        return -ENOMEM;
+    }
+    (void)pthread_mutex_init(&store->locked.lock, NULL); /* a plain mutex cannot fail */
+    init_condition(&store->locked.changed);
+    *ret_store = store;
+    return 0;
+}
+
+void mst_kv_store_destroy(struct mst_kv_store *store)
+{
+    if (!store)
+        return;
+    assert(store->locked.handle_count == 0);
+    kv_table_fini(&store->locked.table);
+    (void)pthread_cond_destroy(&store->locked.changed);
+    (void)pthread_mutex_destroy(&store->locked.lock);
+    free(store);
+}
+
+void mst_kv_store_advance(struct mst_kv_store *store, uint32_t generation)
+{
+    (void)pthread_mutex_lock(&store->locked.lock);
+    kv_table_advance(&store->locked.table, generation);
+    (void)pthread_cond_broadcast(&store->locked.changed);
+    (void)pthread_mutex_unlock(&store->locked.lock);
+}
+
+/* Sleeps until something in the table changed. 0; -ETIMEDOUT. */
+static int wait_change_locked(struct mst_kv_store *store, uint64_t deadline_ns)
+{
+    struct timespec until = {.tv_sec = (time_t)(deadline_ns / MST_NS_PER_S),
+                             .tv_nsec = (long)(deadline_ns % MST_NS_PER_S)};
+    int rc;
+    store->locked.waiter_count++;
+    if (deadline_ns == MST_NEVER)
+        rc = pthread_cond_wait(&store->locked.changed, &store->locked.lock);
+    else
+        rc = pthread_cond_timedwait(&store->locked.changed, &store->locked.lock, &until);
+    store->locked.waiter_count--;
+    return -rc;
+}
+
+static int call_locked(struct mst_kv_store *store, uint32_t generation,
+                       const struct kv_request *request, struct kv_answer *answer,
+                       uint64_t deadline_ns)
+{
+    struct kv_reply reply;
+    while (kv_table_call(&store->locked.table, generation, request, &reply) == -EAGAIN) {
+        int code = wait_change_locked(store, deadline_ns);
+        if (code)
+            return code;
+    }
+    return kv_answer_fill(answer, &reply);
+}
+
+static int local_call(struct mst_kv *kv, struct kv_request *request, struct kv_answer *answer,
+                      uint64_t deadline_ns)
+{
+    struct local_kv *local = (struct local_kv *)kv;
+    struct mst_kv_store *store = local->store;
+    (void)pthread_mutex_lock(&store->locked.lock);
+    int code = call_locked(store, local->generation, request, answer, deadline_ns);
+    if (code == 0 && kv_verb_wakes(request->verb) && store->locked.waiter_count > 0)
+        (void)pthread_cond_broadcast(&store->locked.changed);
+    (void)pthread_mutex_unlock(&store->locked.lock);
+    return code;
+}
+
+static int local_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv **ret_kv,
+                       struct mst_err *err)
+{
+    struct local_kv *local = (struct local_kv *)kv;
+    (void)deadline_ns; /* nothing to wait for */
+    (void)err;         /* no memory needs no text */
+    return mst_kv_local(local->store, local->generation, ret_kv);
+}
+
+static void local_close(struct mst_kv *kv)
+{
+    struct mst_kv_store *store = ((struct local_kv *)kv)->store;
+    (void)pthread_mutex_lock(&store->locked.lock);
+    bool is_last = --store->locked.handle_count == 0 && store->is_private;
+    (void)pthread_mutex_unlock(&store->locked.lock);
+    free(kv);
+    if (is_last)
+        mst_kv_store_destroy(store);
+}
+
+static const struct kv_backend local_backend = {
+    .name = "local",
+    .call = local_call,
+    .clone = local_clone,
+    .close = local_close,
+};
+
+int mst_kv_local(struct mst_kv_store *store, uint32_t generation, struct mst_kv **ret_kv)
+{
+    struct local_kv *local = calloc(1, sizeof *local);
+    if (!local)
+        return -ENOMEM;
+    *local = (struct local_kv){
+        .kv.backend = &local_backend, .store = store, .generation = generation};
+    (void)pthread_mutex_lock(&store->locked.lock);
+    store->locked.handle_count++;
+    (void)pthread_mutex_unlock(&store->locked.lock);
+    *ret_kv = &local->kv;
+    return 0;
+}
+
+int kv_local_private(uint32_t generation, struct mst_kv **ret_kv)
+{
+    struct mst_kv_store *store;
+    if (mst_kv_store_create(&store))
+        return -ENOMEM;
+    store->is_private = true;
+    int code = mst_kv_local(store, generation, ret_kv);
+    if (code)
+        mst_kv_store_destroy(store);
+    return code;
+}

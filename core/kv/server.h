@@ -1,0 +1,73 @@
+/* The job's key-value server: sockets in front of core/kv's in-process table, run by the agent of
+ * node 0 inside its one poll loop. The agents of all nodes keep a connection to the same port, on
+ * which the coordinator's messages travel; the server authenticates them and passes their frames
+ * up.
+ *
+ *   create(listen_fd) → poll kv_server_fd for POLLIN → kv_server_run → … → destroy
+ *
+ * Never blocks, never prints. One thread. A peer that breaks the protocol, is not authenticated
+ * within 10 s or does not read its answers (over 64 MiB queued) is dropped. */
+#ifndef MUSTER_CORE_KV_SERVER_H
+#define MUSTER_CORE_KV_SERVER_H
+
+#include "muster/core/kv/auth.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct kv_server;
+struct mst_err;
+
+#define KV_AGENT_FRAME_MIN 64 /* frame types below are kv calls, from here on the coordinator's */
+
+/* Called from kv_server_run. They may call kv_server_send and _drop, nothing else of the server. */
+struct kv_server_events {
+    void *arg;
+    /* An agent has proved itself. 0 keeps it; -errno with text refuses it. Frames can be sent to it
+     * once this has returned. */
+    int (*agent_joined)(void *arg, uint64_t peer, const struct mst_auth_hello *hello,
+                        struct mst_err *err);
+    void (*agent_frame)(void *arg, uint64_t peer, uint8_t type, const uint8_t *payload,
+                        size_t size_bytes);
+    /* Its connection is gone: once for each that was kept or attached, also after kv_server_drop,
+     * but not from kv_server_destroy. */
+    void (*agent_lost)(void *arg, uint64_t peer);
+};
+
+/* Takes listen_fd if it succeeds (-1: no listener, only attached peers); secret and events, of
+ * which all callbacks are set, are copied. 0; -EINVAL secret over MST_SECRET_BYTES_MAX; -ENOMEM and
+ * errors of epoll_create1 with text. */
+int kv_server_create(int listen_fd, const uint8_t *secret, size_t secret_bytes,
+                     const struct kv_server_events *events, struct kv_server **ret_server,
+                     struct mst_err *err);
+
+/* Closes every connection. NULL is allowed. */
+void kv_server_destroy(struct kv_server *server);
+
+/* Fences: from now on ranks of other generations are refused with -ESTALE, connections of older
+ * ones are closed, and their keys dropped. */
+void kv_server_set_generation(struct kv_server *server, uint32_t generation);
+
+/* Readable when kv_server_run has work. */
+int kv_server_fd(const struct kv_server *server);
+
+/* Does what is ready; what comes in meanwhile, or is more than a few hundred events, is left to the
+ * next call, so that one busy server does not hold up the loop. Call it also about once a second,
+ * for the handshake deadline. */
+void kv_server_run(struct kv_server *server);
+
+/* Adds an authenticated agent over a connected stream socket (node 0's own agent, by socketpair).
+ * Takes fd if it succeeds. agent_joined is not called. 0 and its peer number (never 0); -ENOMEM,
+ * also when all 4096 connections are taken. */
+int kv_server_attach(struct kv_server *server, int fd, uint64_t *ret_peer);
+
+/* Sends a frame to an agent. 0; -ENOENT it is gone, or went just now (then agent_lost follows);
+ * -EINVAL over MST_FRAME_PAYLOAD_MAX. */
+int kv_server_send(struct kv_server *server, uint64_t peer, uint8_t type, const void *payload,
+                   size_t size_bytes);
+
+/* Closes an agent's connection, after what is queued for it was offered to the socket once. Its
+ * agent_lost comes from this kv_server_run or the next. */
+void kv_server_drop(struct kv_server *server, uint64_t peer);
+
+#endif

@@ -1,0 +1,403 @@
+#include "muster/core/kv/sock.h"
+
+#include "muster/core/bytes.h"
+#include "muster/core/clock.h"
+#include "muster/core/crc32c.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/frame.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define FRAME_MAGIC UINT32_C(0x4d54534d) /* "MSTM" */
+#define HOST_CAP 256
+#define BACKLOG 1024
+#define RETRY_MS_MIN 10
+#define RETRY_MS_MAX 1000
+#define ATTEMPT_MS_MAX 5000 /* then the name is resolved again: its pod may have moved */
+
+static void set_option(int fd, int level, int name, int value)
+{
+    /* An option is an optimisation here: a socket without it works. */
+    (void)setsockopt(fd, level, name, &value, sizeof value);
+}
+
+/* Small frames leave at once, and a peer whose node vanished is noticed within half a minute of
+ * silence. No TCP_USER_TIMEOUT: it would also end connections to a peer that is alive but slow to
+ * read. */
+static void tune(int fd)
+{
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 10);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
+static int parse_port(const char *text, uint16_t *ret_port)
+{
+    uint32_t port = 0;
+    size_t digit_count = strlen(text);
+    if (digit_count == 0 || digit_count > 5)
+        return -EINVAL;
+    for (size_t i = 0; i < digit_count; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return -EINVAL;
+        port = port * 10 + (uint32_t)(text[i] - '0');
+    }
+    if (port > UINT16_MAX)
+        return -EINVAL;
+    *ret_port = (uint16_t)port;
+    return 0;
+}
+
+int mst_sock_split(const char *address, char *host, size_t cap, uint16_t *ret_port)
+{
+    const char *colon = strrchr(address, ':');
+    const char *first = address;
+    uint16_t port;
+    if (!colon || colon == address || parse_port(colon + 1, &port))
+        return -EINVAL;
+    size_t size = (size_t)(colon - address);
+    if (address[0] == '[') {
+        if (size < 3 || colon[-1] != ']')
+            return -EINVAL;
+        first++;
+        size -= 2;
+    } else if (memchr(address, ':', size)) {
+        return -EINVAL; /* a bare IPv6 address: its last group is not a port */
+    }
+    if (size >= cap)
+        return -ENOSPC;
+    memcpy(host, first, size);
+    host[size] = '\0';
+    *ret_port = port;
+    return 0;
+}
+
+/* Numeric hosts and "localhost" are answered without any name service. NULL means the loopback
+ * addresses to getaddrinfo. Returns 0 or an EAI_ code. */
+static int resolve(const char *host, uint16_t port, struct addrinfo **ret_list)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    char service[8];
+    (void)snprintf(service, sizeof service, "%u", port);
+    const char *node = strcmp(host, "localhost") == 0 ? NULL : host;
+    int rc = getaddrinfo(node, service, &hints, ret_list);
+    if (rc != EAI_NONAME)
+        return rc;
+    hints.ai_flags = AI_NUMERICSERV;
+    return getaddrinfo(node, service, &hints, ret_list);
+}
+
+static int listen_at(const struct addrinfo *at)
+{
+    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (at->ai_family == AF_INET6)
+        set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+    if (bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
+        return fd;
+    int code = -errno;
+    (void)close(fd); /* nothing was written to it */
+    return code;
+}
+
+static uint16_t local_port(int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } name = {0};
+    socklen_t size = sizeof name;
+    if (getsockname(fd, &name.any, &size))
+        return 0;
+    /* sin_port and sin6_port lie at the same place. */
+    return ntohs(name.v4.sin_port);
+}
+
+static int listen_on_list(const struct addrinfo *list)
+{
+    int code = -EADDRNOTAVAIL;
+    for (const struct addrinfo *at = list; at; at = at->ai_next) {
+        code = listen_at(at);
+        if (code >= 0 || code == -EADDRINUSE)
+            break;
+    }
+    return code;
+}
+
+static int listen_failed(const char *host, uint16_t port, int code, struct mst_err *err)
+{
+    const char *advice = "";
+    if (code == -EADDRINUSE)
+        advice = "; another job may run on this node: choose another port, or 0 for any free one";
+    else if (code == -EADDRNOTAVAIL)
+        advice = "; is it an address of this node?";
+    else if (code == -EACCES)
+        advice = "; ports below 1024 need privileges: choose a higher one";
+    return mst_err_set(err, code, "cannot listen on %s port %u: %s%s", host, port, strerror(-code),
+                       advice);
+}
+
+int mst_sock_listen(const char *host, uint16_t port, uint16_t *ret_port, struct mst_err *err)
+{
+    bool any = !host || !host[0];
+    const char *name = any ? "any address" : host;
+    struct addrinfo *list = NULL;
+    int fd = -EAFNOSUPPORT;
+    /* "::" with V6ONLY off takes both families; a node without IPv6 has only the other. */
+    int rc = resolve(any ? "::" : host, port, &list);
+    if (rc == 0) {
+        fd = listen_on_list(list);
+        freeaddrinfo(list);
+    }
+    if (any && fd < 0 && fd != -EADDRINUSE && (rc = resolve("0.0.0.0", port, &list)) == 0) {
+        fd = listen_on_list(list);
+        freeaddrinfo(list);
+    }
+    if (rc)
+        return mst_err_set(err, -EADDRNOTAVAIL, "cannot listen on %s port %u: %s", name, port,
+                           gai_strerror(rc));
+    if (fd < 0)
+        return listen_failed(name, port, fd, err);
+    if (ret_port)
+        *ret_port = local_port(fd);
+    return fd;
+}
+
+int mst_sock_accept(int listen_fd)
+{
+    for (;;) {
+        int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+            tune(fd);
+            return fd;
+        }
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return -EAGAIN;
+        /* ECONNABORTED: a dialer that left the queue; the next one may be waiting. */
+        if (errno != EINTR && errno != ECONNABORTED)
+            return -errno;
+    }
+}
+
+/* 0 once fd is ready for `events` (or in error: the next call on it tells); -ETIMEDOUT. */
+static int wait_fd(int fd, short events, uint64_t deadline_ns)
+{
+    struct pollfd pollfd = {.fd = fd, .events = events};
+    for (;;) {
+        int ready = poll(&pollfd, 1, mst_deadline_left_ms(deadline_ns));
+        if (ready > 0)
+            return 0;
+        if (ready < 0 && errno != EINTR)
+            return -errno;
+        if (mst_deadline_passed(deadline_ns))
+            return -ETIMEDOUT;
+    }
+}
+
+static int finish_connect(int fd, uint64_t deadline_ns)
+{
+    int code = wait_fd(fd, POLLOUT, deadline_ns);
+    if (code)
+        return code;
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size))
+        return -errno;
+    return -error;
+}
+
+/* A connect to a free local port in the ephemeral range can meet itself (simultaneous open). */
+static bool is_self_connected(int fd)
+{
+    struct sockaddr_storage ours = {0}, theirs = {0};
+    socklen_t our_size = sizeof ours, their_size = sizeof theirs;
+    return getsockname(fd, (struct sockaddr *)&ours, &our_size) == 0 &&
+           getpeername(fd, (struct sockaddr *)&theirs, &their_size) == 0 &&
+           our_size == their_size && memcmp(&ours, &theirs, our_size) == 0;
+}
+
+static int connect_to(const struct addrinfo *to, uint64_t deadline_ns)
+{
+    int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    int code = 0;
+    if (connect(fd, to->ai_addr, to->ai_addrlen))
+        code = errno == EINPROGRESS || errno == EINTR ? finish_connect(fd, deadline_ns) : -errno;
+    if (code == 0 && is_self_connected(fd))
+        code = -ECONNREFUSED;
+    if (code) {
+        (void)close(fd); /* nothing was written to it */
+        return code;
+    }
+    tune(fd);
+    return fd;
+}
+
+/* One attempt at every address of the host. The fd, or the last failure and its text. */
+static int dial_once(const char *host, uint16_t port, uint64_t deadline_ns, const char **ret_why)
+{
+    struct addrinfo *list = NULL;
+    int rc = resolve(host, port, &list);
+    if (rc) {
+        *ret_why = gai_strerror(rc);
+        return -ENOENT;
+    }
+    uint64_t attempt_ns = mst_deadline_ms(ATTEMPT_MS_MAX);
+    if (attempt_ns > deadline_ns)
+        attempt_ns = deadline_ns;
+    int fd = -EADDRNOTAVAIL;
+    for (struct addrinfo *at = list; at && fd < 0; at = at->ai_next)
+        fd = connect_to(at, attempt_ns);
+    freeaddrinfo(list);
+    if (fd < 0)
+        *ret_why = strerror(-fd);
+    return fd;
+}
+
+/* Waits `pause_ms`, or until the deadline if that is sooner. */
+static void pause_until(uint64_t deadline_ns, int pause_ms)
+{
+    int left_ms = mst_deadline_left_ms(deadline_ns);
+    if (left_ms >= 0 && left_ms < pause_ms)
+        pause_ms = left_ms;
+    /* A signal that cuts the pause short makes the next attempt an early one. */
+    (void)poll(NULL, 0, pause_ms);
+}
+
+int mst_sock_dial(const char *address, uint64_t deadline_ns, struct mst_err *err)
+{
+    char host[HOST_CAP];
+    uint16_t port;
+    if (mst_sock_split(address, host, sizeof host, &port) || port == 0)
+        return mst_err_set(err, -EINVAL, "address \"%s\" is not host:port or [v6]:port", address);
+    const char *why = "";
+    int pause_ms = RETRY_MS_MIN;
+    for (uint32_t tries = 1;; tries++) {
+        int fd = dial_once(host, port, deadline_ns, &why);
+        if (fd >= 0)
+            return fd;
+        if (mst_deadline_passed(deadline_ns))
+            return mst_err_set(err, -ETIMEDOUT,
+                               "cannot reach %s after %u tries, last: %s; is its process up and "
+                               "the port open?",
+                               address, tries, why);
+        pause_until(deadline_ns, pause_ms);
+        if (pause_ms < RETRY_MS_MAX)
+            pause_ms *= 2;
+    }
+}
+
+int mst_sock_send_all(int fd, const void *data, size_t size_bytes, uint64_t deadline_ns)
+{
+    const uint8_t *at = data;
+    while (size_bytes > 0) {
+        ssize_t sent = send(fd, at, size_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent >= 0) {
+            at += sent;
+            size_bytes -= (size_t)sent;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            int code = wait_fd(fd, POLLOUT, deadline_ns);
+            if (code)
+                return code;
+        } else if (errno != EINTR) {
+            return -ECONNRESET;
+        }
+    }
+    return 0;
+}
+
+int mst_sock_recv_all(int fd, void *data, size_t size_bytes, uint64_t deadline_ns)
+{
+    uint8_t *at = data;
+    while (size_bytes > 0) {
+        ssize_t got = recv(fd, at, size_bytes, MSG_DONTWAIT);
+        if (got > 0) {
+            at += got;
+            size_bytes -= (size_t)got;
+        } else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            int code = wait_fd(fd, POLLIN, deadline_ns);
+            if (code)
+                return code;
+        } else if (got == 0 || errno != EINTR) {
+            return -ECONNRESET;
+        }
+    }
+    return 0;
+}
+
+void frame_encode(uint8_t bytes[MST_FRAME_HEADER_BYTES], const struct frame_head *head)
+{
+    mst_put_le32(bytes, FRAME_MAGIC);
+    bytes[4] = head->type;
+    bytes[5] = 0;
+    mst_put_le16(bytes + 6, 0);
+    mst_put_le32(bytes + 8, head->size_bytes);
+    mst_put_le32(bytes + 12, head->crc);
+}
+
+int frame_decode(const uint8_t bytes[MST_FRAME_HEADER_BYTES], size_t payload_max,
+                 struct frame_head *ret_head)
+{
+    struct frame_head head = {
+        .type = bytes[4], .size_bytes = mst_get_le32(bytes + 8), .crc = mst_get_le32(bytes + 12)};
+    if (mst_get_le32(bytes) != FRAME_MAGIC || bytes[5] || mst_get_le16(bytes + 6))
+        return -EBADMSG;
+    if (head.size_bytes > payload_max || head.size_bytes > MST_FRAME_PAYLOAD_MAX)
+        return -EBADMSG;
+    *ret_head = head;
+    return 0;
+}
+
+int mst_sock_send_frame(int fd, uint8_t type, const void *payload, size_t size_bytes,
+                        uint64_t deadline_ns)
+{
+    if (size_bytes > MST_FRAME_PAYLOAD_MAX)
+        return -EINVAL;
+    uint8_t bytes[MST_FRAME_HEADER_BYTES];
+    frame_encode(bytes, &(struct frame_head){.type = type,
+                                             .size_bytes = (uint32_t)size_bytes,
+                                             .crc = mst_crc32c(0, payload, size_bytes)});
+    int code = mst_sock_send_all(fd, bytes, sizeof bytes, deadline_ns);
+    if (code)
+        return code;
+    return mst_sock_send_all(fd, payload, size_bytes, deadline_ns);
+}
+
+int mst_sock_recv_frame(int fd, uint8_t *ret_type, void *payload, size_t cap,
+                        size_t *ret_size_bytes, uint64_t deadline_ns)
+{
+    uint8_t bytes[MST_FRAME_HEADER_BYTES];
+    struct frame_head head;
+    int code = mst_sock_recv_all(fd, bytes, sizeof bytes, deadline_ns);
+    if (code)
+        return code;
+    code = frame_decode(bytes, MST_FRAME_PAYLOAD_MAX, &head);
+    if (code)
+        return code;
+    if (head.size_bytes > cap)
+        return -ENOSPC;
+    code = mst_sock_recv_all(fd, payload, head.size_bytes, deadline_ns);
+    if (code)
+        return code;
+    if (mst_crc32c(0, payload, head.size_bytes) != head.crc)
+        return -EBADMSG;
+    *ret_type = head.type;
+    *ret_size_bytes = head.size_bytes;
+    return 0;
+}

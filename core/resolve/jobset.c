@@ -1,0 +1,127 @@
+/* JobSet: it injects an index per child Job only; the rest comes from labels and annotations by the
+ * downward API, under JOBSET_*. Pods are named <set>-<replicated job>-<job>-<pod>. */
+/* pure */
+#include "muster/core/resolve/parser.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct facts {
+    int64_t index, job_index, job_count, pods_per_job;
+    const char *set, *job; /* the replicated job's name is not NUL-ended */
+    int job_size;
+};
+
+static int read_numbers(const struct mst_machine *machine, struct facts *facts,
+                        struct mst_plan *plan, struct mst_err *err)
+{
+    const struct {
+        const char *name;
+        int64_t low, *value;
+    } numbers[] = {
+        {"JOB_COMPLETION_INDEX", 0, &facts->index},
+        {"JOBSET_JOB_INDEX", 0, &facts->job_index},
+        {"JOBSET_REPLICATEDJOB_REPLICAS", 1, &facts->job_count},
+        {"MST_PODS_PER_JOB", 1, &facts->pods_per_job},
+        {"JOBSET_RESTART_ATTEMPT", 0, &plan->incarnation},
+        {"JOBSET_MAX_RESTARTS", 0, &plan->max_restarts},
+        {"MASTER_PORT", 1, &plan->master_port},
+    };
+
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        int result = resolve_number(machine, numbers[i].name, numbers[i].low, RESOLVE_NODES_MAX - 1,
+                                    numbers[i].value, err);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+/* "<set>-<replicated job>-<job>-<pod>": fills what the pod's name tells and nobody else did. */
+static void read_name(const char *host, struct facts *facts)
+{
+    char first[MST_HOST_BYTES];
+    size_t set_size = strlen(facts->set), stem;
+
+    if (strncmp(host, facts->set, set_size) != 0 || host[set_size] != '-' ||
+        resolve_ordinal(host, &stem) < 0 || stem >= sizeof first)
+        return;
+    memcpy(first, host, stem);
+    first[stem] = '\0';
+    int64_t job_index = resolve_ordinal(first, &stem);
+    if (job_index < 0 || stem <= set_size + 1)
+        return;
+    if (facts->job_index < 0)
+        facts->job_index = job_index;
+    if (!facts->job) {
+        facts->job = host + set_size + 1;
+        facts->job_size = (int)(stem - set_size - 1);
+    }
+}
+
+static int refuse_outside(const struct facts *facts, struct mst_err *err)
+{
+    if (facts->pods_per_job > 0 && facts->index >= facts->pods_per_job)
+        return mst_err_set(err, -EINVAL,
+                           "JOB_COMPLETION_INDEX=%lld is not below MST_PODS_PER_JOB=%lld: correct "
+                           "the latter",
+                           (long long)facts->index, (long long)facts->pods_per_job);
+    if (facts->job_count > 0 && facts->job_index >= facts->job_count)
+        return mst_err_set(err, -EINVAL,
+                           "job index %lld is not below JOBSET_REPLICATEDJOB_REPLICAS=%lld: "
+                           "correct one of them",
+                           (long long)facts->job_index, (long long)facts->job_count);
+    return 0;
+}
+
+/* The index is repeated in each child Job: only in the first is it the node's rank by itself. */
+static void place(const struct facts *facts, struct mst_plan *plan)
+{
+    if (facts->job_count > 0 && facts->pods_per_job > 0)
+        plan->node_count = facts->job_count * facts->pods_per_job;
+    if (facts->index < 0)
+        return;
+    if (facts->job_count == 1 || facts->job_index == 0)
+        plan->node_rank = facts->index;
+    else if (facts->pods_per_job > 0 && facts->job_index >= 0)
+        plan->node_rank = facts->job_index * facts->pods_per_job + facts->index;
+}
+
+static int name_master(const struct mst_machine *machine, const struct facts *facts,
+                       struct mst_plan *plan, struct mst_err *err)
+{
+    if (resolve_is_set(machine, "JOBSET_COORDINATOR"))
+        return resolve_master(machine, "JOBSET_COORDINATOR", plan, err);
+    if (!facts->job)
+        return 0;
+    int size = snprintf(plan->master_host, sizeof plan->master_host, "%s-%.*s-0-0.%s", facts->set,
+                        facts->job_size, facts->job, facts->set);
+    if (size >= (int)sizeof plan->master_host)
+        return mst_err_set(err, -EINVAL, "JOBSET_NAME=%.60s… is too long", facts->set);
+    return 0;
+}
+
+int resolve_jobset(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    struct facts facts = {MST_UNKNOWN, MST_UNKNOWN, MST_UNKNOWN, MST_UNKNOWN, NULL, NULL, 0};
+
+    facts.set = resolve_text(machine, "JOBSET_NAME");
+    if (!facts.set ||
+        (resolve_is_set(machine, "NNODES") && resolve_is_set(machine, "NPROC_PER_NODE")))
+        return 0;
+    facts.job = resolve_text(machine, "MST_REPLICATEDJOB");
+    facts.job_size = facts.job ? (int)strlen(facts.job) : 0;
+    plan->default_port = RESOLVE_PORT;
+    int result = read_numbers(machine, &facts, plan, err);
+    if (result < 0)
+        return result;
+    read_name(machine->hostname, &facts);
+    if ((result = refuse_outside(&facts, err)) < 0)
+        return result;
+    place(&facts, plan);
+    if (plan->node_count > 0)
+        plan->mode = MST_PLAN_SPAWN;
+    result = name_master(machine, &facts, plan, err);
+    return result < 0 ? result : 1;
+}

@@ -1,0 +1,85 @@
+#include "muster/core/resolve/machine.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FILE_BYTES_MAX (4u << 20) /* a hostfile of the largest world is below */
+
+void machine_init(struct machine *machine, const char *root)
+{
+    *machine = (struct machine){.root = root, .pod_ip = ""};
+    if (gethostname(machine->hostname, sizeof machine->hostname) ||
+        !memchr(machine->hostname, '\0', sizeof machine->hostname))
+        machine->hostname[0] = '\0';
+}
+
+void machine_fini(struct machine *machine)
+{
+    free(machine->text);
+    machine->text = NULL;
+}
+
+/* A file over the limit is none of those that are meant. */
+static char *read_text(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    char *text = file ? malloc(FILE_BYTES_MAX) : NULL;
+    size_t size = text ? fread(text, 1, FILE_BYTES_MAX, file) : 0;
+
+    if (text && (size == FILE_BYTES_MAX || ferror(file))) {
+        free(text);
+        text = NULL;
+    }
+    if (text)
+        text[size] = '\0';
+    if (file)
+        fclose(file);
+    return text;
+}
+
+static char *read_names(const char *path)
+{
+    DIR *folder = opendir(path);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = folder ? open_memstream(&text, &size) : NULL;
+
+    for (struct dirent *entry; out && (entry = readdir(folder));)
+        fprintf(out, "%s\n", entry->d_name);
+    if (out && fclose(out)) {
+        free(text);
+        text = NULL;
+    }
+    if (folder)
+        closedir(folder);
+    return text;
+}
+
+static const char *read_file(void *arg, const char *path)
+{
+    struct machine *machine = arg;
+    char full[4096];
+    int size = snprintf(full, sizeof full, "%s%s", machine->root, path);
+
+    machine_fini(machine);
+    if (size <= 0 || (size_t)size >= sizeof full)
+        return NULL;
+    machine->text = full[size - 1] == '/' ? read_names(full) : read_text(full);
+    return machine->text;
+}
+
+int machine_resolve(struct machine *machine, char **env, const char *from,
+                    struct mst_answer *ret_answer)
+{
+    const struct mst_machine facts = {.env = env,
+                                      .hostname = machine->hostname,
+                                      .pod_ip = machine->pod_ip,
+                                      .gpu_count = machine->gpu_count,
+                                      .core_count = machine->core_count,
+                                      .read_file = read_file,
+                                      .arg = machine};
+    return mst_resolve(&facts, from, ret_answer);
+}

@@ -1,0 +1,48 @@
+/* Our own words: what a rank of `muster run` was given, and what a manifest may say when its
+ * operator does not. */
+/* pure */
+#include "muster/core/resolve/parser.h"
+
+int resolve_muster_rank(const struct mst_machine *machine, struct mst_plan *plan,
+                        struct mst_err *err)
+{
+    static const struct resolve_number numbers[] = {
+        RESOLVE_RANK("MST_RANK"),
+        RESOLVE_WORLD("MST_WORLD_SIZE"),
+        RESOLVE_LOCAL_RANK("MST_LOCAL_RANK"),
+        RESOLVE_LOCAL_SIZE("MST_LOCAL_SIZE"),
+        RESOLVE_NODE("MST_NODE"),
+        RESOLVE_NODE_COUNT("MST_NODE_COUNT"),
+        RESOLVE_NUMBER("MST_GENERATION", incarnation, 0, INT32_MAX, false),
+    };
+
+    if (!resolve_text(machine, "MST_RANK"))
+        return 0;
+    plan->mode = MST_PLAN_RANK;
+    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    return result < 0 ? result : 1;
+}
+
+int resolve_muster(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    static const struct resolve_number numbers[] = {
+        RESOLVE_NODE("MST_NODE_RANK"),
+        RESOLVE_MASTER_PORT("MST_MASTER_PORT"),
+    };
+    int nodes = resolve_nodes(machine, "MST_NNODES", plan, err);
+    if (nodes < 0)
+        return nodes;
+    if (nodes > 0)
+        plan->mode = MST_PLAN_SPAWN;
+    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (result == 0)
+        result = resolve_local_size(machine, "MST_NPROC_PER_NODE", plan, err);
+    if (result == 0)
+        result = resolve_master(machine, "MST_MASTER_ADDR", plan, err);
+    if (result < 0)
+        return result;
+    if (result > 0)
+        plan->default_port = RESOLVE_PORT;
+    return nodes || result || plan->node_rank >= 0 || plan->master_port >= 0 ||
+           plan->local_size >= 0;
+}

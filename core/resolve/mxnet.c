@@ -1,0 +1,105 @@
+/* MXJob: MX_CONFIG, and the DMLC_* variables of a parameter-server job. The workers are the world,
+ * one process each; scheduler and servers stand beside it. */
+#include "muster/core/resolve/json.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static int read_master(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)
+{
+    const json_t *first = json_array_get(json_object_get(task->cluster, "worker"), 0);
+    const char *host = json_string_value(json_object_get(first, "url"));
+    int64_t port = json_integer_value(json_object_get(first, "port"));
+
+    if (!host || !*host)
+        return mst_err_set(err, -EINVAL, "MX_CONFIG: the cluster's first worker has no url");
+    if (port > 0 && port <= UINT16_MAX)
+        plan->master_port = port;
+    return resolve_copy(plan->master_host, sizeof plan->master_host, "MX_CONFIG: url", host,
+                        strlen(host), err);
+}
+
+static int set_role(const char *role, struct mst_plan *plan, struct mst_err *err)
+{
+    plan->mode = strcmp(role, "worker") == 0 ? MST_PLAN_SPAWN : MST_PLAN_NO_COLLECTIVE;
+    plan->local_size = 1;
+    return resolve_copy(plan->role, sizeof plan->role, "role", role, strlen(role), err);
+}
+
+static int read_task(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)
+{
+    int result = set_role(task->type, plan, err);
+    if (result)
+        return result;
+    plan->node_count = resolve_task_count(task, "worker");
+    if (plan->node_count == 0)
+        return mst_err_set(err, -EINVAL, "MX_CONFIG: the cluster has no worker");
+    if (plan->mode == MST_PLAN_SPAWN && task->index >= plan->node_count)
+        return mst_err_set(err, -EINVAL, "MX_CONFIG: task worker %lld, but the cluster has %lld",
+                           (long long)task->index, (long long)plan->node_count);
+    if (plan->mode == MST_PLAN_SPAWN)
+        plan->node_rank = task->index;
+    return read_master(task, plan, err);
+}
+
+/* The same facts under their other names. */
+static int check_dmlc(const struct mst_machine *machine, const struct mst_plan *plan,
+                      struct mst_err *err)
+{
+    const char *role = resolve_text(machine, "DMLC_ROLE");
+    int64_t count = plan->node_count, id = plan->node_rank;
+
+    if (role && strcmp(role, plan->role) != 0)
+        return mst_err_set(err, -EINVAL, "DMLC_ROLE=%.40s, but MX_CONFIG says %s: correct one",
+                           role, plan->role);
+    int result = resolve_number(machine, "DMLC_NUM_WORKER", 0, RESOLVE_NODES_MAX, &count, err);
+    if (result >= 0)
+        result = resolve_number(machine, "DMLC_WORKER_ID", 0, RESOLVE_NODES_MAX, &id, err);
+    if (result < 0)
+        return result;
+    if (count != plan->node_count)
+        return mst_err_set(err, -EINVAL, "DMLC_NUM_WORKER=%lld, but MX_CONFIG has %lld workers",
+                           (long long)count, (long long)plan->node_count);
+    if (plan->mode == MST_PLAN_SPAWN && id != plan->node_rank)
+        return mst_err_set(err, -EINVAL, "DMLC_WORKER_ID=%lld, but MX_CONFIG says %lld",
+                           (long long)id, (long long)plan->node_rank);
+    return 0;
+}
+
+/* Without MX_CONFIG nobody names worker 0 but the pods themselves, <stem>-0, <stem>-1, … */
+static int read_dmlc(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    static const struct resolve_number numbers[] = {
+        RESOLVE_NUMBER("DMLC_NUM_WORKER", node_count, 1, RESOLVE_NODES_MAX, true),
+        RESOLVE_NODE("DMLC_WORKER_ID"),
+    };
+    plan->default_port = RESOLVE_PORT;
+    int result = set_role(resolve_text(machine, "DMLC_ROLE"), plan, err);
+    if (result == 0)
+        result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (result < 0)
+        return result;
+    if (plan->mode == MST_PLAN_SPAWN)
+        resolve_master_by_name(machine, plan);
+    return 1;
+}
+
+int resolve_mxnet(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    struct resolve_task task;
+    int result = resolve_task_read(machine, "MX_CONFIG", &task, err);
+
+    if (result < 0)
+        return result;
+    if (result == 0)
+        return resolve_text(machine, "DMLC_ROLE") && resolve_is_set(machine, "DMLC_PS_ROOT_URI")
+                   ? read_dmlc(machine, plan, err)
+                   : 0;
+    plan->default_port = RESOLVE_PORT;
+    result = read_task(&task, plan, err);
+    json_decref(task.root);
+    if (result == 0)
+        result = check_dmlc(machine, plan, err);
+    return result < 0 ? result : 1;
+}

@@ -1,0 +1,116 @@
+/* PaddlePaddle: PaddleJob of Kubeflow, the older paddle-operator, and ranks of `paddle launch`. */
+/* pure */
+#include "muster/core/resolve/hosts.h"
+
+#include <errno.h>
+#include <string.h>
+
+int resolve_paddle_rank(const struct mst_machine *machine, struct mst_plan *plan,
+                        struct mst_err *err)
+{
+    static const struct resolve_number numbers[] = {
+        RESOLVE_RANK("PADDLE_GLOBAL_RANK"),
+        RESOLVE_WORLD("PADDLE_GLOBAL_SIZE"),
+        RESOLVE_LOCAL_RANK("PADDLE_LOCAL_RANK"),
+        RESOLVE_LOCAL_SIZE("PADDLE_LOCAL_SIZE"),
+    };
+
+    if (!resolve_text(machine, "PADDLE_GLOBAL_RANK"))
+        return 0;
+    plan->mode = MST_PLAN_RANK;
+    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    return result < 0 ? result : 1;
+}
+
+/* There is no rank in the environment: the pod with the master's address is node 0, the others have
+ * it in their names. */
+static int read_place(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    const char *pod_ip = resolve_text(machine, "POD_IP_DUMMY");
+    const char *master = resolve_text(machine, "PADDLE_MASTER");
+    int result = 0;
+
+    if (master && strncmp(master, "etcd://", 7) == 0) /* a store that nodes meet at, not node 0 */
+        resolve_master_by_name(machine, plan);
+    else if (master && strncmp(master, "http://", 7) == 0)
+        result = resolve_split("PADDLE_MASTER", master + 7, plan, err);
+    else
+        result = resolve_endpoint(machine, "PADDLE_MASTER", plan, err);
+    if (result < 0)
+        return result;
+    if (pod_ip && strcmp(pod_ip, plan->master_host) == 0)
+        plan->node_rank = 0;
+    else
+        plan->node_rank = resolve_rank_by_name(machine, plan->master_host);
+    return 0;
+}
+
+int resolve_paddle(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    if (!resolve_is_set(machine, "PADDLE_NNODES"))
+        return 0;
+    bool is_server = resolve_is_set(machine, "PADDLE_SERVER_NUM");
+    bool is_apart = is_server || resolve_is_set(machine, "PADDLE_TRAINER_NUM");
+    /* servers and trainers of the parameter-server mode talk to one another, not in a collective */
+    plan->mode = is_apart ? MST_PLAN_NO_COLLECTIVE : MST_PLAN_SPAWN;
+    plan->default_port = RESOLVE_PORT;
+    resolve_role(plan, is_server ? "server" : is_apart ? "trainer" : "worker");
+    int result = resolve_nodes(machine, "PADDLE_NNODES", plan, err);
+    if (result < 0)
+        return result;
+    result = read_place(machine, plan, err);
+    if (is_apart)
+        plan->node_rank = MST_UNKNOWN;
+    return result < 0 ? result : 1;
+}
+
+static int read_endpoints(const struct mst_machine *machine, struct mst_plan *plan,
+                          struct mst_err *err)
+{
+    const char *text = resolve_text(machine, "PADDLE_TRAINER_ENDPOINTS");
+    char endpoint[MST_HOST_BYTES + 8];
+    int64_t count = 0;
+    int result = 1;
+
+    if (!text)
+        return 0;
+    while (result > 0 && (result = resolve_names_next(&text, endpoint, sizeof endpoint, err)) > 0) {
+        if (count++ == 0 && resolve_split("PADDLE_TRAINER_ENDPOINTS", endpoint, plan, err))
+            result = -EINVAL;
+    }
+    if (result < 0)
+        return result;
+    if (plan->node_count >= 0 && plan->node_count != count)
+        return mst_err_set(err, -EINVAL,
+                           "PADDLE_TRAINERS_NUM=%lld, but PADDLE_TRAINER_ENDPOINTS has %lld: "
+                           "correct one",
+                           (long long)plan->node_count, (long long)count);
+    plan->node_count = count;
+    return 0;
+}
+
+int resolve_paddle_old(const struct mst_machine *machine, struct mst_plan *plan,
+                       struct mst_err *err)
+{
+    static const struct resolve_number numbers[] = {
+        RESOLVE_NODE_COUNT("PADDLE_TRAINERS_NUM"),
+        RESOLVE_NODE("PADDLE_TRAINER_ID"),
+    };
+    const char *role = resolve_text(machine, "TRAINING_ROLE");
+
+    if (!resolve_is_set(machine, "PADDLE_TRAINER_ID") || resolve_is_set(machine, "PADDLE_NNODES") ||
+        resolve_is_set(machine, "PADDLE_GLOBAL_RANK"))
+        return 0;
+    bool is_server = role && strcmp(role, "PSERVER") == 0;
+    plan->mode = is_server ? MST_PLAN_NO_COLLECTIVE : MST_PLAN_SPAWN;
+    plan->default_port = RESOLVE_PORT;
+    resolve_role(plan, is_server ? "server" : "worker");
+    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (result == 0 && plan->node_count < 0 && !resolve_is_set(machine, "PADDLE_TRAINER_ENDPOINTS"))
+        result = resolve_nodes(machine, "PADDLE_ELASTIC_NP", plan, err);
+    if (result >= 0)
+        result = read_endpoints(machine, plan, err);
+    if (is_server)
+        plan->node_rank = MST_UNKNOWN;
+    return result < 0 ? result : 1;
+}

@@ -1,0 +1,205 @@
+/* Variables of the environment block, one value at a time. */
+/* pure */
+#include "muster/core/resolve/parser.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *find(const struct mst_machine *machine, const char *name)
+{
+    const char *value = NULL;
+    size_t size = strlen(name);
+
+    for (char *const *var = machine->env; *var; var++) {
+        if (strncmp(*var, name, size) == 0 && (*var)[size] == '=')
+            value = *var + size + 1;
+    }
+    return value;
+}
+
+const char *resolve_text(const struct mst_machine *machine, const char *name)
+{
+    const char *value = find(machine, name);
+    return value && *value ? value : NULL;
+}
+
+bool resolve_is_set(const struct mst_machine *machine, const char *name)
+{
+    return find(machine, name) != NULL;
+}
+
+int64_t resolve_digits(const char **text, int64_t high)
+{
+    const char *c = *text;
+    int64_t value = 0;
+
+    for (; *c >= '0' && *c <= '9'; c++) {
+        value = value * 10 + (*c - '0');
+        if (value > high)
+            return MST_UNKNOWN;
+    }
+    if (c == *text)
+        return MST_UNKNOWN;
+    *text = c;
+    return value;
+}
+
+int resolve_number(const struct mst_machine *machine, const char *name, int64_t low, int64_t high,
+                   int64_t *ret_value, struct mst_err *err)
+{
+    const char *text = resolve_text(machine, name);
+    const char *end = text;
+
+    if (!text)
+        return 0;
+    int64_t value = resolve_digits(&end, high);
+    if (value < low || *end)
+        return mst_err_set(err, -EINVAL, "%s=%.40s: set it to a number, %lld … %lld", name, text,
+                           (long long)low, (long long)high);
+    *ret_value = value;
+    return 1;
+}
+
+int resolve_numbers(const struct mst_machine *machine, const struct resolve_number *numbers,
+                    size_t count, struct mst_plan *plan, struct mst_err *err)
+{
+    for (const struct resolve_number *number = numbers; number < numbers + count; number++) {
+        int64_t *value = (int64_t *)((char *)plan + number->offset);
+        int found = resolve_number(machine, number->name, number->low, number->high, value, err);
+        if (found < 0)
+            return found;
+        if (found == 0 && number->needed)
+            return mst_err_set(err, -EINVAL, "%s is not set, though %s is there: set both",
+                               number->name, plan->scheduler);
+    }
+    return 0;
+}
+
+int resolve_nodes(const struct mst_machine *machine, const char *name, struct mst_plan *plan,
+                  struct mst_err *err)
+{
+    const char *text = resolve_text(machine, name);
+
+    if (!text || !strchr(text, ':'))
+        return resolve_number(machine, name, 1, RESOLVE_NODES_MAX, &plan->node_count, err);
+    const char *end = text;
+    int64_t low = resolve_digits(&end, RESOLVE_NODES_MAX);
+    int64_t high = *end == ':' ? (end++, resolve_digits(&end, RESOLVE_NODES_MAX)) : MST_UNKNOWN;
+    if (low < 1 || high < 1 || *end)
+        return mst_err_set(err, -EINVAL, "%s=%.40s: set it to N or MIN:MAX nodes, 1 … %d", name,
+                           text, RESOLVE_NODES_MAX);
+    if (low > high)
+        return mst_err_set(err, -EINVAL, "%s=%.40s: the minimum is over the maximum, swap them",
+                           name, text);
+    plan->elastic_min = low;
+    plan->elastic_max = high;
+    return 1;
+}
+
+int resolve_local_size(const struct mst_machine *machine, const char *name, struct mst_plan *plan,
+                       struct mst_err *err)
+{
+    const char *text = resolve_text(machine, name);
+
+    if (!text || strcmp(text, "auto") == 0)
+        return 0;
+    if (strcmp(text, "gpu") == 0) {
+        if (machine->gpu_count == 0)
+            return mst_err_set(err, -EINVAL,
+                               "%s=gpu, but this node shows no GPU: ask for one, or "
+                               "set it to a number",
+                               name);
+        plan->local_size = machine->gpu_count;
+        return 0;
+    }
+    if (strcmp(text, "cpu") == 0) {
+        plan->local_size = machine->core_count ? machine->core_count : 1;
+        return 0;
+    }
+    int result = resolve_number(machine, name, 1, RESOLVE_LOCAL_MAX, &plan->local_size, err);
+    return result < 0 ? result : 0;
+}
+
+void resolve_role(struct mst_plan *plan, const char *role)
+{
+    snprintf(plan->role, sizeof plan->role, "%s", role);
+}
+
+int resolve_copy(char *to, size_t cap, const char *what, const char *text, size_t size,
+                 struct mst_err *err)
+{
+    if (size >= cap)
+        return mst_err_set(err, -EINVAL, "%s=%.60s… is too long: at most %zu bytes", what, text,
+                           cap - 1);
+    memcpy(to, text, size);
+    to[size] = '\0';
+    return 0;
+}
+
+int resolve_master(const struct mst_machine *machine, const char *name, struct mst_plan *plan,
+                   struct mst_err *err)
+{
+    const char *text = find(machine, name);
+
+    if (!text)
+        return 0;
+    if (!*text)
+        return mst_err_set(err, -EINVAL,
+                           "%s is empty, so nobody knows where node 0 is: restart the pod when its "
+                           "name is there, or set it",
+                           name);
+    int result = resolve_copy(plan->master_host, sizeof plan->master_host, name, text, strlen(text),
+                              err);
+    return result ? result : 1;
+}
+
+int resolve_user_master(const struct mst_machine *machine, struct mst_plan *plan,
+                        struct mst_err *err)
+{
+    static const struct resolve_number ports[] = {RESOLVE_MASTER_PORT("MASTER_PORT")};
+
+    if (!resolve_text(machine, "MASTER_ADDR"))
+        return 0;
+    plan->default_port = RESOLVE_PORT;
+    int result = resolve_master(machine, "MASTER_ADDR", plan, err);
+    return result < 0 ? result : resolve_numbers(machine, ports, RESOLVE_COUNT(ports), plan, err);
+}
+
+int resolve_split(const char *name, const char *text, struct mst_plan *plan, struct mst_err *err)
+{
+    const char *host = text, *colon = strrchr(text, ':');
+    size_t size = strlen(text);
+
+    if (*text == '[' && strchr(text, ']')) {
+        host = text + 1;
+        size = (size_t)(strchr(text, ']') - host);
+        colon = host[size + 1] == ':' ? host + size + 1 : NULL;
+    } else if (colon && strchr(text, ':') == colon) {
+        size = (size_t)(colon - text);
+    } else {
+        colon = NULL;
+    }
+    if (colon) {
+        const char *end = colon + 1;
+        int64_t port = resolve_digits(&end, UINT16_MAX);
+        if (port < 1 || *end)
+            return mst_err_set(err, -EINVAL, "%s=%.80s: no port, 1 … 65535, behind the colon", name,
+                               text);
+        plan->master_port = port;
+    }
+    if (size == 0)
+        return mst_err_set(err, -EINVAL, "%s=%.80s names no host", name, text);
+    return resolve_copy(plan->master_host, sizeof plan->master_host, name, host, size, err);
+}
+
+int resolve_endpoint(const struct mst_machine *machine, const char *name, struct mst_plan *plan,
+                     struct mst_err *err)
+{
+    const char *text = resolve_text(machine, name);
+
+    if (!text)
+        return resolve_master(machine, name, plan, err);
+    int result = resolve_split(name, text, plan, err);
+    return result ? result : 1;
+}

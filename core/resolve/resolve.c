@@ -1,0 +1,347 @@
+/* The table of parsers, and how what they say becomes one answer. */
+/* pure */
+#include "muster/core/resolve/resolve.h"
+
+#include "muster/core/resolve/parser.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* By precedence: who is a rank already; then launchers' variables, the more special first. */
+static const struct resolve_parser parsers[] = {
+    {"muster-rank", "muster",
+     "MST_RANK MST_WORLD_SIZE MST_LOCAL_RANK MST_LOCAL_SIZE MST_NODE "
+     "MST_NODE_COUNT MST_GENERATION",
+     resolve_muster_rank},
+    {"torchrun", "torchrun",
+     "RANK WORLD_SIZE LOCAL_RANK LOCAL_SIZE LOCAL_WORLD_SIZE GROUP_RANK "
+     "GROUP_WORLD_SIZE MASTER_ADDR MASTER_PORT TORCHELASTIC_RESTART_COUNT "
+     "TORCHELASTIC_MAX_RESTARTS TORCHELASTIC_RUN_ID",
+     resolve_torchrun},
+    {"pmi1", "Hydra (PMI-1)",
+     "PMI_FD PMI_PORT PMI_ID PMI_RANK PMI_SIZE MPI_LOCALRANKID "
+     "MPI_LOCALNRANKS MASTER_ADDR MASTER_PORT",
+     resolve_pmi1},
+    {"ompi", "Open MPI",
+     "OMPI_COMM_WORLD_RANK OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_LOCAL_RANK "
+     "OMPI_COMM_WORLD_LOCAL_SIZE PMIX_RANK MASTER_ADDR MASTER_PORT",
+     resolve_ompi},
+    {"horovod", "horovodrun",
+     "HOROVOD_RANK HOROVOD_SIZE HOROVOD_LOCAL_RANK HOROVOD_LOCAL_SIZE "
+     "HOROVOD_CROSS_RANK HOROVOD_CROSS_SIZE HOROVOD_GLOO_RENDEZVOUS_ADDR "
+     "HOROVOD_GLOO_RENDEZVOUS_PORT",
+     resolve_horovod},
+    {"paddle-rank", "paddle launch",
+     "PADDLE_GLOBAL_RANK PADDLE_GLOBAL_SIZE PADDLE_LOCAL_RANK "
+     "PADDLE_LOCAL_SIZE",
+     resolve_paddle_rank},
+    {"muster", "MST_* variables",
+     "MST_NNODES MST_NODE_RANK MST_NPROC_PER_NODE MST_MASTER_ADDR "
+     "MST_MASTER_PORT",
+     resolve_muster},
+    {"pet", "PyTorchJob",
+     "PET_* MASTER_ADDR MASTER_PORT WORLD_SIZE RANK FLYTE_INTERNAL_EXECUTION_ID "
+     "FLYTE_ATTEMPT_NUMBER",
+     resolve_pet},
+    {"tfjob", "TFJob", "TF_CONFIG", resolve_tfjob},
+    {"mxnet", "MXJob", "MX_CONFIG DMLC_ROLE DMLC_NUM_WORKER DMLC_WORKER_ID DMLC_PS_ROOT_URI",
+     resolve_mxnet},
+    {"paddle", "PaddleJob",
+     "PADDLE_NNODES PADDLE_MASTER PADDLE_SERVER_NUM PADDLE_TRAINER_NUM "
+     "POD_IP_DUMMY",
+     resolve_paddle},
+    {"paddle-old", "paddle-operator",
+     "PADDLE_TRAINER_ID PADDLE_TRAINERS_NUM "
+     "PADDLE_TRAINER_ENDPOINTS PADDLE_ELASTIC_NP TRAINING_ROLE",
+     resolve_paddle_old},
+    {"jax", "JAXJob",
+     "COORDINATOR_ADDRESS COORDINATOR_PORT NUM_PROCESSES PROCESS_ID "
+     "JAX_COORDINATOR_ADDRESS JAX_NUM_PROCESSES JAX_PROCESS_ID",
+     resolve_jax},
+    {"xgboost", "XGBoostJob", "WORKER_ADDRS WORLD_SIZE RANK MASTER_ADDR MASTER_PORT",
+     resolve_xgboost},
+    {"dmlc", "TrainJob (XGBoost)",
+     "DMLC_TRACKER_URI DMLC_TRACKER_PORT DMLC_TASK_ID "
+     "DMLC_NUM_WORKER",
+     resolve_dmlc},
+    {"lws", "LeaderWorkerSet", "LWS_LEADER_ADDRESS LWS_GROUP_SIZE LWS_WORKER_INDEX", resolve_lws},
+    {"flyte", "Flyte",
+     "JOBSET_NAME POD_NAMESPACE NNODES NPROC_PER_NODE JOB_COMPLETION_INDEX "
+     "MASTER_PORT JOBSET_RESTART_ATTEMPT JOBSET_MAX_RESTARTS",
+     resolve_flyte},
+    {"jobset", "JobSet",
+     "JOBSET_NAME JOB_COMPLETION_INDEX JOBSET_JOB_INDEX "
+     "JOBSET_REPLICATEDJOB_REPLICAS JOBSET_COORDINATOR JOBSET_RESTART_ATTEMPT "
+     "JOBSET_MAX_RESTARTS MST_PODS_PER_JOB MST_REPLICATEDJOB MASTER_PORT",
+     resolve_jobset},
+    {"dlrover", "DLRover", "DLROVER_MASTER_ADDR NODE_TYPE NODE_NUM NODE_RANK WORLD_SIZE RANK",
+     resolve_dlrover},
+    {"volcano", "Volcano", "VC_* VK_TASK_INDEX MPI_HOST MASTER_ADDR MASTER_PORT WORLD_SIZE RANK",
+     resolve_volcano},
+    {"mpi", "MPIJob v2",
+     "K_MPI_JOB_ROLE OMPI_MCA_orte_default_hostfile "
+     "OMPI_MCA_orte_set_default_slots PRTE_MCA_prte_default_hostfile "
+     "I_MPI_HYDRA_HOST_FILE I_MPI_PERHOST HYDRA_HOST_FILE",
+     resolve_mpi},
+    {"slurm", "Slurm",
+     "SLURM_JOB_ID SLURM_STEP_ID SLURM_NNODES SLURM_NTASKS SLURM_TASKS_PER_NODE "
+     "SLURM_NODEID SLURM_PROCID SLURM_LOCALID SLURM_JOB_NODELIST "
+     "SLURM_STEP_NODELIST SLURMD_NODENAME SLURM_RESTART_COUNT",
+     resolve_slurm},
+    {"bare", "PyTorchJob (v1.3) or by hand", "MASTER_ADDR MASTER_PORT WORLD_SIZE RANK",
+     resolve_bare},
+    {"index", "Indexed Job", "JOB_COMPLETION_INDEX MST_SUBDOMAIN", resolve_index},
+    {NULL, NULL, NULL, NULL},
+};
+static_assert(sizeof parsers / sizeof *parsers - 1 <= MST_CANDIDATES_MAX, "room for each parser");
+
+static const struct mst_plan unknown = {
+    .world_size = MST_UNKNOWN,
+    .node_count = MST_UNKNOWN,
+    .node_rank = MST_UNKNOWN,
+    .local_size = MST_UNKNOWN,
+    .rank = MST_UNKNOWN,
+    .local_rank = MST_UNKNOWN,
+    .elastic_min = MST_UNKNOWN,
+    .elastic_max = MST_UNKNOWN,
+    .max_restarts = MST_UNKNOWN,
+    .incarnation = MST_UNKNOWN,
+    .master_port = MST_UNKNOWN,
+    .default_port = MST_UNKNOWN,
+    .loose_count = MST_UNKNOWN,
+};
+
+const char *mst_plan_mode_name(enum mst_plan_mode mode)
+{
+    switch (mode) {
+    case MST_PLAN_UNSET: return "part";
+    case MST_PLAN_SPAWN: return "spawn";
+    case MST_PLAN_RANK: return "rank";
+    case MST_PLAN_CONTROL: return "control";
+    case MST_PLAN_NO_COLLECTIVE: return "no_collective";
+    case MST_PLAN_WAIT_FOR_LAUNCHER: return "wait_for_launcher";
+    case MST_PLAN_ELASTIC_UNKNOWN_SIZE: return "elastic_unknown_size";
+    case MST_PLAN_ERROR: break;
+    }
+    return "error";
+}
+
+static void collect(const struct mst_machine *machine, const char *from, struct mst_answer *answer)
+{
+    for (const struct resolve_parser *parser = parsers; parser->parse; parser++) {
+        if (from && strcmp(from, parser->scheme) != 0 && parser->parse != resolve_muster)
+            continue;
+        struct mst_candidate *candidate = &answer->candidates[answer->candidate_count];
+        *candidate = (struct mst_candidate){.plan = unknown, .variables = parser->variables};
+        candidate->plan.scheme = parser->scheme;
+        candidate->plan.scheduler = parser->scheduler;
+        if (parser->parse(machine, &candidate->plan, &candidate->err) != 0)
+            answer->candidate_count++;
+    }
+}
+
+static int check_from(const char *from, const struct mst_answer *answer, struct mst_err *err)
+{
+    const struct resolve_parser *parser = parsers;
+
+    while (parser->parse && strcmp(parser->scheme, from) != 0)
+        parser++;
+    if (!parser->parse)
+        return mst_err_set(err, -EINVAL, "--from %.40s: no such scheme, see muster-env(7)", from);
+    for (uint32_t i = 0; i < answer->candidate_count; i++) {
+        if (strcmp(answer->candidates[i].plan.scheme, from) == 0)
+            return 0;
+    }
+    return mst_err_set(err, -EINVAL, "--from %s: none of its variables is set (%.120s)", from,
+                       parser->variables);
+}
+
+static bool has_rank(const struct mst_answer *answer)
+{
+    for (uint32_t i = 0; i < answer->candidate_count; i++) {
+        if (answer->candidates[i].plan.mode == MST_PLAN_RANK)
+            return true;
+    }
+    return false;
+}
+
+/* A process that is a rank is what its launcher says; the variables of its pod, which it inherited,
+ * describe the launcher. */
+static void set_ranks_apart(struct mst_answer *answer)
+{
+    bool is_rank = has_rank(answer);
+
+    for (uint32_t i = 0; i < answer->candidate_count; i++) {
+        struct mst_candidate *candidate = &answer->candidates[i];
+        candidate->is_passed_over = is_rank && candidate->plan.mode != MST_PLAN_RANK;
+    }
+}
+
+/* The first candidate that is wrong in itself. */
+static int check_candidates(const struct mst_answer *answer, struct mst_plan *plan,
+                            struct mst_err *err)
+{
+    for (uint32_t i = 0; i < answer->candidate_count; i++) {
+        const struct mst_candidate *candidate = &answer->candidates[i];
+        if (candidate->err.code == 0 || candidate->is_passed_over)
+            continue;
+        *plan = candidate->plan;
+        *err = candidate->err;
+        return err->code;
+    }
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    size_t offset;
+} fields[] = {
+    {"number of nodes", offsetof(struct mst_plan, node_count)},
+    {"node rank", offsetof(struct mst_plan, node_rank)},
+    {"number of ranks per node", offsetof(struct mst_plan, local_size)},
+    {"world size", offsetof(struct mst_plan, world_size)},
+    {"rank", offsetof(struct mst_plan, rank)},
+    {"local rank", offsetof(struct mst_plan, local_rank)},
+    {"minimum of nodes", offsetof(struct mst_plan, elastic_min)},
+    {"maximum of nodes", offsetof(struct mst_plan, elastic_max)},
+    {"master's port", offsetof(struct mst_plan, master_port)},
+    {"restart limit", offsetof(struct mst_plan, max_restarts)},
+    {"incarnation", offsetof(struct mst_plan, incarnation)},
+    {NULL, offsetof(struct mst_plan, default_port)}, /* the strongest one's counts */
+    {NULL, offsetof(struct mst_plan, loose_count)},
+};
+#define FIELD_COUNT (sizeof fields / sizeof *fields)
+
+struct merge {
+    struct mst_plan plan;
+    const char *givers[FIELD_COUNT], *host_giver; /* schemes, for the text of a contradiction */
+};
+
+static int merge_number(struct merge *merge, size_t field, const struct mst_plan *from,
+                        struct mst_err *err)
+{
+    int64_t *value = (int64_t *)((char *)&merge->plan + fields[field].offset);
+    int64_t other = *(const int64_t *)((const char *)from + fields[field].offset);
+
+    if (other < 0)
+        return 0;
+    if (*value < 0) {
+        *value = other;
+        merge->givers[field] = from->scheme;
+        return 0;
+    }
+    if (*value == other || !fields[field].name)
+        return 0;
+    return mst_err_set(
+        err, -EINVAL,
+        "the %s is %lld by %s but %lld by %s: unset the wrong one's variables (muster "
+        "env --explain), or choose by --from %s",
+        fields[field].name, (long long)*value, merge->givers[field], (long long)other, from->scheme,
+        merge->givers[field]);
+}
+
+/* A name and an address may well be one host; nothing here looks that up. */
+static bool is_comparable(const char *a, const char *b)
+{
+    bool a_is_number = a[strspn(a, "0123456789.:")] == '\0';
+    bool b_is_number = b[strspn(b, "0123456789.:")] == '\0';
+    return a_is_number == b_is_number && !resolve_is_local(a) && !resolve_is_local(b);
+}
+
+static int merge_host(struct merge *merge, const struct mst_plan *from, struct mst_err *err)
+{
+    char *host = merge->plan.master_host;
+
+    if (!from->master_host[0])
+        return 0;
+    if (!host[0]) {
+        memcpy(host, from->master_host, sizeof from->master_host);
+        merge->host_giver = from->scheme;
+        return 0;
+    }
+    if (!is_comparable(host, from->master_host) || resolve_same_host(host, from->master_host))
+        return 0;
+    return mst_err_set(
+        err, -EINVAL,
+        "the master is %.60s by %s but %.60s by %s: unset the wrong one's variables, "
+        "or choose by --from %s",
+        host, merge->host_giver, from->master_host, from->scheme, merge->host_giver);
+}
+
+static void merge_words(struct merge *merge, const struct mst_plan *from)
+{
+    struct mst_plan *plan = &merge->plan;
+
+    if (plan->mode == MST_PLAN_UNSET && from->mode != MST_PLAN_UNSET) {
+        plan->mode = from->mode;
+        plan->scheme = from->scheme;
+        plan->scheduler = from->scheduler;
+    }
+    if (!plan->scheme) {
+        plan->scheme = from->scheme;
+        plan->scheduler = from->scheduler;
+    }
+    if (!plan->role[0])
+        memcpy(plan->role, from->role, sizeof plan->role);
+    if (!plan->rdzv_id[0])
+        memcpy(plan->rdzv_id, from->rdzv_id, sizeof plan->rdzv_id);
+}
+
+static int merge_candidate(struct merge *merge, const struct mst_plan *from, struct mst_err *err)
+{
+    for (size_t field = 0; field < FIELD_COUNT; field++) {
+        int result = merge_number(merge, field, from, err);
+        if (result)
+            return result;
+    }
+    int result = merge_host(merge, from, err);
+    if (result)
+        return result;
+    merge_words(merge, from);
+    return 0;
+}
+
+static int decide(const struct mst_machine *machine, const char *from, struct mst_answer *answer,
+                  struct mst_err *err)
+{
+    struct merge merge = {.plan = unknown};
+    int result = from ? check_from(from, answer, err) : 0;
+
+    if (result == 0)
+        result = check_candidates(answer, &merge.plan, err);
+    for (uint32_t i = 0; result == 0 && i < answer->candidate_count; i++) {
+        if (!answer->candidates[i].is_passed_over)
+            result = merge_candidate(&merge, &answer->candidates[i].plan, err);
+    }
+    if (result == 0)
+        result = resolve_complete(machine, &merge.plan, err);
+    answer->plan = merge.plan;
+    return result;
+}
+
+/* Of a plan that is refused only this is still true: who the pod says it is. */
+static void blank(struct mst_plan *plan)
+{
+    struct mst_plan rest = unknown;
+
+    rest.mode = MST_PLAN_ERROR;
+    rest.scheme = plan->scheme;
+    rest.scheduler = plan->scheduler;
+    rest.node_rank = plan->node_rank;
+    memcpy(rest.role, plan->role, sizeof rest.role);
+    *plan = rest;
+}
+
+int mst_resolve(const struct mst_machine *machine, const char *from, struct mst_answer *ret_answer)
+{
+    ret_answer->err = (struct mst_err){0};
+    ret_answer->candidate_count = 0;
+    collect(machine, from, ret_answer);
+    set_ranks_apart(ret_answer);
+    int result = decide(machine, from, ret_answer, &ret_answer->err);
+    if (result)
+        blank(&ret_answer->plan);
+    return result;
+}

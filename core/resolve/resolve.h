@@ -1,0 +1,84 @@
+/* Resolve: which world the environment of this pod or task means. One parser per family of
+ * operators says what its variables mean (a candidate); candidates that agree are merged, ones that
+ * disagree are an error that names both, and nothing is ever read as a silent world of one.
+ *
+ * Life: fill a struct mst_machine, call mst_resolve, read the answer. The answer is a plain struct
+ * and owns nothing. Pure but for the caller's read_file: any thread, no lock. */
+/* pure */
+#ifndef MUSTER_CORE_RESOLVE_RESOLVE_H
+#define MUSTER_CORE_RESOLVE_RESOLVE_H
+
+#include "muster/core/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MST_UNKNOWN (-1)      /* in every number of a plan: nobody said */
+#define MST_HOST_BYTES 256    /* a host's name and its NUL */
+#define MST_CANDIDATES_MAX 24 /* at least the number of parsers */
+
+enum mst_plan_mode {
+    MST_PLAN_UNSET,                /* a candidate that knows a part only */
+    MST_PLAN_SPAWN,                /* start local_size ranks here */
+    MST_PLAN_RANK,                 /* this process is a rank already: start nothing */
+    MST_PLAN_CONTROL,              /* a launcher's pod: it runs no rank */
+    MST_PLAN_NO_COLLECTIVE,        /* a parameter server, evaluator, scheduler: outside the world */
+    MST_PLAN_WAIT_FOR_LAUNCHER,    /* a worker that only its launcher can tell more */
+    MST_PLAN_ELASTIC_UNKNOWN_SIZE, /* a member of a world whose size nobody says */
+    MST_PLAN_ERROR
+};
+
+struct mst_plan {
+    enum mst_plan_mode mode;
+    const char *scheme;    /* static: what --from takes, "pet", "slurm"; "single" if nobody spoke */
+    const char *scheduler; /* static: "PyTorchJob", "Slurm" */
+    int64_t world_size;    /* ranks */
+    int64_t node_count, node_rank;
+    int64_t
+        local_size; /* ranks on this node; before defaults unknown means one per GPU, else one */
+    int64_t rank, local_rank; /* in mode rank only */
+    int64_t elastic_min, elastic_max;
+    int64_t max_restarts, incarnation;
+    int64_t master_port;
+    int64_t default_port; /* the scheme's own, when nobody gives one */
+    int64_t loose_count;  /* WORLD_SIZE, which counts nodes or ranks: one of them must match */
+    char master_host[MST_HOST_BYTES]; /* empty if not known */
+    char role[64];
+    char rdzv_id[128];
+};
+
+struct mst_candidate {
+    struct mst_plan plan;
+    struct mst_err err;    /* code 0, or why these variables cannot be meant */
+    const char *variables; /* static: what its parser reads, "A B_*", separated by blanks */
+    bool is_passed_over;   /* not asked, as the process is a rank already */
+};
+
+struct mst_answer {
+    struct mst_plan plan; /* mode error: only scheduler, role and node_rank may be filled */
+    struct mst_err err;
+    uint32_t candidate_count;
+    struct mst_candidate candidates[MST_CANDIDATES_MAX]; /* by precedence, the strongest first */
+};
+
+/* What this machine says. Pointers are borrowed for the call. */
+struct mst_machine {
+    char *const *env;     /* NULL-ended "NAME=value"; of two with the same name the last counts */
+    const char *hostname; /* "" if not known */
+    const char *pod_ip;   /* "" if not known */
+    uint32_t gpu_count;
+    uint32_t core_count; /* 0 if not known */
+    /* The text of a file, or of a folder (a path ending in "/") the names in it, one a line; NULL
+     * if it cannot be read. Stays valid until the next call. */
+    const char *(*read_file)(void *arg, const char *path);
+    void *arg;
+};
+
+/* Fills *ret_answer, all of it and in every case. `from` names the one scheme to believe (besides
+ * MST_* variables), or is NULL. 0; -EINVAL with the reason in ret_answer->err. */
+int mst_resolve(const struct mst_machine *machine, const char *from, struct mst_answer *ret_answer);
+
+/* "spawn", "wait_for_launcher": static text. */
+const char *mst_plan_mode_name(enum mst_plan_mode mode);
+
+#endif

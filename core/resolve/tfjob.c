@@ -1,0 +1,104 @@
+/* TFJob and Volcano's tensorflow plugin: TF_CONFIG. The world is chief, master and workers in this
+ * order; parameter servers and evaluators stand beside it. With enableDynamicWorker a worker sees
+ * itself only, as {"3": "host:port"}. */
+#include "muster/core/resolve/json.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const members[] = {"chief", "master", "worker", NULL};
+
+static bool is_member(const char *type)
+{
+    for (const char *const *role = members; *role; role++) {
+        if (strcmp(type, *role) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int read_master(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)
+{
+    for (const char *const *role = members; *role; role++) {
+        const json_t *hosts = json_object_get(task->cluster, *role);
+        if (json_array_size(hosts) == 0)
+            continue;
+        const char *host = json_string_value(json_array_get(hosts, 0));
+        return host ? resolve_split("TF_CONFIG", host, plan, err)
+                    : mst_err_set(err, -EINVAL, "TF_CONFIG: cluster.%s[0] is no text", *role);
+    }
+    if (plan->mode == MST_PLAN_NO_COLLECTIVE) /* beside dynamic workers, of which it sees none */
+        return 0;
+    return mst_err_set(err, -EINVAL, "TF_CONFIG: the cluster has no chief, master or worker");
+}
+
+/* Rank of this task among the members; only its own list can be too short for it. */
+static int read_place(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)
+{
+    int64_t before = 0;
+
+    for (const char *const *role = members; *role; role++) {
+        int64_t count = resolve_task_count(task, *role);
+        if (strcmp(task->type, *role) == 0) {
+            if (task->index >= count)
+                return mst_err_set(err, -EINVAL,
+                                   "TF_CONFIG: task %s %lld, but the cluster has %lld", *role,
+                                   (long long)task->index, (long long)count);
+            plan->node_rank = before + task->index;
+        }
+        before += count;
+    }
+    plan->node_count = before > 0 ? before : MST_UNKNOWN;
+    return 0;
+}
+
+/* The first worker's name is this one's with its number replaced: "j-worker-3.ns.svc:2222". */
+static int read_sparse(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)
+{
+    char key[24], first[MST_HOST_BYTES];
+    const json_t *workers = json_object_get(task->cluster, "worker");
+    size_t stem;
+
+    (void)snprintf(key, sizeof key, "%lld", (long long)task->index);
+    const char *own = json_string_value(json_object_get(workers, key));
+    plan->mode = MST_PLAN_ELASTIC_UNKNOWN_SIZE;
+    plan->node_rank = task->index + resolve_task_count(task, "chief") +
+                      resolve_task_count(task, "master");
+    if (plan->node_rank > task->index)
+        return read_master(task, plan, err);
+    if (!own || resolve_split("TF_CONFIG", own, plan, err))
+        return mst_err_set(err, -EINVAL, "TF_CONFIG: cluster.worker lacks this task, \"%s\"", key);
+    if (resolve_ordinal(plan->master_host, &stem) != task->index)
+        return 0;
+    const char *domain = plan->master_host + strcspn(plan->master_host, ".");
+    (void)snprintf(first, sizeof first, "%.*s-0%s", (int)stem, plan->master_host, domain);
+    memcpy(plan->master_host, first, sizeof plan->master_host);
+    return 0;
+}
+
+static int read_task(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)
+{
+    int result = resolve_copy(plan->role, sizeof plan->role, "TF_CONFIG: task.type", task->type,
+                              strlen(task->type), err);
+    if (result)
+        return result;
+    if (json_is_object(json_object_get(task->cluster, "worker")) && is_member(task->type))
+        return read_sparse(task, plan, err);
+    plan->mode = is_member(task->type) ? MST_PLAN_SPAWN : MST_PLAN_NO_COLLECTIVE;
+    result = read_place(task, plan, err);
+    return result ? result : read_master(task, plan, err);
+}
+
+int resolve_tfjob(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    struct resolve_task task;
+    int result = resolve_task_read(machine, "TF_CONFIG", &task, err);
+
+    if (result <= 0)
+        return result;
+    plan->default_port = RESOLVE_PORT;
+    result = read_task(&task, plan, err);
+    json_decref(task.root);
+    return result < 0 ? result : 1;
+}

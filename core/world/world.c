@@ -1,0 +1,103 @@
+#include "muster/core/world/world.h"
+
+#include "muster/core/err.h"
+#include "muster/core/world/env.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *from_environment(void *arg, const char *name)
+{
+    (void)arg; /* the environment is the process's */
+    return getenv(name);
+}
+
+static const struct world_env process_env = {.lookup = from_environment};
+
+/* Inherited fds were open across exec for our sake; they are not for our children's. */
+static int take_fd(const char *name, int fd, struct mst_err *err)
+{
+    if (fd < 0)
+        return 0;
+    int flags = fcntl(fd, F_GETFD);
+    if (flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)
+        return mst_err_set(err, -EINVAL,
+                           "%s=%d is not an open file; start ranks with `muster run`, which hands "
+                           "it down",
+                           name, fd);
+    return 0;
+}
+
+/* By pread from 0: the ranks of a node share the fd's position. */
+static int read_secret(int fd, struct mst_world *world, struct mst_err *err)
+{
+    uint8_t secret[MST_SECRET_BYTES_MAX + 1];
+    size_t used = 0;
+    ssize_t got;
+    do {
+        got = pread(fd, secret + used, sizeof secret - used, (off_t)used);
+        if (got > 0)
+            used += (size_t)got;
+    } while ((got > 0 && used < sizeof secret) || (got < 0 && errno == EINTR));
+    int rc = 0;
+    if (got < 0)
+        rc = mst_err_set(err, -EINVAL, "MST_SECRET_FD=%d cannot be read: %s", fd, strerror(errno));
+    else if (used > MST_SECRET_BYTES_MAX)
+        rc = mst_err_set(err, -EINVAL, "MST_SECRET_FD=%d holds more than %d bytes", fd,
+                         MST_SECRET_BYTES_MAX);
+    if (rc == 0) {
+        memcpy(world->secret, secret, used);
+        world->secret_bytes = (uint32_t)used;
+    }
+    explicit_bzero(secret, sizeof secret);
+    return rc;
+}
+
+int mst_world_from_env(struct mst_world *ret_world, struct mst_err *err)
+{
+    struct mst_world world;
+    int secret_fd = -1;
+    int rc = world_env_decode(&process_env, &world, &secret_fd, err);
+    if (rc == 0)
+        rc = take_fd("MST_SECRET_FD", secret_fd, err);
+    if (rc == 0)
+        rc = take_fd("MST_PAGE_FD", world.page_fd, err);
+    if (rc == 0)
+        rc = take_fd("MST_SHM_FD", world.shm_fd, err);
+    if (rc == 0 && secret_fd >= 0)
+        rc = read_secret(secret_fd, &world, err);
+    if (rc == 0) {
+        if (secret_fd >= 0)
+            (void)close(secret_fd); /* read only */
+        *ret_world = world;
+    }
+    explicit_bzero(world.secret, sizeof world.secret);
+    return rc;
+}
+
+int mst_tuning_from_env(struct mst_tuning *ret_tuning, struct mst_err *err)
+{
+    return world_env_tuning(&process_env, ret_tuning, err);
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd); /* memfds: nothing can be lost */
+    *fd = -1;
+}
+
+void mst_world_fini(struct mst_world *world)
+{
+    if (!world)
+        return;
+    close_fd(&world->page_fd);
+    close_fd(&world->shm_fd);
+    explicit_bzero(world->secret, sizeof world->secret);
+    world->secret_bytes = 0;
+}

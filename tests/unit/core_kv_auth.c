@@ -1,0 +1,375 @@
+#include "muster/core/kv/auth.h"
+
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/sock.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static uint64_t soon(void)
+{
+    return mst_deadline_ms(20000);
+}
+
+struct dialer {
+    int fd;
+    struct mst_auth_hello hello;
+    const char *secret;
+    int code;
+    struct mst_err err;
+    pthread_t thread;
+    bool running;
+};
+
+static void *dial(void *arg)
+{
+    struct dialer *self = arg;
+    self->code = mst_auth_dial(self->fd, &self->hello, (const uint8_t *)self->secret,
+                               strlen(self->secret), soon(), &self->err);
+    if (self->code)
+        shutdown(self->fd, SHUT_RDWR);
+    return NULL;
+}
+
+static int start_dialer(struct dialer *dialer)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    dialer->fd = pair[0];
+    assert_int_equal(pthread_create(&dialer->thread, NULL, dial, dialer), 0);
+    dialer->running = true;
+    return pair[1];
+}
+
+static void join_dialer(struct dialer *dialer)
+{
+    if (dialer->running)
+        assert_int_equal(pthread_join(dialer->thread, NULL), 0);
+    dialer->running = false;
+}
+
+static void finish_dialer(struct dialer *dialer)
+{
+    join_dialer(dialer);
+    close(dialer->fd);
+}
+
+/* Both ends, each in its thread. Returns the acceptor's code. */
+static int shake(struct dialer *dialer, enum mst_auth_role role, uint32_t generation,
+                 const char *secret, struct mst_auth_hello *ret_hello, struct mst_err *err)
+{
+    int fd = start_dialer(dialer);
+    int code = mst_auth_accept(fd, role, generation, (const uint8_t *)secret, strlen(secret),
+                               ret_hello, soon(), err);
+    close(fd);
+    finish_dialer(dialer);
+    return code;
+}
+
+static void both_ends_agree(void **state)
+{
+    (void)state;
+    const char *over_one_block =
+        "longer than the sixty-four bytes that one block of the hash takes, "
+        "so that it is hashed itself";
+    const char *secrets[] = {"", "short", over_one_block};
+    for (size_t i = 0; i < 3; i++) {
+        struct dialer dialer = {.hello = {MST_ROLE_RANK_COMM, 5, 1234567, 0xfedcba98},
+                                .secret = secrets[i]};
+        struct mst_auth_hello hello = {0};
+        assert_int_equal(shake(&dialer, MST_ROLE_RANK_COMM, 5, secrets[i], &hello, NULL), 0);
+        assert_int_equal(dialer.code, 0);
+        assert_int_equal(hello.role, MST_ROLE_RANK_COMM);
+        assert_int_equal(hello.generation, 5);
+        assert_int_equal(hello.rank, 1234567);
+        assert_int_equal(hello.tag, 0xfedcba98);
+    }
+}
+
+static void acceptor_without_the_secret(void **state)
+{
+    (void)state;
+    struct dialer dialer = {.hello = {MST_ROLE_RANK_COMM, 5, 1, 0}, .secret = "ours"};
+    struct mst_auth_hello hello = {.rank = 99};
+    struct mst_err err = {0};
+    assert_int_equal(shake(&dialer, MST_ROLE_RANK_COMM, 5, "theirs", &hello, &err), -ECONNRESET);
+    assert_int_equal(hello.rank, 99);
+    assert_int_equal(dialer.code, -EACCES);
+    assert_non_null(strstr(dialer.err.text, "does not know our job secret"));
+}
+
+static void stale_generation(void **state)
+{
+    (void)state;
+    struct dialer dialer = {.hello = {MST_ROLE_RANK_COMM, 4, 7, 0}, .secret = "s"};
+    struct mst_auth_hello hello;
+    struct mst_err err = {0};
+    assert_int_equal(shake(&dialer, MST_ROLE_RANK_COMM, 5, "s", &hello, &err), -ESTALE);
+    assert_string_equal(err.text, "rank 7 refused: generation 4 is not ours, 5");
+    assert_int_equal(dialer.code, -ESTALE);
+    assert_string_equal(dialer.err.text, "generation 4 is not ours, 5");
+}
+
+static void unwanted_role(void **state)
+{
+    (void)state;
+    struct dialer dialer = {.hello = {MST_ROLE_RANK_KV, 5, 7, 0}, .secret = "s"};
+    struct mst_auth_hello hello;
+    assert_int_equal(shake(&dialer, MST_ROLE_RANK_COMM, 5, "s", &hello, NULL), -EPROTO);
+    assert_int_equal(dialer.code, -EPROTO);
+}
+
+static void agents_come_from_any_generation(void **state)
+{
+    (void)state;
+    struct dialer dialer = {.hello = {MST_ROLE_AGENT, 2, 7, 0}, .secret = "s"};
+    struct mst_auth_hello hello;
+    assert_int_equal(shake(&dialer, MST_ROLE_AGENT, 5, "s", &hello, NULL), 0);
+    assert_int_equal(hello.generation, 2);
+}
+
+/* The acceptor, frame by frame, with the frames in the test's hands. */
+struct bench {
+    struct dialer dialer;
+    int fd; /* the acceptor's end of the dialer's socket */
+    struct mst_stream stream;
+    int answers; /* where the acceptor's answers come out */
+    struct mst_auth_acceptor acceptor;
+    uint8_t type, payload[512];
+    size_t size;
+};
+
+static int open_bench(void **state)
+{
+    struct bench *bench = calloc(1, sizeof *bench);
+    int pair[2];
+    assert_non_null(bench);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    mst_stream_init(&bench->stream, pair[0]);
+    bench->answers = pair[1];
+    mst_auth_acceptor_init(&bench->acceptor);
+    bench->dialer = (struct dialer){.hello = {MST_ROLE_RANK_KV, 1, 2, 3}, .secret = "s"};
+    bench->fd = start_dialer(&bench->dialer);
+    *state = bench;
+    return 0;
+}
+
+static int close_bench(void **state)
+{
+    struct bench *bench = *state;
+    close(bench->fd);
+    finish_dialer(&bench->dialer);
+    close(bench->stream.fd);
+    close(bench->answers);
+    mst_stream_fini(&bench->stream);
+    free(bench);
+    return 0;
+}
+
+static void receive(struct bench *bench, int fd)
+{
+    assert_int_equal(mst_sock_recv_frame(fd, &bench->type, bench->payload, sizeof bench->payload,
+                                         &bench->size, soon()),
+                     0);
+}
+
+static void send_to_dialer(struct bench *bench)
+{
+    assert_int_equal(
+        mst_sock_send_frame(bench->fd, bench->type, bench->payload, bench->size, soon()), 0);
+}
+
+static int step(struct bench *bench, mst_auth_check_fn check, void *arg)
+{
+    return mst_auth_acceptor_step(&bench->acceptor, &bench->stream, bench->type, bench->payload,
+                                  bench->size, (const uint8_t *)"s", 1, check, arg);
+}
+
+/* Takes the dialer's HELLO to the acceptor and its CHALLENGE back, then the PROOF is at hand. */
+static void go_to_proof(struct bench *bench)
+{
+    receive(bench, bench->fd);
+    assert_int_equal(step(bench, NULL, NULL), 0);
+    receive(bench, bench->answers);
+    send_to_dialer(bench);
+    receive(bench, bench->fd);
+}
+
+static int count_check(void *arg, const struct mst_auth_hello *hello, struct mst_err *err)
+{
+    int *count = arg;
+    ++*count;
+    return hello->tag == 3 ? 0 : mst_err_set(err, -EINVAL, "tag");
+}
+
+static void steps_to_the_welcome(void **state)
+{
+    struct bench *bench = *state;
+    int checks = 0;
+    go_to_proof(bench);
+    assert_int_equal(step(bench, count_check, &checks), 1);
+    assert_int_equal(checks, 1);
+    receive(bench, bench->answers);
+    assert_int_equal(bench->size, 0);
+    send_to_dialer(bench);
+    join_dialer(&bench->dialer);
+    assert_int_equal(bench->dialer.code, 0);
+}
+
+static void every_bit_of_a_proof_counts(void **state)
+{
+    struct bench *bench = *state;
+    int checks = 0;
+    go_to_proof(bench);
+    for (size_t bit = 0; bit < 8 * bench->size; bit++) {
+        bench->payload[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        assert_int_equal(step(bench, count_check, &checks), -EACCES);
+        bench->payload[bit / 8] ^= (uint8_t)(1U << bit % 8);
+    }
+    assert_int_equal(checks, 0); /* strangers are shown to nobody */
+    receive(bench, bench->answers);
+    send_to_dialer(bench);
+    join_dialer(&bench->dialer);
+    assert_int_equal(bench->dialer.code, -EACCES);
+    assert_non_null(strstr(bench->dialer.err.text, "secret"));
+}
+
+/* The acceptor's own MAC does not serve as a proof: the role words differ. */
+static void reflection_is_refused(void **state)
+{
+    struct bench *bench = *state;
+    uint8_t mac[32];
+    receive(bench, bench->fd);
+    assert_int_equal(step(bench, NULL, NULL), 0);
+    receive(bench, bench->answers);
+    assert_int_equal(bench->size, 64);
+    memcpy(mac, bench->payload + 32, sizeof mac);
+    send_to_dialer(bench);
+    receive(bench, bench->fd);
+    assert_memory_not_equal(mac, bench->payload, sizeof mac);
+    memcpy(bench->payload, mac, sizeof mac);
+    assert_int_equal(step(bench, NULL, NULL), -EACCES);
+}
+
+static void replay_meets_a_fresh_nonce(void **state)
+{
+    struct bench *bench = *state;
+    uint8_t hello[512], hello_type;
+    receive(bench, bench->fd);
+    size_t hello_size = bench->size;
+    hello_type = bench->type;
+    memcpy(hello, bench->payload, hello_size);
+    assert_int_equal(step(bench, NULL, NULL), 0);
+    receive(bench, bench->answers);
+    send_to_dialer(bench);
+    receive(bench, bench->fd);
+    struct mst_auth_acceptor other;
+    mst_auth_acceptor_init(&other);
+    assert_int_equal(mst_auth_acceptor_step(&other, &bench->stream, hello_type, hello, hello_size,
+                                            (const uint8_t *)"s", 1, NULL, NULL),
+                     0);
+    assert_int_equal(mst_auth_acceptor_step(&other, &bench->stream, bench->type, bench->payload,
+                                            bench->size, (const uint8_t *)"s", 1, NULL, NULL),
+                     -EACCES);
+    assert_int_equal(step(bench, NULL, NULL), 1);
+}
+
+static void bad_frames_are_refused(void **state)
+{
+    struct bench *bench = *state;
+    receive(bench, bench->fd);
+    size_t whole = bench->size;
+    for (bench->size = 0; bench->size < whole; bench->size++)
+        assert_int_equal(step(bench, NULL, NULL), -EPROTO);
+    bench->payload[0]++;
+    assert_int_equal(step(bench, NULL, NULL), -EPROTO);
+    bench->payload[0]--;
+    bench->payload[1] = MST_ROLE_COUNT;
+    assert_int_equal(step(bench, NULL, NULL), -EPROTO);
+    bench->payload[1] = MST_ROLE_RANK_KV;
+    bench->type++;
+    assert_int_equal(step(bench, NULL, NULL), -EPROTO);
+    bench->type--;
+    assert_int_equal(step(bench, NULL, NULL), 0);
+    assert_int_equal(step(bench, NULL, NULL), -EPROTO); /* HELLO again */
+}
+
+static int dial_against(uint8_t type, const void *payload, size_t size_bytes, struct mst_err *err)
+{
+    struct dialer dialer = {.hello = {MST_ROLE_RANK_KV, 1, 2, 3}, .secret = "s"};
+    int fd = start_dialer(&dialer);
+    int sent = mst_sock_send_frame(fd, type, payload, size_bytes, soon());
+    finish_dialer(&dialer);
+    close(fd);
+    /* a dialer that the header told enough is gone before the payload */
+    assert_true(sent == 0 || sent == -ECONNRESET);
+    *err = dialer.err;
+    return dialer.code;
+}
+
+static void dialer_survives_bad_answers(void **state)
+{
+    (void)state;
+    static const uint8_t zeros[1024];
+    struct mst_err err;
+    const uint8_t refuse = 52;
+    assert_int_equal(dial_against(refuse, "\x74\0\0\0two\nlines\x80", 14, &err), -ESTALE);
+    assert_string_equal(err.text, "two?lines?");
+    assert_int_equal(dial_against(refuse, zeros, 3, &err), -EPROTO);
+    assert_int_equal(dial_against(refuse, zeros, 4, &err), -EACCES);
+    assert_int_equal(dial_against(refuse, zeros, 1024, &err), -EPROTO);
+    assert_int_equal(dial_against(49, zeros, 64, &err), -EACCES);
+    assert_int_equal(dial_against(49, zeros, 63, &err), -EPROTO);
+    assert_int_equal(dial_against(51, zeros, 0, &err), -EPROTO);
+}
+
+static void silence_ends_at_the_deadline(void **state)
+{
+    (void)state;
+    struct mst_auth_hello hello = {MST_ROLE_RANK_KV, 1, 2, 3};
+    struct mst_err err = {0};
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    assert_int_equal(mst_auth_dial(pair[0], &hello, NULL, 0, mst_deadline_ms(5), &err), -ETIMEDOUT);
+    assert_true(err.text[0]);
+    assert_int_equal(
+        mst_auth_accept(pair[0], MST_ROLE_RANK_KV, 1, NULL, 0, &hello, mst_deadline_ms(5), &err),
+        -ETIMEDOUT);
+    close(pair[1]);
+    assert_int_equal(mst_auth_accept(pair[0], MST_ROLE_RANK_KV, 1, NULL, 0, &hello, soon(), &err),
+                     -ECONNRESET);
+    assert_int_equal(mst_auth_dial(pair[0], &hello, NULL, 0, soon(), &err), -ECONNRESET);
+    close(pair[0]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(both_ends_agree),
+        cmocka_unit_test(acceptor_without_the_secret),
+        cmocka_unit_test(stale_generation),
+        cmocka_unit_test(unwanted_role),
+        cmocka_unit_test(agents_come_from_any_generation),
+        cmocka_unit_test_setup_teardown(steps_to_the_welcome, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(every_bit_of_a_proof_counts, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(reflection_is_refused, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(replay_meets_a_fresh_nonce, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(bad_frames_are_refused, open_bench, close_bench),
+        cmocka_unit_test(dialer_survives_bad_answers),
+        cmocka_unit_test(silence_ends_at_the_deadline),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,549 @@
+/* The suite over sockets: clients against the server, which runs in a thread as it does in the
+ * agent's poll loop. */
+#include "unit/kv_suite.h"
+
+#include "muster/core/err.h"
+#include "muster/core/kv/auth.h"
+#include "muster/core/kv/server.h"
+#include "muster/core/kv/sock.h"
+#include "muster/core/world/world.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SECRET "the job's secret"
+
+/* While set, every deadline of the server has passed. */
+static bool time_is_up;
+
+bool __real_mst_deadline_passed(uint64_t deadline_ns);
+bool __wrap_mst_deadline_passed(uint64_t deadline_ns);
+
+bool __wrap_mst_deadline_passed(uint64_t deadline_ns)
+{
+    return time_is_up || __real_mst_deadline_passed(deadline_ns);
+}
+
+struct host {
+    struct kv_server *server;
+    uint16_t port;
+    pthread_t thread;
+    int wake_fd;
+    struct {
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+        bool stop;
+        uint32_t generation;
+        uint32_t done_generation;
+        unsigned joined, lost, frames;
+        uint64_t agent;
+        bool drop_on_frame;
+    } locked;
+};
+
+static int on_joined(void *arg, uint64_t peer, const struct mst_auth_hello *hello,
+                     struct mst_err *err)
+{
+    struct host *host = arg;
+    if (hello->rank == 13)
+        return mst_err_set(err, -EEXIST, "node 13 is here already");
+    if (kv_server_send(host->server, peer, 70, "early", 5) != -ENOENT)
+        return mst_err_set(err, -EIO, "sent before the welcome");
+    pthread_mutex_lock(&host->locked.lock);
+    host->locked.joined++;
+    host->locked.agent = peer;
+    pthread_cond_broadcast(&host->locked.changed);
+    pthread_mutex_unlock(&host->locked.lock);
+    return 0;
+}
+
+/* Answers every frame with its bytes reversed and its type plus one. */
+static void on_frame(void *arg, uint64_t peer, uint8_t type, const uint8_t *payload,
+                     size_t size_bytes)
+{
+    struct host *host = arg;
+    uint8_t answer[64];
+    for (size_t i = 0; i < size_bytes && i < sizeof answer; i++)
+        answer[i] = payload[size_bytes - 1 - i];
+    (void)kv_server_send(host->server, peer, (uint8_t)(type + 1), answer, size_bytes);
+    pthread_mutex_lock(&host->locked.lock);
+    host->locked.frames++;
+    bool drop = host->locked.drop_on_frame;
+    pthread_mutex_unlock(&host->locked.lock);
+    if (drop)
+        kv_server_drop(host->server, peer);
+}
+
+static void on_lost(void *arg, uint64_t peer)
+{
+    struct host *host = arg;
+    (void)peer;
+    pthread_mutex_lock(&host->locked.lock);
+    host->locked.lost++;
+    pthread_cond_broadcast(&host->locked.changed);
+    pthread_mutex_unlock(&host->locked.lock);
+}
+
+static bool take_orders(struct host *host)
+{
+    uint64_t count;
+    (void)!read(host->wake_fd, &count, sizeof count);
+    pthread_mutex_lock(&host->locked.lock);
+    bool stop = host->locked.stop;
+    uint32_t generation = host->locked.generation;
+    if (generation != host->locked.done_generation)
+        kv_server_set_generation(host->server, generation);
+    host->locked.done_generation = generation;
+    pthread_cond_broadcast(&host->locked.changed);
+    pthread_mutex_unlock(&host->locked.lock);
+    return !stop;
+}
+
+static void *serve(void *arg)
+{
+    struct host *host = arg;
+    struct pollfd fds[] = {{.fd = kv_server_fd(host->server), .events = POLLIN},
+                           {.fd = host->wake_fd, .events = POLLIN}};
+    while (take_orders(host)) {
+        (void)poll(fds, 2, 1000);
+        kv_server_run(host->server);
+    }
+    return NULL;
+}
+
+static void order(struct host *host)
+{
+    uint64_t one = 1;
+    assert_int_equal(write(host->wake_fd, &one, sizeof one), sizeof one);
+}
+
+static void end_generations(void **state, uint32_t generation)
+{
+    struct host *host = *state;
+    pthread_mutex_lock(&host->locked.lock);
+    host->locked.generation = generation;
+    order(host);
+    while (host->locked.done_generation != generation)
+        pthread_cond_wait(&host->locked.changed, &host->locked.lock);
+    pthread_mutex_unlock(&host->locked.lock);
+}
+
+static int start_host(void **state)
+{
+    struct host *host = calloc(1, sizeof *host);
+    struct kv_server_events events = {
+        .arg = host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    assert_non_null(host);
+    int fd = mst_sock_listen("127.0.0.1", 0, &host->port, NULL);
+    assert_true(fd >= 0);
+    assert_int_equal(
+        kv_server_create(fd, (const uint8_t *)SECRET, strlen(SECRET), &events, &host->server, NULL),
+        0);
+    host->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_mutex_init(&host->locked.lock, NULL);
+    pthread_cond_init(&host->locked.changed, NULL);
+    host->locked.generation = 1;
+    assert_int_equal(pthread_create(&host->thread, NULL, serve, host), 0);
+    *state = host;
+    end_generations(state, 1);
+    return 0;
+}
+
+static void stop_thread(struct host *host)
+{
+    pthread_mutex_lock(&host->locked.lock);
+    host->locked.stop = true;
+    pthread_mutex_unlock(&host->locked.lock);
+    order(host);
+    pthread_join(host->thread, NULL);
+    host->thread = 0;
+}
+
+static int stop_host(void **state)
+{
+    struct host *host = *state;
+    if (host->thread)
+        stop_thread(host);
+    kv_server_destroy(host->server);
+    close(host->wake_fd);
+    free(host);
+    return 0;
+}
+
+static void make_world(const struct host *host, uint32_t generation, struct mst_world *ret_world)
+{
+    mst_world_single(ret_world);
+    ret_world->size = 8;
+    ret_world->rank = 3;
+    ret_world->generation = generation;
+    (void)snprintf(ret_world->kv_addr, sizeof ret_world->kv_addr, "localhost:%u", host->port);
+    memcpy(ret_world->secret, SECRET, strlen(SECRET));
+    ret_world->secret_bytes = (uint32_t)strlen(SECRET);
+}
+
+static struct mst_kv *open_kv(void **state, uint32_t generation)
+{
+    struct mst_world world;
+    struct mst_kv *kv = NULL;
+    struct mst_err err = {0};
+    make_world(*state, generation, &world);
+    int code = mst_kv_dial(&world, soon(), &kv, &err);
+    if (code)
+        fail_msg("dial: %s", err.text);
+    return kv;
+}
+
+static void wrong_secret_is_refused(void **state)
+{
+    struct mst_world world;
+    struct mst_kv *kv = NULL;
+    struct mst_err err = {0};
+    make_world(*state, 1, &world);
+    world.secret[0] ^= 1;
+    assert_int_equal(mst_kv_dial(&world, soon(), &kv, &err), -EACCES);
+    assert_null(kv);
+    assert_non_null(strstr(err.text, "secret"));
+}
+
+static void stale_generation_is_refused(void **state)
+{
+    struct mst_world world;
+    struct mst_kv *kv = NULL;
+    struct mst_err err = {0};
+    end_generations(state, 3);
+    make_world(*state, 2, &world);
+    assert_int_equal(mst_kv_dial(&world, soon(), &kv, &err), -ESTALE);
+    assert_non_null(strstr(err.text, "generation 2 is over, the job is at 3"));
+    make_world(*state, 4, &world);
+    assert_int_equal(mst_kv_dial(&world, soon(), &kv, &err), -ESTALE);
+    assert_non_null(strstr(err.text, "generation 4 has not begun"));
+}
+
+static void lost_server_ends_waits(void **state)
+{
+    struct host *host = *state;
+    struct suite_thread waiter = {.kv = open_kv(state, 1)};
+    struct mst_kv *kv = open_kv(state, 1);
+    assert_int_equal(pthread_create(&waiter.thread, NULL, wait_for_key, &waiter), 0);
+    assert_int_equal(mst_kv_set(kv, "a", "1", 1, soon()), 0);
+    stop_thread(host);
+    kv_server_destroy(host->server);
+    host->server = NULL;
+    assert_int_equal(pthread_join(waiter.thread, NULL), 0);
+    assert_int_equal(waiter.code, -ECONNRESET);
+    assert_int_equal(mst_kv_set(kv, "a", "2", 1, soon()), -ECONNRESET);
+    assert_int_equal(mst_kv_set(kv, "a", "3", 1, soon()), -ECONNRESET);
+    mst_kv_close(kv);
+    mst_kv_close(waiter.kv);
+}
+
+static int dial_agent(const struct host *host, uint32_t node, int *ret_fd, struct mst_err *err)
+{
+    char address[32];
+    struct mst_auth_hello hello = {.role = MST_ROLE_AGENT, .rank = node};
+    (void)snprintf(address, sizeof address, "127.0.0.1:%u", host->port);
+    *ret_fd = mst_sock_dial(address, soon(), err);
+    assert_true(*ret_fd >= 0);
+    return mst_auth_dial(*ret_fd, &hello, (const uint8_t *)SECRET, strlen(SECRET), soon(), err);
+}
+
+static void await_lost(struct host *host, unsigned count)
+{
+    pthread_mutex_lock(&host->locked.lock);
+    while (host->locked.lost < count)
+        pthread_cond_wait(&host->locked.changed, &host->locked.lock);
+    pthread_mutex_unlock(&host->locked.lock);
+}
+
+static void echo(int fd, uint8_t type, const char *text, const char *reversed)
+{
+    char answer[64];
+    uint8_t answer_type;
+    size_t size;
+    assert_int_equal(mst_sock_send_frame(fd, type, text, strlen(text), soon()), 0);
+    assert_int_equal(mst_sock_recv_frame(fd, &answer_type, answer, sizeof answer, &size, soon()),
+                     0);
+    assert_int_equal(answer_type, type + 1);
+    assert_int_equal(size, strlen(reversed));
+    assert_memory_equal(answer, reversed, size);
+}
+
+static void agents_talk_to_the_owner(void **state)
+{
+    struct host *host = *state;
+    struct mst_err err = {0};
+    int fd;
+    assert_int_equal(dial_agent(host, 1, &fd, &err), 0);
+    echo(fd, 64, "abc", "cba");
+    echo(fd, 200, "", "");
+    close(fd);
+    await_lost(host, 1);
+    assert_int_equal(host->locked.joined, 1);
+    assert_int_equal(kv_server_send(host->server, host->locked.agent, 64, "x", 1), -ENOENT);
+}
+
+static void owner_refuses_an_agent(void **state)
+{
+    struct mst_err err = {0};
+    int fd;
+    assert_int_equal(dial_agent(*state, 13, &fd, &err), -EEXIST);
+    assert_string_equal(err.text, "node 13 is here already");
+    close(fd);
+}
+
+static void owner_drops_an_agent(void **state)
+{
+    struct host *host = *state;
+    uint8_t byte;
+    int fd;
+    assert_int_equal(dial_agent(host, 1, &fd, NULL), 0);
+    pthread_mutex_lock(&host->locked.lock);
+    host->locked.drop_on_frame = true;
+    pthread_mutex_unlock(&host->locked.lock);
+    echo(fd, 90, "last", "tsal"); /* what was queued before the drop arrives */
+    assert_int_equal(mst_sock_recv_all(fd, &byte, 1, soon()), -ECONNRESET);
+    close(fd);
+    await_lost(host, 1);
+    stop_thread(host);
+    assert_int_equal(host->locked.lost, 1);
+}
+
+static void agents_make_no_kv_calls(void **state)
+{
+    struct host *host = *state;
+    uint8_t byte;
+    int fd;
+    assert_int_equal(dial_agent(host, 1, &fd, NULL), 0);
+    assert_int_equal(mst_sock_send_frame(fd, KV_AGENT_FRAME_MIN - 1, "", 0, soon()), 0);
+    assert_int_equal(mst_sock_recv_all(fd, &byte, 1, soon()), -ECONNRESET);
+    await_lost(host, 1);
+    close(fd);
+}
+
+static void attached_agent_needs_no_listener(void **state)
+{
+    (void)state;
+    struct host host = {0};
+    struct kv_server_events events = {
+        .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    int pair[2];
+    uint64_t peer = 0;
+    pthread_mutex_init(&host.locked.lock, NULL);
+    pthread_cond_init(&host.locked.changed, NULL);
+    assert_int_equal(kv_server_create(-1, NULL, 0, &events, &host.server, NULL), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(kv_server_attach(host.server, pair[0], &peer), 0);
+    assert_true(peer > 0);
+    assert_int_equal(mst_sock_send_frame(pair[1], 65, "xy", 2, soon()), 0);
+    kv_server_run(host.server);
+    assert_int_equal(host.locked.frames, 1);
+    close(pair[1]);
+    kv_server_run(host.server);
+    assert_int_equal(host.locked.lost, 1);
+    assert_int_equal(kv_server_send(host.server, peer, 65, "z", 1), -ENOENT);
+    kv_server_drop(host.server, peer);
+    kv_server_destroy(host.server);
+}
+
+static void slow_reader_is_lost(void **state)
+{
+    (void)state;
+    static uint8_t payload[1 << 20];
+    struct host host = {0};
+    struct kv_server_events events = {
+        .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    int pair[2], code = 0;
+    unsigned sent = 0;
+    uint64_t peer;
+    pthread_mutex_init(&host.locked.lock, NULL);
+    pthread_cond_init(&host.locked.changed, NULL);
+    assert_int_equal(kv_server_create(-1, NULL, 0, &events, &host.server, NULL), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(kv_server_attach(host.server, pair[0], &peer), 0);
+    for (; code == 0 && sent < 100; sent++)
+        code = kv_server_send(host.server, peer, 65, payload, sizeof payload);
+    assert_int_equal(code, -ENOENT);
+    assert_in_range(sent, 64, 80);
+    kv_server_run(host.server);
+    assert_int_equal(host.locked.lost, 1);
+    close(pair[1]);
+    kv_server_destroy(host.server);
+}
+
+/* A server without a thread, for tests that move it step by step. */
+static void open_still(struct host *host, const struct kv_server_events *events)
+{
+    int fd = mst_sock_listen("127.0.0.1", 0, &host->port, NULL);
+    assert_true(fd >= 0);
+    assert_int_equal(
+        kv_server_create(fd, (const uint8_t *)SECRET, strlen(SECRET), events, &host->server, NULL),
+        0);
+}
+
+static int dial_still(const struct host *host)
+{
+    char address[32];
+    (void)snprintf(address, sizeof address, "127.0.0.1:%u", host->port);
+    int fd = mst_sock_dial(address, soon(), NULL);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static int wait_for_work(const struct host *host, int timeout_ms)
+{
+    struct pollfd pollfd = {.fd = kv_server_fd(host->server), .events = POLLIN};
+    return poll(&pollfd, 1, timeout_ms);
+}
+
+static void silent_stranger_is_dropped(void **state)
+{
+    (void)state;
+    struct host host = {0};
+    struct kv_server_events events = {
+        .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    uint8_t byte;
+    open_still(&host, &events);
+    int fd = dial_still(&host);
+    assert_int_equal(wait_for_work(&host, 20000), 1);
+    kv_server_run(host.server);
+    kv_server_run(host.server);
+    assert_int_equal(mst_sock_recv_all(fd, &byte, 1, mst_now_ns()), -ETIMEDOUT);
+    time_is_up = true;
+    kv_server_run(host.server);
+    time_is_up = false;
+    assert_int_equal(mst_sock_recv_all(fd, &byte, 1, soon()), -ECONNRESET);
+    kv_server_destroy(host.server);
+    close(fd);
+}
+
+/* Without a free fd the listener is not polled, as that would spin, until the next second. */
+static void out_of_fds_does_not_spin(void **state)
+{
+    (void)state;
+    struct host host = {0};
+    struct kv_server_events events = {
+        .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    struct rlimit before, none = {0};
+    uint8_t byte;
+    open_still(&host, &events);
+    kv_server_run(host.server);
+    int fd = dial_still(&host);
+    assert_int_equal(wait_for_work(&host, 20000), 1);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none.rlim_max = before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    kv_server_run(host.server);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(wait_for_work(&host, 0), 0);
+    time_is_up = true;
+    kv_server_run(host.server); /* polls the listener again, and accepts */
+    time_is_up = false;
+    assert_int_equal(wait_for_work(&host, 0), 0);
+    assert_int_equal(mst_sock_send_all(fd, "?", 1, soon()), 0);
+    assert_int_equal(wait_for_work(&host, 20000), 1);
+    assert_int_equal(mst_sock_recv_all(fd, &byte, 1, mst_now_ns()), -ETIMEDOUT);
+    kv_server_destroy(host.server);
+    close(fd);
+}
+
+static void create_says_what_is_wrong(void **state)
+{
+    (void)state;
+    static const uint8_t secret[MST_SECRET_BYTES_MAX + 1];
+    struct kv_server_events events = {
+        .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    struct kv_server *server = NULL;
+    struct mst_err err = {0};
+    uint16_t port;
+    int fd = mst_sock_listen("127.0.0.1", 0, &port, NULL);
+    assert_true(fd >= 0);
+    assert_int_equal(kv_server_create(fd, secret, sizeof secret, &events, &server, &err), -EINVAL);
+    assert_null(server);
+    assert_non_null(strstr(err.text, "secret of 257 bytes"));
+    assert_int_equal(close(fd), 0); /* still the test's */
+    kv_server_destroy(NULL);
+}
+
+/* Connections beyond the limit are closed, and the others go on. */
+static void full_server_goes_on(void **state)
+{
+    (void)state;
+    static int mine[4100];
+    struct host host = {0};
+    struct kv_server_events events = {
+        .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    uint64_t peer = 0, first = 0;
+    int count = 0, code = 0, pair[2] = {-1, -1};
+    pthread_mutex_init(&host.locked.lock, NULL);
+    pthread_cond_init(&host.locked.changed, NULL);
+    assert_int_equal(kv_server_create(-1, NULL, 0, &events, &host.server, NULL), 0);
+    while (code == 0 && count < 4100) {
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+            break; /* this machine's limit of open files is lower */
+        code = kv_server_attach(host.server, pair[0], &peer);
+        if (code)
+            close(pair[0]);
+        if (count == 0)
+            first = peer;
+        mine[count++] = pair[1];
+    }
+    assert_true(code == 0 || count == 4097);
+    assert_true(code == 0 || code == -ENOMEM);
+    assert_int_equal(mst_sock_send_frame(mine[0], 64, "a", 1, soon()), 0);
+    kv_server_run(host.server);
+    assert_int_equal(host.locked.frames, 1);
+    kv_server_drop(host.server, first);
+    kv_server_run(host.server);
+    assert_int_equal(host.locked.lost, 1);
+    close(mine[0]);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(kv_server_attach(host.server, pair[0], &peer), 0);
+    assert_true(peer != first); /* the slot is used again, the number is not */
+    assert_int_equal(kv_server_send(host.server, first, 64, "x", 1), -ENOENT);
+    kv_server_destroy(host.server);
+    close(pair[1]);
+    for (int i = 1; i < count; i++)
+        close(mine[i]);
+}
+
+static void garbage_is_dropped(void **state)
+{
+    struct host *host = *state;
+    char address[32];
+    uint8_t byte;
+    (void)snprintf(address, sizeof address, "127.0.0.1:%u", host->port);
+    int fd = mst_sock_dial(address, soon(), NULL);
+    assert_true(fd >= 0);
+    assert_int_equal(mst_sock_send_all(fd, "GET / HTTP/1.1\r\n\r\n", 18, soon()), 0);
+    assert_int_equal(mst_sock_recv_all(fd, &byte, 1, soon()), -ECONNRESET);
+    close(fd);
+    struct mst_kv *kv = open_kv(state, 1);
+    assert_int_equal(mst_kv_set(kv, "a", "1", 1, soon()), 0);
+    mst_kv_close(kv);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        KV_SUITE(start_host, stop_host),
+        cmocka_unit_test_setup_teardown(wrong_secret_is_refused, start_host, stop_host),
+        cmocka_unit_test_setup_teardown(stale_generation_is_refused, start_host, stop_host),
+        cmocka_unit_test_setup_teardown(lost_server_ends_waits, start_host, stop_host),
+        cmocka_unit_test_setup_teardown(agents_talk_to_the_owner, start_host, stop_host),
+        cmocka_unit_test_setup_teardown(owner_refuses_an_agent, start_host, stop_host),
+        cmocka_unit_test_setup_teardown(owner_drops_an_agent, start_host, stop_host),
+        cmocka_unit_test_setup_teardown(agents_make_no_kv_calls, start_host, stop_host),
+        cmocka_unit_test_setup_teardown(garbage_is_dropped, start_host, stop_host),
+        cmocka_unit_test(attached_agent_needs_no_listener),
+        cmocka_unit_test(slow_reader_is_lost),
+        cmocka_unit_test(silent_stranger_is_dropped),
+        cmocka_unit_test(out_of_fds_does_not_spin),
+        cmocka_unit_test(create_says_what_is_wrong),
+        cmocka_unit_test(full_server_goes_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

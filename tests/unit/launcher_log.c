@@ -1,0 +1,157 @@
+#include "muster/launcher/log.h"
+
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static int pipe_fds[2], saved_stderr;
+static char line[8192];
+
+static int capture(void **state)
+{
+    (void)state;
+    saved_stderr = dup(STDERR_FILENO);
+    if (saved_stderr < 0 || pipe(pipe_fds) < 0 || dup2(pipe_fds[1], STDERR_FILENO) < 0)
+        return -1;
+    mst_log_init(MST_LOG_INFO, MST_LOG_KV);
+    mst_log_who(NULL, 0, 0);
+    return 0;
+}
+
+static int release(void **state)
+{
+    (void)state;
+    (void)dup2(saved_stderr, STDERR_FILENO);
+    (void)close(saved_stderr);
+    (void)close(pipe_fds[0]);
+    (void)close(pipe_fds[1]);
+    return 0;
+}
+
+/* What was written since the last call; a mark keeps the read from blocking. */
+static const char *written(void)
+{
+    (void)!write(STDERR_FILENO, "\x01", 1);
+    size_t length = 0;
+    do {
+        ssize_t got = read(pipe_fds[0], line + length, sizeof line - 1 - length);
+        assert_true(got > 0);
+        length += (size_t)got;
+    } while (line[length - 1] != '\x01');
+    line[length - 1] = '\0';
+    return line;
+}
+
+static void writes_key_values(void **state)
+{
+    (void)state;
+    mst_log(MST_LOG_INFO, "started", NULL);
+    assert_string_equal(written(), "level=info msg=\"started\"\n");
+    mst_log_who("rank", 3, 2);
+    mst_log(MST_LOG_WARN, "slow", " step=%d path=\"%s\"", 400, "a b");
+    assert_string_equal(written(), "level=warn rank=3 gen=2 msg=\"slow\" step=400 path=\"a b\"\n");
+}
+
+static void keeps_quiet_below_its_level(void **state)
+{
+    (void)state;
+    mst_log(MST_LOG_DEBUG, "hidden", NULL);
+    assert_string_equal(written(), "");
+    mst_log_init(MST_LOG_ERROR, MST_LOG_KV);
+    mst_log(MST_LOG_WARN, "hidden", NULL);
+    mst_log(MST_LOG_ERROR, "shown", NULL);
+    assert_string_equal(written(), "level=error msg=\"shown\"\n");
+}
+
+static void a_message_cannot_forge_a_line(void **state)
+{
+    (void)state;
+    mst_log(MST_LOG_INFO, "x\"\nlevel=error \\ \x1b[31m", NULL);
+    assert_string_equal(written(), "level=info msg=\"x\\\"\\nlevel=error \\\\ \\u001b[31m\"\n");
+}
+
+static json_t *written_json(void)
+{
+    json_error_t error;
+    json_t *object = json_loads(written(), JSON_REJECT_DUPLICATES, &error);
+    assert_non_null(object);
+    return object;
+}
+
+static const char *member(json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    assert_non_null(text);
+    return text;
+}
+
+static void writes_json(void **state)
+{
+    (void)state;
+    mst_log_init(MST_LOG_INFO, MST_LOG_JSON);
+    mst_log_who("agent", 1, 4);
+    mst_log(MST_LOG_INFO, "say \"hi\"\n",
+            " step=%d loss=%s id=%s path=\"%s\" empty= word=%s point=1.", 7, "-0.25", "007",
+            "a \\\"b\\\" c", "x");
+    json_t *object = written_json();
+    assert_string_equal(member(object, "level"), "info");
+    assert_string_equal(member(object, "msg"), "say \"hi\"\n");
+    assert_int_equal(json_integer_value(json_object_get(object, "agent")), 1);
+    assert_int_equal(json_integer_value(json_object_get(object, "gen")), 4);
+    assert_int_equal(json_integer_value(json_object_get(object, "step")), 7);
+    assert_true(json_is_real(json_object_get(object, "loss")));
+    assert_string_equal(member(object, "id"), "007");
+    assert_string_equal(member(object, "path"), "a \"b\" c");
+    assert_string_equal(member(object, "empty"), "");
+    assert_string_equal(member(object, "word"), "x");
+    assert_string_equal(member(object, "point"), "1.");
+    json_decref(object);
+}
+
+static void fields_cannot_forge_a_line(void **state)
+{
+    (void)state;
+    mst_log(MST_LOG_INFO, "m", " path=\"%s\"", "a\nlevel=error");
+    assert_string_equal(written(), "level=info msg=\"m\" path=\"a\\nlevel=error\"\n");
+}
+
+/* Whatever the lengths, a cut line ends in a newline, stays under its limit, and is still JSON. */
+static void cuts_long_lines_whole(void **state)
+{
+    (void)state;
+    char text[3000];
+    for (size_t length = 1900; length < 2100; length++) {
+        memset(text, length % 2 ? '"' : 'm', length);
+        text[length] = '\0';
+        mst_log_init(MST_LOG_INFO, MST_LOG_JSON);
+        mst_log(MST_LOG_INFO, text, " step=12 name=abc");
+        json_decref(written_json());
+        assert_true(strlen(line) <= 2048);
+        mst_log(MST_LOG_INFO, "m", " a=1 long=x%s b=2", text);
+        json_decref(written_json());
+        mst_log_init(MST_LOG_INFO, MST_LOG_KV);
+        mst_log(MST_LOG_INFO, text, " step=12");
+        assert_true(strlen(written()) <= 2048);
+        assert_int_equal(line[strlen(line) - 1], '\n');
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(writes_key_values, capture, release),
+        cmocka_unit_test_setup_teardown(keeps_quiet_below_its_level, capture, release),
+        cmocka_unit_test_setup_teardown(a_message_cannot_forge_a_line, capture, release),
+        cmocka_unit_test_setup_teardown(fields_cannot_forge_a_line, capture, release),
+        cmocka_unit_test_setup_teardown(writes_json, capture, release),
+        cmocka_unit_test_setup_teardown(cuts_long_lines_whole, capture, release),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
