@@ -11,7 +11,7 @@
 #include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/thread.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <inttypes.h>

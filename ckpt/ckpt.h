@@ -32,6 +32,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct mst_ckpt;
 struct mst_err;
 struct mst_kv;
@@ -125,5 +129,9 @@ struct mst_ckpt_status {
 
 /* Safe from any thread; does not block. */
 struct mst_ckpt_status mst_ckpt_status(struct mst_ckpt *ckpt);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

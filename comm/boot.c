@@ -5,7 +5,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -9,7 +9,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/world/page.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -45,6 +45,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct mst_comm;
 struct mst_err;
 struct mst_kv;
@@ -143,5 +147,9 @@ struct mst_comm_stats {
 
 /* Since create. Same thread as the collectives. */
 struct mst_comm_stats mst_comm_stats(const struct mst_comm *comm);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,7 +1,7 @@
 /* The life of the host back end: everything a communicator on CPUs needs, made and unmade. */
 #include "muster/comm/host.h"
 
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -11,7 +11,7 @@
 #include "muster/comm/reduce.h"
 #include "muster/comm/wait.h"
 #include "muster/core/clock.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -2,7 +2,7 @@
 #include "muster/comm/mpi_load.h"
 
 #include "muster/core/err.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <dlfcn.h>
 #include <errno.h>

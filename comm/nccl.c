@@ -12,7 +12,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/thread.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <sched.h>

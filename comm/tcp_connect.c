@@ -4,7 +4,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/kv/auth.h"
 #include "muster/core/kv/sock.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -7,7 +7,7 @@
 #ifndef MUSTER_COMM_WAIT_H
 #define MUSTER_COMM_WAIT_H
 
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>

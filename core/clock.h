@@ -7,6 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define MST_NEVER UINT64_MAX /* a deadline that does not pass */
 #define MST_NS_PER_MS UINT64_C(1000000)
 #define MST_NS_PER_S UINT64_C(1000000000)
@@ -22,5 +26,9 @@ bool mst_deadline_passed(uint64_t deadline_ns);
 /* What is left, rounded up to whole milliseconds, as poll() takes it: -1 for MST_NEVER, 0 once
  * passed, INT_MAX at most. */
 int mst_deadline_left_ms(uint64_t deadline_ns);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

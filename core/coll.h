@@ -5,6 +5,10 @@
 #ifndef MUSTER_CORE_COLL_H
 #define MUSTER_CORE_COLL_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum mst_op {
     MST_SUM,
     MST_MIN, /* a NaN in any input gives NaN */
@@ -25,5 +29,9 @@ enum mst_coll {
 /* "allreduce" …, "sum" …; "?" for a number that is none. Static storage. */
 const char *mst_coll_name(enum mst_coll coll);
 const char *mst_op_name(enum mst_op op);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum mst_dtype {
     MST_I8 = 0,
     MST_U8 = 1,
@@ -31,5 +35,9 @@ const char *mst_dtype_name(enum mst_dtype dtype);
 
 /* The type called `name`. 0 and *ret_dtype, or -EINVAL. Pure. */
 int mst_dtype_parse(const char *name, enum mst_dtype *ret_dtype);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

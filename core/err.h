@@ -19,6 +19,10 @@
 #ifndef MUSTER_CORE_ERR_H
 #define MUSTER_CORE_ERR_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct mst_err {
     int code;       /* 0, or the -errno that the failing call returned */
     char text[240]; /* names the object, the value and the next step; always terminated */
@@ -38,5 +42,9 @@ int mst_err_wrap(struct mst_err *err, const char *format, ...)
 /* What the code means, in a few words, for programs that have no struct mst_err. Accepts either
  * sign; static storage; safe from any thread. */
 const char *mst_err_meaning(int code);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

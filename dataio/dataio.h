@@ -23,6 +23,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct mst_err;
 struct mst_loader;
 struct mst_world;
@@ -117,5 +121,9 @@ struct mst_loader_stats {
 };
 
 struct mst_loader_stats mst_loader_stats(const struct mst_loader *loader);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

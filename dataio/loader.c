@@ -3,7 +3,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/thread.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 #include "muster/dataio/cursor.h"
 #include "muster/dataio/dataio.h"
 #include "muster/dataio/dataset.h"

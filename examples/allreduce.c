@@ -34,11 +34,11 @@ int main(void)
 {
     static const size_t counts[] = {1, 1000, 1000003};
     struct mst_err err;
-    struct mst_world world;
+    struct mst_world *world = NULL;
     struct mst_comm *comm;
     if (mst_world_from_env(&world, &err) < 0)
         die("mst_world_from_env", err.text);
-    if (mst_comm_join(&world, NULL, &comm, &err) < 0)
+    if (mst_comm_join(world, NULL, &comm, &err) < 0)
         die("mst_comm_join", err.text);
 
     float *data = malloc(1000003 * sizeof(*data));
@@ -48,11 +48,11 @@ int main(void)
         sum_and_check(comm, data, counts[i]);
     if (mst_comm_barrier(comm) < 0)
         die("mst_comm_barrier", mst_comm_error(comm));
-    if (world.rank == 0)
-        printf("allreduce: OK on %u ranks\n", world.size);
+    if (mst_world_rank(world) == 0)
+        printf("allreduce: OK on %u ranks\n", mst_world_size(world));
 
     free(data);
     mst_comm_destroy(comm);
-    mst_world_fini(&world);
+    mst_world_destroy(world);
     return 0;
 }

@@ -106,26 +106,26 @@ int main(int argc, char **argv)
         die("usage", "resume --ckpt DIR --steps N");
 
     struct mst_err err;
-    struct mst_world world;
+    struct mst_world *world = NULL;
     struct mst_kv *kv;
     struct mst_job *job;
     struct mst_ckpt *ckpt;
     if (mst_world_from_env(&world, &err) < 0)
         die("mst_world_from_env", err.text);
-    if (mst_kv_dial(&world, mst_deadline_ms(TIMEOUT_MS), &kv, &err) < 0)
+    if (mst_kv_dial(world, mst_deadline_ms(TIMEOUT_MS), &kv, &err) < 0)
         die("mst_kv_dial", err.text);
-    if (mst_job_open(&world, &job, &err) < 0)
+    if (mst_job_open(world, &job, &err) < 0)
         die("mst_job_open", err.text);
-    if (mst_ckpt_open(&opts, &world, kv, &ckpt, &err) < 0)
+    if (mst_ckpt_open(&opts, world, kv, &ckpt, &err) < 0)
         die("mst_ckpt_open", err.text);
 
     int status = train(job, ckpt, step_count);
-    if (status == 0 && world.rank == 0)
+    if (status == 0 && mst_world_rank(world) == 0)
         printf("final step=%" PRIu64 " value=%016" PRIx64 "\n", step_count, value_of_state());
 
     mst_ckpt_close(ckpt);
     mst_job_close(job);
     mst_kv_close(kv);
-    mst_world_fini(&world);
+    mst_world_destroy(world);
     return status;
 }

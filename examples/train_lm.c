@@ -29,7 +29,8 @@ enum { WAIT_MS = 120000 };
 
 struct trainer {
     struct train_opts opts;
-    struct mst_world world;
+    struct mst_world *world;
+    uint32_t rank, size, generation; /* the world's */
     struct mst_kv *kv;
     struct mst_comm *comm;
     struct mst_loader *loader;
@@ -57,7 +58,7 @@ struct trainer {
 
 static int fail(const struct trainer *trainer, const char *what, const char *text, int code)
 {
-    fprintf(stderr, "train_lm: rank %u: %s: %s\n", trainer->world.rank, what,
+    fprintf(stderr, "train_lm: rank %u: %s: %s\n", trainer->rank, what,
             text && *text ? text : mst_err_meaning(code));
     return code;
 }
@@ -69,7 +70,7 @@ static int fail(const struct trainer *trainer, const char *what, const char *tex
 static int open_device(struct trainer *trainer, struct mst_err *err)
 {
     struct mst_gpu_opts opts = {.backend = trainer->opts.device,
-                                .device = trainer->world.local_rank};
+                                .device = mst_world_local_rank(trainer->world)};
     if (!opts.backend)
         return 0;
     int rc = mst_gpu_open(&opts, &trainer->gpu, err);
@@ -229,7 +230,7 @@ static void report_saves(struct trainer *trainer)
     struct mst_ckpt_status status = mst_ckpt_status(trainer->ckpt);
     if (status.committed_step != MST_CKPT_NONE)
         mst_job_committed(trainer->job, status.committed_step);
-    if (status.failed_count != trainer->failed_saves && trainer->world.rank == 0)
+    if (status.failed_count != trainer->failed_saves && trainer->rank == 0)
         fprintf(stderr, "train_lm: checkpoint of step %llu abandoned: %s; training goes on\n",
                 (unsigned long long)status.failed_step, status.failed_text);
     trainer->failed_saves = status.failed_count;
@@ -256,15 +257,15 @@ static int resume(struct trainer *trainer)
         return 0;
     if (rc < 0)
         return fail(trainer, "resume", err.text, rc);
-    if (loaded.skipped_count && trainer->world.rank == 0)
+    if (loaded.skipped_count && trainer->rank == 0)
         fprintf(stderr, "train_lm: passed over a damaged checkpoint: %s\n", err.text);
     rc = mst_loader_seek(trainer->loader, loaded.cursor, loaded.cursor_bytes, &err);
     if (rc < 0)
         return fail(trainer, "resume", err.text, rc);
     trainer->step = trainer->saved_step = loaded.step;
-    if (trainer->world.rank == 0)
+    if (trainer->rank == 0)
         fprintf(stderr, "train_lm: resumed at step %llu, saved by %u ranks, now %u\n",
-                (unsigned long long)loaded.step, loaded.saved_world_size, trainer->world.size);
+                (unsigned long long)loaded.step, loaded.saved_world_size, trainer->size);
     return 0;
 }
 
@@ -275,12 +276,12 @@ static int open_logs(struct trainer *trainer)
     char path[4096];
     if (trainer->opts.sample_log) {
         snprintf(path, sizeof path, "%s/gen%u_rank%u_pid%d.log", trainer->opts.sample_log,
-                 trainer->world.generation, trainer->world.rank, (int)getpid());
+                 trainer->generation, trainer->rank, (int)getpid());
         trainer->sample_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
         if (trainer->sample_fd < 0)
             return fail(trainer, path, strerror(errno), -errno);
     }
-    if (trainer->opts.loss_log && trainer->world.rank == 0) {
+    if (trainer->opts.loss_log && trainer->rank == 0) {
         trainer->loss_file = fopen(trainer->opts.loss_log, "ae");
         if (!trainer->loss_file)
             return fail(trainer, trainer->opts.loss_log, strerror(errno), -errno);
@@ -296,8 +297,8 @@ static int log_samples(struct trainer *trainer, const struct mst_batch *batch)
     if (!lines)
         return fail(trainer, "sample log", NULL, -ENOMEM);
     for (uint32_t i = 0; i < batch->sample_count; i++)
-        size += (size_t)snprintf(lines + size, cap - size, "%u %llu %llu\n",
-                                 trainer->world.generation, (unsigned long long)trainer->step,
+        size += (size_t)snprintf(lines + size, cap - size, "%u %llu %llu\n", trainer->generation,
+                                 (unsigned long long)trainer->step,
                                  (unsigned long long)batch->samples[i].index);
     ssize_t written = write(trainer->sample_fd, lines, size);
     free(lines);
@@ -340,7 +341,7 @@ static void print_stats(struct trainer *trainer)
     uint64_t steps = trainer->step - trainer->start_step;
     printf("stats generation=%u steps=%llu tokens_per_s=%.0f allreduce_share=%.3f "
            "ckpt_stall_ms=%.2f\n",
-           trainer->world.generation, (unsigned long long)steps,
+           trainer->generation, (unsigned long long)steps,
            (double)(steps * trainer->opts.batch * LM_TARGETS) / seconds,
            (double)comm.busy_ns / 1e9 / seconds,
            (double)ckpt.stall_ns / 1e6 / (double)(ckpt.save_count ? ckpt.save_count : 1));
@@ -365,15 +366,19 @@ static int set_up(struct trainer *trainer)
     bool on_gpu = opts->device && strcmp(opts->device, "cuda") == 0;
     struct mst_comm_opts comm = {.backend = on_gpu ? "nccl" : NULL};
     uint64_t deadline = mst_deadline_ms(WAIT_MS);
-    if (mst_world_from_env(&trainer->world, &err) < 0 ||
-        mst_kv_dial(&trainer->world, deadline, &trainer->kv, &err) < 0 ||
-        mst_comm_create(&trainer->world, trainer->kv, &comm, &trainer->comm, &err) < 0 ||
-        open_device(trainer, &err) < 0 ||
-        mst_loader_open(&data, &trainer->world, &trainer->loader, &err) < 0 ||
-        mst_ckpt_open(&ckpt, &trainer->world, trainer->kv, &trainer->ckpt, &err) < 0 ||
-        mst_job_open(&trainer->world, &trainer->job, &err) < 0)
+    if (mst_world_from_env(&trainer->world, &err) < 0)
         return fail(trainer, "start", err.text, err.code);
-    size_t samples = opts->batch / trainer->world.size + 1;
+    trainer->rank = mst_world_rank(trainer->world);
+    trainer->size = mst_world_size(trainer->world);
+    trainer->generation = mst_world_generation(trainer->world);
+    if (mst_kv_dial(trainer->world, deadline, &trainer->kv, &err) < 0 ||
+        mst_comm_create(trainer->world, trainer->kv, &comm, &trainer->comm, &err) < 0 ||
+        open_device(trainer, &err) < 0 ||
+        mst_loader_open(&data, trainer->world, &trainer->loader, &err) < 0 ||
+        mst_ckpt_open(&ckpt, trainer->world, trainer->kv, &trainer->ckpt, &err) < 0 ||
+        mst_job_open(trainer->world, &trainer->job, &err) < 0)
+        return fail(trainer, "start", err.text, err.code);
+    size_t samples = opts->batch / trainer->size + 1;
     trainer->rows = calloc(samples * LM_TARGETS, sizeof *trainer->rows);
     if (!trainer->rows)
         return fail(trainer, "activations", NULL, -ENOMEM);
@@ -420,7 +425,7 @@ static void tear_down(struct trainer *trainer)
     mst_comm_destroy(trainer->comm);
     close_device(trainer);
     mst_kv_close(trainer->kv);
-    mst_world_fini(&trainer->world);
+    mst_world_destroy(trainer->world);
     if (trainer->sample_fd >= 0)
         close(trainer->sample_fd);
     if (trainer->loss_file)
@@ -438,13 +443,12 @@ int main(int argc, char **argv)
         return 1;
     trainer->opts = opts;
     trainer->sample_fd = -1;
-    mst_world_single(&trainer->world);
     int rc = set_up(trainer);
     if (rc >= 0)
         rc = run(trainer);
-    if (rc >= 0 && trainer->world.rank == 0)
+    if (rc >= 0 && trainer->rank == 0)
         print_stats(trainer);
-    if (rc == 0 && trainer->world.rank == 0) {
+    if (rc == 0 && trainer->rank == 0) {
         print_text(trainer);
         printf("final step=%llu loss=%a samples=%llu\n", (unsigned long long)trainer->step,
                trainer->loss, (unsigned long long)(trainer->step * opts.batch));

@@ -3,7 +3,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/world/page.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <stdlib.h>

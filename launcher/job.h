@@ -20,6 +20,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct mst_err;
 struct mst_job;
 struct mst_world;
@@ -46,5 +50,9 @@ int mst_job_step(struct mst_job *job, uint64_t step, uint64_t deadline_ns);
 
 /* Tells agent and `muster status` that the checkpoint of `step` is committed. Never fails. */
 void mst_job_committed(struct mst_job *job, uint64_t step);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

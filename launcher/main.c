@@ -1,5 +1,6 @@
 /* muster: dispatches like git. What every pod needs is built in; the rest are programs of their own
  * beside this one, so that PID 1 stays small. */
+#include "muster/core/version.h"
 #include "muster/launcher/cmd.h"
 #include "muster/launcher/exitcode.h"
 

@@ -4,7 +4,7 @@
 #define MUSTER_LAUNCHER_OPTS_H
 
 #include "muster/core/resolve/resolve.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -127,7 +127,7 @@ static int gather_iters(struct bench *bench, bool in_place, const struct nccl_it
         return agree_failed(bench, rc, err);
     struct nccl_iters *iters = &bench->half[in_place].iters;
     *iters = (struct nccl_iters){
-        .iter_count = count, .rank_count = bench->world->size, .rank_us = rank_us};
+        .iter_count = count, .rank_count = mst_world_size(bench->world), .rank_us = rank_us};
     nccl_iters_summarise(iters, bench->half[in_place].times_us, bench->scratch);
     *ret_iters = iters;
     return 0;
@@ -240,8 +240,8 @@ static int run_types(struct bench *bench, struct mst_err *err)
 {
     struct call call = {
         .comm = bench->comm,
-        .rank = bench->world->rank,
-        .size = bench->world->size,
+        .rank = mst_world_rank(bench->world),
+        .size = mst_world_size(bench->world),
         .dtype = bench->opts->dtype,
     };
     if (!bench->opts->all_types)
@@ -256,13 +256,13 @@ static int run_types(struct bench *bench, struct mst_err *err)
 static int report_ranks(struct bench *bench, struct mst_err *err)
 {
     const struct mst_world *world = bench->world;
-    struct nccl_device *devices = calloc(world->size, sizeof(*devices));
+    struct nccl_device *devices = calloc(mst_world_size(world), sizeof(*devices));
     if (!devices)
-        return mst_err_set(err, -ENOMEM, "no memory for %" PRIu32 " ranks", world->size);
-    struct nccl_device *own = &devices[world->rank];
-    *own = (struct nccl_device){.rank = (int32_t)world->rank,
+        return mst_err_set(err, -ENOMEM, "no memory for %" PRIu32 " ranks", mst_world_size(world));
+    struct nccl_device *own = &devices[mst_world_rank(world)];
+    *own = (struct nccl_device){.rank = (int32_t)mst_world_rank(world),
                                 .pid = (int32_t)getpid(),
-                                .device = (int32_t)world->local_rank,
+                                .device = (int32_t)mst_world_local_rank(world),
                                 .info = "cpu"};
     (void)gethostname(own->host, sizeof(own->host) - 1); /* empty if the name is longer */
     static_assert(sizeof(*own) % sizeof(int32_t) == 0, "sent as words");
@@ -270,17 +270,17 @@ static int report_ranks(struct bench *bench, struct mst_err *err)
     if (rc < 0)
         rc = agree_failed(bench, rc, err);
     else
-        rc = report_devices(&bench->report, devices, world->size, err);
+        rc = report_devices(&bench->report, devices, mst_world_size(world), err);
     free(devices);
     return rc;
 }
 
 static int check_root(const struct bench *bench, struct mst_err *err)
 {
-    if (bench->opts->root < bench->world->size)
+    if (bench->opts->root < mst_world_size(bench->world))
         return 0;
     return mst_err_set(err, -EINVAL, "--root %" PRIu64 ": there are %" PRIu32 " ranks",
-                       bench->opts->root, bench->world->size);
+                       bench->opts->root, mst_world_size(bench->world));
 }
 
 /* Both buffers are written here, so that no timed call takes page faults for them. */
@@ -299,7 +299,7 @@ static int make_buffers(struct bench *bench, struct mst_err *err)
 
 static int make_iter_logs(struct bench *bench, struct mst_err *err)
 {
-    size_t count = (size_t)bench->opts->iters, total = count * bench->world->size;
+    size_t count = (size_t)bench->opts->iters, total = count * mst_world_size(bench->world);
     if (!bench->opts->per_iter)
         return 0;
     bench->own_us = calloc(count, sizeof(double));
@@ -340,8 +340,8 @@ static int bench_open(struct bench *bench, int argc, char *const *argv, struct m
     if (rc == 0)
         rc = mst_comm_join(bench->world, NULL, &bench->comm, err);
     if (rc == 0)
-        rc = report_open(&bench->report, bench->world->rank, &config, bench->opts->json_path, argc,
-                         argv, err);
+        rc = report_open(&bench->report, mst_world_rank(bench->world), &config,
+                         bench->opts->json_path, argc, argv, err);
     return rc;
 }
 

@@ -30,15 +30,15 @@ static int fail(const struct mst_err *err, int status)
 /* In a world of its own the program is a rank; without one it starts ranks. */
 static int run(const struct collective *coll, const struct bench_opts *opts, int argc, char **argv)
 {
-    struct mst_world world;
+    struct mst_world *world = NULL;
     struct mst_err err = {0};
     if (mst_world_from_env(&world, &err) < 0)
         return fail(&err, EXIT_USAGE);
     uint32_t nproc = opts->nproc > 0 ? (uint32_t)opts->nproc : launch_default_nproc();
-    bool alone = world.source == MST_WORLD_SINGLE && nproc > 1;
+    bool alone = mst_world_source(world) == MST_WORLD_SINGLE && nproc > 1;
     int rc = alone ? launch_ranks(nproc, argc, argv, &err)
-                   : bench_run(coll, opts, &world, argc, argv, &err);
-    mst_world_fini(&world);
+                   : bench_run(coll, opts, world, argc, argv, &err);
+    mst_world_destroy(world);
     if (rc < 0)
         return fail(&err, rc == -EINVAL ? EXIT_USAGE : EXIT_FAILED);
     return rc;

@@ -2,7 +2,7 @@
 
 #include "muster/ckpt/tier.h"
 #include "muster/core/clock.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -80,7 +80,7 @@ static int open_tier(struct tool *tool, const char *uri, struct mst_err *err)
 {
     struct mst_tuning tuning = {0};
     struct tier_opts opts = {.uri = uri, .read_only = true};
-    int r = mst_tuning_from_env(&tuning, err);
+    int r = world_tuning_from_env(&tuning, err);
     if (r < 0)
         return r;
     opts.aio = tuning.aio[0] ? tuning.aio : NULL;

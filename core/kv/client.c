@@ -7,7 +7,7 @@
 #include "muster/core/kv/backend.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/span.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>

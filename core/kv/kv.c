@@ -2,7 +2,7 @@
 
 #include "muster/core/err.h"
 #include "muster/core/kv/backend.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -18,6 +18,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct mst_err;
 struct mst_kv;
 struct mst_kv_store;
@@ -87,5 +91,9 @@ int mst_kv_local(struct mst_kv_store *store, uint32_t generation, struct mst_kv 
 
 /* Drops the keys of all generations older than `generation` and ends waits in them with -ESTALE. */
 void mst_kv_store_advance(struct mst_kv_store *store, uint32_t generation);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -6,7 +6,7 @@
 #include "muster/core/kv/table.h"
 #include "muster/core/kv/waits.h"
 #include "muster/core/span.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <assert.h>
 #include <errno.h>

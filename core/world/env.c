@@ -2,7 +2,7 @@
 #include "muster/core/world/env.h"
 
 #include "muster/core/err.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -400,7 +400,7 @@ int world_env_decode(const struct world_env *env, struct mst_world *ret_world, i
                      struct mst_err *err)
 {
     struct mst_world world;
-    mst_world_single(&world);
+    world_init_single(&world);
     int secret_fd = -1;
     const char *marker = muster_marker(env);
     int rc = marker ? decode_muster(env, marker, &world, &secret_fd, err)
@@ -416,7 +416,7 @@ int world_env_decode(const struct world_env *env, struct mst_world *ret_world, i
     return 0;
 }
 
-void mst_world_single(struct mst_world *ret_world)
+void world_init_single(struct mst_world *ret_world)
 {
     *ret_world = (struct mst_world){
         .size = 1,

@@ -2,6 +2,7 @@
 
 #include "muster/core/err.h"
 #include "muster/core/world/env.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,7 +47,8 @@ static int read_secret(int fd, struct mst_world *world, struct mst_err *err)
     } while ((got > 0 && used < sizeof secret) || (got < 0 && errno == EINTR));
     int rc = 0;
     if (got < 0)
-        rc = mst_err_set(err, -EINVAL, "MST_SECRET_FD=%d cannot be read: %s", fd, strerror(errno));
+        rc = mst_err_set(err, -EINVAL, "MST_SECRET_FD=%d cannot be read: %s", fd,
+                         mst_err_meaning(errno));
     else if (used > MST_SECRET_BYTES_MAX)
         rc = mst_err_set(err, -EINVAL, "MST_SECRET_FD=%d holds more than %d bytes", fd,
                          MST_SECRET_BYTES_MAX);
@@ -58,7 +60,7 @@ static int read_secret(int fd, struct mst_world *world, struct mst_err *err)
     return rc;
 }
 
-int mst_world_from_env(struct mst_world *ret_world, struct mst_err *err)
+int world_init_from_env(struct mst_world *ret_world, struct mst_err *err)
 {
     struct mst_world world;
     int secret_fd = -1;
@@ -80,7 +82,7 @@ int mst_world_from_env(struct mst_world *ret_world, struct mst_err *err)
     return rc;
 }
 
-int mst_tuning_from_env(struct mst_tuning *ret_tuning, struct mst_err *err)
+int world_tuning_from_env(struct mst_tuning *ret_tuning, struct mst_err *err)
 {
     return world_env_tuning(&process_env, ret_tuning, err);
 }
@@ -92,7 +94,7 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-void mst_world_fini(struct mst_world *world)
+void world_fini(struct mst_world *world)
 {
     if (!world)
         return;
@@ -100,4 +102,78 @@ void mst_world_fini(struct mst_world *world)
     close_fd(&world->shm_fd);
     explicit_bzero(world->secret, sizeof world->secret);
     world->secret_bytes = 0;
+}
+
+int mst_world_from_env(struct mst_world **ret_world, struct mst_err *err)
+{
+    struct mst_world *world = malloc(sizeof *world);
+    if (!world)
+        return mst_err_set(err, -ENOMEM, "no memory for a world");
+    int rc = world_init_from_env(world, err);
+    if (rc < 0)
+        free(world);
+    else
+        *ret_world = world;
+    return rc;
+}
+
+int mst_world_single(struct mst_world **ret_world)
+{
+    struct mst_world *world = malloc(sizeof *world);
+    if (!world)
+        return -ENOMEM;
+    world_init_single(world);
+    *ret_world = world;
+    return 0;
+}
+
+void mst_world_destroy(struct mst_world *world)
+{
+    world_fini(world);
+    free(world);
+}
+
+uint32_t mst_world_rank(const struct mst_world *world)
+{
+    return world->rank;
+}
+
+uint32_t mst_world_size(const struct mst_world *world)
+{
+    return world->size;
+}
+
+uint32_t mst_world_local_rank(const struct mst_world *world)
+{
+    return world->local_rank;
+}
+
+uint32_t mst_world_local_size(const struct mst_world *world)
+{
+    return world->local_size;
+}
+
+uint32_t mst_world_node(const struct mst_world *world)
+{
+    return world->node;
+}
+
+uint32_t mst_world_node_count(const struct mst_world *world)
+{
+    return world->node_count;
+}
+
+uint32_t mst_world_generation(const struct mst_world *world)
+{
+    return world->generation;
+}
+
+enum mst_world_source mst_world_source(const struct mst_world *world)
+{
+    return world->source;
+}
+
+const char *mst_world_job_id(const struct mst_world *world)
+{
+    return world->job_id;
 }

@@ -1,6 +1,6 @@
 #include "muster/dataio/tool/tool.h"
 
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 #include "muster/dataio/feed.h"
 
 #include <errno.h>
@@ -126,7 +126,7 @@ static int run(const struct command *command, struct tool *tool)
 {
     struct mst_tuning tuning;
     struct mst_err err = {0};
-    int status = mst_tuning_from_env(&tuning, &err);
+    int status = world_tuning_from_env(&tuning, &err);
 
     if (status == 0)
         status = feed_create(&(struct feed_opts){.aio = tuning.aio}, &tool->feed, &err);

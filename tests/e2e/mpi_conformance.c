@@ -17,7 +17,7 @@
 #define SOON_MS 3000 /* of errors that must not wait for the deadline of a collective */
 
 struct context {
-    struct mst_world world;
+    struct mst_world *world;
     struct mst_comm *comm;
     const char *directory;
     char fault[500];
@@ -39,7 +39,7 @@ static void meet(const struct context *context, const char *name)
 {
     char path[4096];
     (void)snprintf(path, sizeof path, "%s/%s", context->directory, name);
-    int fd = open(path, (context->world.rank == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+    int fd = open(path, (mst_world_rank(context->world) == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
     if (fd < 0)
         perror(path);
     else
@@ -49,7 +49,7 @@ static void meet(const struct context *context, const char *name)
 static int join(struct context *context, uint32_t timeout_ms, struct mst_err *err)
 {
     struct mst_comm_opts opts = {.timeout_ms = timeout_ms};
-    return mst_comm_join(&context->world, &opts, &context->comm, err);
+    return mst_comm_join(context->world, &opts, &context->comm, err);
 }
 
 /* `rc` and the text of the communicator's end are as they should be. */
@@ -60,7 +60,7 @@ static const char *expect_end(struct context *context, int rc, int want, const c
           want, words);
     rc = mst_comm_barrier(context->comm);
     CHECK(context, rc == want, "%d from a dead communicator instead of %d", rc, want);
-    printf("rank %u: %s\n", context->world.rank, text);
+    printf("rank %u: %s\n", mst_world_rank(context->world), text);
     return NULL;
 }
 
@@ -68,13 +68,13 @@ static const char *expect_end(struct context *context, int rc, int want, const c
 
 static const char *conformance(struct context *context)
 {
-    uint32_t node_sizes[] = {context->world.size, 0};
+    uint32_t node_sizes[] = {mst_world_size(context->world), 0};
     struct cases_rank view = {
         .comm = context->comm,
-        .rank = context->world.rank,
-        .size = context->world.size,
+        .rank = mst_world_rank(context->world),
+        .size = mst_world_size(context->world),
         .node_sizes = node_sizes,
-        .expected = malloc(cases_bytes(context->world.size)),
+        .expected = malloc(cases_bytes(mst_world_size(context->world))),
     };
     const char *fault = "not over MPI, or no memory";
     cases_init();
@@ -91,7 +91,7 @@ static const char *communicators(struct context *context)
     struct mst_comm *first;
     struct mst_err err = {0};
     for (int i = 0; i < 3; i++) {
-        int64_t sum = 1, size = context->world.size;
+        int64_t sum = 1, size = mst_world_size(context->world);
         first = context->comm;
         CHECK(context, join(context, 10000, &err) == 0, "join: %s", err.text);
         CHECK(context,
@@ -109,11 +109,11 @@ static const char *communicators(struct context *context)
 static const char *late(struct context *context)
 {
     float value[1000] = {0};
-    if (context->world.rank == 1)
+    if (mst_world_rank(context->world) == 1)
         meet(context, "go");
     int rc = mst_comm_allreduce(context->comm, value, value, 1000, MST_F32, MST_SUM);
     const char *fault = expect_end(context, rc, -ETIMEDOUT, "still missing rank 1");
-    if (context->world.rank == 0)
+    if (mst_world_rank(context->world) == 0)
         meet(context, "go");
     return fault;
 }
@@ -122,7 +122,7 @@ static const char *mismatch(struct context *context)
 {
     double value[8] = {0};
     uint64_t soon_ns = mst_deadline_ms(SOON_MS);
-    int rc = context->world.rank == 0
+    int rc = mst_world_rank(context->world) == 0
                  ? mst_comm_allreduce(context->comm, value, value, 8, MST_F64, MST_MAX)
                  : mst_comm_broadcast(context->comm, value, 7, MST_F64, 1);
     CHECK(context, !mst_deadline_passed(soon_ns), "late");
@@ -137,7 +137,7 @@ static const char *aborted(struct context *context)
     float value[4] = {0};
     uint64_t soon_ns = mst_deadline_ms(SOON_MS);
     int rc;
-    if (context->world.rank == 0) {
+    if (mst_world_rank(context->world) == 0) {
         rc = mst_comm_allreduce_start(context->comm, value, value, 4, MST_F32, MST_SUM, &req);
         rc = rc == 0 ? mst_req_wait(req) : rc;
     } else {
@@ -155,17 +155,17 @@ static const char *absent(struct context *context)
     struct mst_err err = {0};
     struct mst_comm_opts opts = {.timeout_ms = 500};
     int rc = -ETIMEDOUT;
-    if (context->world.rank == 0)
-        rc = mst_comm_join(&context->world, &opts, &second, &err);
+    if (mst_world_rank(context->world) == 0)
+        rc = mst_comm_join(context->world, &opts, &second, &err);
     CHECK(context, rc == -ETIMEDOUT, "%d %s", rc, err.text);
-    printf("rank %u: %s\n", context->world.rank, err.text);
+    printf("rank %u: %s\n", mst_world_rank(context->world), err.text);
     return NULL;
 }
 
 /* Rank 1 dies in a collective: what then happens is the launcher's decision. */
 static const char *killed(struct context *context)
 {
-    if (context->world.rank == 1)
+    if (mst_world_rank(context->world) == 1)
         (void)raise(SIGKILL);
     int rc = mst_comm_barrier(context->comm);
     CHECK(context, rc < 0, "a barrier without rank 1");
@@ -205,13 +205,13 @@ int main(int argc, char **argv)
     }
     int rc = mst_world_from_env(&context.world, &err);
     if (rc == 0)
-        rc = join(&context, test->timeout_ms[context.world.rank > 0], &err);
+        rc = join(&context, test->timeout_ms[mst_world_rank(context.world) > 0], &err);
     const char *fault = rc == 0 ? test->run(&context) : err.text;
-    printf("rank %u: %s\n", context.world.rank, fault ? fault : "OK");
+    printf("rank %u: %s\n", mst_world_rank(context.world), fault ? fault : "OK");
     (void)fflush(stdout);
     if (context.directory)
         meet(&context, "end"); /* a launcher may kill the others when the first ends */
     mst_comm_destroy(context.comm);
-    mst_world_fini(&context.world);
+    mst_world_destroy(context.world);
     return fault != NULL;
 }

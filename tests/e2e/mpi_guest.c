@@ -24,16 +24,16 @@ static int sum_by_comm(const struct mst_world *world, int *value)
 
 int main(int argc, char **argv)
 {
-    struct mst_world world;
+    struct mst_world *world = NULL;
     int level, sum = 1, sum_of_sums, want = argc > 1 ? MPI_THREAD_SINGLE : MPI_THREAD_SERIALIZED;
     MPI_Init_thread(&argc, &argv, want, &level);
     if (mst_world_from_env(&world, NULL) < 0)
         return 1;
-    int rc = sum_by_comm(&world, &sum);
+    int rc = sum_by_comm(world, &sum);
     MPI_Allreduce(&sum, &sum_of_sums, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
-    int size = (int)world.size;
-    printf("rank %u: %d %d\n", world.rank, rc, sum_of_sums == size * size);
+    int size = (int)mst_world_size(world);
+    printf("rank %u: %d %d\n", mst_world_rank(world), rc, sum_of_sums == size * size);
     MPI_Finalize();
-    mst_world_fini(&world);
+    mst_world_destroy(world);
     return rc < 0;
 }

@@ -21,20 +21,19 @@ cat >"$work/hello.c" <<'C'
 
 int main(void)
 {
-    struct mst_world world;
+    struct mst_world *world = NULL;
     struct mst_err err = {0};
     struct mst_kv *kv = NULL;
     struct mst_comm *comm = NULL;
     double sum = 0, one = 1;
-    mst_world_single(&world);
-    if (mst_kv_dial(&world, UINT64_MAX, &kv, &err) < 0 ||
-        mst_comm_create(&world, kv, NULL, &comm, &err) < 0 ||
+    if (mst_world_single(&world) < 0 || mst_kv_dial(world, UINT64_MAX, &kv, &err) < 0 ||
+        mst_comm_create(world, kv, NULL, &comm, &err) < 0 ||
         mst_comm_allreduce(comm, &one, &sum, 1, MST_F64, MST_SUM) < 0)
         fprintf(stderr, "%s\n", err.text);
-    printf("sum over %u ranks: %.0f\n", world.size, sum);
+    printf("sum over %u ranks: %.0f\n", mst_world_size(world), sum);
     mst_comm_destroy(comm);
     mst_kv_close(kv);
-    mst_world_fini(&world);
+    mst_world_destroy(world);
     return sum == 1 ? 0 : 1;
 }
 C

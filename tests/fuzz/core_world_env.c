@@ -6,7 +6,7 @@
 
 #include "muster/core/err.h"
 #include "muster/core/world/env.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

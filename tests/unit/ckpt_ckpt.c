@@ -472,7 +472,7 @@ static void test_open_faults(void **state)
     char path[512];
     FILE *file;
     (void)state;
-    mst_world_single(&world);
+    world_init_single(&world);
     assert_int_equal(mst_kv_dial(&world, MST_NEVER, &kv, &err), 0);
     snprintf(path, sizeof path, "%s/file", fixture_root);
     file = fopen(path, "w");
@@ -487,7 +487,7 @@ static void test_open_faults(void **state)
     assert_null(ckpt);
     mst_ckpt_close(NULL);
     mst_kv_close(kv);
-    mst_world_fini(&world);
+    world_fini(&world);
 }
 
 static int setup_big(void **state)

@@ -7,7 +7,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -246,7 +246,7 @@ static inline void fixture_run(struct fixture_rank *ranks, uint32_t world_size,
     for (uint32_t r = 0; r < world_size; r++) {
         ranks[r] = (struct fixture_rank){
             .arg = arg, .fn = fn, .keep = fixture_keep, .timeout_ms = fixture_timeout_ms};
-        mst_world_single(&ranks[r].world);
+        world_init_single(&ranks[r].world);
         ranks[r].world.rank = r;
         ranks[r].world.size = world_size;
         ranks[r].world.generation = fixture_generation;

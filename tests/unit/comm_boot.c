@@ -4,7 +4,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -28,7 +28,7 @@ static void set_up(struct fixture *f, uint32_t size, uint32_t node_count, uint32
     memset(f, 0, sizeof *f);
     assert_int_equal(mst_kv_store_create(&f->store), 0);
     assert_int_equal(mst_kv_local(f->store, 1, &f->kv), 0);
-    mst_world_single(&f->world);
+    world_init_single(&f->world);
     f->world.size = size;
     f->world.node_count = node_count;
     f->world.local_size = local_size;

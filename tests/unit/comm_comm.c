@@ -53,7 +53,7 @@ static void bad_worlds_and_backends_are_refused(void **state)
     struct mst_kv *kv;
     struct mst_comm *comm = NULL;
     struct mst_err err;
-    mst_world_single(&world);
+    world_init_single(&world);
     assert_int_equal(mst_kv_dial(&world, MST_NEVER, &kv, &err), 0);
     struct mst_comm_opts opts = {.backend = "pigeon"};
     assert_int_equal(mst_comm_create(&world, kv, &opts, &comm, &err), -ENOTSUP);

@@ -212,7 +212,7 @@ static void another_world_is_refused(void **state)
     (void)state;
     struct team_rank rank = {0};
     struct mst_err err = {0};
-    mst_world_single(&rank.world);
+    world_init_single(&rank.world);
     fake_reset(2);
     assert_int_equal(join_within(&rank, 100, &err), -ENOTSUP);
     assert_non_null(strstr(err.text, "rank 0 of 1 is rank 0 of 2 to MPI"));
@@ -226,7 +226,7 @@ static void ranks_of_an_mpi_launcher_need_no_server(void **state)
     struct mst_world world;
     struct mst_comm *comm = NULL;
     struct mst_err err = {0};
-    mst_world_single(&world);
+    world_init_single(&world);
     assert_int_equal(mst_comm_create(&world, NULL, NULL, &comm, &err), -ENOTSUP);
     assert_non_null(strstr(err.text, "MST_COMM=mpi"));
     fake_reset(1);

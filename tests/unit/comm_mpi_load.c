@@ -2,7 +2,7 @@
  * file system are played by the test. */
 #include "muster/comm/mpi_load.h"
 #include "muster/core/err.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -78,7 +78,7 @@ static int load(enum mst_world_source source, const char *module, struct mst_err
 {
     const struct mpi_abi *abi = NULL;
     struct mst_world world;
-    mst_world_single(&world);
+    world_init_single(&world);
     world.source = source;
     (void)snprintf(world.tuning.mpi_module, sizeof world.tuning.mpi_module, "%s", module);
     int rc = mpi_load(&world, &abi, err);
@@ -155,7 +155,7 @@ static void another_release_is_refused(void **state)
     struct mst_err err = {0};
     const struct mpi_abi *abi = NULL;
     struct mst_world world;
-    mst_world_single(&world);
+    world_init_single(&world);
     stage.abi = &newer;
     assert_int_equal(mpi_load(&world, &abi, &err), -ENOTSUP);
     assert_null(abi);

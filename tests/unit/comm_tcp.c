@@ -4,7 +4,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/kv/sock.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -247,7 +247,7 @@ static void leaders_listen_where_the_server_is_reached(void **state)
     (void)state;
     struct mst_world world;
     char address[BOOT_ADDRESS_MAX];
-    mst_world_single(&world);
+    world_init_single(&world);
     int fd = tcp_listen(&world, address, NULL);
     assert_true(fd >= 0);
     assert_memory_equal(address, "127.0.0.1:", 10);

@@ -7,7 +7,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -99,7 +99,7 @@ static inline void team_place_rank(struct team *team, uint32_t node_count, uint3
     struct team_rank *rank = &team->ranks[team->size];
     memset(rank, 0, sizeof *rank);
     rank->team = team;
-    mst_world_single(&rank->world);
+    world_init_single(&rank->world);
     rank->world.rank = team->size++;
     rank->world.local_rank = local_rank;
     rank->world.local_size = team->node_sizes[node];

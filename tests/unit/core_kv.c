@@ -2,7 +2,7 @@
 #include "unit/kv_suite.h"
 
 #include "muster/core/err.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 static int make_store(void **state)
 {
@@ -44,7 +44,7 @@ static void world_of_one_has_its_own_table(void **state)
     (void)state;
     struct mst_world world;
     struct mst_kv *kv, *clone;
-    mst_world_single(&world);
+    world_init_single(&world);
     assert_int_equal(mst_kv_dial(&world, soon(), &kv, NULL), 0);
     assert_int_equal(mst_kv_set(kv, "a", "mine", 4, soon()), 0);
     assert_int_equal(mst_kv_clone(kv, soon(), &clone, NULL), 0);
@@ -61,7 +61,7 @@ static void more_ranks_need_a_server(void **state)
     struct mst_world world;
     struct mst_kv *kv = NULL;
     struct mst_err err = {0};
-    mst_world_single(&world);
+    world_init_single(&world);
     world.rank = 1;
     world.size = 4;
     assert_int_equal(mst_kv_dial(&world, soon(), &kv, &err), -ENOTSUP);
@@ -76,7 +76,7 @@ static void dial_names_the_server(void **state)
     struct mst_world world;
     struct mst_kv *kv = NULL;
     struct mst_err err = {0};
-    mst_world_single(&world);
+    world_init_single(&world);
     (void)snprintf(world.kv_addr, sizeof world.kv_addr, "127.0.0.1:1");
     assert_int_equal(mst_kv_dial(&world, mst_deadline_ms(15), &kv, &err), -ETIMEDOUT);
     assert_non_null(strstr(err.text, "key-value server 127.0.0.1:1"));

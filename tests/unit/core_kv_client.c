@@ -6,7 +6,7 @@
 #include "muster/core/kv/kv.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/kv/wire.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -56,7 +56,7 @@ static int open_fake(void **state)
     assert_non_null(fake);
     fake->listener = mst_sock_listen("127.0.0.1", 0, &port, NULL);
     assert_true(fake->listener >= 0);
-    mst_world_single(&world);
+    world_init_single(&world);
     world.rank = 6;
     world.size = 8;
     world.generation = 4;

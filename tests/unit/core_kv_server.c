@@ -6,7 +6,7 @@
 #include "muster/core/kv/auth.h"
 #include "muster/core/kv/server.h"
 #include "muster/core/kv/sock.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <poll.h>
 #include <stdbool.h>
@@ -176,7 +176,7 @@ static int stop_host(void **state)
 
 static void make_world(const struct host *host, uint32_t generation, struct mst_world *ret_world)
 {
-    mst_world_single(ret_world);
+    world_init_single(ret_world);
     ret_world->size = 8;
     ret_world->rank = 3;
     ret_world->generation = generation;

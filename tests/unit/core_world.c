@@ -1,4 +1,4 @@
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,7 +56,7 @@ static void takes_the_fds_and_the_secret(void **state)
     set_number("MST_PAGE_FD", page_fd);
     set_number("MST_SHM_FD", shm_fd);
     struct mst_world world;
-    assert_int_equal(mst_world_from_env(&world, NULL), 0);
+    assert_int_equal(world_init_from_env(&world, NULL), 0);
     assert_int_equal(world.source, MST_WORLD_MUSTER);
     assert_int_equal(world.secret_bytes, 11);
     assert_memory_equal(world.secret, "open sesame", 11);
@@ -66,15 +66,15 @@ static void takes_the_fds_and_the_secret(void **state)
     assert_true(fcntl(page_fd, F_GETFD) & FD_CLOEXEC);
     assert_true(fcntl(shm_fd, F_GETFD) & FD_CLOEXEC);
 
-    mst_world_fini(&world);
+    world_fini(&world);
     assert_int_equal(fcntl(page_fd, F_GETFD), -1);
     assert_int_equal(fcntl(shm_fd, F_GETFD), -1);
     assert_int_equal(world.page_fd, -1);
     assert_int_equal(world.secret_bytes, 0);
     for (size_t i = 0; i < sizeof world.secret; i++)
         assert_int_equal(world.secret[i], 0);
-    mst_world_fini(&world); /* once more is harmless */
-    mst_world_fini(NULL);
+    world_fini(&world); /* once more is harmless */
+    world_fini(NULL);
 }
 
 static void reads_a_secret_up_to_its_limit(void **state)
@@ -85,14 +85,14 @@ static void reads_a_secret_up_to_its_limit(void **state)
     int fd = make_memfd(bytes, MST_SECRET_BYTES_MAX);
     set_number("MST_SECRET_FD", fd);
     struct mst_world world;
-    assert_int_equal(mst_world_from_env(&world, NULL), 0);
+    assert_int_equal(world_init_from_env(&world, NULL), 0);
     assert_int_equal(world.secret_bytes, MST_SECRET_BYTES_MAX);
-    mst_world_fini(&world);
+    world_fini(&world);
 
     fd = make_memfd(bytes, sizeof bytes);
     set_number("MST_SECRET_FD", fd);
     struct mst_err err = {0};
-    assert_int_equal(mst_world_from_env(&world, &err), -EINVAL);
+    assert_int_equal(world_init_from_env(&world, &err), -EINVAL);
     assert_non_null(strstr(err.text, "MST_SECRET_FD"));
     assert_null(strstr(err.text, "sss"));
     assert_int_equal(close(fd), 0);
@@ -107,7 +107,7 @@ static void names_an_fd_that_is_not_open(void **state)
         set_number(names[i], 999);
         struct mst_world world = {.rank = 77};
         struct mst_err err = {0};
-        assert_int_equal(mst_world_from_env(&world, &err), -EINVAL);
+        assert_int_equal(world_init_from_env(&world, &err), -EINVAL);
         assert_non_null(strstr(err.text, names[i]));
         assert_non_null(strstr(err.text, "999"));
         assert_int_equal(world.rank, 77);
@@ -123,7 +123,7 @@ static void names_a_secret_that_cannot_be_read(void **state)
     set_number("MST_SECRET_FD", fds[0]);
     struct mst_world world;
     struct mst_err err = {0};
-    assert_int_equal(mst_world_from_env(&world, &err), -EINVAL);
+    assert_int_equal(world_init_from_env(&world, &err), -EINVAL);
     assert_non_null(strstr(err.text, "cannot be read"));
     assert_int_equal(close(fds[0]), 0);
     assert_int_equal(close(fds[1]), 0);
@@ -134,16 +134,49 @@ static void reads_the_process_environment(void **state)
     (void)state;
     clearenv();
     struct mst_world world;
-    assert_int_equal(mst_world_from_env(&world, NULL), 0);
+    assert_int_equal(world_init_from_env(&world, NULL), 0);
     assert_int_equal(world.source, MST_WORLD_SINGLE);
-    mst_world_fini(&world);
+    world_fini(&world);
 
     struct mst_tuning tuning;
     assert_int_equal(setenv("MST_WAIT", "spin", 1), 0);
-    assert_int_equal(mst_tuning_from_env(&tuning, NULL), 0);
+    assert_int_equal(world_tuning_from_env(&tuning, NULL), 0);
     assert_int_equal(tuning.wait, MST_WAIT_SPIN);
     assert_int_equal(setenv("MST_WAIT", "doze", 1), 0);
-    assert_int_equal(mst_tuning_from_env(&tuning, NULL), -EINVAL);
+    assert_int_equal(world_tuning_from_env(&tuning, NULL), -EINVAL);
+}
+
+static void a_program_sees_the_world_through_accessors(void **state)
+{
+    (void)state;
+    set_number("MST_RANK", 5);
+    set_number("MST_WORLD_SIZE", 12);
+    set_number("MST_LOCAL_RANK", 2);
+    set_number("MST_LOCAL_SIZE", 3);
+    set_number("MST_NODE", 1);
+    set_number("MST_NODE_COUNT", 4);
+    set_number("MST_GENERATION", 7);
+    assert_int_equal(setenv("MST_JOB_ID", "gcide", 1), 0);
+    struct mst_world *world = NULL;
+    assert_int_equal(mst_world_from_env(&world, NULL), 0);
+    assert_int_equal(mst_world_rank(world), 5);
+    assert_int_equal(mst_world_size(world), 12);
+    assert_int_equal(mst_world_local_rank(world), 2);
+    assert_int_equal(mst_world_local_size(world), 3);
+    assert_int_equal(mst_world_node(world), 1);
+    assert_int_equal(mst_world_node_count(world), 4);
+    assert_int_equal(mst_world_generation(world), 7);
+    assert_int_equal(mst_world_source(world), MST_WORLD_MUSTER);
+    assert_string_equal(mst_world_job_id(world), "gcide");
+    mst_world_destroy(world);
+    mst_world_destroy(NULL);
+
+    assert_int_equal(mst_world_single(&world), 0);
+    assert_int_equal(mst_world_rank(world), 0);
+    assert_int_equal(mst_world_size(world), 1);
+    assert_int_equal(mst_world_source(world), MST_WORLD_SINGLE);
+    assert_string_equal(mst_world_job_id(world), "");
+    mst_world_destroy(world);
 }
 
 int main(void)
@@ -153,6 +186,7 @@ int main(void)
         cmocka_unit_test_setup(reads_a_secret_up_to_its_limit, enter_contract),
         cmocka_unit_test(names_an_fd_that_is_not_open),
         cmocka_unit_test_setup(names_a_secret_that_cannot_be_read, enter_contract),
+        cmocka_unit_test_setup(a_program_sees_the_world_through_accessors, enter_contract),
         cmocka_unit_test(reads_the_process_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "muster/core/err.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 /* "NAME=value" strings, NULL-ended: an environment as execve takes it. */
 static const char *find(void *arg, const char *name)

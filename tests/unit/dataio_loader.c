@@ -5,7 +5,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/rng.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 #include "muster/dataio/dataio.h"
 #include "scratch.h"
 
@@ -58,7 +58,7 @@ static struct mst_world world_of(const struct mode *mode, uint32_t rank, uint32_
 {
     struct mst_world world;
 
-    mst_world_single(&world);
+    world_init_single(&world);
     world.rank = rank;
     world.size = size;
     (void)snprintf(world.tuning.aio, sizeof world.tuning.aio, "%s", mode->backend);

@@ -2,7 +2,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/rng.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 #include "muster/dataio/dataio.h"
 #include "scratch.h"
 
@@ -36,7 +36,7 @@ static struct mst_loader *open_loader(const char *uri, uint64_t budget_bytes)
     struct mst_world world;
     struct mst_err err = {0};
 
-    mst_world_single(&world);
+    world_init_single(&world);
     if (mst_loader_open(&opts, &world, &loader, &err))
         fail_msg("%s", err.text);
     assert_int_equal(mst_loader_info(loader).format, MST_FORMAT_LINES);
@@ -90,7 +90,7 @@ static void test_neighbours_share_a_request(void **state)
     size_t at = 0;
 
     (void)state;
-    mst_world_single(&world);
+    world_init_single(&world);
     assert_int_equal(mst_loader_open(&opts, &world, &loader, NULL), 0);
     atomic_store(&one.requests, 0);
     for (int step = 0; step < 300; step++) {
@@ -122,7 +122,7 @@ static void test_the_least_budget_is_enough(void **state)
     struct mst_batch batch;
 
     (void)state;
-    mst_world_single(&world);
+    world_init_single(&world);
     opts.budget_bytes--;
     assert_int_equal(mst_loader_open(&opts, &world, &loader, NULL), -ENOMEM);
     opts.budget_bytes++;

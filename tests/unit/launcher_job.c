@@ -3,7 +3,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/world/page.h"
-#include "muster/core/world/world.h"
+#include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -29,7 +29,7 @@ struct fixture {
 static void begin(struct fixture *f)
 {
     *f = (struct fixture){.verdict = -1};
-    mst_world_single(&f->world);
+    world_init_single(&f->world);
     f->world.local_rank = 1;
     assert_int_equal(mst_page_create(2, 0, &f->world.page_fd, &f->page, NULL), 0);
     assert_int_equal(mst_job_open(&f->world, &f->job, NULL), 0);
@@ -41,7 +41,7 @@ static void end(struct fixture *f)
     mst_job_close(f->job);
     assert_int_equal(atomic_load(&f->slot->state), MST_RANK_FINISHING);
     mst_page_unmap(f->page);
-    mst_world_fini(&f->world);
+    world_fini(&f->world);
 }
 
 static void set_gate(struct fixture *f, enum mst_gate_state state, enum mst_gate_action action,
@@ -80,7 +80,7 @@ static void test_without_an_agent_it_goes_on(void **state)
     struct mst_world world;
     struct mst_job *job;
 
-    mst_world_single(&world);
+    world_init_single(&world);
     assert_int_equal(mst_job_open(&world, &job, NULL), 0);
     assert_int_equal(mst_job_step(job, 1, 0), MST_JOB_GO);
     mst_job_committed(job, 1);
@@ -185,7 +185,7 @@ static void test_a_foreign_page_is_refused(void **state)
     struct mst_err err = {0};
     struct mst_job *job = NULL;
 
-    mst_world_single(&world);
+    world_init_single(&world);
     world.page_fd = memfd_create("no page", MFD_CLOEXEC);
     assert_int_equal(mst_job_open(&world, &job, &err), -EBADMSG);
     close(world.page_fd);
@@ -194,7 +194,7 @@ static void test_a_foreign_page_is_refused(void **state)
     assert_int_equal(mst_job_open(&world, &job, &err), -EBADMSG);
     assert_null(job);
     mst_page_unmap(page);
-    mst_world_fini(&world);
+    world_fini(&world);
 }
 
 int main(void)

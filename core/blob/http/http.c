@@ -2,6 +2,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/version.h"
 
 #include <assert.h>
 #include <curl/curl.h>

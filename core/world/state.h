@@ -1,0 +1,55 @@
+/* What a world is inside the tree. A program sees it through world.h only. */
+#ifndef MUSTER_CORE_WORLD_STATE_H
+#define MUSTER_CORE_WORLD_STATE_H
+
+#include "muster/core/world/world.h"
+
+#include <stdint.h>
+
+enum mst_wait_policy {
+    MST_WAIT_AUTO,  /* spin while a core is free, then yield, then sleep */
+    MST_WAIT_SPIN,  /* never sleep */
+    MST_WAIT_YIELD, /* give the core away at once */
+    MST_WAIT_BLOCK, /* sleep at once */
+};
+
+struct mst_tuning {
+    char aio[16];              /* MST_AIO: "auto", "uring", "threads" */
+    char comm[16];             /* MST_COMM: "auto", "host", "mpi", "nccl" */
+    char nccl_lib[256];        /* MST_NCCL_LIB: path of libnccl.so.2; empty = the linker finds it */
+    char mpi_module[256];      /* MST_MPI_MODULE: path of libmuster-mpi-*.so; empty = find it */
+    enum mst_wait_policy wait; /* MST_WAIT: auto, spin, yield, block */
+    uint32_t timeout_ms;       /* MST_TIMEOUT_MS: of one collective; 0 = comm/comm.h's default */
+};
+
+#define MST_SECRET_BYTES_MAX 256
+
+struct mst_world {
+    uint32_t rank, size;             /* rank < size */
+    uint32_t local_rank, local_size; /* among the ranks of this node */
+    uint32_t node, node_count;
+    uint32_t generation; /* rises with every membership change */
+    enum mst_world_source source;
+    char kv_addr[272]; /* empty when there is no server: a world of one, or ranks of a foreign
+                          launcher */
+    char job_id[64];
+    uint8_t secret[MST_SECRET_BYTES_MAX];
+    uint32_t secret_bytes; /* 0: connections are not authenticated (one node only, or --insecure) */
+    int page_fd;           /* -1 when no agent made one */
+    int shm_fd;            /* -1 when no agent made one */
+    struct mst_tuning tuning;
+};
+
+/* Fills *ret_world from the environment, as mst_world_from_env. It is untouched on failure. */
+int world_init_from_env(struct mst_world *ret_world, struct mst_err *err);
+
+/* The tuning variables alone, for programs that are no rank. 0; -EINVAL naming the variable. */
+int world_tuning_from_env(struct mst_tuning *ret_tuning, struct mst_err *err);
+
+/* A world of one without server, page or segment. */
+void world_init_single(struct mst_world *ret_world);
+
+/* Closes the fds and wipes the secret. NULL is allowed. */
+void world_fini(struct mst_world *world);
+
+#endif
