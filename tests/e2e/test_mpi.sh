@@ -5,7 +5,7 @@ source "$(dirname "$0")/lib.sh"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export MST_TIMEOUT_MS=20000
 unset MST_COMM MST_MPI_MODULE
-library=$(ldd "$(command -v muster-bench)" | awk '/libmuster\.so/ { print $3 }')
+library=$(ldd "$(command -v muster-bench)" | awk '/libmuster-comm\.so/ { print $3 }')
 libraries=$(dirname "$library")
 failures="late mismatch aborted absent"
 mkfifo "$work/go" "$work/end"

@@ -1,24 +1,31 @@
 #!/bin/bash
-# What leaves the library is what an installed header declares: the headers that CMakeLists.txt
-# installs, and nothing that is not mst_*.
+# What a program may use is what an installed header declares: the names of muster.map, the
+# prototypes of the headers that CMakeLists.txt installs, and what leaves the built libraries are one
+# set of at most 90. Whatever else leaves them is mst_*, under a node that says that it is private.
 set -euo pipefail
 cd "${1:-.}"
 
-library=build/lib/libmuster.so
-[ -e "$library" ] || { echo "no $library; run make build"; exit 77; }
-
-headers=$(awk '/^foreach\(header/ { inside = 1 } inside; inside && /\)/ { exit }' CMakeLists.txt |
-    grep -oE '[a-z]+(/[a-z0-9_]+)+' | sed 's/$/.h/')
-[ -n "$headers" ] || { echo "CMakeLists.txt: no list of installed headers"; exit 1; }
-
 bad=0
-while read -r symbol; do
-    case $symbol in
-    mst_*) grep -qE "[ *]$symbol\(" $headers && continue ;;
-    esac
-    defined=$(grep -rnE --include='*.c' "^[a-z].*[ *]$symbol\(" core gpu comm dataio ckpt launcher |
-        head -1 | cut -d: -f1,2 || :)
-    echo "${defined:-$library}: $symbol is exported, but no installed header declares it"
-    bad=1
-done < <(nm -D --defined-only "$library" | awk '$2 ~ /[TDBRW]/ { sub(/@.*/, "", $3); print $3 }')
+complain() { # NAMES TEXT
+    [ -z "$1" ] || { sed "s/\$/: $2/" <<<"$1"; bad=1; }
+}
+# Comments out, then names before a parenthesis.
+headers=$(sed -n '/^set(public_headers/,/)/p' CMakeLists.txt | tr -d '()' | sed 's/set//; s/public_headers//')
+declared=$(for header in $headers; do
+    sed -E ':a; N; $!ba; s#/\*([^*]|\*[^/])*\*/##g' "$header.h"
+done | grep -oE '\bmst_[a-z0-9_]+\(' | tr -d '(' | sort -u)
+mapped=$(grep -oE '\bmst_[a-z0-9_]+;' muster.map | tr -d ';' | sort)
+complain "$(comm -23 <(echo "$declared") <(echo "$mapped"))" "is declared in an installed header, but not in muster.map"
+complain "$(comm -13 <(echo "$declared") <(echo "$mapped"))" "is in muster.map, but no installed header declares it"
+complain "$(uniq -d <<<"$mapped")" "is twice in muster.map"
+[ "$(wc -l <<<"$mapped")" -le 90 ] || { echo "muster.map: more than 90 names"; bad=1; }
+
+libraries=(build/lib/libmuster-{core,io,comm,data,ckpt}.so)
+for library in "${libraries[@]}" build/lib/libmuster.a; do
+    [ -e "$library" ] || { echo "no $library: run make build"; [ $bad = 1 ] && exit 1 || exit 77; }
+done
+left=$(nm -D --defined-only "${libraries[@]}" | awk '$2 ~ /[TDBRW]/ { print $3 }')
+complain "$(comm -13 <(sed -n 's/@@MUSTER_[0-9.]*$//p' <<<"$left" | sort) <(echo "$mapped"))" "is in muster.map, but no library defines it"
+complain "$(grep -vE '^mst_[a-z0-9_]+@@MUSTER_([0-9.]+|PRIVATE)$|^MUSTER_' <<<"$left" || :)" "leaves a library"
+complain "$(nm build/lib/libmuster.a | awk 'NF == 3 && $2 ~ /[TDBRWVC]/ && $3 !~ /^mst_/ { print $3 }')" "is global in libmuster.a"
 exit $bad
