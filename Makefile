@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 SECS ?= 60
 T ?= $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_*.c))
 BASE := build-essential cmake ninja-build pkg-config liburing-dev zlib1g-dev libhdf5-dev \
-        libjansson-dev libssl-dev libisal-dev libcurl4-openssl-dev libexpat1-dev dict-gcide \
+        libjansson-dev libsodium-dev libssl-dev libisal-dev libcurl4-openssl-dev libexpat1-dev dict-gcide \
         gnuplot-nox procps
 TEST := libcmocka-dev clang-14 clang clang-format clang-tidy libclang-rt-14-dev python3-h5py \
         python3-yaml hdf5-tools iproute2 openmpi-bin libopenmpi-dev mpich libmpich-dev mandoc shellcheck \

@@ -8,10 +8,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <poll.h>
+#include <sodium.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -41,31 +39,29 @@ static int random_bytes(uint8_t *bytes, size_t size_bytes)
     return getrandom(bytes, size_bytes, 0) == (ssize_t)size_bytes ? 0 : -EIO;
 }
 
-/* HMAC-SHA-256 over word, hello and the acceptor's nonce. 0; -ENOMEM. */
-static int make_mac(const char word[WORD_BYTES], const uint8_t hello[HELLO_BYTES],
-                    const uint8_t nonce[NONCE_BYTES], const uint8_t *secret, size_t secret_bytes,
-                    uint8_t mac[MAC_BYTES])
+/* HMAC-SHA-256 over word, hello and the acceptor's nonce. */
+static void make_mac(const char word[WORD_BYTES], const uint8_t hello[HELLO_BYTES],
+                     const uint8_t nonce[NONCE_BYTES], const uint8_t *secret, size_t secret_bytes,
+                     uint8_t mac[MAC_BYTES])
 {
-    uint8_t message[WORD_BYTES + HELLO_BYTES + NONCE_BYTES];
-    memcpy(message, word, WORD_BYTES);
-    memcpy(message + WORD_BYTES, hello, HELLO_BYTES);
-    memcpy(message + WORD_BYTES + HELLO_BYTES, nonce, NONCE_BYTES);
-    const void *key = secret_bytes > 0 ? (const void *)secret : "";
-    if (!HMAC(EVP_sha256(), key, (int)secret_bytes, message, sizeof message, mac, NULL))
-        return -ENOMEM;
-    return 0;
+    crypto_auth_hmacsha256_state state;
+    const uint8_t *key = secret_bytes > 0 ? secret : (const uint8_t *)"";
+    /* These three cannot fail: they have an int because all of libsodium's do. */
+    (void)crypto_auth_hmacsha256_init(&state, key, secret_bytes);
+    (void)crypto_auth_hmacsha256_update(&state, (const uint8_t *)word, WORD_BYTES);
+    (void)crypto_auth_hmacsha256_update(&state, hello, HELLO_BYTES);
+    (void)crypto_auth_hmacsha256_update(&state, nonce, NONCE_BYTES);
+    (void)crypto_auth_hmacsha256_final(&state, mac);
+    explicit_bzero(&state, sizeof state);
 }
 
-/* 0; -EACCES it is another's; -ENOMEM. */
-static int check_mac(const char word[WORD_BYTES], const uint8_t hello[HELLO_BYTES],
-                     const uint8_t nonce[NONCE_BYTES], const uint8_t *secret, size_t secret_bytes,
-                     const uint8_t mac[MAC_BYTES])
+static bool is_mac(const char word[WORD_BYTES], const uint8_t hello[HELLO_BYTES],
+                   const uint8_t nonce[NONCE_BYTES], const uint8_t *secret, size_t secret_bytes,
+                   const uint8_t mac[MAC_BYTES])
 {
     uint8_t ours[MAC_BYTES];
-    int code = make_mac(word, hello, nonce, secret, secret_bytes, ours);
-    if (code)
-        return code;
-    return CRYPTO_memcmp(ours, mac, MAC_BYTES) == 0 ? 0 : -EACCES;
+    make_mac(word, hello, nonce, secret, secret_bytes, ours);
+    return sodium_memcmp(ours, mac, MAC_BYTES) == 0;
 }
 
 static void encode_hello(uint8_t bytes[HELLO_BYTES], const struct mst_auth_hello *hello)
@@ -157,15 +153,11 @@ int mst_auth_dial(int fd, const struct mst_auth_hello *hello, const uint8_t *sec
         code = expect_frame(fd, AUTH_CHALLENGE, challenge, sizeof challenge, deadline_ns, err);
     if (code)
         return code;
-    code = check_mac(acceptor_word, hello_bytes, challenge, secret, secret_bytes,
-                     challenge + NONCE_BYTES);
-    if (code == 0)
-        code = make_mac(dialer_word, hello_bytes, challenge, secret, secret_bytes, proof);
-    if (code)
-        return mst_err_set(err, code,
-                           code == -EACCES
-                               ? "the acceptor does not know our job secret: is it of another job?"
-                               : "no memory for the handshake");
+    if (!is_mac(acceptor_word, hello_bytes, challenge, secret, secret_bytes,
+                challenge + NONCE_BYTES))
+        return mst_err_set(err, -EACCES,
+                           "the acceptor does not know our job secret: is it of another job?");
+    make_mac(dialer_word, hello_bytes, challenge, secret, secret_bytes, proof);
     code = send_step(fd, AUTH_PROOF, proof, sizeof proof, deadline_ns, err);
     if (code)
         return code;
@@ -202,10 +194,8 @@ static int challenge_dialer(struct mst_auth_acceptor *acceptor, struct mst_strea
     memcpy(acceptor->hello_bytes, payload, size_bytes);
     acceptor->hello_size_bytes = size_bytes;
     memcpy(challenge, acceptor->nonce, NONCE_BYTES);
-    int code = make_mac(acceptor_word, acceptor->hello_bytes, acceptor->nonce, secret, secret_bytes,
-                        challenge + NONCE_BYTES);
-    if (code)
-        return code;
+    make_mac(acceptor_word, acceptor->hello_bytes, acceptor->nonce, secret, secret_bytes,
+             challenge + NONCE_BYTES);
     acceptor->challenged = true;
     return mst_stream_put(stream, AUTH_CHALLENGE, challenge, sizeof challenge);
 }
@@ -215,11 +205,11 @@ static int judge_proof(struct mst_auth_acceptor *acceptor, struct mst_stream *st
                        mst_auth_check_fn check, void *arg)
 {
     struct mst_err err = {0};
-    int code = check_mac(dialer_word, acceptor->hello_bytes, acceptor->nonce, secret, secret_bytes,
-                         payload);
-    if (code == -EACCES)
-        mst_err_set(&err, code, "the proof is wrong: it was not made with this job's secret");
-    else if (code == 0 && check)
+    int code = 0;
+    if (!is_mac(dialer_word, acceptor->hello_bytes, acceptor->nonce, secret, secret_bytes, payload))
+        code = mst_err_set(&err, -EACCES,
+                           "the proof is wrong: it was not made with this job's secret");
+    else if (check)
         code = check(arg, &acceptor->hello, &err);
     if (code) {
         err.code = code;

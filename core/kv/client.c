@@ -10,7 +10,6 @@
 #include "muster/core/world/state.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +114,7 @@ static void client_close(struct mst_kv *kv)
     if (client->stream.fd >= 0)
         (void)close(client->stream.fd); /* every call had its answer */
     mst_stream_fini(&client->stream);
-    OPENSSL_cleanse(client->secret, sizeof client->secret);
+    explicit_bzero(client->secret, sizeof client->secret);
     free(client);
 }
 
@@ -173,6 +172,6 @@ int kv_client_dial(const struct mst_world *world, uint64_t deadline_ns, struct m
     memcpy(from.address, world->kv_addr, sizeof from.address);
     memcpy(from.secret, world->secret, sizeof from.secret);
     int code = client_clone(&from.kv, deadline_ns, ret_kv, err);
-    OPENSSL_cleanse(from.secret, sizeof from.secret);
+    explicit_bzero(from.secret, sizeof from.secret);
     return code;
 }

@@ -11,7 +11,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -399,7 +398,7 @@ void kv_server_destroy(struct kv_server *server)
         (void)close(server->listen_fd);
     if (server->epoll_fd >= 0)
         (void)close(server->epoll_fd);
-    OPENSSL_cleanse(server->secret, sizeof server->secret);
+    explicit_bzero(server->secret, sizeof server->secret);
     free(server);
 }
 

@@ -14,10 +14,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+static bool nonces_are_known;
+
+ssize_t __real_getrandom(void *buffer, size_t size_bytes, unsigned flags);
+ssize_t __wrap_getrandom(void *buffer, size_t size_bytes, unsigned flags);
+
+ssize_t __wrap_getrandom(void *buffer, size_t size_bytes, unsigned flags)
+{
+    if (!nonces_are_known)
+        return __real_getrandom(buffer, size_bytes, flags);
+    memset(buffer, 0x0a, size_bytes);
+    return (ssize_t)size_bytes;
+}
 
 static uint64_t soon(void)
 {
@@ -307,6 +321,54 @@ static void bad_frames_are_refused(void **state)
     assert_int_equal(step(bench, NULL, NULL), -EPROTO); /* HELLO again */
 }
 
+static void to_bytes(const char *hex, uint8_t bytes[32])
+{
+    for (size_t i = 0; i < 32; i++) {
+        const char pair[] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        bytes[i] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+}
+
+/* What Python's hmac makes of the same bytes: builds of any version, over any library, understand
+ * one another. */
+static void macs_are_those_of_any_hmac(void **state)
+{
+    struct bench *bench = *state;
+    char over_two_blocks[132];
+    memset(over_two_blocks, 'x', sizeof over_two_blocks - 1);
+    over_two_blocks[sizeof over_two_blocks - 1] = '\0';
+    const struct {
+        const char *secret, *challenge, *proof;
+    } cases[] = {
+        {"", "ddaca9c2ab239ab5bec7b6e2233a7af99b8e2b7ee141789312c3f1a660bceef2",
+         "8008aea99330937e1b5b7189a22f1737d808efae3bf085199c7863c0876dca82"},
+        {"Jefe", "57c793381d44d60933738e335aa2ba48c09c225715a7589f0a2f36c128965339",
+         "2d4624b8499d604036930d302222719ee2f0e196ae5dbba6b69d145b3e6aba2d"},
+        {over_two_blocks, "cd829430c1cac5b695352ae471c1a1a3aa6d7003ef010421629846b3e0ee6c11",
+         "7a09093ab33670bc9bee095880c932cbd547f9c297f0a34c624547de9a6a240f"},
+    };
+    uint8_t hello[48] = {1, MST_ROLE_RANK_COMM, 0, 0, 5, 0, 0, 0, 7, 0, 0, 0, 9}, mac[32];
+    memset(hello + 16, 0x0d, 32);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const uint8_t *secret = (const uint8_t *)cases[i].secret;
+        size_t size = strlen(cases[i].secret);
+        mst_auth_acceptor_init(&bench->acceptor);
+        nonces_are_known = true;
+        int code = mst_auth_acceptor_step(&bench->acceptor, &bench->stream, 48, hello, sizeof hello,
+                                          secret, size, NULL, NULL);
+        nonces_are_known = false;
+        assert_int_equal(code, 0);
+        receive(bench, bench->answers);
+        to_bytes(cases[i].challenge, mac);
+        assert_memory_equal(bench->payload + 32, mac, sizeof mac);
+        to_bytes(cases[i].proof, mac);
+        assert_int_equal(mst_auth_acceptor_step(&bench->acceptor, &bench->stream, 50, mac,
+                                                sizeof mac, secret, size, NULL, NULL),
+                         1);
+        receive(bench, bench->answers);
+    }
+}
+
 static int dial_against(uint8_t type, const void *payload, size_t size_bytes, struct mst_err *err)
 {
     struct dialer dialer = {.hello = {MST_ROLE_RANK_KV, 1, 2, 3}, .secret = "s"};
@@ -368,6 +430,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(reflection_is_refused, open_bench, close_bench),
         cmocka_unit_test_setup_teardown(replay_meets_a_fresh_nonce, open_bench, close_bench),
         cmocka_unit_test_setup_teardown(bad_frames_are_refused, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(macs_are_those_of_any_hmac, open_bench, close_bench),
         cmocka_unit_test(dialer_survives_bad_answers),
         cmocka_unit_test(silence_ends_at_the_deadline),
     };
