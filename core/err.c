@@ -1,5 +1,7 @@
 #include "muster/core/err.h"
 
+#include "muster/core/libc.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -88,6 +90,6 @@ const char *mst_err_meaning(int code)
     case -EIO: return "input or output failed";
     default: break;
     }
-    const char *text = code >= -ERRNO_MAX ? strerrordesc_np(-code) : NULL;
+    const char *text = code >= -ERRNO_MAX ? libc_error_text(-code) : NULL;
     return text ? text : "unknown error";
 }

@@ -1,6 +1,7 @@
 /* pure */
 #include "muster/launcher/exitcode.h"
 
+#include "muster/core/libc.h"
 #include "muster/launcher/job.h"
 
 #include <assert.h>
@@ -56,7 +57,7 @@ const char *exitcode_describe(int code, char *text, size_t cap)
             return text;
         }
     }
-    const char *signal_name = code > 128 ? sigabbrev_np(code - 128) : NULL;
+    const char *signal_name = code > 128 ? libc_signal_name(code - 128) : NULL;
     if (signal_name)
         snprintf(text, cap, "killed by SIG%s", signal_name);
     else

@@ -1,6 +1,7 @@
 #include "muster/launcher/ranks.h"
 
 #include "muster/core/err.h"
+#include "muster/core/libc.h"
 #include "muster/launcher/affinity.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/opts.h"
@@ -15,7 +16,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -94,7 +94,7 @@ static void watch(const struct ranks *ranks, uint32_t local_rank)
     struct rank_proc *proc = &ranks->procs[local_rank];
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = local_rank};
 
-    proc->pidfd = pidfd_open(proc->pid, 0);
+    proc->pidfd = libc_pidfd_open(proc->pid);
     if (proc->pidfd < 0 || epoll_ctl(ranks->death_fd, EPOLL_CTL_ADD, proc->pidfd, &event) == 0)
         return;
     close(proc->pidfd);

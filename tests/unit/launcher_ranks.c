@@ -15,7 +15,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,14 +22,11 @@
 
 /* What a kernel without pidfds says. */
 static int pidfd_error;
-int __wrap_pidfd_open(pid_t pid, unsigned flags);
-int __real_pidfd_open(pid_t pid, unsigned flags);
-int __wrap_pidfd_open(pid_t pid, unsigned flags)
+int __wrap_libc_pidfd_open(pid_t pid);
+int __real_libc_pidfd_open(pid_t pid);
+int __wrap_libc_pidfd_open(pid_t pid)
 {
-    if (!pidfd_error)
-        return __real_pidfd_open(pid, flags);
-    errno = pidfd_error;
-    return -1;
+    return pidfd_error ? -pidfd_error : __real_libc_pidfd_open(pid);
 }
 
 static char *env[] = {"PATH=/usr/bin:/bin", NULL};

@@ -1,0 +1,64 @@
+#include "muster/core/libc.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void same(const char *ours, const char *theirs)
+{
+    assert_int_equal(!ours, !theirs);
+    if (ours)
+        assert_string_equal(ours, theirs);
+}
+
+/* The libc that the tests run on is new enough to have what the tables stand for. */
+static void texts_are_those_of_libc(void **state)
+{
+    (void)state;
+    for (int i = -2; i < 5000; i++) {
+        same(libc_error_text(i), i > 0 ? strerrordesc_np(i) : NULL); /* ours has no "Success" */
+        same(libc_signal_name(i), sigabbrev_np(i));
+    }
+    assert_null(libc_error_text(INT32_MIN));
+    assert_null(libc_error_text(INT32_MAX));
+}
+
+static void pidfd_tells_the_end(void **state)
+{
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(1);
+    }
+    assert_true(child > 0);
+    struct pollfd pollfd = {.fd = libc_pidfd_open(child), .events = POLLIN};
+    assert_true(pollfd.fd >= 0 || pollfd.fd == -ENOSYS || pollfd.fd == -EPERM);
+    if (pollfd.fd >= 0)
+        assert_int_equal(poll(&pollfd, 1, 0), 0);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    if (pollfd.fd >= 0) {
+        assert_int_equal(poll(&pollfd, 1, 20000), 1);
+        assert_int_equal(close(pollfd.fd), 0);
+    }
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_true(libc_pidfd_open(-1) < 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_are_those_of_libc),
+        cmocka_unit_test(pidfd_tells_the_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
