@@ -98,6 +98,9 @@ static int cmd_version(int argc, char **argv)
     (void)argc;
     (void)argv;
     printf("muster %s\n", MUSTER_VERSION);
+#ifdef MUSTER_STATIC
+    printf("static: names are resolved by resolv.conf and hosts, without nsswitch\n");
+#endif
     return EXITCODE_OK;
 }
 
