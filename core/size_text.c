@@ -9,7 +9,6 @@ const char *size_text(uint64_t size_bytes, char text[SIZE_TEXT_BYTES])
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double size = (double)size_bytes;
     size_t unit = 0;
-
     while (size >= 1024 && unit + 1 < sizeof units / sizeof *units) {
         size /= 1024;
         unit++;

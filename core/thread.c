@@ -7,9 +7,9 @@ int mst_thread_start(pthread_t *ret_thread, const char *name, void *(*run)(void 
     sigset_t all, before;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* inherited by the new thread */
-    int code = pthread_create(ret_thread, NULL, run, arg);
+    int rc = pthread_create(ret_thread, NULL, run, arg);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code == 0)
+    if (rc == 0)
         (void)pthread_setname_np(*ret_thread, name); /* a name only helps debugging */
-    return -code;
+    return -rc;
 }

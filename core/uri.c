@@ -159,8 +159,8 @@ int mst_uri_parse(const char *text, struct mst_uri *ret_uri, struct mst_err *err
 {
     if (!text[0])
         return mst_err_set(err, -EINVAL, "the URI is empty");
-    struct mst_uri uri = {0};
     size_t length = scheme_length(text);
+    struct mst_uri uri = {0};
     int rc = length ? parse_scheme((struct part){text, length}, &uri, err)
                     : parse_plain(text, &uri, err);
     if (rc == 0 && length)

@@ -16,18 +16,17 @@ struct mst_job {
 
 int mst_job_open(const struct mst_world *world, struct mst_job **ret_job, struct mst_err *err)
 {
-    int result;
     struct mst_job *job = calloc(1, sizeof *job);
     if (!job)
         return mst_err_set(err, -ENOMEM, "no memory for the job handle");
+    int rc;
     if (world->page_fd >= 0) {
-        result = mst_page_map(world->page_fd, &job->page, err);
-        if (result)
+        rc = mst_page_map(world->page_fd, &job->page, err);
+        if (rc)
             goto fail;
         if (world->local_rank >= mst_page_local_size(job->page)) {
-            result = mst_err_set(err, -EBADMSG,
-                                 "the node page has %u slots, none for local rank %u",
-                                 mst_page_local_size(job->page), world->local_rank);
+            rc = mst_err_set(err, -EBADMSG, "the node page has %u slots, none for local rank %u",
+                             mst_page_local_size(job->page), world->local_rank);
             goto fail;
         }
         job->local_rank = world->local_rank;
@@ -37,11 +36,10 @@ int mst_job_open(const struct mst_world *world, struct mst_job **ret_job, struct
     }
     *ret_job = job;
     return 0;
-
 fail:
     mst_page_unmap(job->page);
     free(job);
-    return result;
+    return rc;
 }
 
 void mst_job_close(struct mst_job *job)
@@ -60,13 +58,12 @@ static int verdict_at(struct mst_job *job, struct mst_gate gate, uint64_t step,
                       uint64_t deadline_ns)
 {
     struct mst_page_slot *slot = job->slot;
-
     while (gate.state == MST_GATE_PROPOSED && gate.step == step) {
         atomic_store(&slot->state, MST_RANK_AT_GATE);
-        int result = mst_page_gate_wait(job->page, gate, deadline_ns);
+        int rc = mst_page_gate_wait(job->page, gate, deadline_ns);
         atomic_store(&slot->state, MST_RANK_RUNNING);
-        if (result)
-            return result;
+        if (rc)
+            return rc;
         gate = mst_page_gate(job->page);
     }
     if (gate.state != MST_GATE_AGREED || gate.step != step)

@@ -44,8 +44,8 @@ static void make_mac(const char word[WORD_BYTES], const uint8_t hello[HELLO_BYTE
                      const uint8_t nonce[NONCE_BYTES], const uint8_t *secret, size_t secret_bytes,
                      uint8_t mac[MAC_BYTES])
 {
-    crypto_auth_hmacsha256_state state;
     const uint8_t *key = secret_bytes > 0 ? secret : (const uint8_t *)"";
+    crypto_auth_hmacsha256_state state;
     /* These three cannot fail: they have an int because all of libsodium's do. */
     (void)crypto_auth_hmacsha256_init(&state, key, secret_bytes);
     (void)crypto_auth_hmacsha256_update(&state, (const uint8_t *)word, WORD_BYTES);
@@ -94,11 +94,11 @@ static int decode_hello(const uint8_t *bytes, size_t size_bytes, struct mst_auth
 /* What the acceptor's REFUSE says. The peer may be anyone: only printable text is passed on. */
 static int read_refusal(const uint8_t *payload, size_t size_bytes, struct mst_err *err)
 {
-    char text[sizeof err->text];
     if (size_bytes < 4 || size_bytes > REFUSE_BYTES_MAX)
         return mst_err_set(err, -EPROTO, "the acceptor refused us in a malformed frame");
     uint32_t error = mst_get_le32(payload);
     size_t text_bytes = size_bytes - 4;
+    char text[sizeof err->text];
     if (text_bytes >= sizeof text)
         text_bytes = sizeof text - 1;
     for (size_t i = 0; i < text_bytes; i++) {
@@ -117,11 +117,11 @@ static int expect_frame(int fd, enum auth_frame type, uint8_t *payload, size_t s
 {
     uint8_t bytes[REFUSE_BYTES_MAX], got_type;
     size_t got_bytes;
-    int code = mst_sock_recv_frame(fd, &got_type, bytes, sizeof bytes, &got_bytes, deadline_ns);
-    if (code == -EBADMSG || code == -ENOSPC)
+    int rc = mst_sock_recv_frame(fd, &got_type, bytes, sizeof bytes, &got_bytes, deadline_ns);
+    if (rc == -EBADMSG || rc == -ENOSPC)
         return mst_err_set(err, -EPROTO, "the acceptor's answer is no handshake frame");
-    if (code)
-        return mst_err_set(err, code, "no answer in the handshake: %s", mst_err_meaning(code));
+    if (rc)
+        return mst_err_set(err, rc, "no answer in the handshake: %s", mst_err_meaning(rc));
     if (got_type == AUTH_REFUSE)
         return read_refusal(bytes, got_bytes, err);
     if (got_type != type || got_bytes != size_bytes)
@@ -135,9 +135,9 @@ static int expect_frame(int fd, enum auth_frame type, uint8_t *payload, size_t s
 static int send_step(int fd, enum auth_frame type, const uint8_t *payload, size_t size_bytes,
                      uint64_t deadline_ns, struct mst_err *err)
 {
-    int code = mst_sock_send_frame(fd, (uint8_t)type, payload, size_bytes, deadline_ns);
-    if (code)
-        return mst_err_set(err, code, "handshake not sent: %s", mst_err_meaning(code));
+    int rc = mst_sock_send_frame(fd, (uint8_t)type, payload, size_bytes, deadline_ns);
+    if (rc)
+        return mst_err_set(err, rc, "handshake not sent: %s", mst_err_meaning(rc));
     return 0;
 }
 
@@ -148,19 +148,19 @@ int mst_auth_dial(int fd, const struct mst_auth_hello *hello, const uint8_t *sec
     encode_hello(hello_bytes, hello);
     if (random_bytes(hello_bytes + HELLO_BYTES - NONCE_BYTES, NONCE_BYTES))
         return mst_err_set(err, -EIO, "no random bytes for the handshake");
-    int code = send_step(fd, AUTH_HELLO, hello_bytes, sizeof hello_bytes, deadline_ns, err);
-    if (code == 0)
-        code = expect_frame(fd, AUTH_CHALLENGE, challenge, sizeof challenge, deadline_ns, err);
-    if (code)
-        return code;
+    int rc = send_step(fd, AUTH_HELLO, hello_bytes, sizeof hello_bytes, deadline_ns, err);
+    if (rc == 0)
+        rc = expect_frame(fd, AUTH_CHALLENGE, challenge, sizeof challenge, deadline_ns, err);
+    if (rc)
+        return rc;
     if (!is_mac(acceptor_word, hello_bytes, challenge, secret, secret_bytes,
                 challenge + NONCE_BYTES))
         return mst_err_set(err, -EACCES,
                            "the acceptor does not know our job secret: is it of another job?");
     make_mac(dialer_word, hello_bytes, challenge, secret, secret_bytes, proof);
-    code = send_step(fd, AUTH_PROOF, proof, sizeof proof, deadline_ns, err);
-    if (code)
-        return code;
+    rc = send_step(fd, AUTH_PROOF, proof, sizeof proof, deadline_ns, err);
+    if (rc)
+        return rc;
     return expect_frame(fd, AUTH_WELCOME, NULL, 0, deadline_ns, err);
 }
 
@@ -172,8 +172,8 @@ void mst_auth_acceptor_init(struct mst_auth_acceptor *acceptor)
 /* Queues REFUSE with the error's code and text. Returns the code. */
 static int refuse(struct mst_stream *stream, const struct mst_err *err)
 {
-    uint8_t payload[REFUSE_BYTES_MAX];
     size_t text_bytes = strnlen(err->text, sizeof err->text);
+    uint8_t payload[REFUSE_BYTES_MAX];
     mst_put_le32(payload, (uint32_t)-err->code);
     memcpy(payload + 4, err->text, text_bytes);
     /* A peer that cannot be told is dropped by the caller all the same. */
@@ -185,7 +185,6 @@ static int challenge_dialer(struct mst_auth_acceptor *acceptor, struct mst_strea
                             const uint8_t *payload, size_t size_bytes, const uint8_t *secret,
                             size_t secret_bytes)
 {
-    uint8_t challenge[CHALLENGE_BYTES];
     struct mst_err err = {0};
     if (decode_hello(payload, size_bytes, &acceptor->hello, &err))
         return refuse(stream, &err);
@@ -193,6 +192,7 @@ static int challenge_dialer(struct mst_auth_acceptor *acceptor, struct mst_strea
         return -EIO;
     memcpy(acceptor->hello_bytes, payload, size_bytes);
     acceptor->hello_size_bytes = size_bytes;
+    uint8_t challenge[CHALLENGE_BYTES];
     memcpy(challenge, acceptor->nonce, NONCE_BYTES);
     make_mac(acceptor_word, acceptor->hello_bytes, acceptor->nonce, secret, secret_bytes,
              challenge + NONCE_BYTES);
@@ -205,18 +205,18 @@ static int judge_proof(struct mst_auth_acceptor *acceptor, struct mst_stream *st
                        mst_auth_check_fn check, void *arg)
 {
     struct mst_err err = {0};
-    int code = 0;
+    int rc = 0;
     if (!is_mac(dialer_word, acceptor->hello_bytes, acceptor->nonce, secret, secret_bytes, payload))
-        code = mst_err_set(&err, -EACCES,
-                           "the proof is wrong: it was not made with this job's secret");
+        rc = mst_err_set(&err, -EACCES,
+                         "the proof is wrong: it was not made with this job's secret");
     else if (check)
-        code = check(arg, &acceptor->hello, &err);
-    if (code) {
-        err.code = code;
+        rc = check(arg, &acceptor->hello, &err);
+    if (rc) {
+        err.code = rc;
         return refuse(stream, &err);
     }
-    code = mst_stream_put(stream, AUTH_WELCOME, NULL, 0);
-    return code ? code : 1;
+    rc = mst_stream_put(stream, AUTH_WELCOME, NULL, 0);
+    return rc ? rc : 1;
 }
 
 int mst_auth_acceptor_step(struct mst_auth_acceptor *acceptor, struct mst_stream *stream,
@@ -244,16 +244,16 @@ struct expected_peer {
 static int check_peer(void *arg, const struct mst_auth_hello *hello, struct mst_err *err)
 {
     const struct expected_peer *expected = arg;
-    int code = 0;
+    int rc = 0;
     if (hello->role != expected->role)
-        code = mst_err_set(err, -EPROTO, "role %u is not wanted here, but %u", hello->role,
-                           expected->role);
+        rc = mst_err_set(err, -EPROTO, "role %u is not wanted here, but %u", hello->role,
+                         expected->role);
     else if (hello->role != MST_ROLE_AGENT && hello->generation != expected->generation)
-        code = mst_err_set(err, -ESTALE, "generation %" PRIu32 " is not ours, %" PRIu32,
-                           hello->generation, expected->generation);
-    if (code)
-        mst_err_set(expected->err, code, "rank %" PRIu32 " refused: %s", hello->rank, err->text);
-    return code;
+        rc = mst_err_set(err, -ESTALE, "generation %" PRIu32 " is not ours, %" PRIu32,
+                         hello->generation, expected->generation);
+    if (rc)
+        mst_err_set(expected->err, rc, "rank %" PRIu32 " refused: %s", hello->rank, err->text);
+    return rc;
 }
 
 /* Writes all that is queued. 0; -ETIMEDOUT; -ECONNRESET. */
@@ -263,9 +263,9 @@ static int flush(struct mst_stream *stream, uint64_t deadline_ns)
     while (mst_stream_pending(stream) > 0) {
         if (poll(&pollfd, 1, mst_deadline_left_ms(deadline_ns)) == 0)
             return -ETIMEDOUT;
-        int code = mst_stream_write(stream);
-        if (code)
-            return code;
+        int rc = mst_stream_write(stream);
+        if (rc)
+            return rc;
     }
     return 0;
 }
@@ -278,18 +278,18 @@ static int accept_steps(struct mst_stream *stream, struct mst_auth_acceptor *acc
     for (;;) {
         uint8_t type, payload[HELLO_BYTES];
         size_t size_bytes;
-        int code = mst_sock_recv_frame(stream->fd, &type, payload, sizeof payload, &size_bytes,
-                                       deadline_ns);
-        if (code)
-            return code == -EBADMSG || code == -ENOSPC ? -EPROTO : code;
-        code = mst_auth_acceptor_step(acceptor, stream, type, payload, size_bytes, secret,
-                                      secret_bytes, check_peer, expected);
+        int rc = mst_sock_recv_frame(stream->fd, &type, payload, sizeof payload, &size_bytes,
+                                     deadline_ns);
+        if (rc)
+            return rc == -EBADMSG || rc == -ENOSPC ? -EPROTO : rc;
+        rc = mst_auth_acceptor_step(acceptor, stream, type, payload, size_bytes, secret,
+                                    secret_bytes, check_peer, expected);
         int flushed = flush(stream, deadline_ns);
-        if (code < 0)
-            return code;
+        if (rc < 0)
+            return rc;
         if (flushed)
             return flushed;
-        if (code == 1)
+        if (rc == 1)
             return 0;
     }
 }
@@ -298,24 +298,24 @@ int mst_auth_accept(int fd, enum mst_auth_role role, uint32_t generation, const 
                     size_t secret_bytes, struct mst_auth_hello *ret_hello, uint64_t deadline_ns,
                     struct mst_err *err)
 {
-    struct mst_auth_acceptor acceptor;
-    struct mst_stream stream;
     struct mst_err why = {0};
     struct expected_peer expected = {.role = role, .generation = generation, .err = &why};
+    struct mst_auth_acceptor acceptor;
     mst_auth_acceptor_init(&acceptor);
+    struct mst_stream stream;
     mst_stream_init(&stream, fd);
-    int code = accept_steps(&stream, &acceptor, secret, secret_bytes, &expected, deadline_ns);
+    int rc = accept_steps(&stream, &acceptor, secret, secret_bytes, &expected, deadline_ns);
     mst_stream_fini(&stream);
-    if (code == 0)
+    if (rc == 0)
         *ret_hello = acceptor.hello;
     else if (why.code)
-        mst_err_set(err, code, "%s", why.text);
-    else if (code == -EACCES)
-        mst_err_set(err, code,
+        mst_err_set(err, rc, "%s", why.text);
+    else if (rc == -EACCES)
+        mst_err_set(err, rc,
                     "a peer that says to be rank %" PRIu32 " does not know the job "
                     "secret",
                     acceptor.hello.rank);
     else
-        mst_err_set(err, code, "handshake not finished: %s", mst_err_meaning(code));
-    return code;
+        mst_err_set(err, rc, "handshake not finished: %s", mst_err_meaning(rc));
+    return rc;
 }

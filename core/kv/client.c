@@ -46,8 +46,8 @@ static int take_reply(struct mst_stream *stream, uint64_t id, struct kv_reply *r
     uint8_t type;
     const uint8_t *payload;
     size_t size_bytes;
-    int code;
-    while ((code = mst_stream_next(stream, &type, &payload, &size_bytes)) == 1) {
+    int rc;
+    while ((rc = mst_stream_next(stream, &type, &payload, &size_bytes)) == 1) {
         if (type != KV_FRAME_REPLY || kv_reply_decode(payload, size_bytes, ret_reply))
             return -EPROTO;
         if (ret_reply->id > id)
@@ -55,7 +55,7 @@ static int take_reply(struct mst_stream *stream, uint64_t id, struct kv_reply *r
         if (ret_reply->id == id)
             return 1;
     }
-    return code ? -EPROTO : 0;
+    return rc ? -EPROTO : 0;
 }
 
 /* Sleeps until the socket is ready, then moves what it takes and has. */
@@ -80,12 +80,12 @@ static int await_reply(struct client_kv *client, uint64_t id, struct kv_reply *r
                        uint64_t deadline_ns)
 {
     for (;;) {
-        int code = take_reply(&client->stream, id, ret_reply);
-        if (code)
-            return code == 1 ? 0 : code;
-        code = move_bytes(&client->stream, deadline_ns);
-        if (code)
-            return code;
+        int rc = take_reply(&client->stream, id, ret_reply);
+        if (rc)
+            return rc == 1 ? 0 : rc;
+        rc = move_bytes(&client->stream, deadline_ns);
+        if (rc)
+            return rc;
     }
 }
 
@@ -93,19 +93,19 @@ static int client_call(struct mst_kv *kv, struct kv_request *request, struct kv_
                        uint64_t deadline_ns)
 {
     struct client_kv *client = (struct client_kv *)kv;
-    struct kv_reply reply;
     if (client->broken)
         return client->broken;
     request->id = ++client->last_id;
-    int code = send_request(client, request);
+    int rc = send_request(client, request);
+    struct kv_reply reply;
     /* A server that closed may have said why: its last replies are read before the loss counts. */
-    if (code == 0 || code == -ECONNRESET)
-        code = await_reply(client, request->id, &reply, deadline_ns);
-    if (code == 0)
-        code = kv_answer_fill(answer, &reply);
-    if (code == -ECONNRESET || code == -EPROTO || code == -ESTALE)
-        client->broken = code;
-    return code;
+    if (rc == 0 || rc == -ECONNRESET)
+        rc = await_reply(client, request->id, &reply, deadline_ns);
+    if (rc == 0)
+        rc = kv_answer_fill(answer, &reply);
+    if (rc == -ECONNRESET || rc == -EPROTO || rc == -ESTALE)
+        client->broken = rc;
+    return rc;
 }
 
 static void client_close(struct mst_kv *kv)
@@ -120,15 +120,15 @@ static void client_close(struct mst_kv *kv)
 
 static int connect_client(struct client_kv *client, uint64_t deadline_ns, struct mst_err *err)
 {
-    int code = mst_sock_dial(client->address, deadline_ns, err);
-    if (code >= 0) {
-        client->stream.fd = code;
-        code = mst_auth_dial(client->stream.fd, &client->hello, client->secret,
-                             client->secret_bytes, deadline_ns, err);
+    int rc = mst_sock_dial(client->address, deadline_ns, err);
+    if (rc >= 0) {
+        client->stream.fd = rc;
+        rc = mst_auth_dial(client->stream.fd, &client->hello, client->secret, client->secret_bytes,
+                           deadline_ns, err);
     }
-    if (code)
+    if (rc)
         (void)mst_err_wrap(err, "key-value server %s", client->address); /* it returns the code */
-    return code;
+    return rc;
 }
 
 static int client_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv **ret_kv,
@@ -144,10 +144,10 @@ static int client_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv *
     memcpy(client->secret, from->secret, sizeof client->secret);
     memcpy(client->address, from->address, sizeof client->address);
     mst_stream_init(&client->stream, -1);
-    int code = connect_client(client, deadline_ns, err);
-    if (code) {
+    int rc = connect_client(client, deadline_ns, err);
+    if (rc) {
         client_close(&client->kv);
-        return code;
+        return rc;
     }
     *ret_kv = &client->kv;
     return 0;
@@ -171,7 +171,7 @@ int kv_client_dial(const struct mst_world *world, uint64_t deadline_ns, struct m
     };
     memcpy(from.address, world->kv_addr, sizeof from.address);
     memcpy(from.secret, world->secret, sizeof from.secret);
-    int code = client_clone(&from.kv, deadline_ns, ret_kv, err);
+    int rc = client_clone(&from.kv, deadline_ns, ret_kv, err);
     explicit_bzero(from.secret, sizeof from.secret);
-    return code;
+    return rc;
 }

@@ -19,8 +19,8 @@ int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_
                            "rank %" PRIu32 " of %" PRIu32 " has no key-value server to meet the "
                            "others at: start the ranks with `muster run`",
                            world->rank, world->size);
-    int code = kv_local_private(world->generation, ret_kv);
-    return code ? mst_err_set(err, code, "no memory for a key-value table") : 0;
+    int rc = kv_local_private(world->generation, ret_kv);
+    return rc ? mst_err_set(err, rc, "no memory for a key-value table") : 0;
 }
 
 int mst_kv_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv **ret_kv,
@@ -54,9 +54,9 @@ static int call(struct mst_kv *kv, struct kv_request *request, const char *key,
 {
     request->key = key;
     request->key_bytes = strnlen(key, MST_KV_KEY_MAX + 1);
-    int code = kv_request_check(request);
-    if (code)
-        return code;
+    int rc = kv_request_check(request);
+    if (rc)
+        return rc;
     return kv->backend->call(kv, request, answer, deadline_ns);
 }
 
@@ -64,10 +64,10 @@ static int call(struct mst_kv *kv, struct kv_request *request, const char *key,
 static int read_call(struct mst_kv *kv, struct kv_request *request, const char *key,
                      struct kv_answer *answer, size_t *ret_size_bytes, uint64_t deadline_ns)
 {
-    int code = call(kv, request, key, answer, deadline_ns);
-    if ((code == 0 || code == -ENOSPC) && ret_size_bytes)
+    int rc = call(kv, request, key, answer, deadline_ns);
+    if ((rc == 0 || rc == -ENOSPC) && ret_size_bytes)
         *ret_size_bytes = answer->size_bytes;
-    return code;
+    return rc;
 }
 
 int mst_kv_set(struct mst_kv *kv, const char *key, const void *value, size_t size_bytes,
@@ -98,10 +98,10 @@ int mst_kv_add(struct mst_kv *kv, const char *key, int64_t delta, int64_t *ret_v
 {
     struct kv_request request = {.verb = KV_ADD, .delta = delta};
     struct kv_answer answer = {0};
-    int code = call(kv, &request, key, &answer, deadline_ns);
-    if (code == 0 && ret_value)
+    int rc = call(kv, &request, key, &answer, deadline_ns);
+    if (rc == 0 && ret_value)
         *ret_value = answer.number;
-    return code;
+    return rc;
 }
 
 int mst_kv_cas(struct mst_kv *kv, const char *key, const void *expected, size_t expected_bytes,
@@ -126,23 +126,23 @@ int mst_kv_watch(struct mst_kv *kv, const char *key, uint64_t *version, void *va
 {
     struct kv_request request = {.verb = KV_WATCH, .version = *version};
     struct kv_answer answer = {.value = value, .cap = cap};
-    int code = read_call(kv, &request, key, &answer, ret_size_bytes, deadline_ns);
-    if (code == 0)
+    int rc = read_call(kv, &request, key, &answer, ret_size_bytes, deadline_ns);
+    if (rc == 0)
         *version = answer.version;
-    return code;
+    return rc;
 }
 
 int mst_kv_barrier(struct mst_kv *kv, const char *name, uint32_t size, uint64_t deadline_ns)
 {
     char count_key[MST_KV_KEY_MAX + 2], done_key[MST_KV_KEY_MAX + 2];
-    int64_t count;
     int size_chars = snprintf(count_key, sizeof count_key, "barrier/%s/count", name);
     if (size == 0 || size_chars < 0 || size_chars > MST_KV_KEY_MAX)
         return -EINVAL;
     (void)snprintf(done_key, sizeof done_key, "barrier/%s/done", name); /* shorter than the other */
-    int code = mst_kv_add(kv, count_key, 1, &count, deadline_ns);
-    if (code)
-        return code;
+    int64_t count;
+    int rc = mst_kv_add(kv, count_key, 1, &count, deadline_ns);
+    if (rc)
+        return rc;
     if (count > size)
         return -EINVAL;
     if (count == size)

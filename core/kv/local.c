@@ -75,8 +75,8 @@ static int wait_change_locked(struct mst_kv_store *store, uint64_t deadline_ns)
 {
     struct timespec until = {.tv_sec = (time_t)(deadline_ns / MST_NS_PER_S),
                              .tv_nsec = (long)(deadline_ns % MST_NS_PER_S)};
-    int rc;
     store->locked.waiter_count++;
+    int rc;
     if (deadline_ns == MST_NEVER)
         rc = pthread_cond_wait(&store->locked.changed, &store->locked.lock);
     else
@@ -91,9 +91,9 @@ static int call_locked(struct mst_kv_store *store, uint32_t generation,
 {
     struct kv_reply reply;
     while (kv_table_call(&store->locked.table, generation, request, &reply) == -EAGAIN) {
-        int code = wait_change_locked(store, deadline_ns);
-        if (code)
-            return code;
+        int rc = wait_change_locked(store, deadline_ns);
+        if (rc)
+            return rc;
     }
     return kv_answer_fill(answer, &reply);
 }
@@ -104,11 +104,11 @@ static int local_call(struct mst_kv *kv, struct kv_request *request, struct kv_a
     struct local_kv *local = (struct local_kv *)kv;
     struct mst_kv_store *store = local->store;
     (void)pthread_mutex_lock(&store->locked.lock);
-    int code = call_locked(store, local->generation, request, answer, deadline_ns);
-    if (code == 0 && kv_verb_wakes(request->verb) && store->locked.waiter_count > 0)
+    int rc = call_locked(store, local->generation, request, answer, deadline_ns);
+    if (rc == 0 && kv_verb_wakes(request->verb) && store->locked.waiter_count > 0)
         (void)pthread_cond_broadcast(&store->locked.changed);
     (void)pthread_mutex_unlock(&store->locked.lock);
-    return code;
+    return rc;
 }
 
 static int local_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv **ret_kv,
@@ -158,8 +158,8 @@ int kv_local_private(uint32_t generation, struct mst_kv **ret_kv)
     if (mst_kv_store_create(&store))
         return -ENOMEM;
     store->is_private = true;
-    int code = mst_kv_local(store, generation, ret_kv);
-    if (code)
+    int rc = mst_kv_local(store, generation, ret_kv);
+    if (rc)
         mst_kv_store_destroy(store);
-    return code;
+    return rc;
 }

@@ -190,8 +190,8 @@ static void wake_waits(struct kv_server *server, uint32_t generation,
     struct kv_wait *next;
     for (struct kv_wait *wait = kv_waits_first(&server->waits, generation, request); wait;
          wait = next) {
-        struct kv_reply reply;
         next = kv_waits_next(wait);
+        struct kv_reply reply;
         if (kv_table_call(&server->table, generation, &wait->request, &reply) == -EAGAIN)
             continue;
         kv_wait_end(wait);
@@ -204,19 +204,19 @@ static void serve_rank(struct kv_server *server, struct peer *peer, uint8_t type
 {
     uint32_t generation = peer->acceptor.hello.generation;
     struct kv_request request;
-    struct kv_reply reply;
     if (kv_request_decode(type, payload, size_bytes, &request)) {
         lose_peer(server, peer);
         return;
     }
     kv_wait_end(&peer->wait);
-    int code = kv_table_call(&server->table, generation, &request, &reply);
-    if (code == -EAGAIN) {
+    struct kv_reply reply;
+    int rc = kv_table_call(&server->table, generation, &request, &reply);
+    if (rc == -EAGAIN) {
         kv_waits_add(&server->waits, &peer->wait, generation, &request);
         return;
     }
     send_reply(server, peer, &reply);
-    if (code == 0 && kv_verb_wakes(request.verb))
+    if (rc == 0 && kv_verb_wakes(request.verb))
         wake_waits(server, generation, &request);
 }
 
@@ -242,20 +242,20 @@ static int check_hello(void *arg, const struct mst_auth_hello *hello, struct mst
         return check_generation(server, hello->generation, err);
     if (hello->role != MST_ROLE_AGENT)
         return mst_err_set(err, -EPROTO, "this is the key-value server, not a rank");
-    int code = server->events.agent_joined(server->events.arg, joining->peer->id, hello, err);
-    joining->peer->announced = code == 0 && joining->peer->state != PEER_LOST;
-    return code;
+    int rc = server->events.agent_joined(server->events.arg, joining->peer->id, hello, err);
+    joining->peer->announced = rc == 0 && joining->peer->state != PEER_LOST;
+    return rc;
 }
 
 static void step_handshake(struct kv_server *server, struct peer *peer, uint8_t type,
                            const uint8_t *payload, size_t size_bytes)
 {
     struct joining joining = {.server = server, .peer = peer};
-    int code = mst_auth_acceptor_step(&peer->acceptor, &peer->stream, type, payload, size_bytes,
-                                      server->secret, server->secret_bytes, check_hello, &joining);
-    if (code < 0)
+    int rc = mst_auth_acceptor_step(&peer->acceptor, &peer->stream, type, payload, size_bytes,
+                                    server->secret, server->secret_bytes, check_hello, &joining);
+    if (rc < 0)
         lose_peer(server, peer);
-    if (code == 1 && peer->state != PEER_LOST) {
+    if (rc == 1 && peer->state != PEER_LOST) {
         peer->state = peer->acceptor.hello.role == MST_ROLE_AGENT ? PEER_AGENT : PEER_RANK;
         peer->stream.payload_max = MST_FRAME_PAYLOAD_MAX;
     }
@@ -277,18 +277,18 @@ static void take_frame(struct kv_server *server, struct peer *peer, uint8_t type
 
 static void read_peer(struct kv_server *server, struct peer *peer)
 {
-    uint8_t type;
-    const uint8_t *payload;
-    size_t size_bytes;
-    int code = mst_stream_read(&peer->stream);
-    if (code < 0) {
+    int rc = mst_stream_read(&peer->stream);
+    if (rc < 0) {
         lose_peer(server, peer);
         return;
     }
+    uint8_t type;
+    const uint8_t *payload;
+    size_t size_bytes;
     while (peer->state != PEER_LOST &&
-           (code = mst_stream_next(&peer->stream, &type, &payload, &size_bytes)) == 1)
+           (rc = mst_stream_next(&peer->stream, &type, &payload, &size_bytes)) == 1)
         take_frame(server, peer, type, payload, size_bytes);
-    if (code < 0)
+    if (rc < 0)
         lose_peer(server, peer);
 }
 
@@ -336,8 +336,8 @@ static void tick(struct kv_server *server)
 
 void kv_server_run(struct kv_server *server)
 {
-    struct epoll_event events[EVENTS_MAX];
     tick(server);
+    struct epoll_event events[EVENTS_MAX];
     int count = epoll_wait(server->epoll_fd, events, EVENTS_MAX, 0);
     for (int i = 0; i < count; i++) {
         struct peer *peer = find_peer(server, events[i].data.u64);
@@ -354,27 +354,27 @@ int kv_server_create(int listen_fd, const uint8_t *secret, size_t secret_bytes,
                      struct mst_err *err)
 {
     struct kv_server *server = calloc(1, sizeof *server);
-    int code = -ENOMEM;
+    int rc = -ENOMEM;
     if (!server)
-        return mst_err_set(err, code, "no memory for the key-value server");
+        return mst_err_set(err, rc, "no memory for the key-value server");
     server->listen_fd = -1;
     server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     server->events = *events;
     if (server->epoll_fd < 0) {
-        code = mst_err_set(err, -errno, "key-value server: epoll_create1: %s", strerror(errno));
+        rc = mst_err_set(err, -errno, "key-value server: epoll_create1: %s", strerror(errno));
         goto fail;
     }
     if (secret_bytes > sizeof server->secret) {
-        code = mst_err_set(err, -EINVAL, "a job secret of %zu bytes is over the limit of %zu",
-                           secret_bytes, sizeof server->secret);
+        rc = mst_err_set(err, -EINVAL, "a job secret of %zu bytes is over the limit of %zu",
+                         secret_bytes, sizeof server->secret);
         goto fail;
     }
     if (secret_bytes > 0)
         memcpy(server->secret, secret, secret_bytes);
     server->secret_bytes = secret_bytes;
-    code = kv_table_init(&server->table);
-    if (code) {
-        mst_err_set(err, code, "no memory for the key-value table");
+    rc = kv_table_init(&server->table);
+    if (rc) {
+        mst_err_set(err, rc, "no memory for the key-value table");
         goto fail;
     }
     server->listen_fd = listen_fd;
@@ -383,7 +383,7 @@ int kv_server_create(int listen_fd, const uint8_t *secret, size_t secret_bytes,
     return 0;
 fail:
     kv_server_destroy(server);
-    return code;
+    return rc;
 }
 
 void kv_server_destroy(struct kv_server *server)
@@ -405,8 +405,8 @@ void kv_server_destroy(struct kv_server *server)
 /* Tells a rank of an older generation, if it waits, that it is over. */
 static void fence_peer(struct kv_server *server, struct peer *peer)
 {
-    struct kv_reply reply;
     if (peer->wait.link) {
+        struct kv_reply reply;
         (void)kv_table_call(&server->table, peer->acceptor.hello.generation, &peer->wait.request,
                             &reply); /* -ESTALE */
         send_reply(server, peer, &reply);

@@ -44,10 +44,10 @@ static void tune(int fd)
 
 static int parse_port(const char *text, uint16_t *ret_port)
 {
-    uint32_t port = 0;
     size_t digit_count = strlen(text);
     if (digit_count == 0 || digit_count > 5)
         return -EINVAL;
+    uint32_t port = 0;
     for (size_t i = 0; i < digit_count; i++) {
         if (text[i] < '0' || text[i] > '9')
             return -EINVAL;
@@ -109,9 +109,9 @@ static int listen_at(const struct addrinfo *at)
         set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
     if (bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
         return fd;
-    int code = -errno;
+    int rc = -errno;
     (void)close(fd); /* nothing was written to it */
-    return code;
+    return rc;
 }
 
 static uint16_t local_port(int fd)
@@ -130,13 +130,13 @@ static uint16_t local_port(int fd)
 
 static int listen_on_list(const struct addrinfo *list)
 {
-    int code = -EADDRNOTAVAIL;
+    int rc = -EADDRNOTAVAIL;
     for (const struct addrinfo *at = list; at; at = at->ai_next) {
-        code = listen_at(at);
-        if (code >= 0 || code == -EADDRINUSE)
+        rc = listen_at(at);
+        if (rc >= 0 || rc == -EADDRINUSE)
             break;
     }
-    return code;
+    return rc;
 }
 
 static int listen_failed(const char *host, uint16_t port, int code, struct mst_err *err)
@@ -157,9 +157,9 @@ int mst_sock_listen(const char *host, uint16_t port, uint16_t *ret_port, struct 
     bool any = !host || !host[0];
     const char *name = any ? "any address" : host;
     struct addrinfo *list = NULL;
-    int fd = -EAFNOSUPPORT;
     /* "::" with V6ONLY off takes both families; a node without IPv6 has only the other. */
     int rc = resolve(any ? "::" : host, port, &list);
+    int fd = -EAFNOSUPPORT;
     if (rc == 0) {
         fd = listen_on_list(list);
         freeaddrinfo(list);
@@ -211,9 +211,9 @@ static int wait_fd(int fd, short events, uint64_t deadline_ns)
 
 static int finish_connect(int fd, uint64_t deadline_ns)
 {
-    int code = wait_fd(fd, POLLOUT, deadline_ns);
-    if (code)
-        return code;
+    int rc = wait_fd(fd, POLLOUT, deadline_ns);
+    if (rc)
+        return rc;
     int error = 0;
     socklen_t size = sizeof error;
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size))
@@ -236,14 +236,14 @@ static int connect_to(const struct addrinfo *to, uint64_t deadline_ns)
     int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    int code = 0;
+    int rc = 0;
     if (connect(fd, to->ai_addr, to->ai_addrlen))
-        code = errno == EINPROGRESS || errno == EINTR ? finish_connect(fd, deadline_ns) : -errno;
-    if (code == 0 && is_self_connected(fd))
-        code = -ECONNREFUSED;
-    if (code) {
+        rc = errno == EINPROGRESS || errno == EINTR ? finish_connect(fd, deadline_ns) : -errno;
+    if (rc == 0 && is_self_connected(fd))
+        rc = -ECONNREFUSED;
+    if (rc) {
         (void)close(fd); /* nothing was written to it */
-        return code;
+        return rc;
     }
     tune(fd);
     return fd;
@@ -286,8 +286,8 @@ int mst_sock_dial(const char *address, uint64_t deadline_ns, struct mst_err *err
     uint16_t port;
     if (mst_sock_split(address, host, sizeof host, &port) || port == 0)
         return mst_err_set(err, -EINVAL, "address \"%s\" is not host:port or [v6]:port", address);
-    const char *why = "";
     int pause_ms = RETRY_MS_MIN;
+    const char *why = "";
     for (uint32_t tries = 1;; tries++) {
         int fd = dial_once(host, port, deadline_ns, &why);
         if (fd >= 0)
@@ -312,9 +312,9 @@ int mst_sock_send_all(int fd, const void *data, size_t size_bytes, uint64_t dead
             at += sent;
             size_bytes -= (size_t)sent;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            int code = wait_fd(fd, POLLOUT, deadline_ns);
-            if (code)
-                return code;
+            int rc = wait_fd(fd, POLLOUT, deadline_ns);
+            if (rc)
+                return rc;
         } else if (errno != EINTR) {
             return -ECONNRESET;
         }
@@ -331,9 +331,9 @@ int mst_sock_recv_all(int fd, void *data, size_t size_bytes, uint64_t deadline_n
             at += got;
             size_bytes -= (size_t)got;
         } else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            int code = wait_fd(fd, POLLIN, deadline_ns);
-            if (code)
-                return code;
+            int rc = wait_fd(fd, POLLIN, deadline_ns);
+            if (rc)
+                return rc;
         } else if (got == 0 || errno != EINTR) {
             return -ECONNRESET;
         }
@@ -373,9 +373,9 @@ int mst_sock_send_frame(int fd, uint8_t type, const void *payload, size_t size_b
     frame_encode(bytes, &(struct frame_head){.type = type,
                                              .size_bytes = (uint32_t)size_bytes,
                                              .crc = mst_crc32c(0, payload, size_bytes)});
-    int code = mst_sock_send_all(fd, bytes, sizeof bytes, deadline_ns);
-    if (code)
-        return code;
+    int rc = mst_sock_send_all(fd, bytes, sizeof bytes, deadline_ns);
+    if (rc)
+        return rc;
     return mst_sock_send_all(fd, payload, size_bytes, deadline_ns);
 }
 
@@ -383,18 +383,18 @@ int mst_sock_recv_frame(int fd, uint8_t *ret_type, void *payload, size_t cap,
                         size_t *ret_size_bytes, uint64_t deadline_ns)
 {
     uint8_t bytes[MST_FRAME_HEADER_BYTES];
+    int rc = mst_sock_recv_all(fd, bytes, sizeof bytes, deadline_ns);
+    if (rc)
+        return rc;
     struct frame_head head;
-    int code = mst_sock_recv_all(fd, bytes, sizeof bytes, deadline_ns);
-    if (code)
-        return code;
-    code = frame_decode(bytes, MST_FRAME_PAYLOAD_MAX, &head);
-    if (code)
-        return code;
+    rc = frame_decode(bytes, MST_FRAME_PAYLOAD_MAX, &head);
+    if (rc)
+        return rc;
     if (head.size_bytes > cap)
         return -ENOSPC;
-    code = mst_sock_recv_all(fd, payload, head.size_bytes, deadline_ns);
-    if (code)
-        return code;
+    rc = mst_sock_recv_all(fd, payload, head.size_bytes, deadline_ns);
+    if (rc)
+        return rc;
     if (mst_crc32c(0, payload, head.size_bytes) != head.crc)
         return -EBADMSG;
     *ret_type = head.type;

@@ -83,10 +83,10 @@ int mst_stream_next(struct mst_stream *stream, uint8_t *ret_type, const uint8_t 
                     size_t *ret_size_bytes)
 {
     size_t left = stream->in_size - stream->in_used;
-    struct frame_head head;
     if (left < MST_FRAME_HEADER_BYTES)
         return 0;
     const uint8_t *at = stream->in + stream->in_used;
+    struct frame_head head;
     if (frame_decode(at, stream->payload_max, &head))
         return -EBADMSG;
     if (left - MST_FRAME_HEADER_BYTES < head.size_bytes)
@@ -123,15 +123,15 @@ static int reserve_out(struct mst_stream *stream, size_t more)
 int mst_stream_put_parts(struct mst_stream *stream, uint8_t type, const struct mst_cspan *parts,
                          size_t part_count)
 {
-    uint8_t bytes[MST_FRAME_HEADER_BYTES];
     size_t size = 0;
-    uint32_t crc = 0;
     for (size_t i = 0; i < part_count; i++)
         size += parts[i].size_bytes;
     if (size > MST_FRAME_PAYLOAD_MAX)
         return -EINVAL;
+    uint8_t bytes[MST_FRAME_HEADER_BYTES];
     if (reserve_out(stream, sizeof bytes + size))
         return -ENOMEM;
+    uint32_t crc = 0;
     for (size_t i = 0; i < part_count; i++)
         crc = mst_crc32c(crc, parts[i].data, parts[i].size_bytes);
     frame_encode(bytes,

@@ -197,18 +197,18 @@ static int add(struct kv_table *table, uint32_t generation, const struct kv_requ
                struct kv_entry *entry, struct kv_reply *reply)
 {
     int64_t before = 0, sum;
-    uint8_t bytes[COUNTER_BYTES];
     if (entry && !entry->is_counter)
         return -EINVAL;
     if (entry)
         before = (int64_t)mst_get_le64(entry->value);
     if (__builtin_add_overflow(before, request->delta, &sum))
         return -EINVAL;
+    uint8_t bytes[COUNTER_BYTES];
     mst_put_le64(bytes, (uint64_t)sum);
-    int code = store(table, generation, request, entry, bytes, sizeof bytes, true);
-    if (code == 0)
+    int rc = store(table, generation, request, entry, bytes, sizeof bytes, true);
+    if (rc == 0)
         reply->number = sum;
-    return code;
+    return rc;
 }
 
 static bool holds(const struct kv_entry *entry, const uint8_t *value, size_t value_bytes)

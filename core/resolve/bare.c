@@ -12,7 +12,6 @@ static bool belongs_to_another(const struct mst_machine *machine)
     static const char *const owners[] = {
         "PET_NNODES",    "PET_RDZV_ENDPOINT", "WORKER_ADDRS", "DLROVER_MASTER_ADDR",
         "VC_TASK_INDEX", "VK_TASK_INDEX",     "LOCAL_RANK"};
-
     for (size_t i = 0; i < sizeof owners / sizeof *owners; i++) {
         if (resolve_is_set(machine, owners[i]))
             return true;
@@ -32,9 +31,9 @@ int resolve_bare(const struct mst_machine *machine, struct mst_plan *plan, struc
          !resolve_is_set(machine, "RANK")))
         return 0;
     plan->default_port = RESOLVE_PORT;
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (result < 0)
-        return result;
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc < 0)
+        return rc;
     if (plan->loose_count > 0 && plan->node_rank >= 0) {
         plan->mode = MST_PLAN_SPAWN;
         resolve_role(plan, plan->node_rank == 0 ? "master" : "worker");
@@ -46,6 +45,6 @@ int resolve_bare(const struct mst_machine *machine, struct mst_plan *plan, struc
                            "RANK=%lld is not below WORLD_SIZE=%lld: correct one of them", rank,
                            (long long)plan->loose_count);
     }
-    result = resolve_master(machine, "MASTER_ADDR", plan, err);
-    return result < 0 ? result : 1;
+    rc = resolve_master(machine, "MASTER_ADDR", plan, err);
+    return rc < 0 ? rc : 1;
 }

@@ -23,9 +23,9 @@ static int check_lost(const struct mst_machine *machine, struct mst_err *err)
 static int complete_single(const struct mst_machine *machine, struct mst_plan *plan,
                            struct mst_err *err)
 {
-    int result = check_lost(machine, err);
-    if (result)
-        return result;
+    int rc = check_lost(machine, err);
+    if (rc)
+        return rc;
     plan->scheme = "single";
     plan->scheduler = "none";
     plan->mode = MST_PLAN_SPAWN;
@@ -147,15 +147,14 @@ static int complete_master(struct mst_plan *plan, struct mst_err *err)
 static int complete_spawn(const struct mst_machine *machine, struct mst_plan *plan,
                           struct mst_err *err)
 {
-    int result;
-
     plan->mode = MST_PLAN_SPAWN;
     complete_local_size(machine, plan);
     if (!plan->role[0])
         resolve_role(plan, "worker");
-    if ((result = complete_node_count(plan, err)) || (result = complete_world(plan, err)) ||
-        (result = complete_node_rank(machine, plan, err)))
-        return result;
+    int rc;
+    if ((rc = complete_node_count(plan, err)) || (rc = complete_world(plan, err)) ||
+        (rc = complete_node_rank(machine, plan, err)))
+        return rc;
     return complete_master(plan, err);
 }
 
@@ -163,7 +162,6 @@ static int complete_spawn(const struct mst_machine *machine, struct mst_plan *pl
 static void guess_nodes(struct mst_plan *plan)
 {
     bool is_even = plan->local_size > 0 && plan->world_size % plan->local_size == 0;
-
     if (plan->node_count < 0 && is_even)
         plan->node_count = plan->world_size / plan->local_size;
     if (plan->node_rank < 0 && is_even)
@@ -209,15 +207,14 @@ static void complete_beside(const struct mst_machine *machine, struct mst_plan *
 
 int resolve_complete(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
-    int result = 0;
-
     if (plan->mode == MST_PLAN_RANK)
         return complete_rank(plan, err);
     if (plan->mode != MST_PLAN_UNSET && plan->mode != MST_PLAN_SPAWN) {
         complete_beside(machine, plan);
         return 0;
     }
+    int rc = 0;
     if (!plan->scheme)
-        result = complete_single(machine, plan, err);
-    return result ? result : complete_spawn(machine, plan, err);
+        rc = complete_single(machine, plan, err);
+    return rc ? rc : complete_spawn(machine, plan, err);
 }

@@ -8,7 +8,6 @@
 static int read_role(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     const char *type = resolve_text(machine, "NODE_TYPE");
-
     plan->mode = MST_PLAN_SPAWN;
     if (!type)
         return 0;
@@ -25,16 +24,15 @@ int resolve_dlrover(const struct mst_machine *machine, struct mst_plan *plan, st
         RESOLVE_NODE_COUNT("WORLD_SIZE"),
         RESOLVE_NODE_COUNT("NODE_NUM"),
     };
-
     if (!resolve_is_set(machine, "DLROVER_MASTER_ADDR"))
         return 0;
-    int result = read_role(machine, plan, err);
-    if (result == 0)
-        result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (result == 0)
-        result = resolve_endpoint(machine, "DLROVER_MASTER_ADDR", plan, err);
-    if (result < 0)
-        return result;
+    int rc = read_role(machine, plan, err);
+    if (rc == 0)
+        rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc == 0)
+        rc = resolve_endpoint(machine, "DLROVER_MASTER_ADDR", plan, err);
+    if (rc < 0)
+        return rc;
     if (plan->mode == MST_PLAN_NO_COLLECTIVE)
         plan->node_rank = MST_UNKNOWN;
     return 1;

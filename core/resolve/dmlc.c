@@ -10,13 +10,12 @@ int resolve_dmlc(const struct mst_machine *machine, struct mst_plan *plan, struc
         RESOLVE_NODE("DMLC_TASK_ID"),
         RESOLVE_MASTER_PORT("DMLC_TRACKER_PORT"),
     };
-
     if (!resolve_is_set(machine, "DMLC_TRACKER_URI"))
         return 0;
     plan->mode = MST_PLAN_SPAWN;
     plan->default_port = RESOLVE_PORT;
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (result == 0)
-        result = resolve_master(machine, "DMLC_TRACKER_URI", plan, err);
-    return result < 0 ? result : 1;
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc == 0)
+        rc = resolve_master(machine, "DMLC_TRACKER_URI", plan, err);
+    return rc < 0 ? rc : 1;
 }

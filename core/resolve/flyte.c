@@ -10,13 +10,12 @@ static int name_job(const struct mst_machine *machine, struct mst_plan *plan, st
 {
     const char *name = resolve_text(machine, "JOBSET_NAME");
     const char *space = resolve_text(machine, "POD_NAMESPACE");
-    int host_size, id_size;
-
     if (!name || !space)
         return mst_err_set(err, -EINVAL,
                            "NNODES and NPROC_PER_NODE are set as Flyte does, but %s is "
                            "not: set it",
                            name ? "POD_NAMESPACE" : "JOBSET_NAME");
+    int host_size, id_size;
     host_size = snprintf(plan->master_host, sizeof plan->master_host,
                          "%s-workers-0-0.%s.%s.svc.cluster.local", name, name, space);
     id_size = snprintf(plan->rdzv_id, sizeof plan->rdzv_id, "%s-%lld", name,
@@ -34,17 +33,15 @@ int resolve_flyte(const struct mst_machine *machine, struct mst_plan *plan, stru
         RESOLVE_NUMBER("JOBSET_RESTART_ATTEMPT", incarnation, 0, INT32_MAX, false),
         RESOLVE_NUMBER("JOBSET_MAX_RESTARTS", max_restarts, 0, INT32_MAX, false),
     };
-
     if (!resolve_is_set(machine, "JOBSET_NAME") || !resolve_is_set(machine, "NNODES") ||
         !resolve_is_set(machine, "NPROC_PER_NODE"))
         return 0;
     plan->mode = MST_PLAN_SPAWN;
     plan->default_port = RESOLVE_PORT;
-    int result = resolve_nodes(machine, "NNODES", plan, err);
-    if (result < 0 ||
-        (result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err)) < 0 ||
-        (result = resolve_local_size(machine, "NPROC_PER_NODE", plan, err)) < 0)
-        return result;
-    result = name_job(machine, plan, err);
-    return result < 0 ? result : 1;
+    int rc = resolve_nodes(machine, "NNODES", plan, err);
+    if (rc < 0 || (rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err)) < 0 ||
+        (rc = resolve_local_size(machine, "NPROC_PER_NODE", plan, err)) < 0)
+        return rc;
+    rc = name_job(machine, plan, err);
+    return rc < 0 ? rc : 1;
 }

@@ -18,12 +18,11 @@ static bool is_gpu(const char *name)
 
 static uint32_t count_devices(const char *dev_dir)
 {
-    uint32_t count = 0;
-    struct dirent *entry;
     DIR *dir = opendir(dev_dir);
-
     if (!dir)
         return 0;
+    struct dirent *entry;
+    uint32_t count = 0;
     while ((entry = readdir(dir)))
         count += is_gpu(entry->d_name);
     closedir(dir);
@@ -34,7 +33,6 @@ static uint32_t count_devices(const char *dev_dir)
 static uint32_t count_list(const char *list)
 {
     uint32_t count = 0;
-
     while (*list && *list != '-') {
         count++;
         list += strcspn(list, ",");
@@ -52,7 +50,6 @@ uint32_t hardware_gpu_count(const char *dev_dir, const char *cuda_visible,
                             const char *nvidia_visible)
 {
     uint32_t count = count_devices(dev_dir);
-
     if (nvidia_visible && (!strcmp(nvidia_visible, "none") || !strcmp(nvidia_visible, "void")))
         return 0;
     if (nvidia_visible && *nvidia_visible && strcmp(nvidia_visible, "all") != 0)
@@ -75,7 +72,6 @@ static uint32_t affinity_count(void)
 static bool read_line(const char *root, const char *path, const char *name, char *line, int cap)
 {
     char full[PATH_MAX];
-
     snprintf(full, sizeof full, "%s%s%s", root, path, name);
     FILE *file = fopen(full, "re");
     if (!file)
@@ -91,10 +87,9 @@ static bool read_line(const char *root, const char *path, const char *name, char
 static uint32_t limit_of(const char *root, const char *cgroup)
 {
     char line[128];
-    char *end;
-
     if (!read_line(root, cgroup, "/cpu.max", line, sizeof line))
         return UINT32_MAX;
+    char *end;
     unsigned long long quota = strtoull(line, &end, 10);
     unsigned long long period = strtoull(end, NULL, 10);
     if (quota == 0 || period == 0)
@@ -106,9 +101,8 @@ static uint32_t limit_of(const char *root, const char *cgroup)
 uint32_t hardware_core_count(const char *root)
 {
     static const char mount[] = "/sys/fs/cgroup";
-    char line[1024], cgroup[PATH_MAX];
     uint32_t count = affinity_count();
-
+    char line[1024], cgroup[PATH_MAX];
     if (!read_line(root, "/proc/self/cgroup", "", line, sizeof line) || strncmp(line, "0::", 3))
         return count;
     snprintf(cgroup, sizeof cgroup, "%s%s", mount, line + 3);

@@ -13,12 +13,11 @@ int resolve_horovod(const struct mst_machine *machine, struct mst_plan *plan, st
         RESOLVE_NODE_COUNT("HOROVOD_CROSS_SIZE"),
         RESOLVE_MASTER_PORT("HOROVOD_GLOO_RENDEZVOUS_PORT"),
     };
-
     if (!resolve_text(machine, "HOROVOD_RANK"))
         return 0;
     plan->mode = MST_PLAN_RANK;
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (result == 0)
-        result = resolve_master(machine, "HOROVOD_GLOO_RENDEZVOUS_ADDR", plan, err);
-    return result < 0 ? result : 1;
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc == 0)
+        rc = resolve_master(machine, "HOROVOD_GLOO_RENDEZVOUS_ADDR", plan, err);
+    return rc < 0 ? rc : 1;
 }

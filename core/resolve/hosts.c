@@ -8,19 +8,17 @@ int resolve_names_next(const char **text, char *name, size_t cap, struct mst_err
 {
     const char *start = *text + strspn(*text, ", \t\r\n");
     size_t size = strcspn(start, ", \t\r\n");
-
     *text = start + size;
     if (size == 0)
         return 0;
-    int result = resolve_copy(name, cap, "host", start, size, err);
-    return result ? result : 1;
+    int rc = resolve_copy(name, cap, "host", start, size, err);
+    return rc ? rc : 1;
 }
 
 /* "host", "user@host" or "host:N". */
 static int read_word(const char *word, size_t size, struct resolve_host *host, struct mst_err *err)
 {
     const char *end = word + size, *at = memchr(word, '@', size);
-
     if (at)
         word = at + 1;
     const char *colon = memchr(word, ':', (size_t)(end - word));
@@ -43,7 +41,6 @@ static int read_option(const char *word, size_t size, struct resolve_host *host,
                        struct mst_err *err)
 {
     const char *digits = word + strlen("slots=");
-
     if (strncmp(word, "slots=", strlen("slots=")) != 0)
         return 0;
     host->slots = resolve_digits(&digits, RESOLVE_LOCAL_MAX);
@@ -57,17 +54,16 @@ static int read_line(const char *line, const char *end, struct resolve_host *hos
                      struct mst_err *err)
 {
     bool has_name = false;
-
     while (line < end) {
         size_t size = strcspn(line, " \t\r\n#");
         if (size == 0 && *line == '#')
             break;
         bool is_echo = !has_name && size == 4 && strncmp(line, "echo", 4) == 0;
         if (size > 0 && !is_echo) {
-            int result = has_name ? read_option(line, size, host, err)
-                                  : read_word(line, size, host, err);
-            if (result)
-                return result;
+            int rc = has_name ? read_option(line, size, host, err)
+                              : read_word(line, size, host, err);
+            if (rc)
+                return rc;
             has_name = true;
         }
         line += size;
@@ -83,10 +79,10 @@ int resolve_hosts_next(const char **text, struct resolve_host *ret_host, struct 
     while (**text) {
         const char *end = *text + strcspn(*text, "\n");
         ret_host->slots = MST_UNKNOWN;
-        int result = read_line(*text, end, ret_host, err);
+        int rc = read_line(*text, end, ret_host, err);
         *text = *end ? end + 1 : end;
-        if (result)
-            return result;
+        if (rc)
+            return rc;
     }
     return 0;
 }
@@ -109,20 +105,19 @@ static void add(const struct mst_machine *machine, const struct resolve_host *ho
 static int next_group(const char **text, int64_t default_slots, struct resolve_host *ret_host,
                       struct mst_err *err)
 {
-    struct resolve_host next;
-    int result = resolve_hosts_next(text, ret_host, err);
-
-    if (result <= 0)
-        return result;
+    int rc = resolve_hosts_next(text, ret_host, err);
+    if (rc <= 0)
+        return rc;
     if (ret_host->slots < 0)
         ret_host->slots = default_slots;
-    for (const char *ahead = *text; (result = resolve_hosts_next(&ahead, &next, err)) > 0;
+    struct resolve_host next;
+    for (const char *ahead = *text; (rc = resolve_hosts_next(&ahead, &next, err)) > 0;
          *text = ahead) {
         if (strcmp(next.name, ret_host->name) != 0)
             break;
         ret_host->slots += next.slots < 0 ? default_slots : next.slots;
     }
-    return result < 0 ? result : 1;
+    return rc < 0 ? rc : 1;
 }
 
 /* Kubeflow sorts discover_hosts.sh as strings, worker-10 before worker-2, so that every change of
@@ -130,9 +125,8 @@ static int next_group(const char **text, int64_t default_slots, struct resolve_h
 static void sort_by_ordinal(const struct mst_machine *machine, const char *text,
                             struct resolve_hosts *hosts)
 {
-    struct resolve_host host;
     int64_t own = resolve_ordinal(machine->hostname, NULL), least = INT64_MAX, before = 0;
-
+    struct resolve_host host;
     while (resolve_hosts_next(&text, &host, NULL) > 0) {
         int64_t ordinal = resolve_ordinal(host.name, NULL);
         before += ordinal < own;
@@ -150,15 +144,14 @@ int resolve_hosts_sum(const struct mst_machine *machine, const char *text, int64
 {
     struct resolve_hosts hosts = {.self = MST_UNKNOWN, .each = MST_UNKNOWN};
     struct resolve_host host;
-    int result;
-
-    for (const char *at = text; (result = next_group(&at, default_slots, &host, err)) > 0;) {
+    int rc;
+    for (const char *at = text; (rc = next_group(&at, default_slots, &host, err)) > 0;) {
         if (hosts.count == RESOLVE_NODES_MAX)
             return mst_err_set(err, -EINVAL, "over %d hosts", RESOLVE_NODES_MAX);
         add(machine, &host, &hosts);
     }
-    if (result < 0)
-        return result;
+    if (rc < 0)
+        return rc;
     if (hosts.count == 0)
         return mst_err_set(err, -EINVAL, "no host is listed (yet): wait until workers run");
     if (by_ordinal)

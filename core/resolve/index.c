@@ -20,7 +20,6 @@ static void name_master(const struct mst_machine *machine, struct mst_plan *plan
 {
     const char *subdomain = resolve_text(machine, "MST_SUBDOMAIN");
     size_t stem;
-
     if (!subdomain || resolve_ordinal(machine->hostname, &stem) != plan->node_rank)
         return;
     int size = snprintf(plan->master_host, sizeof plan->master_host, "%.*s-0.%s", (int)stem,
@@ -32,12 +31,11 @@ static void name_master(const struct mst_machine *machine, struct mst_plan *plan
 int resolve_index(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     static const struct resolve_number numbers[] = {RESOLVE_NODE("JOB_COMPLETION_INDEX")};
-
     if (!resolve_text(machine, "JOB_COMPLETION_INDEX") || belongs_to_another(machine))
         return 0;
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (result < 0)
-        return result;
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc < 0)
+        return rc;
     plan->default_port = RESOLVE_PORT;
     name_master(machine, plan);
     return 1;

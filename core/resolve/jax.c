@@ -13,8 +13,8 @@ static int read_jaxjob(const struct mst_machine *machine, struct mst_plan *plan,
         RESOLVE_NUMBER("PROCESS_ID", node_rank, 0, RESOLVE_NODES_MAX, true),
         RESOLVE_NUMBER("COORDINATOR_PORT", master_port, 1, UINT16_MAX, true),
     };
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    return result ? result : resolve_master(machine, "COORDINATOR_ADDRESS", plan, err);
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    return rc ? rc : resolve_master(machine, "COORDINATOR_ADDRESS", plan, err);
 }
 
 static int read_trainjob(const struct mst_machine *machine, struct mst_plan *plan,
@@ -26,20 +26,19 @@ static int read_trainjob(const struct mst_machine *machine, struct mst_plan *pla
     };
     plan->scheduler = "TrainJob (JAX)";
     plan->default_port = RESOLVE_PORT;
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    return result ? result : resolve_endpoint(machine, "JAX_COORDINATOR_ADDRESS", plan, err);
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    return rc ? rc : resolve_endpoint(machine, "JAX_COORDINATOR_ADDRESS", plan, err);
 }
 
 int resolve_jax(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     bool is_trainjob = resolve_is_set(machine, "JAX_NUM_PROCESSES") ||
                        resolve_is_set(machine, "JAX_COORDINATOR_ADDRESS");
-
     if (!is_trainjob && !resolve_is_set(machine, "COORDINATOR_ADDRESS") &&
         (!resolve_is_set(machine, "NUM_PROCESSES") || !resolve_is_set(machine, "PROCESS_ID")))
         return 0;
     plan->mode = MST_PLAN_SPAWN;
     plan->local_size = 1;
-    int result = is_trainjob ? read_trainjob(machine, plan, err) : read_jaxjob(machine, plan, err);
-    return result < 0 ? result : 1;
+    int rc = is_trainjob ? read_trainjob(machine, plan, err) : read_jaxjob(machine, plan, err);
+    return rc < 0 ? rc : 1;
 }

@@ -28,12 +28,11 @@ static int read_numbers(const struct mst_machine *machine, struct facts *facts,
         {"JOBSET_MAX_RESTARTS", 0, &plan->max_restarts},
         {"MASTER_PORT", 1, &plan->master_port},
     };
-
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        int result = resolve_number(machine, numbers[i].name, numbers[i].low, RESOLVE_NODES_MAX - 1,
-                                    numbers[i].value, err);
-        if (result < 0)
-            return result;
+        int rc = resolve_number(machine, numbers[i].name, numbers[i].low, RESOLVE_NODES_MAX - 1,
+                                numbers[i].value, err);
+        if (rc < 0)
+            return rc;
     }
     return 0;
 }
@@ -41,9 +40,8 @@ static int read_numbers(const struct mst_machine *machine, struct facts *facts,
 /* "<set>-<replicated job>-<job>-<pod>": fills what the pod's name tells and nobody else did. */
 static void read_name(const char *host, struct facts *facts)
 {
-    char first[MST_HOST_BYTES];
     size_t set_size = strlen(facts->set), stem;
-
+    char first[MST_HOST_BYTES];
     if (strncmp(host, facts->set, set_size) != 0 || host[set_size] != '-' ||
         resolve_ordinal(host, &stem) < 0 || stem >= sizeof first)
         return;
@@ -105,7 +103,6 @@ static int name_master(const struct mst_machine *machine, const struct facts *fa
 int resolve_jobset(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     struct facts facts = {MST_UNKNOWN, MST_UNKNOWN, MST_UNKNOWN, MST_UNKNOWN, NULL, NULL, 0};
-
     facts.set = resolve_text(machine, "JOBSET_NAME");
     if (!facts.set ||
         (resolve_is_set(machine, "NNODES") && resolve_is_set(machine, "NPROC_PER_NODE")))
@@ -113,15 +110,15 @@ int resolve_jobset(const struct mst_machine *machine, struct mst_plan *plan, str
     facts.job = resolve_text(machine, "MST_REPLICATEDJOB");
     facts.job_size = facts.job ? (int)strlen(facts.job) : 0;
     plan->default_port = RESOLVE_PORT;
-    int result = read_numbers(machine, &facts, plan, err);
-    if (result < 0)
-        return result;
+    int rc = read_numbers(machine, &facts, plan, err);
+    if (rc < 0)
+        return rc;
     read_name(machine->hostname, &facts);
-    if ((result = refuse_outside(&facts, err)) < 0)
-        return result;
+    if ((rc = refuse_outside(&facts, err)) < 0)
+        return rc;
     place(&facts, plan);
     if (plan->node_count > 0)
         plan->mode = MST_PLAN_SPAWN;
-    result = name_master(machine, &facts, plan, err);
-    return result < 0 ? result : 1;
+    rc = name_master(machine, &facts, plan, err);
+    return rc < 0 ? rc : 1;
 }

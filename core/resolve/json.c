@@ -6,10 +6,9 @@ int resolve_task_read(const struct mst_machine *machine, const char *name,
                       struct resolve_task *ret_task, struct mst_err *err)
 {
     const char *text = resolve_text(machine, name);
-    json_error_t error;
-
     if (!text)
         return 0;
+    json_error_t error;
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
     if (!root)
         return mst_err_set(err, -EINVAL, "%s is no JSON (column %d: %.100s)", name, error.column,

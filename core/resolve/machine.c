@@ -28,7 +28,6 @@ static char *read_text(const char *path)
     FILE *file = fopen(path, "re");
     char *text = file ? malloc(FILE_BYTES_MAX) : NULL;
     size_t size = text ? fread(text, 1, FILE_BYTES_MAX, file) : 0;
-
     if (text && (size == FILE_BYTES_MAX || ferror(file))) {
         free(text);
         text = NULL;
@@ -46,7 +45,6 @@ static char *read_names(const char *path)
     char *text = NULL;
     size_t size = 0;
     FILE *out = folder ? open_memstream(&text, &size) : NULL;
-
     for (struct dirent *entry; out && (entry = readdir(folder));)
         fprintf(out, "%s\n", entry->d_name);
     if (out && fclose(out)) {
@@ -63,7 +61,6 @@ static const char *read_file(void *arg, const char *path)
     struct machine *machine = arg;
     char full[4096];
     int size = snprintf(full, sizeof full, "%s%s", machine->root, path);
-
     machine_fini(machine);
     if (size <= 0 || (size_t)size >= sizeof full)
         return NULL;

@@ -22,7 +22,6 @@ static int read_hosts(const struct mst_machine *machine, const char *hostfile,
 {
     const char *path = hostfile, *text = machine->read_file(machine->arg, path);
     bool is_hostfile = text != NULL;
-
     if (!is_hostfile) {
         path = DISCOVER;
         text = machine->read_file(machine->arg, path);
@@ -32,27 +31,25 @@ static int read_hosts(const struct mst_machine *machine, const char *hostfile,
                            "neither the hostfile %.100s nor " DISCOVER " can be read: mount the "
                            "operator's config map there",
                            hostfile);
-    int result = resolve_hosts_sum(machine, text, default_slots, !is_hostfile, hosts, err);
-    if (result)
+    int rc = resolve_hosts_sum(machine, text, default_slots, !is_hostfile, hosts, err);
+    if (rc)
         (void)mst_err_wrap(err, "%.100s", path);
-    return result;
+    return rc;
 }
 
 static int read_launcher(const struct mst_machine *machine, size_t flavour, struct mst_plan *plan,
                          struct mst_err *err)
 {
-    struct resolve_hosts hosts = {0};
-    int64_t slots = 1;
-
     plan->mode = MST_PLAN_CONTROL;
     resolve_role(plan, "launcher");
-    int result = resolve_number(machine, flavours[flavour].slots, 1, RESOLVE_LOCAL_MAX, &slots,
-                                err);
-    if (result >= 0)
-        result = read_hosts(machine, resolve_text(machine, flavours[flavour].hostfile), slots,
-                            &hosts, err);
-    if (result < 0)
-        return result;
+    int64_t slots = 1;
+    int rc = resolve_number(machine, flavours[flavour].slots, 1, RESOLVE_LOCAL_MAX, &slots, err);
+    struct resolve_hosts hosts = {0};
+    if (rc >= 0)
+        rc = read_hosts(machine, resolve_text(machine, flavours[flavour].hostfile), slots, &hosts,
+                        err);
+    if (rc < 0)
+        return rc;
     plan->node_count = hosts.count;
     plan->world_size = hosts.slots;
     plan->local_size = hosts.each;
@@ -78,7 +75,6 @@ static int read_worker(const struct mst_machine *machine, struct mst_plan *plan)
 int resolve_mpi(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     const char *role = resolve_text(machine, "K_MPI_JOB_ROLE");
-
     if (resolve_is_set(machine, "JOB_COMPLETION_INDEX"))
         plan->scheduler = "TrainJob (MPI)";
     else if (resolve_is_set(machine, "OMPI_MCA_plm_rsh_agent"))

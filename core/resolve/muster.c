@@ -15,12 +15,11 @@ int resolve_muster_rank(const struct mst_machine *machine, struct mst_plan *plan
         RESOLVE_NODE_COUNT("MST_NODE_COUNT"),
         RESOLVE_NUMBER("MST_GENERATION", incarnation, 0, INT32_MAX, false),
     };
-
     if (!resolve_text(machine, "MST_RANK"))
         return 0;
     plan->mode = MST_PLAN_RANK;
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    return result < 0 ? result : 1;
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    return rc < 0 ? rc : 1;
 }
 
 int resolve_muster(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
@@ -34,15 +33,14 @@ int resolve_muster(const struct mst_machine *machine, struct mst_plan *plan, str
         return nodes;
     if (nodes > 0)
         plan->mode = MST_PLAN_SPAWN;
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (result == 0)
-        result = resolve_local_size(machine, "MST_NPROC_PER_NODE", plan, err);
-    if (result == 0)
-        result = resolve_master(machine, "MST_MASTER_ADDR", plan, err);
-    if (result < 0)
-        return result;
-    if (result > 0)
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc == 0)
+        rc = resolve_local_size(machine, "MST_NPROC_PER_NODE", plan, err);
+    if (rc == 0)
+        rc = resolve_master(machine, "MST_MASTER_ADDR", plan, err);
+    if (rc < 0)
+        return rc;
+    if (rc > 0)
         plan->default_port = RESOLVE_PORT;
-    return nodes || result || plan->node_rank >= 0 || plan->master_port >= 0 ||
-           plan->local_size >= 0;
+    return nodes || rc || plan->node_rank >= 0 || plan->master_port >= 0 || plan->local_size >= 0;
 }

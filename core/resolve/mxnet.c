@@ -11,7 +11,6 @@ static int read_master(const struct resolve_task *task, struct mst_plan *plan, s
     const json_t *first = json_array_get(json_object_get(task->cluster, "worker"), 0);
     const char *host = json_string_value(json_object_get(first, "url"));
     int64_t port = json_integer_value(json_object_get(first, "port"));
-
     if (!host || !*host)
         return mst_err_set(err, -EINVAL, "MX_CONFIG: the cluster's first worker has no url");
     if (port > 0 && port <= UINT16_MAX)
@@ -29,9 +28,9 @@ static int set_role(const char *role, struct mst_plan *plan, struct mst_err *err
 
 static int read_task(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)
 {
-    int result = set_role(task->type, plan, err);
-    if (result)
-        return result;
+    int rc = set_role(task->type, plan, err);
+    if (rc)
+        return rc;
     plan->node_count = resolve_task_count(task, "worker");
     if (plan->node_count == 0)
         return mst_err_set(err, -EINVAL, "MX_CONFIG: the cluster has no worker");
@@ -49,15 +48,14 @@ static int check_dmlc(const struct mst_machine *machine, const struct mst_plan *
 {
     const char *role = resolve_text(machine, "DMLC_ROLE");
     int64_t count = plan->node_count, id = plan->node_rank;
-
     if (role && strcmp(role, plan->role) != 0)
         return mst_err_set(err, -EINVAL, "DMLC_ROLE=%.40s, but MX_CONFIG says %s: correct one",
                            role, plan->role);
-    int result = resolve_number(machine, "DMLC_NUM_WORKER", 0, RESOLVE_NODES_MAX, &count, err);
-    if (result >= 0)
-        result = resolve_number(machine, "DMLC_WORKER_ID", 0, RESOLVE_NODES_MAX, &id, err);
-    if (result < 0)
-        return result;
+    int rc = resolve_number(machine, "DMLC_NUM_WORKER", 0, RESOLVE_NODES_MAX, &count, err);
+    if (rc >= 0)
+        rc = resolve_number(machine, "DMLC_WORKER_ID", 0, RESOLVE_NODES_MAX, &id, err);
+    if (rc < 0)
+        return rc;
     if (count != plan->node_count)
         return mst_err_set(err, -EINVAL, "DMLC_NUM_WORKER=%lld, but MX_CONFIG has %lld workers",
                            (long long)count, (long long)plan->node_count);
@@ -75,11 +73,11 @@ static int read_dmlc(const struct mst_machine *machine, struct mst_plan *plan, s
         RESOLVE_NODE("DMLC_WORKER_ID"),
     };
     plan->default_port = RESOLVE_PORT;
-    int result = set_role(resolve_text(machine, "DMLC_ROLE"), plan, err);
-    if (result == 0)
-        result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (result < 0)
-        return result;
+    int rc = set_role(resolve_text(machine, "DMLC_ROLE"), plan, err);
+    if (rc == 0)
+        rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc < 0)
+        return rc;
     if (plan->mode == MST_PLAN_SPAWN)
         resolve_master_by_name(machine, plan);
     return 1;
@@ -88,18 +86,17 @@ static int read_dmlc(const struct mst_machine *machine, struct mst_plan *plan, s
 int resolve_mxnet(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     struct resolve_task task;
-    int result = resolve_task_read(machine, "MX_CONFIG", &task, err);
-
-    if (result < 0)
-        return result;
-    if (result == 0)
+    int rc = resolve_task_read(machine, "MX_CONFIG", &task, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 0)
         return resolve_text(machine, "DMLC_ROLE") && resolve_is_set(machine, "DMLC_PS_ROOT_URI")
                    ? read_dmlc(machine, plan, err)
                    : 0;
     plan->default_port = RESOLVE_PORT;
-    result = read_task(&task, plan, err);
+    rc = read_task(&task, plan, err);
     json_decref(task.root);
-    if (result == 0)
-        result = check_dmlc(machine, plan, err);
-    return result < 0 ? result : 1;
+    if (rc == 0)
+        rc = check_dmlc(machine, plan, err);
+    return rc < 0 ? rc : 1;
 }

@@ -8,7 +8,6 @@
 int64_t resolve_ordinal(const char *host, size_t *ret_stem)
 {
     size_t label = strcspn(host, "."), stem = label;
-
     while (stem > 0 && isdigit((unsigned char)host[stem - 1]))
         stem--;
     if (stem < 2 || stem == label || label - stem > 9 || host[stem - 1] != '-')
@@ -24,7 +23,6 @@ int64_t resolve_worker_number(const char *host)
     static const char role[] = "-worker";
     size_t stem = 0, size = sizeof role - 1;
     int64_t number = resolve_ordinal(host, &stem);
-
     return stem > size && strncmp(host + stem - size, role, size) == 0 ? number : MST_UNKNOWN;
 }
 
@@ -45,7 +43,6 @@ static bool starts_with(const char *longer, const char *shorter, size_t size)
 bool resolve_same_host(const char *a, const char *b)
 {
     size_t a_size = strlen(a), b_size = strlen(b);
-
     if (a_size == 0 || b_size == 0)
         return false;
     if (is_address(a) || is_address(b))
@@ -68,7 +65,6 @@ int64_t resolve_rank_by_name(const struct mst_machine *machine, const char *mast
 {
     size_t own_stem, master_stem;
     int64_t own = resolve_ordinal(machine->hostname, &own_stem);
-
     if (resolve_is_self(machine, master))
         return 0;
     if (own < 0 || resolve_ordinal(master, &master_stem) != 0 || own_stem != master_stem ||
@@ -80,7 +76,6 @@ int64_t resolve_rank_by_name(const struct mst_machine *machine, const char *mast
 void resolve_master_by_name(const struct mst_machine *machine, struct mst_plan *plan)
 {
     size_t stem;
-
     if (resolve_ordinal(machine->hostname, &stem) < 0 || stem + sizeof "-0" > MST_HOST_BYTES)
         return;
     memcpy(plan->master_host, machine->hostname, stem);

@@ -18,7 +18,6 @@ struct range {
 static int next_range(const char **text, struct range *range)
 {
     const char *start = *text;
-
     range->low = range->high = resolve_digits(text, 999999999);
     range->width = (int)(*text - start);
     if (range->low < 0 || range->width > DIGITS_MAX)
@@ -35,11 +34,10 @@ static int next_range(const char **text, struct range *range)
 /* Numbers in the bracket at `text` (behind "["); *ret_end is behind its "]". */
 static int64_t bracket_count(const char *text, const char **ret_end)
 {
-    struct range range;
     int64_t count = 0;
     int more;
-
     do {
+        struct range range;
         more = next_range(&text, &range);
         if (more < 0)
             return -EINVAL;
@@ -54,7 +52,6 @@ static int64_t bracket_count(const char *text, const char **ret_end)
 static void bracket_at(const char *text, int64_t index, char *digits, size_t cap)
 {
     struct range range;
-
     while (next_range(&text, &range) > 0 && index > range.high - range.low)
         index -= range.high - range.low + 1;
     (void)snprintf(digits, cap, "%0*lld", range.width, (long long)(range.low + index));
@@ -64,7 +61,6 @@ static void bracket_at(const char *text, int64_t index, char *digits, size_t cap
 static int64_t group_count(const char *text, const char **ret_end)
 {
     int64_t count = 1;
-
     for (; *text && *text != ','; text++) {
         if (*text == ']' || *text == ' ')
             return -EINVAL;
@@ -83,7 +79,6 @@ static int64_t group_count(const char *text, const char **ret_end)
 static int group_at(const char *text, int64_t index, char *host, size_t cap)
 {
     size_t size = 0;
-
     for (; *text && *text != ','; text++) {
         char piece[24] = {*text, '\0'};
         if (*text == '[') {
@@ -107,7 +102,6 @@ static int group_at(const char *text, int64_t index, char *host, size_t cap)
 int64_t resolve_nodelist_count(const char *list)
 {
     int64_t total = 0;
-
     for (const char *end; *list; list = *end ? end + 1 : end) {
         int64_t count = group_count(list, &end);
         if (count < 0 || end == list || (total += count) > RESOLVE_NODES_MAX)
@@ -133,7 +127,6 @@ int resolve_nodelist_at(const char *list, int64_t index, char *host, size_t cap)
 static int64_t next_tasks(const char **text, int64_t *ret_repeat)
 {
     int64_t tasks = resolve_digits(text, RESOLVE_LOCAL_MAX);
-
     *ret_repeat = 1;
     if (strncmp(*text, "(x", 2) == 0) {
         *text += 2;
@@ -150,7 +143,6 @@ static int64_t next_tasks(const char **text, int64_t *ret_repeat)
 int64_t resolve_tasks_at(const char *list, int64_t node, int64_t *ret_most)
 {
     int64_t found = -ENOENT, most = 0, repeat;
-
     while (*list) {
         int64_t tasks = next_tasks(&list, &repeat);
         if (tasks < 0)

@@ -13,18 +13,15 @@ int resolve_ompi(const struct mst_machine *machine, struct mst_plan *plan, struc
         RESOLVE_LOCAL_SIZE("OMPI_COMM_WORLD_LOCAL_SIZE"),
     };
     static const struct resolve_number pmix[] = {RESOLVE_RANK("PMIX_RANK")};
-
     bool is_open_mpi = resolve_is_set(machine, "OMPI_COMM_WORLD_RANK");
-
     if (!is_open_mpi && !resolve_text(machine, "PMIX_RANK"))
         return 0;
     plan->mode = MST_PLAN_RANK;
     if (!is_open_mpi)
         plan->scheduler = "PMIx";
-    int result = is_open_mpi
-                     ? resolve_numbers(machine, open_mpi, RESOLVE_COUNT(open_mpi), plan, err)
-                     : resolve_numbers(machine, pmix, RESOLVE_COUNT(pmix), plan, err);
-    if (result == 0)
-        result = resolve_user_master(machine, plan, err);
-    return result < 0 ? result : 1;
+    int rc = is_open_mpi ? resolve_numbers(machine, open_mpi, RESOLVE_COUNT(open_mpi), plan, err)
+                         : resolve_numbers(machine, pmix, RESOLVE_COUNT(pmix), plan, err);
+    if (rc == 0)
+        rc = resolve_user_master(machine, plan, err);
+    return rc < 0 ? rc : 1;
 }

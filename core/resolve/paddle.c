@@ -14,12 +14,11 @@ int resolve_paddle_rank(const struct mst_machine *machine, struct mst_plan *plan
         RESOLVE_LOCAL_RANK("PADDLE_LOCAL_RANK"),
         RESOLVE_LOCAL_SIZE("PADDLE_LOCAL_SIZE"),
     };
-
     if (!resolve_text(machine, "PADDLE_GLOBAL_RANK"))
         return 0;
     plan->mode = MST_PLAN_RANK;
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    return result < 0 ? result : 1;
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    return rc < 0 ? rc : 1;
 }
 
 /* There is no rank in the environment: the pod with the master's address is node 0, the others have
@@ -28,16 +27,15 @@ static int read_place(const struct mst_machine *machine, struct mst_plan *plan, 
 {
     const char *pod_ip = resolve_text(machine, "POD_IP_DUMMY");
     const char *master = resolve_text(machine, "PADDLE_MASTER");
-    int result = 0;
-
+    int rc = 0;
     if (master && strncmp(master, "etcd://", 7) == 0) /* a store that nodes meet at, not node 0 */
         resolve_master_by_name(machine, plan);
     else if (master && strncmp(master, "http://", 7) == 0)
-        result = resolve_split("PADDLE_MASTER", master + 7, plan, err);
+        rc = resolve_split("PADDLE_MASTER", master + 7, plan, err);
     else
-        result = resolve_endpoint(machine, "PADDLE_MASTER", plan, err);
-    if (result < 0)
-        return result;
+        rc = resolve_endpoint(machine, "PADDLE_MASTER", plan, err);
+    if (rc < 0)
+        return rc;
     if (pod_ip && strcmp(pod_ip, plan->master_host) == 0)
         plan->node_rank = 0;
     else
@@ -55,31 +53,30 @@ int resolve_paddle(const struct mst_machine *machine, struct mst_plan *plan, str
     plan->mode = is_apart ? MST_PLAN_NO_COLLECTIVE : MST_PLAN_SPAWN;
     plan->default_port = RESOLVE_PORT;
     resolve_role(plan, is_server ? "server" : is_apart ? "trainer" : "worker");
-    int result = resolve_nodes(machine, "PADDLE_NNODES", plan, err);
-    if (result < 0)
-        return result;
-    result = read_place(machine, plan, err);
+    int rc = resolve_nodes(machine, "PADDLE_NNODES", plan, err);
+    if (rc < 0)
+        return rc;
+    rc = read_place(machine, plan, err);
     if (is_apart)
         plan->node_rank = MST_UNKNOWN;
-    return result < 0 ? result : 1;
+    return rc < 0 ? rc : 1;
 }
 
 static int read_endpoints(const struct mst_machine *machine, struct mst_plan *plan,
                           struct mst_err *err)
 {
     const char *text = resolve_text(machine, "PADDLE_TRAINER_ENDPOINTS");
-    char endpoint[MST_HOST_BYTES + 8];
-    int64_t count = 0;
-    int result = 1;
-
     if (!text)
         return 0;
-    while (result > 0 && (result = resolve_names_next(&text, endpoint, sizeof endpoint, err)) > 0) {
+    char endpoint[MST_HOST_BYTES + 8];
+    int64_t count = 0;
+    int rc = 1;
+    while (rc > 0 && (rc = resolve_names_next(&text, endpoint, sizeof endpoint, err)) > 0) {
         if (count++ == 0 && resolve_split("PADDLE_TRAINER_ENDPOINTS", endpoint, plan, err))
-            result = -EINVAL;
+            rc = -EINVAL;
     }
-    if (result < 0)
-        return result;
+    if (rc < 0)
+        return rc;
     if (plan->node_count >= 0 && plan->node_count != count)
         return mst_err_set(err, -EINVAL,
                            "PADDLE_TRAINERS_NUM=%lld, but PADDLE_TRAINER_ENDPOINTS has %lld: "
@@ -97,7 +94,6 @@ int resolve_paddle_old(const struct mst_machine *machine, struct mst_plan *plan,
         RESOLVE_NODE("PADDLE_TRAINER_ID"),
     };
     const char *role = resolve_text(machine, "TRAINING_ROLE");
-
     if (!resolve_is_set(machine, "PADDLE_TRAINER_ID") || resolve_is_set(machine, "PADDLE_NNODES") ||
         resolve_is_set(machine, "PADDLE_GLOBAL_RANK"))
         return 0;
@@ -105,12 +101,12 @@ int resolve_paddle_old(const struct mst_machine *machine, struct mst_plan *plan,
     plan->mode = is_server ? MST_PLAN_NO_COLLECTIVE : MST_PLAN_SPAWN;
     plan->default_port = RESOLVE_PORT;
     resolve_role(plan, is_server ? "server" : "worker");
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (result == 0 && plan->node_count < 0 && !resolve_is_set(machine, "PADDLE_TRAINER_ENDPOINTS"))
-        result = resolve_nodes(machine, "PADDLE_ELASTIC_NP", plan, err);
-    if (result >= 0)
-        result = read_endpoints(machine, plan, err);
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc == 0 && plan->node_count < 0 && !resolve_is_set(machine, "PADDLE_TRAINER_ENDPOINTS"))
+        rc = resolve_nodes(machine, "PADDLE_ELASTIC_NP", plan, err);
+    if (rc >= 0)
+        rc = read_endpoints(machine, plan, err);
     if (is_server)
         plan->node_rank = MST_UNKNOWN;
-    return result < 0 ? result : 1;
+    return rc < 0 ? rc : 1;
 }

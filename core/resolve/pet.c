@@ -22,7 +22,6 @@ static int check_twins(const struct mst_machine *machine, struct mst_err *err)
     static const char *const twins[][2] = {{"PET_MASTER_ADDR", "MASTER_ADDR"},
                                            {"PET_MASTER_PORT", "MASTER_PORT"},
                                            {"PET_NODE_RANK", "RANK"}};
-
     for (size_t i = 0; i < sizeof twins / sizeof *twins; i++) {
         const char *pet = resolve_text(machine, twins[i][0]);
         const char *plain = resolve_text(machine, twins[i][1]);
@@ -37,11 +36,11 @@ static int read_static_master(const struct mst_machine *machine, struct mst_plan
 {
     static const struct resolve_number ports[] = {RESOLVE_MASTER_PORT("MASTER_PORT"),
                                                   RESOLVE_MASTER_PORT("PET_MASTER_PORT")};
-    int result = resolve_master(machine, "PET_MASTER_ADDR", plan, err);
-    if (result == 0)
-        result = resolve_master(machine, "MASTER_ADDR", plan, err);
-    if (result < 0)
-        return result;
+    int rc = resolve_master(machine, "PET_MASTER_ADDR", plan, err);
+    if (rc == 0)
+        rc = resolve_master(machine, "MASTER_ADDR", plan, err);
+    if (rc < 0)
+        return rc;
     return resolve_numbers(machine, ports, RESOLVE_COUNT(ports), plan, err);
 }
 
@@ -50,10 +49,8 @@ static int read_rdzv(const struct mst_machine *machine, struct mst_plan *plan, s
 {
     const char *backend = resolve_text(machine, "PET_RDZV_BACKEND");
     const char *id = resolve_text(machine, "PET_RDZV_ID");
-
     if (!id) /* Flyte's elastic tasks are PyTorchJobs and name the attempt themselves */
         id = resolve_text(machine, "FLYTE_INTERNAL_EXECUTION_ID");
-
     plan->scheduler = "PyTorchJob elastic";
     plan->default_port = RDZV_PORT;
     if (!plan->role[0])
@@ -61,10 +58,10 @@ static int read_rdzv(const struct mst_machine *machine, struct mst_plan *plan, s
     if (plan->elastic_min < 0)
         plan->elastic_min = plan->elastic_max = plan->node_count;
     if (id) {
-        int result = resolve_copy(plan->rdzv_id, sizeof plan->rdzv_id, "PET_RDZV_ID", id,
-                                  strlen(id), err);
-        if (result)
-            return result;
+        int rc = resolve_copy(plan->rdzv_id, sizeof plan->rdzv_id, "PET_RDZV_ID", id, strlen(id),
+                              err);
+        if (rc)
+            return rc;
     }
     if (backend && strncmp(backend, "etcd", 4) == 0) {
         resolve_master_by_name(machine, plan);
@@ -100,10 +97,10 @@ static int read_place(const struct mst_machine *machine, struct mst_plan *plan, 
         return 0;
     }
     bool has_rdzv = resolve_is_set(machine, "PET_RDZV_ENDPOINT");
-    int result = has_rdzv ? read_rdzv(machine, plan, err) : read_static_master(machine, plan, err);
-    if (result >= 0 && plan->elastic_max >= 0)
+    int rc = has_rdzv ? read_rdzv(machine, plan, err) : read_static_master(machine, plan, err);
+    if (rc >= 0 && plan->elastic_max >= 0)
         place_elastic(machine, plan);
-    return result;
+    return rc;
 }
 
 int resolve_pet(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
@@ -115,20 +112,20 @@ int resolve_pet(const struct mst_machine *machine, struct mst_plan *plan, struct
         RESOLVE_NUMBER("PET_MAX_RESTARTS", max_restarts, 0, INT32_MAX, false),
         RESOLVE_NUMBER("FLYTE_ATTEMPT_NUMBER", incarnation, 0, INT32_MAX, false),
     };
-    int result = resolve_nodes(machine, "PET_NNODES", plan, err);
-    if (result <= 0 && !resolve_is_set(machine, "PET_RDZV_ENDPOINT"))
-        return result;
+    int rc = resolve_nodes(machine, "PET_NNODES", plan, err);
+    if (rc <= 0 && !resolve_is_set(machine, "PET_RDZV_ENDPOINT"))
+        return rc;
     plan->mode = MST_PLAN_SPAWN;
     plan->default_port = RESOLVE_PORT;
-    if (result < 0 || (result = check_twins(machine, err)) < 0 ||
-        (result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err)) < 0 ||
-        (result = resolve_local_size(machine, "PET_NPROC_PER_NODE", plan, err)) < 0)
-        return result;
+    if (rc < 0 || (rc = check_twins(machine, err)) < 0 ||
+        (rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err)) < 0 ||
+        (rc = resolve_local_size(machine, "PET_NPROC_PER_NODE", plan, err)) < 0)
+        return rc;
     /* only a job with a Master spec has RANK; there the master is rank 0 */
     if (resolve_text(machine, "RANK"))
         resolve_role(plan, plan->node_rank == 0 ? "master" : "worker");
     else if (!resolve_is_set(machine, "PET_RDZV_ENDPOINT"))
         plan->scheduler = "TrainJob (torch)";
-    result = read_place(machine, plan, err);
-    return result < 0 ? result : 1;
+    rc = read_place(machine, plan, err);
+    return rc < 0 ? rc : 1;
 }

@@ -18,15 +18,14 @@ int resolve_pmi1(const struct mst_machine *machine, struct mst_plan *plan, struc
         RESOLVE_LOCAL_SIZE("MPI_LOCALNRANKS"),
     };
     const struct resolve_number *numbers = by_rank;
-
     if (!resolve_text(machine, "PMI_RANK")) {
         if (!resolve_text(machine, "PMI_FD") && !resolve_text(machine, "PMI_PORT"))
             return 0;
         numbers = by_id;
     }
     plan->mode = MST_PLAN_RANK;
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(by_rank), plan, err);
-    if (result == 0)
-        result = resolve_user_master(machine, plan, err);
-    return result < 0 ? result : 1;
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(by_rank), plan, err);
+    if (rc == 0)
+        rc = resolve_user_master(machine, plan, err);
+    return rc < 0 ? rc : 1;
 }

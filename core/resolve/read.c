@@ -8,9 +8,8 @@
 
 static const char *find(const struct mst_machine *machine, const char *name)
 {
-    const char *value = NULL;
     size_t size = strlen(name);
-
+    const char *value = NULL;
     for (char *const *var = machine->env; *var; var++) {
         if (strncmp(*var, name, size) == 0 && (*var)[size] == '=')
             value = *var + size + 1;
@@ -33,7 +32,6 @@ int64_t resolve_digits(const char **text, int64_t high)
 {
     const char *c = *text;
     int64_t value = 0;
-
     for (; *c >= '0' && *c <= '9'; c++) {
         value = value * 10 + (*c - '0');
         if (value > high)
@@ -50,7 +48,6 @@ int resolve_number(const struct mst_machine *machine, const char *name, int64_t 
 {
     const char *text = resolve_text(machine, name);
     const char *end = text;
-
     if (!text)
         return 0;
     int64_t value = resolve_digits(&end, high);
@@ -80,7 +77,6 @@ int resolve_nodes(const struct mst_machine *machine, const char *name, struct ms
                   struct mst_err *err)
 {
     const char *text = resolve_text(machine, name);
-
     if (!text || !strchr(text, ':'))
         return resolve_number(machine, name, 1, RESOLVE_NODES_MAX, &plan->node_count, err);
     const char *end = text;
@@ -101,7 +97,6 @@ int resolve_local_size(const struct mst_machine *machine, const char *name, stru
                        struct mst_err *err)
 {
     const char *text = resolve_text(machine, name);
-
     if (!text || strcmp(text, "auto") == 0)
         return 0;
     if (strcmp(text, "gpu") == 0) {
@@ -117,8 +112,8 @@ int resolve_local_size(const struct mst_machine *machine, const char *name, stru
         plan->local_size = machine->core_count ? machine->core_count : 1;
         return 0;
     }
-    int result = resolve_number(machine, name, 1, RESOLVE_LOCAL_MAX, &plan->local_size, err);
-    return result < 0 ? result : 0;
+    int rc = resolve_number(machine, name, 1, RESOLVE_LOCAL_MAX, &plan->local_size, err);
+    return rc < 0 ? rc : 0;
 }
 
 void resolve_role(struct mst_plan *plan, const char *role)
@@ -141,7 +136,6 @@ int resolve_master(const struct mst_machine *machine, const char *name, struct m
                    struct mst_err *err)
 {
     const char *text = find(machine, name);
-
     if (!text)
         return 0;
     if (!*text)
@@ -149,28 +143,26 @@ int resolve_master(const struct mst_machine *machine, const char *name, struct m
                            "%s is empty, so nobody knows where node 0 is: restart the pod when its "
                            "name is there, or set it",
                            name);
-    int result = resolve_copy(plan->master_host, sizeof plan->master_host, name, text, strlen(text),
-                              err);
-    return result ? result : 1;
+    int rc = resolve_copy(plan->master_host, sizeof plan->master_host, name, text, strlen(text),
+                          err);
+    return rc ? rc : 1;
 }
 
 int resolve_user_master(const struct mst_machine *machine, struct mst_plan *plan,
                         struct mst_err *err)
 {
     static const struct resolve_number ports[] = {RESOLVE_MASTER_PORT("MASTER_PORT")};
-
     if (!resolve_text(machine, "MASTER_ADDR"))
         return 0;
     plan->default_port = RESOLVE_PORT;
-    int result = resolve_master(machine, "MASTER_ADDR", plan, err);
-    return result < 0 ? result : resolve_numbers(machine, ports, RESOLVE_COUNT(ports), plan, err);
+    int rc = resolve_master(machine, "MASTER_ADDR", plan, err);
+    return rc < 0 ? rc : resolve_numbers(machine, ports, RESOLVE_COUNT(ports), plan, err);
 }
 
 int resolve_split(const char *name, const char *text, struct mst_plan *plan, struct mst_err *err)
 {
     const char *host = text, *colon = strrchr(text, ':');
     size_t size = strlen(text);
-
     if (*text == '[' && strchr(text, ']')) {
         host = text + 1;
         size = (size_t)(strchr(text, ']') - host);
@@ -197,9 +189,8 @@ int resolve_endpoint(const struct mst_machine *machine, const char *name, struct
                      struct mst_err *err)
 {
     const char *text = resolve_text(machine, name);
-
     if (!text)
         return resolve_master(machine, name, plan, err);
-    int result = resolve_split(name, text, plan, err);
-    return result ? result : 1;
+    int rc = resolve_split(name, text, plan, err);
+    return rc ? rc : 1;
 }

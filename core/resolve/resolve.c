@@ -145,7 +145,6 @@ static void collect(const struct mst_machine *machine, const char *from, struct 
 static int check_from(const char *from, const struct mst_answer *answer, struct mst_err *err)
 {
     const struct resolve_parser *parser = parsers;
-
     while (parser->parse && strcmp(parser->scheme, from) != 0)
         parser++;
     if (!parser->parse)
@@ -172,7 +171,6 @@ static bool has_rank(const struct mst_answer *answer)
 static void set_ranks_apart(struct mst_answer *answer)
 {
     bool is_rank = has_rank(answer);
-
     for (uint32_t i = 0; i < answer->candidate_count; i++) {
         struct mst_candidate *candidate = &answer->candidates[i];
         candidate->is_passed_over = is_rank && candidate->plan.mode != MST_PLAN_RANK;
@@ -224,7 +222,6 @@ static int merge_number(struct merge *merge, size_t field, const struct mst_plan
 {
     int64_t *value = (int64_t *)((char *)&merge->plan + fields[field].offset);
     int64_t other = *(const int64_t *)((const char *)from + fields[field].offset);
-
     if (other < 0)
         return 0;
     if (*value < 0) {
@@ -253,7 +250,6 @@ static bool is_comparable(const char *a, const char *b)
 static int merge_host(struct merge *merge, const struct mst_plan *from, struct mst_err *err)
 {
     char *host = merge->plan.master_host;
-
     if (!from->master_host[0])
         return 0;
     if (!host[0]) {
@@ -273,7 +269,6 @@ static int merge_host(struct merge *merge, const struct mst_plan *from, struct m
 static void merge_words(struct merge *merge, const struct mst_plan *from)
 {
     struct mst_plan *plan = &merge->plan;
-
     if (plan->mode == MST_PLAN_UNSET && from->mode != MST_PLAN_UNSET) {
         plan->mode = from->mode;
         plan->scheme = from->scheme;
@@ -292,13 +287,13 @@ static void merge_words(struct merge *merge, const struct mst_plan *from)
 static int merge_candidate(struct merge *merge, const struct mst_plan *from, struct mst_err *err)
 {
     for (size_t field = 0; field < FIELD_COUNT; field++) {
-        int result = merge_number(merge, field, from, err);
-        if (result)
-            return result;
+        int rc = merge_number(merge, field, from, err);
+        if (rc)
+            return rc;
     }
-    int result = merge_host(merge, from, err);
-    if (result)
-        return result;
+    int rc = merge_host(merge, from, err);
+    if (rc)
+        return rc;
     merge_words(merge, from);
     return 0;
 }
@@ -307,25 +302,23 @@ static int decide(const struct mst_machine *machine, const char *from, struct ms
                   struct mst_err *err)
 {
     struct merge merge = {.plan = unknown};
-    int result = from ? check_from(from, answer, err) : 0;
-
-    if (result == 0)
-        result = check_candidates(answer, &merge.plan, err);
-    for (uint32_t i = 0; result == 0 && i < answer->candidate_count; i++) {
+    int rc = from ? check_from(from, answer, err) : 0;
+    if (rc == 0)
+        rc = check_candidates(answer, &merge.plan, err);
+    for (uint32_t i = 0; rc == 0 && i < answer->candidate_count; i++) {
         if (!answer->candidates[i].is_passed_over)
-            result = merge_candidate(&merge, &answer->candidates[i].plan, err);
+            rc = merge_candidate(&merge, &answer->candidates[i].plan, err);
     }
-    if (result == 0)
-        result = resolve_complete(machine, &merge.plan, err);
+    if (rc == 0)
+        rc = resolve_complete(machine, &merge.plan, err);
     answer->plan = merge.plan;
-    return result;
+    return rc;
 }
 
 /* Of a plan that is refused only this is still true: who the pod says it is. */
 static void blank(struct mst_plan *plan)
 {
     struct mst_plan rest = unknown;
-
     rest.mode = MST_PLAN_ERROR;
     rest.scheme = plan->scheme;
     rest.scheduler = plan->scheduler;
@@ -340,8 +333,8 @@ int mst_resolve(const struct mst_machine *machine, const char *from, struct mst_
     ret_answer->candidate_count = 0;
     collect(machine, from, ret_answer);
     set_ranks_apart(ret_answer);
-    int result = decide(machine, from, ret_answer, &ret_answer->err);
-    if (result)
+    int rc = decide(machine, from, ret_answer, &ret_answer->err);
+    if (rc)
         blank(&ret_answer->plan);
-    return result;
+    return rc;
 }

@@ -20,9 +20,8 @@ static int check_place(const struct mst_machine *machine, const char *list, int6
                        struct mst_err *err)
 {
     const char *own = resolve_text(machine, "SLURMD_NODENAME");
-    char host[MST_HOST_BYTES];
-
     own = own ? own : machine->hostname;
+    char host[MST_HOST_BYTES];
     if (resolve_nodelist_at(list, node, host, sizeof host))
         return mst_err_set(err, -EINVAL, "SLURM_NODEID=%lld is not in the node list %.80s",
                            (long long)node, list);
@@ -38,7 +37,6 @@ static int check_place(const struct mst_machine *machine, const char *list, int6
 static int name_master(const char *list, struct mst_plan *plan, struct mst_err *err)
 {
     int64_t count = list ? resolve_nodelist_count(list) : MST_UNKNOWN;
-
     if (!list)
         return 0;
     if (count < 0 || resolve_nodelist_at(list, 0, plan->master_host, sizeof plan->master_host))
@@ -81,23 +79,22 @@ static int read_ranks(const struct mst_machine *machine, const char *tasks, stru
         RESOLVE_NUMBER("SLURM_LOCALID", local_rank, 0, RESOLVE_LOCAL_MAX, true),
     };
     plan->mode = MST_PLAN_RANK;
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (result == 0 && tasks)
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc == 0 && tasks)
         plan->local_size = resolve_tasks_at(tasks, plan->node_rank, NULL);
-    return result < 0 ? result : 1;
+    return rc < 0 ? rc : 1;
 }
 
 static int read_step(const struct mst_machine *machine, const char *list, struct mst_plan *plan,
                      struct mst_err *err)
 {
     const char *tasks = step_or_job(machine, "SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE");
-    int64_t most = MST_UNKNOWN;
-
     if (plan->node_rank < 0 || plan->node_count < 0)
         return mst_err_set(err, -EINVAL,
                            "SLURM_STEP_ID is set, but %s is not: pass all SLURM_* "
                            "variables on",
                            plan->node_count < 0 ? "SLURM_NNODES" : "SLURM_NODEID");
+    int64_t most = MST_UNKNOWN;
     if (tasks && resolve_tasks_at(tasks, plan->node_rank, &most) < 1)
         return mst_err_set(err, -EINVAL,
                            "SLURM_TASKS_PER_NODE=%.60s has nothing for SLURM_NODEID=%lld", tasks,
@@ -106,8 +103,8 @@ static int read_step(const struct mst_machine *machine, const char *list, struct
         return read_ranks(machine, tasks, plan, err);
     plan->mode = MST_PLAN_SPAWN;
     plan->world_size = MST_UNKNOWN;
-    int result = list ? check_place(machine, list, plan->node_rank, err) : 0;
-    return result < 0 ? result : 1;
+    int rc = list ? check_place(machine, list, plan->node_rank, err) : 0;
+    return rc < 0 ? rc : 1;
 }
 
 int resolve_slurm(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
@@ -122,16 +119,15 @@ int resolve_slurm(const struct mst_machine *machine, struct mst_plan *plan, stru
         RESOLVE_NUMBER("SLURM_RESTART_COUNT", incarnation, 0, INT32_MAX, false),
     };
     const char *list = step_or_job(machine, "SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST");
-
     list = list ? list : resolve_text(machine, "SLURM_NODELIST");
     if (!resolve_is_set(machine, "SLURM_JOB_ID"))
         return 0;
     plan->default_port = RESOLVE_PORT;
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (result == 0)
-        result = name_master(list, plan, err);
-    if (result < 0)
-        return result;
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc == 0)
+        rc = name_master(list, plan, err);
+    if (rc < 0)
+        return rc;
     return resolve_text(machine, "SLURM_STEP_ID") ? read_step(machine, list, plan, err)
                                                   : read_batch(plan, err);
 }

@@ -37,7 +37,6 @@ static int read_master(const struct resolve_task *task, struct mst_plan *plan, s
 static int read_place(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)
 {
     int64_t before = 0;
-
     for (const char *const *role = members; *role; role++) {
         int64_t count = resolve_task_count(task, *role);
         if (strcmp(task->type, *role) == 0) {
@@ -56,10 +55,8 @@ static int read_place(const struct resolve_task *task, struct mst_plan *plan, st
 /* The first worker's name is this one's with its number replaced: "j-worker-3.ns.svc:2222". */
 static int read_sparse(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)
 {
-    char key[24], first[MST_HOST_BYTES];
     const json_t *workers = json_object_get(task->cluster, "worker");
-    size_t stem;
-
+    char key[24], first[MST_HOST_BYTES];
     (void)snprintf(key, sizeof key, "%lld", (long long)task->index);
     const char *own = json_string_value(json_object_get(workers, key));
     plan->mode = MST_PLAN_ELASTIC_UNKNOWN_SIZE;
@@ -69,6 +66,7 @@ static int read_sparse(const struct resolve_task *task, struct mst_plan *plan, s
         return read_master(task, plan, err);
     if (!own || resolve_split("TF_CONFIG", own, plan, err))
         return mst_err_set(err, -EINVAL, "TF_CONFIG: cluster.worker lacks this task, \"%s\"", key);
+    size_t stem;
     if (resolve_ordinal(plan->master_host, &stem) != task->index)
         return 0;
     const char *domain = plan->master_host + strcspn(plan->master_host, ".");
@@ -79,26 +77,25 @@ static int read_sparse(const struct resolve_task *task, struct mst_plan *plan, s
 
 static int read_task(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)
 {
-    int result = resolve_copy(plan->role, sizeof plan->role, "TF_CONFIG: task.type", task->type,
-                              strlen(task->type), err);
-    if (result)
-        return result;
+    int rc = resolve_copy(plan->role, sizeof plan->role, "TF_CONFIG: task.type", task->type,
+                          strlen(task->type), err);
+    if (rc)
+        return rc;
     if (json_is_object(json_object_get(task->cluster, "worker")) && is_member(task->type))
         return read_sparse(task, plan, err);
     plan->mode = is_member(task->type) ? MST_PLAN_SPAWN : MST_PLAN_NO_COLLECTIVE;
-    result = read_place(task, plan, err);
-    return result ? result : read_master(task, plan, err);
+    rc = read_place(task, plan, err);
+    return rc ? rc : read_master(task, plan, err);
 }
 
 int resolve_tfjob(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     struct resolve_task task;
-    int result = resolve_task_read(machine, "TF_CONFIG", &task, err);
-
-    if (result <= 0)
-        return result;
+    int rc = resolve_task_read(machine, "TF_CONFIG", &task, err);
+    if (rc <= 0)
+        return rc;
     plan->default_port = RESOLVE_PORT;
-    result = read_task(&task, plan, err);
+    rc = read_task(&task, plan, err);
     json_decref(task.root);
-    return result < 0 ? result : 1;
+    return rc < 0 ? rc : 1;
 }

@@ -20,17 +20,16 @@ int resolve_torchrun(const struct mst_machine *machine, struct mst_plan *plan, s
         RESOLVE_NUMBER("TORCHELASTIC_MAX_RESTARTS", max_restarts, 0, INT32_MAX, false),
     };
     const char *run_id = resolve_text(machine, "TORCHELASTIC_RUN_ID");
-
     if (!resolve_text(machine, "LOCAL_RANK") ||
         (!resolve_text(machine, "RANK") && !resolve_text(machine, "WORLD_SIZE")))
         return 0;
     plan->mode = MST_PLAN_RANK;
     plan->default_port = RESOLVE_PORT;
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (result == 0 && run_id)
-        result = resolve_copy(plan->rdzv_id, sizeof plan->rdzv_id, "TORCHELASTIC_RUN_ID", run_id,
-                              strlen(run_id), err);
-    if (result == 0)
-        result = resolve_master(machine, "MASTER_ADDR", plan, err);
-    return result < 0 ? result : 1;
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc == 0 && run_id)
+        rc = resolve_copy(plan->rdzv_id, sizeof plan->rdzv_id, "TORCHELASTIC_RUN_ID", run_id,
+                          strlen(run_id), err);
+    if (rc == 0)
+        rc = resolve_master(machine, "MASTER_ADDR", plan, err);
+    return rc < 0 ? rc : 1;
 }

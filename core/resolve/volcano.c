@@ -22,9 +22,9 @@ static int read_pytorch(const struct mst_machine *machine, struct mst_plan *plan
     };
     plan->scheduler = "Volcano (pytorch)";
     plan->mode = MST_PLAN_SPAWN;
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (result < 0)
-        return result;
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc < 0)
+        return rc;
     resolve_role(plan, plan->node_rank == 0 ? "master" : "worker");
     return resolve_master(machine, "MASTER_ADDR", plan, err);
 }
@@ -32,16 +32,15 @@ static int read_pytorch(const struct mst_machine *machine, struct mst_plan *plan
 static int read_mpi(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     const char *text = resolve_text(machine, "MPI_HOST");
-    char host[MST_HOST_BYTES];
-    int result;
-
     plan->scheduler = "Volcano (mpi)";
     plan->mode = MST_PLAN_CONTROL;
     plan->local_size = 1;
     plan->node_count = 0;
     plan->default_port = MST_UNKNOWN;
     resolve_role(plan, "launcher");
-    for (; (result = resolve_names_next(&text, host, sizeof host, err)) > 0; plan->node_count++) {
+    char host[MST_HOST_BYTES];
+    int rc;
+    for (; (rc = resolve_names_next(&text, host, sizeof host, err)) > 0; plan->node_count++) {
         if (plan->node_count == 0)
             memcpy(plan->master_host, host, sizeof plan->master_host);
         if (!resolve_is_self(machine, host))
@@ -50,7 +49,7 @@ static int read_mpi(const struct mst_machine *machine, struct mst_plan *plan, st
         plan->node_rank = plan->node_count;
     }
     plan->world_size = plan->node_count;
-    return result;
+    return rc;
 }
 
 /* One task's name, in the form that a variable's and a file's share: lower case with dashes. */
@@ -63,7 +62,6 @@ static int order(const struct task *task)
 {
     static const char *const leaders[] = {"master", "chief", "leader", "launcher"};
     int count = (int)(sizeof leaders / sizeof *leaders);
-
     for (int i = 0; i < count; i++) {
         if (strcmp(task->name, leaders[i]) == 0)
             return i;
@@ -89,7 +87,6 @@ static void fold(const char *name, size_t size, struct task *task)
 static bool read_variable(const char *var, struct task *task)
 {
     const char *equals = strchr(var, '=');
-
     if (!equals || strncmp(var, "VC_", 3) != 0 || equals - var < 10 ||
         strncmp(equals - 6, "_HOSTS", 6) != 0)
         return false;
@@ -102,7 +99,6 @@ static bool read_variable(const char *var, struct task *task)
 static bool next_file(const char **names, struct task *task)
 {
     char name[MST_HOST_BYTES];
-
     while (resolve_names_next(names, name, sizeof name, NULL) > 0) {
         size_t size = strlen(name);
         if (size <= 5 || strcmp(name + size - 5, ".host") != 0)
@@ -130,7 +126,6 @@ static bool next_task(const struct mst_machine *machine, const struct task *last
 {
     struct task task, best = {.name = ""};
     bool has_variables = false;
-
     for (char *const *var = machine->env; *var; var++) {
         if (!read_variable(*var, &task))
             continue;
@@ -149,12 +144,11 @@ static bool next_task(const struct mst_machine *machine, const struct task *last
 /* The file keeps the case and the dashes that the user gave the task: folding finds it again. */
 static const char *read_task_file(const struct mst_machine *machine, const struct task *task)
 {
-    char path[MST_HOST_BYTES + sizeof FOLDER], name[MST_HOST_BYTES];
     const char *names = machine->read_file(machine->arg, FOLDER);
-    struct task other;
-
+    char path[MST_HOST_BYTES + sizeof FOLDER], name[MST_HOST_BYTES];
     while (names && resolve_names_next(&names, name, sizeof name, NULL) > 0) {
         const char *one = name;
+        struct task other;
         if (!next_file(&one, &other) || strcmp(other.name, task->name) != 0)
             continue;
         (void)snprintf(path, sizeof path, FOLDER "%s", name);
@@ -167,10 +161,9 @@ static int add_hosts(const struct mst_machine *machine, const struct task *task,
                      struct mst_plan *plan, struct mst_err *err)
 {
     const char *text = task->hosts ? task->hosts : read_task_file(machine, task);
+    int rc = text ? 1 : -ENOENT;
     char host[MST_HOST_BYTES];
-    int result = text ? 1 : -ENOENT;
-
-    for (; result > 0 && (result = resolve_names_next(&text, host, sizeof host, err)) > 0;
+    for (; rc > 0 && (rc = resolve_names_next(&text, host, sizeof host, err)) > 0;
          plan->node_count++) {
         if (plan->node_count == RESOLVE_NODES_MAX)
             return mst_err_set(err, -EINVAL, "Volcano lists over %d hosts", RESOLVE_NODES_MAX);
@@ -181,24 +174,22 @@ static int add_hosts(const struct mst_machine *machine, const struct task *task,
         plan->node_rank = plan->node_count;
         resolve_role(plan, task->name);
     }
-    return result == -ENOENT
-               ? mst_err_set(err, -EINVAL, FOLDER "%s.host cannot be read", task->name)
-               : result;
+    return rc == -ENOENT ? mst_err_set(err, -EINVAL, FOLDER "%s.host cannot be read", task->name)
+                         : rc;
 }
 
 static int read_svc(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     struct task task, last;
     bool found = next_task(machine, NULL, &task);
-
     if (!found) /* the index alone: completed by whoever knows the size, or refused */
         return 0;
     plan->mode = MST_PLAN_SPAWN;
     plan->node_count = 0;
     for (; found; last = task, found = next_task(machine, &last, &task)) {
-        int result = add_hosts(machine, &task, plan, err);
-        if (result < 0)
-            return result;
+        int rc = add_hosts(machine, &task, plan, err);
+        if (rc < 0)
+            return rc;
     }
     if (plan->node_rank < 0)
         return mst_err_set(err, -EINVAL,
@@ -210,17 +201,16 @@ static int read_svc(const struct mst_machine *machine, struct mst_plan *plan, st
 
 int resolve_volcano(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
-    int result;
-
     if ((!resolve_is_set(machine, "VC_TASK_INDEX") && !resolve_is_set(machine, "VK_TASK_INDEX")) ||
         resolve_is_set(machine, "TF_CONFIG") || resolve_is_set(machine, "PET_NNODES"))
         return 0;
     plan->default_port = RESOLVE_PORT;
+    int rc;
     if (resolve_text(machine, "MPI_HOST"))
-        result = read_mpi(machine, plan, err);
+        rc = read_mpi(machine, plan, err);
     else if (resolve_is_set(machine, "MASTER_ADDR") && resolve_is_set(machine, "WORLD_SIZE"))
-        result = read_pytorch(machine, plan, err);
+        rc = read_pytorch(machine, plan, err);
     else
-        result = read_svc(machine, plan, err);
-    return result < 0 ? result : 1;
+        rc = read_svc(machine, plan, err);
+    return rc < 0 ? rc : 1;
 }

@@ -12,16 +12,15 @@ int resolve_xgboost(const struct mst_machine *machine, struct mst_plan *plan, st
         RESOLVE_NUMBER("RANK", node_rank, 0, RESOLVE_NODES_MAX, true),
         RESOLVE_MASTER_PORT("MASTER_PORT"),
     };
-
     if (!resolve_is_set(machine, "WORKER_ADDRS") || resolve_is_set(machine, "PET_NNODES"))
         return 0;
     plan->mode = MST_PLAN_SPAWN;
     plan->local_size = 1;
     plan->default_port = RESOLVE_PORT;
-    int result = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (result < 0)
-        return result;
+    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc < 0)
+        return rc;
     resolve_role(plan, plan->node_rank == 0 ? "master" : "worker");
-    result = resolve_master(machine, "MASTER_ADDR", plan, err);
-    return result < 0 ? result : 1;
+    rc = resolve_master(machine, "MASTER_ADDR", plan, err);
+    return rc < 0 ? rc : 1;
 }

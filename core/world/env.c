@@ -401,8 +401,8 @@ int world_env_decode(const struct world_env *env, struct mst_world *ret_world, i
 {
     struct mst_world world;
     world_init_single(&world);
-    int secret_fd = -1;
     const char *marker = muster_marker(env);
+    int secret_fd = -1;
     int rc = marker ? decode_muster(env, marker, &world, &secret_fd, err)
                     : decode_foreign(env, &world, err);
     if (rc == 0)

@@ -37,9 +37,9 @@ static int take_fd(const char *name, int fd, struct mst_err *err)
 /* By pread from 0: the ranks of a node share the fd's position. */
 static int read_secret(int fd, struct mst_world *world, struct mst_err *err)
 {
-    uint8_t secret[MST_SECRET_BYTES_MAX + 1];
     size_t used = 0;
     ssize_t got;
+    uint8_t secret[MST_SECRET_BYTES_MAX + 1];
     do {
         got = pread(fd, secret + used, sizeof secret - used, (off_t)used);
         if (got > 0)
@@ -62,8 +62,8 @@ static int read_secret(int fd, struct mst_world *world, struct mst_err *err)
 
 int world_init_from_env(struct mst_world *ret_world, struct mst_err *err)
 {
-    struct mst_world world;
     int secret_fd = -1;
+    struct mst_world world;
     int rc = world_env_decode(&process_env, &world, &secret_fd, err);
     if (rc == 0)
         rc = take_fd("MST_SECRET_FD", secret_fd, err);

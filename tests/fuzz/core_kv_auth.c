@@ -10,9 +10,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t secret[] = "not in the corpus";
-    struct mst_auth_acceptor acceptor;
     struct mst_stream stream;
     mst_stream_init(&stream, -1); /* what is put on it fails to be written, and is dropped */
+    struct mst_auth_acceptor acceptor;
     mst_auth_acceptor_init(&acceptor);
     while (size >= 2) {
         size_t size_bytes = data[1] < size - 2 ? data[1] : size - 2;

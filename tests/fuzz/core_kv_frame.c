@@ -9,12 +9,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct mst_stream stream;
-    uint8_t type;
-    const uint8_t *payload;
-    size_t size_bytes;
     if (size == 0)
         return 0;
+    struct mst_stream stream;
     mst_stream_init(&stream, -1);
     if (data[0] < 128)
         stream.payload_max = data[0];
@@ -24,6 +21,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     stream.in_cap = size;
     stream.in_size = size - 1;
     memcpy(stream.in, data + 1, size - 1);
+    uint8_t type;
+    const uint8_t *payload;
+    size_t size_bytes;
     while (mst_stream_next(&stream, &type, &payload, &size_bytes) == 1)
         if (payload < stream.in || payload + size_bytes > stream.in + stream.in_size)
             abort();

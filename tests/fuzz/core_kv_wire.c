@@ -9,9 +9,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void try_request(uint8_t verb, const uint8_t *bytes, size_t size_bytes)
 {
     struct kv_request request;
-    uint8_t head[KV_REQUEST_HEAD_BYTES];
     if (kv_request_decode(verb, bytes, size_bytes, &request))
         return;
+    uint8_t head[KV_REQUEST_HEAD_BYTES];
     kv_request_encode(&request, head);
     if (memcmp(head, bytes, sizeof head) != 0 || kv_request_check(&request) != 0)
         abort();
@@ -22,9 +22,9 @@ static void try_request(uint8_t verb, const uint8_t *bytes, size_t size_bytes)
 static void try_reply(const uint8_t *bytes, size_t size_bytes)
 {
     struct kv_reply reply;
-    uint8_t head[KV_REPLY_HEAD_BYTES];
     if (kv_reply_decode(bytes, size_bytes, &reply))
         return;
+    uint8_t head[KV_REPLY_HEAD_BYTES];
     kv_reply_encode(&reply, head);
     if (memcmp(head, bytes, sizeof head) != 0 ||
         reply.value + reply.value_bytes != bytes + size_bytes)

@@ -61,13 +61,12 @@ static void check(const struct mst_answer *answer, int result)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text = malloc(size + 1), *vars[VARS_MAX + 1];
-    size_t count = 0;
-    struct mst_answer answer;
     if (!text)
         return 0;
     memcpy(text, data, size);
     text[size] = '\0';
     const char *hostname = "job-worker-1";
+    size_t count = 0;
     for (size_t at = 0; at < size && count < VARS_MAX; at += strlen(text + at) + 1) {
         vars[count++] = text + at;
         if (strncmp(text + at, "#hostname=", 10) == 0)
@@ -81,6 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                   .core_count = 4,
                                   .read_file = read_file,
                                   .arg = vars};
+    struct mst_answer answer;
     check(&answer, mst_resolve(&machine, NULL, &answer));
     free(text);
     return 0;

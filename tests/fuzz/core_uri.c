@@ -28,8 +28,8 @@ static void write_out(const struct mst_uri *uri, char *text, size_t cap)
 static void round_trip(const struct mst_uri *uri)
 {
     char text[sizeof *uri * 3];
-    struct mst_uri again;
     write_out(uri, text, sizeof text);
+    struct mst_uri again;
     expect(mst_uri_parse(text, &again, NULL) == 0);
     expect(strcmp(uri->scheme, again.scheme) == 0);
     expect(strcmp(uri->authority, again.authority) == 0);

@@ -46,9 +46,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size] = '\0';
     struct block block = {text, size};
     struct world_env env = {.lookup = find, .arg = &block};
-    struct mst_world world;
     struct mst_err err = {0};
     int secret_fd;
+    struct mst_world world;
     int rc = world_env_decode(&env, &world, &secret_fd, &err);
     if (rc == 0)
         check(&world, secret_fd);

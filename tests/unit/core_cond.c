@@ -37,8 +37,8 @@ static void wakes_when_it_is_signalled(void **state)
     const uint64_t deadlines[] = {MST_NEVER, mst_deadline_ms(10000)};
     mst_cond_init(&meeting.moved);
     for (int i = 0; i < 2; i++) {
-        pthread_t thread;
         (void)pthread_mutex_lock(&meeting.locked.lock);
+        pthread_t thread;
         assert_int_equal(mst_thread_start(&thread, "answer", answer, &meeting), 0);
         while (meeting.locked.stage == i)
             assert_int_equal(mst_cond_wait(&meeting.moved, &meeting.locked.lock, deadlines[i]), 0);

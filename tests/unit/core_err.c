@@ -48,10 +48,10 @@ static void may_quote_its_own_text(void **state)
 static void cuts_a_long_text(void **state)
 {
     (void)state;
-    struct mst_err err = {0};
     char longer[400];
     memset(longer, 'a', sizeof longer - 1);
     longer[sizeof longer - 1] = '\0';
+    struct mst_err err = {0};
     mst_err_set(&err, -EIO, "%s", longer);
     assert_int_equal(strlen(err.text), sizeof err.text - 1);
     mst_err_wrap(&err, "head");

@@ -43,8 +43,8 @@ static void world_of_one_has_its_own_table(void **state)
 {
     (void)state;
     struct mst_world world;
-    struct mst_kv *kv, *clone;
     world_init_single(&world);
+    struct mst_kv *kv, *clone;
     assert_int_equal(mst_kv_dial(&world, soon(), &kv, NULL), 0);
     assert_int_equal(mst_kv_set(kv, "a", "mine", 4, soon()), 0);
     assert_int_equal(mst_kv_clone(kv, soon(), &clone, NULL), 0);
@@ -59,11 +59,11 @@ static void more_ranks_need_a_server(void **state)
 {
     (void)state;
     struct mst_world world;
-    struct mst_kv *kv = NULL;
-    struct mst_err err = {0};
     world_init_single(&world);
     world.rank = 1;
     world.size = 4;
+    struct mst_kv *kv = NULL;
+    struct mst_err err = {0};
     assert_int_equal(mst_kv_dial(&world, soon(), &kv, &err), -ENOTSUP);
     assert_null(kv);
     assert_non_null(strstr(err.text, "rank 1 of 4"));
@@ -74,10 +74,10 @@ static void dial_names_the_server(void **state)
 {
     (void)state;
     struct mst_world world;
-    struct mst_kv *kv = NULL;
-    struct mst_err err = {0};
     world_init_single(&world);
     (void)snprintf(world.kv_addr, sizeof world.kv_addr, "127.0.0.1:1");
+    struct mst_kv *kv = NULL;
+    struct mst_err err = {0};
     assert_int_equal(mst_kv_dial(&world, mst_deadline_ms(15), &kv, &err), -ETIMEDOUT);
     assert_non_null(strstr(err.text, "key-value server 127.0.0.1:1"));
     assert_null(kv);

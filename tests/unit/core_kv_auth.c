@@ -86,11 +86,11 @@ static int shake(struct dialer *dialer, enum mst_auth_role role, uint32_t genera
                  const char *secret, struct mst_auth_hello *ret_hello, struct mst_err *err)
 {
     int fd = start_dialer(dialer);
-    int code = mst_auth_accept(fd, role, generation, (const uint8_t *)secret, strlen(secret),
-                               ret_hello, soon(), err);
+    int rc = mst_auth_accept(fd, role, generation, (const uint8_t *)secret, strlen(secret),
+                             ret_hello, soon(), err);
     close(fd);
     finish_dialer(dialer);
-    return code;
+    return rc;
 }
 
 static void both_ends_agree(void **state)
@@ -129,8 +129,8 @@ static void stale_generation(void **state)
 {
     (void)state;
     struct dialer dialer = {.hello = {MST_ROLE_RANK_COMM, 4, 7, 0}, .secret = "s"};
-    struct mst_auth_hello hello;
     struct mst_err err = {0};
+    struct mst_auth_hello hello;
     assert_int_equal(shake(&dialer, MST_ROLE_RANK_COMM, 5, "s", &hello, &err), -ESTALE);
     assert_string_equal(err.text, "rank 7 refused: generation 4 is not ours, 5");
     assert_int_equal(dialer.code, -ESTALE);
@@ -169,8 +169,8 @@ struct bench {
 static int open_bench(void **state)
 {
     struct bench *bench = calloc(1, sizeof *bench);
-    int pair[2];
     assert_non_null(bench);
+    int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     mst_stream_init(&bench->stream, pair[0]);
     bench->answers = pair[1];
@@ -232,8 +232,8 @@ static int count_check(void *arg, const struct mst_auth_hello *hello, struct mst
 static void steps_to_the_welcome(void **state)
 {
     struct bench *bench = *state;
-    int checks = 0;
     go_to_proof(bench);
+    int checks = 0;
     assert_int_equal(step(bench, count_check, &checks), 1);
     assert_int_equal(checks, 1);
     receive(bench, bench->answers);
@@ -246,8 +246,8 @@ static void steps_to_the_welcome(void **state)
 static void every_bit_of_a_proof_counts(void **state)
 {
     struct bench *bench = *state;
-    int checks = 0;
     go_to_proof(bench);
+    int checks = 0;
     for (size_t bit = 0; bit < 8 * bench->size; bit++) {
         bench->payload[bit / 8] ^= (uint8_t)(1U << bit % 8);
         assert_int_equal(step(bench, count_check, &checks), -EACCES);
@@ -265,11 +265,11 @@ static void every_bit_of_a_proof_counts(void **state)
 static void reflection_is_refused(void **state)
 {
     struct bench *bench = *state;
-    uint8_t mac[32];
     receive(bench, bench->fd);
     assert_int_equal(step(bench, NULL, NULL), 0);
     receive(bench, bench->answers);
     assert_int_equal(bench->size, 64);
+    uint8_t mac[32];
     memcpy(mac, bench->payload + 32, sizeof mac);
     send_to_dialer(bench);
     receive(bench, bench->fd);
@@ -281,9 +281,9 @@ static void reflection_is_refused(void **state)
 static void replay_meets_a_fresh_nonce(void **state)
 {
     struct bench *bench = *state;
-    uint8_t hello[512], hello_type;
     receive(bench, bench->fd);
     size_t hello_size = bench->size;
+    uint8_t hello[512], hello_type;
     hello_type = bench->type;
     memcpy(hello, bench->payload, hello_size);
     assert_int_equal(step(bench, NULL, NULL), 0);
@@ -354,10 +354,10 @@ static void macs_are_those_of_any_hmac(void **state)
         size_t size = strlen(cases[i].secret);
         mst_auth_acceptor_init(&bench->acceptor);
         nonces_are_known = true;
-        int code = mst_auth_acceptor_step(&bench->acceptor, &bench->stream, 48, hello, sizeof hello,
-                                          secret, size, NULL, NULL);
+        int rc = mst_auth_acceptor_step(&bench->acceptor, &bench->stream, 48, hello, sizeof hello,
+                                        secret, size, NULL, NULL);
         nonces_are_known = false;
-        assert_int_equal(code, 0);
+        assert_int_equal(rc, 0);
         receive(bench, bench->answers);
         to_bytes(cases[i].challenge, mac);
         assert_memory_equal(bench->payload + 32, mac, sizeof mac);
@@ -386,8 +386,8 @@ static void dialer_survives_bad_answers(void **state)
 {
     (void)state;
     static const uint8_t zeros[1024];
-    struct mst_err err;
     const uint8_t refuse = 52;
+    struct mst_err err;
     assert_int_equal(dial_against(refuse, "\x74\0\0\0two\nlines\x80", 14, &err), -ESTALE);
     assert_string_equal(err.text, "two?lines?");
     assert_int_equal(dial_against(refuse, zeros, 3, &err), -EPROTO);
@@ -402,9 +402,9 @@ static void silence_ends_at_the_deadline(void **state)
 {
     (void)state;
     struct mst_auth_hello hello = {MST_ROLE_RANK_KV, 1, 2, 3};
-    struct mst_err err = {0};
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    struct mst_err err = {0};
     assert_int_equal(mst_auth_dial(pair[0], &hello, NULL, 0, mst_deadline_ms(5), &err), -ETIMEDOUT);
     assert_true(err.text[0]);
     assert_int_equal(

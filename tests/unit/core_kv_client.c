@@ -51,11 +51,11 @@ static void *accept_one(void *arg)
 static int open_fake(void **state)
 {
     struct fake *fake = calloc(1, sizeof *fake);
-    struct mst_world world;
-    uint16_t port;
     assert_non_null(fake);
+    uint16_t port;
     fake->listener = mst_sock_listen("127.0.0.1", 0, &port, NULL);
     assert_true(fake->listener >= 0);
+    struct mst_world world;
     world_init_single(&world);
     world.rank = 6;
     world.size = 8;
@@ -84,9 +84,9 @@ static int close_fake(void **state)
 /* Sends a reply before its request has come: the client reads it after it has asked. */
 static void reply(const struct fake *fake, uint64_t id, int result, const char *value)
 {
-    uint8_t bytes[KV_REPLY_HEAD_BYTES + 32];
     size_t value_bytes = strlen(value);
     struct kv_reply reply = {.id = id, .result = result};
+    uint8_t bytes[KV_REPLY_HEAD_BYTES + 32];
     kv_reply_encode(&reply, bytes);
     memcpy(bytes + KV_REPLY_HEAD_BYTES, value, value_bytes);
     assert_int_equal(mst_sock_send_frame(fake->fd, KV_FRAME_REPLY, bytes,
@@ -123,9 +123,8 @@ static void skips_late_replies(void **state)
 static void keeps_half_a_reply(void **state)
 {
     struct fake *fake = *state;
-    uint8_t head[KV_REPLY_HEAD_BYTES], frame[MST_FRAME_HEADER_BYTES + KV_REPLY_HEAD_BYTES];
-    char value[8];
     struct kv_reply late = {.id = 1, .result = -ENOENT};
+    uint8_t head[KV_REPLY_HEAD_BYTES], frame[MST_FRAME_HEADER_BYTES + KV_REPLY_HEAD_BYTES];
     kv_reply_encode(&late, head);
     struct mst_stream stream; /* of no socket: the frame stays in it */
     mst_stream_init(&stream, -1);
@@ -134,6 +133,7 @@ static void keeps_half_a_reply(void **state)
     memcpy(frame, stream.out, sizeof frame);
     mst_stream_fini(&stream);
     assert_int_equal(mst_sock_send_all(fake->fd, frame, 30, soon()), 0);
+    char value[8];
     assert_int_equal(get(fake, value, mst_deadline_ms(3)), -ETIMEDOUT);
     assert_int_equal(mst_sock_send_all(fake->fd, frame + 30, sizeof frame - 30, soon()), 0);
     reply(fake, 2, 0, "whole");
@@ -144,8 +144,8 @@ static void keeps_half_a_reply(void **state)
 static void broken_protocol_ends_the_handle(void **state)
 {
     struct fake *fake = *state;
-    char value[8];
     reply(fake, 99, 0, "not asked");
+    char value[8];
     assert_int_equal(get(fake, value, soon()), -EPROTO);
     assert_int_equal(get(fake, value, soon()), -EPROTO);
 }
@@ -153,25 +153,25 @@ static void broken_protocol_ends_the_handle(void **state)
 static void other_frames_are_no_replies(void **state)
 {
     struct fake *fake = *state;
-    char value[8];
     assert_int_equal(mst_sock_send_frame(fake->fd, KV_FRAME_REPLY + 1, "", 0, soon()), 0);
+    char value[8];
     assert_int_equal(get(fake, value, soon()), -EPROTO);
 }
 
 static void garbage_is_no_reply(void **state)
 {
     struct fake *fake = *state;
-    char value[8];
     assert_int_equal(mst_sock_send_all(fake->fd, "HTTP/1.1 400 Bad\r\n", 18, soon()), 0);
+    char value[8];
     assert_int_equal(get(fake, value, soon()), -EPROTO);
 }
 
 static void last_words_are_heard(void **state)
 {
     struct fake *fake = *state;
-    char value[8];
     reply(fake, 1, -ESTALE, "");
     close(fake->fd);
+    char value[8];
     assert_int_equal(get(fake, value, soon()), -ESTALE);
     assert_int_equal(get(fake, value, soon()), -ESTALE);
     fake->fd = -1;

@@ -47,8 +47,8 @@ static void every_change_wakes(void **state)
 {
     (void)state;
     struct mst_kv_store *store;
-    struct mst_kv *kv;
     assert_int_equal(mst_kv_store_create(&store), 0);
+    struct mst_kv *kv;
     assert_int_equal(mst_kv_local(store, 1, &kv), 0);
     struct waiter on_add = {0};
     start_waiter(&on_add, store, 1);
@@ -70,14 +70,14 @@ static void every_change_wakes(void **state)
 static void advance_ends_only_older_waits(void **state)
 {
     (void)state;
-    struct mst_kv_store *store;
-    struct mst_kv *kv;
     struct waiter old = {0}, new = {0};
+    struct mst_kv_store *store;
     assert_int_equal(mst_kv_store_create(&store), 0);
     start_waiter(&old, store, 1);
     start_waiter(&new, store, 2);
     mst_kv_store_advance(store, 2);
     assert_int_equal(join_waiter(&old), -ESTALE);
+    struct mst_kv *kv;
     assert_int_equal(mst_kv_local(store, 2, &kv), 0);
     assert_int_equal(mst_kv_set(kv, "key", "a", 1, MST_NEVER), 0);
     assert_int_equal(join_waiter(&new), 0);
@@ -91,13 +91,13 @@ static void private_table_goes_with_its_last_handle(void **state)
 {
     (void)state;
     struct mst_kv *first, *second, *third;
-    char value[4];
     assert_int_equal(kv_local_private(0, &first), 0);
     assert_int_equal(mst_kv_clone(first, MST_NEVER, &second, NULL), 0);
     assert_int_equal(mst_kv_set(first, "key", "abcd", 4, MST_NEVER), 0);
     mst_kv_close(first);
     assert_int_equal(mst_kv_clone(second, MST_NEVER, &third, NULL), 0);
     mst_kv_close(second);
+    char value[4];
     assert_int_equal(mst_kv_get(third, "key", value, sizeof value, NULL, MST_NEVER), 0);
     assert_memory_equal(value, "abcd", 4);
     mst_kv_close(third);

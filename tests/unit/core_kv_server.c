@@ -188,11 +188,11 @@ static void make_world(const struct host *host, uint32_t generation, struct mst_
 static struct mst_kv *open_kv(void **state, uint32_t generation)
 {
     struct mst_world world;
+    make_world(*state, generation, &world);
     struct mst_kv *kv = NULL;
     struct mst_err err = {0};
-    make_world(*state, generation, &world);
-    int code = mst_kv_dial(&world, soon(), &kv, &err);
-    if (code)
+    int rc = mst_kv_dial(&world, soon(), &kv, &err);
+    if (rc)
         fail_msg("dial: %s", err.text);
     return kv;
 }
@@ -200,10 +200,10 @@ static struct mst_kv *open_kv(void **state, uint32_t generation)
 static void wrong_secret_is_refused(void **state)
 {
     struct mst_world world;
-    struct mst_kv *kv = NULL;
-    struct mst_err err = {0};
     make_world(*state, 1, &world);
     world.secret[0] ^= 1;
+    struct mst_kv *kv = NULL;
+    struct mst_err err = {0};
     assert_int_equal(mst_kv_dial(&world, soon(), &kv, &err), -EACCES);
     assert_null(kv);
     assert_non_null(strstr(err.text, "secret"));
@@ -211,11 +211,11 @@ static void wrong_secret_is_refused(void **state)
 
 static void stale_generation_is_refused(void **state)
 {
+    end_generations(state, 3);
     struct mst_world world;
+    make_world(*state, 2, &world);
     struct mst_kv *kv = NULL;
     struct mst_err err = {0};
-    end_generations(state, 3);
-    make_world(*state, 2, &world);
     assert_int_equal(mst_kv_dial(&world, soon(), &kv, &err), -ESTALE);
     assert_non_null(strstr(err.text, "generation 2 is over, the job is at 3"));
     make_world(*state, 4, &world);
@@ -243,8 +243,8 @@ static void lost_server_ends_waits(void **state)
 
 static int dial_agent(const struct host *host, uint32_t node, int *ret_fd, struct mst_err *err)
 {
-    char address[32];
     struct mst_auth_hello hello = {.role = MST_ROLE_AGENT, .rank = node};
+    char address[32];
     (void)snprintf(address, sizeof address, "127.0.0.1:%u", host->port);
     *ret_fd = mst_sock_dial(address, soon(), err);
     assert_true(*ret_fd >= 0);
@@ -261,10 +261,10 @@ static void await_lost(struct host *host, unsigned count)
 
 static void echo(int fd, uint8_t type, const char *text, const char *reversed)
 {
+    assert_int_equal(mst_sock_send_frame(fd, type, text, strlen(text), soon()), 0);
     char answer[64];
     uint8_t answer_type;
     size_t size;
-    assert_int_equal(mst_sock_send_frame(fd, type, text, strlen(text), soon()), 0);
     assert_int_equal(mst_sock_recv_frame(fd, &answer_type, answer, sizeof answer, &size, soon()),
                      0);
     assert_int_equal(answer_type, type + 1);
@@ -298,13 +298,13 @@ static void owner_refuses_an_agent(void **state)
 static void owner_drops_an_agent(void **state)
 {
     struct host *host = *state;
-    uint8_t byte;
     int fd;
     assert_int_equal(dial_agent(host, 1, &fd, NULL), 0);
     pthread_mutex_lock(&host->locked.lock);
     host->locked.drop_on_frame = true;
     pthread_mutex_unlock(&host->locked.lock);
     echo(fd, 90, "last", "tsal"); /* what was queued before the drop arrives */
+    uint8_t byte;
     assert_int_equal(mst_sock_recv_all(fd, &byte, 1, soon()), -ECONNRESET);
     close(fd);
     await_lost(host, 1);
@@ -315,10 +315,10 @@ static void owner_drops_an_agent(void **state)
 static void agents_make_no_kv_calls(void **state)
 {
     struct host *host = *state;
-    uint8_t byte;
     int fd;
     assert_int_equal(dial_agent(host, 1, &fd, NULL), 0);
     assert_int_equal(mst_sock_send_frame(fd, KV_AGENT_FRAME_MIN - 1, "", 0, soon()), 0);
+    uint8_t byte;
     assert_int_equal(mst_sock_recv_all(fd, &byte, 1, soon()), -ECONNRESET);
     await_lost(host, 1);
     close(fd);
@@ -330,12 +330,12 @@ static void attached_agent_needs_no_listener(void **state)
     struct host host = {0};
     struct kv_server_events events = {
         .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
-    int pair[2];
-    uint64_t peer = 0;
     pthread_mutex_init(&host.locked.lock, NULL);
     pthread_cond_init(&host.locked.changed, NULL);
     assert_int_equal(kv_server_create(-1, NULL, 0, &events, &host.server, NULL), 0);
+    int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    uint64_t peer = 0;
     assert_int_equal(kv_server_attach(host.server, pair[0], &peer), 0);
     assert_true(peer > 0);
     assert_int_equal(mst_sock_send_frame(pair[1], 65, "xy", 2, soon()), 0);
@@ -357,13 +357,13 @@ static void slow_reader_is_lost(void **state)
     struct kv_server_events events = {
         .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
     int pair[2], code = 0;
-    unsigned sent = 0;
-    uint64_t peer;
     pthread_mutex_init(&host.locked.lock, NULL);
     pthread_cond_init(&host.locked.changed, NULL);
     assert_int_equal(kv_server_create(-1, NULL, 0, &events, &host.server, NULL), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    uint64_t peer;
     assert_int_equal(kv_server_attach(host.server, pair[0], &peer), 0);
+    unsigned sent = 0;
     for (; code == 0 && sent < 100; sent++)
         code = kv_server_send(host.server, peer, 65, payload, sizeof payload);
     assert_int_equal(code, -ENOENT);
@@ -405,12 +405,12 @@ static void silent_stranger_is_dropped(void **state)
     struct host host = {0};
     struct kv_server_events events = {
         .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
-    uint8_t byte;
     open_still(&host, &events);
     int fd = dial_still(&host);
     assert_int_equal(wait_for_work(&host, 20000), 1);
     kv_server_run(host.server);
     kv_server_run(host.server);
+    uint8_t byte;
     assert_int_equal(mst_sock_recv_all(fd, &byte, 1, mst_now_ns()), -ETIMEDOUT);
     time_is_up = true;
     kv_server_run(host.server);
@@ -428,7 +428,6 @@ static void out_of_fds_does_not_spin(void **state)
     struct kv_server_events events = {
         .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
     struct rlimit before, none = {0};
-    uint8_t byte;
     open_still(&host, &events);
     kv_server_run(host.server);
     int fd = dial_still(&host);
@@ -445,6 +444,7 @@ static void out_of_fds_does_not_spin(void **state)
     assert_int_equal(wait_for_work(&host, 0), 0);
     assert_int_equal(mst_sock_send_all(fd, "?", 1, soon()), 0);
     assert_int_equal(wait_for_work(&host, 20000), 1);
+    uint8_t byte;
     assert_int_equal(mst_sock_recv_all(fd, &byte, 1, mst_now_ns()), -ETIMEDOUT);
     kv_server_destroy(host.server);
     close(fd);
@@ -456,11 +456,11 @@ static void create_says_what_is_wrong(void **state)
     static const uint8_t secret[MST_SECRET_BYTES_MAX + 1];
     struct kv_server_events events = {
         .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
-    struct kv_server *server = NULL;
-    struct mst_err err = {0};
     uint16_t port;
     int fd = mst_sock_listen("127.0.0.1", 0, &port, NULL);
     assert_true(fd >= 0);
+    struct kv_server *server = NULL;
+    struct mst_err err = {0};
     assert_int_equal(kv_server_create(fd, secret, sizeof secret, &events, &server, &err), -EINVAL);
     assert_null(server);
     assert_non_null(strstr(err.text, "secret of 257 bytes"));
@@ -477,22 +477,22 @@ static void full_server_goes_on(void **state)
     struct kv_server_events events = {
         .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
     uint64_t peer = 0, first = 0;
-    int count = 0, code = 0, pair[2] = {-1, -1};
+    int count = 0, rc = 0, pair[2] = {-1, -1};
     pthread_mutex_init(&host.locked.lock, NULL);
     pthread_cond_init(&host.locked.changed, NULL);
     assert_int_equal(kv_server_create(-1, NULL, 0, &events, &host.server, NULL), 0);
-    while (code == 0 && count < 4100) {
+    while (rc == 0 && count < 4100) {
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
             break; /* this machine's limit of open files is lower */
-        code = kv_server_attach(host.server, pair[0], &peer);
-        if (code)
+        rc = kv_server_attach(host.server, pair[0], &peer);
+        if (rc)
             close(pair[0]);
         if (count == 0)
             first = peer;
         mine[count++] = pair[1];
     }
-    assert_true(code == 0 || count == 4097);
-    assert_true(code == 0 || code == -ENOMEM);
+    assert_true(rc == 0 || count == 4097);
+    assert_true(rc == 0 || rc == -ENOMEM);
     assert_int_equal(mst_sock_send_frame(mine[0], 64, "a", 1, soon()), 0);
     kv_server_run(host.server);
     assert_int_equal(host.locked.frames, 1);
@@ -514,11 +514,11 @@ static void garbage_is_dropped(void **state)
 {
     struct host *host = *state;
     char address[32];
-    uint8_t byte;
     (void)snprintf(address, sizeof address, "127.0.0.1:%u", host->port);
     int fd = mst_sock_dial(address, soon(), NULL);
     assert_true(fd >= 0);
     assert_int_equal(mst_sock_send_all(fd, "GET / HTTP/1.1\r\n\r\n", 18, soon()), 0);
+    uint8_t byte;
     assert_int_equal(mst_sock_recv_all(fd, &byte, 1, soon()), -ECONNRESET);
     close(fd);
     struct mst_kv *kv = open_kv(state, 1);

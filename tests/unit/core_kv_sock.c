@@ -41,8 +41,8 @@ static void close_pair(const int pair[2])
 static void splits_addresses(void **state)
 {
     (void)state;
-    char host[16];
     uint16_t port = 0;
+    char host[16];
     assert_int_equal(mst_sock_split("node-0:29400", host, sizeof host, &port), 0);
     assert_string_equal(host, "node-0");
     assert_int_equal(port, 29400);
@@ -60,16 +60,16 @@ static void splits_addresses(void **state)
 
 static void assert_connects(const char *host, const char *format)
 {
-    char address[64];
-    uint16_t port = 0;
-    struct mst_err err = {0};
     int one = 0;
     socklen_t size = sizeof one;
+    uint16_t port = 0;
+    struct mst_err err = {0};
     int listener = mst_sock_listen(host, 0, &port, &err);
     if (listener < 0 && (listener == -EAFNOSUPPORT || listener == -EADDRNOTAVAIL))
         return; /* this machine has no such family */
     assert_true(listener >= 0);
     assert_int_equal(mst_sock_accept(listener), -EAGAIN);
+    char address[64];
     (void)snprintf(address, sizeof address, format, port);
     int fd = mst_sock_dial(address, soon(), &err);
     assert_true(fd >= 0);
@@ -104,10 +104,10 @@ static void listens_and_dials(void **state)
 static void listen_says_what_is_wrong(void **state)
 {
     (void)state;
-    struct mst_err err = {0};
     uint16_t port = 0;
     int listener = mst_sock_listen("127.0.0.1", 0, &port, NULL);
     assert_true(listener >= 0);
+    struct mst_err err = {0};
     assert_int_equal(mst_sock_listen("127.0.0.1", port, NULL, &err), -EADDRINUSE);
     assert_non_null(strstr(err.text, "127.0.0.1 port"));
     assert_non_null(strstr(err.text, "choose another port"));
@@ -143,17 +143,17 @@ static void dial_waits_for_the_listener(void **state)
     (void)state;
     struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof name;
-    pthread_t thread;
-    void *fd;
     int bound = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
     assert_int_equal(setsockopt(bound, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
     assert_int_equal(bind(bound, (struct sockaddr *)&name, sizeof name), 0);
     assert_int_equal(getsockname(bound, (struct sockaddr *)&name, &size), 0);
     uint16_t port = ntohs(name.sin_port);
+    pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, dial_later_port, &port), 0);
     assert_int_equal(poll(NULL, 0, 30),
                      0); /* some attempts fail; the result does not depend on it */
     assert_int_equal(listen(bound, 8), 0);
+    void *fd;
     assert_int_equal(pthread_join(thread, &fd), 0);
     assert_true((intptr_t)fd >= 0);
     close((int)(intptr_t)fd);
@@ -177,8 +177,6 @@ static void *send_transfer(void *arg)
 static void moves_more_than_the_socket_holds(void **state)
 {
     (void)state;
-    int pair[2];
-    pthread_t thread;
     struct transfer out = {.size = 3 << 20};
     uint8_t *in = malloc(out.size);
     out.bytes = malloc(out.size);
@@ -186,8 +184,10 @@ static void moves_more_than_the_socket_holds(void **state)
     assert_non_null(out.bytes);
     for (size_t i = 0; i < out.size; i++)
         out.bytes[i] = (uint8_t)(i * 31 >> 3);
+    int pair[2];
     make_pair(pair);
     out.fd = pair[0];
+    pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, send_transfer, &out), 0);
     for (size_t at = 0, step = 1; at < out.size; at += step, step = step * 2 % 100003 + 1) {
         if (step > out.size - at)
@@ -231,12 +231,12 @@ static void frames_come_whole(void **state)
 {
     (void)state;
     int pair[2];
-    uint8_t type = 0;
-    char payload[8];
-    size_t size = 0;
     make_pair(pair);
     assert_int_equal(mst_sock_send_frame(pair[0], 7, "payload", 7, soon()), 0);
     assert_int_equal(mst_sock_send_frame(pair[0], 8, NULL, 0, soon()), 0);
+    char payload[8];
+    uint8_t type = 0;
+    size_t size = 0;
     assert_int_equal(mst_sock_recv_frame(pair[1], &type, payload, 7, &size, soon()), 0);
     assert_int_equal(type, 7);
     assert_int_equal(size, 7);
@@ -257,11 +257,10 @@ static void frames_come_whole(void **state)
 static void flipped_bits_are_noticed(void **state)
 {
     (void)state;
-    uint8_t frame[MST_FRAME_HEADER_BYTES + 4], type, payload[64];
-    size_t size;
     int pair[2];
     make_pair(pair);
     assert_int_equal(mst_sock_send_frame(pair[0], 1, "data", 4, soon()), 0);
+    uint8_t frame[MST_FRAME_HEADER_BYTES + 4], type, payload[64];
     assert_int_equal(mst_sock_recv_all(pair[1], frame, sizeof frame, soon()), 0);
     close_pair(pair);
     for (size_t bit = 0; bit < 8 * sizeof frame; bit++) {
@@ -272,8 +271,9 @@ static void flipped_bits_are_noticed(void **state)
         assert_int_equal(mst_sock_send_all(pair[0], frame, sizeof frame, soon()), 0);
         frame[bit / 8] ^= (uint8_t)(1U << bit % 8);
         close(pair[0]);
-        int code = mst_sock_recv_frame(pair[1], &type, payload, sizeof payload, &size, soon());
-        assert_true(code == -EBADMSG || code == -ECONNRESET || code == -ENOSPC);
+        size_t size;
+        int rc = mst_sock_recv_frame(pair[1], &type, payload, sizeof payload, &size, soon());
+        assert_true(rc == -EBADMSG || rc == -ECONNRESET || rc == -ENOSPC);
         close(pair[1]);
     }
 }

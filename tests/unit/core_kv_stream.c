@@ -23,8 +23,8 @@ struct ends {
 static int open_ends(void **state)
 {
     struct ends *ends = calloc(1, sizeof *ends);
-    int pair[2];
     assert_non_null(ends);
+    int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     mst_stream_init(&ends->left, pair[0]);
     mst_stream_init(&ends->right, pair[1]);
@@ -46,10 +46,10 @@ static int close_ends(void **state)
 static void frames_come_in_order(void **state)
 {
     struct ends *ends = *state;
+    assert_int_equal(mst_stream_read(&ends->right), 0);
     uint8_t type, text[1];
     const uint8_t *payload;
     size_t size;
-    assert_int_equal(mst_stream_read(&ends->right), 0);
     assert_int_equal(mst_stream_next(&ends->right, &type, &payload, &size), 0);
     for (uint8_t i = 0; i < 100; i++) {
         text[0] = i;
@@ -73,11 +73,11 @@ static void frames_come_byte_by_byte(void **state)
     const struct mst_cspan parts[] = {{.data = "in ", .size_bytes = 3},
                                       {.data = NULL, .size_bytes = 0},
                                       {.data = "parts", .size_bytes = 5}};
+    assert_int_equal(mst_stream_put_parts(&ends->left, 9, parts, 3), 0);
     uint8_t bytes[MST_FRAME_HEADER_BYTES + 8], type;
+    assert_int_equal(mst_sock_recv_all(ends->right.fd, bytes, sizeof bytes, MST_NEVER), 0);
     const uint8_t *payload;
     size_t size;
-    assert_int_equal(mst_stream_put_parts(&ends->left, 9, parts, 3), 0);
-    assert_int_equal(mst_sock_recv_all(ends->right.fd, bytes, sizeof bytes, MST_NEVER), 0);
     for (size_t i = 0; i < sizeof bytes; i++) {
         assert_int_equal(mst_stream_next(&ends->right, &type, &payload, &size), 0);
         assert_int_equal(write(ends->left.fd, bytes + i, 1), 1);
@@ -93,7 +93,6 @@ static void queue_waits_for_the_socket(void **state)
     struct ends *ends = *state;
     const size_t frame_bytes = 2 << 20;
     uint8_t *bytes = malloc(frame_bytes), type;
-    const uint8_t *payload;
     size_t size, count = 0;
     assert_non_null(bytes);
     for (size_t i = 0; i < frame_bytes; i++)
@@ -104,6 +103,7 @@ static void queue_waits_for_the_socket(void **state)
     while (count < 4) {
         assert_int_equal(mst_stream_write(&ends->left), 0);
         assert_true(mst_stream_read(&ends->right) >= 0);
+        const uint8_t *payload;
         while (mst_stream_next(&ends->right, &type, &payload, &size) == 1) {
             assert_int_equal(type, count++);
             assert_int_equal(size, frame_bytes);
@@ -119,13 +119,13 @@ static void queue_waits_for_the_socket(void **state)
 static void payloads_over_the_limit_are_bad(void **state)
 {
     struct ends *ends = *state;
-    uint8_t type;
-    const uint8_t *payload;
-    size_t size;
     ends->right.payload_max = 3;
     assert_int_equal(mst_stream_put(&ends->left, 1, "abc", 3), 0);
     assert_int_equal(mst_stream_put(&ends->left, 2, "abcd", 4), 0);
     assert_true(mst_stream_read(&ends->right) > 0);
+    uint8_t type;
+    const uint8_t *payload;
+    size_t size;
     assert_int_equal(mst_stream_next(&ends->right, &type, &payload, &size), 1);
     assert_int_equal(mst_stream_next(&ends->right, &type, &payload, &size), -EBADMSG);
     assert_int_equal(mst_stream_next(&ends->right, &type, &payload, &size), -EBADMSG);
@@ -134,26 +134,26 @@ static void payloads_over_the_limit_are_bad(void **state)
 static void corrupt_payload_is_bad(void **state)
 {
     struct ends *ends = *state;
-    uint8_t bytes[MST_FRAME_HEADER_BYTES + 4], type;
-    const uint8_t *payload;
-    size_t size;
     assert_int_equal(mst_stream_put(&ends->left, 1, "abcd", 4), 0);
+    uint8_t bytes[MST_FRAME_HEADER_BYTES + 4], type;
     assert_int_equal(mst_sock_recv_all(ends->right.fd, bytes, sizeof bytes, MST_NEVER), 0);
     bytes[sizeof bytes - 1] ^= 0x10;
     assert_int_equal(write(ends->left.fd, bytes, sizeof bytes), sizeof bytes);
     assert_true(mst_stream_read(&ends->right) > 0);
+    const uint8_t *payload;
+    size_t size;
     assert_int_equal(mst_stream_next(&ends->right, &type, &payload, &size), -EBADMSG);
 }
 
 static void closed_peer_is_a_reset(void **state)
 {
     struct ends *ends = *state;
-    uint8_t type;
-    const uint8_t *payload;
-    size_t size;
     assert_int_equal(mst_stream_put(&ends->left, 1, "bye", 3), 0);
     assert_int_equal(shutdown(ends->left.fd, SHUT_RDWR), 0);
     assert_true(mst_stream_read(&ends->right) > 0);
+    uint8_t type;
+    const uint8_t *payload;
+    size_t size;
     assert_int_equal(mst_stream_next(&ends->right, &type, &payload, &size), 1);
     assert_int_equal(mst_stream_read(&ends->right), -ECONNRESET);
     assert_int_equal(mst_stream_put(&ends->right, 1, "?", 1), -ECONNRESET);
@@ -162,9 +162,6 @@ static void closed_peer_is_a_reset(void **state)
 static void out_of_memory_loses_nothing(void **state)
 {
     struct ends *ends = *state;
-    uint8_t type;
-    const uint8_t *payload;
-    size_t size;
     fail_allocations_after(0);
     assert_int_equal(mst_stream_put(&ends->left, 1, "a", 1), -ENOMEM);
     allow_allocations();
@@ -173,6 +170,9 @@ static void out_of_memory_loses_nothing(void **state)
     assert_int_equal(mst_stream_read(&ends->right), -ENOMEM);
     allow_allocations();
     assert_true(mst_stream_read(&ends->right) > 0);
+    uint8_t type;
+    const uint8_t *payload;
+    size_t size;
     assert_int_equal(mst_stream_next(&ends->right, &type, &payload, &size), 1);
     assert_int_equal(type, 2);
     assert_int_equal(mst_stream_next(&ends->right, &type, &payload, &size), 0);

@@ -18,12 +18,12 @@
 static int set(struct kv_table *table, uint32_t generation, const char *key, const void *value,
                size_t size_bytes)
 {
-    struct kv_reply reply;
     struct kv_request request = {.verb = KV_SET,
                                  .key = key,
                                  .key_bytes = strlen(key),
                                  .value = value,
                                  .value_bytes = size_bytes};
+    struct kv_reply reply;
     return kv_table_call(table, generation, &request, &reply);
 }
 
@@ -39,16 +39,16 @@ static void many_keys_grow_the_table(void **state)
 {
     (void)state;
     struct kv_table table;
-    struct kv_reply reply;
-    char key[16];
     assert_int_equal(kv_table_init(&table), 0);
     size_t bucket_count = table.bucket_count;
+    char key[16];
     for (int i = 0; i < 5000; i++) {
         (void)snprintf(key, sizeof key, "key-%d", i);
         assert_int_equal(set(&table, 1, key, &i, sizeof i), 0);
     }
     assert_true(table.bucket_count > bucket_count);
     assert_int_equal(table.entry_count, 5000);
+    struct kv_reply reply;
     for (int i = 0; i < 5000; i++) {
         (void)snprintf(key, sizeof key, "key-%d", i);
         assert_int_equal(ask(&table, 1, KV_GET, key, 0, &reply), 0);
@@ -67,8 +67,8 @@ static void versions_rise(void **state)
 {
     (void)state;
     struct kv_table table;
-    struct kv_reply reply;
     assert_int_equal(kv_table_init(&table), 0);
+    struct kv_reply reply;
     assert_int_equal(ask(&table, 1, KV_WATCH, "a", 0, &reply), -EAGAIN);
     assert_int_equal(set(&table, 1, "a", "1", 1), 0);
     assert_int_equal(ask(&table, 1, KV_WATCH, "a", 0, &reply), 0);
@@ -89,12 +89,12 @@ static void advance_drops_older_generations(void **state)
 {
     (void)state;
     struct kv_table table;
-    struct kv_reply reply;
     assert_int_equal(kv_table_init(&table), 0);
     for (uint32_t generation = 0; generation < 5; generation++)
         assert_int_equal(set(&table, generation, "a", &generation, 4), 0);
     kv_table_advance(&table, 3);
     assert_int_equal(table.entry_count, 2);
+    struct kv_reply reply;
     assert_int_equal(ask(&table, 2, KV_WAIT, "a", 0, &reply), -ESTALE);
     assert_int_equal(set(&table, 2, "a", "x", 1), -ESTALE);
     assert_int_equal(ask(&table, 3, KV_GET, "a", 0, &reply), 0);
@@ -106,20 +106,20 @@ static void advance_drops_older_generations(void **state)
 static void budget_holds(void **state)
 {
     (void)state;
-    struct kv_table table;
-    struct kv_reply reply;
-    char key[16];
-    int code = 0, count = 0;
+    int rc = 0, count = 0;
     uint8_t *value = calloc(1, MST_KV_VALUE_MAX);
     assert_non_null(value);
+    struct kv_table table;
     assert_int_equal(kv_table_init(&table), 0);
     table.size_bytes = KV_TABLE_BYTES_MAX - 3 * (size_t)MST_KV_VALUE_MAX; /* as if it held this */
-    for (; code == 0 && count < 10; count++) {
+    for (; rc == 0 && count < 10; count++) {
+        char key[16];
         (void)snprintf(key, sizeof key, "%d", count);
-        code = set(&table, 1, key, value, MST_KV_VALUE_MAX);
+        rc = set(&table, 1, key, value, MST_KV_VALUE_MAX);
     }
-    assert_int_equal(code, -ENOMEM);
+    assert_int_equal(rc, -ENOMEM);
     assert_int_equal(count, 3);
+    struct kv_reply reply;
     assert_int_equal(ask(&table, 1, KV_GET, "2", 0, &reply), -ENOENT);
     assert_int_equal(ask(&table, 1, KV_GET, "1", 0, &reply), 0);
     free(value);
@@ -131,16 +131,16 @@ static void budget_is_never_passed(void **state)
 {
     (void)state;
     struct kv_table table;
-    char key[16];
     assert_int_equal(kv_table_init(&table), 0);
     table.size_bytes = KV_TABLE_BYTES_MAX - 200; /* as if it held this */
-    int code = 0;
-    for (int i = 0; code == 0 && i < 100; i++) {
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < 100; i++) {
+        char key[16];
         (void)snprintf(key, sizeof key, "key-%d", i);
-        code = set(&table, 1, key, "x", 1);
+        rc = set(&table, 1, key, "x", 1);
         assert_true(table.size_bytes <= KV_TABLE_BYTES_MAX);
     }
-    assert_int_equal(code, -ENOMEM);
+    assert_int_equal(rc, -ENOMEM);
     kv_table_fini(&table);
 }
 
@@ -148,27 +148,27 @@ static void budget_is_never_passed(void **state)
 static void out_of_memory_changes_nothing(void **state)
 {
     (void)state;
-    struct kv_table table;
-    struct kv_reply reply;
     fail_allocations_after(0);
+    struct kv_table table;
     assert_int_equal(kv_table_init(&table), -ENOMEM);
     allow_allocations();
     kv_table_fini(&table);
     assert_int_equal(kv_table_init(&table), 0);
     assert_int_equal(set(&table, 1, "old", "value", 5), 0);
-    int code = -ENOMEM;
-    for (size_t n = 0; code; n++) {
+    int rc = -ENOMEM;
+    for (size_t n = 0; rc; n++) {
         uint64_t version = table.version;
         size_t size_bytes = table.size_bytes;
         fail_allocations_after(n);
-        code = set(&table, 1, "new", "x", 1);
+        rc = set(&table, 1, "new", "x", 1);
         allow_allocations();
-        assert_true(code == 0 || code == -ENOMEM);
-        assert_true(code == 0 || (table.version == version && table.size_bytes == size_bytes &&
-                                  table.entry_count == 1));
+        assert_true(rc == 0 || rc == -ENOMEM);
+        assert_true(rc == 0 || (table.version == version && table.size_bytes == size_bytes &&
+                                table.entry_count == 1));
     }
     fail_allocations_after(0);
     assert_int_equal(set(&table, 1, "old", "other", 5), -ENOMEM);
+    struct kv_reply reply;
     assert_int_equal(ask(&table, 1, KV_GET, "old", 0, &reply), 0);
     assert_memory_equal(reply.value, "value", 5);
     allow_allocations();
@@ -180,10 +180,9 @@ static void full_buckets_do_without_memory(void **state)
 {
     (void)state;
     struct kv_table table;
-    struct kv_reply reply;
-    char key[16];
     assert_int_equal(kv_table_init(&table), 0);
     size_t bucket_count = table.bucket_count;
+    char key[16];
     for (size_t i = 0; i <= bucket_count; i++) {
         (void)snprintf(key, sizeof key, "%zu", i);
         fail_allocations_after(i < bucket_count ? 100 : 2); /* its value and its entry */
@@ -191,6 +190,7 @@ static void full_buckets_do_without_memory(void **state)
         allow_allocations();
     }
     assert_int_equal(table.bucket_count, bucket_count);
+    struct kv_reply reply;
     assert_int_equal(ask(&table, 1, KV_GET, key, 0, &reply), 0);
     kv_table_fini(&table);
 }

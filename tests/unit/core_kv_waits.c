@@ -29,8 +29,8 @@ static void finds_waits_by_key_and_generation(void **state)
     (void)state;
     static struct kv_waits waits;
     static struct kv_wait many[4096];
-    char key[16];
     for (int i = 0; i < 4096; i++) {
+        char key[16];
         (void)snprintf(key, sizeof key, "key-%d", i % 512);
         struct kv_request request = wait_for(key); /* the key is copied: its buffer is used again */
         kv_waits_add(&waits, &many[i], (uint32_t)(i / 2048), &request);

@@ -53,12 +53,12 @@ static const struct kv_request samples[] = {
 static void requests_round_trip(void **state)
 {
     (void)state;
-    uint8_t bytes[128];
     for (size_t i = 0; i < SAMPLE_COUNT; i++) {
         const struct kv_request *in = &samples[i];
-        struct kv_request out;
+        uint8_t bytes[128];
         size_t size = put(bytes, in);
         assert_int_equal(kv_request_check(in), 0);
+        struct kv_request out;
         assert_int_equal(kv_request_decode((uint8_t)in->verb, bytes, size, &out), 0);
         assert_int_equal(out.verb, in->verb);
         assert_int_equal(out.id, in->id);
@@ -79,10 +79,10 @@ static void requests_round_trip(void **state)
 static void cut_requests_are_bad(void **state)
 {
     (void)state;
-    uint8_t bytes[128];
-    struct kv_request out;
     for (size_t i = 0; i < SAMPLE_COUNT; i++) {
+        uint8_t bytes[128];
         size_t size = put(bytes, &samples[i]) - samples[i].value_bytes;
+        struct kv_request out;
         for (size_t cut = 0; cut < size; cut++)
             assert_int_equal(kv_request_decode((uint8_t)samples[i].verb, bytes, cut, &out),
                              -EBADMSG);
@@ -92,10 +92,10 @@ static void cut_requests_are_bad(void **state)
 static void verbs_have_only_their_fields(void **state)
 {
     (void)state;
-    uint8_t bytes[128];
-    struct kv_request out;
     const struct kv_request *cas = &samples[6], *set = &samples[0], *watch = &samples[8];
+    uint8_t bytes[128];
     size_t size = put(bytes, cas);
+    struct kv_request out;
     for (unsigned verb = 0; verb < 256; verb++)
         if (verb != KV_CAS)
             assert_int_equal(kv_request_decode((uint8_t)verb, bytes, size, &out), -EBADMSG);
@@ -117,8 +117,8 @@ static void verbs_have_only_their_fields(void **state)
 static void limits_hold(void **state)
 {
     (void)state;
-    char key[MST_KV_KEY_MAX + 1];
     static const uint8_t value[1];
+    char key[MST_KV_KEY_MAX + 1];
     memset(key, 'k', sizeof key);
     struct kv_request request = {.verb = KV_SET,
                                  .key = key,
@@ -144,11 +144,11 @@ static void limits_hold(void **state)
 static void replies_round_trip(void **state)
 {
     (void)state;
-    uint8_t bytes[KV_REPLY_HEAD_BYTES + 3];
-    struct kv_reply out;
     struct kv_reply in = {.id = 77, .result = -ESTALE, .version = UINT64_MAX, .number = -3};
+    uint8_t bytes[KV_REPLY_HEAD_BYTES + 3];
     kv_reply_encode(&in, bytes);
     memcpy(bytes + KV_REPLY_HEAD_BYTES, "xyz", 3);
+    struct kv_reply out;
     assert_int_equal(kv_reply_decode(bytes, sizeof bytes, &out), 0);
     assert_int_equal(out.id, 77);
     assert_int_equal(out.result, -ESTALE);

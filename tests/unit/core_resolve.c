@@ -44,7 +44,6 @@ static int compare_text(const json_t *expected, const char *key, const char *got
 static int compare(const json_t *expected, const struct mst_answer *answer)
 {
     int faults = compare_text(expected, "mode", mst_plan_mode_name(answer->plan.mode));
-
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         const json_t *want = json_object_get(expected, numbers[i].name);
         int64_t got = *(const int64_t *)((const char *)&answer->plan + numbers[i].offset);
@@ -65,7 +64,6 @@ static void fill_pod(struct pod *pod, const json_t *vector)
     const json_t *assume = json_object_get(vector, "assume");
     const char *key;
     json_t *value;
-
     json_object_foreach(json_object_get(vector, "env"), key, value)
     {
         pod_set(pod, key, json_string_value(value));
@@ -86,11 +84,10 @@ static void every_vector_has_its_answer(void **state)
     (void)state;
     json_error_t error;
     json_t *vectors = json_load_file(MUSTER_TEST_DATA "/env-vectors.json", 0, &error), *vector;
-    size_t i;
-    int failed = 0;
-
     assert_non_null(vectors);
     assert_true(json_array_size(vectors) > 35);
+    size_t i;
+    int failed = 0;
     json_array_foreach(vectors, i, vector)
     {
         struct pod pod;
@@ -128,15 +125,12 @@ static void contradictions_name_both_sides(void **state)
     pod_init(&pod);
     pod_env(&pod, "PET_NNODES=4 PET_NODE_RANK=3 PET_MASTER_ADDR=m JOB_COMPLETION_INDEX=2");
     pod_refused(&pod, "node rank is 3 by pet but 2 by index");
-
     pod_init(&pod);
     pod_env(&pod, "MST_NNODES=3 LWS_GROUP_SIZE=2 LWS_WORKER_INDEX=0 LWS_LEADER_ADDRESS=l");
     pod_refused(&pod, "number of nodes is 3 by muster but 2 by lws");
-
     pod_init(&pod);
     pod_env(&pod, "JAX_NUM_PROCESSES=2 JAX_PROCESS_ID=1 JAX_COORDINATOR_ADDRESS=a:1 MASTER_ADDR=b");
     pod_refused(&pod, "master is a by jax but b by bare");
-
     pod_init(&pod);
     pod_env(&pod, "PET_NNODES=2 PET_NODE_RANK=0 PET_MASTER_ADDR=m MASTER_ADDR=n");
     pod_refused(&pod, "PET_MASTER_ADDR=m but MASTER_ADDR=n");
@@ -167,19 +161,16 @@ static void a_rank_is_not_launched_again(void **state)
     assert_int_equal(pod_resolve(&pod), 0);
     assert_int_equal(pod.answer.plan.mode, MST_PLAN_RANK);
     assert_true(pod.answer.candidates[1].is_passed_over);
-
     pod_init(&pod);
     pod_env(&pod, "MST_NNODES=2 PET_NNODES=2 PET_NODE_RANK=0 PET_MASTER_ADDR=m RANK=5 "
                   "LOCAL_RANK=1 WORLD_SIZE=8");
     assert_int_equal(pod_resolve(&pod), 0);
     assert_int_equal(pod.answer.plan.mode, MST_PLAN_RANK);
     assert_int_equal(pod.answer.plan.rank, 5);
-
     /* ranks under two names must be one */
     pod_init(&pod);
     pod_env(&pod, "PMI_RANK=1 PMI_SIZE=4 OMPI_COMM_WORLD_RANK=2 OMPI_COMM_WORLD_SIZE=4");
     pod_refused(&pod, "rank is 1 by pmi1 but 2 by ompi");
-
     pod_init(&pod);
     pod_env(&pod, "MST_RANK=1 MST_WORLD_SIZE=2 RANK=1 WORLD_SIZE=2 LOCAL_RANK=1");
     assert_int_equal(pod_resolve(&pod), 0);
@@ -292,10 +283,10 @@ static void the_last_of_two_values_counts(void **state)
 static void world_size_may_count_nodes_or_ranks(void **state)
 {
     (void)state;
-    struct pod pod;
     for (int world = 1; world <= 10; world++) {
         char size[16];
         (void)snprintf(size, sizeof size, "%d", world);
+        struct pod pod;
         pod_init(&pod);
         pod_env(&pod, "SLURM_JOB_ID=1 SLURM_STEP_ID=0 SLURM_NNODES=2 SLURM_NTASKS=2 "
                       "SLURM_NODEID=1 SLURM_JOB_NODELIST=n[1-2] SLURMD_NODENAME=n2 MASTER_ADDR=n1");

@@ -17,7 +17,6 @@ static char root[64];
 static void put_file(const char *path, const char *text)
 {
     char full[256];
-
     snprintf(full, sizeof full, "%s%s", root, path);
     for (char *slash = strchr(full + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
@@ -58,9 +57,8 @@ static const char *const folders[] = {"/dev",
 
 static int remove_root(void **state)
 {
-    char full[256];
-
     (void)state;
+    char full[256];
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         snprintf(full, sizeof full, "%s%s", root, files[i]);
         (void)remove(full);
@@ -75,10 +73,9 @@ static int remove_root(void **state)
 static void test_gpus(void **state)
 {
     (void)state;
-    char dev[128];
-
     for (int i = 0; i < 6; i++)
         put_file(files[i], "");
+    char dev[128];
     snprintf(dev, sizeof dev, "%s/dev", root);
     assert_int_equal(hardware_gpu_count(dev, NULL, NULL), 3);
     assert_int_equal(hardware_gpu_count(dev, NULL, "all"), 3);
@@ -96,7 +93,6 @@ static void test_cores(void **state)
 {
     (void)state;
     uint32_t all = hardware_core_count("/nowhere");
-
     assert_true(all >= 1);
     put_file("/proc/self/cgroup", "0::/pod/box\n");
     put_file("/sys/fs/cgroup/pod/box/cpu.max", "max 100000\n");

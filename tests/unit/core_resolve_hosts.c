@@ -41,9 +41,9 @@ static void bad_lines_are_refused(void **state)
                                       "a:",        "a:0",       ":4",         "user@",
                                       "a:b",       "a slots="};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const char *text = bad[i];
         struct resolve_host host;
         struct mst_err err = {0};
-        const char *text = bad[i];
         assert_int_equal(resolve_hosts_next(&text, &host, &err), -EINVAL);
         assert_non_null(strstr(err.text, "hostfile"));
     }
@@ -65,12 +65,10 @@ static void sums(void **state)
     assert_int_equal(hosts.each, 2);
     assert_int_equal(hosts.self, 2);
     assert_string_equal(hosts.first, "a");
-
     hosts = sum("a\nb slots=3\n", 4, false);
     assert_int_equal(hosts.slots, 7);
     assert_int_equal(hosts.each, MST_UNKNOWN);
     assert_int_equal(hosts.self, MST_UNKNOWN);
-
     /* Open MPI gives a host that is named again another slot */
     hosts = sum("a\na\nb\n10.0.0.2 slots=2\n10.0.0.2\n", 1, false);
     assert_int_equal(hosts.count, 3);
@@ -93,8 +91,8 @@ static void numbers_order_what_strings_mix(void **state)
 static void no_host_is_an_error(void **state)
 {
     (void)state;
-    struct resolve_hosts hosts;
     struct mst_err err = {0};
+    struct resolve_hosts hosts;
     assert_int_equal(resolve_hosts_sum(&machine, "#!/bin/sh\n", 1, false, &hosts, &err), -EINVAL);
     assert_non_null(strstr(err.text, "no host"));
 }
@@ -103,8 +101,8 @@ static void names(void **state)
 {
     (void)state;
     const char *text = " a,b.c\n\r d,,";
-    char name[8];
     static const char *const want[] = {"a", "b.c", "d"};
+    char name[8];
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(resolve_names_next(&text, name, sizeof name, NULL), 1);
         assert_string_equal(name, want[i]);

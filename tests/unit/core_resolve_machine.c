@@ -49,9 +49,9 @@ static int remove_root(void **state)
 static void the_hosts_name_is_known(void **state)
 {
     (void)state;
-    char name[256];
     struct machine machine;
     machine_init(&machine, "");
+    char name[256];
     assert_int_equal(gethostname(name, sizeof name), 0);
     assert_string_equal(machine.hostname, name);
     machine_fini(&machine);
@@ -74,13 +74,13 @@ static void a_folder_is_the_list_of_its_files(void **state)
 {
     (void)state;
     char folder[256], variable[] = "VC_TASK_INDEX=0", *env[] = {variable, NULL};
-    struct machine machine;
     (void)snprintf(folder, sizeof folder, "%s/etc", root);
     assert_int_equal(mkdir(folder, 0700), 0);
     (void)snprintf(folder, sizeof folder, "%s/etc/volcano", root);
     assert_int_equal(mkdir(folder, 0700), 0);
     put("/etc/volcano/b.host", "j-b-0.j\n");
     put("/etc/volcano/a.host", "j-a-0.j\nj-a-1.j\n");
+    struct machine machine;
     machine_init(&machine, root);
     (void)snprintf(machine.hostname, sizeof machine.hostname, "j-b-0");
     assert_int_equal(machine_resolve(&machine, env, NULL, &answer), 0);

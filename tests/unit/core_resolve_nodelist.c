@@ -16,7 +16,6 @@ static void expands(const char *list, const char *hosts)
 {
     char text[512] = "", host[64];
     int64_t count = resolve_nodelist_count(list);
-
     assert_true(count > 0);
     for (int64_t i = 0; i < count; i++) {
         assert_int_equal(resolve_nodelist_at(list, i, host, sizeof host), 0);
@@ -55,9 +54,9 @@ static void lists_and_brackets_combine(void **state)
 static void every_range_has_its_hosts(void **state)
 {
     (void)state;
-    char list[64], host[64], want[64];
     for (int low = 0; low <= 12; low++) {
         for (int high = low; high <= 120; high += 7) {
+            char list[64], host[64], want[64];
             (void)snprintf(list, sizeof list, "x,n[%d-%d]", low, high);
             assert_int_equal(resolve_nodelist_count(list), high - low + 2);
             for (int i = low; i <= high; i++) {
@@ -101,8 +100,8 @@ static void wrong_lists_are_refused(void **state)
 static void tasks_repeat(void **state)
 {
     (void)state;
-    int64_t most;
     static const int64_t want[] = {2, 2, 2, 1, -ENOENT};
+    int64_t most;
     for (int64_t node = 0; node < 5; node++) {
         assert_int_equal(resolve_tasks_at("2(x3),1", node, &most), want[node]);
         assert_int_equal(most, 2);

@@ -36,7 +36,6 @@ static void check(const struct rule *rules, size_t count)
 {
     int failed = 0;
     for (const struct rule *rule = rules; rule < rules + count; rule++) {
-        char got[1024];
         struct pod pod;
         pod_init(&pod);
         pod_env(&pod, rule->env);
@@ -48,6 +47,7 @@ static void check(const struct rule *rules, size_t count)
         pod.machine.pod_ip = "10.0.0.7";
         pod.machine.gpu_count = 4;
         (void)mst_resolve(&pod.machine, NULL, &pod.answer);
+        char got[1024];
         describe(&pod.answer.plan, got, sizeof got);
         if (strcmp(got, rule->want) == 0)
             continue;

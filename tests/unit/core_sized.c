@@ -49,8 +49,8 @@ static void nothing_given_is_all_defaults(void **state)
 static void an_older_program_sets_what_it_knows(void **state)
 {
     (void)state;
-    struct known known;
     struct older given = {.struct_bytes = sizeof given, .count = 7};
+    struct known known;
     assert_int_equal(take(&known, &given, NULL), 0);
     assert_int_equal(known.count, 7);
     assert_int_equal(known.budget, 0);
@@ -59,14 +59,14 @@ static void an_older_program_sets_what_it_knows(void **state)
 static void a_newer_program_is_understood_if_it_asks_for_nothing_new(void **state)
 {
     (void)state;
-    struct known known;
     struct newer given = {.base = {.struct_bytes = sizeof given, .count = 7, .budget = 9}};
+    struct known known;
     assert_int_equal(take(&known, &given, NULL), 0);
     assert_int_equal(known.struct_bytes, sizeof known);
     assert_int_equal(known.count, 7);
     assert_int_equal(known.budget, 9);
-    struct mst_err err = {0};
     given.spare = 1;
+    struct mst_err err = {0};
     assert_int_equal(take(&known, &given, &err), -ENOTSUP);
     assert_non_null(strstr(err.text, "byte 16"));
     assert_int_equal(known.count, 0xeeeeeeee); /* untouched */
@@ -78,8 +78,8 @@ static void a_size_that_was_not_set_names_the_macro(void **state)
     struct known known, given = {0};
     const uint32_t wrong[] = {0, 3, 65537, UINT32_MAX};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        struct mst_err err = {0};
         given.struct_bytes = wrong[i];
+        struct mst_err err = {0};
         assert_int_equal(take(&known, &given, &err), -EINVAL);
         assert_non_null(strstr(err.text, KNOWN_INIT));
     }

@@ -50,14 +50,14 @@ static void a_thread_takes_no_signals(void **state)
 {
     (void)state;
     struct seen seen;
-    pthread_t thread;
-    char name[16];
-    void *result;
     assert_int_equal(pthread_barrier_init(&seen.named, NULL, 2), 0);
+    pthread_t thread;
     assert_int_equal(mst_thread_start(&thread, "mst-test", look, &seen), 0);
+    char name[16];
     assert_int_equal(pthread_getname_np(thread, name, sizeof name), 0);
     assert_string_equal(name, "mst-test");
     (void)pthread_barrier_wait(&seen.named);
+    void *result;
     assert_int_equal(pthread_join(thread, &result), 0);
     assert_ptr_equal(result, &seen);
     assert_int_equal(pthread_barrier_destroy(&seen.named), 0);
@@ -68,8 +68,8 @@ static void a_thread_takes_no_signals(void **state)
 static void a_refusal_is_told(void **state)
 {
     (void)state;
-    pthread_t thread;
     create_code = EAGAIN;
+    pthread_t thread;
     assert_int_equal(mst_thread_start(&thread, "mst-test", look, NULL), -EAGAIN);
     create_code = 0;
     assert_mask_unchanged();

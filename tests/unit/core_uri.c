@@ -75,13 +75,13 @@ static void refuses_with_the_fault(void **state)
 /* "<head><length times x>" parses up to the part's room, and one more byte is refused. */
 static void check_room(const char *head, size_t room, const char *fault)
 {
-    char text[2048];
-    struct mst_uri uri;
-    struct mst_err err = {0};
     size_t start = strlen(head);
+    char text[2048];
     memcpy(text, head, start);
     memset(text + start, 'x', room + 1);
     text[start + room] = '\0';
+    struct mst_uri uri;
+    struct mst_err err = {0};
     assert_int_equal(mst_uri_parse(text, &uri, &err), 0);
     text[start + room] = 'x';
     text[start + room + 1] = '\0';
@@ -103,9 +103,9 @@ static void finds_parameters(void **state)
 {
     (void)state;
     struct mst_uri uri;
-    char value[8];
     assert_int_equal(
         mst_uri_parse("s3://b/k?ab=1&a=x%26y&empty=&bare&bad=%4&nine=123456789", &uri, NULL), 0);
+    char value[8];
     assert_int_equal(mst_uri_param(&uri, "a", value, sizeof value), 0);
     assert_string_equal(value, "x&y");
     assert_int_equal(mst_uri_param(&uri, "ab", value, sizeof value), 0);
@@ -123,8 +123,8 @@ static void finds_parameters(void **state)
 static void gives_local_paths_only(void **state)
 {
     (void)state;
-    char path[32];
     struct mst_err err = {0};
+    char path[32];
     assert_int_equal(mst_uri_file_path("file:///a%20b", path, sizeof path, &err), 0);
     assert_string_equal(path, "/a b");
     assert_int_equal(mst_uri_file_path("rel", path, sizeof path, &err), 0);

@@ -65,7 +65,6 @@ static void takes_the_fds_and_the_secret(void **state)
     assert_int_equal(world.shm_fd, shm_fd);
     assert_true(fcntl(page_fd, F_GETFD) & FD_CLOEXEC);
     assert_true(fcntl(shm_fd, F_GETFD) & FD_CLOEXEC);
-
     world_fini(&world);
     assert_int_equal(fcntl(page_fd, F_GETFD), -1);
     assert_int_equal(fcntl(shm_fd, F_GETFD), -1);
@@ -88,7 +87,6 @@ static void reads_a_secret_up_to_its_limit(void **state)
     assert_int_equal(world_init_from_env(&world, NULL), 0);
     assert_int_equal(world.secret_bytes, MST_SECRET_BYTES_MAX);
     world_fini(&world);
-
     fd = make_memfd(bytes, sizeof bytes);
     set_number("MST_SECRET_FD", fd);
     struct mst_err err = {0};
@@ -121,8 +119,8 @@ static void names_a_secret_that_cannot_be_read(void **state)
     int fds[2];
     assert_int_equal(pipe(fds), 0);
     set_number("MST_SECRET_FD", fds[0]);
-    struct mst_world world;
     struct mst_err err = {0};
+    struct mst_world world;
     assert_int_equal(world_init_from_env(&world, &err), -EINVAL);
     assert_non_null(strstr(err.text, "cannot be read"));
     assert_int_equal(close(fds[0]), 0);
@@ -137,9 +135,8 @@ static void reads_the_process_environment(void **state)
     assert_int_equal(world_init_from_env(&world, NULL), 0);
     assert_int_equal(world.source, MST_WORLD_SINGLE);
     world_fini(&world);
-
-    struct mst_tuning tuning;
     assert_int_equal(setenv("MST_WAIT", "spin", 1), 0);
+    struct mst_tuning tuning;
     assert_int_equal(world_tuning_from_env(&tuning, NULL), 0);
     assert_int_equal(tuning.wait, MST_WAIT_SPIN);
     assert_int_equal(setenv("MST_WAIT", "doze", 1), 0);
@@ -170,7 +167,6 @@ static void a_program_sees_the_world_through_accessors(void **state)
     assert_string_equal(mst_world_job_id(world), "gcide");
     mst_world_destroy(world);
     mst_world_destroy(NULL);
-
     assert_int_equal(mst_world_single(&world), 0);
     assert_int_equal(mst_world_rank(world), 0);
     assert_int_equal(mst_world_size(world), 1);

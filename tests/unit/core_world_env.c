@@ -37,8 +37,8 @@ static int decode(const char **entries, struct mst_world *world, int *secret_fd,
 
 static struct mst_world expect_world(const char **entries, int *ret_secret_fd)
 {
-    struct mst_world world;
     struct mst_err err = {0};
+    struct mst_world world;
     int rc = decode(entries, &world, ret_secret_fd, &err);
     assert_string_equal(err.text, "");
     assert_int_equal(rc, 0);
@@ -90,11 +90,11 @@ static void names_what_is_missing(void **state)
     const size_t count = sizeof contract / sizeof contract[0];
     for (size_t left_out = 0; left_out < count; left_out++) {
         const char *entries[sizeof contract / sizeof contract[0]], **next = entries;
-        char name[32];
         for (size_t i = 0; i < count; i++)
             if (i != left_out)
                 *next++ = contract[i];
         *next = NULL;
+        char name[32];
         (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(contract[left_out], "="),
                        contract[left_out]);
         expect_fault(entries, ENTRIES(name, "not set"));
@@ -292,22 +292,20 @@ static void guesses_fit_in_every_small_world(void **state)
 static void reads_tuning(void **state)
 {
     (void)state;
-    struct mst_tuning tuning;
-    struct mst_err err = {0};
     struct world_env env = {
         .lookup = find, .arg = ENTRIES("MST_AIO=threads", "MST_WAIT=block", "MST_TIMEOUT_MS=1500")};
+    struct mst_tuning tuning;
     assert_int_equal(world_env_tuning(&env, &tuning, NULL), 0);
     assert_string_equal(tuning.aio, "threads");
     assert_int_equal(tuning.wait, MST_WAIT_BLOCK);
     assert_int_equal(tuning.timeout_ms, 1500);
-
     env.arg = ENTRIES("HOME=/");
     assert_int_equal(world_env_tuning(&env, &tuning, NULL), 0);
     assert_string_equal(tuning.aio, "auto");
     assert_int_equal(tuning.wait, MST_WAIT_AUTO);
     assert_int_equal(tuning.timeout_ms, 0);
-
     env.arg = ENTRIES("MST_AIO=magic");
+    struct mst_err err = {0};
     assert_int_equal(world_env_tuning(&env, &tuning, &err), -EINVAL);
     assert_non_null(strstr(err.text, "MST_AIO=magic"));
     env.arg = ENTRIES("MST_WAIT=");

@@ -117,9 +117,9 @@ static void holds_the_most_ranks(void **state)
 static void refuses_what_is_no_page(void **state)
 {
     (void)state;
+    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     struct mst_page *none = NULL;
     struct mst_err err = {0};
-    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     assert_int_equal(mst_page_map(null_fd, &none, &err), -EBADMSG);
     assert_int_equal(close(null_fd), 0);
     int memfd = memfd_create("not-a-page", MFD_CLOEXEC);
@@ -134,14 +134,13 @@ static void refuses_what_is_no_page(void **state)
 static void reports_what_the_system_refuses(void **state)
 {
     (void)state;
-    struct mst_page *none = NULL;
-    struct mst_err err = {0};
     char path[64];
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", page_fd);
     int read_only = open(path, O_RDONLY | O_CLOEXEC);
+    struct mst_page *none = NULL;
+    struct mst_err err = {0};
     assert_int_equal(mst_page_map(read_only, &none, &err), -EACCES);
     assert_int_equal(close(read_only), 0);
-
     struct rlimit before, few;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     few = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
@@ -156,9 +155,9 @@ static void reports_what_the_system_refuses(void **state)
 /* A copy of the page with `size` bytes, not sealed. */
 static int copy_page(size_t size)
 {
-    char bytes[4096] = {0};
     int fd = memfd_create("copy", MFD_CLOEXEC);
     assert_true(fd >= 0);
+    char bytes[4096] = {0};
     ssize_t got = pread(page_fd, bytes, sizeof bytes, 0);
     assert_true(got > 0);
     assert_int_equal(pwrite(fd, bytes, (size_t)got, 0), got);
@@ -169,8 +168,8 @@ static int copy_page(size_t size)
 static void notices_damage(void **state)
 {
     (void)state;
-    struct mst_page *damaged;
     size_t size = (size_t)lseek(page_fd, 0, SEEK_END);
+    struct mst_page *damaged;
     for (size_t cut = 0; cut < size; cut += 61) {
         int fd = copy_page(cut);
         assert_int_equal(mst_page_map(fd, &damaged, NULL), -EBADMSG);
@@ -250,9 +249,9 @@ static void *wait_at_gate(void *arg)
 /* Until the kernel says that the thread sleeps: after its tid is out, only in the futex. */
 static void until_asleep(const struct waiter *waiter)
 {
-    char path[64], line[256], *name_end;
     while (waiter->tid == 0)
         sched_yield();
+    char path[64], line[256], *name_end;
     (void)snprintf(path, sizeof path, "/proc/self/task/%d/stat", waiter->tid);
     do {
         sched_yield();

@@ -29,8 +29,8 @@ static uint64_t soon(void)
 
 static void assert_value(struct mst_kv *kv, const char *key, const char *expected)
 {
-    char value[64];
     size_t size = 0;
+    char value[64];
     assert_int_equal(mst_kv_get(kv, key, value, sizeof value, &size, soon()), 0);
     assert_int_equal(size, strlen(expected));
     assert_memory_equal(value, expected, size);
@@ -39,8 +39,8 @@ static void assert_value(struct mst_kv *kv, const char *key, const char *expecte
 static void suite_set_and_get(void **state)
 {
     struct mst_kv *kv = open_kv(state, 1);
-    char value[4];
     size_t size = 77;
+    char value[4];
     assert_int_equal(mst_kv_get(kv, "a", value, sizeof value, &size, soon()), -ENOENT);
     assert_int_equal(size, 77);
     assert_int_equal(mst_kv_set(kv, "a", "one", 3, soon()), 0);
@@ -77,12 +77,12 @@ static void suite_big_value(void **state)
 {
     struct mst_kv *kv = open_kv(state, 1);
     uint8_t *out = malloc(MST_KV_VALUE_MAX), *in = calloc(1, MST_KV_VALUE_MAX);
-    size_t size = 0;
     assert_non_null(out);
     assert_non_null(in);
     for (size_t i = 0; i < MST_KV_VALUE_MAX; i++)
         out[i] = (uint8_t)(i * 2654435761U >> 13);
     assert_int_equal(mst_kv_set(kv, "big", out, MST_KV_VALUE_MAX, soon()), 0);
+    size_t size = 0;
     assert_int_equal(mst_kv_wait(kv, "big", in, MST_KV_VALUE_MAX, &size, soon()), 0);
     assert_int_equal(size, MST_KV_VALUE_MAX);
     assert_memory_equal(in, out, MST_KV_VALUE_MAX);
@@ -95,12 +95,12 @@ static void suite_add(void **state)
 {
     struct mst_kv *kv = open_kv(state, 1);
     int64_t value = 0;
-    uint8_t bytes[8];
-    size_t size = 0;
     assert_int_equal(mst_kv_add(kv, "n", 5, &value, soon()), 0);
     assert_int_equal(value, 5);
     assert_int_equal(mst_kv_add(kv, "n", -7, &value, soon()), 0);
     assert_int_equal(value, -2);
+    uint8_t bytes[8];
+    size_t size = 0;
     assert_int_equal(mst_kv_get(kv, "n", bytes, sizeof bytes, &size, soon()), 0);
     assert_int_equal(size, 8);
     assert_int_equal(bytes[0], 0xfe);
@@ -147,10 +147,10 @@ static void suite_delete_prefix(void **state)
 static void suite_deadline(void **state)
 {
     struct mst_kv *kv = open_kv(state, 1);
-    char value[8];
     size_t size = 0;
-    uint64_t version = 0;
+    char value[8];
     assert_int_equal(mst_kv_wait(kv, "late", value, 8, &size, mst_deadline_ms(5)), -ETIMEDOUT);
+    uint64_t version = 0;
     assert_int_equal(mst_kv_watch(kv, "late", &version, value, 8, &size, mst_deadline_ms(5)),
                      -ETIMEDOUT);
     assert_int_equal(mst_kv_wait(kv, "late", value, 8, &size, mst_now_ns()), -ETIMEDOUT);
@@ -214,10 +214,10 @@ static void suite_wait(void **state)
 static void suite_watch(void **state)
 {
     struct mst_kv *kv = open_kv(state, 1);
-    char value[16];
-    size_t size = 0;
     uint64_t version = 0, first;
     assert_int_equal(mst_kv_set(kv, "answer", "1", 1, soon()), 0);
+    char value[16];
+    size_t size = 0;
     assert_int_equal(mst_kv_watch(kv, "answer", &version, value, sizeof value, &size, soon()), 0);
     assert_true(version > 0);
     first = version;
@@ -245,13 +245,13 @@ static void suite_watch(void **state)
 static void *meet_and_add(void *arg)
 {
     struct suite_thread *self = arg;
-    char key[16], next[16];
     for (int i = 0; i < SUITE_ADDS && self->code == 0; i++)
         self->code = mst_kv_add(self->kv, "sum", self->index, NULL, soon());
     if (self->code == 0)
         self->code = mst_kv_barrier(self->kv, "added", SUITE_THREADS, soon());
     if (self->code == 0)
         self->code = mst_kv_add(self->kv, "sum", 0, &self->number, soon());
+    char key[16], next[16];
     (void)snprintf(key, sizeof key, "from/%d", self->index);
     (void)snprintf(next, sizeof next, "from/%d", (self->index + 1) % SUITE_THREADS);
     if (self->code == 0)
@@ -286,18 +286,18 @@ static void suite_eight_threads(void **state)
 static void suite_generations(void **state)
 {
     struct mst_kv *old = open_kv(state, 1);
-    struct suite_thread waiter = {0};
-    char value[16];
     assert_int_equal(mst_kv_set(old, "a", "old", 3, soon()), 0);
+    struct suite_thread waiter = {0};
     assert_int_equal(mst_kv_clone(old, soon(), &waiter.kv, NULL), 0);
     assert_int_equal(pthread_create(&waiter.thread, NULL, wait_for_key, &waiter), 0);
     end_generations(state, 2);
     assert_int_equal(pthread_join(waiter.thread, NULL), 0);
     /* A wait that the server had not seen yet finds its connection closed. */
     assert_true(waiter.code == -ESTALE || waiter.code == -ECONNRESET);
-    int code = mst_kv_set(old, "a", "zombie", 6, soon());
-    assert_true(code == -ESTALE || code == -ECONNRESET);
+    int rc = mst_kv_set(old, "a", "zombie", 6, soon());
+    assert_true(rc == -ESTALE || rc == -ECONNRESET);
     struct mst_kv *new = open_kv(state, 2);
+    char value[16];
     assert_int_equal(mst_kv_get(new, "a", value, sizeof value, NULL, soon()), -ENOENT);
     assert_int_equal(mst_kv_set(new, "a", "new", 3, soon()), 0);
     assert_value(new, "a", "new");

@@ -65,9 +65,8 @@ static void *step_in_thread(void *arg)
 /* Another thread is the rank; returns once it waits at the gate. */
 static pthread_t wait_at_gate(struct fixture *f, uint64_t number)
 {
-    pthread_t thread;
-
     f->step = number;
+    pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, step_in_thread, f), 0);
     while (atomic_load(&f->slot->state) != MST_RANK_AT_GATE)
         sched_yield();
@@ -78,9 +77,8 @@ static void test_without_an_agent_it_goes_on(void **state)
 {
     (void)state;
     struct mst_world world;
-    struct mst_job *job;
-
     world_init_single(&world);
+    struct mst_job *job;
     assert_int_equal(mst_job_open(&world, &job, NULL), 0);
     assert_int_equal(mst_job_step(job, 1, 0), MST_JOB_GO);
     mst_job_committed(job, 1);
@@ -92,7 +90,6 @@ static void test_open_gate_costs_nothing(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin(&f);
     assert_int_equal(atomic_load(&f.slot->state), MST_RANK_RUNNING);
     assert_int_equal(mst_job_step(f.job, 3, 0), MST_JOB_GO);
@@ -107,7 +104,6 @@ static void test_acts_at_the_agreed_step_only(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin(&f);
     set_gate(&f, MST_GATE_AGREED, MST_GATE_CHECKPOINT, 5);
     assert_int_equal(step(&f, 4), MST_JOB_GO);
@@ -122,7 +118,6 @@ static void test_waits_at_a_proposal_until_it_is_agreed(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin(&f);
     set_gate(&f, MST_GATE_PROPOSED, MST_GATE_STOP, 9);
     assert_int_equal(step(&f, 8), MST_JOB_GO);
@@ -138,7 +133,6 @@ static void test_a_later_proposal_lets_it_go_on(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin(&f);
     set_gate(&f, MST_GATE_PROPOSED, MST_GATE_STOP, 9);
     pthread_t thread = wait_at_gate(&f, 9);
@@ -153,7 +147,6 @@ static void test_abort_and_deadline_end_the_wait(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin(&f);
     set_gate(&f, MST_GATE_PROPOSED, MST_GATE_STOP, 9);
     assert_int_equal(mst_job_step(f.job, 9, mst_deadline_ms(1)), -ETIMEDOUT);
@@ -169,7 +162,6 @@ static void test_a_step_that_no_gate_holds_is_refused(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin(&f);
     assert_int_equal(step(&f, MST_PAGE_STEP_MAX), MST_JOB_GO);
     assert_int_equal(step(&f, MST_PAGE_STEP_MAX + 1), -EINVAL);
@@ -181,14 +173,13 @@ static void test_a_foreign_page_is_refused(void **state)
 {
     (void)state;
     struct mst_world world;
-    struct mst_page *page;
-    struct mst_err err = {0};
-    struct mst_job *job = NULL;
-
     world_init_single(&world);
     world.page_fd = memfd_create("no page", MFD_CLOEXEC);
+    struct mst_err err = {0};
+    struct mst_job *job = NULL;
     assert_int_equal(mst_job_open(&world, &job, &err), -EBADMSG);
     close(world.page_fd);
+    struct mst_page *page;
     assert_int_equal(mst_page_create(1, 0, &world.page_fd, &page, NULL), 0);
     world.local_rank = 1;
     assert_int_equal(mst_job_open(&world, &job, &err), -EBADMSG);
