@@ -129,9 +129,12 @@ static int accept_one(struct tcp *tcp, const struct mst_world *world, int listen
     if (fd < 0)
         return 0;
     uint64_t handshake_ns = mst_deadline_ms(HANDSHAKE_MS);
-    rc = mst_auth_accept(fd, MST_ROLE_RANK_COMM, world->generation, world->secret,
-                         world->secret_bytes, &hello,
-                         handshake_ns < deadline_ns ? handshake_ns : deadline_ns, NULL);
+    const struct mst_auth_wanted wanted = {.role = MST_ROLE_RANK_COMM,
+                                           .generation = world->generation,
+                                           .secret = world->secret,
+                                           .secret_bytes = world->secret_bytes};
+    rc = mst_auth_accept(fd, &wanted, handshake_ns < deadline_ns ? handshake_ns : deadline_ns,
+                         &hello, NULL);
     struct tcp_peer *peer = rc == 0 ? expected_peer(tcp, &hello) : NULL;
     if (!peer) {
         (void)close(fd); /* whoever it is, it is none of us */

@@ -4,6 +4,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/sock.h"
+#include "muster/core/least.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -38,6 +39,8 @@ static int random_bytes(uint8_t *bytes, size_t size_bytes)
     /* Up to 256 bytes come whole or not at all. */
     return getrandom(bytes, size_bytes, 0) == (ssize_t)size_bytes ? 0 : -EIO;
 }
+
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 /* HMAC-SHA-256 over word, hello and the acceptor's nonce. */
 static void make_mac(const char word[WORD_BYTES], const uint8_t hello[HELLO_BYTES],
@@ -91,16 +94,16 @@ static int decode_hello(const uint8_t *bytes, size_t size_bytes, struct mst_auth
     return 0;
 }
 
+/* ---- dialer ---------------------------------------------------------------------------------- */
+
 /* What the acceptor's REFUSE says. The peer may be anyone: only printable text is passed on. */
 static int read_refusal(const uint8_t *payload, size_t size_bytes, struct mst_err *err)
 {
     if (size_bytes < 4 || size_bytes > REFUSE_BYTES_MAX)
         return mst_err_set(err, -EPROTO, "the acceptor refused us in a malformed frame");
     uint32_t error = mst_get_le32(payload);
-    size_t text_bytes = size_bytes - 4;
     char text[sizeof err->text];
-    if (text_bytes >= sizeof text)
-        text_bytes = sizeof text - 1;
+    size_t text_bytes = mst_least(size_bytes - 4, sizeof text - 1);
     for (size_t i = 0; i < text_bytes; i++) {
         uint8_t byte = payload[4 + i];
         text[i] = (char)(byte >= 0x20 && byte <= 0x7e ? byte : '?');
@@ -164,9 +167,11 @@ int mst_auth_dial(int fd, const struct mst_auth_hello *hello, const uint8_t *sec
     return expect_frame(fd, AUTH_WELCOME, NULL, 0, deadline_ns, err);
 }
 
-void mst_auth_acceptor_init(struct mst_auth_acceptor *acceptor)
+/* ---- acceptor -------------------------------------------------------------------------------- */
+
+void mst_auth_acceptor_init(struct mst_auth_acceptor *acceptor, const struct mst_auth_terms *terms)
 {
-    *acceptor = (struct mst_auth_acceptor){0};
+    *acceptor = (struct mst_auth_acceptor){.terms = *terms};
 }
 
 /* Queues REFUSE with the error's code and text. Returns the code. */
@@ -182,8 +187,7 @@ static int refuse(struct mst_stream *stream, const struct mst_err *err)
 }
 
 static int challenge_dialer(struct mst_auth_acceptor *acceptor, struct mst_stream *stream,
-                            const uint8_t *payload, size_t size_bytes, const uint8_t *secret,
-                            size_t secret_bytes)
+                            const uint8_t *payload, size_t size_bytes)
 {
     struct mst_err err = {0};
     if (decode_hello(payload, size_bytes, &acceptor->hello, &err))
@@ -194,23 +198,24 @@ static int challenge_dialer(struct mst_auth_acceptor *acceptor, struct mst_strea
     acceptor->hello_size_bytes = size_bytes;
     uint8_t challenge[CHALLENGE_BYTES];
     memcpy(challenge, acceptor->nonce, NONCE_BYTES);
-    make_mac(acceptor_word, acceptor->hello_bytes, acceptor->nonce, secret, secret_bytes,
-             challenge + NONCE_BYTES);
+    make_mac(acceptor_word, acceptor->hello_bytes, acceptor->nonce, acceptor->terms.secret,
+             acceptor->terms.secret_bytes, challenge + NONCE_BYTES);
     acceptor->challenged = true;
     return mst_stream_put(stream, AUTH_CHALLENGE, challenge, sizeof challenge);
 }
 
 static int judge_proof(struct mst_auth_acceptor *acceptor, struct mst_stream *stream,
-                       const uint8_t *payload, const uint8_t *secret, size_t secret_bytes,
-                       mst_auth_check_fn check, void *arg)
+                       const uint8_t *payload)
 {
+    const struct mst_auth_terms *terms = &acceptor->terms;
     struct mst_err err = {0};
     int rc = 0;
-    if (!is_mac(dialer_word, acceptor->hello_bytes, acceptor->nonce, secret, secret_bytes, payload))
+    if (!is_mac(dialer_word, acceptor->hello_bytes, acceptor->nonce, terms->secret,
+                terms->secret_bytes, payload))
         rc = mst_err_set(&err, -EACCES,
                          "the proof is wrong: it was not made with this job's secret");
-    else if (check)
-        rc = check(arg, &acceptor->hello, &err);
+    else if (terms->check)
+        rc = terms->check(terms->arg, &acceptor->hello, &err);
     if (rc) {
         err.code = rc;
         return refuse(stream, &err);
@@ -220,39 +225,41 @@ static int judge_proof(struct mst_auth_acceptor *acceptor, struct mst_stream *st
 }
 
 int mst_auth_acceptor_step(struct mst_auth_acceptor *acceptor, struct mst_stream *stream,
-                           uint8_t type, const uint8_t *payload, size_t size_bytes,
-                           const uint8_t *secret, size_t secret_bytes, mst_auth_check_fn check,
-                           void *arg)
+                           uint8_t type, const uint8_t *payload, size_t size_bytes)
 {
     static_assert(sizeof acceptor->hello_bytes >= HELLO_BYTES, "a HELLO fits");
     if (type == AUTH_HELLO && !acceptor->challenged)
-        return challenge_dialer(acceptor, stream, payload, size_bytes, secret, secret_bytes);
+        return challenge_dialer(acceptor, stream, payload, size_bytes);
     if (type == AUTH_PROOF && acceptor->challenged && size_bytes == MAC_BYTES)
-        return judge_proof(acceptor, stream, payload, secret, secret_bytes, check, arg);
+        return judge_proof(acceptor, stream, payload);
     struct mst_err err = {0};
-    mst_err_set(&err, -EPROTO, "frame type %u of %zu bytes is not the next one of the handshake",
-                type, size_bytes);
+    (void)mst_err_set(&err, -EPROTO, /* refuse returns it */
+                      "frame type %u of %zu bytes is not the next one of the handshake", type,
+                      size_bytes);
     return refuse(stream, &err);
 }
 
+/* ---- acceptor that blocks -------------------------------------------------------------------- */
+
 struct expected_peer {
-    enum mst_auth_role role;
-    uint32_t generation;
-    struct mst_err *err; /* the acceptor's own copy of the text */
+    const struct mst_auth_wanted *wanted;
+    struct mst_err why; /* the acceptor's own copy of the text */
 };
 
 static int check_peer(void *arg, const struct mst_auth_hello *hello, struct mst_err *err)
 {
-    const struct expected_peer *expected = arg;
+    struct expected_peer *expected = arg;
+    const struct mst_auth_wanted *wanted = expected->wanted;
     int rc = 0;
-    if (hello->role != expected->role)
+    if (hello->role != wanted->role)
         rc = mst_err_set(err, -EPROTO, "role %u is not wanted here, but %u", hello->role,
-                         expected->role);
-    else if (hello->role != MST_ROLE_AGENT && hello->generation != expected->generation)
+                         wanted->role);
+    else if (hello->role != MST_ROLE_AGENT && hello->generation != wanted->generation)
         rc = mst_err_set(err, -ESTALE, "generation %" PRIu32 " is not ours, %" PRIu32,
-                         hello->generation, expected->generation);
+                         hello->generation, wanted->generation);
     if (rc)
-        mst_err_set(expected->err, rc, "rank %" PRIu32 " refused: %s", hello->rank, err->text);
+        (void)mst_err_set(&expected->why, rc, /* it returns rc */
+                          "rank %" PRIu32 " refused: %s", hello->rank, err->text);
     return rc;
 }
 
@@ -272,7 +279,6 @@ static int flush(struct mst_stream *stream, uint64_t deadline_ns)
 
 /* Reads frame by frame, so that no byte behind the handshake is taken from the socket. */
 static int accept_steps(struct mst_stream *stream, struct mst_auth_acceptor *acceptor,
-                        const uint8_t *secret, size_t secret_bytes, struct expected_peer *expected,
                         uint64_t deadline_ns)
 {
     for (;;) {
@@ -282,8 +288,7 @@ static int accept_steps(struct mst_stream *stream, struct mst_auth_acceptor *acc
                                      deadline_ns);
         if (rc)
             return rc == -EBADMSG || rc == -ENOSPC ? -EPROTO : rc;
-        rc = mst_auth_acceptor_step(acceptor, stream, type, payload, size_bytes, secret,
-                                    secret_bytes, check_peer, expected);
+        rc = mst_auth_acceptor_step(acceptor, stream, type, payload, size_bytes);
         int flushed = flush(stream, deadline_ns);
         if (rc < 0)
             return rc;
@@ -294,28 +299,31 @@ static int accept_steps(struct mst_stream *stream, struct mst_auth_acceptor *acc
     }
 }
 
-int mst_auth_accept(int fd, enum mst_auth_role role, uint32_t generation, const uint8_t *secret,
-                    size_t secret_bytes, struct mst_auth_hello *ret_hello, uint64_t deadline_ns,
-                    struct mst_err *err)
+static int accept_failed(int rc, const struct mst_err *why, uint32_t rank, struct mst_err *err)
 {
-    struct mst_err why = {0};
-    struct expected_peer expected = {.role = role, .generation = generation, .err = &why};
+    if (why->code)
+        return mst_err_set(err, rc, "%s", why->text);
+    if (rc == -EACCES)
+        return mst_err_set(
+            err, rc, "a peer that says to be rank %" PRIu32 " does not know the job secret", rank);
+    return mst_err_set(err, rc, "handshake not finished: %s", mst_err_meaning(rc));
+}
+
+int mst_auth_accept(int fd, const struct mst_auth_wanted *wanted, uint64_t deadline_ns,
+                    struct mst_auth_hello *ret_hello, struct mst_err *err)
+{
+    struct expected_peer expected = {.wanted = wanted};
     struct mst_auth_acceptor acceptor;
-    mst_auth_acceptor_init(&acceptor);
+    mst_auth_acceptor_init(&acceptor, &(struct mst_auth_terms){.secret = wanted->secret,
+                                                               .secret_bytes = wanted->secret_bytes,
+                                                               .check = check_peer,
+                                                               .arg = &expected});
     struct mst_stream stream;
     mst_stream_init(&stream, fd);
-    int rc = accept_steps(&stream, &acceptor, secret, secret_bytes, &expected, deadline_ns);
+    int rc = accept_steps(&stream, &acceptor, deadline_ns);
     mst_stream_fini(&stream);
-    if (rc == 0)
-        *ret_hello = acceptor.hello;
-    else if (why.code)
-        mst_err_set(err, rc, "%s", why.text);
-    else if (rc == -EACCES)
-        mst_err_set(err, rc,
-                    "a peer that says to be rank %" PRIu32 " does not know the job "
-                    "secret",
-                    acceptor.hello.rank);
-    else
-        mst_err_set(err, rc, "handshake not finished: %s", mst_err_meaning(rc));
-    return rc;
+    if (rc)
+        return accept_failed(rc, &expected.why, acceptor.hello.rank, err);
+    *ret_hello = acceptor.hello;
+    return 0;
 }

@@ -40,14 +40,32 @@ struct mst_auth_hello {
 int mst_auth_dial(int fd, const struct mst_auth_hello *hello, const uint8_t *secret,
                   size_t secret_bytes, uint64_t deadline_ns, struct mst_err *err);
 
-/* Acceptor, blocking; *ret_hello says who came. Refuses roles other than `role` and generations
- * other than `generation` (unless the role is MST_ROLE_AGENT). Errors as above. */
-int mst_auth_accept(int fd, enum mst_auth_role role, uint32_t generation, const uint8_t *secret,
-                    size_t secret_bytes, struct mst_auth_hello *ret_hello, uint64_t deadline_ns,
-                    struct mst_err *err);
+/* Whom an acceptor wants: other roles and generations (but of MST_ROLE_AGENT) are refused. The
+ * secret is borrowed for the call. */
+struct mst_auth_wanted {
+    enum mst_auth_role role;
+    uint32_t generation;
+    const uint8_t *secret;
+    size_t secret_bytes;
+};
+
+/* Acceptor, blocking until the deadline; *ret_hello says who came. Errors as above. */
+int mst_auth_accept(int fd, const struct mst_auth_wanted *wanted, uint64_t deadline_ns,
+                    struct mst_auth_hello *ret_hello, struct mst_err *err);
+
+/* What a dialer must meet, beside the protocol. `check`, which may be NULL, sees the hello once the
+ * dialer has proved itself, so that strangers learn nothing from it: it returns 0, or a -errno with
+ * text that is sent to the dialer and returned. */
+struct mst_auth_terms {
+    const uint8_t *secret; /* borrowed for the acceptor's life */
+    size_t secret_bytes;
+    int (*check)(void *arg, const struct mst_auth_hello *hello, struct mst_err *err);
+    void *arg;
+};
 
 /* Acceptor for poll loops: feed it each frame of a stream until it says 1. */
 struct mst_auth_acceptor {
+    struct mst_auth_terms terms;
     bool challenged;
     uint8_t nonce[32];
     uint8_t hello_bytes[64];
@@ -55,17 +73,12 @@ struct mst_auth_acceptor {
     struct mst_auth_hello hello;
 };
 
-void mst_auth_acceptor_init(struct mst_auth_acceptor *acceptor);
+void mst_auth_acceptor_init(struct mst_auth_acceptor *acceptor, const struct mst_auth_terms *terms);
 
 /* Answers one frame through `stream`. 1 authenticated, WELCOME queued; 0 go on; -EACCES -EPROTO
- * refused, REFUSE queued; -ENOMEM -ECONNRESET of the stream, -EIO no random bytes. `check`, which
- * may be NULL, sees the hello once the dialer has proved itself, so that strangers learn nothing
- * from it: it returns 0, or a -errno with text that is sent to the dialer and returned. */
-typedef int (*mst_auth_check_fn)(void *arg, const struct mst_auth_hello *hello,
-                                 struct mst_err *err);
+ * refused, REFUSE queued; -ENOMEM -ECONNRESET of the stream, -EIO no random bytes; what the terms'
+ * check said. */
 int mst_auth_acceptor_step(struct mst_auth_acceptor *acceptor, struct mst_stream *stream,
-                           uint8_t type, const uint8_t *payload, size_t size_bytes,
-                           const uint8_t *secret, size_t secret_bytes, mst_auth_check_fn check,
-                           void *arg);
+                           uint8_t type, const uint8_t *payload, size_t size_bytes);
 
 #endif

@@ -1,5 +1,5 @@
-/* The contract between kv's face (kv.c) and its two back ends: an in-process table (kv_local.c) and
- * a socket to the job's server (kv_client.c). */
+/* The contract between kv's face (kv.c) and its two back ends: an in-process table (local.c) and a
+ * socket to the job's server (client.c). */
 #ifndef MUSTER_CORE_KV_BACKEND_H
 #define MUSTER_CORE_KV_BACKEND_H
 

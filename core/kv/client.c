@@ -72,7 +72,7 @@ static int move_bytes(struct mst_stream *stream, uint64_t deadline_ns)
     int got = mst_stream_read(stream);
     if (got < 0)
         return got;
-    (void)mst_stream_write(stream);
+    (void)mst_stream_write(stream); /* a loss shows at the next read, behind the last replies */
     return 0;
 }
 
@@ -127,7 +127,7 @@ static int connect_client(struct client_kv *client, uint64_t deadline_ns, struct
                            deadline_ns, err);
     }
     if (rc)
-        (void)mst_err_wrap(err, "key-value server %s", client->address); /* it returns the code */
+        (void)mst_err_wrap(err, "key-value server %s", client->address); /* it returns rc */
     return rc;
 }
 

@@ -104,14 +104,19 @@ int mst_kv_add(struct mst_kv *kv, const char *key, int64_t delta, int64_t *ret_v
     return rc;
 }
 
-int mst_kv_cas(struct mst_kv *kv, const char *key, const void *expected, size_t expected_bytes,
-               const void *value, size_t size_bytes, uint64_t deadline_ns)
+int mst_kv_cas(struct mst_kv *kv, const char *key, const struct mst_cspan *expected,
+               const struct mst_cspan *value, uint64_t deadline_ns)
 {
+    static const struct mst_cspan nothing = {.mem = MST_MEM_HOST};
+    expected = expected ? expected : &nothing;
+    value = value ? value : &nothing;
+    if (expected->mem == MST_MEM_DEVICE || value->mem == MST_MEM_DEVICE)
+        return -EINVAL;
     struct kv_request request = {.verb = KV_CAS,
-                                 .expected = expected,
-                                 .expected_bytes = expected_bytes,
-                                 .value = value,
-                                 .value_bytes = size_bytes};
+                                 .expected = expected->data,
+                                 .expected_bytes = expected->size_bytes,
+                                 .value = value->data,
+                                 .value_bytes = value->size_bytes};
     return call(kv, &request, key, &(struct kv_answer){0}, deadline_ns);
 }
 
@@ -121,11 +126,13 @@ int mst_kv_delete_prefix(struct mst_kv *kv, const char *prefix, uint64_t deadlin
     return call(kv, &request, prefix, &(struct kv_answer){0}, deadline_ns);
 }
 
-int mst_kv_watch(struct mst_kv *kv, const char *key, uint64_t *version, void *value, size_t cap,
-                 size_t *ret_size_bytes, uint64_t deadline_ns)
+int mst_kv_watch(struct mst_kv *kv, const char *key, uint64_t *version,
+                 const struct mst_span *value, size_t *ret_size_bytes, uint64_t deadline_ns)
 {
+    if (value->mem == MST_MEM_DEVICE)
+        return -EINVAL;
     struct kv_request request = {.verb = KV_WATCH, .version = *version};
-    struct kv_answer answer = {.value = value, .cap = cap};
+    struct kv_answer answer = {.value = value->data, .cap = value->size_bytes};
     int rc = read_call(kv, &request, key, &answer, ret_size_bytes, deadline_ns);
     if (rc == 0)
         *version = answer.version;

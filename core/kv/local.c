@@ -1,6 +1,7 @@
-#include "muster/core/clock.h"
+#include "muster/core/kv/store.h"
+
+#include "muster/core/cond.h"
 #include "muster/core/kv/backend.h"
-#include "muster/core/kv/kv.h"
 #include "muster/core/kv/table.h"
 
 #include <assert.h>
@@ -8,8 +9,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <time.h>
 
+/* (void): a lock and a condition of ours that live cannot fail. */
 struct mst_kv_store {
     bool is_private; /* made for one handle and its clones: goes with the last of them */
     struct {
@@ -27,15 +28,6 @@ struct local_kv {
     uint32_t generation;
 };
 
-static void init_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-    (void)pthread_condattr_init(&attributes); /* none of these three fails on Linux */
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(condition, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
-}
-
 int mst_kv_store_create(struct mst_kv_store **ret_store)
 {
     struct mst_kv_store *store = calloc(1, sizeof *store);
@@ -46,7 +38,7 @@ int mst_kv_store_create(struct mst_kv_store **ret_store)
         return -ENOMEM;
     }
     (void)pthread_mutex_init(&store->locked.lock, NULL); /* a plain mutex cannot fail */
-    init_condition(&store->locked.changed);
+    mst_cond_init(&store->locked.changed);
     *ret_store = store;
     return 0;
 }
@@ -55,7 +47,7 @@ void mst_kv_store_destroy(struct mst_kv_store *store)
 {
     if (!store)
         return;
-    assert(store->locked.handle_count == 0);
+    assert(store->locked.handle_count == 0 && store->locked.waiter_count == 0);
     kv_table_fini(&store->locked.table);
     (void)pthread_cond_destroy(&store->locked.changed);
     (void)pthread_mutex_destroy(&store->locked.lock);
@@ -73,22 +65,19 @@ void mst_kv_store_advance(struct mst_kv_store *store, uint32_t generation)
 /* Sleeps until something in the table changed. 0; -ETIMEDOUT. */
 static int wait_change_locked(struct mst_kv_store *store, uint64_t deadline_ns)
 {
-    struct timespec until = {.tv_sec = (time_t)(deadline_ns / MST_NS_PER_S),
-                             .tv_nsec = (long)(deadline_ns % MST_NS_PER_S)};
+    assert(mst_lock_is_held(&store->locked.lock));
     store->locked.waiter_count++;
-    int rc;
-    if (deadline_ns == MST_NEVER)
-        rc = pthread_cond_wait(&store->locked.changed, &store->locked.lock);
-    else
-        rc = pthread_cond_timedwait(&store->locked.changed, &store->locked.lock, &until);
+    int rc = mst_cond_wait(&store->locked.changed, &store->locked.lock, deadline_ns);
+    assert(store->locked.waiter_count > 0);
     store->locked.waiter_count--;
-    return -rc;
+    return rc;
 }
 
 static int call_locked(struct mst_kv_store *store, uint32_t generation,
                        const struct kv_request *request, struct kv_answer *answer,
                        uint64_t deadline_ns)
 {
+    assert(mst_lock_is_held(&store->locked.lock));
     struct kv_reply reply;
     while (kv_table_call(&store->locked.table, generation, request, &reply) == -EAGAIN) {
         int rc = wait_change_locked(store, deadline_ns);
@@ -124,6 +113,7 @@ static void local_close(struct mst_kv *kv)
 {
     struct mst_kv_store *store = ((struct local_kv *)kv)->store;
     (void)pthread_mutex_lock(&store->locked.lock);
+    assert(store->locked.handle_count > 0);
     bool is_last = --store->locked.handle_count == 0 && store->is_private;
     (void)pthread_mutex_unlock(&store->locked.lock);
     free(kv);

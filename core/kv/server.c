@@ -1,3 +1,25 @@
+/* The life of a connection. Its struct peer stands in peers[], at the slot that its number names.
+ *
+ *   accept ─→ HANDSHAKE ─ proof, role rank ──→ RANK ──┐
+ *                 │  └─── proof, role agent ─→ AGENT ─┤ ←─ attach, without a handshake
+ *                 │ 10 s, a wrong frame, refused      │ hung up, a wrong frame, does not read,
+ *                 │                                   │ fenced (ranks), dropped (agents)
+ *                 └──────────────→ LOST ←─────────────┘
+ *                                    └─→ reap: out of peers[], closed, freed; agent_lost is called
+ *
+ * HANDSHAKE  Frames of at most 256 bytes go to the acceptor (core/kv/auth.h). Once the dialer has
+ *            proved itself, check_hello asks the generation of a rank, and the owner (agent_joined)
+ *            of an agent, which is `announced` from then on.
+ * RANK       Each frame is a call: on the table at once, or `wait` stands in `waits` until a change
+ *            of its key answers it. It has one at most: the next call ends it.
+ * AGENT      Frames go to the owner and come from kv_server_send.
+ * LOST       lose_peer may be called anywhere, also by an owner from inside a callback, while frames
+ *            of the peer are being read: it shuts the socket down, ends the wait and puts the peer
+ *            on `lost`. Nobody finds it by its number any longer. The memory stays until a
+ *            kv_server_run ends, and only reap (or kv_server_destroy) frees it.
+ *
+ * Answers are queued in the peer's stream, which writes what the socket takes; EPOLLOUT is asked for
+ * while bytes are left, and who leaves 64 MiB of them is lost. */
 #include "muster/core/kv/server.h"
 
 #include "muster/core/clock.h"
@@ -34,6 +56,7 @@ enum peer_state {
 };
 
 struct peer {
+    struct kv_server *server;
     uint64_t id; /* a serial number, from 1, and its slot in the low bits */
     enum peer_state state;
     bool announced; /* the owner knows of this agent, and is told when it goes */
@@ -60,6 +83,8 @@ struct kv_server {
     size_t secret_bytes;
     uint8_t secret[MST_SECRET_BYTES_MAX];
 };
+
+/* ---- peers ----------------------------------------------------------------------------------- */
 
 static int poll_fd(struct kv_server *server, int op, int fd, uint64_t id, uint32_t events)
 {
@@ -93,6 +118,7 @@ static void lose_peer(struct kv_server *server, struct peer *peer)
 {
     if (peer->state == PEER_LOST)
         return;
+    assert(server->peers[peer->id % PEERS_MAX] == peer);
     peer->state = PEER_LOST;
     kv_wait_end(&peer->wait);
     (void)poll_fd(server, EPOLL_CTL_DEL, peer->stream.fd, peer->id, 0); /* close would do it too */
@@ -103,6 +129,7 @@ static void lose_peer(struct kv_server *server, struct peer *peer)
 
 static void free_peer(struct kv_server *server, struct peer *peer)
 {
+    assert(server->peers[peer->id % PEERS_MAX] == peer && !peer->wait.link);
     server->peers[peer->id % PEERS_MAX] = NULL;
     (void)close(peer->stream.fd); /* what could be sent was */
     mst_stream_fini(&peer->stream);
@@ -114,6 +141,7 @@ static void reap(struct kv_server *server)
 {
     while (server->lost) {
         struct peer *peer = server->lost;
+        assert(peer->state == PEER_LOST);
         server->lost = peer->next_lost;
         uint64_t id = peer->id;
         bool announced = peer->announced;
@@ -123,6 +151,8 @@ static void reap(struct kv_server *server)
     }
 }
 
+static int check_hello(void *arg, const struct mst_auth_hello *hello, struct mst_err *err);
+
 /* Takes fd unless it fails. */
 static struct peer *add_peer(struct kv_server *server, int fd, enum peer_state state)
 {
@@ -130,10 +160,15 @@ static struct peer *add_peer(struct kv_server *server, int fd, enum peer_state s
     struct peer *peer = slot ? calloc(1, sizeof *peer) : NULL;
     if (!peer)
         return NULL;
+    peer->server = server;
     peer->id = ++server->last_serial << SLOT_BITS | (uint64_t)(slot - server->peers);
     peer->state = state;
     peer->handshake_deadline_ns = mst_deadline_ms(HANDSHAKE_S * 1000);
-    mst_auth_acceptor_init(&peer->acceptor);
+    mst_auth_acceptor_init(&peer->acceptor,
+                           &(struct mst_auth_terms){.secret = server->secret,
+                                                    .secret_bytes = server->secret_bytes,
+                                                    .check = check_hello,
+                                                    .arg = peer});
     mst_stream_init(&peer->stream, fd);
     if (state == PEER_HANDSHAKE)
         peer->stream.payload_max = HANDSHAKE_PAYLOAD_MAX;
@@ -142,6 +177,7 @@ static struct peer *add_peer(struct kv_server *server, int fd, enum peer_state s
         return NULL;
     }
     *slot = peer;
+    assert(find_peer(server, peer->id) == peer);
     return peer;
 }
 
@@ -164,6 +200,8 @@ static void follow_queue(struct kv_server *server, struct peer *peer)
                 wanted ? EPOLLIN | EPOLLOUT : EPOLLIN))
         lose_peer(server, peer);
 }
+
+/* ---- ranks ----------------------------------------------------------------------------------- */
 
 static void send_reply(struct kv_server *server, struct peer *peer, const struct kv_reply *reply)
 {
@@ -202,6 +240,7 @@ static void wake_waits(struct kv_server *server, uint32_t generation,
 static void serve_rank(struct kv_server *server, struct peer *peer, uint8_t type,
                        const uint8_t *payload, size_t size_bytes)
 {
+    assert(peer->state == PEER_RANK);
     uint32_t generation = peer->acceptor.hello.generation;
     struct kv_request request;
     if (kv_request_decode(type, payload, size_bytes, &request)) {
@@ -220,10 +259,7 @@ static void serve_rank(struct kv_server *server, struct peer *peer, uint8_t type
         wake_waits(server, generation, &request);
 }
 
-struct joining {
-    struct kv_server *server;
-    struct peer *peer;
-};
+/* ---- handshake ------------------------------------------------------------------------------- */
 
 static int check_generation(const struct kv_server *server, uint32_t theirs, struct mst_err *err)
 {
@@ -236,23 +272,22 @@ static int check_generation(const struct kv_server *server, uint32_t theirs, str
 
 static int check_hello(void *arg, const struct mst_auth_hello *hello, struct mst_err *err)
 {
-    const struct joining *joining = arg;
-    struct kv_server *server = joining->server;
+    struct peer *peer = arg;
+    struct kv_server *server = peer->server;
+    assert(peer->state == PEER_HANDSHAKE);
     if (hello->role == MST_ROLE_RANK_KV)
         return check_generation(server, hello->generation, err);
     if (hello->role != MST_ROLE_AGENT)
         return mst_err_set(err, -EPROTO, "this is the key-value server, not a rank");
-    int rc = server->events.agent_joined(server->events.arg, joining->peer->id, hello, err);
-    joining->peer->announced = rc == 0 && joining->peer->state != PEER_LOST;
+    int rc = server->events.agent_joined(server->events.arg, peer->id, hello, err);
+    peer->announced = rc == 0 && peer->state != PEER_LOST;
     return rc;
 }
 
 static void step_handshake(struct kv_server *server, struct peer *peer, uint8_t type,
                            const uint8_t *payload, size_t size_bytes)
 {
-    struct joining joining = {.server = server, .peer = peer};
-    int rc = mst_auth_acceptor_step(&peer->acceptor, &peer->stream, type, payload, size_bytes,
-                                    server->secret, server->secret_bytes, check_hello, &joining);
+    int rc = mst_auth_acceptor_step(&peer->acceptor, &peer->stream, type, payload, size_bytes);
     if (rc < 0)
         lose_peer(server, peer);
     if (rc == 1 && peer->state != PEER_LOST) {
@@ -261,6 +296,8 @@ static void step_handshake(struct kv_server *server, struct peer *peer, uint8_t 
     }
     follow_queue(server, peer);
 }
+
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static void take_frame(struct kv_server *server, struct peer *peer, uint8_t type,
                        const uint8_t *payload, size_t size_bytes)
@@ -310,7 +347,8 @@ static void accept_peers(struct kv_server *server)
         if (fd == -EAGAIN)
             return;
         if (fd < 0) {
-            /* Out of fds or memory: polling on would spin. The next tick tries again. */
+            /* Out of fds or memory: polling on would spin. The next tick tries again. What is polled
+             * can be taken off. */
             (void)poll_fd(server, EPOLL_CTL_DEL, server->listen_fd, LISTENER_ID, 0);
             server->listens = false;
             return;
@@ -349,6 +387,8 @@ void kv_server_run(struct kv_server *server)
     reap(server);
 }
 
+/* ---- the owner's side ------------------------------------------------------------------------ */
+
 int kv_server_create(int listen_fd, const uint8_t *secret, size_t secret_bytes,
                      const struct kv_server_events *events, struct kv_server **ret_server,
                      struct mst_err *err)
@@ -361,7 +401,8 @@ int kv_server_create(int listen_fd, const uint8_t *secret, size_t secret_bytes,
     server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     server->events = *events;
     if (server->epoll_fd < 0) {
-        rc = mst_err_set(err, -errno, "key-value server: epoll_create1: %s", strerror(errno));
+        rc = mst_err_set(err, -errno, "key-value server: epoll_create1: %s",
+                         mst_err_meaning(errno));
         goto fail;
     }
     if (secret_bytes > sizeof server->secret) {
@@ -374,7 +415,7 @@ int kv_server_create(int listen_fd, const uint8_t *secret, size_t secret_bytes,
     server->secret_bytes = secret_bytes;
     rc = kv_table_init(&server->table);
     if (rc) {
-        mst_err_set(err, rc, "no memory for the key-value table");
+        (void)mst_err_set(err, rc, "no memory for the key-value table"); /* it returns rc */
         goto fail;
     }
     server->listen_fd = listen_fd;
@@ -390,12 +431,15 @@ void kv_server_destroy(struct kv_server *server)
 {
     if (!server)
         return;
-    for (size_t i = 0; i < PEERS_MAX; i++)
-        if (server->peers[i])
+    for (size_t i = 0; i < PEERS_MAX; i++) {
+        if (server->peers[i]) {
+            kv_wait_end(&server->peers[i]->wait);
             free_peer(server, server->peers[i]);
+        }
+    }
     kv_table_fini(&server->table);
     if (server->listen_fd >= 0)
-        (void)close(server->listen_fd);
+        (void)close(server->listen_fd); /* nothing is written to these two */
     if (server->epoll_fd >= 0)
         (void)close(server->epoll_fd);
     explicit_bzero(server->secret, sizeof server->secret);

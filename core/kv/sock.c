@@ -5,6 +5,7 @@
 #include "muster/core/crc32c.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/frame.h"
+#include "muster/core/least.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -41,6 +42,8 @@ static void tune(int fd)
     set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
     set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
+
+/* ---- addresses ------------------------------------------------------------------------------- */
 
 static int parse_port(const char *text, uint16_t *ret_port)
 {
@@ -90,7 +93,7 @@ static int resolve(const char *host, uint16_t port, struct addrinfo **ret_list)
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                              .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
     char service[8];
-    (void)snprintf(service, sizeof service, "%u", port);
+    (void)snprintf(service, sizeof service, "%u", port); /* five digits fit */
     const char *node = strcmp(host, "localhost") == 0 ? NULL : host;
     int rc = getaddrinfo(node, service, &hints, ret_list);
     if (rc != EAI_NONAME)
@@ -98,6 +101,8 @@ static int resolve(const char *host, uint16_t port, struct addrinfo **ret_list)
     hints.ai_flags = AI_NUMERICSERV;
     return getaddrinfo(node, service, &hints, ret_list);
 }
+
+/* ---- listening ------------------------------------------------------------------------------- */
 
 static int listen_at(const struct addrinfo *at)
 {
@@ -148,8 +153,8 @@ static int listen_failed(const char *host, uint16_t port, int code, struct mst_e
         advice = "; is it an address of this node?";
     else if (code == -EACCES)
         advice = "; ports below 1024 need privileges: choose a higher one";
-    return mst_err_set(err, code, "cannot listen on %s port %u: %s%s", host, port, strerror(-code),
-                       advice);
+    return mst_err_set(err, code, "cannot listen on %s port %u: %s%s", host, port,
+                       mst_err_meaning(code), advice);
 }
 
 int mst_sock_listen(const char *host, uint16_t port, uint16_t *ret_port, struct mst_err *err)
@@ -193,6 +198,8 @@ int mst_sock_accept(int listen_fd)
             return -errno;
     }
 }
+
+/* ---- dialing --------------------------------------------------------------------------------- */
 
 /* 0 once fd is ready for `events` (or in error: the next call on it tells); -ETIMEDOUT. */
 static int wait_fd(int fd, short events, uint64_t deadline_ns)
@@ -258,15 +265,13 @@ static int dial_once(const char *host, uint16_t port, uint64_t deadline_ns, cons
         *ret_why = gai_strerror(rc);
         return -ENOENT;
     }
-    uint64_t attempt_ns = mst_deadline_ms(ATTEMPT_MS_MAX);
-    if (attempt_ns > deadline_ns)
-        attempt_ns = deadline_ns;
+    uint64_t attempt_ns = mst_least(mst_deadline_ms(ATTEMPT_MS_MAX), deadline_ns);
     int fd = -EADDRNOTAVAIL;
     for (struct addrinfo *at = list; at && fd < 0; at = at->ai_next)
         fd = connect_to(at, attempt_ns);
     freeaddrinfo(list);
     if (fd < 0)
-        *ret_why = strerror(-fd);
+        *ret_why = mst_err_meaning(fd);
     return fd;
 }
 
@@ -302,6 +307,8 @@ int mst_sock_dial(const char *address, uint64_t deadline_ns, struct mst_err *err
             pause_ms *= 2;
     }
 }
+
+/* ---- bytes and frames ------------------------------------------------------------------------ */
 
 int mst_sock_send_all(int fd, const void *data, size_t size_bytes, uint64_t deadline_ns)
 {

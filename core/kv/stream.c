@@ -12,6 +12,13 @@
 #define READ_BYTES_MIN ((size_t)16 << 10)
 #define IDLE_BYTES_MAX ((size_t)1 << 20) /* an empty buffer over this is given back */
 
+/* What both buffers are between two calls. */
+static void check(const struct mst_stream *stream)
+{
+    assert(stream->in_used <= stream->in_size && stream->in_size <= stream->in_cap);
+    assert(stream->out_sent <= stream->out_size && stream->out_size <= stream->out_cap);
+}
+
 void mst_stream_init(struct mst_stream *stream, int fd)
 {
     *stream = (struct mst_stream){.fd = fd, .payload_max = MST_FRAME_PAYLOAD_MAX};
@@ -70,6 +77,7 @@ int mst_stream_read(struct mst_stream *stream)
         ssize_t got = recv(stream->fd, stream->in + stream->in_size, room, MSG_DONTWAIT);
         if (got > 0) {
             stream->in_size += (size_t)got;
+            check(stream);
             return (int)got;
         }
         if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -95,6 +103,7 @@ int mst_stream_next(struct mst_stream *stream, uint8_t *ret_type, const uint8_t 
     if (mst_crc32c(0, payload, head.size_bytes) != head.crc)
         return -EBADMSG;
     stream->in_used += MST_FRAME_HEADER_BYTES + head.size_bytes;
+    check(stream);
     *ret_type = head.type;
     *ret_payload = payload;
     *ret_size_bytes = head.size_bytes;
@@ -150,6 +159,7 @@ int mst_stream_put(struct mst_stream *stream, uint8_t type, const void *payload,
 
 int mst_stream_write(struct mst_stream *stream)
 {
+    check(stream);
     while (stream->out_sent < stream->out_size) {
         ssize_t sent = send(stream->fd, stream->out + stream->out_sent,
                             stream->out_size - stream->out_sent, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -37,6 +37,16 @@ bool kv_verb_wakes(enum kv_verb verb)
     return verb == KV_SET || verb == KV_ADD || verb == KV_CAS;
 }
 
+/* ---- entries --------------------------------------------------------------------------------- */
+
+/* What a table is between two calls; a bug that breaks it would lose keys in silence. */
+static void check(const struct kv_table *table)
+{
+    assert((table->bucket_count & (table->bucket_count - 1)) == 0);
+    assert(table->size_bytes >= table->entry_count * sizeof(struct kv_entry));
+    assert(table->size_bytes <= KV_TABLE_BYTES_MAX);
+}
+
 int kv_table_init(struct kv_table *table)
 {
     *table = (struct kv_table){.bucket_count = BUCKETS_MIN};
@@ -53,6 +63,7 @@ static size_t entry_size(const struct kv_entry *entry)
 static void remove_at(struct kv_table *table, struct kv_entry **link)
 {
     struct kv_entry *entry = *link;
+    assert(table->entry_count > 0 && table->size_bytes >= entry_size(entry));
     *link = entry->next;
     table->entry_count--;
     table->size_bytes -= entry_size(entry);
@@ -80,12 +91,14 @@ static void remove_range(struct kv_table *table, uint32_t first, uint32_t last, 
                 link = &entry->next;
         }
     }
+    check(table);
 }
 
 void kv_table_fini(struct kv_table *table)
 {
     if (table->buckets)
         remove_range(table, 0, UINT32_MAX, "", 0);
+    assert(table->entry_count == 0 && table->size_bytes == 0);
     free(table->buckets);
     *table = (struct kv_table){0};
 }
@@ -101,7 +114,7 @@ void kv_table_advance(struct kv_table *table, uint32_t generation)
 /* Doubles the buckets. Without memory the chains just grow longer. */
 static void grow(struct kv_table *table)
 {
-    size_t count = table->bucket_count * 2;
+    size_t count = table->bucket_count * 2, moved = 0;
     struct kv_entry **buckets = calloc(count, sizeof *buckets);
     if (!buckets)
         return;
@@ -111,8 +124,10 @@ static void grow(struct kv_table *table)
             struct kv_entry **bucket = &buckets[entry->hash & (count - 1)];
             entry->next = *bucket;
             *bucket = entry;
+            moved++;
         }
     }
+    assert(moved == table->entry_count);
     free(table->buckets);
     table->buckets = buckets;
     table->bucket_count = count;
@@ -122,16 +137,18 @@ static struct kv_entry *find(struct kv_table *table, uint32_t generation,
                              const struct kv_request *request)
 {
     uint32_t hash = kv_key_hash(generation, request->key, request->key_bytes);
-    struct kv_entry *entry = table->buckets[hash & (table->bucket_count - 1)];
-    for (; entry; entry = entry->next)
+    size_t mask = table->bucket_count - 1;
+    for (struct kv_entry *entry = table->buckets[hash & mask]; entry; entry = entry->next) {
+        assert((entry->hash & mask) == (hash & mask));
         if (entry->hash == hash && entry->generation == generation &&
             entry->key_bytes == request->key_bytes &&
             memcmp(entry->key, request->key, request->key_bytes) == 0)
             return entry;
+    }
     return NULL;
 }
 
-/* A new entry without a value, not yet visible: *ret_entry is linked by publish. */
+/* A new entry without a value, not yet visible: NULL, or for link_entry. */
 static struct kv_entry *make_entry(uint32_t generation, const struct kv_request *request)
 {
     struct kv_entry *entry = calloc(1, sizeof *entry + request->key_bytes);
@@ -155,15 +172,21 @@ static void link_entry(struct kv_table *table, struct kv_entry *entry)
     table->size_bytes += entry_size(entry);
 }
 
+struct new_value {
+    const void *data;
+    size_t size_bytes;
+    bool is_counter;
+};
+
 /* Gives the key a new value: all of it, or -ENOMEM and nothing. `entry` is what find said. */
 static int store(struct kv_table *table, uint32_t generation, const struct kv_request *request,
-                 struct kv_entry *entry, const void *value, size_t value_bytes, bool is_counter)
+                 struct kv_entry *entry, const struct new_value *value)
 {
-    size_t more_bytes = value_bytes + (entry ? 0 : sizeof *entry + request->key_bytes);
-    assert(table->size_bytes <= KV_TABLE_BYTES_MAX);
+    size_t more_bytes = value->size_bytes + (entry ? 0 : sizeof *entry + request->key_bytes);
+    check(table);
     if (more_bytes > KV_TABLE_BYTES_MAX - table->size_bytes)
         return -ENOMEM;
-    uint8_t *copy = malloc(value_bytes ? value_bytes : 1);
+    uint8_t *copy = malloc(value->size_bytes ? value->size_bytes : 1);
     if (!copy)
         return -ENOMEM;
     if (!entry) {
@@ -174,16 +197,19 @@ static int store(struct kv_table *table, uint32_t generation, const struct kv_re
         }
         link_entry(table, entry);
     }
-    if (value_bytes > 0)
-        memcpy(copy, value, value_bytes);
+    if (value->size_bytes > 0)
+        memcpy(copy, value->data, value->size_bytes);
     free(entry->value);
-    table->size_bytes += value_bytes - entry->value_bytes;
+    table->size_bytes += value->size_bytes - entry->value_bytes;
     entry->value = copy;
-    entry->value_bytes = value_bytes;
-    entry->is_counter = is_counter;
+    entry->value_bytes = value->size_bytes;
+    entry->is_counter = value->is_counter;
     entry->version = ++table->version;
+    check(table);
     return 0;
 }
+
+/* ---- verbs ----------------------------------------------------------------------------------- */
 
 static int read_value(const struct kv_entry *entry, struct kv_reply *reply)
 {
@@ -199,16 +225,26 @@ static int add(struct kv_table *table, uint32_t generation, const struct kv_requ
     int64_t before = 0, sum;
     if (entry && !entry->is_counter)
         return -EINVAL;
-    if (entry)
+    if (entry) {
+        assert(entry->value_bytes == COUNTER_BYTES);
         before = (int64_t)mst_get_le64(entry->value);
+    }
     if (__builtin_add_overflow(before, request->delta, &sum))
         return -EINVAL;
     uint8_t bytes[COUNTER_BYTES];
     mst_put_le64(bytes, (uint64_t)sum);
-    int rc = store(table, generation, request, entry, bytes, sizeof bytes, true);
+    struct new_value value = {.data = bytes, .size_bytes = sizeof bytes, .is_counter = true};
+    int rc = store(table, generation, request, entry, &value);
     if (rc == 0)
         reply->number = sum;
     return rc;
+}
+
+static int set(struct kv_table *table, uint32_t generation, const struct kv_request *request,
+               struct kv_entry *entry)
+{
+    struct new_value value = {.data = request->value, .size_bytes = request->value_bytes};
+    return store(table, generation, request, entry, &value);
 }
 
 static bool holds(const struct kv_entry *entry, const uint8_t *value, size_t value_bytes)
@@ -224,7 +260,7 @@ static int cas(struct kv_table *table, uint32_t generation, const struct kv_requ
 {
     if (!holds(entry, request->expected, request->expected_bytes))
         return -EEXIST;
-    return store(table, generation, request, entry, request->value, request->value_bytes, false);
+    return set(table, generation, request, entry);
 }
 
 static int dispatch(struct kv_table *table, uint32_t generation, const struct kv_request *request,
@@ -232,9 +268,7 @@ static int dispatch(struct kv_table *table, uint32_t generation, const struct kv
 {
     struct kv_entry *entry = find(table, generation, request);
     switch (request->verb) {
-    case KV_SET:
-        return store(table, generation, request, entry, request->value, request->value_bytes,
-                     false);
+    case KV_SET: return set(table, generation, request, entry);
     case KV_GET: return entry ? read_value(entry, reply) : -ENOENT;
     case KV_WAIT: return entry ? read_value(entry, reply) : -EAGAIN;
     case KV_WATCH:

@@ -1,6 +1,6 @@
 /* The table itself: keys of all generations, their values and versions, and what each verb does to
  * them. It never waits: a call that would have to answers -EAGAIN, and its owner, a lock and a
- * condition variable (kv_local.c) or a poll loop (core/kv/server.c), repeats the call when the
+ * condition variable (core/kv/local.c) or a poll loop (core/kv/server.c), repeats the call when the
  * key has changed. One thread at a time. */
 #ifndef MUSTER_CORE_KV_TABLE_H
 #define MUSTER_CORE_KV_TABLE_H

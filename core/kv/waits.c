@@ -8,7 +8,7 @@
 void kv_waits_add(struct kv_waits *waits, struct kv_wait *wait, uint32_t generation,
                   const struct kv_request *request)
 {
-    assert(!wait->link);
+    assert(!wait->link && request->key_bytes <= sizeof wait->key);
     wait->generation = generation;
     wait->hash = kv_key_hash(generation, request->key, request->key_bytes);
     memcpy(wait->key, request->key, request->key_bytes);
@@ -16,8 +16,10 @@ void kv_waits_add(struct kv_waits *waits, struct kv_wait *wait, uint32_t generat
     wait->request.key = wait->key;
     wait->link = &waits->buckets[wait->hash % KV_WAIT_BUCKETS];
     wait->next = *wait->link;
-    if (wait->next)
+    if (wait->next) {
+        assert(wait->next->link == wait->link);
         wait->next->link = &wait->next;
+    }
     *wait->link = wait;
 }
 
@@ -25,6 +27,7 @@ void kv_wait_end(struct kv_wait *wait)
 {
     if (!wait->link)
         return;
+    assert(*wait->link == wait && (!wait->next || wait->next->link == &wait->next));
     *wait->link = wait->next;
     if (wait->next)
         wait->next->link = wait->link;

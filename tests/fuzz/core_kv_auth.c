@@ -13,11 +13,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct mst_stream stream;
     mst_stream_init(&stream, -1); /* what is put on it fails to be written, and is dropped */
     struct mst_auth_acceptor acceptor;
-    mst_auth_acceptor_init(&acceptor);
+    mst_auth_acceptor_init(
+        &acceptor, &(struct mst_auth_terms){.secret = secret, .secret_bytes = sizeof secret});
     while (size >= 2) {
         size_t size_bytes = data[1] < size - 2 ? data[1] : size - 2;
-        if (mst_auth_acceptor_step(&acceptor, &stream, data[0], data + 2, size_bytes, secret,
-                                   sizeof secret, NULL, NULL) == 1)
+        if (mst_auth_acceptor_step(&acceptor, &stream, data[0], data + 2, size_bytes) == 1)
             abort();
         data += 2 + size_bytes;
         size -= 2 + size_bytes;

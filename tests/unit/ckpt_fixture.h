@@ -7,6 +7,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
+#include "muster/core/kv/store.h"
 #include "muster/core/world/state.h"
 
 #include <dirent.h>

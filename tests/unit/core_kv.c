@@ -2,6 +2,7 @@
 #include "unit/kv_suite.h"
 
 #include "muster/core/err.h"
+#include "muster/core/kv/store.h"
 #include "muster/core/world/state.h"
 
 static int make_store(void **state)

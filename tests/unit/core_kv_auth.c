@@ -86,8 +86,11 @@ static int shake(struct dialer *dialer, enum mst_auth_role role, uint32_t genera
                  const char *secret, struct mst_auth_hello *ret_hello, struct mst_err *err)
 {
     int fd = start_dialer(dialer);
-    int rc = mst_auth_accept(fd, role, generation, (const uint8_t *)secret, strlen(secret),
-                             ret_hello, soon(), err);
+    const struct mst_auth_wanted wanted = {.role = role,
+                                           .generation = generation,
+                                           .secret = (const uint8_t *)secret,
+                                           .secret_bytes = strlen(secret)};
+    int rc = mst_auth_accept(fd, &wanted, soon(), ret_hello, err);
     close(fd);
     finish_dialer(dialer);
     return rc;
@@ -155,6 +158,12 @@ static void agents_come_from_any_generation(void **state)
     assert_int_equal(hello.generation, 2);
 }
 
+static struct mst_auth_terms terms_of(const char *secret)
+{
+    return (struct mst_auth_terms){.secret = (const uint8_t *)secret,
+                                   .secret_bytes = strlen(secret)};
+}
+
 /* The acceptor, frame by frame, with the frames in the test's hands. */
 struct bench {
     struct dialer dialer;
@@ -174,7 +183,8 @@ static int open_bench(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     mst_stream_init(&bench->stream, pair[0]);
     bench->answers = pair[1];
-    mst_auth_acceptor_init(&bench->acceptor);
+    const struct mst_auth_terms terms = terms_of("s");
+    mst_auth_acceptor_init(&bench->acceptor, &terms);
     bench->dialer = (struct dialer){.hello = {MST_ROLE_RANK_KV, 1, 2, 3}, .secret = "s"};
     bench->fd = start_dialer(&bench->dialer);
     *state = bench;
@@ -206,17 +216,17 @@ static void send_to_dialer(struct bench *bench)
         mst_sock_send_frame(bench->fd, bench->type, bench->payload, bench->size, soon()), 0);
 }
 
-static int step(struct bench *bench, mst_auth_check_fn check, void *arg)
+static int step(struct bench *bench)
 {
     return mst_auth_acceptor_step(&bench->acceptor, &bench->stream, bench->type, bench->payload,
-                                  bench->size, (const uint8_t *)"s", 1, check, arg);
+                                  bench->size);
 }
 
 /* Takes the dialer's HELLO to the acceptor and its CHALLENGE back, then the PROOF is at hand. */
 static void go_to_proof(struct bench *bench)
 {
     receive(bench, bench->fd);
-    assert_int_equal(step(bench, NULL, NULL), 0);
+    assert_int_equal(step(bench), 0);
     receive(bench, bench->answers);
     send_to_dialer(bench);
     receive(bench, bench->fd);
@@ -229,12 +239,19 @@ static int count_check(void *arg, const struct mst_auth_hello *hello, struct mst
     return hello->tag == 3 ? 0 : mst_err_set(err, -EINVAL, "tag");
 }
 
+static void count_into(struct bench *bench, int *count)
+{
+    bench->acceptor.terms.check = count_check;
+    bench->acceptor.terms.arg = count;
+}
+
 static void steps_to_the_welcome(void **state)
 {
     struct bench *bench = *state;
     go_to_proof(bench);
     int checks = 0;
-    assert_int_equal(step(bench, count_check, &checks), 1);
+    count_into(bench, &checks);
+    assert_int_equal(step(bench), 1);
     assert_int_equal(checks, 1);
     receive(bench, bench->answers);
     assert_int_equal(bench->size, 0);
@@ -248,9 +265,10 @@ static void every_bit_of_a_proof_counts(void **state)
     struct bench *bench = *state;
     go_to_proof(bench);
     int checks = 0;
+    count_into(bench, &checks);
     for (size_t bit = 0; bit < 8 * bench->size; bit++) {
         bench->payload[bit / 8] ^= (uint8_t)(1U << bit % 8);
-        assert_int_equal(step(bench, count_check, &checks), -EACCES);
+        assert_int_equal(step(bench), -EACCES);
         bench->payload[bit / 8] ^= (uint8_t)(1U << bit % 8);
     }
     assert_int_equal(checks, 0); /* strangers are shown to nobody */
@@ -266,7 +284,7 @@ static void reflection_is_refused(void **state)
 {
     struct bench *bench = *state;
     receive(bench, bench->fd);
-    assert_int_equal(step(bench, NULL, NULL), 0);
+    assert_int_equal(step(bench), 0);
     receive(bench, bench->answers);
     assert_int_equal(bench->size, 64);
     uint8_t mac[32];
@@ -275,7 +293,7 @@ static void reflection_is_refused(void **state)
     receive(bench, bench->fd);
     assert_memory_not_equal(mac, bench->payload, sizeof mac);
     memcpy(bench->payload, mac, sizeof mac);
-    assert_int_equal(step(bench, NULL, NULL), -EACCES);
+    assert_int_equal(step(bench), -EACCES);
 }
 
 static void replay_meets_a_fresh_nonce(void **state)
@@ -286,19 +304,18 @@ static void replay_meets_a_fresh_nonce(void **state)
     uint8_t hello[512], hello_type;
     hello_type = bench->type;
     memcpy(hello, bench->payload, hello_size);
-    assert_int_equal(step(bench, NULL, NULL), 0);
+    assert_int_equal(step(bench), 0);
     receive(bench, bench->answers);
     send_to_dialer(bench);
     receive(bench, bench->fd);
     struct mst_auth_acceptor other;
-    mst_auth_acceptor_init(&other);
-    assert_int_equal(mst_auth_acceptor_step(&other, &bench->stream, hello_type, hello, hello_size,
-                                            (const uint8_t *)"s", 1, NULL, NULL),
+    mst_auth_acceptor_init(&other, &bench->acceptor.terms);
+    assert_int_equal(mst_auth_acceptor_step(&other, &bench->stream, hello_type, hello, hello_size),
                      0);
-    assert_int_equal(mst_auth_acceptor_step(&other, &bench->stream, bench->type, bench->payload,
-                                            bench->size, (const uint8_t *)"s", 1, NULL, NULL),
-                     -EACCES);
-    assert_int_equal(step(bench, NULL, NULL), 1);
+    assert_int_equal(
+        mst_auth_acceptor_step(&other, &bench->stream, bench->type, bench->payload, bench->size),
+        -EACCES);
+    assert_int_equal(step(bench), 1);
 }
 
 static void bad_frames_are_refused(void **state)
@@ -307,18 +324,18 @@ static void bad_frames_are_refused(void **state)
     receive(bench, bench->fd);
     size_t whole = bench->size;
     for (bench->size = 0; bench->size < whole; bench->size++)
-        assert_int_equal(step(bench, NULL, NULL), -EPROTO);
+        assert_int_equal(step(bench), -EPROTO);
     bench->payload[0]++;
-    assert_int_equal(step(bench, NULL, NULL), -EPROTO);
+    assert_int_equal(step(bench), -EPROTO);
     bench->payload[0]--;
     bench->payload[1] = MST_ROLE_COUNT;
-    assert_int_equal(step(bench, NULL, NULL), -EPROTO);
+    assert_int_equal(step(bench), -EPROTO);
     bench->payload[1] = MST_ROLE_RANK_KV;
     bench->type++;
-    assert_int_equal(step(bench, NULL, NULL), -EPROTO);
+    assert_int_equal(step(bench), -EPROTO);
     bench->type--;
-    assert_int_equal(step(bench, NULL, NULL), 0);
-    assert_int_equal(step(bench, NULL, NULL), -EPROTO); /* HELLO again */
+    assert_int_equal(step(bench), 0);
+    assert_int_equal(step(bench), -EPROTO); /* HELLO again */
 }
 
 static void to_bytes(const char *hex, uint8_t bytes[32])
@@ -350,21 +367,18 @@ static void macs_are_those_of_any_hmac(void **state)
     uint8_t hello[48] = {1, MST_ROLE_RANK_COMM, 0, 0, 5, 0, 0, 0, 7, 0, 0, 0, 9}, mac[32];
     memset(hello + 16, 0x0d, 32);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const uint8_t *secret = (const uint8_t *)cases[i].secret;
-        size_t size = strlen(cases[i].secret);
-        mst_auth_acceptor_init(&bench->acceptor);
+        const struct mst_auth_terms terms = terms_of(cases[i].secret);
+        mst_auth_acceptor_init(&bench->acceptor, &terms);
         nonces_are_known = true;
-        int rc = mst_auth_acceptor_step(&bench->acceptor, &bench->stream, 48, hello, sizeof hello,
-                                        secret, size, NULL, NULL);
+        int rc = mst_auth_acceptor_step(&bench->acceptor, &bench->stream, 48, hello, sizeof hello);
         nonces_are_known = false;
         assert_int_equal(rc, 0);
         receive(bench, bench->answers);
         to_bytes(cases[i].challenge, mac);
         assert_memory_equal(bench->payload + 32, mac, sizeof mac);
         to_bytes(cases[i].proof, mac);
-        assert_int_equal(mst_auth_acceptor_step(&bench->acceptor, &bench->stream, 50, mac,
-                                                sizeof mac, secret, size, NULL, NULL),
-                         1);
+        assert_int_equal(
+            mst_auth_acceptor_step(&bench->acceptor, &bench->stream, 50, mac, sizeof mac), 1);
         receive(bench, bench->answers);
     }
 }
@@ -407,12 +421,11 @@ static void silence_ends_at_the_deadline(void **state)
     struct mst_err err = {0};
     assert_int_equal(mst_auth_dial(pair[0], &hello, NULL, 0, mst_deadline_ms(5), &err), -ETIMEDOUT);
     assert_true(err.text[0]);
-    assert_int_equal(
-        mst_auth_accept(pair[0], MST_ROLE_RANK_KV, 1, NULL, 0, &hello, mst_deadline_ms(5), &err),
-        -ETIMEDOUT);
+    const struct mst_auth_wanted wanted = {.role = MST_ROLE_RANK_KV, .generation = 1};
+    assert_int_equal(mst_auth_accept(pair[0], &wanted, mst_deadline_ms(5), &hello, &err),
+                     -ETIMEDOUT);
     close(pair[1]);
-    assert_int_equal(mst_auth_accept(pair[0], MST_ROLE_RANK_KV, 1, NULL, 0, &hello, soon(), &err),
-                     -ECONNRESET);
+    assert_int_equal(mst_auth_accept(pair[0], &wanted, soon(), &hello, &err), -ECONNRESET);
     assert_int_equal(mst_auth_dial(pair[0], &hello, NULL, 0, soon(), &err), -ECONNRESET);
     close(pair[0]);
 }

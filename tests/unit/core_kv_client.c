@@ -1,5 +1,5 @@
 /* The client against a server of the test's own, which answers late, wrongly or not at all. That
- * client and real server agree is launcher_kv_server.c's business. */
+ * client and real server agree is core_kv_server.c's business. */
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/auth.h"
@@ -43,8 +43,11 @@ static void *accept_one(void *arg)
     if (poll(&pollfd, 1, 20000) != 1)
         return NULL;
     fake->fd = mst_sock_accept(fake->listener);
-    fake->code = mst_auth_accept(fake->fd, MST_ROLE_RANK_KV, 4, (const uint8_t *)"s", 1,
-                                 &fake->hello, soon(), NULL);
+    const struct mst_auth_wanted wanted = {.role = MST_ROLE_RANK_KV,
+                                           .generation = 4,
+                                           .secret = (const uint8_t *)"s",
+                                           .secret_bytes = 1};
+    fake->code = mst_auth_accept(fake->fd, &wanted, soon(), &fake->hello, NULL);
     return NULL;
 }
 

@@ -2,6 +2,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/kv/backend.h"
 #include "muster/core/kv/kv.h"
+#include "muster/core/kv/store.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -25,8 +26,8 @@ static void *watch_forever(void *arg)
     struct waiter *self = arg;
     char value[8];
     size_t size;
-    self->code = mst_kv_watch(self->kv, "key", &self->version, value, sizeof value, &size,
-                              MST_NEVER);
+    struct mst_span room = {.data = value, .size_bytes = sizeof value};
+    self->code = mst_kv_watch(self->kv, "key", &self->version, &room, &size, MST_NEVER);
     return NULL;
 }
 
@@ -60,7 +61,8 @@ static void every_change_wakes(void **state)
     assert_int_equal(join_waiter(&on_set), 0);
     struct waiter on_cas = {.version = on_set.version};
     start_waiter(&on_cas, store, 1);
-    assert_int_equal(mst_kv_cas(kv, "key", "a", 1, "b", 1, MST_NEVER), 0);
+    struct mst_cspan held = {.data = "a", .size_bytes = 1};
+    assert_int_equal(mst_kv_cas(kv, "key", &held, NULL, MST_NEVER), 0);
     assert_int_equal(join_waiter(&on_cas), 0);
     assert_true(on_cas.version > on_set.version);
     mst_kv_close(kv);

@@ -113,16 +113,30 @@ static void suite_add(void **state)
     mst_kv_close(kv);
 }
 
+static int cas(struct mst_kv *kv, const char *expected, const char *value)
+{
+    struct mst_cspan from = {.data = expected, .size_bytes = expected ? strlen(expected) : 0};
+    struct mst_cspan to = {.data = value, .size_bytes = strlen(value)};
+    return mst_kv_cas(kv, "leader", expected ? &from : NULL, &to, soon());
+}
+
 static void suite_cas(void **state)
 {
     struct mst_kv *kv = open_kv(state, 1);
-    assert_int_equal(mst_kv_cas(kv, "leader", "x", 1, "a", 1, soon()), -EEXIST);
-    assert_int_equal(mst_kv_cas(kv, "leader", NULL, 0, "a", 1, soon()), 0);
-    assert_int_equal(mst_kv_cas(kv, "leader", NULL, 0, "b", 1, soon()), -EEXIST);
-    assert_int_equal(mst_kv_cas(kv, "leader", "b", 1, "c", 1, soon()), -EEXIST);
+    assert_int_equal(cas(kv, "x", "a"), -EEXIST);
+    assert_int_equal(cas(kv, NULL, "a"), 0);
+    assert_int_equal(cas(kv, NULL, "b"), -EEXIST);
+    assert_int_equal(cas(kv, "", "b"), -EEXIST);
+    assert_int_equal(cas(kv, "b", "c"), -EEXIST);
     assert_value(kv, "leader", "a");
-    assert_int_equal(mst_kv_cas(kv, "leader", "a", 1, "bb", 2, soon()), 0);
+    assert_int_equal(cas(kv, "a", "bb"), 0);
     assert_value(kv, "leader", "bb");
+    struct mst_cspan held = {.data = "bb", .size_bytes = 2}, far = held;
+    far.mem = MST_MEM_DEVICE;
+    assert_int_equal(mst_kv_cas(kv, "leader", &held, &far, soon()), -EINVAL);
+    assert_int_equal(mst_kv_cas(kv, "leader", &far, &held, soon()), -EINVAL);
+    assert_int_equal(mst_kv_cas(kv, "leader", &held, NULL, soon()), 0);
+    assert_value(kv, "leader", "");
     mst_kv_close(kv);
 }
 
@@ -151,7 +165,8 @@ static void suite_deadline(void **state)
     char value[8];
     assert_int_equal(mst_kv_wait(kv, "late", value, 8, &size, mst_deadline_ms(5)), -ETIMEDOUT);
     uint64_t version = 0;
-    assert_int_equal(mst_kv_watch(kv, "late", &version, value, 8, &size, mst_deadline_ms(5)),
+    struct mst_span room = {.data = value, .size_bytes = sizeof value};
+    assert_int_equal(mst_kv_watch(kv, "late", &version, &room, &size, mst_deadline_ms(5)),
                      -ETIMEDOUT);
     assert_int_equal(mst_kv_wait(kv, "late", value, 8, &size, mst_now_ns()), -ETIMEDOUT);
     /* The handle goes on, and what the earlier calls may still be answered is not taken for its
@@ -184,8 +199,8 @@ static void *wait_for_key(void *arg)
 static void *watch_for_key(void *arg)
 {
     struct suite_thread *self = arg;
-    self->code = mst_kv_watch(self->kv, "answer", &self->version, self->value, sizeof self->value,
-                              &self->size, soon());
+    struct mst_span room = {.data = self->value, .size_bytes = sizeof self->value};
+    self->code = mst_kv_watch(self->kv, "answer", &self->version, &room, &self->size, soon());
     return NULL;
 }
 
@@ -217,11 +232,13 @@ static void suite_watch(void **state)
     uint64_t version = 0, first;
     assert_int_equal(mst_kv_set(kv, "answer", "1", 1, soon()), 0);
     char value[16];
+    struct mst_span room = {.data = value, .size_bytes = sizeof value};
     size_t size = 0;
-    assert_int_equal(mst_kv_watch(kv, "answer", &version, value, sizeof value, &size, soon()), 0);
+    assert_int_equal(mst_kv_watch(kv, "answer", &version, &room, &size, soon()), 0);
     assert_true(version > 0);
     first = version;
-    assert_int_equal(mst_kv_watch(kv, "answer", &version, value, 0, &size, mst_deadline_ms(5)),
+    room.size_bytes = 0;
+    assert_int_equal(mst_kv_watch(kv, "answer", &version, &room, &size, mst_deadline_ms(5)),
                      -ETIMEDOUT);
     assert_int_equal(version, first);
     struct suite_thread watcher = {.version = version};
@@ -232,9 +249,12 @@ static void suite_watch(void **state)
     assert_int_equal(watcher.code, 0);
     assert_true(watcher.version > first);
     assert_memory_equal(watcher.value, "22", 2);
-    assert_int_equal(mst_kv_watch(kv, "answer", &version, value, 1, &size, soon()), -ENOSPC);
+    room.size_bytes = 1;
+    assert_int_equal(mst_kv_watch(kv, "answer", &version, &room, &size, soon()), -ENOSPC);
     assert_int_equal(size, 2);
     assert_int_equal(version, first);
+    room.mem = MST_MEM_DEVICE;
+    assert_int_equal(mst_kv_watch(kv, "answer", &version, &room, &size, soon()), -EINVAL);
     mst_kv_close(watcher.kv);
     mst_kv_close(kv);
 }
