@@ -26,7 +26,7 @@ enum mst_coll {
     MST_COLL_COUNT
 };
 
-/* "allreduce" …, "sum" …; "?" for a number that is none. Static storage. */
+/* "allreduce" …, "sum" …; "?" for a number that is none. Static storage. Safe from any thread. */
 const char *mst_coll_name(enum mst_coll coll);
 const char *mst_op_name(enum mst_op op);
 

@@ -1,5 +1,7 @@
 #include "muster/core/crc32c.h"
 
+#include "muster/core/least.h"
+
 #include <isa-l/crc.h>
 
 /* The generator without its x^32, lowest power in the highest bit: the order in which CRC-32C
@@ -16,7 +18,7 @@ uint32_t mst_crc32c(uint32_t crc, const void *data, size_t size_bytes)
     const unsigned char *next = data;
     uint32_t state = ~crc;
     while (size_bytes > 0) {
-        size_t piece = size_bytes < PIECE_BYTES_MAX ? size_bytes : PIECE_BYTES_MAX;
+        size_t piece = mst_least(size_bytes, PIECE_BYTES_MAX);
         state = crc32_iscsi((unsigned char *)next, (int)piece, state); /* reads only */
         next += piece;
         size_bytes -= piece;

@@ -1,5 +1,5 @@
 /* Element types, shared by collectives, checkpoints and datasets. The numbers are stored in files
- * and sent on wires: they never change. */
+ * and sent on wires: they never change. Functions are safe from any thread. */
 #ifndef MUSTER_CORE_DTYPE_H
 #define MUSTER_CORE_DTYPE_H
 

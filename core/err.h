@@ -15,7 +15,8 @@
  * Other codes come unchanged from the system call that gave them.
  *
  * struct mst_err carries the text. It is filled by create, open, parse and restore calls only,
- * never allocates, and may be NULL everywhere. One owner at a time. */
+ * never allocates, and may be NULL everywhere. One owner at a time; functions are safe from any
+ * thread on different structs. It is frozen: no version of the library adds a field. */
 #ifndef MUSTER_CORE_ERR_H
 #define MUSTER_CORE_ERR_H
 

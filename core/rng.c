@@ -5,7 +5,7 @@ void mst_rng_init(struct mst_rng *rng, uint64_t seed, uint64_t stream)
 {
     rng->state = 0;
     rng->increment = stream << 1 | 1;
-    (void)mst_rng_next(rng);
+    (void)mst_rng_next(rng); /* here and below: for the step, not the number */
     rng->state += seed;
     (void)mst_rng_next(rng);
 }

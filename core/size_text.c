@@ -13,6 +13,7 @@ const char *size_text(uint64_t size_bytes, char text[SIZE_TEXT_BYTES])
         size /= 1024;
         unit++;
     }
+    /* "1023.9 KiB" is the longest. */
     (void)snprintf(text, SIZE_TEXT_BYTES, unit ? "%.1f %s" : "%.0f %s", size, units[unit]);
     return text;
 }

@@ -1,9 +1,14 @@
 /* Span: bytes and where they live. Components hand memory to one another as spans, and nothing
- * else. A span borrows: whoever made the memory frees it. */
+ * else. A span borrows: whoever made the memory frees it. Both structs are frozen: no version of
+ * the library adds a field. */
 #ifndef MUSTER_CORE_SPAN_H
 #define MUSTER_CORE_SPAN_H
 
 #include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 enum mst_mem {
     MST_MEM_HOST,   /* ordinary memory of this process */
@@ -22,5 +27,9 @@ struct mst_cspan {
     size_t size_bytes;
     enum mst_mem mem;
 };
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -14,32 +14,34 @@ struct mst_job {
     uint32_t local_rank;
 };
 
+static int attach(struct mst_job *job, const struct mst_world *world, struct mst_err *err)
+{
+    int rc = mst_page_map(world->page_fd, &job->page, err);
+    if (rc)
+        return rc;
+    if (world->local_rank >= mst_page_local_size(job->page))
+        return mst_err_set(err, -EBADMSG, "the node page has %u slots, none for local rank %u",
+                           mst_page_local_size(job->page), world->local_rank);
+    job->local_rank = world->local_rank;
+    job->slot = mst_page_slot(job->page, world->local_rank);
+    atomic_store(&job->slot->beat_ns, mst_now_ns());
+    atomic_store(&job->slot->state, MST_RANK_RUNNING);
+    return 0;
+}
+
 int mst_job_open(const struct mst_world *world, struct mst_job **ret_job, struct mst_err *err)
 {
     struct mst_job *job = calloc(1, sizeof *job);
     if (!job)
         return mst_err_set(err, -ENOMEM, "no memory for the job handle");
-    int rc;
-    if (world->page_fd >= 0) {
-        rc = mst_page_map(world->page_fd, &job->page, err);
-        if (rc)
-            goto fail;
-        if (world->local_rank >= mst_page_local_size(job->page)) {
-            rc = mst_err_set(err, -EBADMSG, "the node page has %u slots, none for local rank %u",
-                             mst_page_local_size(job->page), world->local_rank);
-            goto fail;
-        }
-        job->local_rank = world->local_rank;
-        job->slot = mst_page_slot(job->page, world->local_rank);
-        atomic_store(&job->slot->beat_ns, mst_now_ns());
-        atomic_store(&job->slot->state, MST_RANK_RUNNING);
+    int rc = world->page_fd >= 0 ? attach(job, world, err) : 0;
+    if (rc) {
+        mst_page_unmap(job->page);
+        free(job);
+        return rc;
     }
     *ret_job = job;
     return 0;
-fail:
-    mst_page_unmap(job->page);
-    free(job);
-    return rc;
 }
 
 void mst_job_close(struct mst_job *job)

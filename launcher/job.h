@@ -1,20 +1,21 @@
 /* Job: the rank's side of the launcher. One call per step is all a training loop owes for
  * preemption without loss.
  *
- *   mst_job_open(&world, &job, &err)
+ *   mst_job_open(world, &job, &err)
  *   for (step = first; ; step++) {
  *       … compute step `step` …
- *       switch (mst_job_step(job, step + 1, deadline)) {      steps finished so far
- *       case MST_JOB_STOP:       save, drain the checkpoint, leave the loop
+ *       switch (mst_job_step(job, step + 1, deadline_ns)) {      steps finished so far
+ *       case MST_JOB_STOP:       save, drain the checkpoint, leave the loop, exit MST_EXIT_DRAINED
  *       case MST_JOB_CHECKPOINT: save
  *       case MST_JOB_GO:         go on
+ *       default:                 a -errno: exit non-zero
  *       }
  *   }
  *   mst_job_close(job)
  *
  * Every rank gets the same answer at the same step: the agents propose a step ahead of all ranks,
  * and a rank that reaches it waits at the gate until all nodes agree or a later step is proposed.
- * One thread at a time. Without an agent every answer is MST_JOB_GO. */
+ * A handle serves one thread at a time. Without an agent every answer is MST_JOB_GO. */
 #ifndef MUSTER_LAUNCHER_JOB_H
 #define MUSTER_LAUNCHER_JOB_H
 
@@ -34,21 +35,25 @@ enum mst_job_verdict {
     MST_JOB_STOP = 2,       /* preemption: save, wait until it is committed, exit */
 };
 
-#define MST_EXIT_DRAINED                                                                           \
-    143 /* how a rank exits after MST_JOB_STOP; never 0: the work is not done */
+/* How a rank exits after MST_JOB_STOP; never 0: the work is not done. */
+#define MST_EXIT_DRAINED 143
 
-/* Maps the node page and marks the rank as running. 0; -ENOMEM; -EBADMSG if the page is not one. */
+/* Maps the node page and marks the rank as running. The handle is the caller's to close; the world
+ * is not needed any longer. Does not block. 0; with text -ENOMEM; -EBADMSG the page is not one of
+ * this version, or has no slot for this rank. */
 int mst_job_open(const struct mst_world *world, struct mst_job **ret_job, struct mst_err *err);
 
-/* Marks the rank as finishing. NULL is allowed. */
+/* Marks the rank as finishing and frees. Does not block. NULL is allowed. */
 void mst_job_close(struct mst_job *job);
 
-/* Says that `step` steps are finished and asks what to do. A load and a store when nothing is
- * proposed; blocks only at the gate. A verdict >= 0; -ECONNRESET the generation was aborted: exit
- * non-zero at once; -ETIMEDOUT; -EINVAL a step over 2^59. */
+/* Says that `step` steps (at most 2^59) are finished and asks what to do. A load and a store when
+ * nothing is proposed; blocks only at the gate, until deadline_ns (core/clock.h). A verdict >= 0;
+ * -ECONNRESET the generation was aborted: exit non-zero at once; -ETIMEDOUT the nodes did not agree
+ * by the deadline; -EINVAL a step over 2^59. */
 int mst_job_step(struct mst_job *job, uint64_t step, uint64_t deadline_ns);
 
-/* Tells agent and `muster status` that the checkpoint of `step` is committed. Never fails. */
+/* Tells agent and `muster status` that the checkpoint of `step` is committed. Does not block and
+ * never fails. Safe beside mst_job_step on another thread. */
 void mst_job_committed(struct mst_job *job, uint64_t step);
 
 #ifdef __cplusplus

@@ -151,11 +151,12 @@ static int complete_spawn(const struct mst_machine *machine, struct mst_plan *pl
     complete_local_size(machine, plan);
     if (!plan->role[0])
         resolve_role(plan, "worker");
-    int rc;
-    if ((rc = complete_node_count(plan, err)) || (rc = complete_world(plan, err)) ||
-        (rc = complete_node_rank(machine, plan, err)))
-        return rc;
-    return complete_master(plan, err);
+    int rc = complete_node_count(plan, err);
+    if (rc == 0)
+        rc = complete_world(plan, err);
+    if (rc == 0)
+        rc = complete_node_rank(machine, plan, err);
+    return rc ? rc : complete_master(plan, err);
 }
 
 /* Without better knowledge ranks are laid out in blocks, as launchers do by default. */

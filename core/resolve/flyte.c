@@ -15,11 +15,10 @@ static int name_job(const struct mst_machine *machine, struct mst_plan *plan, st
                            "NNODES and NPROC_PER_NODE are set as Flyte does, but %s is "
                            "not: set it",
                            name ? "POD_NAMESPACE" : "JOBSET_NAME");
-    int host_size, id_size;
-    host_size = snprintf(plan->master_host, sizeof plan->master_host,
-                         "%s-workers-0-0.%s.%s.svc.cluster.local", name, name, space);
-    id_size = snprintf(plan->rdzv_id, sizeof plan->rdzv_id, "%s-%lld", name,
-                       (long long)(plan->incarnation >= 0 ? plan->incarnation : 0));
+    int host_size = snprintf(plan->master_host, sizeof plan->master_host,
+                             "%s-workers-0-0.%s.%s.svc.cluster.local", name, name, space);
+    int id_size = snprintf(plan->rdzv_id, sizeof plan->rdzv_id, "%s-%lld", name,
+                           (long long)(plan->incarnation >= 0 ? plan->incarnation : 0));
     if (host_size >= (int)sizeof plan->master_host || id_size >= (int)sizeof plan->rdzv_id)
         return mst_err_set(err, -EINVAL, "JOBSET_NAME=%.60s… is too long", name);
     return 0;
@@ -39,9 +38,11 @@ int resolve_flyte(const struct mst_machine *machine, struct mst_plan *plan, stru
     plan->mode = MST_PLAN_SPAWN;
     plan->default_port = RESOLVE_PORT;
     int rc = resolve_nodes(machine, "NNODES", plan, err);
-    if (rc < 0 || (rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err)) < 0 ||
-        (rc = resolve_local_size(machine, "NPROC_PER_NODE", plan, err)) < 0)
-        return rc;
-    rc = name_job(machine, plan, err);
+    if (rc >= 0)
+        rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc >= 0)
+        rc = resolve_local_size(machine, "NPROC_PER_NODE", plan, err);
+    if (rc >= 0)
+        rc = name_job(machine, plan, err);
     return rc < 0 ? rc : 1;
 }

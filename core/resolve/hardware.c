@@ -1,5 +1,7 @@
 #include "muster/core/resolve/hardware.h"
 
+#include "muster/core/least.h"
+
 #include <dirent.h>
 #include <limits.h>
 #include <sched.h>
@@ -25,7 +27,7 @@ static uint32_t count_devices(const char *dev_dir)
     uint32_t count = 0;
     while ((entry = readdir(dir)))
         count += is_gpu(entry->d_name);
-    closedir(dir);
+    (void)closedir(dir); /* only read */
     return count;
 }
 
@@ -41,11 +43,6 @@ static uint32_t count_list(const char *list)
     return count;
 }
 
-static uint32_t least(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
 uint32_t hardware_gpu_count(const char *dev_dir, const char *cuda_visible,
                             const char *nvidia_visible)
 {
@@ -53,9 +50,9 @@ uint32_t hardware_gpu_count(const char *dev_dir, const char *cuda_visible,
     if (nvidia_visible && (!strcmp(nvidia_visible, "none") || !strcmp(nvidia_visible, "void")))
         return 0;
     if (nvidia_visible && *nvidia_visible && strcmp(nvidia_visible, "all") != 0)
-        count = least(count, count_list(nvidia_visible));
+        count = (uint32_t)mst_least(count, count_list(nvidia_visible));
     if (cuda_visible)
-        count = least(count, count_list(cuda_visible));
+        count = (uint32_t)mst_least(count, count_list(cuda_visible));
     return count;
 }
 
@@ -72,12 +69,12 @@ static uint32_t affinity_count(void)
 static bool read_line(const char *root, const char *path, const char *name, char *line, int cap)
 {
     char full[PATH_MAX];
-    snprintf(full, sizeof full, "%s%s%s", root, path, name);
-    FILE *file = fopen(full, "re");
+    int size = snprintf(full, sizeof full, "%s%s%s", root, path, name);
+    FILE *file = size < (int)sizeof full ? fopen(full, "re") : NULL;
     if (!file)
         return false;
     bool ok = fgets(line, cap, file);
-    fclose(file);
+    (void)fclose(file); /* only read */
     if (ok)
         line[strcspn(line, "\n")] = '\0';
     return ok;
@@ -95,7 +92,7 @@ static uint32_t limit_of(const char *root, const char *cgroup)
     if (quota == 0 || period == 0)
         return UINT32_MAX;
     unsigned long long cores = (quota + period - 1) / period;
-    return cores < UINT32_MAX ? (uint32_t)cores : UINT32_MAX;
+    return (uint32_t)mst_least(cores, UINT32_MAX);
 }
 
 uint32_t hardware_core_count(const char *root)
@@ -105,9 +102,9 @@ uint32_t hardware_core_count(const char *root)
     char line[1024], cgroup[PATH_MAX];
     if (!read_line(root, "/proc/self/cgroup", "", line, sizeof line) || strncmp(line, "0::", 3))
         return count;
-    snprintf(cgroup, sizeof cgroup, "%s%s", mount, line + 3);
+    (void)snprintf(cgroup, sizeof cgroup, "%s%s", mount, line + 3); /* a line is shorter */
     for (;;) {
-        count = least(count, limit_of(root, cgroup));
+        count = (uint32_t)mst_least(count, limit_of(root, cgroup));
         char *slash = strrchr(cgroup, '/');
         if (strlen(cgroup) <= strlen(mount) || !slash)
             break;

@@ -114,7 +114,8 @@ int resolve_jobset(const struct mst_machine *machine, struct mst_plan *plan, str
     if (rc < 0)
         return rc;
     read_name(machine->hostname, &facts);
-    if ((rc = refuse_outside(&facts, err)) < 0)
+    rc = refuse_outside(&facts, err);
+    if (rc < 0)
         return rc;
     place(&facts, plan);
     if (plan->node_count > 0)

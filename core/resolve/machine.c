@@ -35,7 +35,7 @@ static char *read_text(const char *path)
     if (text)
         text[size] = '\0';
     if (file)
-        fclose(file);
+        (void)fclose(file); /* read only, as the folder below */
     return text;
 }
 
@@ -46,13 +46,13 @@ static char *read_names(const char *path)
     size_t size = 0;
     FILE *out = folder ? open_memstream(&text, &size) : NULL;
     for (struct dirent *entry; out && (entry = readdir(folder));)
-        fprintf(out, "%s\n", entry->d_name);
+        (void)fprintf(out, "%s\n", entry->d_name); /* fclose tells of no memory */
     if (out && fclose(out)) {
         free(text);
         text = NULL;
     }
     if (folder)
-        closedir(folder);
+        (void)closedir(folder);
     return text;
 }
 

@@ -33,7 +33,7 @@ static int read_hosts(const struct mst_machine *machine, const char *hostfile,
                            hostfile);
     int rc = resolve_hosts_sum(machine, text, default_slots, !is_hostfile, hosts, err);
     if (rc)
-        (void)mst_err_wrap(err, "%.100s", path);
+        (void)mst_err_wrap(err, "%.100s", path); /* it returns rc */
     return rc;
 }
 

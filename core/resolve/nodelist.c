@@ -54,6 +54,7 @@ static void bracket_at(const char *text, int64_t index, char *digits, size_t cap
     struct range range;
     while (next_range(&text, &range) > 0 && index > range.high - range.low)
         index -= range.high - range.low + 1;
+    /* DIGITS_MAX of them fit. */
     (void)snprintf(digits, cap, "%0*lld", range.width, (long long)(range.low + index));
 }
 
@@ -83,7 +84,7 @@ static int group_at(const char *text, int64_t index, char *host, size_t cap)
         char piece[24] = {*text, '\0'};
         if (*text == '[') {
             const char *start = text + 1, *end;
-            (void)bracket_count(start, &text);
+            (void)bracket_count(start, &text); /* counted before: only the end is asked for */
             int64_t behind = group_count(text, &end);
             bracket_at(start, index / behind, piece, sizeof piece);
             index %= behind;

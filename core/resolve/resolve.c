@@ -97,6 +97,8 @@ static const struct resolve_parser parsers[] = {
 };
 static_assert(sizeof parsers / sizeof *parsers - 1 <= MST_CANDIDATES_MAX, "room for each parser");
 
+/* ---- candidates ------------------------------------------------------------------------------ */
+
 static const struct mst_plan unknown = {
     .world_size = MST_UNKNOWN,
     .node_count = MST_UNKNOWN,
@@ -133,6 +135,7 @@ static void collect(const struct mst_machine *machine, const char *from, struct 
     for (const struct resolve_parser *parser = parsers; parser->parse; parser++) {
         if (from && strcmp(from, parser->scheme) != 0 && parser->parse != resolve_muster)
             continue;
+        assert(answer->candidate_count < MST_CANDIDATES_MAX);
         struct mst_candidate *candidate = &answer->candidates[answer->candidate_count];
         *candidate = (struct mst_candidate){.plan = unknown, .variables = parser->variables};
         candidate->plan.scheme = parser->scheme;
@@ -191,6 +194,8 @@ static int check_candidates(const struct mst_answer *answer, struct mst_plan *pl
     }
     return 0;
 }
+
+/* ---- merging --------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -297,6 +302,8 @@ static int merge_candidate(struct merge *merge, const struct mst_plan *from, str
     merge_words(merge, from);
     return 0;
 }
+
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static int decide(const struct mst_machine *machine, const char *from, struct mst_answer *answer,
                   struct mst_err *err)

@@ -57,6 +57,7 @@ static int read_sparse(const struct resolve_task *task, struct mst_plan *plan, s
 {
     const json_t *workers = json_object_get(task->cluster, "worker");
     char key[24], first[MST_HOST_BYTES];
+    /* Both texts below fit: any 64-bit number, and a name that was shortened to "-0". */
     (void)snprintf(key, sizeof key, "%lld", (long long)task->index);
     const char *own = json_string_value(json_object_get(workers, key));
     plan->mode = MST_PLAN_ELASTIC_UNKNOWN_SIZE;

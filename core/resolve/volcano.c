@@ -151,7 +151,7 @@ static const char *read_task_file(const struct mst_machine *machine, const struc
         struct task other;
         if (!next_file(&one, &other) || strcmp(other.name, task->name) != 0)
             continue;
-        (void)snprintf(path, sizeof path, FOLDER "%s", name);
+        (void)snprintf(path, sizeof path, FOLDER "%s", name); /* room for both */
         return machine->read_file(machine->arg, path);
     }
     return NULL;

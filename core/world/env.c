@@ -25,6 +25,8 @@ struct number {
         name, offsetof(struct mst_world, field)                                                    \
     }
 
+/* ---- values ---------------------------------------------------------------------------------- */
+
 static const char *lookup(const struct world_env *env, const char *name)
 {
     return env->lookup(env->arg, name);
@@ -118,6 +120,8 @@ static int get_word(const struct world_env *env, const char *name, char *word, s
     return 0;
 }
 
+/* ---- tuning ---------------------------------------------------------------------------------- */
+
 static const char *const wait_names[] = {
     [MST_WAIT_AUTO] = "auto",
     [MST_WAIT_SPIN] = "spin",
@@ -184,6 +188,8 @@ int world_env_tuning(const struct world_env *env, struct mst_tuning *ret_tuning,
         *ret_tuning = tuning;
     return rc;
 }
+
+/* ---- launchers ------------------------------------------------------------------------------- */
 
 static int check_below(const char *index_name, uint32_t index, const char *count_name,
                        uint32_t count, struct mst_err *err)
@@ -395,6 +401,8 @@ static int decode_foreign(const struct world_env *env, struct mst_world *world, 
     int rc = slurm_local_size(env, &tasks, err);
     return rc == 0 && tasks > 0 ? decode_slurm(env, tasks, world, err) : rc;
 }
+
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 int world_env_decode(const struct world_env *env, struct mst_world *ret_world, int *ret_secret_fd,
                      struct mst_err *err)

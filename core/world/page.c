@@ -52,6 +52,8 @@ static size_t page_bytes(uint32_t local_size)
                                                  MST_PAGE_RING_OPS * sizeof(struct mst_page_op));
 }
 
+/* ---- life ------------------------------------------------------------------------------------ */
+
 /* Maps a page of `local_size` ranks, which the fd is known to hold. */
 static int map_sized(int fd, uint32_t local_size, struct mst_page **ret_page, struct mst_err *err)
 {
@@ -64,11 +66,14 @@ static int map_sized(int fd, uint32_t local_size, struct mst_page **ret_page, st
     if (base == MAP_FAILED) {
         int rc = -errno;
         free(page);
-        return mst_err_set(err, rc, "cannot map the node page (fd %d): %s", fd, strerror(-rc));
+        return mst_err_set(err, rc, "cannot map the node page (fd %d): %s", fd,
+                           mst_err_meaning(rc));
     }
     page->header = base;
     page->slots = (struct mst_page_slot *)(page->header + 1);
     page->ops = (struct mst_page_op *)(page->slots + local_size);
+    assert((char *)(page->ops + (size_t)local_size * MST_PAGE_RING_OPS) ==
+           (char *)base + page->size_bytes);
     *ret_page = page;
     return 0;
 }
@@ -94,14 +99,14 @@ static int make_memfd(size_t size_bytes, struct mst_err *err)
 {
     int fd = memfd_create("muster-page", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
-        return mst_err_set(err, -errno, "cannot create the node page: %s", strerror(errno));
+        return mst_err_set(err, -errno, "cannot create the node page: %s", mst_err_meaning(errno));
     if (ftruncate(fd, (off_t)size_bytes) == 0 &&
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0)
         return fd;
     int rc = -errno;
     (void)close(fd); /* a memfd has nothing to lose */
     return mst_err_set(err, rc, "cannot size the node page to %zu bytes: %s", size_bytes,
-                       strerror(-rc));
+                       mst_err_meaning(rc));
 }
 
 int mst_page_create(uint32_t local_size, uint32_t generation, int *ret_fd,
@@ -130,7 +135,7 @@ static int check(int fd, struct header *ret_header, struct mst_err *err)
 {
     struct stat info;
     if (fstat(fd, &info) < 0)
-        return mst_err_set(err, -errno, "node page fd %d: %s", fd, strerror(errno));
+        return mst_err_set(err, -errno, "node page fd %d: %s", fd, mst_err_meaning(errno));
     if (pread(fd, ret_header, sizeof *ret_header, 0) != (ssize_t)sizeof *ret_header ||
         ret_header->magic != PAGE_MAGIC)
         return mst_err_set(err, -EBADMSG, "fd %d is no node page; is MST_PAGE_FD stale?", fd);
@@ -170,6 +175,8 @@ void mst_page_unmap(struct mst_page *page)
     free(page);
 }
 
+/* ---- slots and recorder ---------------------------------------------------------------------- */
+
 uint32_t mst_page_local_size(const struct mst_page *page)
 {
     return page->local_size;
@@ -192,11 +199,14 @@ struct mst_page_op *mst_page_op(struct mst_page *page, uint32_t local_rank, uint
     return &page->ops[(size_t)local_rank * MST_PAGE_RING_OPS + index % MST_PAGE_RING_OPS];
 }
 
+/* ---- abort word and gate --------------------------------------------------------------------- */
+
 /* The release in this add orders what was stored before it (abort word, gate) for a waiter that
  * reads the new turn. The futex is shared between processes, hence not FUTEX_PRIVATE_FLAG. */
 static void move_turn(struct mst_page *page)
 {
     atomic_fetch_add_explicit(&page->header->turn, 1, memory_order_release);
+    /* Waking can fail only for an address that is none. */
     (void)syscall(SYS_futex, &page->header->turn, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
@@ -239,13 +249,15 @@ struct mst_gate mst_page_gate(const struct mst_page *page)
 
 void mst_page_gate_set(struct mst_page *page, struct mst_gate gate)
 {
-    assert(gate.step < UINT64_C(1) << 60);
+    assert(gate.step < UINT64_C(1) << 60 && gate.state <= MST_GATE_AGREED &&
+           gate.action <= MST_GATE_CHECKPOINT);
     atomic_store_explicit(&page->header->gate, pack_gate(gate), memory_order_seq_cst);
     move_turn(page);
 }
 
 struct mst_gate mst_page_enter_step(struct mst_page *page, uint32_t local_rank, uint64_t step)
 {
+    assert(step <= MST_PAGE_STEP_MAX);
     atomic_store_explicit(&mst_page_slot(page, local_rank)->step, step, memory_order_seq_cst);
     /* seq_cst against the store above: the rank's half of the Dekker pair with mst_page_gate_set */
     return unpack_gate(atomic_load_explicit(&page->header->gate, memory_order_seq_cst));
@@ -258,7 +270,8 @@ static void sleep_turn(struct mst_page *page, unsigned turn, uint64_t deadline_n
         .tv_sec = (time_t)(deadline_ns / MST_NS_PER_S),
         .tv_nsec = (long)(deadline_ns % MST_NS_PER_S),
     };
-    /* FUTEX_WAIT_BITSET takes a point on CLOCK_MONOTONIC, FUTEX_WAIT a duration */
+    /* FUTEX_WAIT_BITSET takes a point on CLOCK_MONOTONIC, FUTEX_WAIT a duration. Why it ends is of no
+     * interest: the caller looks again. */
     (void)syscall(SYS_futex, &page->header->turn, FUTEX_WAIT_BITSET, turn,
                   deadline_ns == MST_NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
 }

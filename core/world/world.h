@@ -46,11 +46,11 @@ enum mst_world_source {
 int mst_world_from_env(struct mst_world **ret_world, struct mst_err *err);
 
 /* A world of one without server, whatever the environment says: for tests and one-process tools.
- * 0; -ENOMEM. */
+ * Does not block. Safe from any thread. 0; -ENOMEM. */
 int mst_world_single(struct mst_world **ret_world);
 
-/* Closes the fds, wipes the secret and frees. What was made of the world lives on. NULL is
- * allowed. */
+/* Closes the fds, wipes the secret and frees. Does not block. What was made of the world lives on.
+ * NULL is allowed. */
 void mst_world_destroy(struct mst_world *world);
 
 /* Never fail; safe from any thread. rank < size, local_rank < local_size, node < node_count. */
