@@ -17,6 +17,9 @@ struct comm_call {
     struct signature_desc desc;
     const void *in;
     void *out;
+    uint64_t deadline_ns; /* 0 = the communicator's timeout from its turn */
+    void *queue;          /* the caller's stream of the device, or NULL */
+    void *mark;           /* the back end's: where `queue` was when the call was made */
 };
 
 struct comm_backend {
@@ -41,15 +44,21 @@ struct comm_ops {
      * buffers; the communicator lives on. Safe from any thread; does not block. */
     int (*accept)(const struct comm_backend *backend, const struct comm_call *call);
 
+    /* Optional, both or none: NULL = this back end has no streams. On the thread of the call: sets
+     * call->mark, after which `run` must come. 0; -EINVAL `queue` is no stream of the device;
+     * -ENOMEM, -EIO. Unmark frees it. Both are safe from any thread and do not block. */
+    int (*mark)(struct comm_backend *backend, struct comm_call *call);
+    void (*unmark)(struct comm_backend *backend, void *mark);
+
     /* The `op_seq`-th collective (1, 2, …) of this communicator. Blocks until it is done. 0, or
      * -ETIMEDOUT, -ECONNRESET, -EPROTO, -EIO with backend->err filled; then no more is run, and the
      * back end has seen to it that the peers fail soon too. */
     int (*run)(struct comm_backend *backend, const struct comm_call *call, uint64_t op_seq,
                uint64_t deadline_ns);
 
-    /* Ends every wait of all ranks with -ECONNRESET and this text. Safe from any thread; does not
-     * block. */
-    void (*abort)(struct comm_backend *backend, const char *text);
+    /* Ends every wait of all ranks with *err: on other nodes perhaps with -ECONNRESET. An earlier
+     * failure stands. Safe from any thread; does not block. */
+    void (*abort)(struct comm_backend *backend, const struct mst_err *err);
 
     /* How many threads of each rank want a core from now on; between runs. */
     void (*set_threads)(struct comm_backend *backend, uint32_t threads_per_rank);

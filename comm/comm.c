@@ -8,6 +8,7 @@
 #include "muster/comm/req.h"
 #include "muster/core/clock.h"
 #include "muster/core/kv/kv.h"
+#include "muster/core/sized.h"
 #include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
 
@@ -20,12 +21,12 @@
 struct mst_comm {
     struct comm_backend *backend;
     struct mst_page *page;
-    struct req_queue *queue; /* NULL until the first start */
+    struct req_queue *reqs; /* NULL until the first start */
     struct mst_comm_stats stats;
     uint32_t rank, size;
     uint32_t timeout_ms;
 
-    /* Of the thread that runs collectives: the caller's, or the queue's while something is open. */
+    /* Of the thread that runs collectives: the caller's, or that of reqs while one is open. */
     struct {
         struct recorder recorder;
         uint64_t op_seq;
@@ -50,7 +51,7 @@ static bool is_auto(const char *name)
 static const char *choose_backend(const struct mst_world *world, const struct mst_kv *kv,
                                   const struct mst_comm_opts *opts)
 {
-    if (opts && !is_auto(opts->backend))
+    if (!is_auto(opts->backend))
         return opts->backend;
     if (!is_auto(world->tuning.comm))
         return world->tuning.comm;
@@ -69,7 +70,7 @@ static const struct comm_ops *find_backend(const char *name)
 
 static uint32_t choose_timeout(const struct mst_world *world, const struct mst_comm_opts *opts)
 {
-    if (opts && opts->timeout_ms > 0)
+    if (opts->timeout_ms > 0)
         return opts->timeout_ms;
     return world->tuning.timeout_ms > 0 ? world->tuning.timeout_ms : MST_COMM_TIMEOUT_MS_DEFAULT;
 }
@@ -97,9 +98,8 @@ static int map_page(struct mst_comm *comm, const struct mst_world *world, struct
     return rc;
 }
 
-int mst_comm_create(const struct mst_world *world, struct mst_kv *kv,
-                    const struct mst_comm_opts *opts, struct mst_comm **ret_comm,
-                    struct mst_err *err)
+static int create(const struct mst_world *world, struct mst_kv *kv,
+                  const struct mst_comm_opts *opts, struct mst_comm **ret_comm, struct mst_err *err)
 {
     const char *backend = choose_backend(world, kv, opts);
     const struct comm_ops *ops = find_backend(backend);
@@ -129,13 +129,26 @@ int mst_comm_create(const struct mst_world *world, struct mst_kv *kv,
     return 0;
 }
 
+int mst_comm_create(const struct mst_world *world, struct mst_kv *kv,
+                    const struct mst_comm_opts *opts, struct mst_comm **ret_comm,
+                    struct mst_err *err)
+{
+    struct mst_comm_opts known;
+    int rc = mst_sized_take(&known, sizeof known, opts, "MST_COMM_OPTS_INIT", err);
+    return rc < 0 ? rc : create(world, kv, &known, ret_comm, err);
+}
+
 int mst_comm_join(const struct mst_world *world, const struct mst_comm_opts *opts,
                   struct mst_comm **ret_comm, struct mst_err *err)
 {
+    struct mst_comm_opts known;
+    int rc = mst_sized_take(&known, sizeof known, opts, "MST_COMM_OPTS_INIT", err);
+    if (rc < 0)
+        return rc;
     struct mst_kv *kv = NULL;
-    int rc = mst_kv_dial(world, mst_deadline_ms(choose_timeout(world, opts)), &kv, err);
+    rc = mst_kv_dial(world, mst_deadline_ms(choose_timeout(world, &known)), &kv, err);
     if (rc == 0 || rc == -ENOTSUP) /* no server in this world: some back ends need none */
-        rc = mst_comm_create(world, kv, opts, ret_comm, err);
+        rc = create(world, kv, &known, ret_comm, err);
     mst_kv_close(kv);
     return rc;
 }
@@ -144,7 +157,7 @@ void mst_comm_destroy(struct mst_comm *comm)
 {
     if (!comm)
         return;
-    req_queue_destroy(comm->queue);
+    req_queue_destroy(comm->reqs);
     if (comm->backend)
         comm->backend->ops->destroy(comm->backend);
     mst_page_unmap(comm->page);
@@ -153,9 +166,9 @@ void mst_comm_destroy(struct mst_comm *comm)
 
 void mst_comm_abort(struct mst_comm *comm)
 {
-    char text[64];
-    (void)snprintf(text, sizeof text, "rank %u aborted the communicator", comm->rank);
-    comm->backend->ops->abort(comm->backend, text);
+    struct mst_err err;
+    (void)mst_err_set(&err, -ECONNRESET, "rank %u aborted the communicator", comm->rank);
+    comm->backend->ops->abort(comm->backend, &err);
 }
 
 uint32_t mst_comm_rank(const struct mst_comm *comm)
@@ -179,9 +192,9 @@ const char *mst_comm_error(const struct mst_comm *comm)
     return atomic_load_explicit(&comm->dead, memory_order_acquire) != 0 ? comm->error.text : "";
 }
 
-struct mst_comm_stats mst_comm_stats(const struct mst_comm *comm)
+int mst_comm_stats(const struct mst_comm *comm, struct mst_comm_stats *ret_stats)
 {
-    return comm->stats;
+    return mst_sized_give(ret_stats, &comm->stats, sizeof comm->stats);
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
@@ -206,6 +219,8 @@ static int check_call(const struct mst_comm *comm, const struct comm_call *call)
     const struct signature_desc *desc = &call->desc;
     bool reduces = desc->coll == MST_COLL_ALLREDUCE || desc->coll == MST_COLL_REDUCE_SCATTER;
     bool reads = desc->coll != MST_COLL_BROADCAST;
+    if (call->queue && !comm->backend->ops->mark)
+        return -ENOTSUP;
     if (desc->coll == MST_COLL_BARRIER)
         return 0;
     if (mst_dtype_size(desc->dtype) == 0 || (unsigned)desc->op >= MST_OP_COUNT ||
@@ -220,16 +235,34 @@ static int check_call(const struct mst_comm *comm, const struct comm_call *call)
     return ops->accept ? ops->accept(comm->backend, call) : 0;
 }
 
-/* Runs one call, on whichever thread has the turn. */
-static int execute(struct mst_comm *comm, const struct comm_call *call, uint64_t enter_ns)
+/* Notes where the caller's stream is now. A stream that has failed ends the communicator: nobody
+ * else could tell the others. */
+static int mark(struct mst_comm *comm, struct comm_call *call)
 {
-    int code = atomic_load_explicit(&comm->dead, memory_order_relaxed); /* this thread stored it */
-    if (code != 0)
-        return code;
+    const struct comm_ops *ops = comm->backend->ops;
+    int rc = call->queue ? ops->mark(comm->backend, call) : 0;
+    if (rc < 0 && rc != -EINVAL) {
+        struct mst_err err;
+        (void)mst_err_set(&err, rc, "rank %u: the stream of a call: %s", comm->rank,
+                          mst_err_meaning(rc));
+        ops->abort(comm->backend, &err);
+    }
+    return rc;
+}
+
+static void unmark(struct mst_comm *comm, const struct comm_call *call)
+{
+    if (call->mark)
+        comm->backend->ops->unmark(comm->backend, call->mark);
+}
+
+static int run(struct mst_comm *comm, const struct comm_call *call, uint64_t enter_ns)
+{
     uint64_t seq = ++comm->worker.op_seq;
     uint64_t index = recorder_enter(&comm->worker.recorder, &call->desc, seq, enter_ns);
-    int rc = comm->backend->ops->run(comm->backend, call, seq,
-                                     enter_ns + comm->timeout_ms * MST_NS_PER_MS);
+    uint64_t timeout_ns = comm->timeout_ms * MST_NS_PER_MS;
+    uint64_t deadline_ns = call->deadline_ns ? call->deadline_ns : enter_ns + timeout_ns;
+    int rc = comm->backend->ops->run(comm->backend, call, seq, deadline_ns);
     if (comm->page)
         recorder_leave(&comm->worker.recorder, index, rc, mst_now_ns());
     if (rc < 0) {
@@ -240,9 +273,32 @@ static int execute(struct mst_comm *comm, const struct comm_call *call, uint64_t
     return rc;
 }
 
+/* Runs one call, on whichever thread has the turn. */
+static int execute(struct mst_comm *comm, const struct comm_call *call, uint64_t enter_ns)
+{
+    int rc = atomic_load_explicit(&comm->dead, memory_order_relaxed); /* this thread stored it */
+    if (rc == 0)
+        rc = run(comm, call, enter_ns);
+    unmark(comm, call);
+    return rc;
+}
+
 static int execute_started(void *arg, const struct comm_call *call)
 {
     return execute(arg, call, mst_now_ns());
+}
+
+/* The deadline of a call passed before its turn came. Now that it cannot be made in time it is not
+ * made at all, which ends the communicator: the other ranks must not wait for it. What runs now
+ * ends, and so does what comes after it. */
+static void end_overdue(struct mst_comm *comm, const struct signature_desc *desc)
+{
+    char text[SIGNATURE_TEXT_MAX];
+    struct mst_err err;
+    (void)mst_err_set(&err, -ETIMEDOUT,
+                      "rank %u, %s: what was started before it was not done by its deadline",
+                      comm->rank, signature_describe(desc, text, sizeof text));
+    comm->backend->ops->abort(comm->backend, &err);
 }
 
 /* What one call puts into the statistics. */
@@ -255,36 +311,61 @@ static void count_call(struct mst_comm *comm, const struct signature_desc *desc,
     comm->stats.busy_ns += mst_now_ns() - began_ns;
 }
 
+/* Waits until nothing that was started is left. */
+static void await_turn(struct mst_comm *comm, const struct comm_call *call)
+{
+    if (req_drain(comm->reqs, call->deadline_ns ? call->deadline_ns : MST_NEVER) == 0)
+        return;
+    end_overdue(comm, &call->desc);
+    (void)req_drain(comm->reqs, MST_NEVER); /* never late */
+}
+
 static int call_now(struct mst_comm *comm, const struct comm_call *call)
 {
-    int rc = check_call(comm, call);
-    if (rc < 0)
-        return rc;
     uint64_t began_ns = mst_now_ns(), enter_ns = began_ns;
-    if (comm->queue) {
-        req_drain(comm->queue);
+    if (comm->reqs) {
+        await_turn(comm, call);
         enter_ns = mst_now_ns();
     }
-    rc = execute(comm, call, enter_ns);
+    int rc = execute(comm, call, enter_ns);
     count_call(comm, &call->desc, began_ns);
     return rc;
 }
 
 static int call_start(struct mst_comm *comm, const struct comm_call *call, struct mst_req **ret_req)
 {
-    int rc = check_call(comm, call);
-    if (rc < 0)
-        return rc;
     uint64_t began_ns = mst_now_ns();
-    if (!comm->queue) {
-        rc = req_queue_create(execute_started, comm, &comm->queue);
+    if (!comm->reqs) {
+        int rc = req_queue_create(execute_started, comm, &comm->reqs);
         if (rc < 0)
             return rc;
         comm->backend->ops->set_threads(comm->backend, 2);
     }
-    rc = req_start(comm->queue, call, ret_req);
+    int rc = req_start(comm->reqs, call, ret_req);
     if (rc == 0)
         count_call(comm, &call->desc, began_ns);
+    return rc;
+}
+
+/* `call` as `given` says. */
+static int make(struct mst_comm *comm, struct comm_call *call, const struct mst_call *given)
+{
+    struct mst_call how = MST_CALL_INIT;
+    int rc = given ? mst_sized_take(&how, sizeof how, given, "MST_CALL_INIT", NULL) : 0;
+    if (rc < 0)
+        return rc;
+    call->deadline_ns = how.deadline_ns;
+    call->queue = how.queue;
+    rc = check_call(comm, call);
+    if (rc == 0)
+        rc = mark(comm, call);
+    if (rc < 0)
+        return rc;
+    if (!how.ret_req)
+        return call_now(comm, call);
+    rc = call_start(comm, call, how.ret_req);
+    if (rc < 0)
+        unmark(comm, call);
     return rc;
 }
 
@@ -292,93 +373,54 @@ int mst_req_wait(struct mst_req *req)
 {
     uint64_t began_ns = mst_now_ns();
     struct mst_comm *comm = req->queue->arg;
+    if (req_await_turn(req) < 0)
+        end_overdue(comm, &req->call.desc);
     int rc = req_wait(req);
     comm->stats.busy_ns += mst_now_ns() - began_ns;
     return rc;
 }
 
-/* ---- the collectives as calls ---------------------------------------------------------------- */
-
-static struct comm_call make_call(enum mst_coll coll, const void *in, void *out, size_t count,
-                                  enum mst_dtype dtype)
-{
-    return (struct comm_call){
-        .desc = {.coll = coll, .count = count, .dtype = dtype}, .in = in, .out = out};
-}
-
-static struct comm_call reduce_call(enum mst_coll coll, const void *in, void *out, size_t count,
-                                    enum mst_dtype dtype, enum mst_op op)
-{
-    struct comm_call call = make_call(coll, in, out, count, dtype);
-    call.desc.op = op;
-    return call;
-}
-
-static struct comm_call broadcast_call(void *buf, size_t count, enum mst_dtype dtype, uint32_t root)
-{
-    struct comm_call call = make_call(MST_COLL_BROADCAST, NULL, buf, count, dtype);
-    call.desc.root = root;
-    return call;
-}
+/* ---- the operations -------------------------------------------------------------------------- */
 
 int mst_comm_allreduce(struct mst_comm *comm, const void *in, void *out, size_t count,
-                       enum mst_dtype dtype, enum mst_op op)
+                       enum mst_dtype dtype, enum mst_op op, const struct mst_call *call)
 {
-    struct comm_call call = reduce_call(MST_COLL_ALLREDUCE, in, out, count, dtype, op);
-    return call_now(comm, &call);
+    struct comm_call made = {
+        .desc = {.coll = MST_COLL_ALLREDUCE, .count = count, .dtype = dtype, .op = op},
+        .in = in,
+        .out = out};
+    return make(comm, &made, call);
 }
 
 int mst_comm_broadcast(struct mst_comm *comm, void *buf, size_t count, enum mst_dtype dtype,
-                       uint32_t root)
+                       uint32_t root, const struct mst_call *call)
 {
-    struct comm_call call = broadcast_call(buf, count, dtype, root);
-    return call_now(comm, &call);
+    struct comm_call made = {
+        .desc = {.coll = MST_COLL_BROADCAST, .count = count, .dtype = dtype, .root = root},
+        .out = buf};
+    return make(comm, &made, call);
 }
 
 int mst_comm_allgather(struct mst_comm *comm, const void *in, void *out, size_t count,
-                       enum mst_dtype dtype)
+                       enum mst_dtype dtype, const struct mst_call *call)
 {
-    struct comm_call call = make_call(MST_COLL_ALLGATHER, in, out, count, dtype);
-    return call_now(comm, &call);
+    struct comm_call made = {
+        .desc = {.coll = MST_COLL_ALLGATHER, .count = count, .dtype = dtype}, .in = in, .out = out};
+    return make(comm, &made, call);
 }
 
 int mst_comm_reduce_scatter(struct mst_comm *comm, const void *in, void *out, size_t count,
-                            enum mst_dtype dtype, enum mst_op op)
+                            enum mst_dtype dtype, enum mst_op op, const struct mst_call *call)
 {
-    struct comm_call call = reduce_call(MST_COLL_REDUCE_SCATTER, in, out, count, dtype, op);
-    return call_now(comm, &call);
+    struct comm_call made = {
+        .desc = {.coll = MST_COLL_REDUCE_SCATTER, .count = count, .dtype = dtype, .op = op},
+        .in = in,
+        .out = out};
+    return make(comm, &made, call);
 }
 
-int mst_comm_barrier(struct mst_comm *comm)
+int mst_comm_barrier(struct mst_comm *comm, const struct mst_call *call)
 {
-    struct comm_call call = {.desc.coll = MST_COLL_BARRIER};
-    return call_now(comm, &call);
-}
-
-int mst_comm_allreduce_start(struct mst_comm *comm, const void *in, void *out, size_t count,
-                             enum mst_dtype dtype, enum mst_op op, struct mst_req **ret_req)
-{
-    struct comm_call call = reduce_call(MST_COLL_ALLREDUCE, in, out, count, dtype, op);
-    return call_start(comm, &call, ret_req);
-}
-
-int mst_comm_broadcast_start(struct mst_comm *comm, void *buf, size_t count, enum mst_dtype dtype,
-                             uint32_t root, struct mst_req **ret_req)
-{
-    struct comm_call call = broadcast_call(buf, count, dtype, root);
-    return call_start(comm, &call, ret_req);
-}
-
-int mst_comm_allgather_start(struct mst_comm *comm, const void *in, void *out, size_t count,
-                             enum mst_dtype dtype, struct mst_req **ret_req)
-{
-    struct comm_call call = make_call(MST_COLL_ALLGATHER, in, out, count, dtype);
-    return call_start(comm, &call, ret_req);
-}
-
-int mst_comm_reduce_scatter_start(struct mst_comm *comm, const void *in, void *out, size_t count,
-                                  enum mst_dtype dtype, enum mst_op op, struct mst_req **ret_req)
-{
-    struct comm_call call = reduce_call(MST_COLL_REDUCE_SCATTER, in, out, count, dtype, op);
-    return call_start(comm, &call, ret_req);
+    struct comm_call made = {.desc.coll = MST_COLL_BARRIER};
+    return make(comm, &made, call);
 }

@@ -1,26 +1,30 @@
 /* comm: collectives between the ranks of a job.
  *
- *   mst_comm_create(&world, kv, &opts, &comm, &err)      every rank; exchanges addresses over kv
- *   mst_comm_allreduce(comm, in, out, count, MST_F32, MST_SUM)       or …_start → mst_req_wait
+ *   mst_comm_create(world, kv, &opts, &comm, &err)       every rank; exchanges addresses over kv
+ *   mst_comm_allreduce(comm, in, out, count, MST_F32, MST_SUM, NULL)     returns with the result
  *   mst_comm_destroy(comm)
  *
  * All ranks call the same collectives in the same order. Inside a node the host back end works in a
  * shared segment (a memfd, no /dev/shm); between nodes over TCP. In place: in == out. Buffers have
  * the alignment of their type and any count, 0 included, and must not overlap otherwise.
  *
+ * An operation has one form. Its last argument says how it is called: NULL blocks until the result
+ * is there, or the communicator's timeout has passed; struct mst_call sets a deadline, starts it
+ * behind the caller's back, or puts it in order with a stream of the device.
+ *
  * Determinism (level 0): the same inputs and world give the same bits, whatever the size, chunking,
  * timing, instruction set or start/wait order: elements are reduced in rank order inside a node,
  * then in node order (under MPI, in rank order); 16-bit types are accumulated in f32 and rounded
  * once.
  *
- * Every wait ends: by the deadline (opts.timeout_ms from the call; of a started one, from its
- * turn), or within milliseconds when the generation is aborted. Create is slower to notice an
- * abort: while it waits for the key-value server, or dials another node, it looks at its deadline
- * only. Common errors of all collectives: -EINVAL; -ETIMEDOUT (mst_comm_error names who has not
- * arrived, and its last op); -ECONNRESET a peer is lost or the generation was aborted; -EPROTO
- * peers called different collectives (the text names both ranks' op, type and count); -ENOTSUP type
- * or op. After any error but -EINVAL and -ENOTSUP the communicator is dead: every later call
- * returns the same code.
+ * Every wait ends: by its deadline, or within milliseconds when the generation is aborted. Create
+ * is slower to notice an abort: while it waits for the key-value server, or dials another node, it
+ * looks at its deadline only. Common errors of all collectives: -EINVAL; -ETIMEDOUT (mst_comm_error
+ * names who has not arrived, and its last op); -ECONNRESET a peer is lost or the generation was
+ * aborted; -EPROTO peers called different collectives (the text names both ranks' op, type and
+ * count); -ENOTSUP type or op, or this back end has no streams. After any error but -EINVAL,
+ * -ENOTSUP and what starting alone answers (-EAGAIN, -ENOMEM) the communicator is dead: every later
+ * call returns the same code.
  *
  * The mpi back end works over the MPI that started the ranks (Open MPI, MPICH). It initialises MPI
  * unless the program has, which then needs MPI_THREAD_SERIALIZED, or MPI_THREAD_MULTIPLE to call
@@ -28,8 +32,8 @@
  * there does not tell a rank's last op.
  *
  * The nccl back end works on the GPU whose number is the rank's local rank. Memory of that device
- * (gpu/gpu.h) is used as it is, and must be ready when the call is made: wait for its events first;
- * host memory goes through the device in rounds. Both buffers of a call are on one side, or
+ * is used as it is, and must be ready when the call is made, or be made by the stream that the call
+ * names; host memory goes through the device in rounds. Both buffers of a call are on one side, or
  * -EINVAL; i16 and u16 are not reduced, -ENOTSUP; -EIO the device failed. The arithmetic is NCCL's:
  * its order of reduction, and so the last bits, are its own. Destroy waits some seconds at most for
  * ranks of the node that still use the communicator. It has run on a fake NCCL only, never on a
@@ -58,10 +62,16 @@ struct mst_world;
 #define MST_COMM_TIMEOUT_MS_DEFAULT 60000
 
 struct mst_comm_opts {
+    uint32_t struct_bytes;
+    /* Of create and of every collective that has no deadline of its own; 0 = MST_TIMEOUT_MS, else
+     * MST_COMM_TIMEOUT_MS_DEFAULT. */
+    uint32_t timeout_ms;
     const char *backend; /* "host", "mpi", "nccl"; NULL or "auto" = MST_COMM, else host or mpi */
-    uint32_t
-        timeout_ms; /* of one collective; 0 = MST_TIMEOUT_MS, else MST_COMM_TIMEOUT_MS_DEFAULT */
 };
+#define MST_COMM_OPTS_INIT                                                                         \
+    {                                                                                              \
+        sizeof(struct mst_comm_opts), 0, NULL                                                      \
+    }
 
 /* Joins all ranks of `world` into a communicator. Collective; blocks until all have called or
  * opts->timeout_ms passed. `kv` is borrowed for the call only; world is copied as far as needed.
@@ -96,57 +106,79 @@ const char *mst_comm_backend(const struct mst_comm *comm);
 /* The text of the error that ended the communicator, "" while it lives. Valid until destroy. */
 const char *mst_comm_error(const struct mst_comm *comm);
 
+/* How an operation is called, where NULL does not do. Read before the call returns; one struct may
+ * serve many calls. */
+struct mst_call {
+    uint32_t struct_bytes;
+
+    /* A point of core/clock.h's time, by which the result is there or the wait ends: of a blocking
+     * call, or of the mst_req_wait of a started one, whatever was started before it. 0 = the
+     * communicator's timeout, counted from the operation's turn; MST_NEVER waits for ever. */
+    uint64_t deadline_ns;
+
+    /* Not NULL: the operation is started. The call returns at once with *ret_req, the work goes on
+     * behind (in start order), mst_req_wait returns its result. The buffers belong to the operation
+     * until then. At most MST_COMM_REQS_MAX requests may be open: -EAGAIN after that. The first
+     * start makes a thread: -ENOMEM. A start tells what is wrong with the call (-EINVAL, -ENOTSUP),
+     * the wait everything else, that the communicator is dead too. A blocking call runs after
+     * everything started before it. */
+    struct mst_req **ret_req;
+
+    /* A stream of the rank's device, as the CUDA driver or runtime hands it out: the operation
+     * comes after what is queued there now, and what is queued there once the call, or the wait of
+     * a started one, has returned comes after the operation. The host looks at the result after the
+     * stream, too. Both buffers are memory of the device, or -EINVAL. NULL = the order of the
+     * host's calls. -ENOTSUP on back ends without devices. */
+    void *queue;
+};
+#define MST_CALL_INIT                                                                              \
+    {                                                                                              \
+        sizeof(struct mst_call), 0, NULL, NULL                                                     \
+    }
+
+#define MST_COMM_REQS_MAX 64
+
 /* out[i] = op over ranks of in[i], on every rank; `count` elements.
  * Cost inside a node of p ranks: each rank copies its input once, reduces count/p elements from p
  * inputs, copies the result once. Between n nodes: direct reduce-scatter and allgather, 2 steps,
  * 2(n-1)/n of the bytes per node. */
 int mst_comm_allreduce(struct mst_comm *comm, const void *in, void *out, size_t count,
-                       enum mst_dtype dtype, enum mst_op op);
+                       enum mst_dtype dtype, enum mst_op op, const struct mst_call *call);
 
 /* buf of `root` to every rank's buf; `count` elements. */
 int mst_comm_broadcast(struct mst_comm *comm, void *buf, size_t count, enum mst_dtype dtype,
-                       uint32_t root);
+                       uint32_t root, const struct mst_call *call);
 
 /* out = in of rank 0, of rank 1, …; `count` elements per rank, so out holds size * count. In place:
  * in == out + rank*count elements. */
 int mst_comm_allgather(struct mst_comm *comm, const void *in, void *out, size_t count,
-                       enum mst_dtype dtype);
+                       enum mst_dtype dtype, const struct mst_call *call);
 
 /* in holds size * count elements; rank r gets op over ranks of elements [r*count, (r+1)*count) in
  * out. In place: out == in + rank*count elements. */
 int mst_comm_reduce_scatter(struct mst_comm *comm, const void *in, void *out, size_t count,
-                            enum mst_dtype dtype, enum mst_op op);
+                            enum mst_dtype dtype, enum mst_op op, const struct mst_call *call);
 
-/* Returns once every rank has called it. */
-int mst_comm_barrier(struct mst_comm *comm);
-
-/* The same collectives in two halves: start returns at once, the work goes on behind (in start
- * order), wait returns its result. The buffers belong to the call until the wait. At most
- * MST_COMM_REQS_MAX requests may be open: -EAGAIN after that. The first start makes a thread:
- * -ENOMEM. A start tells what is wrong with the call (-EINVAL, -ENOTSUP), the wait everything else,
- * that the communicator is dead too. A blocking call runs after everything started before it. */
-#define MST_COMM_REQS_MAX 64
-int mst_comm_allreduce_start(struct mst_comm *comm, const void *in, void *out, size_t count,
-                             enum mst_dtype dtype, enum mst_op op, struct mst_req **ret_req);
-int mst_comm_broadcast_start(struct mst_comm *comm, void *buf, size_t count, enum mst_dtype dtype,
-                             uint32_t root, struct mst_req **ret_req);
-int mst_comm_allgather_start(struct mst_comm *comm, const void *in, void *out, size_t count,
-                             enum mst_dtype dtype, struct mst_req **ret_req);
-int mst_comm_reduce_scatter_start(struct mst_comm *comm, const void *in, void *out, size_t count,
-                                  enum mst_dtype dtype, enum mst_op op, struct mst_req **ret_req);
+/* Ends once every rank has called it. */
+int mst_comm_barrier(struct mst_comm *comm, const struct mst_call *call);
 
 /* Waits for a started request and frees it; the collective's result. Wait once per request, in any
  * order. */
 int mst_req_wait(struct mst_req *req);
 
 struct mst_comm_stats {
+    uint32_t struct_bytes;
     uint64_t op_count;
     uint64_t bytes;   /* payload of this rank's inputs */
     uint64_t busy_ns; /* time the caller spent inside collectives and waits */
 };
+#define MST_COMM_STATS_INIT                                                                        \
+    {                                                                                              \
+        sizeof(struct mst_comm_stats), 0, 0, 0                                                     \
+    }
 
-/* Since create. Same thread as the collectives. */
-struct mst_comm_stats mst_comm_stats(const struct mst_comm *comm);
+/* Since create. Same thread as the collectives. 0; -EINVAL ret_stats->struct_bytes was not set. */
+int mst_comm_stats(const struct mst_comm *comm, struct mst_comm_stats *ret_stats);
 
 #ifdef __cplusplus
 }

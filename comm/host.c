@@ -119,12 +119,11 @@ int host_alive(struct comm_backend *backend, struct mst_err *err)
     return rc < 0 ? segment_explain(segment, rc, err) : tcp_peek(&host->tcp, err);
 }
 
-static void host_abort(struct comm_backend *backend, const char *text)
+static void host_abort(struct comm_backend *backend, const struct mst_err *err)
 {
     struct host *host = (struct host *)backend;
-    struct mst_err err;
-    (void)mst_err_set(&err, -ECONNRESET, "%s", text); /* the code is known */
-    (void)segment_fail(&host->flat.segment, &err);    /* an earlier failure stands */
+    struct mst_err copy = *err;
+    (void)segment_fail(&host->flat.segment, &copy); /* an earlier failure stands */
     tcp_shutdown(&host->tcp);
 }
 

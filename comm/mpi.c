@@ -347,12 +347,11 @@ static int mpi_run(struct comm_backend *backend, const struct comm_call *call, u
     return rc != 0 ? give_up(mpi, rc) : 0;
 }
 
-static void mpi_abort(struct comm_backend *backend, const char *text)
+static void mpi_abort(struct comm_backend *backend, const struct mst_err *err)
 {
     struct mpi *mpi = (struct mpi *)backend;
-    struct mst_err err;
-    (void)mst_err_set(&err, -ECONNRESET, "%s", text); /* the code is known */
-    (void)mpi_notes_fail(&mpi->notes, &err);          /* an earlier failure stands */
+    struct mst_err copy = *err;
+    (void)mpi_notes_fail(&mpi->notes, &copy); /* an earlier failure stands */
 }
 
 static void mpi_set_threads(struct comm_backend *backend, uint32_t threads_per_rank)

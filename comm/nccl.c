@@ -214,9 +214,9 @@ static int nccl_run(struct comm_backend *backend, const struct comm_call *call, 
     return rc < 0 ? give_up(nccl) : 0;
 }
 
-static void nccl_abort(struct comm_backend *backend, const char *text)
+static void nccl_abort(struct comm_backend *backend, const struct mst_err *err)
 {
-    comm_host_ops.abort(((struct nccl *)backend)->host, text); /* every wait looks there */
+    comm_host_ops.abort(((struct nccl *)backend)->host, err); /* every wait looks there */
 }
 
 static void nccl_set_threads(struct comm_backend *backend, uint32_t threads_per_rank)

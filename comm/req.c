@@ -1,10 +1,34 @@
 /* The queue of started collectives. */
 #include "muster/comm/req.h"
+
+#include "muster/core/clock.h"
+#include "muster/core/cond.h"
 #include "muster/core/thread.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+
+/* No call of a mutex or condition here can fail: each is ours, initialised, and locked by turns. */
+
+/* The request that runs now or next. */
+static struct mst_req *first_locked(struct req_queue *queue)
+{
+    assert(mst_lock_is_held(&queue->locked.lock) && queue->locked.count > 0);
+    struct mst_req *req = queue->locked.fifo[queue->locked.head];
+    assert(req->state == REQ_QUEUED);
+    return req;
+}
+
+static void finish_locked(struct req_queue *queue, struct mst_req *req, int result)
+{
+    assert(req == first_locked(queue));
+    req->result = result;
+    req->state = REQ_DONE;
+    queue->locked.head = (queue->locked.head + 1) % MST_COMM_REQS_MAX;
+    queue->locked.count--;
+    (void)pthread_cond_broadcast(&queue->locked.done);
+}
 
 static void *progress(void *arg)
 {
@@ -12,26 +36,17 @@ static void *progress(void *arg)
     (void)pthread_mutex_lock(&queue->locked.lock);
     for (;;) {
         while (queue->locked.count == 0 && !queue->locked.ending)
-            (void)pthread_cond_wait(&queue->locked.queued, &queue->locked.lock);
+            (void)mst_cond_wait(&queue->locked.queued, &queue->locked.lock, MST_NEVER);
         if (queue->locked.count == 0)
             break;
-        struct mst_req *req = queue->locked.fifo[queue->locked.head];
+        struct mst_req *req = first_locked(queue);
         (void)pthread_mutex_unlock(&queue->locked.lock);
-        int result = queue->run(queue->arg, &req->call);
+        int rc = queue->run(queue->arg, &req->call);
         (void)pthread_mutex_lock(&queue->locked.lock);
-        req->result = result;
-        req->state = REQ_DONE;
-        queue->locked.head = (queue->locked.head + 1) % MST_COMM_REQS_MAX;
-        queue->locked.count--;
-        (void)pthread_cond_broadcast(&queue->locked.done);
+        finish_locked(queue, req, rc);
     }
     (void)pthread_mutex_unlock(&queue->locked.lock);
     return NULL;
-}
-
-static int start_thread(struct req_queue *queue)
-{
-    return mst_thread_start(&queue->thread, "mst-comm", progress, queue) ? -ENOMEM : 0;
 }
 
 int req_queue_create(req_run_fn run, void *arg, struct req_queue **ret_queue)
@@ -41,14 +56,12 @@ int req_queue_create(req_run_fn run, void *arg, struct req_queue **ret_queue)
         return -ENOMEM;
     queue->run = run;
     queue->arg = arg;
-    /* Default attributes: these cannot fail on Linux. */
     (void)pthread_mutex_init(&queue->locked.lock, NULL);
-    (void)pthread_cond_init(&queue->locked.queued, NULL);
-    (void)pthread_cond_init(&queue->locked.done, NULL);
-    int rc = start_thread(queue);
-    if (rc < 0) {
+    mst_cond_init(&queue->locked.queued);
+    mst_cond_init(&queue->locked.done);
+    if (mst_thread_start(&queue->thread, "mst-comm", progress, queue) < 0) {
         free(queue);
-        return rc;
+        return -ENOMEM;
     }
     *ret_queue = queue;
     return 0;
@@ -62,7 +75,8 @@ void req_queue_destroy(struct req_queue *queue)
     queue->locked.ending = true;
     (void)pthread_cond_signal(&queue->locked.queued);
     (void)pthread_mutex_unlock(&queue->locked.lock);
-    (void)pthread_join(queue->thread, NULL);
+    (void)pthread_join(queue->thread, NULL); /* ours, joined once */
+    assert(queue->locked.count == 0);
     (void)pthread_cond_destroy(&queue->locked.done);
     (void)pthread_cond_destroy(&queue->locked.queued);
     (void)pthread_mutex_destroy(&queue->locked.lock);
@@ -71,6 +85,7 @@ void req_queue_destroy(struct req_queue *queue)
 
 static struct mst_req *free_req_locked(struct req_queue *queue)
 {
+    assert(mst_lock_is_held(&queue->locked.lock));
     for (size_t i = 0; i < MST_COMM_REQS_MAX; i++)
         if (queue->reqs[i].state == REQ_FREE)
             return &queue->reqs[i];
@@ -82,6 +97,7 @@ int req_start(struct req_queue *queue, const struct comm_call *call, struct mst_
     (void)pthread_mutex_lock(&queue->locked.lock);
     struct mst_req *req = free_req_locked(queue);
     if (req) {
+        assert(queue->locked.count < MST_COMM_REQS_MAX); /* whatever is queued is not free */
         *req = (struct mst_req){.queue = queue, .call = *call, .state = REQ_QUEUED};
         size_t tail = (queue->locked.head + queue->locked.count) % MST_COMM_REQS_MAX;
         queue->locked.fifo[tail] = req;
@@ -95,23 +111,46 @@ int req_start(struct req_queue *queue, const struct comm_call *call, struct mst_
     return 0;
 }
 
+static bool is_waiting_locked(struct req_queue *queue, const struct mst_req *req)
+{
+    return req->state == REQ_QUEUED && first_locked(queue) != req;
+}
+
+int req_await_turn(struct mst_req *req)
+{
+    struct req_queue *queue = req->queue;
+    uint64_t deadline_ns = req->call.deadline_ns ? req->call.deadline_ns : MST_NEVER;
+    int rc = 0;
+    (void)pthread_mutex_lock(&queue->locked.lock);
+    while (rc == 0 && is_waiting_locked(queue, req))
+        rc = mst_cond_wait(&queue->locked.done, &queue->locked.lock, deadline_ns);
+    if (!is_waiting_locked(queue, req)) /* it may have come to it at the last moment */
+        rc = 0;
+    (void)pthread_mutex_unlock(&queue->locked.lock);
+    return rc;
+}
+
 int req_wait(struct mst_req *req)
 {
     struct req_queue *queue = req->queue;
     (void)pthread_mutex_lock(&queue->locked.lock);
     assert(req->state != REQ_FREE);
     while (req->state != REQ_DONE)
-        (void)pthread_cond_wait(&queue->locked.done, &queue->locked.lock);
-    int result = req->result;
+        (void)mst_cond_wait(&queue->locked.done, &queue->locked.lock, MST_NEVER);
+    int rc = req->result;
     req->state = REQ_FREE;
     (void)pthread_mutex_unlock(&queue->locked.lock);
-    return result;
+    return rc;
 }
 
-void req_drain(struct req_queue *queue)
+int req_drain(struct req_queue *queue, uint64_t deadline_ns)
 {
+    int rc = 0;
     (void)pthread_mutex_lock(&queue->locked.lock);
-    while (queue->locked.count > 0)
-        (void)pthread_cond_wait(&queue->locked.done, &queue->locked.lock);
+    while (rc == 0 && queue->locked.count > 0)
+        rc = mst_cond_wait(&queue->locked.done, &queue->locked.lock, deadline_ns);
+    if (queue->locked.count == 0) /* at the last moment */
+        rc = 0;
     (void)pthread_mutex_unlock(&queue->locked.lock);
+    return rc;
 }

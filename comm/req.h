@@ -47,10 +47,14 @@ void req_queue_destroy(struct req_queue *queue);
 /* Queues a call, copied. 0; -EAGAIN when all requests are open. Does not block. */
 int req_start(struct req_queue *queue, const struct comm_call *call, struct mst_req **ret_req);
 
+/* Waits until what was started before the request is done. 0; -ETIMEDOUT its call's deadline passed
+ * first. */
+int req_await_turn(struct mst_req *req);
+
 /* Waits until the request is done, frees it, returns its result. */
 int req_wait(struct mst_req *req);
 
-/* Waits until nothing is queued or running. */
-void req_drain(struct req_queue *queue);
+/* Waits until nothing is queued or running. 0; -ETIMEDOUT. */
+int req_drain(struct req_queue *queue, uint64_t deadline_ns);
 
 #endif

@@ -23,7 +23,7 @@ static void sum_and_check(struct mst_comm *comm, float *data, size_t count)
     float rank = (float)mst_comm_rank(comm), size = (float)mst_comm_size(comm);
     for (size_t i = 0; i < count; i++)
         data[i] = rank + (float)(i % 1000);
-    if (mst_comm_allreduce(comm, data, data, count, MST_F32, MST_SUM) < 0)
+    if (mst_comm_allreduce(comm, data, data, count, MST_F32, MST_SUM, NULL) < 0)
         die("mst_comm_allreduce", mst_comm_error(comm));
     for (size_t i = 0; i < count; i++)
         if (data[i] != size * (size - 1) / 2 + size * (float)(i % 1000))
@@ -46,7 +46,7 @@ int main(void)
         die("malloc", "no memory");
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
         sum_and_check(comm, data, counts[i]);
-    if (mst_comm_barrier(comm) < 0)
+    if (mst_comm_barrier(comm, NULL) < 0)
         die("mst_comm_barrier", mst_comm_error(comm));
     if (mst_world_rank(world) == 0)
         printf("allreduce: OK on %u ranks\n", mst_world_size(world));

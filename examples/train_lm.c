@@ -131,13 +131,14 @@ static int compute(struct trainer *trainer, const struct mst_batch *batch,
         trainer->loss += lm_forward(lm, &trainer->rows[r], record + r % LM_TARGETS);
     }
     for (size_t b = 0; b < LM_BUCKETS; b++) {
+        struct mst_call start = MST_CALL_INIT;
         float *grads = bucket(trainer, b);
         size_t count = lm_bucket_start[b + 1] - lm_bucket_start[b];
+        start.ret_req = &reqs[b];
         lm_backward(lm, trainer->rows, row_count, b);
         int rc = copy_bucket(trainer, b, false);
         if (rc == 0)
-            rc = mst_comm_allreduce_start(trainer->comm, grads, grads, count, MST_F32, MST_SUM,
-                                          &reqs[b]);
+            rc = mst_comm_allreduce(trainer->comm, grads, grads, count, MST_F32, MST_SUM, &start);
         if (rc < 0)
             return rc;
     }
@@ -159,7 +160,8 @@ static int train_step(struct trainer *trainer, const struct mst_batch *batch)
             lm_update(&trainer->lm, b, (float)(1 / targets), (float)trainer->opts.lr);
     }
     if (rc >= 0)
-        rc = mst_comm_allreduce(trainer->comm, &trainer->loss, &trainer->loss, 1, MST_F64, MST_SUM);
+        rc = mst_comm_allreduce(trainer->comm, &trainer->loss, &trainer->loss, 1, MST_F64, MST_SUM,
+                                NULL);
     const char *comm_text = mst_comm_error(trainer->comm);
     if (rc < 0)
         return fail(trainer, "gradients",
@@ -336,8 +338,9 @@ static void print_text(struct trainer *trainer)
 static void print_stats(struct trainer *trainer)
 {
     double seconds = (double)(mst_now_ns() - trainer->start_ns) / 1e9;
-    struct mst_comm_stats comm = mst_comm_stats(trainer->comm);
+    struct mst_comm_stats comm = MST_COMM_STATS_INIT;
     struct mst_ckpt_status ckpt = mst_ckpt_status(trainer->ckpt);
+    (void)mst_comm_stats(trainer->comm, &comm); /* its size is set */
     uint64_t steps = trainer->step - trainer->start_step;
     printf("stats generation=%u steps=%llu tokens_per_s=%.0f allreduce_share=%.3f "
            "ckpt_stall_ms=%.2f\n",
@@ -364,8 +367,10 @@ static int set_up(struct trainer *trainer)
     };
     struct mst_ckpt_opts ckpt = {.uri = opts->ckpt};
     bool on_gpu = opts->device && strcmp(opts->device, "cuda") == 0;
-    struct mst_comm_opts comm = {.backend = on_gpu ? "nccl" : NULL};
+    struct mst_comm_opts comm = MST_COMM_OPTS_INIT;
     uint64_t deadline = mst_deadline_ms(WAIT_MS);
+    if (on_gpu)
+        comm.backend = "nccl";
     if (mst_world_from_env(&trainer->world, &err) < 0)
         return fail(trainer, "start", err.text, err.code);
     trainer->rank = mst_world_rank(trainer->world);

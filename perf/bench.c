@@ -72,9 +72,9 @@ static int agree_time(const struct bench *bench, double *seconds, struct mst_err
     static const enum mst_op ops[] = {
         [BENCH_MEAN] = MST_AVG, [BENCH_MIN] = MST_MIN, [BENCH_MAX] = MST_MAX};
     int rc = bench->opts->average == BENCH_RANK0
-                 ? mst_comm_broadcast(bench->comm, seconds, 1, MST_F64, 0)
+                 ? mst_comm_broadcast(bench->comm, seconds, 1, MST_F64, 0, NULL)
                  : mst_comm_allreduce(bench->comm, seconds, seconds, 1, MST_F64,
-                                      ops[bench->opts->average]);
+                                      ops[bench->opts->average], NULL);
     return rc < 0 ? agree_failed(bench, rc, err) : 0;
 }
 
@@ -107,7 +107,7 @@ static int time_call(struct bench *bench, struct call *call, double *ret_seconds
     int rc = run_times(bench, call, 1, err);
     if (rc < 0)
         return rc;
-    rc = mst_comm_barrier(bench->comm);
+    rc = mst_comm_barrier(bench->comm, NULL);
     if (rc < 0)
         return agree_failed(bench, rc, err);
     rc = run_timed(bench, call, ret_seconds, err);
@@ -122,7 +122,7 @@ static int gather_iters(struct bench *bench, bool in_place, const struct nccl_it
         return 0;
     size_t count = (size_t)bench->opts->iters;
     double *rank_us = bench->half[in_place].rank_us;
-    int rc = mst_comm_allgather(bench->comm, bench->own_us, rank_us, count, MST_F64);
+    int rc = mst_comm_allgather(bench->comm, bench->own_us, rank_us, count, MST_F64, NULL);
     if (rc < 0)
         return agree_failed(bench, rc, err);
     struct nccl_iters *iters = &bench->half[in_place].iters;
@@ -144,7 +144,7 @@ static int check_call(struct bench *bench, struct call *call, uint64_t *ret_wron
         if (rc < 0)
             return rc;
         wrong_count = (int64_t)bench->coll->wrong(call);
-        rc = mst_comm_allreduce(bench->comm, &wrong_count, &wrong_count, 1, MST_I64, MST_SUM);
+        rc = mst_comm_allreduce(bench->comm, &wrong_count, &wrong_count, 1, MST_I64, MST_SUM, NULL);
         if (rc < 0)
             return agree_failed(bench, rc, err);
     }
@@ -266,7 +266,8 @@ static int report_ranks(struct bench *bench, struct mst_err *err)
                                 .info = "cpu"};
     (void)gethostname(own->host, sizeof(own->host) - 1); /* empty if the name is longer */
     static_assert(sizeof(*own) % sizeof(int32_t) == 0, "sent as words");
-    int rc = mst_comm_allgather(bench->comm, own, devices, sizeof(*own) / sizeof(int32_t), MST_I32);
+    int rc = mst_comm_allgather(bench->comm, own, devices, sizeof(*own) / sizeof(int32_t), MST_I32,
+                                NULL);
     if (rc < 0)
         rc = agree_failed(bench, rc, err);
     else

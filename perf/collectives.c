@@ -19,7 +19,8 @@ static void fill_allreduce(const struct call *call)
 
 static int run_allreduce(const struct call *call)
 {
-    return mst_comm_allreduce(call->comm, call->in, call->out, call->count, call->dtype, call->op);
+    return mst_comm_allreduce(call->comm, call->in, call->out, call->count, call->dtype, call->op,
+                              NULL);
 }
 
 static uint64_t wrong_allreduce(const struct call *call)
@@ -37,7 +38,7 @@ static void fill_reduce_scatter(const struct call *call)
 static int run_reduce_scatter(const struct call *call)
 {
     return mst_comm_reduce_scatter(call->comm, call->in, call->out, call->count, call->dtype,
-                                   call->op);
+                                   call->op, NULL);
 }
 
 static uint64_t wrong_reduce_scatter(const struct call *call)
@@ -61,7 +62,7 @@ static void fill_allgather(const struct call *call)
 
 static int run_allgather(const struct call *call)
 {
-    return mst_comm_allgather(call->comm, call->in, call->out, call->count, call->dtype);
+    return mst_comm_allgather(call->comm, call->in, call->out, call->count, call->dtype, NULL);
 }
 
 static uint64_t wrong_allgather(const struct call *call)
@@ -88,7 +89,7 @@ static int run_broadcast(const struct call *call)
 {
     if (call->rank == call->root && call->in != call->out)
         memcpy(call->out, call->in, call->count * mst_dtype_size(call->dtype));
-    return mst_comm_broadcast(call->comm, call->out, call->count, call->dtype, call->root);
+    return mst_comm_broadcast(call->comm, call->out, call->count, call->dtype, call->root, NULL);
 }
 
 static uint64_t wrong_broadcast(const struct call *call)

@@ -1,6 +1,8 @@
 /* The conformance cases and their reference. */
 #include "comm_cases.h"
 
+#include "comm_call.h"
+
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -266,7 +268,7 @@ static const char *try_allreduce(struct cases_rank *rank, struct buffers *b, siz
     for (int in_place = 0; in_place < 2; in_place++) {
         char *out = in_place ? b->in : b->out;
         fill_input(b->in, rank->rank, 0, count, dtype);
-        int rc = mst_comm_allreduce(rank->comm, b->in, out, count, dtype, op);
+        int rc = mst_comm_allreduce(rank->comm, b->in, out, count, dtype, op, NULL);
         CHECK(rank, rc == 0, "allreduce: %d %s", rc, mst_comm_error(rank->comm));
         size_t wrong = first_wrong(out, rank->expected, count, dtype);
         CHECK(rank, wrong == count, "allreduce %s op %d count %zu in place %d: element %zu",
@@ -284,7 +286,7 @@ static const char *try_reduce_scatter(struct cases_rank *rank, struct buffers *b
     for (int in_place = 0; in_place < 2; in_place++) {
         char *out = in_place ? b->in + at : b->out;
         fill_input(b->in, rank->rank, 0, total, dtype);
-        int rc = mst_comm_reduce_scatter(rank->comm, b->in, out, count, dtype, op);
+        int rc = mst_comm_reduce_scatter(rank->comm, b->in, out, count, dtype, op, NULL);
         CHECK(rank, rc == 0, "reduce_scatter: %d %s", rc, mst_comm_error(rank->comm));
         size_t wrong = first_wrong(out, rank->expected + at, count, dtype);
         CHECK(rank, wrong == count, "reduce_scatter %s op %d count %zu in place %d: element %zu",
@@ -301,7 +303,7 @@ static const char *try_allgather(struct cases_rank *rank, struct buffers *b, siz
         char *in = in_place ? b->out + at : b->in;
         memset(b->out, 0x5a, rank->size * count * size);
         fill_input(in, rank->rank, 0, count, dtype);
-        int rc = mst_comm_allgather(rank->comm, in, b->out, count, dtype);
+        int rc = mst_comm_allgather(rank->comm, in, b->out, count, dtype, NULL);
         CHECK(rank, rc == 0, "allgather: %d %s", rc, mst_comm_error(rank->comm));
         for (uint32_t r = 0; r < rank->size; r++) {
             fill_input(b->in, r, 0, count, dtype);
@@ -321,7 +323,7 @@ static const char *try_broadcast(struct cases_rank *rank, struct buffers *b, siz
         memset(b->out, 0x5a, count * mst_dtype_size(dtype));
         if (root == rank->rank)
             fill_input(b->out, root, 0, count, dtype);
-        int rc = mst_comm_broadcast(rank->comm, b->out, count, dtype, root);
+        int rc = mst_comm_broadcast(rank->comm, b->out, count, dtype, root, NULL);
         CHECK(rank, rc == 0, "broadcast: %d %s", rc, mst_comm_error(rank->comm));
         CHECK(rank, memcmp(b->in, b->out, count * mst_dtype_size(dtype)) == 0,
               "broadcast %s count %zu root %u", mst_dtype_name(dtype), count, root);
@@ -356,11 +358,11 @@ static const char *try_started(struct cases_rank *rank, struct buffers *b)
     for (size_t i = 0; i < (size_t)REQS * COUNT; i++)
         in[i] = (float)(rank->rank + i % 100);
     for (size_t i = 0; i < REQS; i++) {
-        int rc = mst_comm_allreduce_start(rank->comm, in + i * COUNT, out + i * COUNT, COUNT,
-                                          MST_F32, MST_SUM, &reqs[i]);
+        int rc = mst_comm_allreduce(rank->comm, in + i * COUNT, out + i * COUNT, COUNT, MST_F32,
+                                    MST_SUM, STARTED(&reqs[i]));
         CHECK(rank, rc == 0, "start %zu: %d %s", i, rc, mst_comm_error(rank->comm));
     }
-    CHECK(rank, mst_comm_allreduce(rank->comm, &last, &last, 1, MST_F32, MST_SUM) == 0,
+    CHECK(rank, mst_comm_allreduce(rank->comm, &last, &last, 1, MST_F32, MST_SUM, NULL) == 0,
           "blocking: %s", mst_comm_error(rank->comm));
     CHECK(rank, last == (float)rank->size, "blocking after started");
     for (size_t i = REQS; i-- > 0;)
@@ -387,7 +389,7 @@ const char *cases_run(struct cases_rank *rank)
             fault = try_count(rank, &b, counts[n], dtypes[t]);
     if (!fault)
         fault = try_started(rank, &b);
-    if (!fault && mst_comm_barrier(rank->comm) != 0)
+    if (!fault && mst_comm_barrier(rank->comm, NULL) != 0)
         fault = mst_comm_error(rank->comm);
     free(b.in);
     free(b.out);

@@ -1,6 +1,7 @@
 /* The conformance cases and the failures under a real MPI: mpirun -n 2 mpi_conformance CASE [DIR].
  * DIR has two FIFOs, `go` and `end`, where two ranks meet without MPI. A rank prints "rank 1: OK"
  * with the text of its expected error, or what it found instead. */
+#include "comm_call.h"
 #include "comm_cases.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
@@ -48,7 +49,7 @@ static void meet(const struct context *context, const char *name)
 
 static int join(struct context *context, uint32_t timeout_ms, struct mst_err *err)
 {
-    struct mst_comm_opts opts = {.timeout_ms = timeout_ms};
+    struct mst_comm_opts opts = {.struct_bytes = sizeof opts, .timeout_ms = timeout_ms};
     return mst_comm_join(context->world, &opts, &context->comm, err);
 }
 
@@ -58,7 +59,7 @@ static const char *expect_end(struct context *context, int rc, int want, const c
     const char *text = mst_comm_error(context->comm);
     CHECK(context, rc == want && strstr(text, words), "%d (%s) instead of %d with \"%s\"", rc, text,
           want, words);
-    rc = mst_comm_barrier(context->comm);
+    rc = mst_comm_barrier(context->comm, NULL);
     CHECK(context, rc == want, "%d from a dead communicator instead of %d", rc, want);
     printf("rank %u: %s\n", mst_world_rank(context->world), text);
     return NULL;
@@ -95,12 +96,13 @@ static const char *communicators(struct context *context)
         first = context->comm;
         CHECK(context, join(context, 10000, &err) == 0, "join: %s", err.text);
         CHECK(context,
-              mst_comm_allreduce(context->comm, &sum, &sum, 1, MST_I64, MST_SUM) == 0 &&
-                  mst_comm_allreduce(first, &sum, &sum, 1, MST_I64, MST_SUM) == 0 &&
+              mst_comm_allreduce(context->comm, &sum, &sum, 1, MST_I64, MST_SUM, NULL) == 0 &&
+                  mst_comm_allreduce(first, &sum, &sum, 1, MST_I64, MST_SUM, NULL) == 0 &&
                   sum == size * size,
               "sum %lld", (long long)sum);
         mst_comm_destroy(first);
-        CHECK(context, mst_comm_barrier(context->comm) == 0, "%s", mst_comm_error(context->comm));
+        CHECK(context, mst_comm_barrier(context->comm, NULL) == 0, "%s",
+              mst_comm_error(context->comm));
     }
     return NULL;
 }
@@ -111,7 +113,7 @@ static const char *late(struct context *context)
     float value[1000] = {0};
     if (mst_world_rank(context->world) == 1)
         meet(context, "go");
-    int rc = mst_comm_allreduce(context->comm, value, value, 1000, MST_F32, MST_SUM);
+    int rc = mst_comm_allreduce(context->comm, value, value, 1000, MST_F32, MST_SUM, NULL);
     const char *fault = expect_end(context, rc, -ETIMEDOUT, "still missing rank 1");
     if (mst_world_rank(context->world) == 0)
         meet(context, "go");
@@ -123,8 +125,8 @@ static const char *mismatch(struct context *context)
     double value[8] = {0};
     uint64_t soon_ns = mst_deadline_ms(SOON_MS);
     int rc = mst_world_rank(context->world) == 0
-                 ? mst_comm_allreduce(context->comm, value, value, 8, MST_F64, MST_MAX)
-                 : mst_comm_broadcast(context->comm, value, 7, MST_F64, 1);
+                 ? mst_comm_allreduce(context->comm, value, value, 8, MST_F64, MST_MAX, NULL)
+                 : mst_comm_broadcast(context->comm, value, 7, MST_F64, 1, NULL);
     CHECK(context, !mst_deadline_passed(soon_ns), "late");
     return expect_end(context, rc, -EPROTO,
                       "rank 0: allreduce max f64 count 8; rank 1: broadcast f64 count 7 root 1");
@@ -138,11 +140,11 @@ static const char *aborted(struct context *context)
     uint64_t soon_ns = mst_deadline_ms(SOON_MS);
     int rc;
     if (mst_world_rank(context->world) == 0) {
-        rc = mst_comm_allreduce_start(context->comm, value, value, 4, MST_F32, MST_SUM, &req);
+        rc = mst_comm_allreduce(context->comm, value, value, 4, MST_F32, MST_SUM, STARTED(&req));
         rc = rc == 0 ? mst_req_wait(req) : rc;
     } else {
         mst_comm_abort(context->comm);
-        rc = mst_comm_barrier(context->comm);
+        rc = mst_comm_barrier(context->comm, NULL);
     }
     CHECK(context, !mst_deadline_passed(soon_ns), "late");
     return expect_end(context, rc, -ECONNRESET, "rank 1 aborted");
@@ -153,7 +155,7 @@ static const char *absent(struct context *context)
 {
     struct mst_comm *second;
     struct mst_err err = {0};
-    struct mst_comm_opts opts = {.timeout_ms = 500};
+    struct mst_comm_opts opts = {.struct_bytes = sizeof opts, .timeout_ms = 500};
     int rc = -ETIMEDOUT;
     if (mst_world_rank(context->world) == 0)
         rc = mst_comm_join(context->world, &opts, &second, &err);
@@ -167,7 +169,7 @@ static const char *killed(struct context *context)
 {
     if (mst_world_rank(context->world) == 1)
         (void)raise(SIGKILL);
-    int rc = mst_comm_barrier(context->comm);
+    int rc = mst_comm_barrier(context->comm, NULL);
     CHECK(context, rc < 0, "a barrier without rank 1");
     return NULL;
 }

@@ -17,7 +17,7 @@ static int sum_by_comm(const struct mst_world *world, int *value)
         printf("%s\n", err.text);
         return rc;
     }
-    rc = mst_comm_allreduce(comm, value, value, 1, MST_I32, MST_SUM);
+    rc = mst_comm_allreduce(comm, value, value, 1, MST_I32, MST_SUM, NULL);
     mst_comm_destroy(comm);
     return rc;
 }

@@ -28,7 +28,7 @@ int main(void)
     double sum = 0, one = 1;
     if (mst_world_single(&world) < 0 || mst_kv_dial(world, UINT64_MAX, &kv, &err) < 0 ||
         mst_comm_create(world, kv, NULL, &comm, &err) < 0 ||
-        mst_comm_allreduce(comm, &one, &sum, 1, MST_F64, MST_SUM) < 0)
+        mst_comm_allreduce(comm, &one, &sum, 1, MST_F64, MST_SUM, NULL) < 0)
         fprintf(stderr, "%s\n", err.text);
     printf("sum over %u ranks: %.0f\n", mst_world_size(world), sum);
     mst_comm_destroy(comm);

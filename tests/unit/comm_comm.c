@@ -4,6 +4,8 @@
 
 #include "muster/core/world/page.h"
 
+#include <sched.h>
+
 #define CHECK_CODE(rank, got, expected)                                                            \
     do {                                                                                           \
         int code_ = (got);                                                                         \
@@ -21,20 +23,20 @@ static const char *refuses_bad_arguments(struct team_rank *rank)
     float a[4] = {0};
     void *astray = (char *)a + 2; /* no place for a float */
     struct mst_comm *comm = rank->comm;
-    CHECK_CODE(rank, mst_comm_allreduce(comm, NULL, a, 4, MST_F32, MST_SUM), -EINVAL);
-    CHECK_CODE(rank, mst_comm_allreduce(comm, a, NULL, 4, MST_F32, MST_SUM), -EINVAL);
-    CHECK_CODE(rank, mst_comm_allreduce(comm, a, a, 4, (enum mst_dtype)99, MST_SUM), -EINVAL);
-    CHECK_CODE(rank, mst_comm_allreduce(comm, a, a, 4, MST_F32, (enum mst_op)99), -EINVAL);
-    CHECK_CODE(rank, mst_comm_allreduce(comm, a, a, SIZE_MAX / 2, MST_F32, MST_SUM), -EINVAL);
-    CHECK_CODE(rank, mst_comm_allgather(comm, a, a, PTRDIFF_MAX / 4, MST_F32), -EINVAL);
-    CHECK_CODE(rank, mst_comm_broadcast(comm, a, 4, MST_F32, rank->team->size), -EINVAL);
-    CHECK_CODE(rank, mst_comm_allreduce(comm, a, a, 4, MST_F8E4M3, MST_SUM), -ENOTSUP);
-    CHECK_CODE(rank, mst_comm_allreduce(comm, astray, a, 2, MST_F32, MST_SUM), -EINVAL);
-    CHECK_CODE(rank, mst_comm_allgather(comm, a, astray, 1, MST_F32), -EINVAL);
-    CHECK_CODE(rank, mst_comm_broadcast(comm, astray, 2, MST_F32, 0), -EINVAL);
-    CHECK_CODE(rank, mst_comm_broadcast(comm, astray, 2, MST_U8, 0), 0);
-    CHECK_CODE(rank, mst_comm_allreduce(comm, NULL, NULL, 0, MST_F32, MST_SUM), 0);
-    CHECK_CODE(rank, mst_comm_broadcast(comm, a, 4, MST_F8E4M3, 0), 0);
+    CHECK_CODE(rank, mst_comm_allreduce(comm, NULL, a, 4, MST_F32, MST_SUM, NULL), -EINVAL);
+    CHECK_CODE(rank, mst_comm_allreduce(comm, a, NULL, 4, MST_F32, MST_SUM, NULL), -EINVAL);
+    CHECK_CODE(rank, mst_comm_allreduce(comm, a, a, 4, (enum mst_dtype)99, MST_SUM, NULL), -EINVAL);
+    CHECK_CODE(rank, mst_comm_allreduce(comm, a, a, 4, MST_F32, (enum mst_op)99, NULL), -EINVAL);
+    CHECK_CODE(rank, mst_comm_allreduce(comm, a, a, SIZE_MAX / 2, MST_F32, MST_SUM, NULL), -EINVAL);
+    CHECK_CODE(rank, mst_comm_allgather(comm, a, a, PTRDIFF_MAX / 4, MST_F32, NULL), -EINVAL);
+    CHECK_CODE(rank, mst_comm_broadcast(comm, a, 4, MST_F32, rank->team->size, NULL), -EINVAL);
+    CHECK_CODE(rank, mst_comm_allreduce(comm, a, a, 4, MST_F8E4M3, MST_SUM, NULL), -ENOTSUP);
+    CHECK_CODE(rank, mst_comm_allreduce(comm, astray, a, 2, MST_F32, MST_SUM, NULL), -EINVAL);
+    CHECK_CODE(rank, mst_comm_allgather(comm, a, astray, 1, MST_F32, NULL), -EINVAL);
+    CHECK_CODE(rank, mst_comm_broadcast(comm, astray, 2, MST_F32, 0, NULL), -EINVAL);
+    CHECK_CODE(rank, mst_comm_broadcast(comm, astray, 2, MST_U8, 0, NULL), 0);
+    CHECK_CODE(rank, mst_comm_allreduce(comm, NULL, NULL, 0, MST_F32, MST_SUM, NULL), 0);
+    CHECK_CODE(rank, mst_comm_broadcast(comm, a, 4, MST_F8E4M3, 0, NULL), 0);
     TEAM_CHECK(rank, mst_comm_error(comm)[0] == '\0', "a refusal killed the communicator");
     return NULL;
 }
@@ -56,6 +58,10 @@ static void bad_worlds_and_backends_are_refused(void **state)
     world_init_single(&world);
     assert_int_equal(mst_kv_dial(&world, MST_NEVER, &kv, &err), 0);
     struct mst_comm_opts opts = {.backend = "pigeon"};
+    assert_int_equal(mst_comm_create(&world, kv, &opts, &comm, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "MST_COMM_OPTS_INIT"));
+    assert_int_equal(mst_comm_join(&world, &opts, &comm, &err), -EINVAL);
+    opts.struct_bytes = sizeof opts;
     assert_int_equal(mst_comm_create(&world, kv, &opts, &comm, &err), -ENOTSUP);
     assert_non_null(strstr(err.text, "pigeon"));
     world.rank = 1;
@@ -65,12 +71,44 @@ static void bad_worlds_and_backends_are_refused(void **state)
     mst_kv_close(kv);
 }
 
+/* Programs of other minor versions, and a stream where there are none. */
+static const char *calls_by_other_structs(struct team_rank *rank)
+{
+    struct {
+        struct mst_call call;
+        uint64_t later;
+    } newer = {.call.struct_bytes = sizeof newer};
+    struct mst_call older = {.struct_bytes = offsetof(struct mst_call, ret_req)};
+    struct mst_call unset = {.struct_bytes = 0}, stream = MST_CALL_INIT;
+    struct mst_comm_stats stats = {.struct_bytes = 0};
+    struct mst_req *req;
+    older.ret_req = &req; /* not read */
+    stream.queue = &stream;
+    CHECK_CODE(rank, mst_comm_barrier(rank->comm, &unset), -EINVAL);
+    CHECK_CODE(rank, mst_comm_barrier(rank->comm, &stream), -ENOTSUP);
+    CHECK_CODE(rank, mst_comm_barrier(rank->comm, &older), 0);
+    CHECK_CODE(rank, mst_comm_barrier(rank->comm, &newer.call), 0);
+    newer.later = 1;
+    CHECK_CODE(rank, mst_comm_barrier(rank->comm, &newer.call), -ENOTSUP);
+    CHECK_CODE(rank, mst_comm_stats(rank->comm, &stats), -EINVAL);
+    TEAM_CHECK(rank, mst_comm_error(rank->comm)[0] == '\0', "a refusal killed the communicator");
+    return NULL;
+}
+
+static void calls_may_be_of_other_versions(void **state)
+{
+    (void)state;
+    struct team team = {.name = __func__, .node_sizes = {2}, .run = calls_by_other_structs};
+    team_run(&team);
+}
+
 static const char *knows_itself(struct team_rank *rank)
 {
     float in[100] = {0}, out[200];
-    CHECK_CODE(rank, mst_comm_allgather(rank->comm, in, out, 100, MST_F32), 0);
-    CHECK_CODE(rank, mst_comm_barrier(rank->comm), 0);
-    struct mst_comm_stats stats = mst_comm_stats(rank->comm);
+    CHECK_CODE(rank, mst_comm_allgather(rank->comm, in, out, 100, MST_F32, NULL), 0);
+    CHECK_CODE(rank, mst_comm_barrier(rank->comm, NULL), 0);
+    struct mst_comm_stats stats = MST_COMM_STATS_INIT;
+    CHECK_CODE(rank, mst_comm_stats(rank->comm, &stats), 0);
     TEAM_CHECK(rank, mst_comm_rank(rank->comm) == rank->world.rank, "rank");
     TEAM_CHECK(rank, mst_comm_size(rank->comm) == 2, "size");
     TEAM_CHECK(rank, strcmp(mst_comm_backend(rank->comm), "host") == 0, "back end");
@@ -94,9 +132,9 @@ static const char *calls_one_less(struct team_rank *rank)
     uint32_t last = rank->team->size - 1;
     float *data = calloc(count, sizeof *data);
     TEAM_CHECK(rank, data, "no memory");
-    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, data, data, count, MST_F32, MST_SUM), 0);
+    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, data, data, count, MST_F32, MST_SUM, NULL), 0);
     int rc = mst_comm_allreduce(rank->comm, data, data, count - (rank->world.rank == last), MST_F32,
-                                MST_SUM);
+                                MST_SUM, NULL);
     free(data);
     char a[64], b[64];
     (void)snprintf(a, sizeof a, ": allreduce sum f32 count %zu;", count);
@@ -104,7 +142,7 @@ static const char *calls_one_less(struct team_rank *rank)
     CHECK_CODE(rank, rc, -EPROTO);
     CHECK_TEXT(rank, a);
     CHECK_TEXT(rank, b);
-    CHECK_CODE(rank, mst_comm_barrier(rank->comm), -EPROTO); /* dead, and says the same */
+    CHECK_CODE(rank, mst_comm_barrier(rank->comm, NULL), -EPROTO); /* dead, and says the same */
     return NULL;
 }
 
@@ -125,8 +163,8 @@ static void a_mismatch_names_both_on_all_ranks(void **state)
 static const char *calls_something_else(struct team_rank *rank)
 {
     int32_t data[8] = {0};
-    int rc = rank->world.rank == 0 ? mst_comm_broadcast(rank->comm, data, 8, MST_I32, 1)
-                                   : mst_comm_barrier(rank->comm);
+    int rc = rank->world.rank == 0 ? mst_comm_broadcast(rank->comm, data, 8, MST_I32, 1, NULL)
+                                   : mst_comm_barrier(rank->comm, NULL);
     CHECK_CODE(rank, rc, -EPROTO);
     CHECK_TEXT(rank, "rank 0: broadcast i32 count 8 root 1; rank 1: barrier");
     return NULL;
@@ -149,14 +187,14 @@ static const char *stays_away(struct team_rank *rank)
     float x = 1;
     uint32_t last = rank->team->size - 1;
     char name[16];
-    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, &x, &x, 1, MST_F32, MST_MAX), 0);
+    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, &x, &x, 1, MST_F32, MST_MAX, NULL), 0);
     if (rank->world.rank != last) {
         (void)snprintf(name, sizeof name, "rank %u", last);
-        CHECK_CODE(rank, mst_comm_barrier(rank->comm), -ETIMEDOUT);
+        CHECK_CODE(rank, mst_comm_barrier(rank->comm, NULL), -ETIMEDOUT);
         CHECK_TEXT(rank, name);
         CHECK_TEXT(rank, "op 2, barrier");
         CHECK_TEXT(rank, "op 1, allreduce max f32 count 1");
-        CHECK_CODE(rank, mst_comm_barrier(rank->comm), -ETIMEDOUT);
+        CHECK_CODE(rank, mst_comm_barrier(rank->comm, NULL), -ETIMEDOUT);
     }
     (void)pthread_barrier_wait(&rank->team->barrier); /* it is not gone, only absent */
     return NULL;
@@ -170,6 +208,96 @@ static void a_deadline_names_who_is_missing(void **state)
     struct team apart = {
         .name = __func__, .node_sizes = {1, 1}, .timeout_ms = 150, .run = stays_away};
     team_run(&apart);
+}
+
+/* As stays_away, by the deadline of the call: the communicator's is far. */
+static const char *has_less_time(struct team_rank *rank)
+{
+    struct mst_req *req;
+    uint64_t began_ns = mst_now_ns();
+    if (rank->world.rank != rank->team->size - 1) {
+        struct mst_call call = MST_CALL_INIT;
+        call.deadline_ns = mst_deadline_ms(100);
+        call.ret_req = rank->world.rank == 1 ? &req : NULL;
+        int rc = mst_comm_barrier(rank->comm, &call);
+        rc = rc == 0 && call.ret_req ? mst_req_wait(req) : rc;
+        CHECK_CODE(rank, rc, -ETIMEDOUT);
+        CHECK_TEXT(rank, "op 1, barrier: still missing rank");
+        TEAM_CHECK(rank, mst_now_ns() - began_ns < 5 * MST_NS_PER_S, "it took seconds");
+    }
+    (void)pthread_barrier_wait(&rank->team->barrier);
+    return NULL;
+}
+
+static void a_call_may_have_its_own_deadline(void **state)
+{
+    (void)state;
+    struct team team = {.name = __func__, .node_sizes = {3}, .run = has_less_time};
+    team_run(&team);
+    struct team apart = {.name = __func__, .node_sizes = {1, 1}, .run = has_less_time};
+    team_run(&apart);
+}
+
+/* A call that is given more time than the communicator gives waits longer. */
+static const char *has_more_time(struct team_rank *rank)
+{
+    uint64_t until_ns = mst_deadline_ms(rank->team->timeout_ms * 3 / 2);
+    if (rank->world.rank == 0) {
+        CHECK_CODE(rank, mst_comm_barrier(rank->comm, BY(MST_NEVER)), 0);
+        return NULL;
+    }
+    while (!mst_deadline_passed(until_ns))
+        (void)sched_yield();
+    CHECK_CODE(rank, mst_comm_barrier(rank->comm, NULL), 0);
+    return NULL;
+}
+
+static void a_call_may_have_more_time(void **state)
+{
+    (void)state;
+    struct team team = {
+        .name = __func__, .node_sizes = {2}, .timeout_ms = 150, .run = has_more_time};
+    team_run(&team);
+}
+
+/* Rank 0 starts what nobody else calls, and has no time to wait for what it calls after that. */
+static const char *waits_behind(struct team_rank *rank)
+{
+    bool starts = *(bool *)rank->team->arg;
+    uint64_t began_ns = mst_now_ns();
+    struct mst_req *first, *second;
+    float a = 1, b = 1;
+    if (rank->world.rank == 0) {
+        struct mst_call call = MST_CALL_INIT;
+        call.deadline_ns = mst_deadline_ms(50);
+        call.ret_req = starts ? &second : NULL;
+        CHECK_CODE(rank,
+                   mst_comm_allreduce(rank->comm, &a, &a, 1, MST_F32, MST_SUM, STARTED(&first)), 0);
+        int rc = mst_comm_allreduce(rank->comm, &b, &b, 1, MST_F32, MST_MAX, &call);
+        rc = rc == 0 && starts ? mst_req_wait(second) : rc;
+        CHECK_CODE(rank, rc, -ETIMEDOUT);
+        CHECK_TEXT(rank, "rank 0, allreduce max f32 count 1: what was started before it was not "
+                         "done by its deadline");
+        CHECK_CODE(rank, mst_req_wait(first), -ETIMEDOUT);
+        TEAM_CHECK(rank, mst_now_ns() - began_ns < 5 * MST_NS_PER_S, "it took seconds");
+    }
+    (void)pthread_barrier_wait(&rank->team->barrier);
+    if (rank->world.rank != 0)
+        TEAM_CHECK(rank, mst_comm_barrier(rank->comm, NULL) < 0, "rank 0 is gone, and no error");
+    return NULL;
+}
+
+static void a_deadline_runs_while_others_are_done(void **state)
+{
+    (void)state;
+    for (int starts = 0; starts < 2; starts++) {
+        bool flag = starts != 0;
+        struct team team = {.name = __func__, .node_sizes = {2}, .run = waits_behind, .arg = &flag};
+        team_run(&team);
+        struct team apart = {
+            .name = __func__, .node_sizes = {1, 1}, .run = waits_behind, .arg = &flag};
+        team_run(&apart);
+    }
 }
 
 static const char *does_not_even_join(struct team_rank *rank)
@@ -200,7 +328,7 @@ static const char *aborts(struct team_rank *rank)
     uint64_t began_ns = mst_now_ns();
     if (rank->world.rank == 1)
         mst_comm_abort(rank->comm);
-    CHECK_CODE(rank, mst_comm_barrier(rank->comm), -ECONNRESET);
+    CHECK_CODE(rank, mst_comm_barrier(rank->comm, NULL), -ECONNRESET);
     TEAM_CHECK(rank, mst_now_ns() - began_ns < 5 * MST_NS_PER_S, "the abort took seconds");
     return NULL;
 }
@@ -230,11 +358,11 @@ static const char *starts_and_waits(struct team_rank *rank)
         for (size_t j = 0; j < counts[i]; j++)
             data[i][j] = (float)(rank->world.rank + i);
         CHECK_CODE(rank,
-                   mst_comm_allreduce_start(rank->comm, data[i], data[i], counts[i], MST_F32,
-                                            MST_SUM, &reqs[i]),
+                   mst_comm_allreduce(rank->comm, data[i], data[i], counts[i], MST_F32, MST_SUM,
+                                      STARTED(&reqs[i])),
                    0);
     }
-    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, &one, &total, 1, MST_F32, MST_SUM), 0);
+    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, &one, &total, 1, MST_F32, MST_SUM, NULL), 0);
     TEAM_CHECK(rank, total == (float)rank->team->size, "blocking total %g", (double)total);
     for (size_t i = REQS; i-- > 0;) {
         CHECK_CODE(rank, mst_req_wait(reqs[i]), 0);
@@ -262,12 +390,13 @@ static const char *starts_all_kinds(struct team_rank *rank)
     uint32_t me = rank->world.rank;
     int32_t gathered[2], blocks[2] = {1, 2}, sum = 0, token = me == 1 ? 42 : 0, mine = (int32_t)me;
     struct mst_req *reqs[3];
-    CHECK_CODE(rank, mst_comm_allgather_start(rank->comm, &mine, gathered, 1, MST_I32, &reqs[0]),
+    CHECK_CODE(rank, mst_comm_allgather(rank->comm, &mine, gathered, 1, MST_I32, STARTED(&reqs[0])),
                0);
-    CHECK_CODE(rank, mst_comm_broadcast_start(rank->comm, &token, 1, MST_I32, 1, &reqs[1]), 0);
+    CHECK_CODE(rank, mst_comm_broadcast(rank->comm, &token, 1, MST_I32, 1, STARTED(&reqs[1])), 0);
     CHECK_CODE(
         rank,
-        mst_comm_reduce_scatter_start(rank->comm, blocks, &sum, 1, MST_I32, MST_SUM, &reqs[2]), 0);
+        mst_comm_reduce_scatter(rank->comm, blocks, &sum, 1, MST_I32, MST_SUM, STARTED(&reqs[2])),
+        0);
     for (int i = 0; i < 3; i++)
         CHECK_CODE(rank, mst_req_wait(reqs[i]), 0);
     TEAM_CHECK(rank, gathered[0] == 0 && gathered[1] == 1, "allgather");
@@ -288,12 +417,13 @@ static const char *opens_too_many(struct team_rank *rank)
     struct mst_req *reqs[MST_COMM_REQS_MAX], *extra;
     int32_t data[MST_COMM_REQS_MAX] = {0};
     for (int i = 0; i < MST_COMM_REQS_MAX; i++)
-        CHECK_CODE(
-            rank,
-            mst_comm_allreduce_start(rank->comm, &data[i], &data[i], 1, MST_I32, MST_SUM, &reqs[i]),
-            0);
+        CHECK_CODE(rank,
+                   mst_comm_allreduce(rank->comm, &data[i], &data[i], 1, MST_I32, MST_SUM,
+                                      STARTED(&reqs[i])),
+                   0);
     CHECK_CODE(
-        rank, mst_comm_allreduce_start(rank->comm, &data[0], &data[0], 1, MST_I32, MST_SUM, &extra),
+        rank,
+        mst_comm_allreduce(rank->comm, &data[0], &data[0], 1, MST_I32, MST_SUM, STARTED(&extra)),
         -EAGAIN);
     for (int i = 0; i < MST_COMM_REQS_MAX; i++)
         CHECK_CODE(rank, mst_req_wait(reqs[i]), 0);
@@ -312,8 +442,8 @@ static const char *leaves_without_waiting(struct team_rank *rank)
     static int32_t sums[3];
     struct mst_req *req;
     sums[rank->world.rank] = 1;
-    int rc = mst_comm_allreduce_start(rank->comm, &sums[rank->world.rank], &sums[rank->world.rank],
-                                      1, MST_I32, MST_SUM, &req);
+    int rc = mst_comm_allreduce(rank->comm, &sums[rank->world.rank], &sums[rank->world.rank], 1,
+                                MST_I32, MST_SUM, STARTED(&req));
     CHECK_CODE(rank, rc, 0);
     mst_comm_destroy(rank->comm);
     rank->comm = NULL;
@@ -341,7 +471,8 @@ static const char *aborts_and_leaves(struct team_rank *rank)
     for (int i = 0; i < 2; i++)
         CHECK_CODE(
             rank,
-            mst_comm_allreduce_start(rank->comm, &data[i], &data[i], 1, MST_I32, MST_SUM, &req), 0);
+            mst_comm_allreduce(rank->comm, &data[i], &data[i], 1, MST_I32, MST_SUM, STARTED(&req)),
+            0);
     mst_comm_abort(rank->comm);
     mst_comm_destroy(rank->comm);
     rank->comm = NULL;
@@ -364,14 +495,16 @@ static const char *calls_after_the_end(struct team_rank *rank)
     int32_t a[2] = {0}, b[4] = {0};
     struct mst_req *req;
     mst_comm_abort(rank->comm);
-    CHECK_CODE(rank, mst_comm_barrier(rank->comm), -ECONNRESET);
-    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, a, a, 2, MST_I32, MST_SUM), -ECONNRESET);
-    CHECK_CODE(rank, mst_comm_broadcast(rank->comm, a, 2, MST_I32, 0), -ECONNRESET);
-    CHECK_CODE(rank, mst_comm_allgather(rank->comm, a, b, 2, MST_I32), -ECONNRESET);
-    CHECK_CODE(rank, mst_comm_reduce_scatter(rank->comm, b, a, 2, MST_I32, MST_SUM), -ECONNRESET);
-    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, NULL, NULL, 0, MST_I32, MST_SUM), -ECONNRESET);
-    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, NULL, a, 2, MST_I32, MST_SUM), -EINVAL);
-    CHECK_CODE(rank, mst_comm_broadcast_start(rank->comm, a, 2, MST_I32, 0, &req), 0);
+    CHECK_CODE(rank, mst_comm_barrier(rank->comm, NULL), -ECONNRESET);
+    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, a, a, 2, MST_I32, MST_SUM, NULL), -ECONNRESET);
+    CHECK_CODE(rank, mst_comm_broadcast(rank->comm, a, 2, MST_I32, 0, NULL), -ECONNRESET);
+    CHECK_CODE(rank, mst_comm_allgather(rank->comm, a, b, 2, MST_I32, NULL), -ECONNRESET);
+    CHECK_CODE(rank, mst_comm_reduce_scatter(rank->comm, b, a, 2, MST_I32, MST_SUM, NULL),
+               -ECONNRESET);
+    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, NULL, NULL, 0, MST_I32, MST_SUM, NULL),
+               -ECONNRESET);
+    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, NULL, a, 2, MST_I32, MST_SUM, NULL), -EINVAL);
+    CHECK_CODE(rank, mst_comm_broadcast(rank->comm, a, 2, MST_I32, 0, STARTED(&req)), 0);
     CHECK_CODE(rank, mst_req_wait(req), -ECONNRESET);
     return NULL;
 }
@@ -399,8 +532,8 @@ static const char *makes_several(struct team_rank *rank)
         rank->comm = first;
         TEAM_CHECK(rank, rc == 0, "create: %s", err.text);
         int32_t a = 1, b = 2;
-        CHECK_CODE(rank, mst_comm_allreduce(second, &b, &b, 1, MST_I32, MST_SUM), 0);
-        CHECK_CODE(rank, mst_comm_allreduce(first, &a, &a, 1, MST_I32, MST_SUM), 0);
+        CHECK_CODE(rank, mst_comm_allreduce(second, &b, &b, 1, MST_I32, MST_SUM, NULL), 0);
+        CHECK_CODE(rank, mst_comm_allreduce(first, &a, &a, 1, MST_I32, MST_SUM, NULL), 0);
         mst_comm_destroy(second);
         TEAM_CHECK(rank, a == 3 && b == 6, "sums %d and %d", a, b);
     }
@@ -422,8 +555,8 @@ static void communicators_live_side_by_side(void **state)
 static const char *leaves_a_record(struct team_rank *rank)
 {
     float data[33] = {0};
-    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, data, data, 33, MST_F32, MST_MIN), 0);
-    CHECK_CODE(rank, mst_comm_barrier(rank->comm), 0);
+    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, data, data, 33, MST_F32, MST_MIN, NULL), 0);
+    CHECK_CODE(rank, mst_comm_barrier(rank->comm, NULL), 0);
     return NULL;
 }
 
@@ -453,10 +586,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_arguments_change_nothing),
         cmocka_unit_test(bad_worlds_and_backends_are_refused),
+        cmocka_unit_test(calls_may_be_of_other_versions),
         cmocka_unit_test(a_communicator_knows_itself),
         cmocka_unit_test(a_mismatch_names_both_on_all_ranks),
         cmocka_unit_test(different_collectives_are_a_mismatch),
         cmocka_unit_test(a_deadline_names_who_is_missing),
+        cmocka_unit_test(a_call_may_have_its_own_deadline),
+        cmocka_unit_test(a_call_may_have_more_time),
+        cmocka_unit_test(a_deadline_runs_while_others_are_done),
         cmocka_unit_test(create_names_who_did_not_come),
         cmocka_unit_test(an_abort_wakes_everybody),
         cmocka_unit_test(requests_may_be_waited_for_in_any_order),

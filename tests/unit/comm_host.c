@@ -35,7 +35,7 @@ static int live(struct mst_comm *comm, size_t count)
     float *data = calloc(count, sizeof *data);
     int rc = 0;
     while (data && rc == 0)
-        rc = mst_comm_allreduce(comm, data, data, count, MST_F32, MST_SUM);
+        rc = mst_comm_allreduce(comm, data, data, count, MST_F32, MST_SUM, NULL);
     free(data);
     if (rc != -ECONNRESET)
         return 1;

@@ -20,7 +20,8 @@ int __wrap_mpi_load(const struct mst_world *world, const struct mpi_abi **ret_ab
 
 static int join_within(struct team_rank *rank, uint32_t timeout_ms, struct mst_err *err)
 {
-    struct mst_comm_opts opts = {.backend = "mpi", .timeout_ms = timeout_ms};
+    struct mst_comm_opts opts = {
+        .struct_bytes = sizeof opts, .backend = "mpi", .timeout_ms = timeout_ms};
     return mst_comm_create(&rank->world, NULL, &opts, &rank->comm, err);
 }
 
@@ -35,7 +36,7 @@ static int join_within(struct team_rank *rank, uint32_t timeout_ms, struct mst_e
     do {                                                                                           \
         const char *end_text = mst_comm_error((rank)->comm);                                       \
         TEAM_CHECK(rank, (rc) == (want) && strstr(end_text, words), "%d: %s", rc, end_text);       \
-        TEAM_CHECK(rank, mst_comm_barrier((rank)->comm) == (want), "alive again");                 \
+        TEAM_CHECK(rank, mst_comm_barrier((rank)->comm, NULL) == (want), "alive again");           \
     } while (0)
 
 static void run_team(struct team *team, team_fn run)
@@ -98,11 +99,13 @@ static void conforms(void **state)
 static const char *comes_late(struct team_rank *rank)
 {
     float value[100] = {0};
-    bool is_late = rank->world.rank == 2;
-    JOIN(rank, rank->world.rank == 0 ? 100 : 20000);
+    bool is_late = rank->world.rank == 2, by_call = *(bool *)rank->team->arg;
+    bool is_first = rank->world.rank == 0;
+    JOIN(rank, is_first && !by_call ? 100 : 20000);
     if (is_late)
         together(rank->team);
-    int rc = mst_comm_allreduce(rank->comm, value, value, 100, MST_F32, MST_SUM);
+    int rc = mst_comm_allreduce(rank->comm, value, value, 100, MST_F32, MST_SUM,
+                                is_first && by_call ? BY(mst_deadline_ms(100)) : NULL);
     const char *text = "op 1, allreduce sum f32 count 100: still missing rank 2";
     EXPECT_END(rank, rc, -ETIMEDOUT, text);
     TEAM_CHECK(rank, !strstr(mst_comm_error(rank->comm), "rank 1"), "rank 1 is blamed");
@@ -114,9 +117,12 @@ static const char *comes_late(struct team_rank *rank)
 static void a_late_rank_is_named_to_all(void **state)
 {
     (void)state;
-    struct team team = {.name = __func__, .node_sizes = {3}};
-    run_team(&team, comes_late);
-    assert_true(fake.abandoned);
+    for (int n = 0; n < 2; n++) {
+        bool by_call = n == 1;
+        struct team team = {.name = __func__, .node_sizes = {3}, .arg = &by_call};
+        run_team(&team, comes_late);
+        assert_true(fake.abandoned);
+    }
 }
 
 static const char *calls_something_else(struct team_rank *rank)
@@ -124,8 +130,8 @@ static const char *calls_something_else(struct team_rank *rank)
     double value[20] = {0};
     JOIN(rank, 20000);
     int rc = rank->world.rank == 1
-                 ? mst_comm_reduce_scatter(rank->comm, value, value, 4, MST_F64, MST_MIN)
-                 : mst_comm_allgather(rank->comm, value, value, 4, MST_F64);
+                 ? mst_comm_reduce_scatter(rank->comm, value, value, 4, MST_F64, MST_MIN, NULL)
+                 : mst_comm_allgather(rank->comm, value, value, 4, MST_F64, NULL);
     EXPECT_END(rank, rc, -EPROTO,
                "rank 0: allgather f64 count 4; rank 1: reduce_scatter min f64 count 4");
     return NULL;
@@ -146,9 +152,9 @@ static const char *is_aborted(struct team_rank *rank)
     JOIN(rank, 20000);
     if (rank->world.rank == 1) {
         mst_comm_abort(rank->comm);
-        rc = mst_comm_barrier(rank->comm);
+        rc = mst_comm_barrier(rank->comm, NULL);
     } else {
-        rc = mst_comm_allreduce_start(rank->comm, &value, &value, 1, MST_I64, MST_SUM, &req);
+        rc = mst_comm_allreduce(rank->comm, &value, &value, 1, MST_I64, MST_SUM, STARTED(&req));
         rc = rc == 0 ? mst_req_wait(req) : rc;
     }
     EXPECT_END(rank, rc, -ECONNRESET, "rank 1 aborted the communicator");
@@ -170,7 +176,7 @@ static const char *meets_mpi_error(struct team_rank *rank)
     JOIN(rank, 20000);
     if (me == 1)
         fake.fails_in[me] = *(uint32_t *)rank->team->arg;
-    int rc = mst_comm_allreduce(rank->comm, in[me], out[me], 1 << 16, MST_F64, MST_SUM);
+    int rc = mst_comm_allreduce(rank->comm, in[me], out[me], 1 << 16, MST_F64, MST_SUM, NULL);
     EXPECT_END(rank, rc, -ECONNRESET, "MPI: fake error 15");
     return NULL;
 }

@@ -113,9 +113,11 @@ static const char *on_device(struct team_rank *rank, struct mst_gpu *gpu)
         values[i] = (float)(rank->world.rank + i);
     rc = rc || mst_gpu_copy(queue, device.data, values, bytes) ||
          mst_gpu_event_record(event, queue) || mst_gpu_event_wait(event, mst_deadline_ms(9000));
-    int mixed = rc ? rc : mst_comm_allreduce(rank->comm, values, device.data, 8, MST_F32, MST_SUM);
+    int mixed = rc ? rc
+                   : mst_comm_allreduce(rank->comm, values, device.data, 8, MST_F32, MST_SUM, NULL);
     rc = rc ? rc
-            : mst_comm_allreduce(rank->comm, device.data, device.data, COUNT, MST_F32, MST_SUM);
+            : mst_comm_allreduce(rank->comm, device.data, device.data, COUNT, MST_F32, MST_SUM,
+                                 NULL);
     rc = rc || mst_gpu_copy(queue, values, device.data, bytes) ||
          mst_gpu_event_record(event, queue) || mst_gpu_event_wait(event, mst_deadline_ms(9000));
     for (size_t i = 0; rc == 0 && i < COUNT; i++)
@@ -153,10 +155,10 @@ static const char *reduce_some(struct team_rank *rank)
     float value = (float)(rank->world.rank + 1), sum = 0;
     int16_t small = 1;
     for (int i = 0; i < 5; i++) {
-        int rc = mst_comm_allreduce(rank->comm, &value, &sum, 1, MST_F32, MST_SUM);
+        int rc = mst_comm_allreduce(rank->comm, &value, &sum, 1, MST_F32, MST_SUM, NULL);
         TEAM_CHECK(rank, rc == 0 && sum == 6, "%d, %g: %s", rc, (double)sum,
                    mst_comm_error(rank->comm));
-        rc = mst_comm_allreduce(rank->comm, &small, &small, 1, MST_I16, MST_SUM);
+        rc = mst_comm_allreduce(rank->comm, &small, &small, 1, MST_I16, MST_SUM, NULL);
         TEAM_CHECK(rank, rc == -ENOTSUP, "i16: %d", rc);
     }
     return NULL;
@@ -195,6 +197,7 @@ struct ending {
     uint64_t within_ms; /* of the call that fails */
     bool at_create;     /* or in the third allreduce */
     struct mst_page *page;
+    uint32_t call_ms; /* what each allreduce has; 0 = as the communicator */
 };
 
 static const char *check_end(struct team_rank *rank, int rc, const char *text, uint64_t took_ms)
@@ -217,11 +220,12 @@ static const char *meet_end(struct team_rank *rank)
     float value = 1;
     for (int i = 0; i < 3 && rc == 0; i++) {
         began_ns = mst_now_ns();
-        rc = mst_comm_allreduce(rank->comm, &value, &value, 1, MST_F32, MST_SUM);
+        const struct mst_call *call = ending->call_ms ? BY(mst_deadline_ms(ending->call_ms)) : NULL;
+        rc = mst_comm_allreduce(rank->comm, &value, &value, 1, MST_F32, MST_SUM, call);
     }
     const char *fault = check_end(rank, rc, mst_comm_error(rank->comm),
                                   (mst_now_ns() - began_ns) / MST_NS_PER_MS);
-    if (!fault && mst_comm_barrier(rank->comm) != ending->code)
+    if (!fault && mst_comm_barrier(rank->comm, NULL) != ending->code)
         fault = "it lives on";
     return fault;
 }
@@ -240,7 +244,7 @@ static void versions_must_be_the_same(void **state)
 {
     (void)state;
     script("version=22700,version_step=100");
-    end_team(__func__, &(struct ending){-EPROTO, "rank 0 has NCCL 2.", 9000, true, NULL}, 20000);
+    end_team(__func__, &(struct ending){-EPROTO, "rank 0 has NCCL 2.", 9000, true, NULL, 0}, 20000);
 }
 
 static void a_rank_without_a_driver_is_named(void **state)
@@ -249,7 +253,7 @@ static void a_rank_without_a_driver_is_named(void **state)
     (void)setenv("FAKE_CUDA", "devices=2", 1);
     end_team(
         __func__,
-        &(struct ending){-EINVAL, "rank 2 cannot use NCCL: no CUDA device 2", 9000, true, NULL},
+        &(struct ending){-EINVAL, "rank 2 cannot use NCCL: no CUDA device 2", 9000, true, NULL, 0},
         20000);
 }
 
@@ -257,14 +261,14 @@ static void no_unique_id(void **state)
 {
     (void)state;
     script("id=2");
-    end_team(__func__, &(struct ending){-ECONNRESET, "unique id", 9000, true, NULL}, 20000);
+    end_team(__func__, &(struct ending){-ECONNRESET, "unique id", 9000, true, NULL, 0}, 20000);
 }
 
 static void init_fails(void **state)
 {
     (void)state;
     script("init=1");
-    end_team(__func__, &(struct ending){-EIO, "unhandled cuda error", 9000, true, NULL}, 20000);
+    end_team(__func__, &(struct ending){-EIO, "unhandled cuda error", 9000, true, NULL, 0}, 20000);
 }
 
 /* One rank is told by NCCL, the others by it. */
@@ -274,15 +278,15 @@ static void an_async_error_ends_all(void **state)
     script("error=3,at=1");
     end_team(__func__,
              &(struct ending){-ECONNRESET, "rank 1: NCCL, async error: remote process exited", 9000,
-                              false, NULL},
+                              false, NULL, 0},
              20000);
 }
 
 /* Between nodes it is a message of the leaders. */
 static void an_async_error_crosses_nodes(void **state)
 {
-    struct ending ending = {-ECONNRESET, "rank 1: NCCL, async error: remote process exited", 9000,
-                            false, NULL};
+    struct ending ending = {
+        -ECONNRESET, "rank 1: NCCL, async error: remote process exited", 9000, false, NULL, 0};
     (void)state;
     script("error=3,at=1");
     run_team((struct team){
@@ -294,7 +298,20 @@ static void a_hang_ends_by_the_deadline(void **state)
     (void)state;
     script("hang=3");
     end_team(__func__,
-             &(struct ending){-ETIMEDOUT, "NCCL has not finished in time", 1500, false, NULL}, 300);
+             &(struct ending){-ETIMEDOUT, "NCCL has not finished in time", 1500, false, NULL, 0},
+             300);
+}
+
+static void a_hang_ends_by_the_deadline_of_the_call(void **state)
+{
+    (void)state;
+    script("hang=3");
+    end_team(__func__,
+             &(struct ending){.code = -ETIMEDOUT,
+                              .words = "NCCL has not finished in time",
+                              .within_ms = 1500,
+                              .call_ms = 300},
+             20000);
 }
 
 /* In a process of its own, which ends with the threads that NCCL has not given back. */
@@ -307,9 +324,10 @@ static void an_abort_that_hangs_is_left_behind(void **state)
     if (child == 0) {
         script("hang=3,abort=0");
         closing_hangs = true;
-        end_team(__func__,
-                 &(struct ending){-ETIMEDOUT, "NCCL has not finished in time", 1500, false, NULL},
-                 300);
+        end_team(
+            __func__,
+            &(struct ending){-ETIMEDOUT, "NCCL has not finished in time", 1500, false, NULL, 0},
+            300);
         _exit(0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -320,7 +338,7 @@ static void a_device_error_ends_all(void **state)
 {
     (void)state;
     (void)setenv("FAKE_CUDA", "fail=8", 1); /* three pieces of work for each allreduce */
-    end_team(__func__, &(struct ending){-EIO, "an illegal memory access", 9000, false, NULL},
+    end_team(__func__, &(struct ending){-EIO, "an illegal memory access", 9000, false, NULL, 0},
              20000);
 }
 
@@ -331,13 +349,13 @@ static const char *be_aborted(struct team_rank *rank)
     float value = 1;
     if (rank->world.rank == 0)
         mst_page_abort(ending->page, 2);
-    int rc = mst_comm_allreduce(rank->comm, &value, &value, 1, MST_F32, MST_SUM);
+    int rc = mst_comm_allreduce(rank->comm, &value, &value, 1, MST_F32, MST_SUM, NULL);
     return check_end(rank, rc, mst_comm_error(rank->comm), 0);
 }
 
 static void the_abort_word_ends_a_hang(void **state)
 {
-    struct ending ending = {-ECONNRESET, "rank 2", 1, false, NULL};
+    struct ending ending = {-ECONNRESET, "rank 2", 1, false, NULL, 0};
     int fd = -1;
     (void)state;
     script("hang=1");
@@ -361,7 +379,7 @@ static const char *abort_by_thread(struct team_rank *rank)
     bool aborts = rank->world.rank == 1;
     if (aborts && pthread_create(&thread, NULL, abort_soon, rank->comm) != 0)
         return "no thread";
-    int rc = mst_comm_allreduce(rank->comm, &value, &value, 1, MST_F32, MST_SUM);
+    int rc = mst_comm_allreduce(rank->comm, &value, &value, 1, MST_F32, MST_SUM, NULL);
     if (aborts)
         (void)pthread_join(thread, NULL);
     TEAM_CHECK(rank, rc == -ECONNRESET, "code %d: %s", rc, mst_comm_error(rank->comm));
@@ -379,7 +397,7 @@ static const char *call_different(struct team_rank *rank)
 {
     float value = 1;
     size_t count = rank->world.rank == 1 ? 0 : 1;
-    int rc = mst_comm_allreduce(rank->comm, &value, &value, count, MST_F32, MST_SUM);
+    int rc = mst_comm_allreduce(rank->comm, &value, &value, count, MST_F32, MST_SUM, NULL);
     TEAM_CHECK(rank, rc == -EPROTO, "code %d: %s", rc, mst_comm_error(rank->comm));
     TEAM_CHECK(rank, strstr(mst_comm_error(rank->comm), "allreduce sum f32 count 0"), "text: %s",
                mst_comm_error(rank->comm));
@@ -397,7 +415,7 @@ static const char *miss_one(struct team_rank *rank)
     float value = 1;
     int rc = rank->world.rank == 1
                  ? -ETIMEDOUT
-                 : mst_comm_allreduce(rank->comm, &value, &value, 1, MST_F32, MST_SUM);
+                 : mst_comm_allreduce(rank->comm, &value, &value, 1, MST_F32, MST_SUM, NULL);
     together(rank->team);
     TEAM_CHECK(rank, rc == -ETIMEDOUT, "code %d: %s", rc, mst_comm_error(rank->comm));
     TEAM_CHECK(rank, rank->world.rank == 1 || strstr(mst_comm_error(rank->comm), "rank 1"),
@@ -430,6 +448,7 @@ int main(void)
         CASE(an_async_error_ends_all),
         CASE(an_async_error_crosses_nodes),
         CASE(a_hang_ends_by_the_deadline),
+        CASE(a_hang_ends_by_the_deadline_of_the_call),
         CASE(a_device_error_ends_all),
         CASE(the_abort_word_ends_a_hang),
         CASE(a_thread_may_abort),

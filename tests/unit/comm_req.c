@@ -1,5 +1,7 @@
 #include "muster/comm/req.h"
 
+#include "muster/core/clock.h"
+
 #include <errno.h>
 #include <semaphore.h>
 #include <setjmp.h>
@@ -132,12 +134,34 @@ static void a_drain_waits_for_all(void **state)
     struct mst_req *a = start(queue, 1), *b = start(queue, 2);
     (void)sem_post(&notes.gate);
     (void)sem_post(&notes.gate);
-    req_drain(queue);
+    assert_int_equal(req_drain(queue, MST_NEVER), 0);
     assert_int_equal(notes.count, 2);
     assert_int_equal(req_wait(a), -1);
     assert_int_equal(req_wait(b), -2);
     req_queue_destroy(queue);
     req_queue_destroy(NULL);
+}
+
+/* Whoever waits for something queued may stop waiting; what runs is not disturbed. */
+static void a_turn_is_waited_for_until_the_deadline(void **state)
+{
+    (void)state;
+    struct notes notes;
+    struct req_queue *queue = open_queue(&notes);
+    struct mst_req *a = start(queue, 1), *b = NULL;
+    struct comm_call late = {.desc.count = 2, .deadline_ns = 1};
+    assert_int_equal(req_start(queue, &late, &b), 0);
+    assert_int_equal(req_await_turn(b), -ETIMEDOUT);
+    assert_int_equal(req_drain(queue, 1), -ETIMEDOUT);
+    assert_int_equal(req_await_turn(a), 0);
+    (void)sem_post(&notes.gate);
+    assert_int_equal(req_wait(a), -1);
+    assert_int_equal(req_await_turn(b), 0);
+    (void)sem_post(&notes.gate);
+    assert_int_equal(req_drain(queue, MST_NEVER), 0);
+    assert_int_equal(req_drain(queue, 1), 0);
+    assert_int_equal(req_wait(b), -2);
+    req_queue_destroy(queue);
 }
 
 int main(void)
@@ -148,6 +172,7 @@ int main(void)
         cmocka_unit_test(no_thread_is_no_memory),
         cmocka_unit_test(the_end_comes_after_what_is_queued),
         cmocka_unit_test(a_drain_waits_for_all),
+        cmocka_unit_test(a_turn_is_waited_for_until_the_deadline),
     };
     return cmocka_run_group_tests_name("comm_req", tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #ifndef MUSTER_TESTS_UNIT_COMM_TEAM_H
 #define MUSTER_TESTS_UNIT_COMM_TEAM_H
 
+#include "comm_call.h"
 #include "muster/comm/comm.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
@@ -71,7 +72,8 @@ struct team {
 static inline int team_join(struct team_rank *rank, struct mst_err *err)
 {
     uint32_t timeout_ms = rank->team->timeout_ms;
-    struct mst_comm_opts opts = {.backend = rank->team->backend,
+    struct mst_comm_opts opts = {.struct_bytes = sizeof opts,
+                                 .backend = rank->team->backend,
                                  .timeout_ms = timeout_ms > 0 ? timeout_ms : 20000};
     return mst_comm_create(&rank->world, rank->kv, &opts, &rank->comm, err);
 }
