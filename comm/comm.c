@@ -235,19 +235,19 @@ static int check_call(const struct mst_comm *comm, const struct comm_call *call)
     return ops->accept ? ops->accept(comm->backend, call) : 0;
 }
 
-/* Notes where the caller's stream is now. A stream that has failed ends the communicator: nobody
- * else could tell the others. */
+/* Notes where the caller's stream is now. A stream that has failed ends the communicator, which the
+ * call then finds: the other ranks are to know, too. */
 static int mark(struct mst_comm *comm, struct comm_call *call)
 {
     const struct comm_ops *ops = comm->backend->ops;
     int rc = call->queue ? ops->mark(comm->backend, call) : 0;
-    if (rc < 0 && rc != -EINVAL) {
-        struct mst_err err;
-        (void)mst_err_set(&err, rc, "rank %u: the stream of a call: %s", comm->rank,
-                          mst_err_meaning(rc));
-        ops->abort(comm->backend, &err);
-    }
-    return rc;
+    if (rc == 0 || rc == -EINVAL)
+        return rc;
+    struct mst_err err;
+    (void)mst_err_set(&err, rc, "rank %u: the stream of a call: %s", comm->rank,
+                      mst_err_meaning(rc));
+    ops->abort(comm->backend, &err);
+    return 0;
 }
 
 static void unmark(struct mst_comm *comm, const struct comm_call *call)

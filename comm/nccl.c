@@ -63,9 +63,9 @@ static int look_around(struct nccl *nccl, uint64_t deadline_ns)
 {
     int rc = host_alive(nccl->host, &nccl->base.err);
     if (rc == 0 && mst_deadline_passed(deadline_ns))
-        rc = mst_err_set(&nccl->base.err, -ETIMEDOUT,
-                         "rank %u: all ranks have come, but NCCL has not finished in time",
-                         nccl->rank);
+        rc = mst_err_set(&nccl->base.err, -ETIMEDOUT, "rank %u: %s has not finished in time",
+                         nccl->rank,
+                         nccl->met ? "all ranks have come, but NCCL" : "the stream of the call");
     return rc;
 }
 
@@ -202,14 +202,47 @@ static int give_up(struct nccl *nccl)
 
 /* ---- collectives ----------------------------------------------------------------------------- */
 
+static int nccl_mark(struct comm_backend *backend, struct comm_call *call)
+{
+    struct mst_gpu_event *event = NULL;
+    int rc = mst_gpu_event_of_stream(((struct nccl *)backend)->gpu, call->queue, &event);
+    call->mark = event;
+    return rc;
+}
+
+static void nccl_unmark(struct comm_backend *backend, void *mark)
+{
+    (void)backend; /* the event knows its device */
+    mst_gpu_event_destroy(mark);
+}
+
+/* What the call does on the device comes after its stream; a barrier does nothing there, so that
+ * the stream is waited for here. */
+static int follow_stream(struct nccl *nccl, const struct comm_call *call, uint64_t deadline_ns)
+{
+    int rc = nccl_check_gpu(nccl, mst_gpu_queue_wait_event(nccl->queue, call->mark), "stream");
+    nccl->met = false;
+    return rc == 0 && call->desc.coll == MST_COLL_BARRIER ? nccl_finish(nccl, deadline_ns) : rc;
+}
+
+static int meet(struct nccl *nccl, const struct comm_call *call, uint64_t op_seq,
+                uint64_t deadline_ns)
+{
+    int rc = host_meet(nccl->host, &call->desc, op_seq, deadline_ns);
+    if (rc < 0)
+        nccl->base.err = nccl->host->err;
+    nccl->met = rc == 0;
+    return rc;
+}
+
 static int nccl_run(struct comm_backend *backend, const struct comm_call *call, uint64_t op_seq,
                     uint64_t deadline_ns)
 {
     struct nccl *nccl = (struct nccl *)backend;
-    int rc = host_meet(nccl->host, &call->desc, op_seq, deadline_ns);
-    if (rc < 0)
-        nccl->base.err = nccl->host->err;
-    else
+    int rc = call->mark ? follow_stream(nccl, call, deadline_ns) : 0;
+    if (rc == 0)
+        rc = meet(nccl, call, op_seq, deadline_ns);
+    if (rc == 0)
         rc = nccl_collective(nccl, call, deadline_ns);
     return rc < 0 ? give_up(nccl) : 0;
 }
@@ -362,6 +395,7 @@ static int join(struct nccl *nccl, const struct mst_world *world, struct mst_kv 
     rc = agree(nccl, &mine, deadline_ns, err);
     if (rc < 0)
         return rc;
+    nccl->met = true;
     rc = share_id(nccl, kv, deadline_ns, &id);
     if (rc == 0)
         rc = init(nccl, id, deadline_ns);
@@ -415,6 +449,8 @@ const struct comm_ops comm_nccl_ops = {
     .create = nccl_create,
     .destroy = nccl_destroy,
     .accept = nccl_accept,
+    .mark = nccl_mark,
+    .unmark = nccl_unmark,
     .run = nccl_run,
     .abort = nccl_abort,
     .set_threads = nccl_set_threads,

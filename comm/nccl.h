@@ -22,6 +22,7 @@ struct nccl {
     struct mst_span pinned, device; /* NCCL_STAGE_BYTES each */
     ncclComm_t comm;                /* NULL until the library has made it */
     uint32_t rank, size;
+    bool met;    /* all ranks are in the call under way, not only this one */
     bool failed; /* the library's communicator is to be aborted, not finished */
 
     bool closing; /* `closer` was started */
@@ -47,7 +48,7 @@ int nccl_check(struct nccl *nccl, ncclResult_t result, const char *call);
 int nccl_check_gpu(struct nccl *nccl, int rc, const char *what);
 
 /* Whether NCCL can do it: 0; -ENOTSUP it cannot reduce this type; -EINVAL one buffer is on the
- * device and the other is not. */
+ * device and the other is not, or both are not and the call names a stream. */
 int nccl_accept(const struct comm_backend *backend, const struct comm_call *call);
 
 /* One accepted collective over all ranks, which have met. 0; codes as above. */

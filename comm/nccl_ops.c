@@ -168,8 +168,9 @@ int nccl_accept(const struct comm_backend *backend, const struct comm_call *call
     ncclDataType_t type;
     if (reduces(&call->desc) && !find_type(call->desc.dtype, &type))
         return -ENOTSUP;
-    bool mixed = call->in && is_on_device(nccl, call->in) != is_on_device(nccl, call->out);
-    return mixed && call->desc.count > 0 ? -EINVAL : 0;
+    bool on_device = is_on_device(nccl, call->out);
+    bool mixed = call->in && is_on_device(nccl, call->in) != on_device;
+    return call->desc.count > 0 && (mixed || (call->queue && !on_device)) ? -EINVAL : 0;
 }
 
 int nccl_collective(struct nccl *nccl, const struct comm_call *call, uint64_t deadline_ns)

@@ -124,7 +124,12 @@ int mst_gpu_sum(struct mst_gpu_queue *queue, void *out, const void *const *in, s
 /* A mark in a queue. One that was never recorded counts as reached. 0; -ENOMEM; -EIO. */
 int mst_gpu_event_create(struct mst_gpu *gpu, struct mst_gpu_event **ret_event);
 
-/* NULL is allowed, and so is one whose queue has not come to it yet. */
+/* A mark that is reached once `stream`, one of the program's own (a CUstream of this device, not
+ * NULL), has done what it holds now. Safe from any thread; its failure leaves no mst_gpu_error. 0;
+ * -EINVAL no stream of this device; -ENOTSUP on "host"; -ENOMEM; -EIO. */
+int mst_gpu_event_of_stream(struct mst_gpu *gpu, void *stream, struct mst_gpu_event **ret_event);
+
+/* NULL is allowed, and so is one whose queue has not come to it yet. Safe from any thread. */
 void mst_gpu_event_destroy(struct mst_gpu_event *event);
 
 /* Puts the mark after everything that `queue` holds now; an older mark is forgotten. 0; -ENOMEM;

@@ -105,16 +105,25 @@ static const char *describe(const struct cuda_driver *driver, CUresult code)
     return driver->cuGetErrorString(code, &text) == CUDA_SUCCESS && text ? text : "unknown error";
 }
 
-/* The driver's answer as ours; the words of a failure are kept. */
+/* The driver's answer as ours. */
+static int code_of(CUresult code)
+{
+    switch (code) {
+    case CUDA_SUCCESS: return 0;
+    case CUDA_ERROR_NOT_READY: return -EAGAIN;
+    case CUDA_ERROR_OUT_OF_MEMORY: return -ENOMEM;
+    default: return -EIO;
+    }
+}
+
+/* The same, and the words of a failure are kept. */
 static int check(struct mst_gpu *base, CUresult code, const char *call)
 {
-    if (code == CUDA_SUCCESS)
-        return 0;
-    if (code == CUDA_ERROR_NOT_READY)
-        return -EAGAIN;
-    (void)snprintf(base->error, sizeof base->error, "%s: %s (%d)", call,
-                   describe(((struct cuda_gpu *)base)->driver, code), code);
-    return code == CUDA_ERROR_OUT_OF_MEMORY ? -ENOMEM : -EIO;
+    int rc = code_of(code);
+    if (rc < 0 && rc != -EAGAIN)
+        (void)snprintf(base->error, sizeof base->error, "%s: %s (%d)", call,
+                       describe(((struct cuda_gpu *)base)->driver, code), code);
+    return rc;
 }
 
 #define CALL(gpu, function, ...)                                                                   \
@@ -125,6 +134,12 @@ static int check(struct mst_gpu *base, CUresult code, const char *call)
 static int enter(struct cuda_gpu *gpu)
 {
     return CALL(gpu, cuCtxSetCurrent, gpu->context);
+}
+
+/* The same for what any thread may call: the text of the last error is not for any thread. */
+static CUresult enter_quietly(const struct cuda_gpu *gpu)
+{
+    return gpu->driver->cuCtxSetCurrent(gpu->context);
 }
 
 static int cuda_use(struct mst_gpu *base)
@@ -249,8 +264,7 @@ static enum mst_mem cuda_mem(struct mst_gpu *base, const void *address)
 {
     struct cuda_gpu *gpu = (struct cuda_gpu *)base;
     unsigned type = 0;
-    /* Not by `enter`: any thread may ask, and the text of the last error is not for any thread. */
-    if (gpu->driver->cuCtxSetCurrent(gpu->context) != CUDA_SUCCESS ||
+    if (enter_quietly(gpu) != CUDA_SUCCESS ||
         gpu->driver->cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
                                            (CUdeviceptr)address) != CUDA_SUCCESS)
         return MST_MEM_HOST; /* the driver has never heard of it */
@@ -360,12 +374,41 @@ static int cuda_event_create(struct mst_gpu *base, struct mst_gpu_event **ret_ev
     return 0;
 }
 
+static CUresult mark_stream(const struct cuda_gpu *gpu, CUstream stream, CUevent *ret_event)
+{
+    CUresult code = enter_quietly(gpu);
+    if (code == CUDA_SUCCESS)
+        code = gpu->driver->cuEventCreate(ret_event, CU_EVENT_DISABLE_TIMING);
+    if (code != CUDA_SUCCESS)
+        return code;
+    code = gpu->driver->cuEventRecord(*ret_event, stream);
+    if (code != CUDA_SUCCESS)
+        (void)gpu->driver->cuEventDestroy_v2(*ret_event); /* no stream holds it */
+    return code;
+}
+
+static int cuda_event_of_stream(struct mst_gpu *base, void *stream,
+                                struct mst_gpu_event **ret_event)
+{
+    struct cuda_event *event = calloc(1, sizeof *event);
+    if (!event)
+        return -ENOMEM;
+    event->base.gpu = base;
+    CUresult code = mark_stream((struct cuda_gpu *)base, stream, &event->event);
+    if (code != CUDA_SUCCESS) {
+        free(event);
+        return code == CUDA_ERROR_INVALID_HANDLE ? -EINVAL : code_of(code);
+    }
+    *ret_event = &event->base;
+    return 0;
+}
+
 /* The driver frees it once no stream holds it. */
 static void cuda_event_destroy(struct mst_gpu_event *event)
 {
     struct cuda_gpu *gpu = (struct cuda_gpu *)event->gpu;
-    if (enter(gpu) == 0)
-        (void)gpu->driver->cuEventDestroy_v2(event_of(event));
+    if (enter_quietly(gpu) == CUDA_SUCCESS)
+        (void)gpu->driver->cuEventDestroy_v2(event_of(event)); /* ours, destroyed once */
     free(event);
 }
 
@@ -405,6 +448,7 @@ const struct gpu_ops gpu_cuda_ops = {
     .copy = cuda_copy,
     .launch = cuda_launch,
     .event_create = cuda_event_create,
+    .event_of_stream = cuda_event_of_stream,
     .event_destroy = cuda_event_destroy,
     .event_record = cuda_event_record,
     .event_query = cuda_event_query,

@@ -36,6 +36,7 @@ struct item {
 };
 
 struct CUstream_st {
+    CUstream self; /* what is no stream of ours has something else here */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t moved;
@@ -252,11 +253,13 @@ static void *stream_main(void *arg)
 static CUresult put(CUstream stream, void (*function)(void *arg), void *arg, bool owned)
 {
     struct item *item = malloc(sizeof *item);
-    if (!item || !arg || !current) {
+    if (!item || !arg || !current || stream->self != stream) {
         free(item);
         if (owned)
             free(arg);
-        return current ? CUDA_ERROR_OUT_OF_MEMORY : NO_CONTEXT;
+        return !current        ? NO_CONTEXT
+               : !item || !arg ? CUDA_ERROR_OUT_OF_MEMORY
+                               : CUDA_ERROR_INVALID_HANDLE;
     }
     *item = (struct item){NULL, function, arg, owned};
     pthread_mutex_lock(&stream->lock);
@@ -282,6 +285,7 @@ CUresult cuStreamCreate(CUstream *ret_stream, unsigned flags)
         return free(stream), NO_CONTEXT;
     pthread_mutex_init(&stream->lock, NULL);
     pthread_cond_init(&stream->moved, NULL);
+    stream->self = stream;
     stream->last = &stream->first;
     if (pthread_create(&stream->thread, NULL, stream_main, stream) != 0)
         return free(stream), CUDA_ERROR_OUT_OF_MEMORY;
@@ -459,7 +463,10 @@ static CUresult put_mark(CUevent event, CUstream stream, void (*function)(void *
     if (mark)
         *mark = (struct mark){event, number};
     atomic_fetch_add(&event->holders, 1);
-    return put(stream, function, mark, true);
+    CUresult result = put(stream, function, mark, true);
+    if (result == CUDA_ERROR_INVALID_HANDLE)
+        drop(event); /* no work names it */
+    return result;
 }
 
 CUresult cuEventCreate(CUevent *ret_event, unsigned flags)

@@ -5,6 +5,8 @@
 #include "muster/core/world/page.h"
 #include "muster/gpu/gpu.h"
 
+#include <dlfcn.h>
+#include <semaphore.h>
 #include <sys/wait.h>
 
 #define CLOSE_MS 5000 /* nccl.c's */
@@ -146,6 +148,189 @@ static void reduces_memory_of_the_device(void **state)
 {
     (void)state;
     run_team((struct team){.name = __func__, .node_sizes = {3}, .run = reduce_on_device});
+}
+
+/* ---- streams of the program ------------------------------------------------------------------ */
+
+/* A stream of the program's that does nothing before it is let go. */
+struct stream {
+    struct mst_gpu *gpu;
+    struct mst_gpu_queue *queue;
+    struct mst_gpu_event *event;
+    struct mst_span device, pinned;
+    sem_t gate;
+};
+
+static void stand_still(void *arg)
+{
+    struct stream *stream = arg;
+    (void)sem_wait(&stream->gate);
+}
+
+/* The fake's own, which runs a function between the work of a stream. */
+static int hold(struct stream *stream)
+{
+    int (*launch)(void *stream, void (*function)(void *arg), void *arg) = NULL;
+    void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD), *symbol = NULL;
+    if (driver)
+        symbol = dlsym(driver, "cuLaunchHostFunc");
+    memcpy(&launch, &symbol, sizeof launch);
+    int rc = launch ? launch(mst_gpu_queue_native(stream->queue), stand_still, stream) : -ENOSYS;
+    if (driver)
+        (void)dlclose(driver);
+    return rc;
+}
+
+static int stream_open(struct stream *stream, uint32_t device)
+{
+    struct mst_gpu_opts opts = {.backend = "cuda", .device = device};
+    memset(stream, 0, sizeof *stream);
+    (void)sem_init(&stream->gate, 0, 0);
+    int rc = mst_gpu_open(&opts, &stream->gpu, NULL);
+    if (rc < 0)
+        return rc;
+    return mst_gpu_queue_create(stream->gpu, &stream->queue) ||
+           mst_gpu_event_create(stream->gpu, &stream->event) ||
+           mst_gpu_alloc(stream->gpu, sizeof(float), MST_MEM_DEVICE, &stream->device) ||
+           mst_gpu_alloc(stream->gpu, sizeof(float), MST_MEM_PINNED, &stream->pinned);
+}
+
+static void stream_close(struct stream *stream)
+{
+    mst_gpu_event_destroy(stream->event);
+    mst_gpu_queue_destroy(stream->queue);
+    mst_gpu_free(stream->gpu, &stream->device);
+    mst_gpu_free(stream->gpu, &stream->pinned);
+    mst_gpu_close(stream->gpu);
+    (void)sem_destroy(&stream->gate);
+}
+
+static int stream_copy(struct stream *stream, bool back)
+{
+    void *device = stream->device.data, *pinned = stream->pinned.data;
+    return mst_gpu_copy(stream->queue, back ? pinned : device, back ? device : pinned,
+                        sizeof(float));
+}
+
+/* Rank + 1 comes to the device by the stream, the sum leaves it by the stream, and only then does
+ * the host look. */
+static const char *sum_by_stream(struct team_rank *rank, struct stream *stream, bool started)
+{
+    struct mst_req *req = NULL;
+    struct mst_call call = MST_CALL_INIT;
+    call.queue = mst_gpu_queue_native(stream->queue);
+    call.ret_req = started ? &req : NULL;
+    float *value = stream->pinned.data, *device = stream->device.data;
+    *value = (float)(rank->world.rank + 1);
+    int rc = hold(stream);
+    rc = rc ? rc : stream_copy(stream, false);
+    if (!started)
+        (void)sem_post(&stream->gate);
+    rc = rc ? rc : mst_comm_allreduce(rank->comm, device, device, 1, MST_F32, MST_SUM, &call);
+    if (started)
+        (void)sem_post(&stream->gate);
+    if (rc == 0 && started)
+        rc = mst_req_wait(req);
+    rc = rc || stream_copy(stream, true) || mst_gpu_event_record(stream->event, stream->queue) ||
+         mst_gpu_event_wait(stream->event, mst_deadline_ms(9000));
+    TEAM_CHECK(rank, rc == 0 && *value == 6, "%d: %g: %s", rc, (double)*value,
+               mst_comm_error(rank->comm));
+    return NULL;
+}
+
+static const char *check_refusals(struct team_rank *rank, struct stream *stream)
+{
+    static char no_stream[512];
+    float value = 1, *device = stream->device.data;
+    struct mst_call call = MST_CALL_INIT;
+    call.queue = mst_gpu_queue_native(stream->queue);
+    int on_host = mst_comm_allreduce(rank->comm, &value, &value, 1, MST_F32, MST_SUM, &call);
+    call.queue = no_stream;
+    int unknown = mst_comm_allreduce(rank->comm, device, device, 1, MST_F32, MST_SUM, &call);
+    TEAM_CHECK(rank, on_host == -EINVAL && unknown == -EINVAL, "%d %d", on_host, unknown);
+    return NULL;
+}
+
+static const char *order_by_stream(struct team_rank *rank)
+{
+    struct stream stream;
+    TEAM_CHECK(rank, stream_open(&stream, rank->world.local_rank) == 0, "no stream");
+    const char *fault = check_refusals(rank, &stream);
+    for (int i = 0; i < 6 && !fault; i++)
+        fault = sum_by_stream(rank, &stream, i % 2 != 0);
+    stream_close(&stream);
+    return fault;
+}
+
+static void calls_come_after_their_stream(void **state)
+{
+    (void)state;
+    run_team((struct team){.name = __func__, .node_sizes = {3}, .run = order_by_stream});
+}
+
+/* Rank 1's stream stands still; what it holds up is called by all. */
+static const char *wait_for_stream(struct team_rank *rank)
+{
+    bool holds = rank->world.rank == 1, meets = *(bool *)rank->team->arg;
+    struct stream stream;
+    struct mst_call call = MST_CALL_INIT;
+    TEAM_CHECK(rank, stream_open(&stream, rank->world.local_rank) == 0, "no stream");
+    int rc = holds ? hold(&stream) : 0;
+    float *device = stream.device.data;
+    call.queue = mst_gpu_queue_native(stream.queue);
+    call.deadline_ns = mst_deadline_ms(holds ? 200 : 20000);
+    if (rc == 0)
+        rc = meets ? mst_comm_barrier(rank->comm, &call)
+                   : mst_comm_allreduce(rank->comm, device, device, 1, MST_F32, MST_SUM, &call);
+    together(rank->team);
+    (void)sem_post(&stream.gate);
+    const char *text = mst_comm_error(rank->comm);
+    const char *words = meets ? "rank 1: the stream of the call has not finished in time"
+                              : "rank 1: all ranks have come, but NCCL has not finished in time";
+    bool right = rc == -ETIMEDOUT && strstr(text, words);
+    (void)snprintf(rank->fault, sizeof rank->fault, "%d: %s", rc, text);
+    mst_comm_destroy(rank->comm); /* until then the device may use its memory */
+    rank->comm = NULL;
+    stream_close(&stream);
+    return right ? NULL : rank->fault;
+}
+
+static void a_stream_that_stands_still_ends_by_the_deadline(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        bool meets = i == 1;
+        run_team((struct team){
+            .name = __func__, .node_sizes = {3}, .run = wait_for_stream, .arg = &meets});
+    }
+}
+
+/* Rank 1's stream has failed before the call. */
+static const char *call_by_failed_stream(struct team_rank *rank)
+{
+    struct stream stream;
+    struct mst_call call = MST_CALL_INIT;
+    bool fails = rank->world.rank == 1;
+    TEAM_CHECK(rank, stream_open(&stream, rank->world.local_rank) == 0, "no stream");
+    float *device = stream.device.data;
+    for (int i = 0; i < 20 && fails; i++)
+        (void)stream_copy(&stream, false); /* the 20th ends in an error */
+    while (fails && mst_gpu_queue_query(stream.queue) == -EAGAIN)
+        continue;
+    call.queue = mst_gpu_queue_native(stream.queue);
+    int rc = mst_comm_allreduce(rank->comm, device, device, 1, MST_F32, MST_SUM, &call);
+    stream_close(&stream);
+    const char *text = mst_comm_error(rank->comm);
+    TEAM_CHECK(rank, rc == -EIO && strstr(text, "rank 1: the stream of a call"), "%d: %s", rc,
+               text);
+    return NULL;
+}
+
+static void a_failed_stream_ends_all(void **state)
+{
+    (void)state;
+    (void)setenv("FAKE_CUDA", "fail=20", 1);
+    run_team((struct team){.name = __func__, .node_sizes = {3}, .run = call_by_failed_stream});
 }
 
 /* ---- what goes on under way ------------------------------------------------------------------ */
@@ -439,6 +624,9 @@ int main(void)
         CASE(conforms_on_one_node),
         CASE(conforms_on_two_nodes),
         CASE(reduces_memory_of_the_device),
+        CASE(calls_come_after_their_stream),
+        CASE(a_stream_that_stands_still_ends_by_the_deadline),
+        CASE(a_failed_stream_ends_all),
         CASE(calls_may_be_under_way),
         CASE(leaving_does_not_wait_for_ever),
         CASE(versions_must_be_the_same),

@@ -160,6 +160,32 @@ static void events_order_queues(void **state)
     }
 }
 
+/* What a library or the program itself has put into a stream of the driver's. */
+static void streams_of_the_program_have_marks(void **state)
+{
+    struct device *d = *state;
+    struct mst_gpu_event *mark = NULL;
+    static char no_stream[512];
+    void *stream = mst_gpu_queue_native(d->queue);
+    if (!stream) {
+        assert_int_equal(mst_gpu_event_of_stream(d->gpu, no_stream, &mark), -ENOTSUP);
+        return;
+    }
+    assert_int_equal(mst_gpu_event_of_stream(d->gpu, no_stream, &mark), -EINVAL);
+    assert_null(mark);
+    assert_string_equal(mst_gpu_error(d->gpu), "");
+    for (int i = 0; i < 200; i++)
+        assert_int_equal(mst_gpu_copy(d->queue, d->second.data, d->device.data, COUNT * 4), 0);
+    assert_int_equal(mst_gpu_event_of_stream(d->gpu, stream, &mark), 0);
+    assert_int_equal(mst_gpu_event_wait(mark, mst_now_ns()), -ETIMEDOUT);
+    assert_int_equal(mst_gpu_queue_wait_event(d->other, mark), 0);
+    mst_gpu_event_destroy(mark); /* both streams still hold it */
+    wait_for(d, d->other);
+    while (mst_gpu_queue_query(d->queue) == -EAGAIN) /* the mark itself may still be under way */
+        ;
+    assert_int_equal(mst_gpu_queue_query(d->queue), 0);
+}
+
 /* A queue that waits for an event is held by it, and the host's wait by its deadline. */
 static void waits_end_by_their_deadline(void **state)
 {
@@ -256,8 +282,9 @@ static void opens_by_name(void **state)
 #define CASES(device)                                                                              \
     CASE(tells_what_it_is, device), CASE(refuses_bad_arguments, device),                           \
         CASE(copies_in_order, device), CASE(takes_any_amount, device),                             \
-        CASE(events_order_queues, device), CASE(waits_end_by_their_deadline, device),              \
-        CASE(packs_and_unpacks, device), CASE(casts_and_sums, device)
+        CASE(events_order_queues, device), CASE(streams_of_the_program_have_marks, device),        \
+        CASE(waits_end_by_their_deadline, device), CASE(packs_and_unpacks, device),                \
+        CASE(casts_and_sums, device)
 
 int main(void)
 {
