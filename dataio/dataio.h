@@ -1,7 +1,9 @@
 /* dataio: the right bytes, once, in order.
  *
- *   mst_loader_open(&opts, &world, &loader, &err)
+ *   struct mst_loader_opts opts = MST_LOADER_OPTS_INIT;      then its fields
+ *   mst_loader_open(&opts, world, &loader, &err)
  *   mst_loader_seek(loader, cursor, size, &err)      after a resume: a cursor from the checkpoint
+ *   struct mst_batch batch = MST_BATCH_INIT;
  *   while (mst_loader_next(loader, &batch, deadline) == 0) { … batch.samples … }
  *   mst_loader_cursor(loader, cursor)                into the next checkpoint
  *   mst_loader_close(loader)
@@ -41,6 +43,7 @@ enum mst_format {
 };
 
 struct mst_loader_opts {
+    uint32_t struct_bytes;
     /* A file, a folder (ends in '/': all files below) or a dataset file (*.dataset.json): path, or
      * file:, s3:, http(s):, webhdfs: or hdfs: URI. Several, separated by ',', are mirrors of one
      * dataset: when one fails the next is read. Names in *.gz or *.dz are gzip. A ',' within a URI
@@ -58,12 +61,20 @@ struct mst_loader_opts {
     const char *scratch_dir; /* for inflated sources; NULL = /tmp */
 };
 
+#define MST_LOADER_OPTS_INIT                                                                       \
+    {                                                                                              \
+        sizeof(struct mst_loader_opts)                                                             \
+    }
+
 struct mst_sample {
     struct mst_cspan data; /* the record's bytes */
     uint64_t index;        /* 0 … sample_count-1 */
 };
 
+/* The program begins it with the macro and the library fills it in; one serves for all batches. */
 struct mst_batch {
+    uint32_t struct_bytes;
+    uint32_t sample_bytes; /* from one sample to the next: the size that the program knows */
     const struct mst_sample *samples; /* sample_count of them, in order; valid until the next call
                                          of next, seek or close */
     uint32_t sample_count; /* this rank's part: global_batch/size, rounded up or down; may be 0 */
@@ -72,34 +83,62 @@ struct mst_batch {
     uint64_t position;     /* of the first position of the global batch, in the endless sequence */
 };
 
+#define MST_BATCH_INIT                                                                             \
+    {                                                                                              \
+        sizeof(struct mst_batch), sizeof(struct mst_sample)                                        \
+    }
+
 struct mst_dataset_info {
-    uint64_t sample_count;
-    uint64_t size_bytes; /* uncompressed */
+    uint32_t struct_bytes;
     uint32_t source_count;
+    uint64_t sample_count;
+    uint64_t size_bytes;  /* uncompressed */
     uint64_t fingerprint; /* over names, sizes, contents' sampled checksums and record shape: the
                              same wherever the data lies */
     enum mst_format format;
     enum mst_dtype dtype;
 };
 
+#define MST_DATASET_INFO_INIT                                                                      \
+    {                                                                                              \
+        sizeof(struct mst_dataset_info)                                                            \
+    }
+
+struct mst_loader_stats {
+    uint32_t struct_bytes;
+    uint64_t batch_count;
+    uint64_t bytes_read;
+    uint64_t stall_ns; /* time next() waited for data */
+};
+
+#define MST_LOADER_STATS_INIT                                                                      \
+    {                                                                                              \
+        sizeof(struct mst_loader_stats)                                                            \
+    }
+
 /* Opens the dataset and starts reading ahead from position 0. gzip sources are inflated once into
- * an unlinked file in opts.scratch_dir. Blocks for the index. 0; -ENOENT, -EACCES … naming the
- * file; -EBADMSG a truncated or damaged file, an index that does not match its data, or mirrors of
- * different sizes, with both sizes; -EINVAL options; -ENOMEM budget too small, saying how much is
- * needed; -ENOTSUP scheme. */
+ * an unlinked file in opts.scratch_dir. `opts` and its strings are copied. Blocks for the index. 0;
+ * -ENOENT, -EACCES … naming the file; -EBADMSG a truncated or damaged file, an index that does not
+ * match its data, or mirrors of different sizes, with both sizes; -EINVAL options, or they do not
+ * begin with MST_LOADER_OPTS_INIT; -ENOMEM budget too small, saying how much is needed; -ENOTSUP
+ * scheme, or an option that only a newer libmuster knows. */
 int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *world,
                     struct mst_loader **ret_loader, struct mst_err *err);
 
 /* Stops reading and frees. NULL is allowed. */
 void mst_loader_close(struct mst_loader *loader);
 
-struct mst_dataset_info mst_loader_info(const struct mst_loader *loader);
+/* What was opened. 0; -EINVAL *ret_info does not begin with MST_DATASET_INFO_INIT. */
+int mst_loader_info(const struct mst_loader *loader, struct mst_dataset_info *ret_info);
 
 /* The next batch of this rank. Never ends: epoch follows epoch. Blocks until it is read or the
- * deadline. 0; -ETIMEDOUT; -EIO, -EBADMSG, -ESTALE … when all mirrors of a source failed (text by
- * mst_loader_error). */
+ * deadline. Allocates nothing, but once for a program whose samples are larger than this library's.
+ * 0; -ETIMEDOUT; -EIO, -EBADMSG, -ESTALE … when all mirrors of a source failed, -EINVAL *ret_batch
+ * does not begin with MST_BATCH_INIT, -ENOTSUP it has what only a newer libmuster knows, -ENOMEM
+ * (text of all but -ETIMEDOUT by mst_loader_error). No batch is lost by a failure. */
 int mst_loader_next(struct mst_loader *loader, struct mst_batch *ret_batch, uint64_t deadline_ns);
 
+/* Why next failed last, or "". The loader's; until the next call of next. */
 const char *mst_loader_error(const struct mst_loader *loader);
 
 /* Where the next batch starts, as bytes for a checkpoint: versioned, checksummed, the same on every
@@ -114,13 +153,9 @@ void mst_loader_cursor(const struct mst_loader *loader, uint8_t ret_cursor[MST_C
 int mst_loader_seek(struct mst_loader *loader, const uint8_t *cursor, size_t size_bytes,
                     struct mst_err *err);
 
-struct mst_loader_stats {
-    uint64_t batch_count;
-    uint64_t bytes_read;
-    uint64_t stall_ns; /* time next() waited for data */
-};
-
-struct mst_loader_stats mst_loader_stats(const struct mst_loader *loader);
+/* What the loader did since it was opened. 0; -EINVAL *ret_stats does not begin with
+ * MST_LOADER_STATS_INIT. */
+int mst_loader_stats(const struct mst_loader *loader, struct mst_loader_stats *ret_stats);
 
 #ifdef __cplusplus
 }

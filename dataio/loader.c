@@ -1,7 +1,10 @@
 /* loader: arguments, the life of the worker thread, and batches in either of two ways: straight
  * from a dataset that lies in memory, or from the read-ahead window that the worker runs. */
 #include "muster/core/clock.h"
+#include "muster/core/cond.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
+#include "muster/core/sized.h"
 #include "muster/core/thread.h"
 #include "muster/core/world/state.h"
 #include "muster/dataio/cursor.h"
@@ -15,11 +18,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BUDGET_BYTES_DEFAULT (UINT64_C(128) << 20)
 #define SCRATCH_DIR_DEFAULT "/tmp"
+#define SAMPLE_BYTES_MAX 4096u /* as a program knows it: no later form of it comes near */
 
 static_assert(CURSOR_BYTES == MST_CURSOR_BYTES, "the codec's and the face's size");
 
@@ -31,9 +36,10 @@ struct mst_loader {
     uint64_t position; /* of the next batch */
     struct mst_loader_stats stats;
     struct mst_err error;
-    struct mst_sample *samples; /* of the current batch, for a dataset in memory */
+    uint8_t *samples; /* of the current batch, laid out as the program knows them */
+    size_t samples_bytes;
 
-    /* For one that is not: */
+    /* For a dataset that memory does not hold: */
     struct fetch *fetch; /* the worker's, except fetch_samples */
     uint64_t taken;      /* batches handed out since the last seek */
     pthread_t thread;
@@ -51,12 +57,12 @@ struct mst_loader {
     } locked;
 };
 
-/* ---- the worker ---- */
+/* ---- the worker ------------------------------------------------------------------------------ */
 
 static void seek_locked(struct mst_loader *loader)
 {
+    assert(mst_lock_is_held(&loader->locked.lock));
     uint64_t position = loader->locked.seek_position;
-
     pthread_mutex_unlock(&loader->locked.lock);
     fetch_seek(loader->fetch, position);
     pthread_mutex_lock(&loader->locked.lock);
@@ -69,26 +75,25 @@ static void seek_locked(struct mst_loader *loader)
 
 static void step_locked(struct mst_loader *loader)
 {
+    assert(mst_lock_is_held(&loader->locked.lock));
     uint64_t released = loader->locked.released;
+    pthread_mutex_unlock(&loader->locked.lock);
     struct fetch_progress progress;
     struct mst_err failure = {0};
-    int rc;
-
-    pthread_mutex_unlock(&loader->locked.lock);
-    rc = fetch_step(loader->fetch, released, &progress, &failure);
+    int rc = fetch_step(loader->fetch, released, &progress, &failure);
     pthread_mutex_lock(&loader->locked.lock);
     /* A release during the step may have made the room that the step lacked. */
     progress.busy = progress.busy || loader->locked.released != released;
     loader->locked.progress = progress;
     loader->locked.failed = rc;
     loader->locked.failure = failure;
+    assert(progress.ready_count >= loader->locked.released);
     pthread_cond_signal(&loader->ready);
 }
 
 static void *worker(void *arg)
 {
     struct mst_loader *loader = arg;
-
     pthread_mutex_lock(&loader->locked.lock);
     while (!loader->locked.stop) {
         if (loader->locked.seek)
@@ -107,7 +112,8 @@ static int start_worker(struct mst_loader *loader, struct mst_err *err)
     loader->locked.progress.busy = true;
     int rc = mst_thread_start(&loader->thread, "mst-loader", worker, loader);
     if (rc)
-        return mst_err_set(err, -ENOMEM, "loader: cannot start its thread: %s", strerror(-rc));
+        return mst_err_set(err, -ENOMEM, "loader: cannot start its thread: %s",
+                           mst_err_meaning(rc));
     loader->running = true;
     return 0;
 }
@@ -123,19 +129,40 @@ static void stop_worker(struct mst_loader *loader)
     pthread_join(loader->thread, NULL);
 }
 
-/* ---- open and close ---- */
+/* ---- samples as the program knows them ------------------------------------------------------- */
 
-static void init_sync(struct mst_loader *loader)
+/* Makes room for a batch of samples of `sample_bytes`. Later calls for as much are free. */
+static int make_room(struct mst_loader *loader, uint32_t sample_bytes, struct mst_err *err)
 {
-    pthread_condattr_t attr;
-
-    pthread_mutex_init(&loader->locked.lock, NULL);
-    pthread_cond_init(&loader->work, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* the clock of deadlines */
-    pthread_cond_init(&loader->ready, &attr);
-    pthread_condattr_destroy(&attr);
+    if (sample_bytes == 0 || sample_bytes > SAMPLE_BYTES_MAX ||
+        sample_bytes % alignof(struct mst_sample))
+        return mst_err_set(err, -EINVAL,
+                           "loader: no sample has %u bytes: begin the batch with MST_BATCH_INIT",
+                           sample_bytes);
+    size_t needed_bytes = (size_t)loader->part_count * sample_bytes;
+    if (needed_bytes <= loader->samples_bytes)
+        return 0;
+    uint8_t *samples = malloc(needed_bytes);
+    if (!samples)
+        return mst_err_set(err, -ENOMEM, "loader: no memory for a batch of %u samples",
+                           loader->part_count);
+    free(loader->samples);
+    loader->samples = samples;
+    loader->samples_bytes = needed_bytes;
+    return 0;
 }
+
+/* Of an older form the program sees what it knows; in a newer one it finds zeros. */
+static void put_sample(struct mst_loader *loader, uint32_t sample_bytes, uint32_t at,
+                       const struct mst_sample *sample)
+{
+    size_t begin = (size_t)at * sample_bytes, known_bytes = mst_least(sample_bytes, sizeof *sample);
+    assert(begin + sample_bytes <= loader->samples_bytes);
+    memcpy(loader->samples + begin, sample, known_bytes);
+    memset(loader->samples + begin + known_bytes, 0, sample_bytes - known_bytes);
+}
+
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static int check_opts(const struct mst_loader_opts *opts, struct mst_err *err)
 {
@@ -149,7 +176,6 @@ static int check_opts(const struct mst_loader_opts *opts, struct mst_err *err)
 static int open_index(struct mst_loader *loader, const struct mst_loader_opts *opts,
                       uint64_t budget_bytes, struct mst_err *err)
 {
-    struct dataset *dataset = NULL;
     struct index_opts index = {.shape = {.format = opts->format,
                                          .dtype = opts->dtype,
                                          .elems = opts->record_elems,
@@ -157,8 +183,8 @@ static int open_index(struct mst_loader *loader, const struct mst_loader_opts *o
                                .scratch_dir = opts->scratch_dir ? opts->scratch_dir
                                                                 : SCRATCH_DIR_DEFAULT,
                                .resident_bytes = budget_bytes / 2};
+    struct dataset *dataset = NULL;
     int rc = dataset_open(opts->uri, loader->feed, &dataset, err);
-
     index.dataset = dataset;
     if (rc == 0)
         rc = index_open(&index, loader->feed, &loader->index, err);
@@ -166,18 +192,6 @@ static int open_index(struct mst_loader *loader, const struct mst_loader_opts *o
     if (rc == 0)
         order_init(&loader->order, opts->seed, loader->index->sample_count, opts->sequential != 0);
     return rc;
-}
-
-static int open_resident(struct mst_loader *loader, struct mst_err *err)
-{
-    loader->samples = calloc(loader->part_count ? loader->part_count : 1, sizeof *loader->samples);
-    if (!loader->samples)
-        return mst_err_set(err, -ENOMEM, "loader: no memory for a batch of %u samples",
-                           loader->part_count);
-    feed_destroy(loader->feed); /* nothing is read any more: its threads may go */
-    loader->feed = NULL;
-    loader->stats.bytes_read = loader->index->size_bytes;
-    return 0;
 }
 
 static int open_ahead(struct mst_loader *loader, const struct mst_world *world,
@@ -191,33 +205,52 @@ static int open_ahead(struct mst_loader *loader, const struct mst_world *world,
                                .rank = world->rank,
                                .world_size = world->size};
     int rc = fetch_create(&fetch, &loader->fetch, err);
-
     return rc ? rc : start_worker(loader, err);
+}
+
+static void keep_resident(struct mst_loader *loader)
+{
+    feed_destroy(loader->feed); /* nothing is read any more: its threads may go */
+    loader->feed = NULL;
+    loader->stats.bytes_read = loader->index->size_bytes;
+}
+
+static int open_data(struct mst_loader *loader, const struct mst_loader_opts *opts,
+                     const struct mst_world *world, struct mst_err *err)
+{
+    uint64_t budget_bytes = opts->budget_bytes ? opts->budget_bytes : BUDGET_BYTES_DEFAULT;
+    struct feed_opts feed = {.aio = world->tuning.aio, .window_bytes = budget_bytes / 2};
+    int rc = feed_create(&feed, &loader->feed, err);
+    if (rc == 0)
+        rc = open_index(loader, opts, budget_bytes, err);
+    if (rc == 0)
+        rc = make_room(loader, sizeof(struct mst_sample), err);
+    if (rc == 0 && !loader->index->resident)
+        rc = open_ahead(loader, world, budget_bytes, err);
+    else if (rc == 0)
+        keep_resident(loader);
+    return rc;
 }
 
 int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *world,
                     struct mst_loader **ret_loader, struct mst_err *err)
 {
-    uint64_t budget_bytes = opts->budget_bytes ? opts->budget_bytes : BUDGET_BYTES_DEFAULT;
-    struct feed_opts feed = {.aio = world->tuning.aio, .window_bytes = budget_bytes / 2};
-    struct mst_loader *loader;
-    int rc = check_opts(opts, err);
-
+    struct mst_loader_opts known;
+    int rc = mst_sized_take(&known, sizeof known, opts, "MST_LOADER_OPTS_INIT", err);
+    if (rc == 0)
+        rc = check_opts(&known, err);
     if (rc)
         return rc;
-    loader = calloc(1, sizeof *loader);
+    struct mst_loader *loader = calloc(1, sizeof *loader);
     if (!loader)
         return mst_err_set(err, -ENOMEM, "loader: no memory");
-    init_sync(loader);
-    loader->global_batch = opts->global_batch;
-    loader->part_count = fetch_part(opts->global_batch, world->rank, world->size,
+    pthread_mutex_init(&loader->locked.lock, NULL);
+    mst_cond_init(&loader->work);
+    mst_cond_init(&loader->ready);
+    loader->global_batch = known.global_batch;
+    loader->part_count = fetch_part(known.global_batch, world->rank, world->size,
                                     &loader->part_first);
-    rc = feed_create(&feed, &loader->feed, err);
-    if (!rc)
-        rc = open_index(loader, opts, budget_bytes, err);
-    if (!rc)
-        rc = loader->index->resident ? open_resident(loader, err)
-                                     : open_ahead(loader, world, budget_bytes, err);
+    rc = open_data(loader, &known, world, err);
     if (rc) {
         mst_loader_close(loader);
         return rc;
@@ -241,16 +274,22 @@ void mst_loader_close(struct mst_loader *loader)
     free(loader);
 }
 
-struct mst_dataset_info mst_loader_info(const struct mst_loader *loader)
+int mst_loader_info(const struct mst_loader *loader, struct mst_dataset_info *ret_info)
 {
     const struct index *index = loader->index;
+    struct mst_dataset_info info = {.struct_bytes = sizeof info,
+                                    .source_count = index->shard_count,
+                                    .sample_count = index->sample_count,
+                                    .size_bytes = index->size_bytes,
+                                    .fingerprint = index->fingerprint,
+                                    .format = index->shape.format,
+                                    .dtype = index->shape.dtype};
+    return mst_sized_give(ret_info, &info, sizeof info);
+}
 
-    return (struct mst_dataset_info){.sample_count = index->sample_count,
-                                     .size_bytes = index->size_bytes,
-                                     .source_count = index->shard_count,
-                                     .fingerprint = index->fingerprint,
-                                     .format = index->shape.format,
-                                     .dtype = index->shape.dtype};
+int mst_loader_stats(const struct mst_loader *loader, struct mst_loader_stats *ret_stats)
+{
+    return mst_sized_give(ret_stats, &loader->stats, sizeof loader->stats);
 }
 
 const char *mst_loader_error(const struct mst_loader *loader)
@@ -258,46 +297,34 @@ const char *mst_loader_error(const struct mst_loader *loader)
     return loader->error.text;
 }
 
-/* ---- batches ---- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
-static const struct mst_sample *batch_in_memory(struct mst_loader *loader)
+static void lay_out_resident(struct mst_loader *loader, uint32_t sample_bytes)
 {
     uint64_t first = loader->position + loader->part_first;
-
     for (uint32_t i = 0; i < loader->part_count; i++) {
-        uint64_t sample = order_sample(&loader->order, first + i);
-        struct place place = index_locate(loader->index, sample);
-        loader->samples[i] = (struct mst_sample){
+        uint64_t index = order_sample(&loader->order, first + i);
+        struct place place = index_locate(loader->index, index);
+        struct mst_sample sample = {
             .data = {.data = loader->index->shards[place.shard].resident + place.offset,
                      .size_bytes = (size_t)place.size_bytes,
                      .mem = MST_MEM_HOST},
-            .index = sample};
+            .index = index};
+        put_sample(loader, sample_bytes, i, &sample);
     }
-    return loader->samples;
-}
-
-/* False: the deadline passed. */
-static bool wait_locked(struct mst_loader *loader, uint64_t deadline_ns)
-{
-    struct timespec until = {.tv_sec = (time_t)(deadline_ns / MST_NS_PER_S),
-                             .tv_nsec = (long)(deadline_ns % MST_NS_PER_S)};
-
-    if (deadline_ns == MST_NEVER)
-        return pthread_cond_wait(&loader->ready, &loader->locked.lock) == 0;
-    return pthread_cond_timedwait(&loader->ready, &loader->locked.lock, &until) != ETIMEDOUT;
 }
 
 /* Batches that were read before a failure are still handed out. */
 static int await_batch_locked(struct mst_loader *loader, uint64_t deadline_ns)
 {
+    assert(mst_lock_is_held(&loader->locked.lock));
     uint64_t start_ns = 0;
-    bool waits = true;
-
+    int waited = 0;
     while (loader->locked.progress.ready_count == loader->taken && !loader->locked.failed &&
-           waits) {
+           waited == 0) {
         if (!start_ns)
             start_ns = mst_now_ns();
-        waits = wait_locked(loader, deadline_ns);
+        waited = mst_cond_wait(&loader->ready, &loader->locked.lock, deadline_ns);
     }
     if (start_ns)
         loader->stats.stall_ns += mst_now_ns() - start_ns;
@@ -309,53 +336,48 @@ static int await_batch_locked(struct mst_loader *loader, uint64_t deadline_ns)
     return loader->locked.failed;
 }
 
-static int batch_read_ahead(struct mst_loader *loader, uint64_t deadline_ns,
-                            const struct mst_sample **ret_samples)
+static int take_batch(struct mst_loader *loader, uint32_t sample_bytes, uint64_t deadline_ns)
 {
-    int rc;
-
     pthread_mutex_lock(&loader->locked.lock);
     if (loader->locked.released != loader->taken) {
         loader->locked.released = loader->taken; /* the batch of the call before */
         loader->locked.progress.busy = true;
         pthread_cond_signal(&loader->work);
     }
-    rc = await_batch_locked(loader, deadline_ns);
+    int rc = await_batch_locked(loader, deadline_ns);
     loader->stats.bytes_read = loader->locked.progress.bytes_read;
     pthread_mutex_unlock(&loader->locked.lock);
     if (rc)
         return rc;
-    *ret_samples = fetch_samples(loader->fetch, loader->taken++);
+    const struct mst_sample *samples = fetch_samples(loader->fetch, loader->taken++);
+    for (uint32_t i = 0; i < loader->part_count; i++)
+        put_sample(loader, sample_bytes, i, &samples[i]);
     return 0;
 }
 
 int mst_loader_next(struct mst_loader *loader, struct mst_batch *ret_batch, uint64_t deadline_ns)
 {
-    const struct mst_sample *samples;
-    int rc = 0;
-
-    if (loader->fetch)
-        rc = batch_read_ahead(loader, deadline_ns, &samples);
-    else
-        samples = batch_in_memory(loader);
+    struct mst_batch batch;
+    int rc = mst_sized_take(&batch, sizeof batch, ret_batch, "MST_BATCH_INIT", &loader->error);
+    if (rc == 0)
+        rc = make_room(loader, batch.sample_bytes, &loader->error);
+    if (rc == 0 && loader->fetch)
+        rc = take_batch(loader, batch.sample_bytes, deadline_ns);
+    else if (rc == 0)
+        lay_out_resident(loader, batch.sample_bytes);
     if (rc)
         return rc;
-    *ret_batch = (struct mst_batch){.samples = samples,
-                                    .sample_count = loader->part_count,
-                                    .step = loader->position / loader->global_batch,
-                                    .epoch = loader->position / loader->index->sample_count,
-                                    .position = loader->position};
+    batch.samples = (const void *)loader->samples;
+    batch.sample_count = loader->part_count;
+    batch.step = loader->position / loader->global_batch;
+    batch.epoch = loader->position / loader->index->sample_count;
+    batch.position = loader->position;
     loader->position += loader->global_batch;
     loader->stats.batch_count++;
-    return 0;
+    return mst_sized_give(ret_batch, &batch, sizeof batch);
 }
 
-struct mst_loader_stats mst_loader_stats(const struct mst_loader *loader)
-{
-    return loader->stats;
-}
-
-/* ---- resume ---- */
+/* ---- resume ---------------------------------------------------------------------------------- */
 
 static struct cursor cursor_of(const struct mst_loader *loader)
 {
@@ -369,7 +391,6 @@ static struct cursor cursor_of(const struct mst_loader *loader)
 void mst_loader_cursor(const struct mst_loader *loader, uint8_t ret_cursor[MST_CURSOR_BYTES])
 {
     struct cursor cursor = cursor_of(loader);
-
     cursor_encode(&cursor, ret_cursor);
 }
 
@@ -391,7 +412,6 @@ int mst_loader_seek(struct mst_loader *loader, const uint8_t *cursor, size_t siz
 {
     struct cursor saved, here = cursor_of(loader);
     int rc = cursor_decode(cursor, size_bytes, &saved, err);
-
     if (rc == 0)
         rc = cursor_match(&saved, &here, err);
     if (rc)

@@ -357,6 +357,7 @@ static int set_up(struct trainer *trainer)
     struct mst_err err = {0};
     const struct train_opts *opts = &trainer->opts;
     struct mst_loader_opts data = {
+        .struct_bytes = sizeof data,
         .uri = opts->data,
         .format = MST_FORMAT_RAW,
         .dtype = MST_U8,
@@ -399,7 +400,7 @@ static int run(struct trainer *trainer)
     trainer->start_ns = mst_now_ns();
     trainer->start_step = trainer->step;
     while (rc >= 0 && trainer->step < trainer->opts.steps) {
-        struct mst_batch batch;
+        struct mst_batch batch = MST_BATCH_INIT;
         rc = mst_loader_next(trainer->loader, &batch, mst_deadline_ms(WAIT_MS));
         if (rc < 0)
             return fail(trainer, "data", mst_loader_error(trainer->loader), rc);

@@ -40,11 +40,12 @@ static const struct mode modes[] = {
 static uint8_t data[SIZE];
 static const char *path;
 
-/* ---- help ---- */
+/* ---- help ------------------------------------------------------------------------------------ */
 
 static struct mst_loader_opts opts_of(uint32_t batch)
 {
-    return (struct mst_loader_opts){.uri = path,
+    return (struct mst_loader_opts){.struct_bytes = sizeof(struct mst_loader_opts),
+                                    .uri = path,
                                     .format = MST_FORMAT_RAW,
                                     .dtype = MST_U8,
                                     .record_elems = ELEMS,
@@ -57,7 +58,6 @@ static struct mst_loader_opts opts_of(uint32_t batch)
 static struct mst_world world_of(const struct mode *mode, uint32_t rank, uint32_t size)
 {
     struct mst_world world;
-
     world_init_single(&world);
     world.rank = rank;
     world.size = size;
@@ -69,10 +69,9 @@ static struct mst_loader *open_loader(struct mst_loader_opts opts, const struct 
                                       uint32_t rank, uint32_t size)
 {
     struct mst_world world = world_of(mode, rank, size);
+    opts.budget_bytes = mode->budget_bytes;
     struct mst_loader *loader = NULL;
     struct mst_err err = {0};
-
-    opts.budget_bytes = mode->budget_bytes;
     if (mst_loader_open(&opts, &world, &loader, &err))
         fail_msg("%s", err.text);
     return loader;
@@ -80,10 +79,23 @@ static struct mst_loader *open_loader(struct mst_loader_opts opts, const struct 
 
 static struct mst_batch next(struct mst_loader *loader)
 {
-    struct mst_batch batch;
-
+    struct mst_batch batch = MST_BATCH_INIT;
     assert_int_equal(mst_loader_next(loader, &batch, mst_deadline_ms(60000)), 0);
     return batch;
+}
+
+static struct mst_dataset_info info_of(const struct mst_loader *loader)
+{
+    struct mst_dataset_info info = MST_DATASET_INFO_INIT;
+    assert_int_equal(mst_loader_info(loader, &info), 0);
+    return info;
+}
+
+static struct mst_loader_stats stats_of(const struct mst_loader *loader)
+{
+    struct mst_loader_stats stats = MST_LOADER_STATS_INIT;
+    assert_int_equal(mst_loader_stats(loader, &stats), 0);
+    return stats;
 }
 
 static void check_bytes(const struct mst_batch *batch)
@@ -96,7 +108,7 @@ static void check_bytes(const struct mst_batch *batch)
     }
 }
 
-/* ---- bytes and order ---- */
+/* ---- bytes and order ------------------------------------------------------------------------- */
 
 static void test_every_sample_once_per_epoch(void **state)
 {
@@ -126,8 +138,7 @@ static void test_info_and_stats(void **state)
     (void)state;
     for (size_t m = 0; m < MODE_COUNT; m++) {
         struct mst_loader *loader = open_loader(opts_of(10), &modes[m], 0, 1);
-        struct mst_dataset_info info = mst_loader_info(loader);
-        struct mst_loader_stats stats;
+        struct mst_dataset_info info = info_of(loader);
         assert_int_equal(info.sample_count, SAMPLES);
         assert_int_equal(info.size_bytes, SIZE);
         assert_int_equal(info.source_count, 1);
@@ -135,7 +146,7 @@ static void test_info_and_stats(void **state)
         assert_int_equal(info.dtype, MST_U8);
         (void)next(loader);
         (void)next(loader);
-        stats = mst_loader_stats(loader);
+        struct mst_loader_stats stats = stats_of(loader);
         assert_int_equal(stats.batch_count, 2);
         assert_true(stats.bytes_read >= 20 * ELEMS);
         mst_loader_close(loader);
@@ -146,11 +157,10 @@ static void test_info_and_stats(void **state)
 /* The ranks' parts, one after the other, are the batch of a world of one, for every world. */
 static void test_world_size_does_not_change_the_batch(void **state)
 {
-    enum { BATCH = 5, STEPS = 30 };
-    uint64_t want[STEPS][BATCH];
-    struct mst_loader *single = open_loader(opts_of(BATCH), &modes[0], 0, 1);
-
     (void)state;
+    enum { BATCH = 5, STEPS = 30 };
+    struct mst_loader *single = open_loader(opts_of(BATCH), &modes[0], 0, 1);
+    uint64_t want[STEPS][BATCH];
     for (int step = 0; step < STEPS; step++) {
         struct mst_batch batch = next(single);
         for (uint32_t i = 0; i < BATCH; i++)
@@ -178,9 +188,8 @@ static void test_sequential_order(void **state)
     (void)state;
     for (size_t m = 0; m < MODE_COUNT; m++) {
         struct mst_loader_opts opts = opts_of(20);
-        struct mst_loader *loader;
         opts.sequential = 1;
-        loader = open_loader(opts, &modes[m], 0, 1);
+        struct mst_loader *loader = open_loader(opts, &modes[m], 0, 1);
         for (uint64_t step = 0; step < 120; step++) {
             struct mst_batch batch = next(loader);
             check_bytes(&batch);
@@ -194,26 +203,24 @@ static void test_sequential_order(void **state)
 /* The same text as lines, plain and gzip, in memory and not. */
 static void test_gzip_gives_the_same_lines(void **state)
 {
-    static char text[500000];
-    const char *plain, *packed = scratch_path("lines.txt.gz");
-    gzFile gz = gzopen(packed, "wb");
-
     (void)state;
+    static char text[500000];
+    const char *packed = scratch_path("lines.txt.gz");
+    gzFile gz = gzopen(packed, "wb");
     for (size_t i = 0; i < sizeof text; i++)
         text[i] = mst_mix64(i) % 50 ? (char)('a' + i % 26) : '\n';
     assert_int_equal(gzwrite(gz, text, sizeof text), sizeof text);
     assert_int_equal(gzclose(gz), Z_OK);
-    plain = scratch_write("lines.txt", text, sizeof text);
+    const char *plain = scratch_write("lines.txt", text, sizeof text);
     for (size_t m = 0; m < MODE_COUNT; m++) {
         struct mst_loader_opts opts = opts_of(6);
-        struct mst_loader *a, *b;
         opts.format = MST_FORMAT_AUTO;
         opts.uri = plain;
-        a = open_loader(opts, &modes[m], 0, 1);
+        struct mst_loader *a = open_loader(opts, &modes[m], 0, 1);
         opts.uri = packed;
-        b = open_loader(opts, &modes[m], 0, 1);
-        assert_int_equal(mst_loader_info(b).format, MST_FORMAT_LINES);
-        assert_int_equal(mst_loader_info(a).sample_count, mst_loader_info(b).sample_count);
+        struct mst_loader *b = open_loader(opts, &modes[m], 0, 1);
+        assert_int_equal(info_of(b).format, MST_FORMAT_LINES);
+        assert_int_equal(info_of(a).sample_count, info_of(b).sample_count);
         for (int step = 0; step < 1000; step++) {
             struct mst_batch x = next(a), y = next(b);
             for (uint32_t i = 0; i < 6; i++) {
@@ -228,7 +235,7 @@ static void test_gzip_gives_the_same_lines(void **state)
     }
 }
 
-/* ---- resume ---- */
+/* ---- resume ---------------------------------------------------------------------------------- */
 
 struct job {
     const struct mode *mode;
@@ -251,16 +258,14 @@ static void count_samples(struct job *job, const struct mst_batch *batch, uint32
 static void live(struct job *job, uint32_t size, uint64_t steps, uint64_t kept, uint64_t end)
 {
     uint8_t cursors[WORLD_MAX][MST_CURSOR_BYTES];
-
     for (uint32_t rank = 0; rank < size; rank++) {
         struct mst_loader *loader = open_loader(opts_of(job->batch), job->mode, rank, size);
         if (job->committed)
             assert_int_equal(mst_loader_seek(loader, job->cursor, MST_CURSOR_BYTES, NULL), 0);
         for (uint64_t step = 0; step < steps; step++) {
-            struct mst_batch batch;
             if (step == kept)
                 mst_loader_cursor(loader, cursors[rank]);
-            batch = next(loader);
+            struct mst_batch batch = next(loader);
             check_bytes(&batch);
             if (step < kept)
                 count_samples(job, &batch, rank * job->batch / size, end);
@@ -298,11 +303,11 @@ static void test_seek_back_and_forth(void **state)
     (void)state;
     for (size_t m = 0; m < MODE_COUNT; m++) {
         struct mst_loader *loader = open_loader(opts_of(7), &modes[m], 0, 1);
-        uint8_t cursor[MST_CURSOR_BYTES];
-        uint64_t want[7];
         for (int i = 0; i < 200; i++)
             (void)next(loader);
+        uint8_t cursor[MST_CURSOR_BYTES];
         mst_loader_cursor(loader, cursor);
+        uint64_t want[7];
         for (int round = 0; round < 4; round++) {
             struct mst_batch batch = next(loader);
             assert_int_equal(batch.step, 200);
@@ -321,14 +326,12 @@ static void refuse_cursor(struct mst_loader_opts opts, const struct mode *mode,
                           const uint8_t *cursor, int code, const char *why)
 {
     struct mst_loader *loader = open_loader(opts, mode, 0, 1);
-    struct mst_err err = {0};
-    struct mst_batch batch;
-
     (void)next(loader);
+    struct mst_err err = {0};
     assert_int_equal(mst_loader_seek(loader, cursor, MST_CURSOR_BYTES, &err), code);
     if (!strstr(err.text, why))
         fail_msg("\"%s\" lacks \"%s\"", err.text, why);
-    batch = next(loader); /* stays where it was */
+    struct mst_batch batch = next(loader); /* stays where it was */
     assert_int_equal(batch.step, 1);
     mst_loader_close(loader);
 }
@@ -339,11 +342,10 @@ static void test_foreign_cursors_are_refused(void **state)
     for (size_t m = 0; m < 2; m++) {
         struct mst_loader *loader = open_loader(opts_of(7), &modes[m], 0, 1);
         struct mst_loader_opts opts = opts_of(7);
-        uint8_t cursor[MST_CURSOR_BYTES];
         (void)next(loader);
+        uint8_t cursor[MST_CURSOR_BYTES];
         mst_loader_cursor(loader, cursor);
         mst_loader_close(loader);
-
         opts.seed = 18;
         refuse_cursor(opts, &modes[m], cursor, -EINVAL, "seed 17, not 18");
         opts = opts_of(7);
@@ -363,18 +365,15 @@ static void test_foreign_cursors_are_refused(void **state)
 /* A resumed job may change its batch: the cursor counts samples. */
 static void test_batch_may_change_on_resume(void **state)
 {
+    (void)state;
     struct mst_loader *a = open_loader(opts_of(10), &modes[0], 0, 1);
     struct mst_loader *b = open_loader(opts_of(4), &modes[1], 0, 1);
+    (void)next(a);
+    (void)next(a);
     uint8_t cursor[MST_CURSOR_BYTES];
-    struct mst_batch x, y;
-
-    (void)state;
-    (void)next(a);
-    (void)next(a);
     mst_loader_cursor(a, cursor);
     assert_int_equal(mst_loader_seek(b, cursor, sizeof cursor, NULL), 0);
-    x = next(a);
-    y = next(b);
+    struct mst_batch x = next(a), y = next(b);
     assert_int_equal(y.position, 20);
     assert_int_equal(y.step, 5);
     for (int i = 0; i < 4; i++)
@@ -383,7 +382,125 @@ static void test_batch_may_change_on_resume(void **state)
     mst_loader_close(a);
 }
 
-/* ---- trouble ---- */
+/* ---- programs built with another header ------------------------------------------------------ */
+
+/* Of a program's own form of the samples: its bytes, and zeros behind what the library knows. */
+static void check_form(const struct mst_batch *batch)
+{
+    assert_int_equal(batch->sample_count, 7);
+    for (uint32_t i = 0; i < batch->sample_count; i++) {
+        const uint8_t *at = (const uint8_t *)batch->samples + (size_t)i * batch->sample_bytes;
+        struct mst_sample sample = {0};
+        memcpy(&sample, at,
+               batch->sample_bytes < sizeof sample ? batch->sample_bytes : sizeof sample);
+        assert_int_equal(sample.data.size_bytes, ELEMS);
+        if (batch->sample_bytes >= sizeof sample)
+            assert_memory_equal(sample.data.data, data + sample.index * STRIDE, ELEMS);
+        for (size_t k = sizeof sample; k < batch->sample_bytes; k++)
+            assert_int_equal(at[k], 0);
+    }
+}
+
+static void give_forms(struct mst_loader *loader, uint32_t sample_bytes, uint64_t first_step)
+{
+    struct mst_batch batch = MST_BATCH_INIT;
+    batch.sample_bytes = sample_bytes;
+    for (uint64_t step = first_step; step < first_step + 300; step++) {
+        if (step > first_step)
+            fail_allocations_after(0); /* once it has room for samples of that size */
+        int rc = mst_loader_next(loader, &batch, mst_deadline_ms(60000));
+        allow_allocations();
+        assert_int_equal(rc, 0);
+        assert_int_equal(batch.sample_bytes, sample_bytes);
+        assert_int_equal(batch.step, step);
+        check_form(&batch);
+    }
+}
+
+static void test_samples_lie_as_the_program_knows_them(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < MODE_COUNT; m++) {
+        struct mst_loader *loader = open_loader(opts_of(7), &modes[m], 0, 1);
+        give_forms(loader, sizeof(struct mst_sample) + 8, 0);
+        give_forms(loader, sizeof(struct mst_cspan), 300); /* a header without the index */
+        give_forms(loader, sizeof(struct mst_sample), 600);
+        give_forms(loader, 4096, 900);
+        mst_loader_close(loader);
+    }
+}
+
+static void refuse_batch(struct mst_loader *loader, struct mst_batch *batch, int rc,
+                         const char *why)
+{
+    assert_int_equal(mst_loader_next(loader, batch, mst_deadline_ms(60000)), rc);
+    assert_null(batch->samples);
+    if (!strstr(mst_loader_error(loader), why))
+        fail_msg("\"%s\" lacks \"%s\"", mst_loader_error(loader), why);
+}
+
+static void test_a_batch_that_the_macro_did_not_begin_is_refused(void **state)
+{
+    (void)state;
+    const uint32_t sizes[] = {0, 12, 4104, UINT32_MAX};
+    for (size_t m = 0; m < MODE_COUNT; m++) {
+        struct mst_loader *loader = open_loader(opts_of(7), &modes[m], 0, 1);
+        struct mst_batch unset = {.sample_bytes = sizeof(struct mst_sample)};
+        refuse_batch(loader, &unset, -EINVAL, "MST_BATCH_INIT");
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            struct mst_batch batch = {.struct_bytes = sizeof batch, .sample_bytes = sizes[i]};
+            refuse_batch(loader, &batch, -EINVAL, "MST_BATCH_INIT");
+        }
+        assert_int_equal(next(loader).step, 0); /* none was lost */
+        mst_loader_close(loader);
+    }
+}
+
+static void test_larger_samples_without_memory_lose_no_batch(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < MODE_COUNT; m++) {
+        struct mst_loader *loader = open_loader(opts_of(7), &modes[m], 0, 1);
+        struct mst_batch batch = MST_BATCH_INIT;
+        batch.sample_bytes = 64;
+        fail_allocations_after(0);
+        refuse_batch(loader, &batch, -ENOMEM, "batch of 7 samples");
+        allow_allocations();
+        assert_int_equal(mst_loader_next(loader, &batch, mst_deadline_ms(60000)), 0);
+        assert_int_equal(batch.step, 0);
+        check_form(&batch);
+        mst_loader_close(loader);
+    }
+}
+
+static void test_results_of_other_sizes(void **state)
+{
+    (void)state;
+    struct mst_loader *loader = open_loader(opts_of(7), &modes[0], 0, 1);
+    struct {
+        struct mst_batch known;
+        uint64_t later;
+    } batch = {.known = {.struct_bytes = sizeof batch, .sample_bytes = sizeof(struct mst_sample)}};
+    assert_int_equal(mst_loader_next(loader, &batch.known, mst_deadline_ms(60000)), 0);
+    check_bytes(&batch.known);
+    assert_int_equal(batch.known.struct_bytes, sizeof batch);
+    batch.later = 1;
+    assert_int_equal(mst_loader_next(loader, &batch.known, mst_deadline_ms(60000)), -ENOTSUP);
+    struct {
+        uint32_t struct_bytes, source_count;
+        uint64_t guard;
+    } older = {.struct_bytes = 8, .guard = 5};
+    assert_int_equal(mst_loader_info(loader, (void *)&older), 0);
+    assert_int_equal(older.source_count, 1);
+    assert_int_equal(older.guard, 5);
+    struct mst_dataset_info info = {0};
+    assert_int_equal(mst_loader_info(loader, &info), -EINVAL);
+    struct mst_loader_stats stats = {0};
+    assert_int_equal(mst_loader_stats(loader, &stats), -EINVAL);
+    mst_loader_close(loader);
+}
+
+/* ---- trouble --------------------------------------------------------------------------------- */
 
 static struct {
     pthread_t opener; /* whose reads are let through */
@@ -407,18 +524,17 @@ static void test_deadline_loses_no_batch(void **state)
     (void)state;
     trouble.opener = pthread_self();
     for (size_t m = 1; m < 3; m++) {
-        struct mst_loader *loader;
-        struct mst_batch batch;
         assert_int_equal(sem_init(&trouble.gate, 0, 0), 0);
         mst_aio_set_tap(hold_worker, NULL);
-        loader = open_loader(opts_of(7), &modes[m], 0, 1);
+        struct mst_loader *loader = open_loader(opts_of(7), &modes[m], 0, 1);
+        struct mst_batch batch = MST_BATCH_INIT;
         assert_int_equal(mst_loader_next(loader, &batch, mst_now_ns()), -ETIMEDOUT);
         assert_int_equal(mst_loader_next(loader, &batch, mst_deadline_ms(3)), -ETIMEDOUT);
         assert_int_equal(sem_post(&trouble.gate), 0);
         batch = next(loader);
         assert_int_equal(batch.step, 0);
         check_bytes(&batch);
-        assert_true(mst_loader_stats(loader).stall_ns >= 3 * MST_NS_PER_MS);
+        assert_true(stats_of(loader).stall_ns >= 3 * MST_NS_PER_MS);
         batch = next(loader);
         assert_int_equal(batch.step, 1);
         mst_loader_close(loader);
@@ -443,15 +559,13 @@ static void test_read_error_comes_after_what_was_read(void **state)
     trouble.opener = pthread_self();
     for (size_t m = 1; m < 3; m++)
         for (unsigned fail_at = 1; fail_at < 400; fail_at = fail_at * 2 + 1) {
-            struct mst_loader *loader;
-            struct mst_batch batch;
-            uint8_t cursor[MST_CURSOR_BYTES];
-            unsigned steps = 0;
-            int rc;
             trouble.count = 0;
             trouble.fail_at = fail_at;
             mst_aio_set_tap(fail_worker, NULL);
-            loader = open_loader(opts_of(7), &modes[m], 0, 1);
+            struct mst_loader *loader = open_loader(opts_of(7), &modes[m], 0, 1);
+            struct mst_batch batch = MST_BATCH_INIT;
+            unsigned steps = 0;
+            int rc;
             while ((rc = mst_loader_next(loader, &batch, MST_NEVER)) == 0) {
                 assert_int_equal(batch.step, steps++);
                 check_bytes(&batch);
@@ -460,6 +574,7 @@ static void test_read_error_comes_after_what_was_read(void **state)
             assert_in_range(steps, (fail_at - 1) / 7, fail_at); /* a read brings 1 to 7 samples */
             assert_non_null(strstr(mst_loader_error(loader), path));
             assert_int_equal(mst_loader_next(loader, &batch, MST_NEVER), -EIO);
+            uint8_t cursor[MST_CURSOR_BYTES];
             mst_loader_cursor(loader, cursor);
             assert_int_equal(mst_loader_seek(loader, cursor, sizeof cursor, NULL), 0);
             batch = next(loader);
@@ -475,13 +590,12 @@ static void test_truncation_in_use_is_noticed(void **state)
     (void)state;
     for (size_t m = 1; m < 3; m++) {
         struct mst_loader_opts opts = opts_of(7);
-        struct mst_loader *loader;
-        struct mst_batch batch;
-        int rc;
         opts.uri = scratch_write("cut", data, SIZE);
-        loader = open_loader(opts, &modes[m], 0, 1);
+        struct mst_loader *loader = open_loader(opts, &modes[m], 0, 1);
         (void)next(loader);
         assert_int_equal(truncate(opts.uri, 100), 0);
+        struct mst_batch batch = MST_BATCH_INIT;
+        int rc;
         while ((rc = mst_loader_next(loader, &batch, MST_NEVER)) == 0)
             continue;
         assert_int_equal(rc, -EBADMSG);
@@ -497,7 +611,6 @@ static void refuse(const struct mst_loader_opts *opts, const char *backend, int 
     struct mst_world world = world_of(&mode, 0, 1);
     struct mst_loader *loader = NULL;
     struct mst_err err = {0};
-
     assert_int_equal(mst_loader_open(opts, &world, &loader, &err), code);
     assert_null(loader);
     if (!strstr(err.text, why))
@@ -506,10 +619,12 @@ static void refuse(const struct mst_loader_opts *opts, const char *backend, int 
 
 static void test_bad_options_are_refused(void **state)
 {
-    struct mst_loader_opts opts = opts_of(0);
-
     (void)state;
+    struct mst_loader_opts opts = opts_of(0);
     refuse(&opts, "auto", -EINVAL, "global_batch");
+    refuse(NULL, "auto", -EINVAL, "uri");
+    opts.struct_bytes = 0;
+    refuse(&opts, "auto", -EINVAL, "MST_LOADER_OPTS_INIT");
     opts = opts_of(1);
     opts.uri = "";
     refuse(&opts, "auto", -EINVAL, "uri");
@@ -532,13 +647,13 @@ static void test_open_without_memory(void **state)
     for (size_t m = 0; m < MODE_COUNT; m++) {
         struct mst_world world = world_of(&modes[m], 0, 1);
         struct mst_loader_opts opts = opts_of(7);
-        struct mst_loader *loader = NULL;
         int rc = -ENOMEM;
         opts.format = MST_FORMAT_LINES;
         opts.budget_bytes = modes[m].budget_bytes;
+        struct mst_loader *loader = NULL;
         for (size_t n = 0; rc; n++) {
-            struct mst_err err = {0};
             fail_allocations_after(n);
+            struct mst_err err = {0};
             rc = mst_loader_open(&opts, &world, &loader, &err);
             allow_allocations();
             assert_true(rc == 0 || (rc == -ENOMEM && err.text[0]));
@@ -607,6 +722,10 @@ int main(void)
         cmocka_unit_test(test_seek_back_and_forth),
         cmocka_unit_test(test_foreign_cursors_are_refused),
         cmocka_unit_test(test_batch_may_change_on_resume),
+        cmocka_unit_test(test_samples_lie_as_the_program_knows_them),
+        cmocka_unit_test(test_a_batch_that_the_macro_did_not_begin_is_refused),
+        cmocka_unit_test(test_larger_samples_without_memory_lose_no_batch),
+        cmocka_unit_test(test_results_of_other_sizes),
         cmocka_unit_test(test_deadline_loses_no_batch),
         cmocka_unit_test(test_read_error_comes_after_what_was_read),
         cmocka_unit_test(test_truncation_in_use_is_noticed),
@@ -615,6 +734,5 @@ int main(void)
         cmocka_unit_test(test_steady_state_allocates_nothing),
         cmocka_unit_test(test_more_ranks_than_samples_in_a_batch),
     };
-
     return cmocka_run_group_tests(tests, setup, teardown);
 }

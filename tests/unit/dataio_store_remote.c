@@ -25,28 +25,35 @@
 static char *text; /* SIZE bytes of lines */
 static struct http_files one, two;
 
+static struct mst_dataset_info info_of(const struct mst_loader *loader)
+{
+    struct mst_dataset_info info = MST_DATASET_INFO_INIT;
+    assert_int_equal(mst_loader_info(loader, &info), 0);
+    return info;
+}
+
 static struct mst_loader *open_loader(const char *uri, uint64_t budget_bytes)
 {
-    struct mst_loader_opts opts = {.uri = uri,
+    struct mst_loader_opts opts = {.struct_bytes = sizeof opts,
+                                   .uri = uri,
                                    .global_batch = BATCH,
                                    .seed = 3,
                                    .budget_bytes = budget_bytes,
                                    .scratch_dir = scratch_dir};
-    struct mst_loader *loader = NULL;
     struct mst_world world;
-    struct mst_err err = {0};
-
     world_init_single(&world);
+    struct mst_loader *loader = NULL;
+    struct mst_err err = {0};
     if (mst_loader_open(&opts, &world, &loader, &err))
         fail_msg("%s", err.text);
-    assert_int_equal(mst_loader_info(loader).format, MST_FORMAT_LINES);
+    assert_int_equal(info_of(loader).format, MST_FORMAT_LINES);
     return loader;
 }
 
 static void compare_steps(struct mst_loader *a, struct mst_loader *b, int step_count)
 {
     for (int step = 0; step < step_count; step++) {
-        struct mst_batch x, y;
+        struct mst_batch x = MST_BATCH_INIT, y = MST_BATCH_INIT;
         assert_int_equal(mst_loader_next(a, &x, mst_deadline_ms(60000)), 0);
         if (mst_loader_next(b, &y, mst_deadline_ms(60000)))
             fail_msg("%s", mst_loader_error(b));
@@ -61,15 +68,14 @@ static void compare_steps(struct mst_loader *a, struct mst_loader *b, int step_c
 
 static void test_the_same_batches_and_cursors_as_from_a_file(void **state)
 {
-    const char *path = scratch_write("text.txt", text, SIZE);
-
     (void)state;
+    const char *path = scratch_write("text.txt", text, SIZE);
     for (size_t i = 0; i < 2; i++) {
         uint64_t budget = i ? 4 * SIZE : SMALL_BUDGET; /* in memory, or not */
         struct mst_loader *file = open_loader(path, budget), *web = open_loader(one.uri, budget);
-        uint8_t cursor[MST_CURSOR_BYTES];
-        assert_int_equal(mst_loader_info(file).fingerprint, mst_loader_info(web).fingerprint);
+        assert_int_equal(info_of(file).fingerprint, info_of(web).fingerprint);
         compare_steps(file, web, 200);
+        uint8_t cursor[MST_CURSOR_BYTES];
         mst_loader_cursor(file, cursor);
         compare_steps(file, web, 50);
         assert_int_equal(mst_loader_seek(web, cursor, sizeof cursor, NULL), 0);
@@ -83,18 +89,20 @@ static void test_the_same_batches_and_cursors_as_from_a_file(void **state)
 /* One request brings the lines of a batch that lie side by side. */
 static void test_neighbours_share_a_request(void **state)
 {
-    struct mst_loader_opts opts = {
-        .uri = one.uri, .global_batch = BATCH, .sequential = 1, .budget_bytes = SMALL_BUDGET};
-    struct mst_loader *loader = NULL;
-    struct mst_world world;
-    size_t at = 0;
-
     (void)state;
+    struct mst_loader_opts opts = {.struct_bytes = sizeof opts,
+                                   .uri = one.uri,
+                                   .global_batch = BATCH,
+                                   .sequential = 1,
+                                   .budget_bytes = SMALL_BUDGET};
+    struct mst_world world;
     world_init_single(&world);
+    struct mst_loader *loader = NULL;
     assert_int_equal(mst_loader_open(&opts, &world, &loader, NULL), 0);
     atomic_store(&one.requests, 0);
+    size_t at = 0;
     for (int step = 0; step < 300; step++) {
-        struct mst_batch batch;
+        struct mst_batch batch = MST_BATCH_INIT;
         assert_int_equal(mst_loader_next(loader, &batch, mst_deadline_ms(60000)), 0);
         for (uint32_t i = 0; i < BATCH; i++) {
             struct mst_cspan line = batch.samples[i].data;
@@ -110,23 +118,23 @@ static void test_neighbours_share_a_request(void **state)
 /* The least budget that is accepted serves every batch. */
 static void test_the_least_budget_is_enough(void **state)
 {
-    struct mst_loader_opts opts = {.uri = one.uri,
+    (void)state;
+    struct mst_loader_opts opts = {.struct_bytes = sizeof opts,
+                                   .uri = one.uri,
                                    .format = MST_FORMAT_RAW,
                                    .dtype = MST_U8,
                                    .record_elems = 100,
                                    .record_stride = 1000,
                                    .global_batch = 29,
                                    .budget_bytes = 2 * 29 * 192};
-    struct mst_loader *loader = NULL;
     struct mst_world world;
-    struct mst_batch batch;
-
-    (void)state;
     world_init_single(&world);
     opts.budget_bytes--;
+    struct mst_loader *loader = NULL;
     assert_int_equal(mst_loader_open(&opts, &world, &loader, NULL), -ENOMEM);
     opts.budget_bytes++;
     assert_int_equal(mst_loader_open(&opts, &world, &loader, NULL), 0);
+    struct mst_batch batch = MST_BATCH_INIT;
     for (int step = 0; step < 40; step++)
         if (mst_loader_next(loader, &batch, mst_deadline_ms(60000)))
             fail_msg("%s", mst_loader_error(loader));
@@ -135,20 +143,17 @@ static void test_the_least_budget_is_enough(void **state)
 
 static void test_gzip_is_inflated_as_it_comes(void **state)
 {
+    (void)state;
     static uint8_t packed[2 * SIZE];
     const char *path = scratch_path("packed");
     gzFile gz = gzopen(path, "wb");
-    struct http_files server;
     struct mst_loader *file, *web;
-    size_t packed_bytes;
-    FILE *in;
-
-    (void)state;
     assert_int_equal(gzwrite(gz, text, (unsigned)SIZE), SIZE);
     assert_int_equal(gzclose(gz), Z_OK);
-    in = fopen(path, "re");
-    packed_bytes = fread(packed, 1, sizeof packed, in);
+    FILE *in = fopen(path, "re");
+    size_t packed_bytes = fread(packed, 1, sizeof packed, in);
     assert_int_equal(fclose(in), 0);
+    struct http_files server;
     files_start(&server, "text.txt.gz", packed, packed_bytes);
     file = open_loader(scratch_write("text.txt", text, SIZE), SMALL_BUDGET);
     web = open_loader(server.uri, SMALL_BUDGET);
@@ -160,18 +165,16 @@ static void test_gzip_is_inflated_as_it_comes(void **state)
 
 static void test_a_mirror_goes_away_in_mid_epoch(void **state)
 {
+    (void)state;
     static const enum files_mode modes[] = {FILES_MISSING, FILES_CHANGED};
     const char *path = scratch_write("text.txt", text, SIZE);
     char uris[200];
-
-    (void)state;
     (void)snprintf(uris, sizeof uris, "%s,%s", one.uri, two.uri);
     for (size_t i = 0; i < 2; i++) {
         struct mst_loader *file = open_loader(path, SMALL_BUDGET);
-        struct mst_loader *web;
         unsigned before = atomic_load(&two.requests);
         atomic_store(&one.mode, FILES_GOOD);
-        web = open_loader(uris, SMALL_BUDGET);
+        struct mst_loader *web = open_loader(uris, SMALL_BUDGET);
         compare_steps(file, web, 100);
         atomic_store(&one.mode, (int)modes[i]);
         compare_steps(file, web, 400);
@@ -183,12 +186,11 @@ static void test_a_mirror_goes_away_in_mid_epoch(void **state)
 
 static void test_without_a_mirror_left_the_error_tells_why(void **state)
 {
-    struct mst_loader *loader = open_loader(one.uri, SMALL_BUDGET);
-    struct mst_batch batch;
-    int rc;
-
     (void)state;
+    struct mst_loader *loader = open_loader(one.uri, SMALL_BUDGET);
     atomic_store(&one.mode, FILES_CHANGED);
+    struct mst_batch batch = MST_BATCH_INIT;
+    int rc;
     while ((rc = mst_loader_next(loader, &batch, MST_NEVER)) == 0)
         continue;
     assert_int_equal(rc, -ESTALE);
@@ -198,17 +200,15 @@ static void test_without_a_mirror_left_the_error_tells_why(void **state)
 
 static void test_close_does_not_wait_for_a_silent_server(void **state)
 {
-    struct mst_loader *loader = open_loader(one.uri, SMALL_BUDGET);
-    struct mst_batch batch;
-    uint64_t start_ns;
-    int rc;
-
     (void)state;
+    struct mst_loader *loader = open_loader(one.uri, SMALL_BUDGET);
     atomic_store(&one.mode, FILES_SILENT);
+    struct mst_batch batch = MST_BATCH_INIT;
+    int rc;
     while ((rc = mst_loader_next(loader, &batch, mst_deadline_ms(20))) == 0)
         continue;
     assert_int_equal(rc, -ETIMEDOUT);
-    start_ns = mst_now_ns();
+    uint64_t start_ns = mst_now_ns();
     mst_loader_close(loader);
     assert_true(mst_now_ns() - start_ns < 10 * MST_NS_PER_S);
 }
@@ -256,6 +256,5 @@ int main(void)
         WITH_SERVERS(test_without_a_mirror_left_the_error_tells_why),
         WITH_SERVERS(test_close_does_not_wait_for_a_silent_server),
     };
-
     return cmocka_run_group_tests(tests, setup, teardown);
 }
