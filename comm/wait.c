@@ -96,9 +96,10 @@ void wait_wake(atomic_uint *word)
     (void)syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
-/* Dekker with wait_post: the sleeper counts itself, then reads the word; the poster writes the
- * word, then reads the count. All four are seq_cst, so that at least one sees the other. */
-static void sleep_on(const struct waiter *waiter, atomic_uint *word, uint32_t value,
+/* Dekker with wait_post: the sleeper counts itself, then the kernel compares the word with what was
+ * seen; the poster writes the word, then reads the count. Ours are seq_cst and the kernel has a full
+ * barrier before its own, so that at least one sees the other. */
+static void sleep_on(const struct waiter *waiter, atomic_uint *word, uint32_t seen,
                      uint64_t deadline_ns)
 {
     uint64_t now_ns = mst_now_ns();
@@ -106,9 +107,7 @@ static void sleep_on(const struct waiter *waiter, atomic_uint *word, uint32_t va
     if (deadline_ns > now_ns && deadline_ns - now_ns < slice_ns)
         slice_ns = deadline_ns - now_ns;
     atomic_fetch_add(waiter->sleepers, 1);
-    uint32_t seen = atomic_load(word);
-    if (seen != value)
-        futex_wait(word, seen, slice_ns);
+    futex_wait(word, seen, slice_ns);
     atomic_fetch_sub(waiter->sleepers, 1);
 }
 
@@ -122,14 +121,15 @@ void wait_post(const struct waiter *waiter, atomic_uint *word, uint32_t value)
 int wait_word(const struct waiter *waiter, atomic_uint *word, uint32_t value, uint64_t deadline_ns)
 {
     struct wait_state state = {0};
+    uint32_t seen;
     /* Acquire: pairs with wait_post, so that what the poster wrote before is seen. */
-    while (atomic_load_explicit(word, memory_order_acquire) != value) {
+    while ((seen = atomic_load_explicit(word, memory_order_acquire)) != value) {
         bool sleep = wait_idle(waiter, &state);
         int rc = wait_look(&state) ? wait_check(waiter, deadline_ns) : 0;
         if (rc < 0) /* a failure of a later step must not hide that this one was completed */
             return atomic_load_explicit(word, memory_order_acquire) == value ? 0 : rc;
         if (sleep)
-            sleep_on(waiter, word, value, deadline_ns);
+            sleep_on(waiter, word, seen, deadline_ns);
     }
     return 0;
 }
