@@ -498,6 +498,146 @@ static void test_tap_sees_and_answers(void **state)
     mst_aio_destroy(aio);
 }
 
+/* ---- attempts that end early: not per back end, as the rule is the facade's ---- */
+
+/* A file that moves at each attempt what the test says: `moves` bytes, then 0 of them for ever. */
+static struct {
+    int fd; /* 0 = none */
+    unsigned char *data;
+    size_t moves[8];
+    uint64_t offsets[8]; /* where each attempt began */
+    size_t attempt_count;
+} early;
+
+ssize_t __real_pread(int fd, void *data, size_t size_bytes, off_t offset);
+ssize_t __wrap_pread(int fd, void *data, size_t size_bytes, off_t offset);
+ssize_t __real_pwrite(int fd, const void *data, size_t size_bytes, off_t offset);
+ssize_t __wrap_pwrite(int fd, const void *data, size_t size_bytes, off_t offset);
+
+static size_t move_some(size_t size_bytes, off_t offset)
+{
+    size_t moved = early.moves[early.attempt_count];
+    early.offsets[early.attempt_count++] = (uint64_t)offset;
+    return moved < size_bytes ? moved : size_bytes;
+}
+
+ssize_t __wrap_pread(int fd, void *data, size_t size_bytes, off_t offset)
+{
+    if (fd != early.fd)
+        return __real_pread(fd, data, size_bytes, offset);
+    size_t moved = move_some(size_bytes, offset);
+    memcpy(data, early.data + offset, moved);
+    return (ssize_t)moved;
+}
+
+ssize_t __wrap_pwrite(int fd, const void *data, size_t size_bytes, off_t offset)
+{
+    if (fd != early.fd)
+        return __real_pwrite(fd, data, size_bytes, offset);
+    size_t moved = move_some(size_bytes, offset);
+    memcpy(early.data + offset, data, moved);
+    return (ssize_t)moved;
+}
+
+#define EARLY_BYTES 32768u
+
+/* One operation, whose attempts move `moves` (0 ends them) and must begin at `offsets` (0 ends them,
+ * but for the first). */
+struct early_case {
+    enum mst_aio_kind kind;
+    int flags;
+    uint64_t offset;
+    size_t size_bytes;
+    size_t moves[8];
+    uint64_t offsets[8];
+    int64_t result;
+};
+
+static void check_early(const struct early_case *c)
+{
+    struct mst_aio *aio = create(1);
+    unsigned char *file = pattern(EARLY_BYTES, 13), *other = pattern(EARLY_BYTES, 14);
+    bool reads = c->kind == MST_AIO_READ;
+    int fd = open_file("early", O_RDWR | c->flags);
+    assert_int_equal(ftruncate(fd, EARLY_BYTES), 0);
+    early.fd = fd;
+    early.data = reads ? file : other;
+    early.attempt_count = 0;
+    memcpy(early.moves, c->moves, sizeof early.moves);
+    unsigned char *data = reads ? other : file + c->offset;
+    assert_int_equal(move(aio, c->kind, fd, data, c->size_bytes, c->offset), c->result);
+    early.fd = 0;
+    size_t count = 1;
+    while (count < 8 && c->offsets[count])
+        count++;
+    assert_int_equal(early.attempt_count, count);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(early.offsets[i], c->offsets[i]);
+    if (c->result > 0)
+        assert_memory_equal(other + (reads ? 0 : c->offset), file + c->offset, (size_t)c->result);
+    close(fd);
+    free(file);
+    free(other);
+    mst_aio_destroy(aio);
+}
+
+static void check_all_early(const struct early_case *cases, size_t count)
+{
+    backend = "threads"; /* their calls can be stood between */
+    for (size_t i = 0; i < count; i++)
+        check_early(&cases[i]);
+}
+
+/* The next attempt begins where a block does: of 4096 bytes, or smaller if the operation's own offset
+ * shows that they are. */
+static void test_a_short_direct_attempt_steps_back_to_a_block(void **state)
+{
+    static const struct early_case cases[] = {
+        {MST_AIO_READ, O_DIRECT, 0, 16384, {5000, -1u}, {0, 4096}, 16384},
+        {MST_AIO_READ, O_DIRECT, 0, 16384, {8192, -1u}, {0, 8192}, 16384},
+        {MST_AIO_READ,
+         O_DIRECT,
+         8192,
+         16384,
+         {4095 + 4096, 4097, -1u},
+         {8192, 12288, 16384},
+         16384},
+        {MST_AIO_READ, O_DIRECT, 1536, 4096, {700, 1023, -1u}, {1536, 2048, 2560}, 4096},
+        {MST_AIO_READ, O_DIRECT, 1024, 8192, {5000, -1u}, {1024, 1024 + 4096}, 8192},
+        {MST_AIO_WRITE, O_DIRECT, 0, 16384, {5000, -1u}, {0, 4096}, 16384},
+        {MST_AIO_WRITE, O_DIRECT, 12288, 12288, {8191, 4096, -1u}, {12288, 16384, 20480}, 12288},
+    };
+    (void)state;
+    check_all_early(cases, sizeof cases / sizeof *cases);
+}
+
+/* Less than a block is no step, and would be tried for ever. */
+static void test_a_direct_attempt_without_a_block_ends(void **state)
+{
+    static const struct early_case cases[] = {
+        {MST_AIO_READ, O_DIRECT, 0, 8192, {100}, {0}, -EIO},
+        {MST_AIO_WRITE, O_DIRECT, 0, 8192, {4095}, {0}, -EIO},
+        {MST_AIO_WRITE, O_DIRECT, 0, 8192, {4097, 5}, {0, 4096}, -EIO},
+        {MST_AIO_WRITE, O_DIRECT, 0, 8192, {4096, 0}, {0, 4096}, -EIO},
+        {MST_AIO_READ, O_DIRECT, 0, 8192, {4096, 0}, {0, 4096}, 4096},
+        {MST_AIO_READ, O_DIRECT, EARLY_BYTES - 4096, 8192, {4096}, {EARLY_BYTES - 4096}, 4096},
+    };
+    (void)state;
+    check_all_early(cases, sizeof cases / sizeof *cases);
+}
+
+static void test_other_short_attempts_go_on_at_once(void **state)
+{
+    static const struct early_case cases[] = {
+        {MST_AIO_READ, 0, 0, 16384, {5000, 1, -1u}, {0, 5000, 5001}, 16384},
+        {MST_AIO_WRITE, 0, 7, 9000, {1, 4096, -1u}, {7, 8, 4104}, 9000},
+        {MST_AIO_READ, 0, 0, 16384, {5000, 0}, {0, 5000}, 5000},
+        {MST_AIO_WRITE, 0, 0, 16384, {5000, 0}, {0, 5000}, -EIO},
+    };
+    (void)state;
+    check_all_early(cases, sizeof cases / sizeof *cases);
+}
+
 /* ---- choosing a back end: not per back end ---- */
 
 static void test_options(void **state)
@@ -629,6 +769,9 @@ int main(void)
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_seccomp_filter_leads_to_threads),
         cmocka_unit_test(test_pool_is_named_and_blocks_signals),
+        cmocka_unit_test(test_a_short_direct_attempt_steps_back_to_a_block),
+        cmocka_unit_test(test_a_direct_attempt_without_a_block_ends),
+        cmocka_unit_test(test_other_short_attempts_go_on_at_once),
     };
     int failures = cmocka_run_group_tests_name("choice", choice, make_dir, drop_dir);
 
