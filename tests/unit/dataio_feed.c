@@ -3,7 +3,9 @@
 #include "muster/core/err.h"
 #include "muster/core/rng.h"
 #include "muster/dataio/feed.h"
+#include "muster/dataio/mirror.h"
 #include "scratch.h"
+#include "soon.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,6 +24,26 @@
 
 static uint8_t *data; /* SIZE bytes */
 static struct http_files one, two;
+
+/* The time for those who judge places, 0 = the clock's; deadlines keep to the clock. */
+static uint64_t judged_ns;
+static unsigned failed_count; /* times that a place was found to fail */
+
+uint64_t __real_mst_now_ns(void);
+uint64_t __wrap_mst_now_ns(void);
+void __real_mirror_failed(struct mirror_health *health, uint64_t now_ns);
+void __wrap_mirror_failed(struct mirror_health *health, uint64_t now_ns);
+
+uint64_t __wrap_mst_now_ns(void)
+{
+    return judged_ns ? judged_ns : __real_mst_now_ns();
+}
+
+void __wrap_mirror_failed(struct mirror_health *health, uint64_t now_ns)
+{
+    failed_count++;
+    __real_mirror_failed(health, now_ns);
+}
 
 static struct feed_file *open_copies(struct feed *feed, char *first, char *second)
 {
@@ -303,9 +325,157 @@ static void test_cancel_does_not_wait_for_a_silent_server(void **state)
     feed_destroy(feed);
 }
 
+/* Reads a byte; which of the servers were asked for one. */
+static void read_from(struct feed_file *file, unsigned ones, unsigned twos)
+{
+    unsigned one_before = atomic_load(&one.requests), two_before = atomic_load(&two.requests);
+    uint8_t byte;
+
+    assert_int_equal(read_one(file, 9, &byte, 1, NULL), 0);
+    assert_int_equal(byte, data[9]);
+    assert_int_equal(atomic_load(&one.requests) - one_before, ones);
+    assert_int_equal(atomic_load(&two.requests) - two_before, twos);
+}
+
+/* Reads until the first copy alone has served one. */
+static void read_until_one_is_used(struct feed_file *file)
+{
+    uint64_t deadline_ns = soon();
+    unsigned before;
+    uint8_t byte;
+
+    do {
+        assert_false(mst_deadline_passed(deadline_ns));
+        before = atomic_load(&two.requests);
+        assert_int_equal(read_one(file, 9, &byte, 1, NULL), 0);
+    } while (atomic_load(&two.requests) != before);
+    read_from(file, 1, 0);
+}
+
+static void test_a_place_that_fails_a_read_is_down(void **state)
+{
+    struct feed *feed = sources_feed("auto");
+    struct feed_file *file = open_copies(feed, one.uri, two.uri);
+    unsigned before;
+    uint8_t byte;
+
+    (void)state;
+    judged_ns = 100 * MST_NS_PER_S;
+    atomic_store(&one.mode, FILES_DENIED);
+    read_from(file, 1, 1);
+    for (int i = 0; i < 5; i++)
+        read_from(file, 0, 1);
+    judged_ns += MIRROR_REST_MIN_NS - 1;
+    read_from(file, 0, 1);
+    judged_ns++;
+    before = atomic_load(&one.requests);
+    for (uint64_t deadline_ns = soon(); failed_count < 2;) {
+        assert_false(mst_deadline_passed(deadline_ns));
+        assert_int_equal(read_one(file, 9, &byte, 1, NULL), 0);
+    }
+    assert_int_equal(atomic_load(&one.requests), before + 1); /* the probe failed as well */
+    judged_ns += 2 * MIRROR_REST_MIN_NS - 1;
+    read_from(file, 0, 1);
+    judged_ns++;
+    atomic_store(&one.mode, FILES_GOOD);
+    read_until_one_is_used(file);
+    assert_int_equal(failed_count, 2);
+    feed_close(file);
+    feed_destroy(feed);
+}
+
+static void test_a_place_that_fails_at_open_is_down(void **state)
+{
+    struct feed *feed = sources_feed("auto");
+    unsigned before;
+
+    (void)state;
+    judged_ns = 100 * MST_NS_PER_S;
+    atomic_store(&one.mode, FILES_DENIED);
+    feed_close(open_copies(feed, one.uri, two.uri));
+    assert_int_equal(failed_count, 1);
+    before = atomic_load(&one.requests);
+    feed_close(open_copies(feed, one.uri, two.uri));
+    assert_int_equal(atomic_load(&one.requests), before);
+    judged_ns += MIRROR_REST_MIN_NS;
+    feed_close(open_copies(feed, one.uri, two.uri));
+    assert_true(atomic_load(&one.requests) > before);
+    feed_destroy(feed);
+}
+
+/* Other files of that server are as good as before. */
+static void test_a_wrong_copy_is_no_fault_of_its_place(void **state)
+{
+    struct feed *feed = sources_feed("auto");
+    struct feed_file *file, *other;
+
+    (void)state;
+    atomic_store(&one.mode, FILES_MISSING);
+    file = open_copies(feed, one.uri, two.uri);
+    atomic_store(&one.mode, FILES_GOOD);
+    other = open_copies(feed, one.uri, two.uri);
+    read_from(other, 1, 0);
+    atomic_store(&one.mode, FILES_CHANGED);
+    read_from(other, 1, 1);
+    read_from(other, 0, 1);
+    assert_int_equal(failed_count, 0);
+    feed_close(other);
+    feed_close(file);
+    feed_destroy(feed);
+}
+
+/* A place that rests is asked if no other can help, and when it does it need not be probed. */
+static void test_a_read_that_ends_well_ends_the_rest(void **state)
+{
+    struct feed *feed = sources_feed("auto");
+    struct feed_file *file = open_copies(feed, one.uri, two.uri);
+    struct feed_file *turned = open_copies(feed, two.uri, one.uri);
+    uint8_t byte;
+
+    (void)state;
+    judged_ns = 100 * MST_NS_PER_S;
+    atomic_store(&two.mode, FILES_DENIED);
+    read_from(turned, 1, 1);
+    judged_ns++;
+    atomic_store(&one.mode, FILES_DENIED);
+    assert_int_equal(read_one(file, 9, &byte, 1, NULL), -EACCES);
+    atomic_store(&one.mode, FILES_GOOD);
+    read_from(file, 1, 1); /* the rest of two ends first */
+    read_from(file, 1, 0);
+    feed_close(turned);
+    feed_close(file);
+    feed_destroy(feed);
+}
+
+/* One probe at a time, and one that is given up is made again. */
+static void test_a_probe_may_be_cancelled(void **state)
+{
+    struct feed *feed = sources_feed("auto");
+    struct feed_file *file = open_copies(feed, one.uri, two.uri);
+    unsigned before;
+    uint8_t byte;
+
+    (void)state;
+    judged_ns = 100 * MST_NS_PER_S;
+    atomic_store(&one.mode, FILES_DENIED);
+    read_from(file, 1, 1);
+    judged_ns += MIRROR_REST_MIN_NS;
+    atomic_store(&one.mode, FILES_SILENT);
+    before = atomic_load(&one.requests);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(read_one(file, 9, &byte, 1, NULL), 0);
+    assert_in_range(atomic_load(&one.requests), before, before + 1);
+    feed_cancel(feed);
+    atomic_store(&one.mode, FILES_GOOD);
+    read_until_one_is_used(file);
+    feed_close(file);
+    feed_destroy(feed);
+}
+
 static int start_servers(void **state)
 {
     (void)state;
+    judged_ns = failed_count = 0;
     files_start(&one, "one", data, SIZE);
     files_start(&two, "two", data, SIZE);
     return 0;
@@ -345,6 +515,11 @@ int main(void)
         WITH_SERVERS(test_a_file_stands_in_for_a_server),
         WITH_SERVERS(test_a_copy_that_is_not_there_at_first),
         WITH_SERVERS(test_a_server_that_comes_back_is_used_again),
+        WITH_SERVERS(test_a_place_that_fails_a_read_is_down),
+        WITH_SERVERS(test_a_place_that_fails_at_open_is_down),
+        WITH_SERVERS(test_a_wrong_copy_is_no_fault_of_its_place),
+        WITH_SERVERS(test_a_read_that_ends_well_ends_the_rest),
+        WITH_SERVERS(test_a_probe_may_be_cancelled),
         WITH_SERVERS(test_the_error_names_every_copy),
         WITH_SERVERS(test_an_object_that_changes_is_not_read),
         WITH_SERVERS(test_copies_that_differ_are_refused),

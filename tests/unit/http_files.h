@@ -22,6 +22,7 @@ enum files_mode {
     FILES_DEAD,      /* connections are closed without an answer */
     FILES_TRUNCATED, /* bodies end in the middle */
     FILES_MISSING,   /* 404 */
+    FILES_DENIED,    /* 403: at once, and asking again does not help */
     FILES_CHANGED,   /* the file is another than before */
     FILES_SILENT,    /* requests are read and not answered */
 };
@@ -68,9 +69,11 @@ static inline bool files_answer(struct http_files *files, int fd, const char *re
         return false;
     if (mode == FILES_SILENT)
         return true;
-    if (mode == FILES_MISSING || (match && version == 2)) {
+    if (mode == FILES_MISSING || mode == FILES_DENIED || (match && version == 2)) {
         (void)snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n",
-                       mode == FILES_MISSING ? "404 Not Found" : "412 Precondition Failed");
+                       mode == FILES_MISSING  ? "404 Not Found"
+                       : mode == FILES_DENIED ? "403 Forbidden"
+                                              : "412 Precondition Failed");
         return files_send(fd, head, strlen(head));
     }
     if (range) {
