@@ -5,8 +5,9 @@
  * FAKE_NCCL: version=N (22809); version_step=N every rank has a later one; id=R,
  * init=R unique id or init answer R; inprogress=N what is started is under way for N polls before
  * it is in the stream; error=K the K-th collective never ends and rank at=R sees result=R (6);
- * hang=K the K-th never ends and nobody is told; kill=K at it rank at=R is killed; abort=0
- * ncclCommAbort never returns. */
+ * lost=K so does the K-th, but at rank at=R its kernel is aborted just before the stream is asked,
+ * which leaves that empty; hang=K the K-th never ends and nobody is told; kill=K at it rank at=R is
+ * killed; abort=0 ncclCommAbort never returns. */
 #include "muster/comm/nccl_sym.h"
 
 #include "fakes/fake_cuda.h"
@@ -136,14 +137,28 @@ static void run_op(void *arg)
 
 /* ---- starting -------------------------------------------------------------------------------- */
 
-static void meet_fate(const struct op *op)
+/* Nobody was told of an error before, and what the stream says now is that all is done. */
+static void lose(void *arg)
+{
+    struct op *op = arg;
+    ncclComm_t comm = op->comm;
+    CUstream stream = op->stream;
+    comm->error = (ncclResult_t)script("result", ncclRemoteError);
+    atomic_store(&comm->aborted, 1);
+    (void)cuStreamSynchronize(stream);
+}
+
+static void meet_fate(struct op *op)
 {
     ncclComm_t comm = op->comm;
     int at = (int)script("at", 0);
+    bool is_lost = op->number == script("lost", 0);
     if (op->number == script("kill", 0) && comm->rank == at)
         raise(SIGKILL);
-    if (op->number == script("error", 0) || op->number == script("hang", 0))
+    if (op->number == script("error", 0) || op->number == script("hang", 0) || is_lost)
         atomic_store(&comm->stuck, 1);
+    if (is_lost && comm->rank == at)
+        fake_cuda_at_query(op->stream, lose, op);
     if (op->number == script("error", 0) && comm->rank == at)
         comm->error = (ncclResult_t)script("result", ncclRemoteError);
 }

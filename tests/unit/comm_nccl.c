@@ -4,6 +4,7 @@
 #include "comm_team.h"
 #include "muster/core/world/page.h"
 #include "muster/gpu/gpu.h"
+#include "soon.h"
 
 #include <dlfcn.h>
 #include <semaphore.h>
@@ -478,6 +479,18 @@ static void an_async_error_crosses_nodes(void **state)
         .name = __func__, .node_sizes = {2, 1}, .by_hand = true, .run = meet_end, .arg = &ending});
 }
 
+/* NCCL aborts a kernel between two questions: the queue is empty, and the library says why. Who had
+ * asked the library first would take what is in the buffer for the sum. */
+static void an_empty_queue_may_be_an_aborted_one(void **state)
+{
+    (void)state;
+    script("lost=3,at=1");
+    end_team(__func__,
+             &(struct ending){-ECONNRESET, "rank 1: NCCL, async error: remote process exited", 9000,
+                              false, NULL},
+             SOON_MS);
+}
+
 static void a_hang_ends_by_the_deadline(void **state)
 {
     (void)state;
@@ -635,6 +648,7 @@ int main(void)
         CASE(init_fails),
         CASE(an_async_error_ends_all),
         CASE(an_async_error_crosses_nodes),
+        CASE(an_empty_queue_may_be_an_aborted_one),
         CASE(a_hang_ends_by_the_deadline),
         CASE(a_hang_ends_by_the_deadline_of_the_call),
         CASE(a_device_error_ends_all),
