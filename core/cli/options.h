@@ -1,0 +1,100 @@
+/* Options: the command line of every program of this house. One table says what may be given: the
+ * parser, the errors and --help come from the same rows. For programs; the library has none of it.
+ *
+ *   options_or_exit(&options, argc, argv, &place)               a program that has nothing open yet
+ *   options_parse, and options_answer for what it did not fill  where a test reads the errors
+ *
+ * "--name value", "--name=value", "-x value" and "-xvalue" are understood; a later one wins, and
+ * "--" ends the options. -h, --help and --version are every program's and stand in no table. */
+/* pure */
+#ifndef MUSTER_CORE_CLI_OPTIONS_H
+#define MUSTER_CORE_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct mst_err;
+
+#define OPTIONS_EXIT_USAGE 64 /* what every program ends with that does not understand its words */
+#define OPTIONS_HELP_MAX 16384
+
+enum option_kind {
+    OPTION_FLAG,    /* bool: true if given; takes no value */
+    OPTION_TEXT,    /* const char *, borrowed from argv; one of `words`, if there are any */
+    OPTION_COUNT,   /* 32 or 64 bits: a whole number, not negative */
+    OPTION_SECONDS, /* uint32_t of milliseconds: whole seconds */
+    OPTION_SIZE,    /* uint64_t of bytes: a number, whole or not, and K, M or G */
+    OPTION_REAL,    /* double */
+    OPTION_CHOICE   /* int, or an enum that counts from 0: which of `words` */
+};
+
+struct option {
+    const char *name; /* without its dashes; NULL ends a table */
+    enum option_kind kind;
+    size_t offset, size_bytes; /* OPTION_AT: where the value goes */
+    const char *value;         /* what --help calls it: "N"; NULL for a flag */
+    const char *help;
+    char letter; /* of the short form, or '\0' */
+    bool required;
+    double least, most;       /* of the four kinds of numbers; whole ones are below 2^53 */
+    const char *const *words; /* NULL-ended; for a count they stand for −1, −2, … in an int64_t */
+    bool (*accepts)(const char *text); /* of a text, or NULL; `wanted` says what it asks for */
+    const char *wanted;
+};
+
+#define OPTION_AT(type, field) offsetof(type, field), sizeof(((type *)0)->field)
+
+struct option_group {
+    const char *title;
+    const struct option *options; /* NULL ends the groups */
+};
+
+struct option_command {
+    const char *name; /* NULL ends a table */
+    const char *help;
+};
+
+struct options {
+    const char *program;  /* in front of every error: "muster run" */
+    const char *synopsis; /* what usage has behind the program's name, or NULL */
+    const char *about;    /* what the program does; '\n' ends a line, the rest is wrapped */
+    const char *notes;    /* stands below the options, or NULL */
+    struct option_group groups[6];
+    const struct option_command *commands; /* one of them is the first operand; or NULL */
+    const char *operand;               /* what is missing if there are too few of them: "program" */
+    int operands_least, operands_most; /* a command counts */
+    bool stops_at_operand;             /* what follows it is another program's */
+};
+
+struct command_line {
+    int command; /* which of `commands`; 0 without */
+    int operand_count;
+    char **operands; /* in argv, NULL-ended; a command is the first */
+};
+
+enum { OPTIONS_HELP = 1, OPTIONS_VERSION }; /* what else than 0 options_parse answers */
+
+/* Fills the fields of *place that the words of argv name; argv[0] is skipped, and operands are moved
+ * to the front of what follows. 0; OPTIONS_HELP and OPTIONS_VERSION if that was asked for, with the
+ * rest unread; -EINVAL naming the option, its value and what is allowed. *place may be half filled
+ * when it is not 0. Pure. */
+int options_parse(const struct options *options, int argc, char **argv, void *place,
+                  struct command_line *ret_line, struct mst_err *err);
+
+/* The text of --help, wrapped to 100 columns, into `text`, which is returned. Asserts that it fits.
+ * Pure. */
+const char *options_help(const struct options *options, char text[OPTIONS_HELP_MAX]);
+
+/* Prints the answer to what options_parse returned, which is not 0: help, the version, or what is
+ * wrong. Returns the exit status. */
+int options_answer(const struct options *options, int rc, const struct mst_err *err);
+
+/* options_parse; ends the program with options_answer unless it is to go on. */
+struct command_line options_or_exit(const struct options *options, int argc, char **argv,
+                                    void *place);
+
+/* Flushes stdout. Returns `status`, or 1 if an answer that should be there could not be written,
+ * which it says on stderr. */
+int options_finish(const struct options *options, int status);
+
+#endif
