@@ -3,6 +3,7 @@
 #include "muster/launcher/json_text.h"
 #include "muster/launcher/opts.h"
 
+#include "muster/core/cli/options.h"
 #include "muster/core/err.h"
 
 #include <jansson.h>
@@ -10,23 +11,6 @@
 #include <string.h>
 
 #define VARIABLE_SHOWN 160 /* bytes; TF_CONFIG of a large job fills screens */
-
-static const char help[] =
-    "usage: muster env [--json | --explain] [OPTIONS of muster run]\n"
-    "\n"
-    "Shows which world the environment (and options) mean: how many nodes and ranks, who this\n"
-    "node is, and where node 0 listens.\n"
-    "\n"
-    "  --json            one object; null is what nobody said\n"
-    "  --explain         which variables were found, what they mean, and who won\n"
-    "  --from SCHEME     believe one scheme where several contradict one another\n"
-    "  --hostname NAME   as if this machine were called so\n"
-    "  --local-gpus N    as if it had N GPUs\n"
-    "  --pod-ip ADDRESS  as if this were its address\n"
-    "  --root DIR        as if DIR were / for files such as /etc/mpi/hostfile\n"
-    "\n"
-    "Exit codes: 0; 64 usage; 78 if the environment contradicts itself or leaves the world open.\n"
-    "Schemes and their variables: muster-env(7).\n";
 
 static json_t *number(int64_t value)
 {
@@ -192,21 +176,12 @@ int cmd_env(int argc, char **argv)
 {
     struct opts opts;
     struct mst_err err = {0};
-
-    int code = opts_read(argc, argv, &opts, &err);
-    if (code) {
+    int rc = opts_read(&env_options, argc, argv, &opts, &err);
+    if (rc == EXITCODE_CONFIG)
         fprintf(stderr, "muster env: %s\n", err.text);
-        return code;
-    }
-    if (!opts.help && opts.argv[0]) {
-        fprintf(stderr, "muster env: unknown argument %s; see muster env --help\n", opts.argv[0]);
-        return EXITCODE_USAGE;
-    }
+    if (rc)
+        return rc == EXITCODE_CONFIG ? rc : options_answer(&env_options, rc, &err);
     bool is_refused = opts.answer.plan.mode == MST_PLAN_ERROR;
-    if (opts.help) {
-        fputs(help, stdout);
-        return EXITCODE_OK;
-    }
     if (opts.json)
         print_json(&opts.answer);
     else if (opts.explain)
@@ -215,5 +190,5 @@ int cmd_env(int argc, char **argv)
         print_plan(&opts.answer.plan);
     else
         fprintf(stderr, "muster env: %s\n", opts.answer.err.text);
-    return is_refused ? EXITCODE_CONFIG : EXITCODE_OK;
+    return options_finish(&env_options, is_refused ? EXITCODE_CONFIG : EXITCODE_OK);
 }

@@ -5,6 +5,7 @@
 #include "muster/launcher/opts.h"
 #include "muster/launcher/rankenv.h"
 
+#include "muster/core/cli/options.h"
 #include "muster/core/err.h"
 
 #include <errno.h>
@@ -13,34 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static const char help[] =
-    "usage: muster run [OPTIONS] [--] PROGRAM [ARGS]\n"
-    "\n"
-    "Starts the ranks of a job on this node, restarts them all when one fails, and drains them\n"
-    "when this node is preempted (SIGTERM). One node needs no option.\n"
-    "\n"
-    "  --nproc N|auto      ranks on this node (auto: one per GPU, else one per core); without\n"
-    "                      it what the operator says; without an operator, auto\n"
-    "  --nnodes N          nodes of the job; with it, the operator's variables are not read\n"
-    "  --node-rank R       this node, 0 … N-1; node 0 coordinates\n"
-    "  --rdzv HOST:PORT    where node 0 listens\n"
-    "  --rdzv-timeout S    how long nodes wait for one another (300)\n"
-    "  --max-restarts K    restarts without progress before giving up (3)\n"
-    "  --grace S           seconds between SIGTERM and SIGKILL of this node (30)\n"
-    "  --bind auto|none    auto: each rank gets its share of the cores, if there are enough\n"
-    "  --log-dir DIR       also write each rank's output to DIR/rank_<r>.gen_<g>.log\n"
-    "  --job-id ID         names the job in logs (random)\n"
-    "  --from SCHEME       believe one scheme of variables; see muster env --explain\n"
-    "  --insecure          several nodes without a job secret\n"
-    "  --dry-run           print the plan and start nothing\n"
-    "  --json              the plan as JSON\n"
-    "\n"
-    "Exit codes: 0 finished; the first failing rank's code, or 128 + its signal; 64 usage;\n"
-    "78 configuration; 126 not executable; 127 not found; 138 rendezvous failed or node 0 lost;\n"
-    "143 preempted: run the same command again to resume.\n"
-    "\n"
-    "Environment: muster-env(7). Several nodes share a secret by MST_JOB_SECRET_FILE.\n";
 
 /* The ranks of this node; on the others the same program runs with theirs. */
 static void plan_facts(const struct opts *opts, struct rankenv_facts *facts)
@@ -169,22 +142,12 @@ int cmd_run(int argc, char **argv)
 {
     struct opts opts;
     struct mst_err err = {0};
-
-    int code = opts_parse(argc, argv, &opts, &err);
-    if (code) {
-        fprintf(stderr, "muster run: %s%s\n", err.text,
-                code == EXITCODE_USAGE ? "; see muster run --help" : "");
-        return code;
-    }
-    if (opts.help) {
-        fputs(help, stdout);
-        return EXITCODE_OK;
-    }
-    if (!opts.argv[0]) {
-        fprintf(stderr, "muster run: no program given; see muster run --help\n");
-        return EXITCODE_USAGE;
-    }
+    int rc = opts_parse(argc, argv, &opts, &err);
+    if (rc == EXITCODE_CONFIG)
+        fprintf(stderr, "muster run: %s\n", err.text);
+    if (rc)
+        return rc == EXITCODE_CONFIG ? rc : options_answer(&run_options, rc, &err);
     if (opts.answer.plan.mode == MST_PLAN_RANK)
         return become_rank(&opts);
-    return opts.dry_run ? dry_run(&opts) : agent_run(&opts);
+    return opts.dry_run ? options_finish(&run_options, dry_run(&opts)) : agent_run(&opts);
 }

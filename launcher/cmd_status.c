@@ -1,17 +1,27 @@
+#include "muster/core/cli/options.h"
+#include "muster/core/err.h"
 #include "muster/launcher/cmd.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/status.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-static const char help[] =
-    "usage: muster status [--json]\n"
-    "\n"
-    "Shows every job of this user whose agent runs on this node: its ranks,\n"
-    "what each does, its step, the age of its last sign of life, its last\n"
-    "committed checkpoint, and its last collective.\n";
+static const struct option answer_options[] = {
+    {"json", OPTION_FLAG, 0, sizeof(bool), .help = "an array of objects, one per agent"},
+    {0},
+};
+
+static const struct options status_options = {
+    .program = "muster status",
+    .synopsis = "[--json]",
+    .about = "Shows every job of this user whose agent runs on this node: its ranks, what each "
+             "does, its step, the age of its last sign of life, its last committed checkpoint, and "
+             "its last collective.",
+    .groups = {{"Options:", answer_options}},
+};
 
 static void collect(void *arg, const char *text)
 {
@@ -75,7 +85,7 @@ static const char *collective(const json_t *rank, char *text, size_t cap)
                  age_s);
     else
         snprintf(text, cap, "#%lld %s: %s %.1f s ago", seq, what_of(op, what, sizeof what),
-                 result ? strerror((int)-result) : "done", ended_s);
+                 result ? mst_err_meaning((int)result) : "done", ended_s);
     return text;
 }
 
@@ -107,39 +117,40 @@ static void print_agent(const json_t *agent)
     json_array_foreach(ranks, index, rank) print_rank(rank);
 }
 
-int cmd_status(int argc, char **argv)
+static void print_json(const json_t *agents)
+{
+    json_dumpf(agents, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    putchar('\n');
+}
+
+static void print_text(const json_t *agents)
 {
     size_t index;
     const json_t *agent;
-    bool as_json = argc > 1 && strcmp(argv[1], "--json") == 0;
+    if (json_array_size(agents) == 0)
+        printf("no job runs here\n");
+    json_array_foreach(agents, index, agent) print_agent(agent);
+}
 
-    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(help, stdout);
-        return EXITCODE_OK;
-    }
-    if (argc > 1 + as_json) {
-        fprintf(stderr, "muster status: unknown argument %s; see muster status --help\n",
-                argv[1 + as_json]);
-        return EXITCODE_USAGE;
-    }
+int cmd_status(int argc, char **argv)
+{
+    bool as_json = false;
+    struct command_line line;
+    struct mst_err err = {0};
+    int rc = options_parse(&status_options, argc, argv, &as_json, &line, &err);
+    if (rc)
+        return options_answer(&status_options, rc, &err);
     json_t *agents = json_array();
-    int asked = status_ask_all(collect, agents);
-    if (asked < 0) {
-        fprintf(stderr, "muster status: /proc/net/unix: %s\n", strerror(-asked));
+    rc = status_ask_all(collect, agents);
+    if (rc < 0) {
+        fprintf(stderr, "muster status: /proc/net/unix: %s\n", mst_err_meaning(rc));
         json_decref(agents);
         return EXITCODE_INTERNAL;
     }
-    if (as_json) {
-        json_dumpf(agents, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-        putchar('\n');
-    } else if (json_array_size(agents) == 0) {
-        printf("no job runs here\n");
-    }
-    json_array_foreach(agents, index, agent)
-    {
-        if (!as_json)
-            print_agent(agent);
-    }
+    if (as_json)
+        print_json(agents);
+    else
+        print_text(agents);
     json_decref(agents);
-    return EXITCODE_OK;
+    return options_finish(&status_options, EXITCODE_OK);
 }

@@ -1,6 +1,7 @@
 /* pure */
 #include "muster/launcher/exitcode.h"
 
+#include "muster/core/cli/options.h"
 #include "muster/core/libc.h"
 #include "muster/launcher/job.h"
 
@@ -10,6 +11,7 @@
 #include <string.h>
 
 static_assert(EXITCODE_DRAINED == MST_EXIT_DRAINED, "ranks and agent say drained alike");
+static_assert(EXITCODE_USAGE == OPTIONS_EXIT_USAGE, "all programs say wrong usage alike");
 
 static const struct {
     int code;

@@ -1,5 +1,6 @@
 #include "muster/launcher/opts.h"
 
+#include "muster/core/cli/options.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/resolve/hardware.h"
@@ -10,9 +11,8 @@
 #include "muster/launcher/msg.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
-#include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,87 +26,23 @@
 static_assert(OPTS_HOST_BYTES == MST_HOST_BYTES, "host names are copied whole");
 #define RDZV_PORT_DEFAULT 29500 /* of a scheme that has none of its own */
 
-/* What the command line said; -1 and NULL: nothing. */
+/* What the command line says that others have a say in, too. */
 struct flags {
-    int64_t local_size; /* 0: auto */
-    int64_t node_count, node_rank, max_restarts, grace_s, rdzv_timeout_s;
-    int64_t gpu_count;
-    const char *rdzv, *job_id, *hostname, *pod_ip, *root, *from;
+    int64_t local_size;                         /* 0: nothing; NPROC_AUTO */
+    int64_t node_count;                         /* 0: nothing */
+    int64_t node_rank, max_restarts, gpu_count; /* -1: nothing */
+    int bind;
+    const char *rdzv, *job_id, *hostname, *pod_ip, *root, *from; /* NULL: nothing */
 };
 
-enum flag {
-    FLAG_NPROC,
-    FLAG_NNODES,
-    FLAG_NODE_RANK,
-    FLAG_RDZV,
-    FLAG_MAX_RESTARTS,
-    FLAG_GRACE,
-    FLAG_LOG_DIR,
-    FLAG_BIND,
-    FLAG_RDZV_TIMEOUT,
-    FLAG_JOB_ID,
-    FLAG_DRY_RUN,
-    FLAG_JSON,
-    FLAG_INSECURE,
-    FLAG_FROM,
-    FLAG_EXPLAIN,
-    FLAG_HOSTNAME,
-    FLAG_LOCAL_GPUS,
-    FLAG_POD_IP,
-    FLAG_ROOT,
-    FLAG_HELP
+struct words {
+    struct flags flags;
+    struct opts opts; /* what is settled by a flag, or by its default */
 };
 
-static const struct option options[] = {
-    {"nproc", required_argument, NULL, FLAG_NPROC},
-    {"nnodes", required_argument, NULL, FLAG_NNODES},
-    {"node-rank", required_argument, NULL, FLAG_NODE_RANK},
-    {"rdzv", required_argument, NULL, FLAG_RDZV},
-    {"max-restarts", required_argument, NULL, FLAG_MAX_RESTARTS},
-    {"grace", required_argument, NULL, FLAG_GRACE},
-    {"log-dir", required_argument, NULL, FLAG_LOG_DIR},
-    {"bind", required_argument, NULL, FLAG_BIND},
-    {"rdzv-timeout", required_argument, NULL, FLAG_RDZV_TIMEOUT},
-    {"job-id", required_argument, NULL, FLAG_JOB_ID},
-    {"dry-run", no_argument, NULL, FLAG_DRY_RUN},
-    {"json", no_argument, NULL, FLAG_JSON},
-    {"insecure", no_argument, NULL, FLAG_INSECURE},
-    {"from", required_argument, NULL, FLAG_FROM},
-    {"explain", no_argument, NULL, FLAG_EXPLAIN},
-    {"hostname", required_argument, NULL, FLAG_HOSTNAME},
-    {"local-gpus", required_argument, NULL, FLAG_LOCAL_GPUS},
-    {"pod-ip", required_argument, NULL, FLAG_POD_IP},
-    {"root", required_argument, NULL, FLAG_ROOT},
-    {"help", no_argument, NULL, FLAG_HELP},
-    {NULL, 0, NULL, 0},
-};
-
-bool opts_is_loopback(const char *host)
-{
-    return strncmp(host, "127.", 4) == 0 || !strcmp(host, "::1") || !strcmp(host, "localhost");
-}
-
-static int usage(struct mst_err *err, const char *flag, const char *value, const char *wanted)
-{
-    mst_err_set(err, -EINVAL, "--%s %s: give %s", flag, value, wanted);
-    return EXITCODE_USAGE;
-}
-
-static int number(const char *flag, const char *text, int64_t low, int64_t high, int64_t *ret_value,
-                  struct mst_err *err)
-{
-    char wanted[64];
-    char *end;
-
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    if (!isdigit((unsigned char)text[0]) || *end || errno || value < low || value > high) {
-        snprintf(wanted, sizeof wanted, "a number, %lld … %lld", (long long)low, (long long)high);
-        return usage(err, flag, text, wanted);
-    }
-    *ret_value = value;
-    return EXITCODE_OK;
-}
+#define NPROC_AUTO -1
+static const char *const nproc_words[] = {"auto", NULL};
+static const char *const bind_words[] = {"auto", "none", NULL};
 
 static bool is_job_id(const char *text)
 {
@@ -116,68 +52,111 @@ static bool is_job_id(const char *text)
                size;
 }
 
-static int take_flag(enum flag flag, const char *value, struct flags *flags, struct opts *opts,
-                     struct mst_err *err)
-{
-    switch (flag) {
-    case FLAG_NPROC:
-        flags->local_size = 0;
-        if (strcmp(value, "auto") == 0)
-            return EXITCODE_OK;
-        return number("nproc", value, 1, MST_PAGE_RANKS_MAX, &flags->local_size, err);
-    case FLAG_NNODES: return number("nnodes", value, 1, MSG_NODES_MAX, &flags->node_count, err);
-    case FLAG_NODE_RANK:
-        return number("node-rank", value, 0, MSG_NODES_MAX - 1, &flags->node_rank, err);
-    case FLAG_MAX_RESTARTS:
-        return number("max-restarts", value, 0, 1000000, &flags->max_restarts, err);
-    case FLAG_GRACE: return number("grace", value, 1, SECONDS_MAX, &flags->grace_s, err);
-    case FLAG_RDZV_TIMEOUT:
-        return number("rdzv-timeout", value, 1, SECONDS_MAX, &flags->rdzv_timeout_s, err);
-    case FLAG_RDZV: flags->rdzv = value; return EXITCODE_OK;
-    case FLAG_JOB_ID:
-        flags->job_id = value;
-        return is_job_id(value) ? EXITCODE_OK
-                                : usage(err, "job-id", value, "1 … 63 letters, digits, - _ .");
-    case FLAG_LOG_DIR: opts->log_dir = value; return EXITCODE_OK;
-    case FLAG_BIND:
-        opts->unbound = strcmp(value, "none") == 0;
-        return opts->unbound || strcmp(value, "auto") == 0
-                   ? EXITCODE_OK
-                   : usage(err, "bind", value, "auto or none");
-    case FLAG_DRY_RUN: opts->dry_run = true; return EXITCODE_OK;
-    case FLAG_JSON: opts->json = true; return EXITCODE_OK;
-    case FLAG_INSECURE: opts->insecure = true; return EXITCODE_OK;
-    case FLAG_FROM: flags->from = value; return EXITCODE_OK;
-    case FLAG_EXPLAIN: opts->explain = true; return EXITCODE_OK;
-    case FLAG_HOSTNAME: flags->hostname = value; return EXITCODE_OK;
-    case FLAG_LOCAL_GPUS:
-        return number("local-gpus", value, 0, MST_PAGE_RANKS_MAX, &flags->gpu_count, err);
-    case FLAG_POD_IP: flags->pod_ip = value; return EXITCODE_OK;
-    case FLAG_ROOT: flags->root = value; return EXITCODE_OK;
-    case FLAG_HELP: opts->help = true; return EXITCODE_OK;
-    }
-    return EXITCODE_USAGE;
-}
+static const struct option world_options[] = {
+    {"nproc", OPTION_COUNT, OPTION_AT(struct words, flags.local_size), .value = "N|auto",
+     .help = "ranks on this node (auto: one per GPU, else one per core); without it what the "
+             "operator says; without an operator, auto",
+     .least = 1, .most = MST_PAGE_RANKS_MAX, .words = nproc_words},
+    {"nnodes", OPTION_COUNT, OPTION_AT(struct words, flags.node_count), .value = "N",
+     .help = "nodes of the job; with it, the operator's variables are not read", .least = 1,
+     .most = MSG_NODES_MAX},
+    {"node-rank", OPTION_COUNT, OPTION_AT(struct words, flags.node_rank), .value = "R",
+     .help = "this node, 0 … N-1; node 0 coordinates", .most = MSG_NODES_MAX - 1},
+    {"rdzv", OPTION_TEXT, OPTION_AT(struct words, flags.rdzv), .value = "HOST:PORT",
+     .help = "where node 0 listens"},
+    {"from", OPTION_TEXT, OPTION_AT(struct words, flags.from), .value = "SCHEME",
+     .help = "believe one scheme of variables where several contradict one another; see muster env "
+             "--explain"},
+    {"job-id", OPTION_TEXT, OPTION_AT(struct words, flags.job_id), .value = "ID",
+     .help = "names the job in logs (random)", .accepts = is_job_id,
+     .wanted = "1 … 63 letters, digits, - _ ."},
+    {"insecure", OPTION_FLAG, OPTION_AT(struct words, opts.insecure),
+     .help = "several nodes without a job secret"},
+    {0},
+};
 
-static int parse_flags(int argc, char **argv, struct flags *flags, struct opts *opts,
-                       struct mst_err *err)
-{
-    int flag;
+static const struct option care_options[] = {
+    {"rdzv-timeout", OPTION_SECONDS, OPTION_AT(struct words, opts.rdzv_timeout_ms), .value = "S",
+     .help = "how long nodes wait for one another (300)", .least = 1, .most = SECONDS_MAX},
+    {"max-restarts", OPTION_COUNT, OPTION_AT(struct words, flags.max_restarts), .value = "K",
+     .help = "restarts without progress before giving up (3)", .most = 1000000},
+    {"grace", OPTION_SECONDS, OPTION_AT(struct words, opts.grace_ms), .value = "S",
+     .help = "seconds between SIGTERM and SIGKILL of this node (30)", .least = 1,
+     .most = SECONDS_MAX},
+    {"bind", OPTION_CHOICE, OPTION_AT(struct words, flags.bind), .value = "auto|none",
+     .help = "auto: each rank gets its share of the cores, if there are enough (auto)",
+     .words = bind_words},
+    {"log-dir", OPTION_TEXT, OPTION_AT(struct words, opts.log_dir), .value = "DIR",
+     .help = "also write each rank's output to DIR/rank_<r>.gen_<g>.log"},
+    {"dry-run", OPTION_FLAG, OPTION_AT(struct words, opts.dry_run),
+     .help = "print the plan and start nothing"},
+    {0},
+};
 
-    optind = 1;
-    opterr = 0;
-    while ((flag = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
-        if (flag == '?' || flag == ':') {
-            mst_err_set(err, -EINVAL, flag == '?' ? "unknown option %s" : "option %s needs a value",
-                        argv[optind - 1]);
-            return EXITCODE_USAGE;
-        }
-        int code = take_flag(flag == 'h' ? FLAG_HELP : (enum flag)flag, optarg, flags, opts, err);
-        if (code)
-            return code;
-    }
-    opts->argv = argv + optind;
-    return EXITCODE_OK;
+static const struct option machine_options[] = {
+    {"hostname", OPTION_TEXT, OPTION_AT(struct words, flags.hostname), .value = "NAME",
+     .help = "as if this machine were called so"},
+    {"local-gpus", OPTION_COUNT, OPTION_AT(struct words, flags.gpu_count), .value = "N",
+     .help = "as if it had N GPUs", .most = MST_PAGE_RANKS_MAX},
+    {"pod-ip", OPTION_TEXT, OPTION_AT(struct words, flags.pod_ip), .value = "ADDRESS",
+     .help = "as if this were its address"},
+    {"root", OPTION_TEXT, OPTION_AT(struct words, flags.root), .value = "DIR",
+     .help = "as if DIR were / for files such as /etc/mpi/hostfile"},
+    {0},
+};
+
+static const struct option plan_options[] = {
+    {"json", OPTION_FLAG, OPTION_AT(struct words, opts.json), .help = "the plan as JSON"},
+    {0},
+};
+
+static const struct option answer_options[] = {
+    {"json", OPTION_FLAG, OPTION_AT(struct words, opts.json),
+     .help = "one object; null is what nobody said"},
+    {"explain", OPTION_FLAG, OPTION_AT(struct words, opts.explain),
+     .help = "which variables were found, what they mean, and who won"},
+    {0},
+};
+
+const struct options run_options = {
+    .program = "muster run",
+    .synopsis = "[OPTIONS] [--] PROGRAM [ARGS]",
+    .about = "Starts the ranks of a job on this node, restarts them all when one fails, and drains "
+             "them when this node is preempted (SIGTERM). One node needs no option.",
+    .groups = {{"The world:", world_options},
+               {"Care for the ranks:", care_options},
+               {"The plan of another machine, for --dry-run:", machine_options},
+               {"Answers:", plan_options}},
+    .notes =
+        "Exit codes: 0 finished; the first failing rank's code, or 128 + its signal; 64 usage; "
+        "78 configuration; 126 not executable; 127 not found; 138 rendezvous failed or node 0 "
+        "lost; 143 preempted: run the same command again to resume.\n"
+        "Environment: muster-env(7). Several nodes share a secret by MST_JOB_SECRET_FILE.",
+    .operand = "program",
+    .operands_least = 1,
+    .operands_most = INT_MAX,
+    .stops_at_operand = true,
+};
+
+const struct options env_options = {
+    .program = "muster env",
+    .synopsis = "[--json | --explain] [OPTIONS of muster run]",
+    .about = "Shows which world the environment (and options) mean: how many nodes and ranks, who "
+             "this node is, and where node 0 listens.",
+    .groups = {{"Answers:", answer_options},
+               {"As if this machine were another:", machine_options},
+               {"The world, as for muster run:", world_options},
+               {"Understood, as muster run has them:", care_options}},
+    .notes =
+        "Exit codes: 0; 64 usage; 78 if the environment contradicts itself or leaves the world "
+        "open.\n"
+        "Schemes and their variables: muster-env(7).",
+    .stops_at_operand = true,
+};
+
+bool opts_is_loopback(const char *host)
+{
+    return strncmp(host, "127.", 4) == 0 || !strcmp(host, "::1") || !strcmp(host, "localhost");
 }
 
 static int64_t one_per_device(const struct machine *machine)
@@ -216,7 +195,7 @@ static int apply_place(const struct flags *flags, struct opts *opts, struct mst_
     if (flags->rdzv &&
         (mst_sock_split(flags->rdzv, plan->master_host, sizeof plan->master_host, &port) ||
          port == 0))
-        return usage(err, "rdzv", flags->rdzv, "HOST:PORT of node 0");
+        return mst_err_set(err, -EINVAL, "--rdzv %s: HOST:PORT of node 0", flags->rdzv);
     if (flags->rdzv) {
         plan->master_port = port;
         memcpy(opts->rdzv_host, plan->master_host, sizeof opts->rdzv_host);
@@ -230,7 +209,7 @@ static int apply_place(const struct flags *flags, struct opts *opts, struct mst_
                     (long long)plan->node_rank, (long long)plan->node_count);
         return EXITCODE_CONFIG;
     }
-    return EXITCODE_OK;
+    return 0;
 }
 
 /* Why there are as many ranks as there are, before --nproc. */
@@ -249,7 +228,7 @@ static void apply_local_size(const struct flags *flags, const struct machine *ma
     if (flags->local_size > 0) {
         plan->local_size = flags->local_size;
         opts->local_size_reason = "given";
-    } else if (flags->local_size == 0) {
+    } else if (flags->local_size == NPROC_AUTO) {
         plan->local_size = one_per_device(machine);
         opts->local_size_reason = machine->gpu_count ? "GPUs" : "cores";
     }
@@ -261,12 +240,12 @@ static int apply_flags(const struct flags *flags, const struct machine *machine,
                        struct mst_err *err)
 {
     struct mst_plan *plan = &opts->answer.plan;
-    bool has_flag = flags->local_size >= 0 || flags->node_count >= 0;
+    bool has_flag = flags->local_size != 0 || flags->node_count > 0;
 
     if (flags->max_restarts >= 0)
         plan->max_restarts = flags->max_restarts;
     if (plan->mode != MST_PLAN_SPAWN)
-        return EXITCODE_OK;
+        return 0;
     opts->local_size_reason = environment_reason(plan, machine);
     if (has_flag)
         apply_local_size(flags, machine, opts);
@@ -294,20 +273,18 @@ static int read_plan(const struct flags *flags, struct opts *opts, struct mst_er
 {
     struct machine machine;
 
-    if (flags->node_count > 1 && (flags->node_rank < 0 || !flags->rdzv)) {
-        mst_err_set(err, -EINVAL, "--nnodes %lld needs --node-rank R and --rdzv HOST:PORT",
-                    (long long)flags->node_count);
-        return EXITCODE_USAGE;
-    }
+    if (flags->node_count > 1 && (flags->node_rank < 0 || !flags->rdzv))
+        return mst_err_set(err, -EINVAL, "--nnodes %lld needs --node-rank R and --rdzv HOST:PORT",
+                           (long long)flags->node_count);
     look_around(flags, &machine);
-    if (flags->node_count >= 0)
+    if (flags->node_count > 0)
         plan_from_flags(flags, &machine, &opts->answer.plan);
     else
         (void)machine_resolve(&machine, opts->env, flags->from,
                               &opts->answer); /* it has the error */
-    int code = apply_flags(flags, &machine, opts, err);
+    int rc = apply_flags(flags, &machine, opts, err);
     machine_fini(&machine);
-    return code;
+    return rc;
 }
 
 /* What is to be done where there is nothing to start. */
@@ -384,13 +361,13 @@ static int read_secret_file(const char *path, uint8_t *secret, size_t cap, struc
 {
     FILE *file = fopen(path, "re");
     if (!file)
-        return mst_err_set(err, -errno, "MST_JOB_SECRET_FILE=%s: %s", path, strerror(errno));
+        return mst_err_set(err, -errno, "MST_JOB_SECRET_FILE=%s: %s", path, mst_err_meaning(errno));
     setbuf(file, NULL); /* no copy of the secret stays in a buffer */
     size_t size = fread(secret, 1, cap, file);
-    int code = ferror(file) ? -errno : 0;
+    int rc = ferror(file) ? -errno : 0;
     fclose(file);
-    if (code)
-        return mst_err_set(err, code, "MST_JOB_SECRET_FILE=%s: %s", path, strerror(-code));
+    if (rc)
+        return mst_err_set(err, rc, "MST_JOB_SECRET_FILE=%s: %s", path, mst_err_meaning(rc));
     while (size > 0 && (secret[size - 1] == '\n' || secret[size - 1] == '\r'))
         size--;
     if (size == 0)
@@ -455,36 +432,39 @@ static int name_job(struct opts *opts, struct mst_err *err)
     return 0;
 }
 
-static uint32_t given_or(int64_t given, uint32_t otherwise)
+int opts_read(const struct options *options, int argc, char **argv, struct opts *ret_opts,
+              struct mst_err *err)
 {
-    return given >= 0 ? (uint32_t)given : otherwise;
-}
-
-int opts_read(int argc, char **argv, struct opts *ret_opts, struct mst_err *err)
-{
-    struct opts opts = {.env = environ};
-    struct flags flags = {-1, -1, -1, -1, -1, -1, -1, NULL, NULL, NULL, NULL, NULL, NULL};
-
-    int code = parse_flags(argc, argv, &flags, &opts, err);
-    if (code == EXITCODE_OK && !opts.help) {
-        code = read_plan(&flags, &opts, err);
-        if (flags.job_id)
-            snprintf(opts.job_id, sizeof opts.job_id, "%s", flags.job_id);
-        opts.grace_ms = given_or(flags.grace_s, GRACE_S_DEFAULT) * 1000;
-        opts.rdzv_timeout_ms = given_or(flags.rdzv_timeout_s, RDZV_TIMEOUT_S_DEFAULT) * 1000;
-        opts.max_restarts = given_or(opts.answer.plan.max_restarts, MAX_RESTARTS_DEFAULT);
-    }
-    if (code == EXITCODE_OK)
-        *ret_opts = opts;
-    return code;
+    struct words words = {
+        .flags = {.node_rank = -1, .max_restarts = -1, .gpu_count = -1},
+        .opts = {.grace_ms = GRACE_S_DEFAULT * 1000,
+                 .rdzv_timeout_ms = RDZV_TIMEOUT_S_DEFAULT * 1000,
+                 .env = environ},
+    };
+    struct opts *opts = &words.opts;
+    struct command_line line;
+    int rc = options_parse(options, argc, argv, &words, &line, err);
+    if (rc)
+        return rc;
+    rc = read_plan(&words.flags, opts, err);
+    if (rc)
+        return rc;
+    opts->argv = line.operands;
+    opts->unbound = words.flags.bind != 0;
+    if (words.flags.job_id)
+        snprintf(opts->job_id, sizeof opts->job_id, "%s", words.flags.job_id);
+    opts->max_restarts = opts->answer.plan.max_restarts >= 0
+                             ? (uint32_t)opts->answer.plan.max_restarts
+                             : MAX_RESTARTS_DEFAULT;
+    *ret_opts = *opts;
+    return 0;
 }
 
 int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err)
 {
-    int code = opts_read(argc, argv, ret_opts, err);
-
-    if (code || ret_opts->help || ret_opts->answer.plan.mode == MST_PLAN_RANK)
-        return code;
+    int rc = opts_read(&run_options, argc, argv, ret_opts, err);
+    if (rc || ret_opts->answer.plan.mode == MST_PLAN_RANK)
+        return rc;
     if (ret_opts->answer.plan.mode == MST_PLAN_ERROR) {
         if (err)
             *err = ret_opts->answer.err;
@@ -493,5 +473,5 @@ int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err
     if (check_plan(&ret_opts->answer.plan, err))
         return EXITCODE_CONFIG;
     place_node(ret_opts);
-    return read_secret(ret_opts, err) || name_job(ret_opts, err) ? EXITCODE_CONFIG : EXITCODE_OK;
+    return read_secret(ret_opts, err) || name_job(ret_opts, err) ? EXITCODE_CONFIG : 0;
 }

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct options;
+
 #define OPTS_HOST_BYTES 256
 
 struct opts {
@@ -22,7 +24,7 @@ struct opts {
     uint32_t max_restarts;
     uint32_t grace_ms, rdzv_timeout_ms;
     bool unbound; /* ranks may use every core of this container */
-    bool dry_run, json, explain, insecure, help;
+    bool dry_run, json, explain, insecure;
     char job_id[64];
     const char *log_dir; /* or NULL; points into argv */
     uint8_t secret[MST_SECRET_BYTES_MAX];
@@ -31,15 +33,18 @@ struct opts {
     char **env;  /* the process's own environment */
 };
 
-/* Parses what follows `muster run` or `muster env` (argv[0] is skipped) and finds out what the
- * environment and the hardware mean: fills answer, argv, env and what has a flag of its own. An
- * answer of mode error is no failure. EXITCODE_OK, or EXITCODE_USAGE with text. With --help nothing
- * else is filled. */
-int opts_read(int argc, char **argv, struct opts *ret_opts, struct mst_err *err);
+/* What `muster run` and `muster env` understand. */
+extern const struct options run_options, env_options;
 
-/* opts_read, and all that a start needs, the secret's file too. In another mode than spawn and rank
- * there is nothing to start: EXITCODE_CONFIG, as for a contradiction, with what to do instead. In
- * mode rank the rest of *ret_opts stays empty. EXITCODE_USAGE as above. */
+/* Parses what follows the word `run` or `env` (argv[0] is skipped) and finds out what the environment
+ * and the hardware mean: fills answer, argv, env and what has a flag of its own. An answer of mode
+ * error is no failure. 0; what options_parse returns; EXITCODE_CONFIG with text. */
+int opts_read(const struct options *options, int argc, char **argv, struct opts *ret_opts,
+              struct mst_err *err);
+
+/* opts_read for `run`, and all that a start needs, the secret's file too. In another mode than spawn
+ * and rank there is nothing to start: EXITCODE_CONFIG, as for a contradiction, with what to do
+ * instead. In mode rank the rest of *ret_opts stays empty. */
 int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err);
 
 /* True if only processes of this machine can reach `host`. */

@@ -15,6 +15,7 @@
 #define WORD_MAX 32  /* longer words resemble no name */
 #define NEAR_MAX 2   /* letters that may differ */
 #define GIVEN_MAX 64 /* options of a program */
+#define COMMANDS_MAX 16
 
 struct parse {
     const struct options *options;
@@ -99,25 +100,6 @@ static int fail_unknown(const struct parse *parse, const char *name)
     return mst_err_set(parse->err, -EINVAL, "unknown option --%s: did you mean --%s?", name, best);
 }
 
-static int find_command(const struct parse *parse, const char *name, int *ret_command)
-{
-    const char *best = NULL;
-    size_t best_distance = WORD_MAX;
-    const struct option_command *commands = parse->options->commands;
-    for (int i = 0; commands[i].name; i++) {
-        if (strcmp(commands[i].name, name) == 0) {
-            *ret_command = i;
-            return 0;
-        }
-        consider(name, commands[i].name, &best_distance, &best);
-    }
-    if (!best)
-        return mst_err_set(parse->err, -EINVAL, "unknown command %s", name);
-    return mst_err_set(parse->err, -EINVAL, "unknown command %s: did you mean %s?", name, best);
-}
-
-/* ---- values ---------------------------------------------------------------------------------- */
-
 static void join_words(const char *const *words, char *text, size_t cap)
 {
     size_t used = 0;
@@ -128,6 +110,40 @@ static void join_words(const char *const *words, char *text, size_t cap)
         used += length > 0 ? (size_t)length : 0;
     }
 }
+
+/* "what: run, env or status" */
+static int fail_command(const struct parse *parse, const char *what)
+{
+    const char *names[COMMANDS_MAX + 1] = {0};
+    char known[128];
+    for (size_t i = 0; parse->options->commands[i].name; i++) {
+        assert(i < COMMANDS_MAX);
+        names[i] = parse->options->commands[i].name;
+    }
+    join_words(names, known, sizeof known);
+    return mst_err_set(parse->err, -EINVAL, "%s: %s", what, known);
+}
+
+static int find_command(const struct parse *parse, const char *name, int *ret_command)
+{
+    const char *best = NULL;
+    char what[80];
+    size_t best_distance = WORD_MAX;
+    const struct option_command *commands = parse->options->commands;
+    for (int i = 0; commands[i].name; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            *ret_command = i;
+            return 0;
+        }
+        consider(name, commands[i].name, &best_distance, &best);
+    }
+    if (best)
+        return mst_err_set(parse->err, -EINVAL, "unknown command %s: did you mean %s?", name, best);
+    snprintf(what, sizeof what, "unknown command %s", name);
+    return fail_command(parse, what);
+}
+
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /* "4096G", "17" */
 static const char *size_name(double size_bytes, char text[32])
@@ -341,7 +357,7 @@ static int check_operands(const struct parse *parse, struct command_line *line)
 {
     const struct options *options = parse->options;
     if (options->commands && line->operand_count == 0)
-        return mst_err_set(parse->err, -EINVAL, "no command given");
+        return fail_command(parse, "no command given");
     int rc = options->commands ? find_command(parse, line->operands[0], &line->command) : 0;
     if (rc < 0)
         return rc;

@@ -30,7 +30,7 @@ mentions '"error": "PET_NNODES=??:' '"candidates": ['
 
 say "a word too many"
 expect 64 bare muster env --json bogus
-mentions "unknown argument bogus"
+mentions "unexpected argument bogus"
 
 say "flags stand above the environment"
 expect 0 bare JOB_COMPLETION_INDEX=1 muster env --json --nnodes 2 --node-rank 1 --rdzv h:9 --nproc 3

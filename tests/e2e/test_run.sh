@@ -37,11 +37,18 @@ expect 64 muster frobnicate
 mentions "unknown command frobnicate" run env status bench
 expect 0 muster help
 expect 0 muster version
-for command in run env status; do expect 0 muster $command --help; done
+for command in run env status; do
+    expect 0 muster $command --help
+    mentions "usage: muster $command" --version
+done
+expect 64 muster rnu -- true
+mentions "did you mean run?"
+expect 64 muster run --max-restart 3 -- true
+mentions "did you mean --max-restarts?" "see muster run --help"
 expect 64 muster run --frobnicate -- true
 mentions "unknown option --frobnicate"
 expect 64 muster run --nproc 0 -- true
-mentions "--nproc 0" "1 … 1024"
+mentions "--nproc 0" "from 1 to 1024"
 expect 64 muster run --nproc
 expect 64 muster run --nproc 2
 mentions "no program"

@@ -195,11 +195,11 @@ static void test_commands(void **state)
     static const struct {
         const char *words[4], *text;
     } faults[] = {
-        {{"-f"}, "no command given"},
+        {{"-f"}, "no command given: index, ls or verify"},
         {{"ls"}, "no URI given"},
         {{"ls", "a", "b"}, "unexpected argument b"},
         {{"verfiy", "a"}, "unknown command verfiy: did you mean verify?"},
-        {{"xy", "a"}, "unknown command xy"},
+        {{"xy", "a"}, "unknown command xy: index, ls or verify"},
     };
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         assert_int_equal(parse(&tool, faults[i].words), -EINVAL);

@@ -3,6 +3,7 @@
 #include "muster/core/err.h"
 #include "muster/launcher/exitcode.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -98,16 +99,17 @@ static void refuse(const char *line, int code, const char *word)
 static void test_wrong_usage(void **state)
 {
     (void)state;
-    refuse("run --nproc 0 -- p", EXITCODE_USAGE, "--nproc 0");
-    refuse("run --nproc 1025 -- p", EXITCODE_USAGE, "1024");
-    refuse("run --nproc two -- p", EXITCODE_USAGE, "two");
-    refuse("run --nproc -1 -- p", EXITCODE_USAGE, "-1");
-    refuse("run --grace 1x -- p", EXITCODE_USAGE, "1x");
-    refuse("run --what -- p", EXITCODE_USAGE, "--what");
-    refuse("run --nproc", EXITCODE_USAGE, "needs a value");
-    refuse("run --job-id a/b -- p", EXITCODE_USAGE, "a/b");
-    refuse("run --nnodes 2 -- p", EXITCODE_USAGE, "--node-rank");
-    refuse("run --nnodes 2 --node-rank 0 --rdzv head -- p", EXITCODE_USAGE, "HOST:PORT");
+    refuse("run --nproc 0 -- p", -EINVAL, "--nproc 0");
+    refuse("run --nproc 1025 -- p", -EINVAL, "1024");
+    refuse("run --nproc two -- p", -EINVAL, "two");
+    refuse("run --nproc -1 -- p", -EINVAL, "-1");
+    refuse("run --grace 1x -- p", -EINVAL, "1x");
+    refuse("run --what -- p", -EINVAL, "--what");
+    refuse("run --nproc", -EINVAL, "needs a value");
+    refuse("run --nproc 2", -EINVAL, "no program given");
+    refuse("run --job-id a/b -- p", -EINVAL, "a/b");
+    refuse("run --nnodes 2 -- p", -EINVAL, "--node-rank");
+    refuse("run --nnodes 2 --node-rank 0 --rdzv head -- p", -EINVAL, "HOST:PORT");
 }
 
 static void test_contradictions(void **state)
@@ -173,7 +175,7 @@ static void test_other_modes(void **state)
     refuse("run -- p", EXITCODE_CONFIG, "not which one this is");
     assert_int_equal(parse("run --nnodes 1 -- p"), EXITCODE_OK); /* a flag is an answer */
     char json[] = "env", *argv[] = {json, NULL};
-    assert_int_equal(opts_read(1, argv, &opts, &err), EXITCODE_OK);
+    assert_int_equal(opts_read(&env_options, 1, argv, &opts, &err), EXITCODE_OK);
     assert_int_equal(opts.answer.plan.mode, MST_PLAN_ERROR);
 }
 
