@@ -11,7 +11,6 @@
 #include <stdint.h>
 
 #define TOOL_DAMAGED 1
-#define TOOL_USAGE 2
 
 struct feed;
 

@@ -49,9 +49,14 @@ cp a.txt "$odd"
 want 1 'not UTF-8' "$data" ls --json "$odd"
 want 1 'not UTF-8' "$data" verify --json "$odd"
 want 0 ' ok, ' "$data" verify "$odd"
-want 2 '^muster-data: --elems: bad value x' "$data" ls a.txt --elems x
-want 2 'unknown option --frob' "$data" ls a.txt --frob
-want 2 'no subcommand' "$data"
+want 0 '"gzip": true' "$data" --json ls big.txt.gz
+want 64 '^muster-data: --elems x: a whole number from 1 to 4294967295' "$data" ls a.txt --elems x
+want 64 '^muster-data: --dtype q8: a type' "$data" ls a.txt --dtype q8
+want 64 '^muster-data: --format csv: auto, raw, megatron or lines' "$data" ls a.txt --format csv
+want 64 'unknown option --frob' "$data" ls a.txt --frob
+want 64 'no command given: index, ls or verify' "$data"
+want 64 'no URI given' "$data" ls
+want 64 'unexpected argument b.txt' "$data" ls a.txt b.txt
 want 0 '^usage:' "$data" --help
 
 lines=$("$data" index big.txt --json | sed -n 's/.*"samples": \([0-9]*\).*/\1/p')
@@ -59,5 +64,5 @@ lines=$("$data" index big.txt --json | sed -n 's/.*"samples": \([0-9]*\).*/\1/p'
 "$data" verify big.txt >auto.out
 MST_AIO=threads "$data" verify big.txt >threads.out
 cmp auto.out threads.out
-want 2 'floppy' env MST_AIO=floppy "$data" verify big.txt
+want 64 'floppy' env MST_AIO=floppy "$data" verify big.txt
 echo "data tool: OK"
