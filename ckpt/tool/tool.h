@@ -10,7 +10,6 @@
 struct tier;
 
 #define TOOL_DAMAGED 1
-#define TOOL_USAGE 2
 
 struct tool {
     const char *path; /* as given */

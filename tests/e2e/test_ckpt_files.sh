@@ -35,6 +35,10 @@ expect 0 muster ckpt ls "$work/ckpt"
 mentions " 30 " " 20 "
 expect 0 muster ckpt show "$work/ckpt/step_30"
 mentions model/w2 f32
+for words in "" show "show a b" "ls $work/ckpt --jsn" "list $work/ckpt"; do
+    expect 64 muster ckpt $words
+done
+mentions "unknown command list: ls, show or verify" "see muster-ckpt --help"
 
 say "a flipped bit in model/w2"
 /usr/bin/python3 - "$work/ckpt/step_30/rank_0.h5" <<'PY'
