@@ -4,6 +4,7 @@
  *   muster run --nproc 4 -- allreduce
  *   mpirun -n 4 allreduce */
 #include "muster/comm/comm.h"
+#include "muster/core/cli/options.h"
 #include "muster/core/err.h"
 #include "muster/core/world/world.h"
 
@@ -30,8 +31,12 @@ static void sum_and_check(struct mst_comm *comm, float *data, size_t count)
             die("wrong result", "one element or more");
 }
 
-int main(void)
+static const struct options command_line = {
+    .program = "allreduce", .about = "Sums known vectors over all ranks and checks every element."};
+
+int main(int argc, char **argv)
 {
+    options_or_exit(&command_line, argc, argv, NULL);
     static const size_t counts[] = {1, 1000, 1000003};
     struct mst_err err;
     struct mst_world *world = NULL;

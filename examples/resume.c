@@ -4,6 +4,7 @@
  *   muster run --nproc 2 -- resume --ckpt /tmp/ck --steps 2000
  *   kill it, with SIGTERM or -9, and run the same line again: it goes on where it was. */
 #include "muster/ckpt/ckpt.h"
+#include "muster/core/cli/options.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
@@ -92,19 +93,31 @@ static uint64_t value_of_state(void)
     return value;
 }
 
+struct args {
+    const char *ckpt;
+    uint64_t steps;
+};
+
+static const struct option options[] = {
+    {"ckpt", OPTION_TEXT, OPTION_AT(struct args, ckpt), .value = "URI", .required = true,
+     .help = "where checkpoints are, or will be"},
+    {"steps", OPTION_COUNT, OPTION_AT(struct args, steps), .value = "N", .required = true,
+     .help = "of the whole run, those before a resume included", .least = 1, .most = 1e15},
+    {0},
+};
+
+static const struct options command_line = {
+    .program = "resume",
+    .synopsis = "--ckpt URI --steps N",
+    .about = "Ends with the same value however often it is stopped and started again.",
+    .groups = {{"Options:", options}},
+};
+
 int main(int argc, char **argv)
 {
-    struct mst_ckpt_opts opts = {0};
-    uint64_t step_count = 0;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--ckpt") == 0)
-            opts.uri = argv[i + 1];
-        else if (strcmp(argv[i], "--steps") == 0)
-            step_count = strtoull(argv[i + 1], NULL, 10);
-    }
-    if (argc != 5 || !opts.uri || step_count == 0)
-        die("usage", "resume --ckpt DIR --steps N");
-
+    struct args args = {0};
+    options_or_exit(&command_line, argc, argv, &args);
+    struct mst_ckpt_opts opts = {.uri = args.ckpt};
     struct mst_err err;
     struct mst_world *world = NULL;
     struct mst_kv *kv;
@@ -119,9 +132,9 @@ int main(int argc, char **argv)
     if (mst_ckpt_open(&opts, world, kv, &ckpt, &err) < 0)
         die("mst_ckpt_open", err.text);
 
-    int status = train(job, ckpt, step_count);
+    int status = train(job, ckpt, args.steps);
     if (status == 0 && mst_world_rank(world) == 0)
-        printf("final step=%" PRIu64 " value=%016" PRIx64 "\n", step_count, value_of_state());
+        printf("final step=%" PRIu64 " value=%016" PRIx64 "\n", args.steps, value_of_state());
 
     mst_ckpt_close(ckpt);
     mst_job_close(job);

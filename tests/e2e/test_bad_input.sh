@@ -11,7 +11,18 @@ say "train_lm's own options"
 expect 64 train_lm --steps
 expect 64 train_lm --data x --ckpt y --steps nine
 mentions "--steps nine"
-expect 0 train_lm --help
+expect 64 train_lm --data x --ckpt y --steps 1.5
+mentions "--steps 1.5: a whole number from 1 to 1000000000000"
+expect 64 train_lm --data x --steps 2
+mentions "--ckpt URI is needed"
+expect 64 train_lm --data x --ckpt y --steps 2 --lr 1000
+mentions "--lr 1000: a number from 1e-06 to 100"
+expect 64 resume --ckpt y --steps 0
+expect 64 allreduce nonsense
+for program in train_lm resume allreduce; do
+    expect 0 $program --help
+    mentions "usage: $program" --version
+done
 
 say "data that is missing or damaged"
 expect 1 lm --data "$work/absent.txt" --ckpt "$work/ckpt"
