@@ -1,194 +1,88 @@
 #include "muster/perf/bench_opts.h"
 
+#include "muster/core/cli/options.h"
 #include "muster/core/err.h"
 #include "muster/perf/nccl_format.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 
-#define NPROC 256 /* --nproc has no letter: `muster run` has none either */
-#define BYTES_MAX (UINT64_C(1) << 42)
-#define COUNT_MAX UINT64_C(1000000000)
-#define RANK_MAX UINT64_C(4096)
+#define BYTES_MAX 0x1p42
+#define COUNT_MAX 1e9
+#define RANK_MAX 4096
+#define ROOT_ALL -1 /* the first word */
 
-static const struct option long_options[] = {
-    {"minbytes", required_argument, NULL, 'b'},
-    {"maxbytes", required_argument, NULL, 'e'},
-    {"stepbytes", required_argument, NULL, 'i'},
-    {"stepfactor", required_argument, NULL, 'f'},
-    {"iters", required_argument, NULL, 'n'},
-    {"warmup_iters", required_argument, NULL, 'w'},
-    {"agg_iters", required_argument, NULL, 'm'},
-    {"check", required_argument, NULL, 'c'},
-    {"average", required_argument, NULL, 'a'},
-    {"per_iter_timing", required_argument, NULL, 'I'},
-    {"datatype", required_argument, NULL, 'd'},
-    {"op", required_argument, NULL, 'o'},
-    {"root", required_argument, NULL, 'r'},
-    {"nthreads", required_argument, NULL, 't'},
-    {"ngpus", required_argument, NULL, 'g'},
-    {"output_file", required_argument, NULL, 'J'},
-    {"nproc", required_argument, NULL, NPROC},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+struct words {
+    int type, op;
+    int64_t root;
+    struct bench_opts opts;
 };
 
-/* Options that are one number. */
-static const struct number_option {
-    int letter;
-    bool bytes; /* takes K, M, G and a fraction */
-    size_t offset;
-    uint64_t min, max;
-} number_options[] = {
-    {'b', true, offsetof(struct bench_opts, min_bytes), 0, BYTES_MAX},
-    {'e', true, offsetof(struct bench_opts, max_bytes), 0, BYTES_MAX},
-    {'i', true, offsetof(struct bench_opts, step_bytes), 1, BYTES_MAX},
-    {'f', false, offsetof(struct bench_opts, step_factor), 1, 1 << 20},
-    {'n', false, offsetof(struct bench_opts, iters), 1, COUNT_MAX},
-    {'w', false, offsetof(struct bench_opts, warmup_iters), 0, COUNT_MAX},
-    {'m', false, offsetof(struct bench_opts, agg_iters), 1, COUNT_MAX},
-    {'c', false, offsetof(struct bench_opts, check_iters), 0, COUNT_MAX},
-    {'a', false, offsetof(struct bench_opts, average), BENCH_RANK0, BENCH_MAX},
-    {'I', false, offsetof(struct bench_opts, per_iter), 0, 1},
-    {'t', false, offsetof(struct bench_opts, threads), 1, 1},
-    {'g', false, offsetof(struct bench_opts, devices), 1, 1},
-    {'r', false, offsetof(struct bench_opts, root), 0, RANK_MAX - 1},
-    {NPROC, false, offsetof(struct bench_opts, nproc), 1, RANK_MAX},
+#define PLACE(field) OPTION_AT(struct words, field)
+
+static const char *const type_words[] = {"float",  "int32",    "int64", "half",
+                                         "double", "bfloat16", "all",   NULL};
+static const char *const op_words[] = {"sum", "max", "min", "avg", "all", NULL};
+static const char *const root_words[] = {"all", NULL};
+
+/* As in nccl-tests; --nproc has no letter, since `muster run` has none either. */
+static const struct option test_options[] = {
+    {"minbytes", OPTION_SIZE, PLACE(opts.min_bytes), .letter = 'b', .value = "SIZE",
+     .most = BYTES_MAX, .help = "first size (8); K, M and G are powers of 1024"},
+    {"maxbytes", OPTION_SIZE, PLACE(opts.max_bytes), .letter = 'e', .value = "SIZE",
+     .most = BYTES_MAX, .help = "last size (64M)"},
+    {"stepfactor", OPTION_COUNT, PLACE(opts.step_factor), .letter = 'f', .value = "N", .least = 1,
+     .most = 1 << 20, .help = "multiply the size by N (4)"},
+    {"stepbytes", OPTION_SIZE, PLACE(opts.step_bytes), .letter = 'i', .value = "SIZE", .least = 1,
+     .most = BYTES_MAX, .help = "or add SIZE (1M)"},
+    {"iters", OPTION_COUNT, PLACE(opts.iters), .letter = 'n', .value = "N", .least = 1,
+     .most = COUNT_MAX, .help = "timed iterations (20)"},
+    {"warmup_iters", OPTION_COUNT, PLACE(opts.warmup_iters), .letter = 'w', .value = "N",
+     .most = COUNT_MAX, .help = "untimed iterations of every size beforehand (5)"},
+    {"agg_iters", OPTION_COUNT, PLACE(opts.agg_iters), .letter = 'm', .value = "N", .least = 1,
+     .most = COUNT_MAX, .help = "calls per iteration (1)"},
+    {"check", OPTION_COUNT, PLACE(opts.check_iters), .letter = 'c', .value = "N", .most = COUNT_MAX,
+     .help = "checked iterations after the timing; 0 = none (1)"},
+    {"average", OPTION_COUNT, PLACE(opts.average), .letter = 'a', .value = "0|1|2|3",
+     .least = BENCH_RANK0, .most = BENCH_MAX,
+     .help = "time of rank 0, mean, minimum, maximum of ranks (1)"},
+    {"per_iter_timing", OPTION_COUNT, PLACE(opts.per_iter), .letter = 'I', .value = "0|1",
+     .most = 1, .help = "also tell how iterations spread (0)"},
+    {"datatype", OPTION_CHOICE, PLACE(type), .letter = 'd', .value = "TYPE|all",
+     .words = type_words, .help = "int32 int64 half float double bfloat16 (float)"},
+    {"op", OPTION_CHOICE, PLACE(op), .letter = 'o', .value = "OP|all", .words = op_words,
+     .help = "sum max min avg (sum)"},
+    {"root", OPTION_COUNT, PLACE(root), .letter = 'r', .value = "RANK|all", .most = RANK_MAX - 1,
+     .words = root_words, .help = "of broadcast (0)"},
+    {"output_file", OPTION_TEXT, PLACE(opts.json_path), .letter = 'J', .value = "FILE",
+     .help = "also write the results as JSON"},
+    {"nthreads", OPTION_COUNT, PLACE(opts.threads), .letter = 't', .value = "1", .least = 1,
+     .most = 1, .help = "accepted: a rank is one thread"},
+    {"ngpus", OPTION_COUNT, PLACE(opts.devices), .letter = 'g', .value = "1", .least = 1, .most = 1,
+     .help = "accepted: a rank is one device"},
+    {"nproc", OPTION_COUNT, PLACE(opts.nproc), .value = "N", .least = 1, .most = RANK_MAX,
+     .help = "ranks, when not started by a launcher (2, or 1 on one core)"},
+    {0},
 };
 
-const char *bench_opts_usage(void)
-{
-    return "  -b, --minbytes SIZE      first size (8); K, M and G are powers of 1024\n"
-           "  -e, --maxbytes SIZE      last size (64M)\n"
-           "  -f, --stepfactor N       multiply the size by N (4)\n"
-           "  -i, --stepbytes SIZE     or add SIZE (1M)\n"
-           "  -n, --iters N            timed iterations (20)\n"
-           "  -w, --warmup_iters N     untimed iterations of every size beforehand (5)\n"
-           "  -m, --agg_iters N        calls per iteration (1)\n"
-           "  -c, --check N            checked iterations after the timing; 0 = none (1)\n"
-           "  -a, --average 0|1|2|3    time of rank 0, mean, minimum, maximum of ranks (1)\n"
-           "  -I, --per_iter_timing 0|1  also tell how iterations spread (0)\n"
-           "  -d, --datatype TYPE|all  int32 int64 half float double bfloat16 (float)\n"
-           "  -o, --op OP|all          sum max min avg (sum)\n"
-           "  -r, --root RANK|all      of broadcast (0)\n"
-           "  -J, --output_file FILE   also write the results as JSON\n"
-           "  -t, -g 1                 accepted: a rank is one thread and one device\n"
-           "      --nproc N            ranks, when not started by a launcher (2, or 1 on one "
-           "core)\n"
-           "  -h, --help\n";
-}
+const struct options bench_options = {
+    .program = "muster-bench",
+    .synopsis = "COLLECTIVE [OPTIONS]",
+    .about = "Times one collective as nccl-tests does, and checks its results: allreduce, "
+             "reduce_scatter, allgather or broadcast.",
+    .groups = {{"Options, as in nccl-tests (default):", test_options}},
+    .notes = "Exit status: 0; 1 results were wrong, or a collective failed; 64 usage. See "
+             "muster-bench(1).",
+};
 
-static const char *option_name(int letter)
+/* "all" is no type and no operation. */
+static void settle_words(const struct words *words, struct bench_opts *opts)
 {
-    for (const struct option *o = long_options; o->name; o++)
-        if (o->val == letter)
-            return o->name;
-    return "?";
-}
-
-static int parse_bytes(const char *text, uint64_t *ret_value)
-{
-    char *end;
-    double value = strtod(text, &end);
-    const char *units = "KMG";
-    const char *unit = *end ? strchr(units, *end & ~0x20) : NULL;
-    for (; unit && unit >= units; unit--)
-        value *= 1024;
-    bool trailing = *end && (!strchr("KMGkmg", *end) || end[1]);
-    if (end == text || trailing || !(value >= 0 && value <= (double)BYTES_MAX))
-        return -EINVAL;
-    *ret_value = (uint64_t)value;
-    return 0;
-}
-
-static int parse_count(const char *text, uint64_t *ret_value)
-{
-    char *end;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    if (end == text || *end || errno != 0 || strchr(text, '-'))
-        return -EINVAL;
-    *ret_value = value;
-    return 0;
-}
-
-static int set_number(const struct number_option *option, const char *text, struct bench_opts *opts,
-                      struct mst_err *err)
-{
-    uint64_t value;
-    int rc = option->bytes ? parse_bytes(text, &value) : parse_count(text, &value);
-    if (rc < 0 || value < option->min || value > option->max)
-        return mst_err_set(err, -EINVAL, "--%s %s: expected a %s from %" PRIu64 " to %" PRIu64,
-                           option_name(option->letter), text, option->bytes ? "size" : "number",
-                           option->min, option->max);
-    memcpy((char *)opts + option->offset, &value, sizeof(value));
-    return 0;
-}
-
-static int set_named(int letter, const char *text, struct bench_opts *opts, struct mst_err *err)
-{
-    bool all = strcmp(text, "all") == 0;
-    if (letter == 'd') {
-        opts->all_types = all;
-        if (!all && nccl_type_parse(text, &opts->dtype) < 0)
-            return mst_err_set(err, -EINVAL,
-                               "--datatype %s: the host back end has int32, int64, half, float, "
-                               "double, bfloat16, and all",
-                               text);
-    } else {
-        opts->all_ops = all;
-        if (!all && nccl_op_parse(text, &opts->op) < 0)
-            return mst_err_set(err, -EINVAL,
-                               "--op %s: the host back end has sum, max, min, avg, and all", text);
-    }
-    return 0;
-}
-
-static int set_option(int letter, const char *text, struct bench_opts *opts, struct mst_err *err)
-{
-    if (letter == 'd' || letter == 'o')
-        return set_named(letter, text, opts, err);
-    opts->all_roots = letter == 'r' ? strcmp(text, "all") == 0 : opts->all_roots;
-    if (letter == 'r' && opts->all_roots)
-        return 0;
-    for (size_t i = 0; i < sizeof(number_options) / sizeof(number_options[0]); i++)
-        if (number_options[i].letter == letter)
-            return set_number(&number_options[i], text, opts, err);
-    if (letter == 'J')
-        opts->json_path = text;
-    else
-        opts->help = true;
-    return 0;
-}
-
-/* getopt names a letter in optopt and a long name nowhere. */
-static int option_fault(int letter, const char *word, struct mst_err *err)
-{
-    char name[3] = {'-', (char)optopt, '\0'};
-    bool known_letter = optopt > 0 && optopt < NPROC;
-    return mst_err_set(err, -EINVAL, "%s: %s; see --help", known_letter ? name : word,
-                       letter == '?' ? "no such option" : "needs a value");
-}
-
-static int parse_words(int argc, char *const *argv, struct bench_opts *opts, struct mst_err *err)
-{
-    int letter;
-    optind = 0; /* glibc: start over, with another argv */
-    while ((letter = getopt_long(argc, argv, "+:b:e:i:f:n:w:m:c:a:I:d:o:r:t:g:J:h", long_options,
-                                 NULL)) != -1) {
-        if (letter == '?' || letter == ':')
-            return option_fault(letter, argv[optind - 1], err);
-        int rc = set_option(letter, optarg, opts, err);
-        if (rc < 0)
-            return rc;
-    }
-    if (optind < argc)
-        return mst_err_set(err, -EINVAL, "%s: not an option; see --help", argv[optind]);
-    return 0;
+    opts->all_types = nccl_type_parse(type_words[words->type], &opts->dtype) < 0;
+    opts->all_ops = nccl_op_parse(op_words[words->op], &opts->op) < 0;
+    opts->all_roots = words->root == ROOT_ALL;
+    opts->root = opts->all_roots ? 0 : (uint64_t)words->root;
 }
 
 /* What was not given depends on what was. */
@@ -205,9 +99,9 @@ static int settle_sizes(struct bench_opts *opts, struct mst_err *err)
     return 0;
 }
 
-int bench_opts_parse(int argc, char *const *argv, struct bench_opts *ret_opts, struct mst_err *err)
+int bench_opts_parse(int argc, char **argv, struct bench_opts *ret_opts, struct mst_err *err)
 {
-    struct bench_opts opts = {
+    struct bench_opts defaults = {
         .min_bytes = 8,
         .max_bytes = UINT64_C(64) << 20,
         .iters = 20,
@@ -217,14 +111,16 @@ int bench_opts_parse(int argc, char *const *argv, struct bench_opts *ret_opts, s
         .average = BENCH_MEAN,
         .threads = 1,
         .devices = 1,
-        .dtype = MST_F32,
-        .op = MST_SUM,
     };
-    int rc = parse_words(argc, argv, &opts, err);
+    struct words words = {.opts = defaults};
+    struct command_line line;
+    int rc = options_parse(&bench_options, argc, argv, &words, &line, err);
+    if (rc)
+        return rc;
+    settle_words(&words, &words.opts);
+    rc = settle_sizes(&words.opts, err);
     if (rc == 0)
-        rc = settle_sizes(&opts, err);
-    if (rc == 0)
-        *ret_opts = opts;
+        *ret_opts = words.opts;
     return rc;
 }
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct mst_err;
+struct options;
 
 enum bench_average { BENCH_RANK0, BENCH_MEAN, BENCH_MIN, BENCH_MAX };
 
@@ -26,15 +27,13 @@ struct bench_opts {
     enum mst_op op;
     uint64_t root;
     const char *json_path; /* NULL = none */
-    bool help;
 };
 
-/* argv[0] is skipped. Strings are borrowed from argv. 0; -EINVAL naming the option, its value and
- * what is allowed. */
-int bench_opts_parse(int argc, char *const *argv, struct bench_opts *ret_opts, struct mst_err *err);
+extern const struct options bench_options;
 
-/* The options, for --help. Static storage. */
-const char *bench_opts_usage(void);
+/* argv[0], the collective, is skipped. Strings are borrowed from argv. 0; what else options_parse
+ * returns, with *ret_opts as it was. */
+int bench_opts_parse(int argc, char **argv, struct bench_opts *ret_opts, struct mst_err *err);
 
 /* The size after `size_bytes`; over max_bytes after the last. */
 uint64_t bench_opts_next_size(const struct bench_opts *opts, uint64_t size_bytes);

@@ -1,4 +1,5 @@
 /* muster-bench: `muster bench <collective>` measures one collective the way nccl-tests does. */
+#include "muster/core/cli/options.h"
 #include "muster/core/err.h"
 #include "muster/core/world/world.h"
 #include "muster/perf/bench.h"
@@ -7,19 +8,8 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
 
 #define EXIT_FAILED BENCH_WRONG /* or a collective failed */
-#define EXIT_USAGE 64           /* as `muster` itself */
-
-static void print_usage(FILE *out)
-{
-    fputs("usage: muster bench COLLECTIVE [OPTIONS]\n\nCollectives:", out);
-    const struct collective *coll;
-    for (size_t i = 0; (coll = collective_at(i)) != NULL; i++)
-        fprintf(out, " %s", coll->name);
-    fprintf(out, "\n\nOptions, as in nccl-tests (default):\n%s", bench_opts_usage());
-}
 
 static int fail(const struct mst_err *err, int status)
 {
@@ -33,14 +23,14 @@ static int run(const struct collective *coll, const struct bench_opts *opts, int
     struct mst_world *world = NULL;
     struct mst_err err = {0};
     if (mst_world_from_env(&world, &err) < 0)
-        return fail(&err, EXIT_USAGE);
+        return fail(&err, OPTIONS_EXIT_USAGE);
     uint32_t nproc = opts->nproc > 0 ? (uint32_t)opts->nproc : launch_default_nproc();
     bool alone = mst_world_source(world) == MST_WORLD_SINGLE && nproc > 1;
     int rc = alone ? launch_ranks(nproc, argc, argv, &err)
                    : bench_run(coll, opts, world, argc, argv, &err);
     mst_world_destroy(world);
     if (rc < 0)
-        return fail(&err, rc == -EINVAL ? EXIT_USAGE : EXIT_FAILED);
+        return fail(&err, rc == -EINVAL ? OPTIONS_EXIT_USAGE : EXIT_FAILED);
     return rc;
 }
 
@@ -48,24 +38,12 @@ int main(int argc, char **argv)
 {
     struct bench_opts opts;
     struct mst_err err = {0};
-    if (argc < 2) {
-        print_usage(stderr);
-        return EXIT_USAGE;
-    }
-    if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
-        print_usage(stdout);
-        return 0;
-    }
-    const struct collective *coll = collective_find(argv[1]);
-    if (!coll) {
-        mst_err_set(&err, -EINVAL, "%s: no such collective; see --help", argv[1]);
-        return fail(&err, EXIT_USAGE);
-    }
-    if (bench_opts_parse(argc - 1, argv + 1, &opts, &err) < 0)
-        return fail(&err, EXIT_USAGE);
-    if (opts.help) {
-        print_usage(stdout);
-        return 0;
-    }
-    return run(coll, &opts, argc, argv);
+    bool is_named = argc > 1 && argv[1][0] != '-';
+    const struct collective *coll = is_named ? collective_find(argv[1]) : NULL;
+    int rc = bench_opts_parse(argc - is_named, argv + is_named, &opts, &err);
+    if (rc == 0 && !is_named)
+        rc = mst_err_set(&err, -EINVAL, "no collective given");
+    else if (rc == 0 && !coll)
+        rc = mst_err_set(&err, -EINVAL, "%s: no such collective", argv[1]);
+    return rc ? options_answer(&bench_options, rc, &err) : run(coll, &opts, argc, argv);
 }
