@@ -8,7 +8,7 @@ BASE := build-essential cmake ninja-build pkg-config liburing-dev zlib1g-dev lib
         gnuplot-nox procps
 TEST := libcmocka-dev clang-14 clang clang-format clang-tidy libclang-rt-14-dev python3-h5py \
         python3-yaml hdf5-tools iproute2 openmpi-bin libopenmpi-dev mpich libmpich-dev mandoc shellcheck \
-        nginx-light curl maven openjdk-17-jre-headless
+        nginx-light curl g++
 SRC := $(filter-out build/%,$(wildcard */*.c */*/*.c */*/*/*.c))
 HDR := $(filter-out build/%,$(wildcard */*.h */*/*.h */*/*/*.h))
 MAN := $(wildcard */*.[1-8] */*/*.[1-8])
@@ -22,12 +22,13 @@ need = missing=; for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: i
 make = cmake --preset $(1) $(2) >/dev/null && \
        cmake --build --preset $(1) -j $(JOBS) $(addprefix --target ,$(3))
 
-.PHONY: help deps deps-test deps-cuda deps-roots build portable demo trixie test check asan tsan fuzz lint fmt bench install clean
+.PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-kits build portable demo trixie test check asan tsan fuzz lint fmt bench install clean
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 12
 deps: ; @$(call need,$(BASE)) ## install the Debian packages for build and demo that are missing
 deps-test: ; @$(call need,$(TEST)) ## the same for tests and lint
 deps-cuda: ; @$(call need,python3 python3-pip) && gpu/get-cuda build/cuda ## a CUDA toolkit in build/cuda, for the kernels and their tests
+deps-servers: ; @$(call need,maven openjdk-17-jre-headless curl python3 python3-pip) && tests/servers/get-servers build/servers ## Hadoop and an S3 server in build/servers, for tests
 deps-roots: ; @$(call need,debootstrap qemu-user-static libc6-arm64-cross) && tests/roots/get-roots build/roots ## bare Debian 11 and 13, for tests
 build: deps ## release build: programs in build/bin, libraries in build/lib
 	@$(call make,release,-DBUILD_TESTING=OFF)
@@ -36,7 +37,9 @@ demo: build ## train, be preempted, resume, lose a rank, resume, compare; draws 
 	@examples/demo.sh
 trixie: deps-roots ## make demo on a bare Debian 13
 	@tests/roots/demo build/roots/trixie
-test: deps deps-test deps-roots portable ## every test of the release build; its summary is the last line
+deps-kits: deps-test ## all of these and portable; tests of what cannot be had are skipped
+	@for kit in deps-cuda deps-servers deps-roots portable; do $(MAKE) -s $$kit || echo "no $$kit: what needs it is skipped"; done
+test: deps deps-kits ## every test of the release build; its summary is the last line
 	@$(call make,release,-DBUILD_TESTING=ON)
 	@ctest --preset release -O build/test.log; rc=$$?; grep 'tests passed' build/test.log; exit $$rc
 check: deps deps-test ## unit tests, simulations and house lints of the dev build, under a minute
@@ -55,7 +58,8 @@ lint: deps deps-test ## format, house rules, clang-tidy, man pages, shell script
 	@for s in tests/lint/*.sh; do $$s . || [ $$? = 77 ] || exit 1; done
 	@cmake --preset dev >/dev/null && $(MAKE) -s -j $(JOBS) $(patsubst %,build/tidy/%.ok,$(filter-out perf/peers/%,$(SRC)))
 	@$(if $(MAN),mandoc -Tlint -W warning $(MAN))
-	@shellcheck -x -P SCRIPTDIR -s bash -e SC2034 -S warning .ci/run $(filter-out build/%,$(wildcard */*.sh */*/*.sh))
+	@shellcheck -x -P SCRIPTDIR -s bash -e SC2034 -S warning .ci/run perf/against gpu/get-cuda launcher/portable/* \
+	    tests/{roots,servers}/* $(filter-out build/%,$(wildcard */*.sh */*/*.sh))
 build/tidy/%.ok: % $(HDR) .clang-tidy
 	@said=$$(clang-tidy --quiet -p build/dev $< $(if $(filter core/err.c,$<),,--extra-arg=-include \
 	    --extra-arg=$(CURDIR)/tests/lint/analyzer.h) 2>&1) || { echo "$$said"; exit 1; }; \

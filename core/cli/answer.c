@@ -24,6 +24,9 @@ int options_answer(const struct options *options, int rc, const struct mst_err *
     }
     if (rc == OPTIONS_VERSION) {
         printf("%s %s\n", options->program, MUSTER_VERSION);
+#ifdef MUSTER_STATIC
+        printf("static: names are resolved by resolv.conf and hosts, without nsswitch\n");
+#endif
         return options_finish(options, EXIT_SUCCESS);
     }
     fprintf(stderr, "%s: %s; see %s --help\n", options->program, err->text, options->program);

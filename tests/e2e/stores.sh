@@ -2,10 +2,14 @@
 # environment that finds them. What they write lies in $stores and not in $work, where it would be
 # taken for leftovers of a job.
 : "${here:?}" "${work:?}"
-for program in go mvn java curl; do
+for program in java curl; do
     command -v $program >/dev/null || skip "no $program to run S3 and HDFS servers with"
 done
 servers=$here/../servers built=$here/../../build/servers
+source "$servers/versions"
+for part in "s3/$s3_program" "hdfs/$hdfs_stamp"; do
+    [ -e "$built/$part" ] || skip "no $built/$part: make deps-servers"
+done
 stores=$(mktemp -d -t muster-stores-XXXXXX)
 export S3_RUN=$stores/s3 HDFS_RUN=$stores/hdfs
 export AWS_ACCESS_KEY_ID=testkey AWS_SECRET_ACCESS_KEY=testsecret HOME=$work
