@@ -5,11 +5,14 @@
 #include "muster/ckpt/manifest.h"
 #include "muster/ckpt/restore.h"
 #include "muster/ckpt/shard.h"
+#include "muster/ckpt/state.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/verdict.h"
 #include "muster/core/clock.h"
+#include "muster/core/cond.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
+#include "muster/core/sized.h"
 #include "muster/core/thread.h"
 #include "muster/core/world/state.h"
 
@@ -29,6 +32,7 @@ struct mst_ckpt {
     struct mst_kv *kv;  /* borrowed */
     uint64_t last_step; /* the last that save took, or MST_CKPT_NONE */
     uint32_t load_count;
+    struct mst_err error; /* of the last save or drain */
     bool has_lock, has_thread;
     pthread_t thread;
 
@@ -147,12 +151,8 @@ static int start_thread(struct mst_ckpt *ckpt, struct mst_err *err)
 
 static void init_lock(struct mst_ckpt *ckpt)
 {
-    pthread_condattr_t attributes;
-    (void)pthread_mutex_init(&ckpt->locked.lock, NULL); /* none of these fails on Linux */
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&ckpt->locked.changed, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
+    (void)pthread_mutex_init(&ckpt->locked.lock, NULL); /* does not fail on Linux */
+    mst_cond_init(&ckpt->locked.changed);
     ckpt->has_lock = true;
 }
 
@@ -213,7 +213,8 @@ static int open_parts(struct mst_ckpt *ckpt, const struct mst_ckpt_opts *opts, c
                                         .aio = aio[0] ? aio : NULL,
                                         .staging_dir = opts->staging_dir,
                                         .timeout_ms = site->timeout_ms};
-    int r = tier_open(&tier_opts, &site->tier, err);
+    int r = opts->uri ? tier_open(&tier_opts, &site->tier, err)
+                      : mst_err_set(err, -EINVAL, "no URI of the checkpoints' root: set opts.uri");
     if (r == 0)
         r = mst_kv_clone(ckpt->kv, deadline_ns, &site->kv, err);
     if (r == 0 && site->rank == 0)
@@ -250,17 +251,21 @@ static int meet(struct mst_ckpt *ckpt, struct mst_err *own, uint64_t deadline_ns
 int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,
                   struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err)
 {
-    struct mst_ckpt *ckpt = allocate(opts, world, kv);
+    struct mst_ckpt_opts known;
+    struct mst_ckpt *ckpt;
     struct mst_err own = {0};
     uint64_t deadline_ns;
-    int r;
+    int r = mst_sized_take(&known, sizeof known, opts, "MST_CKPT_OPTS_INIT", err);
+    if (r < 0)
+        return r;
+    ckpt = allocate(&known, world, kv);
     if (!ckpt)
         return mst_err_set(err, -ENOMEM, "checkpoint: no memory");
     deadline_ns = mst_deadline_ms(ckpt->worker.site.timeout_ms);
     r = count_open(ckpt, deadline_ns, err);
     if (r < 0)
         goto fail;
-    if (open_parts(ckpt, opts, world->tuning.aio, deadline_ns, &own) == 0)
+    if (open_parts(ckpt, &known, world->tuning.aio, deadline_ns, &own) == 0)
         own.code = 0;
     r = meet(ckpt, &own, deadline_ns, err);
     if (r == 0)
@@ -306,17 +311,10 @@ void mst_ckpt_close(struct mst_ckpt *ckpt)
 /* Waits until the worker is idle. 0; -ETIMEDOUT. */
 static int await_idle_locked(struct mst_ckpt *ckpt, uint64_t deadline_ns)
 {
-    struct timespec until = {.tv_sec = (time_t)(deadline_ns / MST_NS_PER_S),
-                             .tv_nsec = (long)(deadline_ns % MST_NS_PER_S)};
-    while (is_busy_locked(ckpt)) {
-        if (deadline_ns == MST_NEVER)
-            (void)pthread_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock);
-        else if (pthread_cond_timedwait(&ckpt->locked.changed, &ckpt->locked.lock, &until) ==
-                     ETIMEDOUT &&
-                 is_busy_locked(ckpt))
-            return -ETIMEDOUT;
-    }
-    return 0;
+    int rc = 0;
+    while (is_busy_locked(ckpt) && rc == 0)
+        rc = mst_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock, deadline_ns);
+    return is_busy_locked(ckpt) ? rc : 0;
 }
 
 static void start_job(struct mst_ckpt *ckpt, uint64_t started_ns)
@@ -330,56 +328,90 @@ static void start_job(struct mst_ckpt *ckpt, uint64_t started_ns)
     unlock(ckpt);
 }
 
-/* A rank whose tensors are refused starts its job too: its vote tells the others why, so that they
- * need not wait until the deadline. */
-int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_tensor *tensors,
-                  size_t tensor_count, struct mst_cspan cursor, uint64_t deadline_ns)
+static int check_step(const struct mst_ckpt *ckpt, uint64_t step, struct mst_err *err)
 {
-    uint64_t started_ns = mst_now_ns();
+    if (step > INT64_MAX)
+        return mst_err_set(err, -EINVAL, "step %" PRIu64 " is over 2^63 - 1", step);
+    if (ckpt->last_step != MST_CKPT_NONE && step <= ckpt->last_step)
+        return mst_err_set(err, -EINVAL, "step %" PRIu64 " is not over the last saved, %" PRIu64,
+                           step, ckpt->last_step);
+    return 0;
+}
+
+/* Makes the worker's job of it. A rank whose tensors are refused has a job too: its vote tells the
+ * others why, so that they need not wait until the deadline. */
+static int take_snapshot(struct mst_ckpt *ckpt, uint64_t step, const struct state *state)
+{
     struct attempt_job *job = &ckpt->job;
-    int r;
-    if (step > INT64_MAX || (ckpt->last_step != MST_CKPT_NONE && step <= ckpt->last_step) ||
-        cursor.size_bytes > sizeof job->cursor || tensor_count > MANIFEST_TENSORS_MAX)
-        return -EINVAL;
-    lock(ckpt);
-    r = await_idle_locked(ckpt, deadline_ns);
-    job->follows_failure = r == 0 && ckpt->locked.last_result < 0;
-    unlock(ckpt);
-    if (r < 0)
-        return r;
     job->previous_step = ckpt->last_step;
     job->step = ckpt->last_step = step;
-    job->cursor_bytes = cursor.size_bytes;
+    job->cursor_bytes = state->cursor.size_bytes;
     job->failure = (struct mst_err){0};
-    if (cursor.size_bytes > 0)
-        memcpy(job->cursor, cursor.data, cursor.size_bytes);
-    r = shard_describe(&ckpt->shard, tensors, tensor_count, &job->failure);
-    if (r == 0)
-        r = shard_reserve(&ckpt->shard, &job->failure);
-    if (r == 0)
-        shard_snapshot(&ckpt->shard, tensors, step, cursor);
+    if (state->cursor.size_bytes > 0)
+        memcpy(job->cursor, state->cursor.data, state->cursor.size_bytes);
+    int rc = shard_describe(&ckpt->shard, state->tensors, state->tensor_count, &job->failure);
+    if (rc == 0)
+        rc = shard_reserve(&ckpt->shard, &job->failure);
+    if (rc == 0)
+        shard_snapshot(&ckpt->shard, state->tensors, step, state->cursor);
+    ckpt->error = job->failure;
+    return rc;
+}
+
+static int save_state(struct mst_ckpt *ckpt, uint64_t step, const struct state *state,
+                      uint64_t deadline_ns)
+{
+    uint64_t started_ns = mst_now_ns();
+    lock(ckpt);
+    int rc = await_idle_locked(ckpt, deadline_ns);
+    bool follows_failure = ckpt->locked.last_result < 0;
+    unlock(ckpt);
+    if (rc < 0)
+        return mst_err_set(&ckpt->error, rc, "the snapshot pool is still in use");
+    ckpt->job.follows_failure = follows_failure;
+    rc = take_snapshot(ckpt, step, state);
     start_job(ckpt, started_ns);
-    return r;
+    return rc;
+}
+
+int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_state *state,
+                  uint64_t deadline_ns)
+{
+    struct state known = {0};
+    ckpt->error = (struct mst_err){0};
+    int rc = check_step(ckpt, step, &ckpt->error);
+    if (rc == 0)
+        rc = state_take(&known, state, &ckpt->error);
+    if (rc == 0)
+        rc = save_state(ckpt, step, &known, deadline_ns);
+    state_fini(&known);
+    return rc;
 }
 
 int mst_ckpt_drain(struct mst_ckpt *ckpt, uint64_t deadline_ns)
 {
-    int r;
+    ckpt->error = (struct mst_err){0};
     lock(ckpt);
-    r = await_idle_locked(ckpt, deadline_ns);
-    if (r == 0)
-        r = ckpt->locked.last_result;
+    int rc = await_idle_locked(ckpt, deadline_ns);
+    if (rc < 0)
+        mst_err_set(&ckpt->error, rc, "the last save has not ended");
+    else if (ckpt->locked.last_result < 0)
+        rc = mst_err_set(&ckpt->error, ckpt->locked.last_result, "%s",
+                         ckpt->locked.status.failed_text);
     unlock(ckpt);
-    return r;
+    return rc;
+}
+
+const char *mst_ckpt_error(const struct mst_ckpt *ckpt)
+{
+    return ckpt->error.text;
 }
 
 /* These tensors are what will be saved: the pool for them is made while the training begins. What
  * is wrong with them is told by save. */
-static void start_reserve(struct mst_ckpt *ckpt, const struct mst_tensor *tensors,
-                          size_t tensor_count)
+static void start_reserve(struct mst_ckpt *ckpt, const struct state *state)
 {
-    if (tensor_count > MANIFEST_TENSORS_MAX ||
-        shard_describe(&ckpt->shard, tensors, tensor_count, NULL) < 0)
+    if (shard_describe(&ckpt->shard, state->tensors, state->tensor_count, NULL) < 0)
         return;
     lock(ckpt);
     ckpt->locked.reserving = true;
@@ -387,30 +419,46 @@ static void start_reserve(struct mst_ckpt *ckpt, const struct mst_tensor *tensor
     unlock(ckpt);
 }
 
-int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_tensor *tensors, size_t tensor_count,
-                  struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns, struct mst_err *err)
+static int load_state(struct mst_ckpt *ckpt, const struct state *state,
+                      struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns, struct mst_err *err)
 {
-    struct site site = ckpt->worker.site; /* set before the thread began, and never again */
-    int r;
     lock(ckpt);
-    r = await_idle_locked(ckpt, deadline_ns);
+    int rc = await_idle_locked(ckpt, deadline_ns);
     unlock(ckpt);
-    if (r < 0)
-        return mst_err_set(err, r, "load: a save is still in flight");
-    site.kv =
-        ckpt->kv; /* the worker's own belongs to its thread; the tier is free while it idles */
-    r = restore_run(&site, ckpt->load_count++, tensors, tensor_count, shard_lend_pool(&ckpt->shard),
-                    ret_loaded, deadline_ns, err);
-    if (r == 0 || r == -ENOENT)
-        start_reserve(ckpt, tensors, tensor_count);
-    return r;
+    if (rc < 0)
+        return mst_err_set(err, rc, "load: a save is still in flight");
+    /* The site was set before the thread began, and never again; the tier is free while the worker
+     * idles, but its handle of the table belongs to its thread. */
+    struct site site = ckpt->worker.site;
+    site.kv = ckpt->kv;
+    rc = restore_run(&site, ckpt->load_count++, state->tensors, state->tensor_count,
+                     shard_lend_pool(&ckpt->shard), ret_loaded, deadline_ns, err);
+    if (rc == 0 || rc == -ENOENT)
+        start_reserve(ckpt, state);
+    return rc;
 }
 
-struct mst_ckpt_status mst_ckpt_status(struct mst_ckpt *ckpt)
+/* What could be refused of the arguments is refused before a tensor is changed. */
+int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_state *state,
+                  struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns, struct mst_err *err)
 {
-    struct mst_ckpt_status status;
+    struct state known = {0};
+    struct mst_ckpt_loaded loaded;
+    int rc = mst_sized_take(&loaded, sizeof loaded, ret_loaded, "MST_CKPT_LOADED_INIT", err);
+    if (rc == 0)
+        rc = state_take(&known, state, err);
+    if (rc == 0)
+        rc = load_state(ckpt, &known, &loaded, deadline_ns, err);
+    if (rc == 0)
+        rc = mst_sized_give(ret_loaded, &loaded, sizeof loaded);
+    state_fini(&known);
+    return rc;
+}
+
+int mst_ckpt_status(struct mst_ckpt *ckpt, struct mst_ckpt_status *ret_status)
+{
     lock(ckpt);
-    status = ckpt->locked.status;
+    struct mst_ckpt_status status = ckpt->locked.status;
     unlock(ckpt);
-    return status;
+    return mst_sized_give(ret_status, &status, sizeof status);
 }

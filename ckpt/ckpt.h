@@ -1,9 +1,10 @@
 /* ckpt: asynchronous sharded checkpoints in HDF5.
  *
- *   mst_ckpt_open(&opts, &world, kv, &ckpt, &err)
- *   mst_ckpt_load(ckpt, tensors, count, &loaded, deadline, &err)     -ENOENT: a fresh start
- *   every k steps: mst_ckpt_save(ckpt, step, tensors, count, cursor, deadline)
- *   mst_ckpt_drain(ckpt, deadline)                                   waits until it is committed
+ *   struct mst_state state = MST_STATE_INIT;                tensors, their number, the cursor
+ *   mst_ckpt_open(&opts, world, kv, &ckpt, &err)
+ *   mst_ckpt_load(ckpt, &state, &loaded, deadline, &err)    -ENOENT: a fresh start
+ *   every k steps: mst_ckpt_save(ckpt, step, &state, deadline)
+ *   mst_ckpt_drain(ckpt, deadline)                          waits until it is committed
  *   mst_ckpt_close(ckpt)
  *
  * A checkpoint is the directory <root>/step_<n>/ with one rank_<r>.h5 per rank that any HDF5 tool
@@ -43,6 +44,7 @@ struct mst_world;
 
 #define MST_TENSOR_DIMS_MAX 8
 #define MST_TENSOR_NAME_MAX 255
+#define MST_CKPT_CURSOR_MAX 4096
 
 struct mst_tensor {
     const char *name; /* HDF5 path without leading '/': "model/embedding"; unique */
@@ -58,21 +60,45 @@ struct mst_tensor {
     struct mst_span data; /* those rows, contiguous, row-major */
 };
 
+/* What a program saves and loads. All that it points to is the caller's, and borrowed for the
+ * call. */
+struct mst_state {
+    uint32_t struct_bytes;
+    uint32_t tensor_bytes; /* of one tensor, for struct mst_tensor may grow as this does */
+    const struct mst_tensor *tensors;
+    size_t tensor_count;     /* at most 2^20 */
+    struct mst_cspan cursor; /* save: the loader's position or whatever else, at most
+                                MST_CKPT_CURSOR_MAX bytes of host memory, the same on every rank;
+                                load does not look at it */
+};
+#define MST_STATE_INIT                                                                             \
+    {                                                                                              \
+        sizeof(struct mst_state), sizeof(struct mst_tensor), NULL, 0,                              \
+        {                                                                                          \
+            NULL, 0, MST_MEM_HOST                                                                  \
+        }                                                                                          \
+    }
+
 struct mst_ckpt_opts {
+    uint32_t struct_bytes;
+    uint32_t keep;           /* newest checkpoints that stay; 0 = 3 */
+    uint32_t timeout_ms;     /* of one background save, uploads and votes included; 0 = 120 000 */
     const char *uri;         /* of the root: a path or file: URI (made if missing), s3:, webhdfs:,
                                 swebhdfs: or hdfs:, as core/blob/blob.h has it. file:///path?staged=1
                                 uses a directory as such a store: nothing in it is renamed */
     const char *staging_dir; /* not file: where this rank's file lies, without a name, while it is
                                 uploaded; NULL = /tmp */
-    uint32_t keep;           /* newest checkpoints that stay; 0 = 3 */
-    uint32_t timeout_ms;     /* of one background save, uploads and votes included; 0 = 120 000 */
 };
+#define MST_CKPT_OPTS_INIT                                                                         \
+    {                                                                                              \
+        sizeof(struct mst_ckpt_opts), 0, 0, NULL, NULL                                             \
+    }
 
 /* Makes the root, removes what saves of older generations left unpublished (rank 0), clones `kv`
  * for its thread, and starts that thread. Collective. 0; -EACCES, -EROFS, -ENOTDIR … naming the
  * directory; errors of mst_blob_list: a store that does not answer, or refuses the credentials, is
  * found out now; -ENOTSUP scheme, or a store that puts objects over others when it is asked not to;
- * -ENOMEM. */
+ * -EINVAL no URI, or MST_CKPT_OPTS_INIT was forgotten; -ENOMEM. `opts` is borrowed for the call. */
 int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,
                   struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err);
 
@@ -81,54 +107,68 @@ int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *worl
  * is allowed. */
 void mst_ckpt_close(struct mst_ckpt *ckpt);
 
-/* Copies `tensors` to a pre-faulted pool and returns; writing and publishing step `step` go on
- * behind. Tensors may be changed as soon as this returns; `cursor` (<= 4096 bytes, the same on
- * every rank) is copied. Blocks at most one snapshot copy, or until the deadline if the previous
- * save still holds the pool. 0; -ETIMEDOUT; -EINVAL if step is not over the last saved, or a tensor
- * is malformed; -ENOMEM. */
-int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_tensor *tensors,
-                  size_t tensor_count, struct mst_cspan cursor, uint64_t deadline_ns);
+/* Copies the tensors to a pre-faulted pool and returns; writing and publishing step `step` go on
+ * behind. Tensors may be changed as soon as this returns. Blocks at most one snapshot copy, or until
+ * the deadline if the previous save still holds the pool. 0; -ETIMEDOUT; -EINVAL if step is not over
+ * the last saved, a tensor is malformed, or MST_STATE_INIT was forgotten; -ENOTSUP memory of a
+ * device, or a field that this library does not know; -ENOMEM. Text by mst_ckpt_error. */
+int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_state *state,
+                  uint64_t deadline_ns);
 
 /* Waits until no save is in flight. 0 when the last one was committed (or there was none); its
- * error otherwise; -ETIMEDOUT. */
+ * error otherwise; -ETIMEDOUT. Text by mst_ckpt_error. */
 int mst_ckpt_drain(struct mst_ckpt *ckpt, uint64_t deadline_ns);
 
+/* Why the last save or drain failed, "" if it did not. Valid until the next of them. */
+const char *mst_ckpt_error(const struct mst_ckpt *ckpt);
+
 struct mst_ckpt_loaded {
-    uint64_t step;
+    uint32_t struct_bytes;
     uint32_t saved_world_size;
-    uint8_t cursor[4096];
-    size_t cursor_bytes;
+    uint64_t step;
     uint32_t skipped_count; /* newer checkpoints that were damaged and passed over; the text in err
                                names the damage */
+    size_t cursor_bytes;
+    uint8_t cursor[MST_CKPT_CURSOR_MAX];
 };
+#define MST_CKPT_LOADED_INIT                                                                       \
+    {                                                                                              \
+        sizeof(struct mst_ckpt_loaded), 0, 0, 0, 0, ""                                             \
+    }
 
-/* Fills `tensors` from the newest checkpoint that all ranks could read and verify, whatever world
- * saved it. Every block's checksum is checked, and all ranks agree, before a byte of `tensors` is
- * changed; on damage all ranks descend to the next older one together. Collective; blocks. 0 (with
- * a text in `err` if newer ones were damaged); -ENOENT no checkpoint at all; -EBADMSG there are
- * some and none is good, naming file, tensor and block; -EINVAL it lacks a tensor or has another
- * shape or type, naming it; -ETIMEDOUT; -ECONNRESET. */
-int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_tensor *tensors, size_t tensor_count,
+/* Fills the tensors of `state` from the newest checkpoint that all ranks could read and verify,
+ * whatever world saved it. Every block's checksum is checked, and all ranks agree, before a byte of
+ * them is changed; on damage all ranks descend to the next older one together. Collective; blocks. 0
+ * (with a text in `err` if newer ones were damaged); -ENOENT no checkpoint at all; -EBADMSG there
+ * are some and none is good, naming file, tensor and block; -EINVAL it lacks a tensor or has another
+ * shape or type, naming it, or MST_STATE_INIT or MST_CKPT_LOADED_INIT was forgotten; -ENOTSUP as
+ * save; -ETIMEDOUT; -ECONNRESET. */
+int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_state *state,
                   struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns, struct mst_err *err);
 
 #define MST_CKPT_NONE UINT64_MAX
 
 struct mst_ckpt_status {
+    uint32_t struct_bytes;
+    uint32_t failed_count;
     uint64_t committed_step; /* newest committed by this job: it can be loaded from the root, also
                                 where that is remote; or MST_CKPT_NONE */
     uint64_t saving_step;    /* in flight, or MST_CKPT_NONE */
     uint64_t failed_step;    /* newest abandoned, or MST_CKPT_NONE */
-    uint32_t failed_count;
-    int failed_code; /* -errno of the newest abandoned */
+    int failed_code;         /* -errno of the newest abandoned */
     char failed_text[240];
     uint64_t save_count;
     uint64_t stall_ns; /* time save() blocked, all saves */
     uint64_t written_bytes;
     uint64_t write_ns; /* background time from snapshot to commit, all saves */
 };
+#define MST_CKPT_STATUS_INIT                                                                       \
+    {                                                                                              \
+        sizeof(struct mst_ckpt_status), 0, 0, 0, 0, 0, "", 0, 0, 0, 0                              \
+    }
 
-/* Safe from any thread; does not block. */
-struct mst_ckpt_status mst_ckpt_status(struct mst_ckpt *ckpt);
+/* 0; -EINVAL if MST_CKPT_STATUS_INIT was forgotten. Safe from any thread; does not block. */
+int mst_ckpt_status(struct mst_ckpt *ckpt, struct mst_ckpt_status *ret_status);
 
 #ifdef __cplusplus
 }

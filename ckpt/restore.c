@@ -138,7 +138,8 @@ static void tell(const struct restore *restore, const struct intake *intake,
                  struct mst_ckpt_loaded *ret_loaded, struct mst_err *err)
 {
     const struct manifest *manifest = &intake->manifest;
-    *ret_loaded = (struct mst_ckpt_loaded){.step = manifest->step,
+    *ret_loaded = (struct mst_ckpt_loaded){.struct_bytes = sizeof *ret_loaded,
+                                           .step = manifest->step,
                                            .saved_world_size = manifest->world_size,
                                            .cursor_bytes = manifest->cursor_bytes,
                                            .skipped_count = restore->round};

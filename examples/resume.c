@@ -23,12 +23,16 @@
 #define ELEMS 4096
 #define ROUNDS 200 /* of stirring per step: stands for the computation of a real one */
 
-static uint64_t state[ELEMS];
+static uint64_t numbers[ELEMS];
 static const struct mst_tensor tensor = {.name = "state",
                                          .dtype = MST_U64,
                                          .dim_count = 1,
                                          .shape = {ELEMS},
-                                         .data = {state, sizeof(state), MST_MEM_HOST}};
+                                         .data = {numbers, sizeof(numbers), MST_MEM_HOST}};
+static const struct mst_state state = {.struct_bytes = sizeof(state),
+                                       .tensor_bytes = sizeof(tensor),
+                                       .tensors = &tensor,
+                                       .tensor_count = 1};
 
 static void die(const char *what, const char *why)
 {
@@ -36,25 +40,19 @@ static void die(const char *what, const char *why)
     exit(1);
 }
 
-static void check(int rc, const char *what)
-{
-    if (rc < 0)
-        die(what, mst_err_meaning(rc));
-}
-
 static void train_step(uint64_t step)
 {
     for (int round = 0; round < ROUNDS; round++)
         for (size_t i = 0; i < ELEMS; i++)
-            state[i] = mst_mix64(state[i] + state[(i + 1) % ELEMS] + step);
+            numbers[i] = mst_mix64(numbers[i] + numbers[(i + 1) % ELEMS] + step);
 }
 
 /* The step to start from: after the newest checkpoint, or the first. */
 static uint64_t resume(struct mst_ckpt *ckpt)
 {
     struct mst_err err;
-    struct mst_ckpt_loaded loaded;
-    int rc = mst_ckpt_load(ckpt, &tensor, 1, &loaded, mst_deadline_ms(TIMEOUT_MS), &err);
+    struct mst_ckpt_loaded loaded = MST_CKPT_LOADED_INIT;
+    int rc = mst_ckpt_load(ckpt, &state, &loaded, mst_deadline_ms(TIMEOUT_MS), &err);
     if (rc < 0 && rc != -ENOENT)
         die("mst_ckpt_load", err.text);
     return rc == 0 ? loaded.step : 0;
@@ -62,8 +60,15 @@ static uint64_t resume(struct mst_ckpt *ckpt)
 
 static void save(struct mst_ckpt *ckpt, uint64_t step)
 {
-    struct mst_cspan no_cursor = {0};
-    check(mst_ckpt_save(ckpt, step, &tensor, 1, no_cursor, mst_deadline_ms(TIMEOUT_MS)), "save");
+    if (mst_ckpt_save(ckpt, step, &state, mst_deadline_ms(TIMEOUT_MS)) < 0)
+        die("mst_ckpt_save", mst_ckpt_error(ckpt));
+}
+
+/* Waits until what was saved is committed. */
+static void drain(struct mst_ckpt *ckpt)
+{
+    if (mst_ckpt_drain(ckpt, mst_deadline_ms(TIMEOUT_MS)) < 0)
+        die("mst_ckpt_drain", mst_ckpt_error(ckpt));
 }
 
 /* Returns the exit status: 0 with all steps done, or drained before that. */
@@ -72,24 +77,25 @@ static int train(struct mst_job *job, struct mst_ckpt *ckpt, uint64_t step_count
     for (uint64_t step = resume(ckpt); step < step_count;) {
         train_step(step++);
         int verdict = mst_job_step(job, step, mst_deadline_ms(TIMEOUT_MS));
-        check(verdict, "mst_job_step");
+        if (verdict < 0)
+            die("mst_job_step", mst_err_meaning(verdict));
         if (verdict != MST_JOB_GO || step % CKPT_EVERY == 0 || step == step_count)
             save(ckpt, step);
         if (verdict == MST_JOB_STOP) {
-            check(mst_ckpt_drain(ckpt, mst_deadline_ms(TIMEOUT_MS)), "mst_ckpt_drain");
+            drain(ckpt);
             mst_job_committed(job, step);
             return MST_EXIT_DRAINED;
         }
     }
-    check(mst_ckpt_drain(ckpt, mst_deadline_ms(TIMEOUT_MS)), "mst_ckpt_drain");
+    drain(ckpt);
     return 0;
 }
 
-static uint64_t value_of_state(void)
+static uint64_t value_of_numbers(void)
 {
     uint64_t value = 0;
     for (size_t i = 0; i < ELEMS; i++)
-        value = mst_mix64(value ^ state[i]);
+        value = mst_mix64(value ^ numbers[i]);
     return value;
 }
 
@@ -117,7 +123,8 @@ int main(int argc, char **argv)
 {
     struct args args = {0};
     options_or_exit(&command_line, argc, argv, &args);
-    struct mst_ckpt_opts opts = {.uri = args.ckpt};
+    struct mst_ckpt_opts opts = MST_CKPT_OPTS_INIT;
+    opts.uri = args.ckpt;
     struct mst_err err;
     struct mst_world *world = NULL;
     struct mst_kv *kv;
@@ -134,7 +141,7 @@ int main(int argc, char **argv)
 
     int status = train(job, ckpt, args.steps);
     if (status == 0 && mst_world_rank(world) == 0)
-        printf("final step=%" PRIu64 " value=%016" PRIx64 "\n", args.steps, value_of_state());
+        printf("final step=%" PRIu64 " value=%016" PRIx64 "\n", args.steps, value_of_numbers());
 
     mst_ckpt_close(ckpt);
     mst_job_close(job);

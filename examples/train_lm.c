@@ -212,16 +212,18 @@ static void list_tensors(struct trainer *trainer, struct mst_tensor *list)
 static int save(struct trainer *trainer)
 {
     struct mst_tensor tensors[TENSORS];
+    struct mst_state state = MST_STATE_INIT;
     uint8_t cursor[MST_CURSOR_BYTES];
     if (trainer->saved_step == trainer->step)
         return 0;
     list_tensors(trainer, tensors);
     mst_loader_cursor(trainer->loader, cursor);
-    int rc = mst_ckpt_save(trainer->ckpt, trainer->step, tensors, TENSORS,
-                           (struct mst_cspan){.data = cursor, .size_bytes = sizeof cursor},
-                           mst_deadline_ms(WAIT_MS));
+    state.tensors = tensors;
+    state.tensor_count = TENSORS;
+    state.cursor = (struct mst_cspan){.data = cursor, .size_bytes = sizeof cursor};
+    int rc = mst_ckpt_save(trainer->ckpt, trainer->step, &state, mst_deadline_ms(WAIT_MS));
     if (rc < 0)
-        return fail(trainer, "checkpoint", NULL, rc);
+        return fail(trainer, "checkpoint", mst_ckpt_error(trainer->ckpt), rc);
     trainer->saved_step = trainer->step;
     return 0;
 }
@@ -229,7 +231,8 @@ static int save(struct trainer *trainer)
 /* A checkpoint that fails is told once and does not stop the training: the older one stands. */
 static void report_saves(struct trainer *trainer)
 {
-    struct mst_ckpt_status status = mst_ckpt_status(trainer->ckpt);
+    struct mst_ckpt_status status = MST_CKPT_STATUS_INIT;
+    (void)mst_ckpt_status(trainer->ckpt, &status); /* its size is set */
     if (status.committed_step != MST_CKPT_NONE)
         mst_job_committed(trainer->job, status.committed_step);
     if (status.failed_count != trainer->failed_saves && trainer->rank == 0)
@@ -249,12 +252,14 @@ static void drain(struct trainer *trainer)
 static int resume(struct trainer *trainer)
 {
     struct mst_tensor tensors[TENSORS];
-    struct mst_ckpt_loaded loaded;
+    struct mst_state state = MST_STATE_INIT;
+    struct mst_ckpt_loaded loaded = MST_CKPT_LOADED_INIT;
     struct mst_err err = {0};
     trainer->saved_step = MST_CKPT_NONE;
     list_tensors(trainer, tensors);
-    int rc = mst_ckpt_load(trainer->ckpt, tensors, TENSORS, &loaded, mst_deadline_ms(WAIT_MS),
-                           &err);
+    state.tensors = tensors;
+    state.tensor_count = TENSORS;
+    int rc = mst_ckpt_load(trainer->ckpt, &state, &loaded, mst_deadline_ms(WAIT_MS), &err);
     if (rc == -ENOENT)
         return 0;
     if (rc < 0)
@@ -339,8 +344,9 @@ static void print_stats(struct trainer *trainer)
 {
     double seconds = (double)(mst_now_ns() - trainer->start_ns) / 1e9;
     struct mst_comm_stats comm = MST_COMM_STATS_INIT;
-    struct mst_ckpt_status ckpt = mst_ckpt_status(trainer->ckpt);
-    (void)mst_comm_stats(trainer->comm, &comm); /* its size is set */
+    struct mst_ckpt_status ckpt = MST_CKPT_STATUS_INIT;
+    (void)mst_comm_stats(trainer->comm, &comm); /* their sizes are set */
+    (void)mst_ckpt_status(trainer->ckpt, &ckpt);
     uint64_t steps = trainer->step - trainer->start_step;
     printf("stats generation=%u steps=%llu tokens_per_s=%.0f allreduce_share=%.3f "
            "ckpt_stall_ms=%.2f\n",
@@ -366,10 +372,11 @@ static int set_up(struct trainer *trainer)
         .global_batch = (uint32_t)opts->batch,
         .seed = opts->seed,
     };
-    struct mst_ckpt_opts ckpt = {.uri = opts->ckpt};
+    struct mst_ckpt_opts ckpt = MST_CKPT_OPTS_INIT;
     bool on_gpu = opts->device && strcmp(opts->device, "cuda") == 0;
     struct mst_comm_opts comm = MST_COMM_OPTS_INIT;
     uint64_t deadline = mst_deadline_ms(WAIT_MS);
+    ckpt.uri = opts->ckpt;
     if (on_gpu)
         comm.backend = "nccl";
     if (mst_world_from_env(&trainer->world, &err) < 0)

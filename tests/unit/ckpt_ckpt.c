@@ -76,10 +76,11 @@ static void test_step_again(void **state)
 /* A load of these tensors has the pool made for them; a save of others is none the worse for it. */
 static void load_then_save_fewer(struct fixture_rank *rank)
 {
-    struct mst_cspan cursor = {0};
+    struct mst_state state = fixture_state(&rank->model, "");
+    state.tensor_count = 2;
     fixture_load_newest(rank);
     assert_int_equal(rank->result, -ENOENT);
-    rank->result = mst_ckpt_save(rank->ckpt, 1, rank->model.tensors, 2, cursor, MST_NEVER);
+    rank->result = mst_ckpt_save(rank->ckpt, 1, &state, MST_NEVER);
     if (rank->result == 0)
         rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
 }
@@ -181,8 +182,7 @@ static void test_mixed_steps(void **state)
 static void load_untouched(struct fixture_rank *rank)
 {
     fixture_fill(&rank->model, 99);
-    rank->result = mst_ckpt_load(rank->ckpt, rank->model.tensors, FIXTURE_TENSORS, &rank->loaded,
-                                 mst_deadline_ms(20000), &rank->err);
+    fixture_load_newest(rank);
     rank->matches = fixture_is(&rank->model, 99);
 }
 
@@ -240,20 +240,25 @@ static void test_unknown_tensor(void **state)
 /* One rank's mistake fails the step on all, at once and with its text; the next step works. */
 static void save_malformed(struct fixture_rank *rank)
 {
-    struct mst_cspan cursor = {0};
     struct fixture_model *model = &rank->model;
+    const struct mst_state state = fixture_state(model, "");
     if (rank->world.rank == 1)
         model->tensors[0].data.size_bytes--;
-    (void)mst_ckpt_save(rank->ckpt, 1, model->tensors, FIXTURE_TENSORS, cursor, MST_NEVER);
+    if (mst_ckpt_save(rank->ckpt, 1, &state, MST_NEVER) < 0)
+        rank->matches = strstr(mst_ckpt_error(rank->ckpt), "model/embedding") != NULL;
+    else
+        rank->matches = rank->world.rank != 1 && mst_ckpt_error(rank->ckpt)[0] == '\0';
     rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
     if (rank->world.rank == 1)
         model->tensors[0].data.size_bytes++;
-    rank->status = mst_ckpt_status(rank->ckpt);
-    rank->matches = rank->status.failed_step == 1 && rank->status.failed_count == 1 &&
+    fixture_look(rank);
+    rank->matches = rank->matches && rank->status.failed_step == 1 &&
+                    rank->status.failed_count == 1 &&
                     strstr(rank->status.failed_text, "model/embedding") != NULL &&
-                    mst_ckpt_save(rank->ckpt, 2, model->tensors, FIXTURE_TENSORS, cursor,
-                                  MST_NEVER) == 0 &&
-                    mst_ckpt_drain(rank->ckpt, MST_NEVER) == 0;
+                    strcmp(mst_ckpt_error(rank->ckpt), rank->status.failed_text) == 0 &&
+                    mst_ckpt_save(rank->ckpt, 2, &state, MST_NEVER) == 0 &&
+                    mst_ckpt_drain(rank->ckpt, MST_NEVER) == 0 &&
+                    mst_ckpt_error(rank->ckpt)[0] == '\0';
 }
 
 static void test_malformed_on_one_rank(void **state)
@@ -273,13 +278,13 @@ static void test_malformed_on_one_rank(void **state)
 /* Sharded rows that overlap or leave a gap are found by rank 0. */
 static void save_gap(struct fixture_rank *rank)
 {
-    struct mst_cspan cursor = {0};
+    const struct mst_state state = fixture_state(&rank->model, "");
     struct mst_tensor *tensor = &rank->model.tensors[3];
     if (rank->world.rank == 0 && tensor->row_count > 0) {
         tensor->row_count--;
         tensor->data.size_bytes -= rank->model.row_bytes[3];
     }
-    (void)mst_ckpt_save(rank->ckpt, 1, rank->model.tensors, FIXTURE_TENSORS, cursor, MST_NEVER);
+    (void)mst_ckpt_save(rank->ckpt, 1, &state, MST_NEVER);
     rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
 }
 
@@ -297,10 +302,10 @@ static void test_gap_between_shards(void **state)
 /* A rank that does not save (killed, or hung) fails the step on the others in time. */
 static void save_unless_last(struct fixture_rank *rank)
 {
-    struct mst_cspan cursor = {0};
+    const struct mst_state state = fixture_state(&rank->model, "");
     if (rank->world.rank == 2)
         return;
-    (void)mst_ckpt_save(rank->ckpt, 1, rank->model.tensors, FIXTURE_TENSORS, cursor, MST_NEVER);
+    (void)mst_ckpt_save(rank->ckpt, 1, &state, MST_NEVER);
     rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
 }
 
@@ -319,14 +324,13 @@ static void test_missing_vote(void **state)
 
 static void save_malformed_twice(struct fixture_rank *rank)
 {
-    struct mst_cspan cursor = {0};
+    const struct mst_state state = fixture_state(&rank->model, "");
     char value[64];
     size_t size;
     if (rank->world.rank == 1)
         rank->model.tensors[0].data.size_bytes--;
     for (uint64_t step = 1; step <= 2; step++) {
-        (void)mst_ckpt_save(rank->ckpt, step, rank->model.tensors, FIXTURE_TENSORS, cursor,
-                            MST_NEVER);
+        (void)mst_ckpt_save(rank->ckpt, step, &state, MST_NEVER);
         (void)mst_ckpt_drain(rank->ckpt, MST_NEVER);
     }
     rank->result = mst_kv_get(rank->kv, "ckpt/1/1/verdict", value, sizeof value, &size, MST_NEVER);
@@ -369,13 +373,12 @@ static void test_late_leader(void **state)
 /* Once the pool is there, save touches only memory that is there too. */
 static void save_and_count_faults(struct fixture_rank *rank)
 {
-    struct mst_cspan cursor = {0};
+    const struct mst_state state = fixture_state(&rank->model, "");
     fixture_fill(&rank->model, 1);
     for (uint64_t step = 1; step <= 4; step++) {
         struct rusage before, after;
         assert_int_equal(getrusage(RUSAGE_THREAD, &before), 0);
-        rank->result = mst_ckpt_save(rank->ckpt, step, rank->model.tensors, FIXTURE_TENSORS, cursor,
-                                     MST_NEVER);
+        rank->result = mst_ckpt_save(rank->ckpt, step, &state, MST_NEVER);
         assert_int_equal(getrusage(RUSAGE_THREAD, &after), 0);
         if (rank->result == 0)
             rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
@@ -394,17 +397,20 @@ static void test_no_page_faults(void **state)
 
 static void save_bad_steps(struct fixture_rank *rank)
 {
-    struct mst_cspan cursor = {0}, long_cursor = {.data = fixture_root, .size_bytes = 4097};
-    struct mst_tensor *tensors = rank->model.tensors;
-    size_t n = FIXTURE_TENSORS;
-    rank->matches = mst_ckpt_drain(rank->ckpt, 0) == 0 &&
-                    mst_ckpt_save(rank->ckpt, 1, tensors, n, long_cursor, MST_NEVER) == -EINVAL &&
-                    mst_ckpt_save(rank->ckpt, MST_CKPT_NONE, tensors, n, cursor, MST_NEVER) ==
-                        -EINVAL &&
-                    mst_ckpt_save(rank->ckpt, 5, tensors, n, cursor, MST_NEVER) == 0 &&
-                    mst_ckpt_save(rank->ckpt, 5, tensors, n, cursor, MST_NEVER) == -EINVAL &&
-                    mst_ckpt_save(rank->ckpt, 4, tensors, n, cursor, MST_NEVER) == -EINVAL &&
-                    mst_ckpt_drain(rank->ckpt, MST_NEVER) == 0;
+    struct mst_ckpt *ckpt = rank->ckpt;
+    const struct mst_state state = fixture_state(&rank->model, "");
+    struct mst_state long_cursor = state;
+    long_cursor.cursor = (struct mst_cspan){.data = fixture_root, .size_bytes = 4097};
+    assert_int_equal(mst_ckpt_drain(ckpt, 0), 0);
+    assert_int_equal(mst_ckpt_save(ckpt, 1, &long_cursor, MST_NEVER), -EINVAL);
+    assert_non_null(strstr(mst_ckpt_error(ckpt), "4097"));
+    assert_int_equal(mst_ckpt_save(ckpt, MST_CKPT_NONE, &state, MST_NEVER), -EINVAL);
+    assert_int_equal(mst_ckpt_save(ckpt, 5, &state, MST_NEVER), 0);
+    assert_int_equal(mst_ckpt_save(ckpt, 5, &state, MST_NEVER), -EINVAL);
+    assert_string_equal(mst_ckpt_error(ckpt), "step 5 is not over the last saved, 5");
+    assert_int_equal(mst_ckpt_save(ckpt, 4, &state, MST_NEVER), -EINVAL);
+    assert_int_equal(mst_ckpt_drain(ckpt, MST_NEVER), 0);
+    rank->matches = true;
 }
 
 static void test_bad_steps(void **state)
@@ -418,12 +424,13 @@ static void test_bad_steps(void **state)
 
 static void save_nothing(struct fixture_rank *rank)
 {
-    struct mst_cspan cursor = {0};
-    rank->result = mst_ckpt_save(rank->ckpt, 1, NULL, 0, cursor, MST_NEVER);
+    const struct mst_state state = MST_STATE_INIT;
+    rank->loaded = (struct mst_ckpt_loaded)MST_CKPT_LOADED_INIT;
+    rank->result = mst_ckpt_save(rank->ckpt, 1, &state, MST_NEVER);
     if (rank->result == 0)
         rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
     if (rank->result == 0)
-        rank->result = mst_ckpt_load(rank->ckpt, NULL, 0, &rank->loaded, MST_NEVER, &rank->err);
+        rank->result = mst_ckpt_load(rank->ckpt, &state, &rank->loaded, MST_NEVER, &rank->err);
 }
 
 static void test_no_tensors(void **state)
@@ -433,6 +440,81 @@ static void test_no_tensors(void **state)
     fixture_run(ranks, 2, save_nothing, NULL);
     assert_int_equal(ranks[0].result, 0);
     assert_int_equal(ranks[1].loaded.step, 1);
+}
+
+/* Programs that were compiled against other headers than the library's. */
+static void use_other_sizes(struct fixture_rank *rank)
+{
+    struct newer_state {
+        struct mst_state known;
+        uint64_t later;
+    } newer = {.known = fixture_state(&rank->model, "cursor")};
+    struct newer_loaded {
+        struct mst_ckpt_loaded known;
+        uint64_t later;
+    } loaded = {.known = MST_CKPT_LOADED_INIT};
+    newer.known.struct_bytes = sizeof newer;
+    fixture_fill(&rank->model, 7);
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 7, &newer.known, MST_NEVER), 0);
+    assert_int_equal(mst_ckpt_drain(rank->ckpt, MST_NEVER), 0);
+    newer.later = 1;
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 8, &newer.known, MST_NEVER), -ENOTSUP);
+    assert_non_null(strstr(mst_ckpt_error(rank->ckpt), "MST_STATE_INIT"));
+    newer.later = 0;
+    newer.known.cursor.size_bytes = SIZE_MAX; /* behind what an older program has */
+    newer.known.struct_bytes = offsetof(struct mst_state, cursor);
+    loaded.known.struct_bytes = sizeof loaded;
+    fixture_fill(&rank->model, 9);
+    rank->result = mst_ckpt_load(rank->ckpt, &newer.known, &loaded.known, MST_NEVER, &rank->err);
+    assert_int_equal(loaded.known.struct_bytes, sizeof loaded);
+    rank->loaded = loaded.known;
+    rank->matches = fixture_is(&rank->model, 7);
+}
+
+static void test_other_sizes(void **state)
+{
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    (void)state;
+    fixture_run(ranks, 2, use_other_sizes, NULL);
+    for (uint32_t r = 0; r < 2; r++) {
+        assert_int_equal(ranks[r].result, 0);
+        assert_int_equal(ranks[r].loaded.step, 7);
+        assert_true(ranks[r].matches);
+    }
+}
+
+/* A size that was not set is refused by every call, naming the macro, and changes nothing. */
+static void forget_sizes(struct fixture_rank *rank)
+{
+    struct mst_state state = fixture_state(&rank->model, "");
+    struct mst_ckpt_loaded loaded = {0};
+    struct mst_ckpt_status status = {0};
+    fixture_fill(&rank->model, 99);
+    assert_int_equal(mst_ckpt_status(rank->ckpt, &status), -EINVAL);
+    assert_int_equal(mst_ckpt_load(rank->ckpt, &state, &loaded, MST_NEVER, &rank->err), -EINVAL);
+    assert_non_null(strstr(rank->err.text, "MST_CKPT_LOADED_INIT"));
+    loaded.struct_bytes = sizeof loaded;
+    state.struct_bytes = 0;
+    assert_int_equal(mst_ckpt_load(rank->ckpt, &state, &loaded, MST_NEVER, &rank->err), -EINVAL);
+    assert_non_null(strstr(rank->err.text, "MST_STATE_INIT"));
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 2, &state, MST_NEVER), -EINVAL);
+    assert_non_null(strstr(mst_ckpt_error(rank->ckpt), "MST_STATE_INIT"));
+    rank->matches = fixture_is(&rank->model, 99);
+}
+
+static void test_forgotten_sizes(void **state)
+{
+    static const uint64_t steps[] = {1, 0};
+    const struct mst_ckpt_opts opts = {.uri = fixture_uri};
+    struct fixture_rank rank;
+    struct mst_err err = {0};
+    (void)state;
+    fixture_save(1, steps);
+    fixture_run(&rank, 1, forget_sizes, NULL);
+    assert_true(rank.matches);
+    assert_int_equal(rank.status.save_count, 0);
+    assert_int_equal(mst_ckpt_open(&opts, &rank.world, NULL, &rank.ckpt, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "MST_CKPT_OPTS_INIT"));
 }
 
 static void do_nothing(struct fixture_rank *rank)
@@ -464,7 +546,7 @@ static void test_abandoned_directories(void **state)
 
 static void test_open_faults(void **state)
 {
-    struct mst_ckpt_opts opts = {.timeout_ms = 1000};
+    struct mst_ckpt_opts opts = MST_CKPT_OPTS_INIT;
     struct mst_ckpt *ckpt = NULL;
     struct mst_world world;
     struct mst_err err;
@@ -474,6 +556,9 @@ static void test_open_faults(void **state)
     (void)state;
     world_init_single(&world);
     assert_int_equal(mst_kv_dial(&world, MST_NEVER, &kv, &err), 0);
+    opts.timeout_ms = 1000;
+    assert_int_equal(mst_ckpt_open(&opts, &world, kv, &ckpt, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "URI"));
     snprintf(path, sizeof path, "%s/file", fixture_root);
     file = fopen(path, "w");
     assert_non_null(file);
@@ -532,6 +617,8 @@ int main(void)
         BIG_CASE(test_no_page_faults),
         CASE(test_bad_steps),
         CASE(test_no_tensors),
+        CASE(test_other_sizes),
+        CASE(test_forgotten_sizes),
         CASE(test_abandoned_directories),
         CASE(test_open_faults),
     };

@@ -200,6 +200,15 @@ static inline void fixture_close_model(struct fixture_model *model)
         free(model->tensors[i].data.data);
 }
 
+static inline struct mst_state fixture_state(const struct fixture_model *model, const char *cursor)
+{
+    struct mst_state state = MST_STATE_INIT;
+    state.tensors = model->tensors;
+    state.tensor_count = FIXTURE_TENSORS;
+    state.cursor = (struct mst_cspan){.data = cursor, .size_bytes = strlen(cursor)};
+    return state;
+}
+
 /* ---- ranks ---- */
 
 struct fixture_rank {
@@ -218,16 +227,24 @@ struct fixture_rank {
     bool matches;
 };
 
+static inline void fixture_look(struct fixture_rank *rank)
+{
+    rank->status = (struct mst_ckpt_status)MST_CKPT_STATUS_INIT;
+    assert_int_equal(mst_ckpt_status(rank->ckpt, &rank->status), 0);
+}
+
 static inline void *fixture_main(void *arg)
 {
     struct fixture_rank *rank = arg;
-    struct mst_ckpt_opts opts = {
-        .uri = fixture_uri, .keep = rank->keep, .timeout_ms = rank->timeout_ms};
+    struct mst_ckpt_opts opts = MST_CKPT_OPTS_INIT;
+    opts.uri = fixture_uri;
+    opts.keep = rank->keep;
+    opts.timeout_ms = rank->timeout_ms;
     fixture_open_model(&rank->model, rank->world.rank, rank->world.size);
     rank->result = mst_ckpt_open(&opts, &rank->world, rank->kv, &rank->ckpt, &rank->err);
     if (rank->result == 0) {
         rank->fn(rank);
-        rank->status = mst_ckpt_status(rank->ckpt);
+        fixture_look(rank);
         mst_ckpt_close(rank->ckpt);
     }
     fixture_close_model(&rank->model);
@@ -265,11 +282,10 @@ static inline void fixture_run(struct fixture_rank *ranks, uint32_t world_size,
 /* Saves the steps of a list that ends with 0, each filled with its own number; drains each. */
 static inline void fixture_save_steps(struct fixture_rank *rank)
 {
-    struct mst_cspan cursor = {.data = "cursor", .size_bytes = 6};
+    const struct mst_state state = fixture_state(&rank->model, "cursor");
     for (const uint64_t *step = rank->arg; *step; step++) {
         fixture_fill(&rank->model, *step);
-        rank->result = mst_ckpt_save(rank->ckpt, *step, rank->model.tensors, FIXTURE_TENSORS,
-                                     cursor, MST_NEVER);
+        rank->result = mst_ckpt_save(rank->ckpt, *step, &state, MST_NEVER);
         if (rank->result == 0)
             rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
     }
@@ -278,8 +294,10 @@ static inline void fixture_save_steps(struct fixture_rank *rank)
 /* Loads the newest; `matches` says whether it is bit-exact the step it claims to be. */
 static inline void fixture_load_newest(struct fixture_rank *rank)
 {
-    rank->result = mst_ckpt_load(rank->ckpt, rank->model.tensors, FIXTURE_TENSORS, &rank->loaded,
-                                 mst_deadline_ms(20000), &rank->err);
+    const struct mst_state state = fixture_state(&rank->model, "");
+    rank->loaded = (struct mst_ckpt_loaded)MST_CKPT_LOADED_INIT;
+    rank->result = mst_ckpt_load(rank->ckpt, &state, &rank->loaded, mst_deadline_ms(20000),
+                                 &rank->err);
     rank->matches = rank->result == 0 && fixture_is(&rank->model, rank->loaded.step) &&
                     rank->loaded.cursor_bytes == 6 && memcmp(rank->loaded.cursor, "cursor", 6) == 0;
 }

@@ -341,7 +341,7 @@ static void save_while_away(struct fixture_rank *rank)
     is_away = true;
     assert_int_equal(save_one(rank, 1), -ECONNREFUSED);
     assert_int_equal(save_one(rank, 2), -ECONNREFUSED);
-    rank->status = mst_ckpt_status(rank->ckpt);
+    fixture_look(rank);
     assert_non_null(strstr(rank->status.failed_text, "still away"));
     is_away = false;
     assert_int_equal(save_one(rank, 3), 0);

@@ -1,0 +1,24 @@
+/* State: what a program saves or loads, in this library's own form. A program that was compiled
+ * against other headers has a struct mst_state, or tensors, of another size: no one behind this
+ * file needs to know. One thread at a time. */
+#ifndef MUSTER_CKPT_STATE_H
+#define MUSTER_CKPT_STATE_H
+
+#include "muster/ckpt/ckpt.h"
+
+struct state {
+    const struct mst_tensor *tensors; /* the program's own where they have our size */
+    size_t tensor_count;              /* at most MANIFEST_TENSORS_MAX */
+    struct mst_cspan cursor;          /* at most MST_CKPT_CURSOR_MAX bytes */
+    struct mst_tensor *copies;        /* otherwise: these */
+};
+
+/* Borrows what `given` points to. Allocates only for tensors of another size. 0; -EINVAL a size
+ * that was not set, naming the macro, or more than what the limits allow; -ENOTSUP a field is set
+ * that this library does not know; -ENOMEM. */
+int state_take(struct state *ret_state, const struct mst_state *given, struct mst_err *err);
+
+/* A zeroed one is allowed. */
+void state_fini(struct state *state);
+
+#endif
