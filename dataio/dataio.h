@@ -63,7 +63,7 @@ struct mst_loader_opts {
 
 #define MST_LOADER_OPTS_INIT                                                                       \
     {                                                                                              \
-        sizeof(struct mst_loader_opts)                                                             \
+        sizeof(struct mst_loader_opts), NULL, MST_FORMAT_AUTO, MST_I8, 0, 0, 0, 0, 0, 0, NULL      \
     }
 
 struct mst_sample {
@@ -85,7 +85,7 @@ struct mst_batch {
 
 #define MST_BATCH_INIT                                                                             \
     {                                                                                              \
-        sizeof(struct mst_batch), sizeof(struct mst_sample)                                        \
+        sizeof(struct mst_batch), sizeof(struct mst_sample), NULL, 0, 0, 0, 0                      \
     }
 
 struct mst_dataset_info {
@@ -101,7 +101,7 @@ struct mst_dataset_info {
 
 #define MST_DATASET_INFO_INIT                                                                      \
     {                                                                                              \
-        sizeof(struct mst_dataset_info)                                                            \
+        sizeof(struct mst_dataset_info), 0, 0, 0, 0, MST_FORMAT_AUTO, MST_I8                       \
     }
 
 struct mst_loader_stats {
@@ -113,7 +113,7 @@ struct mst_loader_stats {
 
 #define MST_LOADER_STATS_INIT                                                                      \
     {                                                                                              \
-        sizeof(struct mst_loader_stats)                                                            \
+        sizeof(struct mst_loader_stats), 0, 0, 0                                                   \
     }
 
 /* Opens the dataset and starts reading ahead from position 0. gzip sources are inflated once into

@@ -487,7 +487,7 @@ static void an_empty_queue_may_be_an_aborted_one(void **state)
     script("lost=3,at=1");
     end_team(__func__,
              &(struct ending){-ECONNRESET, "rank 1: NCCL, async error: remote process exited", 9000,
-                              false, NULL},
+                              false, NULL, 0},
              SOON_MS);
 }
 
