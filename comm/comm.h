@@ -97,6 +97,7 @@ void mst_comm_destroy(struct mst_comm *comm);
  * is in its next collective. Safe from any thread. */
 void mst_comm_abort(struct mst_comm *comm);
 
+/* This rank, and how many there are. Never fail. Safe from any thread. */
 uint32_t mst_comm_rank(const struct mst_comm *comm);
 uint32_t mst_comm_size(const struct mst_comm *comm);
 
