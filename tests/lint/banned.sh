@@ -23,11 +23,14 @@ ban 'sleep|usleep|nanosleep' 'waits have a deadline and a condition, nothing sle
 ban 'system|popen' 'no shell'
 ban 'alloca' 'no memory on the stack whose size is an input'
 ban 'getenv|secure_getenv' 'the environment is read in one place per program' \
-    core/world core/blob/env.c launcher/opts.c
+    core/world/world.c core/blob/env.c launcher/opts.c
 ban 'setenv|putenv|unsetenv|clearenv' 'the environment is data: build an envp for the child'
 ban 'exit|_exit|abort|quick_exit' 'a library never ends the process' \
     core/cli/ launcher/main.c launcher/spawn.c launcher/cmd_ dataio/tool/ ckpt/tool/ perf/ examples/
 ban 'pidfd_[a-z_]+|sig(abbrev|descr)_np|strerror(name|desc)_np|close_range|closefrom|strlc(py|at)' \
     'newer than glibc 2.28, or not in musl: core/libc.h is the place for it'
 ban 'pthread_detach' 'every thread is joined'
+ban 'pthread_condattr_[a-z_]+|pthread_cond_(timed|clock)wait' \
+    'core/cond.h has conditions that wait until a deadline' core/cond.c
+ban 'least|smaller|min|round_up|align_up' 'core/least.h has mst_least and mst_round_up'
 exit $bad
