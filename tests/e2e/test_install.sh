@@ -1,75 +1,107 @@
 #!/bin/bash
-# What `make install` puts down is enough for a stranger: a program that knows only pkg-config, and
-# one that knows only CMake's find_package, compile against it and run.
-set -euo pipefail
-root=$(cd "$(dirname "$0")/../.." && pwd)
-[ -f "$root/build/release/cmake_install.cmake" ] || { echo "no release build: make build"; exit 77; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# What `make install` puts down is enough for strangers: programs in C11 and C++17 that know only
+# pkg-config, or only CMake's find_package, linked with the libraries or with the archive, compile
+# without a warning and run; nothing of ours gets in the way of theirs.
+source "$(dirname "$0")/lib.sh"
+root=$(cd "$here/../.." && pwd)
+[ -f "$root/build/release/cmake_install.cmake" ] || skip "no release build: make build"
+consumers=$here/consumers
+strict=(-Wall -Wextra -Wpedantic -Werror)
 
 cmake --install "$root/build/release" --prefix "$work/there" >/dev/null
 mv "$work/there" "$work/prefix" # an installed tree may be moved
 prefix=$work/prefix
+export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
+head -c 4096 /dev/urandom >"$work/tokens"
 
-cat >"$work/hello.c" <<'C'
-#include <muster/comm/comm.h>
-#include <muster/core/err.h>
-#include <muster/core/kv/kv.h>
-#include <muster/core/world/world.h>
-
-#include <stdio.h>
-
-int main(void)
-{
-    struct mst_world *world = NULL;
-    struct mst_err err = {0};
-    struct mst_kv *kv = NULL;
-    struct mst_comm *comm = NULL;
-    double sum = 0, one = 1;
-    if (mst_world_single(&world) < 0 || mst_kv_dial(world, UINT64_MAX, &kv, &err) < 0 ||
-        mst_comm_create(world, kv, NULL, &comm, &err) < 0 ||
-        mst_comm_allreduce(comm, &one, &sum, 1, MST_F64, MST_SUM, NULL) < 0)
-        fprintf(stderr, "%s\n", err.text);
-    printf("sum over %u ranks: %.0f\n", mst_world_size(world), sum);
-    mst_comm_destroy(comm);
-    mst_kv_close(kv);
-    mst_world_destroy(world);
-    return sum == 1 ? 0 : 1;
+# tries PROGRAM: it runs, and if it is the whole program it reads, saves and loads.
+tries() {
+    local arguments=()
+    [[ $(basename "$1") != whole* ]] || arguments=("$work/tokens" "$(mktemp -d "$work/ckpt.XXXX")")
+    expect 0 "$1" "${arguments[@]}"
 }
-C
-mkdir "$work/project"
-cat >"$work/project/CMakeLists.txt" <<'CMAKE'
-cmake_minimum_required(VERSION 3.25)
-project(hello C)
-find_package(muster 0.1 CONFIG REQUIRED)
-add_executable(hello ../hello.c)
-target_link_libraries(hello PRIVATE muster::muster)
-CMAKE
 
-echo "pkg-config, shared"
-export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+# loads PROGRAM PATTERN: a library that matches is loaded with it.
+loads() { ldd "$1" | grep -qE "$2"; }
+
+build() { # PROGRAM SOURCE FLAG …
+    local program=$work/$1 source=$2
+    shift 2
+    if [[ $program == *cxx ]]; then
+        c++ -std=c++17 "${strict[@]}" -x c++ "$source" -x none "$@" -o "$program"
+    else
+        cc -std=c11 "${strict[@]}" "$source" "$@" -o "$program"
+    fi
+    tries "$program"
+}
+
+say "pkg-config: shared and static, C and C++"
 read -ra flags <<<"$(pkg-config --cflags --libs muster)"
-cc -std=c17 -Wall -Wextra -Wpedantic -Werror -o "$work/shared" "$work/hello.c" "${flags[@]}"
-LD_LIBRARY_PATH=$prefix/lib "$work/shared"
+read -ra static_flags <<<"$(pkg-config --static --cflags --libs muster)"
+static_flags=(-Wl,--as-needed "${static_flags[@]/-lmuster/-l:libmuster.a}")
+for language in c cxx; do
+    build "collective.$language" "$consumers/collective.c" "${flags[@]}"
+    build "whole.$language" "$consumers/whole.c" "${flags[@]}"
+    build "collective.static.$language" "$consumers/collective.c" "${static_flags[@]}"
+    build "whole.static.$language" "$consumers/whole.c" "${static_flags[@]}"
+done
+say "as ranks of a job"
+expect 0 muster run --nproc 2 -- "$work/collective.c"
+mentions "sum over 2 ranks: 2"
+expect 0 muster run --nproc 2 -- "$work/collective.static.c"
 
-echo "pkg-config, static"
-read -ra flags <<<"$(pkg-config --static --libs muster)"
-flags=("${flags[@]/-lmuster/-l:libmuster.a}")
-read -ra cflags <<<"$(pkg-config --cflags muster)"
-cc -std=c17 -o "$work/static" "$work/hello.c" "${cflags[@]}" "${flags[@]}"
-"$work/static"
+say "who wants collectives loads neither HDF5 nor curl"
+for program in collective.c collective.cxx collective.static.c; do
+    ! loads "$work/$program" 'hdf5|curl|libmuster-(io|data|ckpt)' || fail "$(ldd "$work/$program")"
+done
+loads "$work/whole.c" libmuster-ckpt || fail "the whole program loads no libmuster-ckpt"
+! loads "$work/whole.static.c" libmuster || fail "the static program loads libmuster"
 
-echo "CMake"
-cmake -S "$work/project" -B "$work/project/build" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
-cmake --build "$work/project/build" >/dev/null
-"$work/project/build/hello"
+say "a project with headers and functions of its own by the same names"
+read -ra own_flags <<<"-I$consumers/own ${flags[*]}"
+build own "$consumers/own/main.c" "${own_flags[@]}"
+build own.static "$consumers/own/main.c" -I"$consumers/own" "${static_flags[@]}"
+mentions "own log: started"
 
-echo "only mst_ symbols leave the library"
-if nm -D --defined-only "$prefix/lib/libmuster.so" | grep -v ' mst_'; then
-    exit 1
-fi
+say "CMake"
+cmake -S "$consumers" -B "$work/build" -DCMAKE_PREFIX_PATH="$prefix" \
+    -DCMAKE_C_FLAGS="${strict[*]}" -DCMAKE_CXX_FLAGS="${strict[*]}" >/dev/null
+cmake --build "$work/build" >"$work/build.out"
+for program in {collective,whole}-{muster,muster_static}{,-cxx} own-static collective-comm; do
+    LD_LIBRARY_PATH='' tries "$work/build/$program"
+done
+! loads "$work/build/collective-muster" 'hdf5|curl' || fail "CMake's program loads HDF5 or curl"
 
-echo "the installed programs find it"
+say "programs of an older and a newer minor version"
+# NAME SED FLAG …: against headers changed by SED
+against() {
+    local name=$1 edit=$2
+    shift 2
+    mkdir -p "$work/$name"
+    cp -r "$prefix/include/muster" "$work/$name/muster"
+    sed -i -E "$edit" "$work/$name/muster/comm/comm.h"
+    ! cmp -s "$work/$name/muster/comm/comm.h" "$prefix/include/muster/comm/comm.h" || fail "no edit"
+    cc -std=c11 -I"$work/$name" "$consumers/grown.c" -L"$prefix/lib" -lmuster -Wl,-rpath-link,"$prefix/lib" \
+        "$@" -o "$work/$name/grown"
+}
+against older '/^struct mst_comm_stats \{/,/^\}/ { /busy_ns/d }; /^struct mst_comm_opts \{/,/^\}/ { /backend;/d }'
+expect 0 "$work/older/grown"
+mentions "stats 0 operations 1"
+newer='/^struct mst_comm_(stats|opts) \{/,/^\}/ s/^\}/    unsigned long long shiny;\n}/'
+against newer "$newer" -DSHINY=0
+expect 0 "$work/newer/grown"
+mentions "stats 0 operations 1" "shiny 0"
+against newest "$newer" -DSHINY=1
+expect 1 "$work/newest/grown"
+mentions "create -95" "MST_COMM_OPTS_INIT" "which this libmuster"
+
+say "versions in the names"
+objdump -T "$work/collective.c" | grep -q 'MUSTER_0.1.*mst_comm_create' || fail "unversioned names"
+objdump -p "$prefix/lib/libmuster-comm.so" | grep -q 'SONAME.*libmuster-comm.so.0$' || fail "SONAME"
+
+say "the installed programs run, each says what it does"
+unset LD_LIBRARY_PATH
 for program in muster muster-bench muster-data muster-ckpt; do
-    "$prefix/bin/$program" --help >/dev/null
+    expect 0 "$prefix/bin/$program" --help
+    expect 0 "$prefix/bin/$program" --version
 done

@@ -1,0 +1,2 @@
+/* The project's own. */
+#define OWN_COMM 1
