@@ -1,3 +1,23 @@
+/* The life of a save, on every rank.
+ *
+ *   the caller    mst_ckpt_save (ckpt.c): tensors → pool, in the layout of the file; wakes the worker
+ *   the worker    runs the states of commit.h, each once, forward only:
+ *     every rank  WRITE     pool → a durable file, in the tier's temporary place
+ *                 VOTE      what was written, or why not, under vote/<rank>
+ *     rank 0      GATHER    all votes; one that is missing at the deadline is a failure, too
+ *                 MANIFEST  the votes → MANIFEST.json, if every row is in exactly one file
+ *                 PUBLISH   from here on the step exists
+ *                 ANNOUNCE  good, under verdict; RETAIN: now older steps may go
+ *                 ABANDON   after a failure before that: what was written goes; REFUSE: why, under
+ *                           verdict
+ *     the others  AWAIT     the verdict, which is their own from then on, whatever they had found
+ *   the worker    records it (ckpt.c): mst_ckpt_status tells it, mst_ckpt_drain returns
+ *
+ * A rank that could not write votes all the same, so that nobody waits for it, and rank 0 hears of
+ * every rank before it removes anything, so that nobody still writes there. A rank that is lost is
+ * missed by rank 0 at the deadline, and rank 0 by the others after two timeouts and a quarter. What a
+ * killed rank 0 leaves is swept when its next generation opens the root: a step is published by one
+ * operation of the tier, or not at all. Keys of a step go when the votes of the next have come. */
 #include "muster/ckpt/attempt.h"
 
 #include "muster/ckpt/commit.h"
@@ -7,8 +27,10 @@
 #include "muster/ckpt/verdict.h"
 #include "muster/ckpt/writer.h"
 #include "muster/core/clock.h"
+#include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,6 +49,8 @@ struct attempt {
     char *manifest;              /* rank 0: the text made of it */
     size_t manifest_bytes;
 };
+
+/* ---- keys and failures ----------------------------------------------------------------------- */
 
 static void make_key(const struct attempt *attempt, char key[MST_KV_KEY_MAX], const char *tail)
 {
@@ -52,7 +76,7 @@ static int fail(struct attempt *attempt, const struct mst_err *cause)
 static int fail_text(struct attempt *attempt, int code, const char *what)
 {
     struct mst_err cause = {0};
-    mst_err_set(&cause, code, "%s: %s", what, strerror(-code));
+    mst_err_set(&cause, code, "%s: %s", what, mst_err_meaning(code));
     return fail(attempt, &cause);
 }
 
@@ -63,21 +87,23 @@ static uint64_t patience_ns(const struct site *site)
     return (uint64_t)site->timeout_ms * MST_NS_PER_MS / 4;
 }
 
+/* ---- every rank writes and votes ------------------------------------------------------------- */
+
 static int run_write(struct attempt *attempt)
 {
+    if (attempt->failure.code != 0)
+        return attempt->failure.code;
     const struct site *site = attempt->site;
     struct shard *shard = attempt->shard;
     char name[ROOT_NAME_MAX];
-    struct mst_err cause = {0};
+    root_file_name(name, site->rank);
     struct writer_job job = {.fd = -1,
                              .name = name,
                              .image = shard->pool.base,
                              .skeleton = &shard->skeleton,
                              .parts = shard->parts,
                              .part_count = shard->part_count};
-    if (attempt->failure.code != 0)
-        return attempt->failure.code;
-    root_file_name(name, site->rank);
+    struct mst_err cause = {0};
     if (site->tier->ops->write(site->tier, &attempt->save, &job,
                                attempt->deadline_ns - patience_ns(site), &cause) < 0)
         return fail(attempt, &cause);
@@ -89,9 +115,6 @@ static int run_vote(struct attempt *attempt)
 {
     struct shard *shard = attempt->shard;
     struct manifest_vote vote = {.failure = attempt->failure, .fingerprint = shard->fingerprint};
-    char key[MST_KV_KEY_MAX], *text = NULL;
-    size_t size = 0;
-    int r;
     if (vote.failure.code == 0)
         vote.file = (struct manifest_file){
             .size_bytes = shard->skeleton.size_bytes,
@@ -100,13 +123,18 @@ static int run_vote(struct attempt *attempt)
             .part_count = shard->part_count,
             .crcs = (uint32_t *)(void *)(shard->pool.base + shard->skeleton.crc_offset),
             .crc_count = shard->skeleton.crc_count};
-    r = manifest_vote_encode(&vote, &text, &size);
+    char *text = NULL;
+    size_t size = 0;
+    int rc = manifest_vote_encode(&vote, &text, &size);
+    char key[MST_KV_KEY_MAX];
     make_vote_key(attempt, key, attempt->site->rank);
-    if (r == 0)
-        r = mst_kv_set(attempt->site->kv, key, text, size, attempt->deadline_ns);
+    if (rc == 0)
+        rc = mst_kv_set(attempt->site->kv, key, text, size, attempt->deadline_ns);
     free(text);
-    return r < 0 ? fail_text(attempt, r, "cannot vote") : 0;
+    return rc < 0 ? fail_text(attempt, rc, "cannot vote") : 0;
 }
+
+/* ---- rank 0 decides -------------------------------------------------------------------------- */
 
 /* Waits for a value of unknown size. */
 static int await_value(struct mst_kv *kv, const char *key, char **ret_value, size_t *ret_size,
@@ -114,20 +142,20 @@ static int await_value(struct mst_kv *kv, const char *key, char **ret_value, siz
 {
     size_t cap = 4096, size = 0;
     char *value = NULL;
-    int r = -ENOSPC;
-    while (r == -ENOSPC) {
+    int rc = -ENOSPC;
+    while (rc == -ENOSPC) {
         char *grown = realloc(value, cap);
         if (!grown) {
-            r = -ENOMEM;
+            rc = -ENOMEM;
             break;
         }
         value = grown;
-        r = mst_kv_wait(kv, key, value, cap, &size, deadline_ns);
+        rc = mst_kv_wait(kv, key, value, cap, &size, deadline_ns);
         cap = size > cap ? size : cap * 2;
     }
-    if (r < 0) {
+    if (rc < 0) {
         free(value);
-        return r;
+        return rc;
     }
     *ret_value = value;
     *ret_size = size;
@@ -139,40 +167,41 @@ static int await_value(struct mst_kv *kv, const char *key, char **ret_value, siz
 static bool gather_vote(struct attempt *attempt, uint32_t rank)
 {
     const struct shard *shard = attempt->shard;
+    const struct manifest_ballot ballot = {.tensors = shard->tensors,
+                                           .tensor_count = shard->tensor_count,
+                                           .fingerprint = shard->fingerprint};
+    char key[MST_KV_KEY_MAX];
+    make_vote_key(attempt, key, rank);
+    char *text = NULL;
+    size_t size = 0;
+    int rc = await_value(attempt->site->kv, key, &text, &size, attempt->deadline_ns);
+    bool heard = rc == 0;
     struct manifest_vote vote = {0};
     struct mst_err cause = {0};
-    char key[MST_KV_KEY_MAX], *text = NULL;
-    size_t size = 0;
-    bool heard;
-    int r;
-    make_vote_key(attempt, key, rank);
-    r = await_value(attempt->site->kv, key, &text, &size, attempt->deadline_ns);
-    heard = r == 0;
-    if (r < 0)
-        mst_err_set(&cause, r, "no vote: %s", strerror(-r));
+    if (rc < 0)
+        mst_err_set(&cause, rc, "no vote: %s", mst_err_meaning(rc));
     else
-        r = manifest_vote_decode(text, size, shard->tensors, shard->tensor_count,
-                                 shard->fingerprint, &vote, &cause);
+        rc = manifest_vote_decode(&ballot, text, size, &vote, &cause);
     free(text);
-    if (r == 0 && vote.failure.code != 0) {
+    if (rc == 0 && vote.failure.code != 0) {
         cause = vote.failure;
-        r = cause.code;
+        rc = cause.code;
     }
-    if (r == 0)
+    if (rc == 0)
         attempt->files[rank] = vote.file;
     else if (attempt->failure.code == 0)
         mst_err_wrap(&cause, "rank %" PRIu32, rank);
-    if (r < 0)
-        (void)fail(attempt, &cause);
+    if (rc < 0)
+        (void)fail(attempt, &cause); /* gathering goes on: all must be heard */
     return heard;
 }
 
 /* Whoever votes on this step has read the verdict of the one before. */
 static void forget_previous(const struct attempt *attempt)
 {
-    char prefix[MST_KV_KEY_MAX];
     if (attempt->job->previous_step == MST_CKPT_NONE)
         return;
+    char prefix[MST_KV_KEY_MAX];
     snprintf(prefix, sizeof prefix, "ckpt/%" PRIu32 "/%" PRIu64 "/", attempt->site->number,
              attempt->job->previous_step);
     (void)mst_kv_delete_prefix(attempt->site->kv, prefix, attempt->deadline_ns); /* only memory */
@@ -180,10 +209,11 @@ static void forget_previous(const struct attempt *attempt)
 
 static int run_gather(struct attempt *attempt)
 {
-    uint32_t world_size = attempt->site->world_size, heard_count = 0;
+    uint32_t world_size = attempt->site->world_size;
     attempt->files = calloc(world_size, sizeof *attempt->files);
     if (!attempt->files)
         return fail_text(attempt, -ENOMEM, "no memory for the votes");
+    uint32_t heard_count = 0;
     for (uint32_t r = 0; r < world_size; r++)
         heard_count += gather_vote(attempt, r); /* the first failure is kept */
     if (heard_count == world_size)
@@ -194,6 +224,7 @@ static int run_gather(struct attempt *attempt)
 /* Makes the manifest, from rank 0's tensors and every rank's vote. */
 static int run_manifest(struct attempt *attempt)
 {
+    assert(attempt->failure.code == 0);
     const struct attempt_job *job = attempt->job;
     struct manifest manifest = {.step = job->step,
                                 .world_size = attempt->site->world_size,
@@ -204,19 +235,20 @@ static int run_manifest(struct attempt *attempt)
                                 .tensor_count = attempt->shard->tensor_count,
                                 .files = attempt->files};
     struct mst_err cause = {0};
-    int r = manifest_check_cover(&manifest, &cause);
-    if (r < 0)
+    int rc = manifest_check_cover(&manifest, &cause);
+    if (rc < 0)
         return fail(attempt, &cause);
     memcpy(manifest.cursor, job->cursor, job->cursor_bytes);
     snprintf(manifest.commit, sizeof manifest.commit, "%s", attempt->save.commit);
-    r = manifest_encode(&manifest, &attempt->manifest, &attempt->manifest_bytes);
-    if (r == 0 && attempt->manifest_bytes > MANIFEST_BYTES_MAX)
-        r = -EFBIG;
-    return r < 0 ? fail_text(attempt, r, MANIFEST_NAME) : 0;
+    rc = manifest_encode(&manifest, &attempt->manifest, &attempt->manifest_bytes);
+    if (rc == 0 && attempt->manifest_bytes > MANIFEST_BYTES_MAX)
+        rc = -EFBIG;
+    return rc < 0 ? fail_text(attempt, rc, MANIFEST_NAME) : 0;
 }
 
 static int run_publish(struct attempt *attempt)
 {
+    assert(attempt->failure.code == 0 && attempt->manifest);
     struct tier *tier = attempt->site->tier;
     struct mst_err cause = {0};
     if (tier->ops->publish(tier, &attempt->save, attempt->manifest, attempt->manifest_bytes,
@@ -238,24 +270,24 @@ static size_t plan_retention(struct attempt *attempt, uint64_t deadline_ns,
                              struct retain_step **ret_plan, size_t *ret_count)
 {
     struct tier *tier = attempt->site->tier;
-    struct retain_step *plan = NULL;
     uint64_t *steps = NULL;
     size_t count = 0;
-    int r = tier->ops->list(tier, &steps, &count, deadline_ns, NULL);
-    if (r == 0 && !(plan = calloc(count + 1, sizeof *plan)))
-        r = -ENOMEM;
-    for (size_t i = 0; r == 0 && i < count; i++) {
+    int rc = tier->ops->list(tier, &steps, &count, deadline_ns, NULL);
+    struct retain_step *plan = NULL;
+    if (rc == 0 && !(plan = calloc(count + 1, sizeof *plan)))
+        rc = -ENOMEM;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
         struct manifest manifest = {0};
-        r = tier->ops->read_manifest(tier, steps[i], &manifest, deadline_ns, NULL);
-        plan[i] = (struct retain_step){.step = steps[i], .good = r == 0};
+        rc = tier->ops->read_manifest(tier, steps[i], &manifest, deadline_ns, NULL);
+        plan[i] = (struct retain_step){.step = steps[i], .good = rc == 0};
         manifest_fini(&manifest);
-        if (r == -EBADMSG) /* damaged, which is an answer */
-            r = 0;
+        if (rc == -EBADMSG) /* damaged, which is an answer */
+            rc = 0;
     }
     free(steps);
     *ret_plan = plan;
     *ret_count = count;
-    return r == 0 ? retain_plan(plan, count, attempt->job->step, attempt->site->keep) : 0;
+    return rc == 0 ? retain_plan(plan, count, attempt->job->step, attempt->site->keep) : 0;
 }
 
 /* Neither a hint nor an old checkpoint that stays is worth failing a save that is committed. */
@@ -263,10 +295,10 @@ static int run_retain(struct attempt *attempt)
 {
     struct tier *tier = attempt->site->tier;
     uint64_t deadline_ns = mst_now_ns() + patience_ns(attempt->site);
-    struct retain_step *plan;
-    size_t count;
     if (tier->ops->point_latest)
         tier->ops->point_latest(tier, attempt->job->step);
+    struct retain_step *plan;
+    size_t count;
     if (plan_retention(attempt, deadline_ns, &plan, &count) > 0)
         for (size_t i = 0; i < count; i++)
             if (plan[i].drop)
@@ -277,10 +309,13 @@ static int run_retain(struct attempt *attempt)
 
 static int run_abandon(struct attempt *attempt)
 {
+    assert(attempt->failure.code != 0);
     struct tier *tier = attempt->site->tier;
     tier->ops->abandon(tier, &attempt->save, mst_now_ns() + patience_ns(attempt->site));
     return 0;
 }
+
+/* ---- the others wait ------------------------------------------------------------------------- */
 
 /* Rank 0 decides by its own deadline, which started when its save did. A step is committed though
  * this rank calls it failed only if that was more than a whole timeout after this rank's. */
@@ -295,6 +330,8 @@ static int run_await(struct attempt *attempt)
     attempt->failure = verdict;    /* over this rank's own: all tell the same story */
     return verdict.code;
 }
+
+/* ---- the states ------------------------------------------------------------------------------ */
 
 static int run_state(struct attempt *attempt, enum commit_state state)
 {
@@ -340,6 +377,7 @@ int attempt_run(const struct site *site, struct shard *shard, const struct attem
     while (!commit_is_final(state))
         state = commit_next(state, site->rank == 0, run_state(&attempt, state) == 0);
     fini(&attempt);
+    assert((state == COMMIT_COMMITTED) == (attempt.failure.code == 0));
     if (state == COMMIT_COMMITTED)
         return 0;
     *ret_failure = attempt.failure;

@@ -1,4 +1,5 @@
-/* Attempt: one save from snapshot to verdict, run by the worker of each rank along commit.h.
+/* Attempt: one save from snapshot to verdict, run by the worker of each rank along commit.h;
+ * attempt.c tells its life.
  *
  * Ranks meet in the key-value table, under ckpt/<attempt>/<step>/: each sets vote/<rank>, rank 0
  * sets verdict. Blocks until it has ended; waits for others at most until the deadline. */
@@ -11,7 +12,7 @@
 
 struct attempt_job {
     uint64_t step;
-    uint8_t cursor[4096];
+    uint8_t cursor[MST_CKPT_CURSOR_MAX];
     size_t cursor_bytes;
     uint64_t previous_step; /* of this worker, or MST_CKPT_NONE */
     bool follows_failure;   /* that one failed */

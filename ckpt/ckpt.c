@@ -16,6 +16,7 @@
 #include "muster/core/thread.h"
 #include "muster/core/world/state.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -45,7 +46,7 @@ struct mst_ckpt {
         pthread_cond_t changed;
         bool stopping;
         bool reserving; /* the worker faults the pool in before the first save needs it */
-        int last_result;
+        int last_rc;
         uint64_t started_ns;
         struct mst_ckpt_status status; /* saving_step says whether a save is in flight */
     } locked;
@@ -55,7 +56,7 @@ struct mst_ckpt {
     } worker;
 };
 
-/* ---- the worker ---- */
+/* ---- the worker ------------------------------------------------------------------------------ */
 
 static void lock(struct mst_ckpt *ckpt)
 {
@@ -64,21 +65,31 @@ static void lock(struct mst_ckpt *ckpt)
 
 static void unlock(struct mst_ckpt *ckpt)
 {
-    (void)pthread_mutex_unlock(&ckpt->locked.lock);
+    (void)pthread_mutex_unlock(&ckpt->locked.lock); /* held: as above */
 }
 
-static bool is_saving_locked(const struct mst_ckpt *ckpt)
+static void wake_locked(struct mst_ckpt *ckpt)
 {
+    assert(mst_lock_is_held(&ckpt->locked.lock));
+    (void)pthread_cond_broadcast(&ckpt->locked.changed); /* cannot fail */
+}
+
+static bool is_saving_locked(struct mst_ckpt *ckpt)
+{
+    assert(mst_lock_is_held(&ckpt->locked.lock));
     return ckpt->locked.status.saving_step != MST_CKPT_NONE;
 }
 
-static bool is_busy_locked(const struct mst_ckpt *ckpt)
+static bool is_busy_locked(struct mst_ckpt *ckpt)
 {
+    assert(mst_lock_is_held(&ckpt->locked.lock));
     return is_saving_locked(ckpt) || ckpt->locked.reserving;
 }
 
 static void record_locked(struct mst_ckpt *ckpt, const struct mst_err *failure)
 {
+    assert(mst_lock_is_held(&ckpt->locked.lock));
+    assert(is_saving_locked(ckpt) && ckpt->locked.status.saving_step == ckpt->job.step);
     struct mst_ckpt_status *status = &ckpt->locked.status;
     if (failure->code == 0) {
         status->committed_step = status->saving_step;
@@ -91,8 +102,8 @@ static void record_locked(struct mst_ckpt *ckpt, const struct mst_err *failure)
     }
     status->write_ns += mst_now_ns() - ckpt->locked.started_ns;
     status->saving_step = MST_CKPT_NONE;
-    ckpt->locked.last_result = failure->code;
-    (void)pthread_cond_broadcast(&ckpt->locked.changed);
+    ckpt->locked.last_rc = failure->code;
+    wake_locked(ckpt);
 }
 
 static void reserve(struct mst_ckpt *ckpt)
@@ -100,14 +111,15 @@ static void reserve(struct mst_ckpt *ckpt)
     (void)shard_reserve(&ckpt->shard, NULL); /* a save tries again, and tells */
     lock(ckpt);
     ckpt->locked.reserving = false;
-    (void)pthread_cond_broadcast(&ckpt->locked.changed);
+    wake_locked(ckpt);
     unlock(ckpt);
 }
 
 static void run_attempt(struct mst_ckpt *ckpt)
 {
     struct mst_err failure = {0};
-    (void)attempt_run(&ckpt->worker.site, &ckpt->shard, &ckpt->job, &failure);
+    (void)attempt_run(&ckpt->worker.site, &ckpt->shard, &ckpt->job,
+                      &failure); /* its code is in the failure */
     lock(ckpt);
     record_locked(ckpt, &failure);
     unlock(ckpt);
@@ -118,10 +130,11 @@ typedef void (*job_fn)(struct mst_ckpt *ckpt);
 /* What there is to do; NULL: no more. Blocks. */
 static job_fn await_job(struct mst_ckpt *ckpt)
 {
-    job_fn job = NULL;
     lock(ckpt);
     while (!is_busy_locked(ckpt) && !ckpt->locked.stopping)
-        (void)pthread_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock);
+        (void)mst_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock,
+                            MST_NEVER); /* without a deadline nothing can fail */
+    job_fn job = NULL;
     if (is_saving_locked(ckpt))
         job = run_attempt;
     else if (ckpt->locked.reserving)
@@ -142,12 +155,12 @@ static int start_thread(struct mst_ckpt *ckpt, struct mst_err *err)
 {
     int rc = mst_thread_start(&ckpt->thread, "mst-ckpt", work, ckpt);
     if (rc)
-        return mst_err_set(err, rc, "checkpoint thread: %s", strerror(-rc));
+        return mst_err_set(err, rc, "checkpoint thread: %s", mst_err_meaning(rc));
     ckpt->has_thread = true;
     return 0;
 }
 
-/* ---- open and close ---- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static void init_lock(struct mst_ckpt *ckpt)
 {
@@ -185,12 +198,11 @@ static int count_open(struct mst_ckpt *ckpt, uint64_t deadline_ns, struct mst_er
 {
     struct site *site = &ckpt->worker.site;
     char key[MST_KV_KEY_MAX];
-    int64_t number = 0;
-    int r;
     snprintf(key, sizeof key, "ckpt/opens/%" PRIu32, site->rank);
-    r = mst_kv_add(ckpt->kv, key, 1, &number, deadline_ns);
-    if (r < 0)
-        return mst_err_set(err, r, "checkpoint: key-value table: %s", strerror(-r));
+    int64_t number = 0;
+    int rc = mst_kv_add(ckpt->kv, key, 1, &number, deadline_ns);
+    if (rc < 0)
+        return mst_err_set(err, rc, "checkpoint: key-value table: %s", mst_err_meaning(rc));
     site->number = (uint32_t)number;
     return 0;
 }
@@ -198,9 +210,9 @@ static int count_open(struct mst_ckpt *ckpt, uint64_t deadline_ns, struct mst_er
 /* Rank 0's choice, which it tells the others when all is open. */
 static void choose_commit(struct site *site)
 {
-    uint64_t nonce = 0;
     if (site->rank != 0 || !site->tier->ops->has_commits)
         return;
+    uint64_t nonce = 0;
     (void)getrandom(&nonce, sizeof nonce, 0); /* 8 bytes always come once the system has booted */
     root_commit_name(site->commit, site->generation, site->number, nonce);
 }
@@ -213,15 +225,15 @@ static int open_parts(struct mst_ckpt *ckpt, const struct mst_ckpt_opts *opts, c
                                         .aio = aio[0] ? aio : NULL,
                                         .staging_dir = opts->staging_dir,
                                         .timeout_ms = site->timeout_ms};
-    int r = opts->uri ? tier_open(&tier_opts, &site->tier, err)
-                      : mst_err_set(err, -EINVAL, "no URI of the checkpoints' root: set opts.uri");
-    if (r == 0)
-        r = mst_kv_clone(ckpt->kv, deadline_ns, &site->kv, err);
-    if (r == 0 && site->rank == 0)
-        r = site->tier->ops->sweep(site->tier, site->generation, deadline_ns, err);
-    if (r == 0)
+    int rc = opts->uri ? tier_open(&tier_opts, &site->tier, err)
+                       : mst_err_set(err, -EINVAL, "no URI of the checkpoints' root: set opts.uri");
+    if (rc == 0)
+        rc = mst_kv_clone(ckpt->kv, deadline_ns, &site->kv, err);
+    if (rc == 0 && site->rank == 0)
+        rc = site->tier->ops->sweep(site->tier, site->generation, deadline_ns, err);
+    if (rc == 0)
         choose_commit(site);
-    return r;
+    return rc;
 }
 
 /* No rank may write before rank 0 has cleaned up, nor wait for one that could not open. */
@@ -229,88 +241,88 @@ static int meet(struct mst_ckpt *ckpt, struct mst_err *own, uint64_t deadline_ns
                 struct mst_err *err)
 {
     struct site *site = &ckpt->worker.site;
-    struct mst_err verdict = {0};
     char key[MST_KV_KEY_MAX];
-    int r;
     snprintf(key, sizeof key, "ckpt/%" PRIu32 "/open", site->number);
     if (site->rank == 0) {
         if (own->code == 0)
             snprintf(own->text, sizeof own->text, "%s", site->commit);
-        r = verdict_post(ckpt->kv, key, own, deadline_ns);
-        if (own->code == 0 && r < 0)
-            return mst_err_set(err, r, "checkpoint: key-value table: %s", strerror(-r));
+        int rc = verdict_post(ckpt->kv, key, own, deadline_ns);
+        if (own->code == 0 && rc < 0)
+            return mst_err_set(err, rc, "checkpoint: key-value table: %s", mst_err_meaning(rc));
     } else if (own->code == 0) {
-        r = verdict_await(ckpt->kv, key, "rank 0", deadline_ns, &verdict);
-        if (r < 0)
-            return mst_err_set(err, r, "rank 0: %s", verdict.text);
+        struct mst_err verdict = {0};
+        int rc = verdict_await(ckpt->kv, key, "rank 0", deadline_ns, &verdict);
+        if (rc < 0)
+            return mst_err_set(err, rc, "rank 0: %s", verdict.text);
         snprintf(site->commit, sizeof site->commit, "%.*s", ROOT_NAME_MAX - 1, verdict.text);
     }
     return own->code < 0 ? mst_err_set(err, own->code, "%s", own->text) : 0;
+}
+
+static int open_all(struct mst_ckpt *ckpt, const struct mst_ckpt_opts *opts, const char *aio,
+                    struct mst_err *err)
+{
+    uint64_t deadline_ns = mst_deadline_ms(ckpt->worker.site.timeout_ms);
+    int rc = count_open(ckpt, deadline_ns, err);
+    if (rc < 0)
+        return rc;
+    struct mst_err own = {0};
+    if (open_parts(ckpt, opts, aio, deadline_ns, &own) == 0)
+        own.code = 0;
+    rc = meet(ckpt, &own, deadline_ns, err);
+    return rc == 0 ? start_thread(ckpt, err) : rc;
 }
 
 int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,
                   struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err)
 {
     struct mst_ckpt_opts known;
-    struct mst_ckpt *ckpt;
-    struct mst_err own = {0};
-    uint64_t deadline_ns;
-    int r = mst_sized_take(&known, sizeof known, opts, "MST_CKPT_OPTS_INIT", err);
-    if (r < 0)
-        return r;
-    ckpt = allocate(&known, world, kv);
+    int rc = mst_sized_take(&known, sizeof known, opts, "MST_CKPT_OPTS_INIT", err);
+    if (rc < 0)
+        return rc;
+    struct mst_ckpt *ckpt = allocate(&known, world, kv);
     if (!ckpt)
         return mst_err_set(err, -ENOMEM, "checkpoint: no memory");
-    deadline_ns = mst_deadline_ms(ckpt->worker.site.timeout_ms);
-    r = count_open(ckpt, deadline_ns, err);
-    if (r < 0)
-        goto fail;
-    if (open_parts(ckpt, &known, world->tuning.aio, deadline_ns, &own) == 0)
-        own.code = 0;
-    r = meet(ckpt, &own, deadline_ns, err);
-    if (r == 0)
-        r = start_thread(ckpt, err);
-    if (r < 0)
-        goto fail;
+    rc = open_all(ckpt, &known, world->tuning.aio, err);
+    if (rc < 0) {
+        mst_ckpt_close(ckpt);
+        return rc;
+    }
     *ret_ckpt = ckpt;
     return 0;
-fail:
-    mst_ckpt_close(ckpt);
-    return r;
 }
 
 static void stop_thread(struct mst_ckpt *ckpt)
 {
     lock(ckpt);
     ckpt->locked.stopping = true;
-    (void)pthread_cond_broadcast(&ckpt->locked.changed);
+    wake_locked(ckpt);
     unlock(ckpt);
     (void)pthread_join(ckpt->thread, NULL); /* a save in flight ends by its own deadline */
 }
 
 void mst_ckpt_close(struct mst_ckpt *ckpt)
 {
-    struct site *site;
     if (!ckpt)
         return;
-    site = &ckpt->worker.site;
     if (ckpt->has_thread)
         stop_thread(ckpt);
-    mst_kv_close(site->kv);
-    tier_close(site->tier);
+    mst_kv_close(ckpt->worker.site.kv);
+    tier_close(ckpt->worker.site.tier);
     shard_fini(&ckpt->shard);
     if (ckpt->has_lock) {
-        (void)pthread_cond_destroy(&ckpt->locked.changed);
+        (void)pthread_cond_destroy(&ckpt->locked.changed); /* nobody waits: neither can fail */
         (void)pthread_mutex_destroy(&ckpt->locked.lock);
     }
     free(ckpt);
 }
 
-/* ---- save, drain, load, status ---- */
+/* ---- save, drain, load, status --------------------------------------------------------------- */
 
 /* Waits until the worker is idle. 0; -ETIMEDOUT. */
 static int await_idle_locked(struct mst_ckpt *ckpt, uint64_t deadline_ns)
 {
+    assert(mst_lock_is_held(&ckpt->locked.lock));
     int rc = 0;
     while (is_busy_locked(ckpt) && rc == 0)
         rc = mst_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock, deadline_ns);
@@ -320,11 +332,12 @@ static int await_idle_locked(struct mst_ckpt *ckpt, uint64_t deadline_ns)
 static void start_job(struct mst_ckpt *ckpt, uint64_t started_ns)
 {
     lock(ckpt);
+    assert(!is_busy_locked(ckpt));
     ckpt->locked.status.saving_step = ckpt->job.step;
     ckpt->locked.status.save_count++;
     ckpt->locked.started_ns = mst_now_ns();
     ckpt->locked.status.stall_ns += ckpt->locked.started_ns - started_ns;
-    (void)pthread_cond_broadcast(&ckpt->locked.changed);
+    wake_locked(ckpt);
     unlock(ckpt);
 }
 
@@ -349,11 +362,11 @@ static int take_snapshot(struct mst_ckpt *ckpt, uint64_t step, const struct stat
     job->failure = (struct mst_err){0};
     if (state->cursor.size_bytes > 0)
         memcpy(job->cursor, state->cursor.data, state->cursor.size_bytes);
-    int rc = shard_describe(&ckpt->shard, state->tensors, state->tensor_count, &job->failure);
+    int rc = shard_describe(&ckpt->shard, state, &job->failure);
     if (rc == 0)
         rc = shard_reserve(&ckpt->shard, &job->failure);
     if (rc == 0)
-        shard_snapshot(&ckpt->shard, state->tensors, step, state->cursor);
+        shard_snapshot(&ckpt->shard, step, state);
     ckpt->error = job->failure;
     return rc;
 }
@@ -364,7 +377,7 @@ static int save_state(struct mst_ckpt *ckpt, uint64_t step, const struct state *
     uint64_t started_ns = mst_now_ns();
     lock(ckpt);
     int rc = await_idle_locked(ckpt, deadline_ns);
-    bool follows_failure = ckpt->locked.last_result < 0;
+    bool follows_failure = ckpt->locked.last_rc < 0;
     unlock(ckpt);
     if (rc < 0)
         return mst_err_set(&ckpt->error, rc, "the snapshot pool is still in use");
@@ -377,9 +390,9 @@ static int save_state(struct mst_ckpt *ckpt, uint64_t step, const struct state *
 int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_state *state,
                   uint64_t deadline_ns)
 {
-    struct state known = {0};
     ckpt->error = (struct mst_err){0};
     int rc = check_step(ckpt, step, &ckpt->error);
+    struct state known = {0};
     if (rc == 0)
         rc = state_take(&known, state, &ckpt->error);
     if (rc == 0)
@@ -395,9 +408,8 @@ int mst_ckpt_drain(struct mst_ckpt *ckpt, uint64_t deadline_ns)
     int rc = await_idle_locked(ckpt, deadline_ns);
     if (rc < 0)
         mst_err_set(&ckpt->error, rc, "the last save has not ended");
-    else if (ckpt->locked.last_result < 0)
-        rc = mst_err_set(&ckpt->error, ckpt->locked.last_result, "%s",
-                         ckpt->locked.status.failed_text);
+    else if (ckpt->locked.last_rc < 0)
+        rc = mst_err_set(&ckpt->error, ckpt->locked.last_rc, "%s", ckpt->locked.status.failed_text);
     unlock(ckpt);
     return rc;
 }
@@ -411,11 +423,12 @@ const char *mst_ckpt_error(const struct mst_ckpt *ckpt)
  * is wrong with them is told by save. */
 static void start_reserve(struct mst_ckpt *ckpt, const struct state *state)
 {
-    if (shard_describe(&ckpt->shard, state->tensors, state->tensor_count, NULL) < 0)
+    if (shard_describe(&ckpt->shard, state, NULL) < 0)
         return;
     lock(ckpt);
+    assert(!is_busy_locked(ckpt));
     ckpt->locked.reserving = true;
-    (void)pthread_cond_broadcast(&ckpt->locked.changed);
+    wake_locked(ckpt);
     unlock(ckpt);
 }
 
@@ -431,8 +444,11 @@ static int load_state(struct mst_ckpt *ckpt, const struct state *state,
      * idles, but its handle of the table belongs to its thread. */
     struct site site = ckpt->worker.site;
     site.kv = ckpt->kv;
-    rc = restore_run(&site, ckpt->load_count++, state->tensors, state->tensor_count,
-                     shard_lend_pool(&ckpt->shard), ret_loaded, deadline_ns, err);
+    const struct restore_job job = {.number = ckpt->load_count++,
+                                    .state = state,
+                                    .staging = shard_lend_pool(&ckpt->shard),
+                                    .deadline_ns = deadline_ns};
+    rc = restore_run(&site, &job, ret_loaded, err);
     if (rc == 0 || rc == -ENOENT)
         start_reserve(ckpt, state);
     return rc;
@@ -442,9 +458,9 @@ static int load_state(struct mst_ckpt *ckpt, const struct state *state,
 int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_state *state,
                   struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns, struct mst_err *err)
 {
-    struct state known = {0};
     struct mst_ckpt_loaded loaded;
     int rc = mst_sized_take(&loaded, sizeof loaded, ret_loaded, "MST_CKPT_LOADED_INIT", err);
+    struct state known = {0};
     if (rc == 0)
         rc = state_take(&known, state, err);
     if (rc == 0)

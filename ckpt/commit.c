@@ -24,11 +24,8 @@ static const struct next leader[COMMIT_STATE_COUNT] = {
     [COMMIT_FAILED] = {COMMIT_FAILED, COMMIT_FAILED},
 };
 
-enum commit_state commit_next(enum commit_state state, bool is_leader, bool ok)
+static enum commit_state next_of_follower(enum commit_state state, bool ok)
 {
-    assert(state < COMMIT_STATE_COUNT);
-    if (is_leader)
-        return ok ? leader[state].ok : leader[state].failed;
     switch (state) {
     case COMMIT_WRITE: return COMMIT_VOTE;
     case COMMIT_VOTE: return ok ? COMMIT_AWAIT : COMMIT_FAILED;
@@ -36,6 +33,15 @@ enum commit_state commit_next(enum commit_state state, bool is_leader, bool ok)
     case COMMIT_COMMITTED: return COMMIT_COMMITTED;
     default: return COMMIT_FAILED;
     }
+}
+
+enum commit_state commit_next(enum commit_state state, bool is_leader, bool ok)
+{
+    assert(state < COMMIT_STATE_COUNT);
+    enum commit_state next = is_leader ? (ok ? leader[state].ok : leader[state].failed)
+                                       : next_of_follower(state, ok);
+    assert(next > state || commit_is_final(state)); /* forward only, so that every save ends */
+    return next;
 }
 
 bool commit_is_final(enum commit_state state)

@@ -26,8 +26,8 @@ enum commit_state {
     COMMIT_STATE_COUNT
 };
 
-/* The state after `state`, when its work ended well or not. Every pair is decided; the final states
- * stay. */
+/* The state after `state`, when its work ended well or not. Every pair is decided; states follow in
+ * the order above, and the final ones stay. */
 enum commit_state commit_next(enum commit_state state, bool is_leader, bool ok);
 
 bool commit_is_final(enum commit_state state);

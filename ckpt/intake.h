@@ -9,6 +9,7 @@
 #include "muster/ckpt/manifest.h"
 #include "muster/ckpt/reader.h"
 #include "muster/ckpt/snapshot.h"
+#include "muster/ckpt/state.h"
 
 /* Where the rows of one of the caller's tensors go. */
 struct intake_target {
@@ -31,12 +32,11 @@ struct intake {
  * rows that no file holds, with text; -EINVAL a tensor that is missing or has another shape or
  * type, naming it; -ENOTSUP; -ENOMEM; -ETIMEDOUT; another -errno if the place does not answer.
  * Blocks. */
-int intake_read(struct intake *intake, struct tier *tier, uint64_t step,
-                const struct mst_tensor *tensors, size_t tensor_count, uint64_t deadline_ns,
-                struct mst_err *err);
+int intake_read(struct intake *intake, struct tier *tier, uint64_t step, const struct state *state,
+                uint64_t deadline_ns, struct mst_err *err);
 
 /* Copies what was read into the tensors it was read for. */
-void intake_install(const struct intake *intake, const struct mst_tensor *tensors);
+void intake_install(const struct intake *intake, const struct state *state);
 
 /* A zeroed or half-built one is allowed. */
 void intake_fini(struct intake *intake);

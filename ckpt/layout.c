@@ -3,6 +3,7 @@
 
 #include "muster/core/crc32c.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -13,12 +14,12 @@
 /* HDF5 walks '/'-separated links and gives "." a meaning; "muster/" holds our own tables. */
 static bool name_is_valid(const char *name)
 {
-    size_t start = 0;
     size_t length = strnlen(name, MST_TENSOR_NAME_MAX + 1);
     if (length == 0 || length > MST_TENSOR_NAME_MAX)
         return false;
     if (strcmp(name, "muster") == 0 || strncmp(name, "muster/", 7) == 0)
         return false;
+    size_t start = 0;
     for (size_t i = 0; i <= length; i++) {
         unsigned char c = (unsigned char)name[i];
         if (c == '/' || c == '\0') {
@@ -40,20 +41,18 @@ static bool multiply(uint64_t *product, uint64_t factor)
 
 static bool measure(struct layout_tensor *tensor)
 {
-    uint64_t total;
     tensor->row_count = tensor->dim_count == 0 ? 1 : tensor->shape[0];
     tensor->row_bytes = mst_dtype_size(tensor->dtype);
     for (uint32_t i = 1; i < tensor->dim_count; i++)
         if (!multiply(&tensor->row_bytes, tensor->shape[i]))
             return false;
-    total = tensor->row_bytes;
+    uint64_t total = tensor->row_bytes;
     return tensor->row_count <= INT64_MAX && multiply(&total, tensor->row_count);
 }
 
 int layout_tensor_init(struct layout_tensor *ret_tensor, const char *name, enum mst_dtype dtype,
                        uint32_t dim_count, const uint64_t *shape, struct mst_err *err)
 {
-    struct layout_tensor tensor = {.dtype = dtype, .dim_count = dim_count};
     if (!name || !name_is_valid(name))
         return mst_err_set(err, -EINVAL,
                            "tensor \"%.60s\": a name is 1 to %d printable characters, parts "
@@ -65,6 +64,7 @@ int layout_tensor_init(struct layout_tensor *ret_tensor, const char *name, enum 
     if (dim_count > MST_TENSOR_DIMS_MAX)
         return mst_err_set(err, -EINVAL, "tensor %.100s: %" PRIu32 " dimensions, at most %d", name,
                            dim_count, MST_TENSOR_DIMS_MAX);
+    struct layout_tensor tensor = {.dtype = dtype, .dim_count = dim_count};
     memcpy(tensor.name, name, strlen(name));
     for (uint32_t i = 0; i < dim_count; i++)
         tensor.shape[i] = shape[i];
@@ -96,16 +96,16 @@ int layout_describe(const struct mst_tensor *tensor, struct layout_tensor *ret_t
                     struct mst_err *err)
 {
     struct layout_tensor described;
-    int r = layout_tensor_init(&described, tensor->name, tensor->dtype, tensor->dim_count,
-                               tensor->shape, err);
-    if (r == 0 && tensor->data.mem == MST_MEM_DEVICE)
-        r = mst_err_set(err, -ENOTSUP, "tensor %.100s is in device memory: copy it to the host",
-                        described.name);
-    if (r == 0)
-        r = check_rows(tensor, &described, err);
-    if (r == 0)
+    int rc = layout_tensor_init(&described, tensor->name, tensor->dtype, tensor->dim_count,
+                                tensor->shape, err);
+    if (rc == 0 && tensor->data.mem == MST_MEM_DEVICE)
+        rc = mst_err_set(err, -ENOTSUP, "tensor %.100s is in device memory: copy it to the host",
+                         described.name);
+    if (rc == 0)
+        rc = check_rows(tensor, &described, err);
+    if (rc == 0)
         *ret_tensor = described;
-    return r;
+    return rc;
 }
 
 bool layout_tensor_equal(const struct layout_tensor *a, const struct layout_tensor *b)
@@ -159,14 +159,15 @@ static uint64_t fraction(uint64_t rows, uint32_t share, uint32_t world_size)
 void layout_share(const struct layout_tensor *tensor, size_t tensor_index, uint32_t rank,
                   uint32_t world_size, uint64_t *ret_row_start, uint64_t *ret_row_count)
 {
+    assert(rank < world_size);
     uint32_t share = (uint32_t)((rank + tensor_index) % world_size);
     uint64_t start = fraction(tensor->row_count, share, world_size);
     uint64_t end = fraction(tensor->row_count, share + 1, world_size);
-    assert(rank < world_size);
     if (tensor->row_bytes * tensor->row_count < LAYOUT_SPLIT_BYTES) {
         start = 0;
         end = share == 0 ? tensor->row_count : 0;
     }
+    assert(start <= end && end <= tensor->row_count);
     *ret_row_start = start;
     *ret_row_count = end - start;
 }
@@ -182,6 +183,8 @@ size_t layout_plan(const struct mst_tensor *tensors, const struct layout_tensor 
                                    .row_count = tensors[i].row_count};
         if (!tensors[i].sharded)
             layout_share(&described[i], i, rank, world_size, &part.row_start, &part.row_count);
+        assert(part.row_count <= described[i].row_count &&
+               part.row_start <= described[i].row_count - part.row_count);
         part.size_bytes = part.row_count * described[i].row_bytes;
         part.block_first = block_count;
         part.block_count = layout_block_count(part.size_bytes);
@@ -211,9 +214,8 @@ uint64_t layout_block_start(uint64_t block)
 
 uint64_t layout_block_bytes(const struct layout_part *part, uint64_t block)
 {
-    uint64_t left = part->size_bytes - layout_block_start(block);
     assert(block < part->block_count);
-    return left < LAYOUT_BLOCK_BYTES ? left : LAYOUT_BLOCK_BYTES;
+    return mst_least(part->size_bytes - layout_block_start(block), LAYOUT_BLOCK_BYTES);
 }
 
 uint64_t layout_block_count(uint64_t size_bytes)

@@ -3,12 +3,15 @@
 #include "muster/ckpt/reshard.h"
 #include "muster/core/crc32c.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* ---- fields ---------------------------------------------------------------------------------- */
 
 static int bad(struct mst_err *err, const char *field)
 {
@@ -31,10 +34,10 @@ static int get_u32(const json_t *object, const char *key, uint32_t max, uint32_t
                    struct mst_err *err)
 {
     uint64_t value = 0;
-    int r = get_u64(object, key, max, &value, err);
-    if (r == 0)
+    int rc = get_u64(object, key, max, &value, err);
+    if (rc == 0)
         *ret_value = (uint32_t)value;
-    return r;
+    return rc;
 }
 
 /* An array of at most `max` elements. */
@@ -78,6 +81,8 @@ static int get_crc(const json_t *object, const char *key, uint32_t *ret_crc, str
     return 0;
 }
 
+/* ---- the manifest ---------------------------------------------------------------------------- */
+
 static int decode_cursor(const json_t *root, struct manifest *manifest, struct mst_err *err)
 {
     const json_t *cursor = json_object_get(root, "cursor");
@@ -97,43 +102,42 @@ static int decode_cursor(const json_t *root, struct manifest *manifest, struct m
 static int decode_tensor(const json_t *object, struct layout_tensor *tensor, struct mst_err *err)
 {
     const char *dtype_name = json_string_value(json_object_get(object, "dtype"));
-    uint64_t shape[MST_TENSOR_DIMS_MAX] = {0};
-    const json_t *dims;
     enum mst_dtype dtype;
-    size_t dim_count = 0;
-    int r;
     if (!dtype_name || mst_dtype_parse(dtype_name, &dtype) < 0)
         return bad(err, "dtype");
-    r = get_array(object, "shape", MST_TENSOR_DIMS_MAX, &dims, &dim_count, err);
-    if (r < 0)
-        return r;
+    uint64_t shape[MST_TENSOR_DIMS_MAX] = {0};
+    const json_t *dims;
+    size_t dim_count = 0;
+    int rc = get_array(object, "shape", MST_TENSOR_DIMS_MAX, &dims, &dim_count, err);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < dim_count; i++) {
         const json_t *dim = json_array_get(dims, i);
         if (!json_is_integer(dim) || json_integer_value(dim) < 0)
             return bad(err, "shape");
         shape[i] = (uint64_t)json_integer_value(dim);
     }
-    r = layout_tensor_init(tensor, json_string_value(json_object_get(object, "name")), dtype,
-                           (uint32_t)dim_count, shape, err);
-    if (r < 0 && err)
+    rc = layout_tensor_init(tensor, json_string_value(json_object_get(object, "name")), dtype,
+                            (uint32_t)dim_count, shape, err);
+    if (rc < 0 && err)
         err->code = -EBADMSG;
-    return r < 0 ? -EBADMSG : 0;
+    return rc < 0 ? -EBADMSG : 0;
 }
 
 static int decode_tensors(const json_t *root, struct manifest *manifest, struct mst_err *err)
 {
     const json_t *array;
     size_t count;
-    int r = get_array(root, "tensors", MANIFEST_TENSORS_MAX, &array, &count, err);
-    if (r < 0)
-        return r;
+    int rc = get_array(root, "tensors", MANIFEST_TENSORS_MAX, &array, &count, err);
+    if (rc < 0)
+        return rc;
     manifest->tensors = calloc(count ? count : 1, sizeof *manifest->tensors);
     if (!manifest->tensors)
         return mst_err_set(err, -ENOMEM, "no memory for %zu tensors", count);
     manifest->tensor_count = count;
-    for (size_t i = 0; i < count && r == 0; i++)
-        r = decode_tensor(json_array_get(array, i), &manifest->tensors[i], err);
-    return r;
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = decode_tensor(json_array_get(array, i), &manifest->tensors[i], err);
+    return rc;
 }
 
 /* Geometry of one part: everything that readers later compute with. */
@@ -141,18 +145,17 @@ static int decode_part(const json_t *object, const struct layout_tensor *tensors
                        size_t tensor_count, uint64_t file_bytes, struct layout_part *part,
                        struct mst_err *err)
 {
-    const struct layout_tensor *tensor = NULL;
-    int r = get_u32(object, "tensor", MANIFEST_TENSORS_MAX, &part->tensor, err);
-    if (r < 0)
-        return r;
+    int rc = get_u32(object, "tensor", MANIFEST_TENSORS_MAX, &part->tensor, err);
+    if (rc < 0)
+        return rc;
     if (part->tensor >= tensor_count)
         return bad(err, "tensor");
-    tensor = &tensors[part->tensor];
-    r = get_u64(object, "row", tensor->row_count, &part->row_start, err);
-    if (r == 0)
-        r = get_u64(object, "rows", tensor->row_count - part->row_start, &part->row_count, err);
-    if (r < 0)
-        return r;
+    const struct layout_tensor *tensor = &tensors[part->tensor];
+    rc = get_u64(object, "row", tensor->row_count, &part->row_start, err);
+    if (rc == 0)
+        rc = get_u64(object, "rows", tensor->row_count - part->row_start, &part->row_count, err);
+    if (rc < 0)
+        return rc;
     part->size_bytes = part->row_count * tensor->row_bytes;
     part->block_count = layout_block_count(part->size_bytes);
     if (part->size_bytes == 0 || part->size_bytes > file_bytes)
@@ -166,10 +169,9 @@ static int decode_crcs(const json_t *object, struct manifest_file *file, struct 
 {
     const json_t *crcs = json_object_get(object, "crc32c");
     size_t length = json_string_length(crcs);
-    uint32_t *grown;
     if (!json_is_string(crcs) || length % 8 || length / 8 != part->block_count)
         return bad(err, "crc32c");
-    grown = realloc(file->crcs, (file->crc_count + part->block_count) * sizeof *grown);
+    uint32_t *grown = realloc(file->crcs, (file->crc_count + part->block_count) * sizeof *grown);
     if (!grown)
         return mst_err_set(err, -ENOMEM, "no memory for checksums");
     file->crcs = grown;
@@ -178,57 +180,59 @@ static int decode_crcs(const json_t *object, struct manifest_file *file, struct 
         if (!parse_hex(json_string_value(crcs) + 8 * b, 8, &grown[part->block_first + b]))
             return bad(err, "crc32c");
     file->crc_count += part->block_count;
+    assert(part->block_first + part->block_count == file->crc_count);
     return 0;
 }
 
 static int decode_file(const json_t *object, const struct layout_tensor *tensors,
                        size_t tensor_count, struct manifest_file *file, struct mst_err *err)
 {
+    int rc = get_u64(object, "bytes", INT64_MAX, &file->size_bytes, err);
+    if (rc == 0)
+        rc = get_crc(object, "frame_crc32c", &file->frame_crc, err);
     const json_t *array;
-    uint64_t end = 0;
     size_t count;
-    int r = get_u64(object, "bytes", INT64_MAX, &file->size_bytes, err);
-    if (r == 0)
-        r = get_crc(object, "frame_crc32c", &file->frame_crc, err);
-    if (r == 0)
-        r = get_array(object, "parts", tensor_count, &array, &count, err);
-    if (r < 0)
-        return r;
+    if (rc == 0)
+        rc = get_array(object, "parts", tensor_count, &array, &count, err);
+    if (rc < 0)
+        return rc;
     file->parts = calloc(count ? count : 1, sizeof *file->parts);
     if (!file->parts)
         return mst_err_set(err, -ENOMEM, "no memory for %zu parts", count);
     file->part_count = count;
-    for (size_t i = 0; i < count && r == 0; i++) {
+    uint64_t end = 0;
+    for (size_t i = 0; i < count && rc == 0; i++) {
         const json_t *part = json_array_get(array, i);
-        r = decode_part(part, tensors, tensor_count, file->size_bytes, &file->parts[i], err);
-        if (r == 0 && file->parts[i].offset < end)
-            r = bad(err, "offset"); /* parts come in order and do not overlap */
-        if (r == 0)
-            r = decode_crcs(part, file, &file->parts[i], err);
+        rc = decode_part(part, tensors, tensor_count, file->size_bytes, &file->parts[i], err);
+        if (rc == 0 && file->parts[i].offset < end)
+            rc = bad(err, "offset"); /* parts come in order and do not overlap */
+        if (rc == 0)
+            rc = decode_crcs(part, file, &file->parts[i], err);
         end = file->parts[i].offset + file->parts[i].size_bytes;
     }
-    return r;
+    assert(rc < 0 || end <= file->size_bytes);
+    return rc;
 }
 
 static int decode_files(const json_t *root, struct manifest *manifest, struct mst_err *err)
 {
     const json_t *array;
     size_t count;
-    int r = get_array(root, "files", MANIFEST_WORLD_MAX, &array, &count, err);
-    if (r < 0)
-        return r;
+    int rc = get_array(root, "files", MANIFEST_WORLD_MAX, &array, &count, err);
+    if (rc < 0)
+        return rc;
     if (count != manifest->world_size)
         return bad(err, "files");
     manifest->files = calloc(count, sizeof *manifest->files);
     if (!manifest->files)
         return mst_err_set(err, -ENOMEM, "no memory for %zu files", count);
-    for (size_t i = 0; i < count && r == 0; i++) {
-        r = decode_file(json_array_get(array, i), manifest->tensors, manifest->tensor_count,
-                        &manifest->files[i], err);
-        if (r < 0)
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        rc = decode_file(json_array_get(array, i), manifest->tensors, manifest->tensor_count,
+                         &manifest->files[i], err);
+        if (rc < 0)
             mst_err_wrap(err, "rank_%zu.h5", i);
     }
-    return r;
+    return rc;
 }
 
 /* It becomes a part of paths: digits and dots that start with a digit lead nowhere else. */
@@ -251,35 +255,35 @@ static int decode_commit(const json_t *root, struct manifest *manifest, struct m
 static int decode_head(const json_t *root, struct manifest *manifest, struct mst_err *err)
 {
     const char *format = json_string_value(json_object_get(root, "format"));
-    uint64_t version, block_bytes;
-    int r = 0;
     if (!format || strcmp(format, "muster-checkpoint") != 0)
         return bad(err, "format");
+    uint64_t version;
     if (get_u64(root, "version", 1, &version, err) < 0 || version != 1)
         return bad(err, "version");
+    uint64_t block_bytes;
     if (get_u64(root, "block_bytes", LAYOUT_BLOCK_BYTES, &block_bytes, err) < 0 ||
         block_bytes != LAYOUT_BLOCK_BYTES)
         return bad(err, "block_bytes");
-    r = get_u64(root, "step", INT64_MAX, &manifest->step, err);
-    if (r == 0)
-        r = get_u32(root, "world_size", MANIFEST_WORLD_MAX, &manifest->world_size, err);
-    if (r == 0)
-        r = get_u32(root, "generation", UINT32_MAX, &manifest->generation, err);
-    if (r == 0)
-        r = get_u32(root, "attempt", UINT32_MAX, &manifest->attempt, err);
-    if (r == 0)
-        r = decode_commit(root, manifest, err);
-    return r == 0 && manifest->world_size == 0 ? bad(err, "world_size") : r;
+    int rc = get_u64(root, "step", INT64_MAX, &manifest->step, err);
+    if (rc == 0)
+        rc = get_u32(root, "world_size", MANIFEST_WORLD_MAX, &manifest->world_size, err);
+    if (rc == 0)
+        rc = get_u32(root, "generation", UINT32_MAX, &manifest->generation, err);
+    if (rc == 0)
+        rc = get_u32(root, "attempt", UINT32_MAX, &manifest->attempt, err);
+    if (rc == 0)
+        rc = decode_commit(root, manifest, err);
+    return rc == 0 && manifest->world_size == 0 ? bad(err, "world_size") : rc;
 }
 
 static int decode_root(const json_t *root, struct manifest *manifest, struct mst_err *err)
 {
-    int r = decode_head(root, manifest, err);
-    if (r == 0)
-        r = decode_cursor(root, manifest, err);
-    if (r == 0)
-        r = decode_tensors(root, manifest, err);
-    return r == 0 ? decode_files(root, manifest, err) : r;
+    int rc = decode_head(root, manifest, err);
+    if (rc == 0)
+        rc = decode_cursor(root, manifest, err);
+    if (rc == 0)
+        rc = decode_tensors(root, manifest, err);
+    return rc == 0 ? decode_files(root, manifest, err) : rc;
 }
 
 /* The first field must come first, byte for byte: it is what makes the rest trustworthy. */
@@ -287,13 +291,13 @@ static int check_crc(const char *text, size_t size_bytes, struct mst_err *err)
 {
     static const char head[] = "{\"crc32c\":\"";
     const size_t digits_at = sizeof head - 1, body_at = digits_at + 9;
-    uint32_t said, is;
     if (size_bytes <= body_at || size_bytes > MANIFEST_BYTES_MAX)
         return mst_err_set(err, -EBADMSG, "%zu bytes are no manifest", size_bytes);
+    uint32_t said;
     if (memcmp(text, head, digits_at) != 0 || text[body_at - 1] != '"' ||
         !parse_hex(text + digits_at, 8, &said))
         return mst_err_set(err, -EBADMSG, "does not start with its checksum");
-    is = mst_crc32c(0, text + body_at, size_bytes - body_at);
+    uint32_t is = mst_crc32c(0, text + body_at, size_bytes - body_at);
     if (is != said)
         return mst_err_set(err, -EBADMSG, "checksum %08" PRIx32 ", its head says %08" PRIx32, is,
                            said);
@@ -313,59 +317,60 @@ static int parse(const char *text, size_t size_bytes, json_t **ret_root, struct 
 int manifest_decode(const char *text, size_t size_bytes, struct manifest *ret_manifest,
                     struct mst_err *err)
 {
-    struct manifest manifest = {0};
+    int rc = check_crc(text, size_bytes, err);
     json_t *root = NULL;
-    int r = check_crc(text, size_bytes, err);
-    if (r == 0)
-        r = parse(text, size_bytes, &root, err);
-    if (r < 0)
-        return r;
-    r = decode_root(root, &manifest, err);
+    if (rc == 0)
+        rc = parse(text, size_bytes, &root, err);
+    if (rc < 0)
+        return rc;
+    struct manifest manifest = {0};
+    rc = decode_root(root, &manifest, err);
     json_decref(root);
-    if (r < 0) {
+    if (rc < 0) {
         manifest_fini(&manifest);
-        return r;
+        return rc;
     }
     *ret_manifest = manifest;
     return 0;
 }
 
-static int decode_vote(const json_t *root, const struct layout_tensor *tensors, size_t tensor_count,
-                       uint32_t fingerprint, struct manifest_vote *vote, struct mst_err *err)
+/* ---- votes ----------------------------------------------------------------------------------- */
+
+static int decode_vote(const struct manifest_ballot *ballot, const json_t *root,
+                       struct manifest_vote *vote, struct mst_err *err)
 {
     const json_t *code = json_object_get(root, "code");
-    const char *text = json_string_value(json_object_get(root, "text"));
-    int r;
     if (!json_is_integer(code) || json_integer_value(code) > 0 || json_integer_value(code) < -4095)
         return bad(err, "code");
+    const char *text = json_string_value(json_object_get(root, "text"));
     if (!text)
         return bad(err, "text");
     vote->failure.code = (int)json_integer_value(code);
     snprintf(vote->failure.text, sizeof vote->failure.text, "%s", text);
     if (vote->failure.code != 0)
         return 0;
-    r = get_u32(root, "fingerprint", UINT32_MAX, &vote->fingerprint, err);
-    if (r == 0 && vote->fingerprint != fingerprint)
-        r = mst_err_set(err, -EINVAL,
-                        "saved other tensors than rank 0: all ranks must pass the "
-                        "same names, types and shapes");
-    return r == 0 ? decode_file(root, tensors, tensor_count, &vote->file, err) : r;
+    int rc = get_u32(root, "fingerprint", UINT32_MAX, &vote->fingerprint, err);
+    if (rc == 0 && vote->fingerprint != ballot->fingerprint)
+        rc = mst_err_set(err, -EINVAL,
+                         "saved other tensors than rank 0: all ranks must pass the "
+                         "same names, types and shapes");
+    return rc == 0 ? decode_file(root, ballot->tensors, ballot->tensor_count, &vote->file, err)
+                   : rc;
 }
 
-int manifest_vote_decode(const char *text, size_t size_bytes, const struct layout_tensor *tensors,
-                         size_t tensor_count, uint32_t fingerprint, struct manifest_vote *ret_vote,
-                         struct mst_err *err)
+int manifest_vote_decode(const struct manifest_ballot *ballot, const char *text, size_t size_bytes,
+                         struct manifest_vote *ret_vote, struct mst_err *err)
 {
-    struct manifest_vote vote = {0};
     json_t *root = NULL;
-    int r = parse(text, size_bytes, &root, err);
-    if (r < 0)
-        return r;
-    r = decode_vote(root, tensors, tensor_count, fingerprint, &vote, err);
+    int rc = parse(text, size_bytes, &root, err);
+    if (rc < 0)
+        return rc;
+    struct manifest_vote vote = {0};
+    rc = decode_vote(ballot, root, &vote, err);
     json_decref(root);
-    if (r < 0) {
+    if (rc < 0) {
         manifest_file_fini(&vote.file);
-        return r;
+        return rc;
     }
     *ret_vote = vote;
     return 0;
@@ -388,16 +393,18 @@ void manifest_fini(struct manifest *manifest)
     manifest->tensors = NULL;
 }
 
+/* ---- what it covers -------------------------------------------------------------------------- */
+
 int manifest_boxes(const struct manifest *manifest, struct reshard_box **ret_boxes,
                    size_t *ret_count)
 {
-    size_t count = 0, next = 0;
-    struct reshard_box *boxes;
+    size_t count = 0;
     for (uint32_t r = 0; r < manifest->world_size; r++)
         count += manifest->files[r].part_count;
-    boxes = calloc(count ? count : 1, sizeof *boxes);
+    struct reshard_box *boxes = calloc(count ? count : 1, sizeof *boxes);
     if (!boxes)
         return -ENOMEM;
+    size_t next = 0;
     for (uint32_t r = 0; r < manifest->world_size; r++)
         for (size_t i = 0; i < manifest->files[r].part_count; i++) {
             const struct layout_part *part = &manifest->files[r].parts[i];
@@ -411,12 +418,12 @@ int manifest_boxes(const struct manifest *manifest, struct reshard_box **ret_box
 }
 
 /* Empty tensors have no parts, and rows without bytes need none. */
-static int check_tensor(const struct layout_tensor *tensor, const struct reshard_box *boxes,
-                        size_t count, struct reshard_piece *pieces, struct mst_err *err)
+static int check_tensor(const struct layout_tensor *tensor, const struct reshard_slice *slice,
+                        struct reshard_piece *pieces, struct mst_err *err)
 {
     uint64_t row = 0;
     if (tensor->row_bytes == 0 ||
-        reshard_plan(boxes, count, 0, tensor->row_count, pieces, count, &row) >= 0)
+        reshard_plan(slice, 0, tensor->row_count, pieces, slice->count, &row) >= 0)
         return 0;
     return mst_err_set(err, -EINVAL,
                        "tensor %.100s: row %" PRIu64 " is written by no rank, or by two",
@@ -425,20 +432,19 @@ static int check_tensor(const struct layout_tensor *tensor, const struct reshard
 
 int manifest_check_cover(const struct manifest *manifest, struct mst_err *err)
 {
-    struct reshard_piece *pieces = NULL;
     struct reshard_box *boxes;
     size_t count;
-    int r = manifest_boxes(manifest, &boxes, &count);
-    if (r < 0)
-        return mst_err_set(err, r, "no memory for the list of parts");
-    pieces = calloc(count ? count : 1, sizeof *pieces);
+    int rc = manifest_boxes(manifest, &boxes, &count);
+    if (rc < 0)
+        return mst_err_set(err, rc, "no memory for the list of parts");
+    struct reshard_piece *pieces = calloc(count ? count : 1, sizeof *pieces);
     if (!pieces)
-        r = mst_err_set(err, -ENOMEM, "no memory for the list of parts");
-    for (uint32_t t = 0; t < manifest->tensor_count && r == 0; t++) {
-        size_t first, n = reshard_slice(boxes, count, t, &first);
-        r = check_tensor(&manifest->tensors[t], boxes + first, n, pieces, err);
+        rc = mst_err_set(err, -ENOMEM, "no memory for the list of parts");
+    for (uint32_t t = 0; t < manifest->tensor_count && rc == 0; t++) {
+        const struct reshard_slice slice = reshard_slice(boxes, count, t);
+        rc = check_tensor(&manifest->tensors[t], &slice, pieces, err);
     }
     free(pieces);
     free(boxes);
-    return r;
+    return rc;
 }

@@ -12,7 +12,7 @@
 
 #define MANIFEST_NAME "MANIFEST.json"
 #define MANIFEST_BYTES_MAX (UINT64_C(256) << 20)
-#define MANIFEST_CURSOR_MAX 4096
+#define MANIFEST_CURSOR_MAX MST_CKPT_CURSOR_MAX
 #define MANIFEST_COMMIT_MAX 64
 #define MANIFEST_WORLD_MAX UINT32_C(65536)
 #define MANIFEST_TENSORS_MAX (UINT32_C(1) << 20)
@@ -58,11 +58,17 @@ struct manifest_vote {
 /* As manifest_encode. */
 int manifest_vote_encode(const struct manifest_vote *vote, char **ret_text, size_t *ret_bytes);
 
-/* `tensors` are rank 0's own. 0 and a vote whose file is to be ended by manifest_file_fini;
- * -EBADMSG; -ENOMEM; -EINVAL if the voter saved other tensors than `fingerprint` says. */
-int manifest_vote_decode(const char *text, size_t size_bytes, const struct layout_tensor *tensors,
-                         size_t tensor_count, uint32_t fingerprint, struct manifest_vote *ret_vote,
-                         struct mst_err *err);
+/* What rank 0 reads a vote by: its own tensors. */
+struct manifest_ballot {
+    const struct layout_tensor *tensors;
+    size_t tensor_count;
+    uint32_t fingerprint; /* of them */
+};
+
+/* 0 and a vote whose file is to be ended by manifest_file_fini; -EBADMSG; -ENOMEM; -EINVAL if the
+ * voter saved other tensors than the ballot has. */
+int manifest_vote_decode(const struct manifest_ballot *ballot, const char *text, size_t size_bytes,
+                         struct manifest_vote *ret_vote, struct mst_err *err);
 
 void manifest_file_fini(struct manifest_file *file);
 

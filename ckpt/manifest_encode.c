@@ -2,6 +2,7 @@
 
 #include "muster/core/crc32c.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,6 +35,7 @@ static void print_parts(FILE *out, const struct manifest_file *file)
                 "%s\n{\"tensor\":%" PRIu32 ",\"row\":%" PRIu64 ",\"rows\":%" PRIu64
                 ",\"offset\":%" PRIu64 ",\"crc32c\":\"",
                 i ? "," : "", part->tensor, part->row_start, part->row_count, part->offset);
+        assert(part->block_first + part->block_count <= file->crc_count);
         for (uint64_t b = 0; b < part->block_count; b++)
             fprintf(out, "%08" PRIx32, file->crcs[part->block_first + b]);
         fputs("\"}", out);
@@ -87,7 +89,7 @@ static int close_text(FILE *out, char **text)
 int manifest_encode(const struct manifest *manifest, char **ret_text, size_t *ret_bytes)
 {
     static const size_t head = sizeof "{\"crc32c\":\"00000000\"" - 1;
-    char *text = NULL, digits[9];
+    char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     if (!out)
@@ -95,6 +97,7 @@ int manifest_encode(const struct manifest *manifest, char **ret_text, size_t *re
     print_manifest(out, manifest);
     if (close_text(out, &text) < 0)
         return -ENOMEM;
+    char digits[9];
     snprintf(digits, sizeof digits, "%08" PRIx32, mst_crc32c(0, text + head, size - head));
     memcpy(text + head - 9, digits, 8);
     *ret_text = text;

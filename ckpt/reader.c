@@ -3,6 +3,8 @@
 #include "muster/ckpt/tier.h"
 #include "muster/core/clock.h"
 #include "muster/core/crc32c.h"
+#include "muster/core/err.h"
+#include "muster/core/least.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -24,7 +26,7 @@ struct reader {
     const struct manifest *manifest;
     uint8_t *buffers;
     struct slot slots[TIER_DEPTH];
-    struct slot *free[TIER_DEPTH];
+    struct slot *free[TIER_DEPTH]; /* neither in flight nor shown */
     size_t free_count;
     bool has_begun;
     struct slot *shown; /* by the last reader_next */
@@ -73,9 +75,10 @@ static const struct layout_part *part_of(const struct reader *reader,
 /* Takes the next block of the job, or returns false at its end. */
 static bool take_block(struct reader *reader, struct reader_block *block)
 {
-    const struct reader_span *span = &reader->spans[reader->span];
+    assert(reader->span <= reader->span_count);
     if (reader->span == reader->span_count)
         return false;
+    const struct reader_span *span = &reader->spans[reader->span];
     *block = (struct reader_block){
         .file = span->file, .part = span->part, .block = span->block_first + reader->block};
     if (++reader->block == span->block_count) {
@@ -100,16 +103,15 @@ static int fill(struct reader *reader, struct reader_block *ret_block, struct ms
 {
     while (reader->free_count > 0) {
         struct slot *slot = reader->free[reader->free_count - 1];
-        int r;
         if (!take_block(reader, &slot->block))
             return 0;
-        r = submit(reader, slot, err);
-        if (r < 0) {
+        int rc = submit(reader, slot, err);
+        if (rc < 0) {
             *ret_block = slot->block;
             mst_err_wrap(err, "tensor %.80s block %" PRIu64,
                          reader->manifest->tensors[part_of(reader, &slot->block)->tensor].name,
                          slot->block.block);
-            return r;
+            return rc;
         }
         reader->free_count--;
     }
@@ -133,15 +135,15 @@ static int check_block(struct reader *reader, const struct slot *slot, struct ms
 {
     const struct reader_block *block = &slot->block;
     const struct manifest_file *file = &reader->manifest->files[block->file];
-    uint32_t said = file->crcs[part_of(reader, block)->block_first + block->block], is;
-    char fault[64];
     if (slot->read.result < 0)
         return describe(reader, block, (int)slot->read.result, slot->read.fault, err);
     if (slot->read.result < (int64_t)block->size_bytes)
         return describe(reader, block, -EBADMSG, "the file ends inside of it", err);
-    is = mst_crc32c(0, block->data, block->size_bytes);
+    uint32_t said = file->crcs[part_of(reader, block)->block_first + block->block];
+    uint32_t is = mst_crc32c(0, block->data, block->size_bytes);
     if (is == said)
         return 1;
+    char fault[64];
     snprintf(fault, sizeof fault, "checksum %08" PRIx32 ", manifest says %08" PRIx32, is, said);
     return describe(reader, block, -EBADMSG, fault, err);
 }
@@ -149,20 +151,20 @@ static int check_block(struct reader *reader, const struct slot *slot, struct ms
 int reader_next(struct reader *reader, uint64_t deadline_ns, struct reader_block *ret_block,
                 struct mst_err *err)
 {
-    struct tier_read *read;
-    int r;
     if (reader->shown)
         reader->free[reader->free_count++] = reader->shown;
+    assert(reader->free_count <= TIER_DEPTH);
     reader->shown = NULL;
-    r = fill(reader, ret_block, err);
-    if (r < 0)
-        return r;
+    int rc = fill(reader, ret_block, err);
+    if (rc < 0)
+        return rc;
     if (reader->free_count == TIER_DEPTH)
         return 0;
-    r = reader->tier->ops->reap(reader->tier, &read, deadline_ns);
-    if (r < 0)
-        return mst_err_set(err, r, "reading step %" PRIu64 ": %s", reader->manifest->step,
-                           strerror(-r));
+    struct tier_read *read;
+    rc = reader->tier->ops->reap(reader->tier, &read, deadline_ns);
+    if (rc < 0)
+        return mst_err_set(err, rc, "reading step %" PRIu64 ": %s", reader->manifest->step,
+                           mst_err_meaning(rc));
     reader->shown = (struct slot *)read;
     reader->shown->block.data = read->data;
     *ret_block = reader->shown->block;
@@ -175,15 +177,14 @@ static int add_gap(struct reader *reader, uint32_t file, uint64_t start, uint64_
 {
     struct tier_read *read = &reader->slots[0].read;
     while (start < end) {
-        int r;
         read->file = file;
         read->offset = start;
-        read->size_bytes = end - start < LAYOUT_BLOCK_BYTES ? end - start : LAYOUT_BLOCK_BYTES;
-        r = reader->tier->ops->submit(reader->tier, read, err);
-        if (r == 0)
-            r = reader->tier->ops->reap(reader->tier, &read, MST_NEVER);
-        if (r < 0)
-            return r;
+        read->size_bytes = mst_least(end - start, LAYOUT_BLOCK_BYTES);
+        int rc = reader->tier->ops->submit(reader->tier, read, err);
+        if (rc == 0)
+            rc = reader->tier->ops->reap(reader->tier, &read, MST_NEVER);
+        if (rc < 0)
+            return rc;
         if (read->result < (int64_t)read->size_bytes)
             return mst_err_set(err, read->result < 0 ? (int)read->result : -EBADMSG, "%s: %s",
                                read->path, read->result < 0 ? read->fault : "it ends too early");
@@ -197,24 +198,23 @@ static int checksum_gaps(struct reader *reader, uint32_t file, uint32_t *crc, st
 {
     const struct manifest_file *said = &reader->manifest->files[file];
     uint64_t at = 0;
-    int r = 0;
-    for (size_t i = 0; i < said->part_count && r == 0; i++) {
-        r = add_gap(reader, file, at, said->parts[i].offset, crc, err);
+    int rc = 0;
+    for (size_t i = 0; i < said->part_count && rc == 0; i++) {
+        rc = add_gap(reader, file, at, said->parts[i].offset, crc, err);
         at = said->parts[i].offset + said->parts[i].size_bytes;
     }
-    return r == 0 ? add_gap(reader, file, at, said->size_bytes, crc, err) : r;
+    return rc == 0 ? add_gap(reader, file, at, said->size_bytes, crc, err) : rc;
 }
 
 int reader_check_frame(struct reader *reader, uint32_t file, struct mst_err *err)
 {
     const struct manifest_file *said = &reader->manifest->files[file];
-    char path[ROOT_PATH_MAX];
-    uint32_t crc = 0;
-    int r;
     assert(reader->free_count + (reader->shown != NULL) == TIER_DEPTH);
-    r = checksum_gaps(reader, file, &crc, err);
-    if (r < 0 || crc == said->frame_crc)
-        return r;
+    uint32_t crc = 0;
+    int rc = checksum_gaps(reader, file, &crc, err);
+    if (rc < 0 || crc == said->frame_crc)
+        return rc;
+    char path[ROOT_PATH_MAX];
     root_file_path(path, reader->manifest, file);
     return mst_err_set(err, -EBADMSG,
                        "%s: HDF5 metadata (all bytes outside of tensors): checksum %08" PRIx32
@@ -229,6 +229,6 @@ void reader_destroy(struct reader *reader)
     if (reader->has_begun)
         reader->tier->ops->end(reader->tier);
     if (reader->buffers)
-        (void)munmap(reader->buffers, TIER_DEPTH * SLOT_BYTES);
+        (void)munmap(reader->buffers, TIER_DEPTH * SLOT_BYTES); /* all of our own mapping */
     free(reader);
 }

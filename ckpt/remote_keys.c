@@ -33,12 +33,13 @@ static bool parse_key(const char *text, struct remote_key *key)
 static int add_key(void *arg, const char *text, const struct mst_blob_info *info)
 {
     struct remote_keys *keys = arg;
-    struct remote_key key = {0}, *grown;
     (void)info;
+    struct remote_key key = {0};
     if (!parse_key(text, &key))
         return 0;
     if ((keys->count & (keys->count - 1)) == 0) { /* full at every power of two */
-        grown = realloc(keys->keys, (keys->count ? 2 * keys->count : 1) * sizeof *grown);
+        struct remote_key *grown = realloc(keys->keys,
+                                           (keys->count ? 2 * keys->count : 1) * sizeof *grown);
         if (!grown)
             return -ENOMEM;
         keys->keys = grown;
@@ -54,12 +55,12 @@ int remote_keys_list(struct mst_blob *blob, const char *prefix, uint64_t deadlin
                      struct remote_keys *ret_keys, struct mst_err *err)
 {
     struct remote_keys keys = {0};
-    int r = mst_blob_list(blob, prefix, add_key, &keys, deadline_ns, err);
-    if (r == -ENOMEM)
-        mst_err_set(err, r, "no memory to list checkpoints");
-    if (r < 0) {
+    int rc = mst_blob_list(blob, prefix, add_key, &keys, deadline_ns, err);
+    if (rc == -ENOMEM)
+        mst_err_set(err, rc, "no memory to list checkpoints");
+    if (rc < 0) {
         remote_keys_fini(&keys);
-        return r;
+        return rc;
     }
     *ret_keys = keys;
     return 0;

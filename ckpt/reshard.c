@@ -1,6 +1,9 @@
 /* pure */
 #include "muster/ckpt/reshard.h"
 
+#include "muster/core/least.h"
+
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -32,11 +35,12 @@ static size_t lower_bound(const struct reshard_box *boxes, size_t count, uint64_
     return low;
 }
 
-size_t reshard_slice(const struct reshard_box *boxes, size_t count, uint32_t tensor,
-                     size_t *ret_first)
+struct reshard_slice reshard_slice(const struct reshard_box *boxes, size_t count, uint32_t tensor)
 {
-    *ret_first = lower_bound(boxes, count, tensor);
-    return lower_bound(boxes, count, (uint64_t)tensor + 1) - *ret_first;
+    size_t first = lower_bound(boxes, count, tensor);
+    size_t end = lower_bound(boxes, count, (uint64_t)tensor + 1);
+    assert(first <= end && end <= count);
+    return (struct reshard_slice){boxes + first, end - first};
 }
 
 static uint64_t end_of(const struct reshard_box *box)
@@ -44,20 +48,20 @@ static uint64_t end_of(const struct reshard_box *box)
     return box->row_start + box->row_count;
 }
 
-int64_t reshard_plan(const struct reshard_box *boxes, size_t count, uint64_t row_start,
-                     uint64_t row_count, struct reshard_piece *pieces, size_t cap,
-                     uint64_t *ret_row)
+int64_t reshard_plan(const struct reshard_slice *slice, uint64_t row_start, uint64_t row_count,
+                     struct reshard_piece *pieces, size_t cap, uint64_t *ret_row)
 {
     uint64_t next = row_start, end = row_start + row_count;
     size_t piece_count = 0;
-    for (size_t i = 0; i < count && boxes[i].row_start < end; i++) {
-        uint64_t stop = end_of(&boxes[i]) < end ? end_of(&boxes[i]) : end;
-        if (boxes[i].row_count == 0 || stop <= row_start)
+    for (size_t i = 0; i < slice->count && slice->boxes[i].row_start < end; i++) {
+        const struct reshard_box *box = &slice->boxes[i];
+        uint64_t stop = mst_least(end_of(box), end);
+        if (box->row_count == 0 || stop <= row_start)
             continue;
-        if (boxes[i].row_start > next)
+        if (box->row_start > next)
             break;
-        if (boxes[i].row_start < next && next > row_start) {
-            *ret_row = boxes[i].row_start > row_start ? boxes[i].row_start : row_start;
+        if (box->row_start < next && next > row_start) {
+            *ret_row = box->row_start > row_start ? box->row_start : row_start;
             return -EBADMSG;
         }
         if (piece_count == cap)
@@ -69,5 +73,6 @@ int64_t reshard_plan(const struct reshard_box *boxes, size_t count, uint64_t row
         *ret_row = next;
         return -EBADMSG;
     }
+    assert(next == end); /* the pieces follow one another from the first row to the last */
     return (int64_t)piece_count;
 }

@@ -1,10 +1,29 @@
+/* The life of a load. All ranks go through it in step, and meet in the key-value table only.
+ *
+ *   rank 0       lists the steps, newest first
+ *   then rounds, each of which tries one step:
+ *     rank 0     names it under candidate; with none left, a code and text that end the load
+ *     every rank reads the manifest, finds the blocks that hold its rows, reads each whole, compares
+ *                its checksum, copies the rows to staging memory (intake.c), and says under vote/<rank>
+ *                how that went
+ *     rank 0     hears every rank, and tells under verdict:
+ *       good     all copy staging to their tensors, and the load ends
+ *       damage   no rank has changed a tensor; all go on to the next older step
+ *       else     no older step would mend it: the load ends with this fault on all ranks
+ *
+ * A rank that is lost on the way is waited for until the deadline; then the load ends on every rank
+ * that waits, naming whom there is no word from. Rank 0 may have installed a step whose verdict came
+ * too late for another rank: that rank's load has failed, and with it the generation. Nothing of a
+ * load stays but its keys, which the table's end takes along: the next load has its own number. */
 #include "muster/ckpt/restore.h"
 
 #include "muster/ckpt/intake.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/verdict.h"
+#include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,8 +32,7 @@
 
 struct restore {
     const struct site *site;
-    uint32_t number;
-    uint64_t deadline_ns;
+    const struct restore_job *job;
     uint64_t *steps; /* rank 0: candidates, newest first */
     size_t step_count;
     uint32_t round;        /* also how many candidates were damaged */
@@ -24,7 +42,7 @@ struct restore {
 static void make_key(const struct restore *restore, char key[MST_KV_KEY_MAX], const char *tail)
 {
     snprintf(key, MST_KV_KEY_MAX, "ckpt/%" PRIu32 "/load/%" PRIu32 "/%" PRIu32 "/%s",
-             restore->site->number, restore->number, restore->round, tail);
+             restore->site->number, restore->job->number, restore->round, tail);
 }
 
 static void make_vote_key(const struct restore *restore, char key[MST_KV_KEY_MAX], uint32_t rank)
@@ -50,17 +68,17 @@ static void choose(struct restore *restore, struct mst_err *ret_choice)
 /* All ranks: the step to try in this round, or the code and text that end the search. */
 static int agree_candidate(struct restore *restore, uint64_t *ret_step, struct mst_err *err)
 {
-    struct mst_err choice = {0};
     char key[MST_KV_KEY_MAX];
-    int r = 0;
     make_key(restore, key, "candidate");
+    struct mst_err choice = {0};
     if (restore->site->rank == 0) {
         choose(restore, &choice);
-        r = verdict_post(restore->site->kv, key, &choice, restore->deadline_ns);
-        if (r < 0)
-            return mst_err_set(err, r, "cannot tell the candidate: %s", strerror(-r));
+        int rc = verdict_post(restore->site->kv, key, &choice, restore->job->deadline_ns);
+        if (rc < 0)
+            return mst_err_set(err, rc, "cannot tell the candidate: %s", mst_err_meaning(rc));
     } else {
-        (void)verdict_await(restore->site->kv, key, "rank 0", restore->deadline_ns, &choice);
+        (void)verdict_await(restore->site->kv, key, "rank 0", restore->job->deadline_ns,
+                            &choice); /* its code is in the choice */
     }
     if (choice.code < 0)
         return mst_err_set(err, choice.code, "%s", choice.text);
@@ -80,17 +98,18 @@ static int judge(struct restore *restore, struct mst_err *ret_verdict)
     struct mst_err verdict = {0};
     char key[MST_KV_KEY_MAX];
     for (uint32_t r = 0; r < restore->site->world_size; r++) {
-        struct mst_err vote = {0};
         char from[32];
         snprintf(from, sizeof from, "rank %" PRIu32, r);
         make_vote_key(restore, key, r);
-        (void)verdict_await(restore->site->kv, key, from, restore->deadline_ns, &vote);
+        struct mst_err vote = {0};
+        (void)verdict_await(restore->site->kv, key, from, restore->job->deadline_ns,
+                            &vote); /* its code is in the vote */
         if (outweighs(&vote, &verdict))
             verdict = vote;
     }
     *ret_verdict = verdict;
     make_key(restore, key, "verdict");
-    return verdict_post(restore->site->kv, key, &verdict, restore->deadline_ns);
+    return verdict_post(restore->site->kv, key, &verdict, restore->job->deadline_ns);
 }
 
 /* All ranks: `own` in, what all say about the candidate out. */
@@ -98,37 +117,36 @@ static int agree_verdict(struct restore *restore, const struct mst_err *own,
                          struct mst_err *ret_verdict)
 {
     char key[MST_KV_KEY_MAX];
-    int r;
     make_vote_key(restore, key, restore->site->rank);
-    r = verdict_post(restore->site->kv, key, own, restore->deadline_ns);
-    if (r == 0 && restore->site->rank == 0)
-        r = judge(restore, ret_verdict);
-    if (r < 0)
-        return mst_err_set(ret_verdict, r, "cannot agree: %s", strerror(-r));
+    int rc = verdict_post(restore->site->kv, key, own, restore->job->deadline_ns);
+    if (rc == 0 && restore->site->rank == 0)
+        rc = judge(restore, ret_verdict);
+    if (rc < 0)
+        return mst_err_set(ret_verdict, rc, "cannot agree: %s", mst_err_meaning(rc));
     if (restore->site->rank == 0)
         return ret_verdict->code;
     make_key(restore, key, "verdict");
-    return verdict_await(restore->site->kv, key, "rank 0", restore->deadline_ns, ret_verdict);
+    return verdict_await(restore->site->kv, key, "rank 0", restore->job->deadline_ns, ret_verdict);
 }
 
 /* Descends until a candidate is good on all ranks; it is in `intake` then. */
-static int search(struct restore *restore, struct intake *intake, const struct mst_tensor *tensors,
-                  size_t tensor_count, struct mst_err *err)
+static int search(struct restore *restore, struct intake *intake, struct mst_err *err)
 {
     for (;; restore->round++) {
-        struct mst_err own = {0}, verdict = {0};
         uint64_t step = 0;
-        int r = agree_candidate(restore, &step, err);
-        if (r < 0)
-            return r;
-        if (intake_read(intake, restore->site->tier, step, tensors, tensor_count,
-                        restore->deadline_ns, &own) == 0)
+        int rc = agree_candidate(restore, &step, err);
+        if (rc < 0)
+            return rc;
+        struct mst_err own = {0};
+        if (intake_read(intake, restore->site->tier, step, restore->job->state,
+                        restore->job->deadline_ns, &own) == 0)
             own = (struct mst_err){0};
-        r = agree_verdict(restore, &own, &verdict);
-        if (r == 0)
+        struct mst_err verdict = {0};
+        rc = agree_verdict(restore, &own, &verdict);
+        if (rc == 0)
             return 0;
-        if (r != -EBADMSG)
-            return mst_err_set(err, r, "%s", verdict.text);
+        if (rc != -EBADMSG)
+            return mst_err_set(err, rc, "%s", verdict.text);
         if (restore->round == 0)
             restore->damage = verdict;
     }
@@ -150,22 +168,22 @@ static void tell(const struct restore *restore, const struct intake *intake,
     }
 }
 
-int restore_run(const struct site *site, uint32_t number, const struct mst_tensor *tensors,
-                size_t tensor_count, struct snapshot *staging, struct mst_ckpt_loaded *ret_loaded,
-                uint64_t deadline_ns, struct mst_err *err)
+int restore_run(const struct site *site, const struct restore_job *job,
+                struct mst_ckpt_loaded *ret_loaded, struct mst_err *err)
 {
-    struct restore restore = {.site = site, .number = number, .deadline_ns = deadline_ns};
-    struct intake intake = {.staging = staging};
-    int r;
+    struct restore restore = {.site = site, .job = job};
+    struct intake intake = {.staging = job->staging};
     if (site->rank == 0)
-        (void)site->tier->ops->list(site->tier, &restore.steps, &restore.step_count, deadline_ns,
-                                    &restore.damage); /* without candidates this is the reason */
-    r = search(&restore, &intake, tensors, tensor_count, err);
-    if (r == 0) {
-        intake_install(&intake, tensors);
+        (void)site->tier->ops->list(site->tier, &restore.steps, &restore.step_count,
+                                    job->deadline_ns,
+                                    &restore.damage); /* why there are no candidates */
+    int rc = search(&restore, &intake, err);
+    if (rc == 0) {
+        assert(site->rank != 0 || restore.round < restore.step_count);
+        intake_install(&intake, job->state);
         tell(&restore, &intake, ret_loaded, err);
     }
     intake_fini(&intake);
     free(restore.steps);
-    return r;
+    return rc;
 }

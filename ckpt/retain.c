@@ -15,8 +15,8 @@ static size_t newer_good(const struct retain_step *steps, size_t count, uint64_t
 
 size_t retain_plan(struct retain_step *steps, size_t count, uint64_t committed, uint32_t keep)
 {
-    size_t dropped = 0;
     assert(keep > 0);
+    size_t dropped = 0;
     for (size_t i = 0; i < count; i++) {
         steps[i].drop = steps[i].step < committed &&
                         newer_good(steps, count, steps[i].step, committed) >= keep;

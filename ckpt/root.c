@@ -2,6 +2,7 @@
 #include "muster/ckpt/root.h"
 
 #include "muster/ckpt/manifest.h"
+#include "muster/core/err.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -45,11 +46,10 @@ void root_file_path(char path[ROOT_PATH_MAX], const struct manifest *manifest, u
 
 bool root_parse_step(const char *name, uint64_t *ret_step)
 {
-    char canonical[ROOT_NAME_MAX];
-    uint64_t step;
     if (strncmp(name, "step_", 5) != 0)
         return false;
-    step = strtoull(name + 5, NULL, 10);
+    uint64_t step = strtoull(name + 5, NULL, 10);
+    char canonical[ROOT_NAME_MAX];
     root_step_name(canonical, step);
     if (strcmp(name, canonical) != 0)
         return false;
@@ -59,13 +59,14 @@ bool root_parse_step(const char *name, uint64_t *ret_step)
 
 bool root_parse_commit(const char *name, uint32_t *ret_generation)
 {
-    char canonical[ROOT_NAME_MAX], *end;
-    uint32_t generation = (uint32_t)strtoul(name, &end, 10), attempt;
+    char *end;
+    uint32_t generation = (uint32_t)strtoul(name, &end, 10);
     if (*end != '.')
         return false;
-    attempt = (uint32_t)strtoul(end + 1, &end, 10);
+    uint32_t attempt = (uint32_t)strtoul(end + 1, &end, 10);
     if (*end != '.')
         return false;
+    char canonical[ROOT_NAME_MAX];
     root_commit_name(canonical, generation, attempt, strtoull(end + 1, NULL, 16));
     if (strcmp(name, canonical) != 0)
         return false;
@@ -83,12 +84,11 @@ bool root_is_stale(uint32_t of, uint32_t generation)
 static void sync_parent(const char *path)
 {
     char above[PATH_MAX + 3];
-    int fd;
     snprintf(above, sizeof above, "%s/..", path);
-    fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return;
-    (void)fsync(fd);
+    (void)fsync(fd); /* best effort */
     close(fd);
 }
 
@@ -114,18 +114,19 @@ static int make_parents(const char *path)
 /* A directory that is only readable is found out now, not at the first save. */
 int root_open(const char *path, int *ret_fd, struct mst_err *err)
 {
-    int r = make_parents(path), fd;
-    if (r < 0)
-        return mst_err_set(err, r, "checkpoint directory %.150s: cannot make it: %s", path,
-                           strerror(-r));
-    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = make_parents(path);
+    if (rc < 0)
+        return mst_err_set(err, rc, "checkpoint directory %.150s: cannot make it: %s", path,
+                           mst_err_meaning(rc));
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return mst_err_set(err, -errno, "checkpoint directory %.150s: %s", path, strerror(errno));
+        return mst_err_set(err, -errno, "checkpoint directory %.150s: %s", path,
+                           mst_err_meaning(errno));
     if (faccessat(AT_FDCWD, path, W_OK | X_OK, AT_EACCESS) < 0) {
-        r = mst_err_set(err, -errno, "checkpoint directory %.150s: not writable: %s", path,
-                        strerror(errno));
+        rc = mst_err_set(err, -errno, "checkpoint directory %.150s: not writable: %s", path,
+                         mst_err_meaning(errno));
         close(fd);
-        return r;
+        return rc;
     }
     *ret_fd = fd;
     return 0;
@@ -147,10 +148,10 @@ static int collect_steps(DIR *dir, uint64_t **steps, size_t *count)
 {
     struct dirent *entry;
     for (errno = 0; (entry = readdir(dir)); errno = 0) {
-        uint64_t step, *grown;
+        uint64_t step;
         if (!root_parse_step(entry->d_name, &step))
             continue;
-        grown = realloc(*steps, (*count + 1) * sizeof *grown);
+        uint64_t *grown = realloc(*steps, (*count + 1) * sizeof *grown);
         if (!grown)
             return -ENOMEM;
         *steps = grown;
@@ -161,21 +162,21 @@ static int collect_steps(DIR *dir, uint64_t **steps, size_t *count)
 
 int root_list(int root_fd, uint64_t **ret_steps, size_t *ret_count)
 {
-    uint64_t *steps = NULL;
-    size_t count = 0;
-    int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+    int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir) {
-        r = -errno;
+        int rc = -errno;
         if (fd >= 0)
             close(fd);
-        return r;
+        return rc;
     }
-    r = collect_steps(dir, &steps, &count);
+    uint64_t *steps = NULL;
+    size_t count = 0;
+    int rc = collect_steps(dir, &steps, &count);
     closedir(dir);
-    if (r < 0) {
+    if (rc < 0) {
         free(steps);
-        return r;
+        return rc;
     }
     root_sort_steps(steps, count);
     *ret_steps = steps;
@@ -200,22 +201,22 @@ static int read_all(int fd, char *text, size_t size_bytes)
 /* The whole file, to be freed. 0; -EFBIG over the limit; -ENOMEM; -errno. */
 static int slurp(int dir_fd, const char *path, char **ret_text, size_t *ret_bytes)
 {
-    int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC), r;
-    struct stat st;
-    char *text = NULL;
+    int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    r = fstat(fd, &st) < 0 ? -errno : 0;
-    if (r == 0 && (st.st_size < 0 || (uint64_t)st.st_size > MANIFEST_BYTES_MAX))
-        r = -EFBIG;
-    if (r == 0 && !(text = malloc((size_t)st.st_size + 1)))
-        r = -ENOMEM;
-    if (r == 0)
-        r = read_all(fd, text, (size_t)st.st_size);
+    struct stat st;
+    int rc = fstat(fd, &st) < 0 ? -errno : 0;
+    if (rc == 0 && (st.st_size < 0 || (uint64_t)st.st_size > MANIFEST_BYTES_MAX))
+        rc = -EFBIG;
+    char *text = NULL;
+    if (rc == 0 && !(text = malloc((size_t)st.st_size + 1)))
+        rc = -ENOMEM;
+    if (rc == 0)
+        rc = read_all(fd, text, (size_t)st.st_size);
     close(fd);
-    if (r < 0) {
+    if (rc < 0) {
         free(text);
-        return r;
+        return rc;
     }
     *ret_text = text;
     *ret_bytes = (size_t)st.st_size;
@@ -226,13 +227,13 @@ int root_decode_manifest(const char *text, size_t size_bytes, uint64_t step,
                          struct manifest *ret_manifest, struct mst_err *err)
 {
     struct manifest manifest = {0};
-    int r = manifest_decode(text, size_bytes, &manifest, err);
-    if (r == 0 && manifest.step != step)
-        r = mst_err_set(err, -EBADMSG, "belongs to step %" PRIu64, manifest.step);
-    if (r < 0) {
+    int rc = manifest_decode(text, size_bytes, &manifest, err);
+    if (rc == 0 && manifest.step != step)
+        rc = mst_err_set(err, -EBADMSG, "belongs to step %" PRIu64, manifest.step);
+    if (rc < 0) {
         mst_err_wrap(err, "step_%" PRIu64 "/%s", step, MANIFEST_NAME);
         manifest_fini(&manifest);
-        return r;
+        return rc;
     }
     *ret_manifest = manifest;
     return 0;
@@ -242,16 +243,15 @@ int root_read_manifest(int root_fd, uint64_t step, struct manifest *ret_manifest
                        struct mst_err *err)
 {
     char path[ROOT_NAME_MAX + sizeof MANIFEST_NAME];
+    snprintf(path, sizeof path, "step_%" PRIu64 "/%s", step, MANIFEST_NAME);
     char *text = NULL;
     size_t size = 0;
-    int r;
-    snprintf(path, sizeof path, "step_%" PRIu64 "/%s", step, MANIFEST_NAME);
-    r = slurp(root_fd, path, &text, &size);
-    if (r == -ENOMEM)
-        return mst_err_set(err, r, "%s: no memory to read it", path);
-    if (r < 0)
-        return mst_err_set(err, -EBADMSG, "%s: %s", path, strerror(-r));
-    r = root_decode_manifest(text, size, step, ret_manifest, err);
+    int rc = slurp(root_fd, path, &text, &size);
+    if (rc == -ENOMEM)
+        return mst_err_set(err, rc, "%s: no memory to read it", path);
+    if (rc < 0)
+        return mst_err_set(err, -EBADMSG, "%s: %s", path, mst_err_meaning(rc));
+    rc = root_decode_manifest(text, size, step, ret_manifest, err);
     free(text);
-    return r;
+    return rc;
 }

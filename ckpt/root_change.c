@@ -28,10 +28,10 @@ static int sync_fd(struct mst_aio *aio, int fd)
 
 int root_make_temp(struct mst_aio *aio, int root_fd, const char *temp)
 {
-    int r = do_path(aio, MST_AIO_MKDIR, root_fd, temp, NULL, 0), fd;
-    if (r < 0 && r != -EEXIST)
-        return r;
-    fd = openat(root_fd, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = do_path(aio, MST_AIO_MKDIR, root_fd, temp, NULL, 0);
+    if (rc < 0 && rc != -EEXIST)
+        return rc;
+    int fd = openat(root_fd, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
 }
 
@@ -39,19 +39,17 @@ int root_write_file(struct mst_aio *aio, int dir_fd, const char *name, const voi
                     size_t size_bytes)
 {
     int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    struct mst_aio_op op = {
-        .kind = MST_AIO_WRITE, .fd = fd, .data = (void *)(uintptr_t)data, .size_bytes = size_bytes};
-    int64_t n;
-    int r;
     if (fd < 0)
         return -errno;
-    n = mst_aio_do(aio, &op, MST_NEVER);
-    r = n < 0 ? (int)n : n == (int64_t)size_bytes ? 0 : -EIO;
-    if (r == 0)
-        r = sync_fd(aio, fd);
-    if (close(fd) < 0 && r == 0)
-        r = -errno;
-    return r;
+    struct mst_aio_op op = {
+        .kind = MST_AIO_WRITE, .fd = fd, .data = (void *)(uintptr_t)data, .size_bytes = size_bytes};
+    int64_t n = mst_aio_do(aio, &op, MST_NEVER);
+    int rc = n < 0 ? (int)n : n == (int64_t)size_bytes ? 0 : -EIO;
+    if (rc == 0)
+        rc = sync_fd(aio, fd);
+    if (close(fd) < 0 && rc == 0)
+        rc = -errno;
+    return rc;
 }
 
 /* Readers see step_<n> before and after, whole each time: a fresh name is taken without replacing,
@@ -59,37 +57,37 @@ int root_write_file(struct mst_aio *aio, int dir_fd, const char *name, const voi
  * replaces a directory that holds something. */
 static int rename_to_step(struct mst_aio *aio, int root_fd, const char *temp, const char *name)
 {
-    int r = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, RENAME_NOREPLACE);
-    if (r == -EEXIST)
-        r = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, RENAME_EXCHANGE);
-    else if (r == -EINVAL)
-        r = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, 0);
-    return r;
+    int rc = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, RENAME_NOREPLACE);
+    if (rc == -EEXIST)
+        rc = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, RENAME_EXCHANGE);
+    else if (rc == -EINVAL)
+        rc = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, 0);
+    return rc;
 }
 
 int root_publish(struct mst_aio *aio, int root_fd, int temp_fd, const char *temp, uint64_t step)
 {
     char name[ROOT_NAME_MAX];
-    int r = sync_fd(aio, temp_fd);
     root_step_name(name, step);
-    if (r == 0)
-        r = rename_to_step(aio, root_fd, temp, name);
-    if (r == 0)
-        r = sync_fd(aio, root_fd);
-    if (r == 0)
+    int rc = sync_fd(aio, temp_fd);
+    if (rc == 0)
+        rc = rename_to_step(aio, root_fd, temp, name);
+    if (rc == 0)
+        rc = sync_fd(aio, root_fd);
+    if (rc == 0)
         (void)root_remove(aio, root_fd,
                           temp); /* what was exchanged; the next open removes it too */
-    return r;
+    return rc;
 }
 
 int root_point_latest(struct mst_aio *aio, int root_fd, uint64_t step)
 {
-    char name[ROOT_NAME_MAX], line[ROOT_NAME_MAX + 1];
-    int size, r;
+    char name[ROOT_NAME_MAX];
     root_step_name(name, step);
-    size = snprintf(line, sizeof line, "%s\n", name);
-    r = root_write_file(aio, root_fd, "LATEST.tmp", line, (size_t)size);
-    return r < 0 ? r : do_path(aio, MST_AIO_RENAME, root_fd, "LATEST.tmp", "LATEST", 0);
+    char line[ROOT_NAME_MAX + 1];
+    int size = snprintf(line, sizeof line, "%s\n", name);
+    int rc = root_write_file(aio, root_fd, "LATEST.tmp", line, (size_t)size);
+    return rc < 0 ? rc : do_path(aio, MST_AIO_RENAME, root_fd, "LATEST.tmp", "LATEST", 0);
 }
 
 static bool is_dot(const char *name)
@@ -102,28 +100,28 @@ typedef int (*remove_fn)(struct mst_aio *aio, int dir_fd, const char *name);
 static int remove_all(struct mst_aio *aio, DIR *dir, remove_fn remove_one)
 {
     struct dirent *entry;
-    int result = 0;
+    int rc = 0;
     for (errno = 0; (entry = readdir(dir)); errno = 0) {
-        int r = is_dot(entry->d_name) ? 0 : remove_one(aio, dirfd(dir), entry->d_name);
-        if (r < 0 && result == 0)
-            result = r;
+        int removed = is_dot(entry->d_name) ? 0 : remove_one(aio, dirfd(dir), entry->d_name);
+        if (rc == 0)
+            rc = removed;
     }
-    return result < 0 ? result : -errno;
+    return rc < 0 ? rc : -errno;
 }
 
 static int remove_folder(struct mst_aio *aio, int dir_fd, const char *name, remove_fn remove_one)
 {
-    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r;
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir) {
-        r = -errno;
+        int rc = -errno;
         if (fd >= 0)
             close(fd);
-        return r == -ENOENT ? 0 : r;
+        return rc == -ENOENT ? 0 : rc;
     }
-    r = remove_all(aio, dir, remove_one);
+    int rc = remove_all(aio, dir, remove_one);
     closedir(dir);
-    return r < 0 ? r : do_path(aio, MST_AIO_UNLINK, dir_fd, name, NULL, AT_REMOVEDIR);
+    return rc < 0 ? rc : do_path(aio, MST_AIO_UNLINK, dir_fd, name, NULL, AT_REMOVEDIR);
 }
 
 static int remove_file(struct mst_aio *aio, int dir_fd, const char *name)
@@ -134,11 +132,11 @@ static int remove_file(struct mst_aio *aio, int dir_fd, const char *name)
 /* A step that was copied from a store has its files in a folder. */
 static int remove_file_or_commit(struct mst_aio *aio, int dir_fd, const char *name)
 {
+    int rc = remove_file(aio, dir_fd, name);
     uint32_t generation;
-    int r = remove_file(aio, dir_fd, name);
-    if (r == -EISDIR && root_parse_commit(name, &generation))
-        r = remove_folder(aio, dir_fd, name, remove_file);
-    return r;
+    if (rc == -EISDIR && root_parse_commit(name, &generation))
+        rc = remove_folder(aio, dir_fd, name, remove_file);
+    return rc;
 }
 
 int root_remove(struct mst_aio *aio, int root_fd, const char *name)
@@ -149,48 +147,47 @@ int root_remove(struct mst_aio *aio, int root_fd, const char *name)
 int root_remove_step(struct mst_aio *aio, int root_fd, uint64_t step, const char *temp)
 {
     char name[ROOT_NAME_MAX];
-    int r;
     root_step_name(name, step);
-    r = do_path(aio, MST_AIO_RENAME, root_fd, name, temp, 0);
-    return r < 0 ? r : root_remove(aio, root_fd, temp);
+    int rc = do_path(aio, MST_AIO_RENAME, root_fd, name, temp, 0);
+    return rc < 0 ? rc : root_remove(aio, root_fd, temp);
 }
 
 /* Exactly "step_<n>.tmp.<generation>.<attempt>", as root_temp_name prints it: what somebody else
  * called so is not ours to remove. */
 static bool is_abandoned(const char *name, uint32_t generation)
 {
-    char canonical[ROOT_NAME_MAX], *end;
-    uint64_t step, number, attempt;
     if (strncmp(name, "step_", 5) != 0)
         return false;
-    step = strtoull(name + 5, &end, 10);
+    char *end;
+    uint64_t step = strtoull(name + 5, &end, 10);
     if (strncmp(end, ".tmp.", 5) != 0)
         return false;
-    number = strtoull(end + 5, &end, 10);
+    uint64_t number = strtoull(end + 5, &end, 10);
     if (*end != '.')
         return false;
-    attempt = strtoull(end + 1, NULL, 10);
+    uint64_t attempt = strtoull(end + 1, NULL, 10);
+    char canonical[ROOT_NAME_MAX];
     root_temp_name(canonical, step, (uint32_t)number, (uint32_t)attempt);
     return strcmp(name, canonical) == 0 && root_is_stale((uint32_t)number, generation);
 }
 
 int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint32_t generation)
 {
-    int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = 0;
+    int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
+    int rc = 0;
     if (!dir) {
-        result = -errno;
+        rc = -errno;
         if (fd >= 0)
             close(fd);
-        return result;
+        return rc;
     }
-    while ((entry = readdir(dir))) {
-        int r = is_abandoned(entry->d_name, generation) ? root_remove(aio, root_fd, entry->d_name)
-                                                        : 0;
-        if (r < 0 && result == 0)
-            result = r;
-    }
+    struct dirent *entry;
+    while ((entry = readdir(dir)))
+        if (is_abandoned(entry->d_name, generation)) {
+            int removed = root_remove(aio, root_fd, entry->d_name);
+            rc = rc == 0 ? removed : rc;
+        }
     closedir(dir);
-    return result;
+    return rc;
 }

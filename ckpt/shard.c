@@ -2,7 +2,9 @@
 
 #include "muster/core/err.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,20 +22,26 @@ static void forget(struct shard *shard)
     shard->pool_fits = false;
 }
 
-/* Checks all tensors, whether they match or not. */
-static int matches(const struct shard *shard, const struct mst_tensor *tensors, size_t tensor_count,
-                   bool *ret_match, struct mst_err *err)
+static bool same_rows(const struct shard_rows *rows, const struct mst_tensor *tensor)
 {
-    bool match = shard->tensors && tensor_count == shard->tensor_count;
-    for (size_t i = 0; i < tensor_count; i++) {
+    if (tensor->sharded != rows->sharded)
+        return false;
+    return !tensor->sharded ||
+           (tensor->row_start == rows->row_start && tensor->row_count == rows->row_count);
+}
+
+/* Checks all tensors, whether they match or not. */
+static int matches(const struct shard *shard, const struct state *state, bool *ret_match,
+                   struct mst_err *err)
+{
+    bool match = shard->tensors && state->tensor_count == shard->tensor_count;
+    for (size_t i = 0; i < state->tensor_count; i++) {
         struct layout_tensor described;
-        int r = layout_describe(&tensors[i], &described, err);
-        if (r < 0)
-            return r;
+        int rc = layout_describe(&state->tensors[i], &described, err);
+        if (rc < 0)
+            return rc;
         match = match && layout_tensor_equal(&described, &shard->tensors[i]) &&
-                tensors[i].sharded == shard->rows[i].sharded &&
-                (!tensors[i].sharded || (tensors[i].row_start == shard->rows[i].row_start &&
-                                         tensors[i].row_count == shard->rows[i].row_count));
+                same_rows(&shard->rows[i], &state->tensors[i]);
     }
     *ret_match = match;
     return 0;
@@ -54,46 +62,49 @@ static int allocate(struct shard *shard, size_t count, struct mst_err *err)
 static int describe_all(struct shard *shard, const struct mst_tensor *tensors, struct mst_err *err)
 {
     const struct layout_tensor **scratch = calloc(shard->tensor_count + 1, sizeof(void *));
-    int r = scratch ? 0 : mst_err_set(err, -ENOMEM, "no memory for the list of names");
-    for (size_t i = 0; i < shard->tensor_count && r == 0; i++) {
+    int rc = scratch ? 0 : mst_err_set(err, -ENOMEM, "no memory for the list of names");
+    for (size_t i = 0; i < shard->tensor_count && rc == 0; i++) {
         shard->rows[i] = (struct shard_rows){tensors[i].sharded, tensors[i].row_start,
                                              tensors[i].row_count};
-        r = layout_describe(&tensors[i], &shard->tensors[i], err);
+        rc = layout_describe(&tensors[i], &shard->tensors[i], err);
     }
-    if (r == 0)
-        r = layout_check_names(shard->tensors, shard->tensor_count, scratch, err);
+    if (rc == 0)
+        rc = layout_check_names(shard->tensors, shard->tensor_count, scratch, err);
     free(scratch);
-    return r;
+    return rc;
 }
 
-static int build(struct shard *shard, const struct mst_tensor *tensors, size_t tensor_count,
-                 struct mst_err *err)
+static int build(struct shard *shard, const struct state *state, struct mst_err *err)
 {
-    int r = allocate(shard, tensor_count, err);
-    if (r == 0)
-        r = describe_all(shard, tensors, err);
-    if (r < 0)
-        return r;
-    shard->fingerprint = layout_fingerprint(shard->tensors, tensor_count);
-    shard->part_count = layout_plan(tensors, shard->tensors, tensor_count, shard->rank,
-                                    shard->world_size, shard->parts);
-    return skeleton_create(shard->tensors, shard->parts, shard->part_count, shard->rank,
-                           shard->world_size, &shard->skeleton, err);
+    int rc = allocate(shard, state->tensor_count, err);
+    if (rc == 0)
+        rc = describe_all(shard, state->tensors, err);
+    if (rc < 0)
+        return rc;
+    shard->fingerprint = layout_fingerprint(shard->tensors, shard->tensor_count);
+    shard->part_count = layout_plan(state->tensors, shard->tensors, shard->tensor_count,
+                                    shard->rank, shard->world_size, shard->parts);
+    assert(shard->part_count <= shard->tensor_count);
+    const struct skeleton_plan plan = {.tensors = shard->tensors,
+                                       .parts = shard->parts,
+                                       .part_count = shard->part_count,
+                                       .rank = shard->rank,
+                                       .world_size = shard->world_size};
+    return skeleton_create(&plan, &shard->skeleton, err);
 }
 
-int shard_describe(struct shard *shard, const struct mst_tensor *tensors, size_t tensor_count,
-                   struct mst_err *err)
+int shard_describe(struct shard *shard, const struct state *state, struct mst_err *err)
 {
     bool match = false;
-    int r = matches(shard, tensors, tensor_count, &match, err);
-    if (r == 0 && match)
+    int rc = matches(shard, state, &match, err);
+    if (rc == 0 && match)
         return 0;
     forget(shard);
-    if (r == 0)
-        r = build(shard, tensors, tensor_count, err);
-    if (r < 0)
+    if (rc == 0)
+        rc = build(shard, state, err);
+    if (rc < 0)
         forget(shard);
-    return r;
+    return rc;
 }
 
 int shard_reserve(struct shard *shard, struct mst_err *err)
@@ -101,8 +112,8 @@ int shard_reserve(struct shard *shard, struct mst_err *err)
     if (shard->pool_fits)
         return 0;
     if (snapshot_reserve(&shard->pool, shard->skeleton.size_bytes) < 0)
-        return mst_err_set(err, -ENOMEM, "no memory for a snapshot of %llu bytes",
-                           (unsigned long long)shard->skeleton.size_bytes);
+        return mst_err_set(err, -ENOMEM, "no memory for a snapshot of %" PRIu64 " bytes",
+                           shard->skeleton.size_bytes);
     snapshot_trim(&shard->pool, shard->skeleton.size_bytes); /* a load staged more here */
     /* Touches fresh memory, and clears the gaps of another layout. */
     memset(shard->pool.base, 0, shard->skeleton.size_bytes);
@@ -116,11 +127,12 @@ struct snapshot *shard_lend_pool(struct shard *shard)
     return &shard->pool;
 }
 
-void shard_snapshot(struct shard *shard, const struct mst_tensor *tensors, uint64_t step,
-                    struct mst_cspan cursor)
+void shard_snapshot(struct shard *shard, uint64_t step, const struct state *state)
 {
-    skeleton_install(&shard->skeleton, shard->pool.base, step, cursor);
-    snapshot_copy(&shard->pool, shard->parts, shard->part_count, shard->tensors, tensors);
+    assert(shard->pool_fits && shard->pool.cap_bytes >= shard->skeleton.size_bytes);
+    assert(state->tensor_count == shard->tensor_count);
+    skeleton_install(&shard->skeleton, shard->pool.base, step, state->cursor);
+    snapshot_copy(&shard->pool, shard->parts, shard->part_count, shard->tensors, state->tensors);
 }
 
 void shard_fini(struct shard *shard)

@@ -6,6 +6,7 @@
 
 #include "muster/ckpt/skeleton.h"
 #include "muster/ckpt/snapshot.h"
+#include "muster/ckpt/state.h"
 
 struct shard_rows {
     bool sharded;
@@ -27,8 +28,7 @@ struct shard {
 
 /* Makes the shard fit these tensors, but for the pool. Allocates only if they differ from the last
  * ones. 0; -EINVAL naming a tensor; -ENOTSUP; -ENOMEM; -EIO. A shard that failed has no tensors. */
-int shard_describe(struct shard *shard, const struct mst_tensor *tensors, size_t tensor_count,
-                   struct mst_err *err);
+int shard_describe(struct shard *shard, const struct state *state, struct mst_err *err);
 
 /* Makes the pool fit, which takes long the first time: its memory is faulted in. 0; -ENOMEM. */
 int shard_reserve(struct shard *shard, struct mst_err *err);
@@ -37,8 +37,7 @@ int shard_reserve(struct shard *shard, struct mst_err *err);
 struct snapshot *shard_lend_pool(struct shard *shard);
 
 /* Takes the snapshot, into a pool that fits: the pool then is the file, checksums apart. */
-void shard_snapshot(struct shard *shard, const struct mst_tensor *tensors, uint64_t step,
-                    struct mst_cspan cursor);
+void shard_snapshot(struct shard *shard, uint64_t step, const struct state *state);
 
 void shard_fini(struct shard *shard);
 

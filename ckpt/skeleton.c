@@ -2,13 +2,16 @@
 
 #include "muster/ckpt/h5type.h"
 #include "muster/ckpt/manifest.h"
+#include "muster/core/cond.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <hdf5.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,12 +25,22 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 /* libhdf5 is often built without thread safety. */
 static pthread_mutex_t hdf5_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* The open handles while a skeleton is made. */
+/* While a skeleton is made: its plan, and the open handles. */
 struct maker {
+    const struct skeleton_plan *plan;
+    struct skeleton *skeleton;
     hid_t file, group_plist, dataset_plist;
     int fd; /* of the same file */
-    struct skeleton *skeleton;
 };
+
+/* What a dataset or an attribute holds. */
+struct content {
+    hid_t type;
+    uint32_t dim_count; /* 0 = a scalar */
+    hsize_t dims[MST_TENSOR_DIMS_MAX];
+};
+
+/* ---- an HDF5 file in memory ------------------------------------------------------------------ */
 
 static hid_t file_create_plist(void)
 {
@@ -94,22 +107,24 @@ static void maker_close(struct maker *maker)
 /* Creates the file in memory that has no name: whenever the rank is killed, nothing is left. */
 static void create_file(struct maker *maker, hid_t create, hid_t access)
 {
-    char path[32];
     maker->fd = memfd_create("mst-skeleton", MFD_CLOEXEC);
     if (maker->fd < 0)
         return;
+    char path[32];
     snprintf(path, sizeof path, "/proc/self/fd/%d", maker->fd);
     maker->file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
 }
 
-static int maker_open(struct maker *maker, struct skeleton *skeleton)
+static int maker_open(struct maker *maker, const struct skeleton_plan *plan,
+                      struct skeleton *skeleton)
 {
     hid_t create = file_create_plist(), access = file_access_plist();
-    *maker = (struct maker){.file = -1,
+    *maker = (struct maker){.plan = plan,
+                            .skeleton = skeleton,
+                            .file = -1,
                             .group_plist = group_create_plist(),
                             .dataset_plist = dataset_create_plist(),
-                            .fd = -1,
-                            .skeleton = skeleton};
+                            .fd = -1};
     if (create >= 0 && access >= 0)
         create_file(maker, create, access);
     H5Pclose(create);
@@ -117,16 +132,17 @@ static int maker_open(struct maker *maker, struct skeleton *skeleton)
     return maker->file < 0 || maker->group_plist < 0 || maker->dataset_plist < 0 ? -EIO : 0;
 }
 
+/* ---- attributes and datasets ----------------------------------------------------------------- */
+
 /* Makes the groups above `name`; libhdf5's own way of doing so would stamp them with the time. */
 static int make_groups(const struct maker *maker, const char *name)
 {
-    char path[MST_TENSOR_NAME_MAX + 1];
     for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
-        hid_t group;
+        char path[MST_TENSOR_NAME_MAX + 1];
         snprintf(path, sizeof path, "%.*s", (int)(slash - name), name);
         if (H5Lexists(maker->file, path, H5P_DEFAULT) > 0)
             continue;
-        group = H5Gcreate2(maker->file, path, H5P_DEFAULT, maker->group_plist, H5P_DEFAULT);
+        hid_t group = H5Gcreate2(maker->file, path, H5P_DEFAULT, maker->group_plist, H5P_DEFAULT);
         if (group < 0)
             return -EIO;
         H5Gclose(group);
@@ -134,47 +150,52 @@ static int make_groups(const struct maker *maker, const char *name)
     return 0;
 }
 
-/* An attribute of `dim_count` (0 = a scalar) dimensions. */
-static int put_attribute(hid_t object, const char *name, hid_t type, uint32_t dim_count,
-                         const hsize_t *dims, const void *value)
+static hid_t make_space(const struct content *content)
 {
-    hid_t space = dim_count ? H5Screate_simple((int)dim_count, dims, NULL) : H5Screate(H5S_SCALAR);
-    hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    herr_t r = attribute < 0 ? -1 : H5Awrite(attribute, type, value);
+    return content->dim_count ? H5Screate_simple((int)content->dim_count, content->dims, NULL)
+                              : H5Screate(H5S_SCALAR);
+}
+
+static int put_attribute(hid_t object, const char *name, const struct content *content,
+                         const void *value)
+{
+    hid_t space = make_space(content);
+    hid_t attribute = H5Acreate2(object, name, content->type, space, H5P_DEFAULT, H5P_DEFAULT);
+    herr_t rc = attribute < 0 ? -1 : H5Awrite(attribute, content->type, value);
     H5Aclose(attribute);
     H5Sclose(space);
-    return r < 0 ? -EIO : 0;
+    return rc < 0 ? -EIO : 0;
 }
 
 static int put_number(hid_t object, const char *name, uint64_t value)
 {
-    return put_attribute(object, name, H5T_STD_U64LE, 0, NULL, &value);
+    const struct content content = {.type = H5T_STD_U64LE};
+    return put_attribute(object, name, &content, &value);
 }
 
 static int put_string(hid_t object, const char *name, const char *value)
 {
-    hid_t type = H5Tcopy(H5T_C_S1);
-    int r = H5Tset_size(type, strlen(value) + 1) < 0
-                ? -EIO
-                : put_attribute(object, name, type, 0, NULL, value);
-    H5Tclose(type);
-    return r;
+    const struct content content = {.type = H5Tcopy(H5T_C_S1)};
+    int rc = H5Tset_size(content.type, strlen(value) + 1) < 0
+                 ? -EIO
+                 : put_attribute(object, name, &content, value);
+    H5Tclose(content.type);
+    return rc;
 }
 
 /* Creates a dataset and tells where its bytes will lie. The handle is the caller's to close. */
-static int make_dataset(const struct maker *maker, const char *name, hid_t type, uint32_t dim_count,
-                        const hsize_t *dims, hid_t *ret_dataset, uint64_t *ret_offset)
+static int make_dataset(const struct maker *maker, const char *name, const struct content *content,
+                        hid_t *ret_dataset, uint64_t *ret_offset)
 {
-    hid_t space = dim_count ? H5Screate_simple((int)dim_count, dims, NULL) : H5Screate(H5S_SCALAR);
+    hid_t space = make_space(content);
     hid_t dataset = -1;
-    haddr_t offset = HADDR_UNDEF;
     if (space >= 0 && make_groups(maker, name) == 0)
-        dataset = H5Dcreate2(maker->file, name, type, space, H5P_DEFAULT, maker->dataset_plist,
-                             H5P_DEFAULT);
+        dataset = H5Dcreate2(maker->file, name, content->type, space, H5P_DEFAULT,
+                             maker->dataset_plist, H5P_DEFAULT);
     H5Sclose(space);
     if (dataset < 0)
         return -EIO;
-    offset = H5Dget_offset(dataset);
+    haddr_t offset = H5Dget_offset(dataset);
     if (offset == HADDR_UNDEF) {
         H5Dclose(dataset);
         return -EIO;
@@ -184,98 +205,111 @@ static int make_dataset(const struct maker *maker, const char *name, hid_t type,
     return 0;
 }
 
-/* One of our own tables; the head of the file grows to hold it. */
+/* ---- our own tables -------------------------------------------------------------------------- */
+
+/* One table; the head of the file grows to hold it. */
 static int make_table(const struct maker *maker, const char *name, hid_t type, uint64_t count,
                       uint64_t *ret_offset)
 {
-    hsize_t dims = count;
-    uint64_t end;
+    const struct content content = {.type = type, .dim_count = count > 1 ? 1 : 0, .dims = {count}};
     hid_t dataset;
-    int r = make_dataset(maker, name, type, count > 1 ? 1 : 0, &dims, &dataset, ret_offset);
-    if (r < 0)
-        return r;
-    end = *ret_offset + count * H5Tget_size(type);
+    int rc = make_dataset(maker, name, &content, &dataset, ret_offset);
+    if (rc < 0)
+        return rc;
     H5Dclose(dataset);
-    end = (end + SKELETON_PAGE_BYTES - 1) / SKELETON_PAGE_BYTES * SKELETON_PAGE_BYTES;
+    uint64_t end = mst_round_up(*ret_offset + count * H5Tget_size(type), SKELETON_PAGE_BYTES);
     if (end > maker->skeleton->head_bytes)
         maker->skeleton->head_bytes = end;
     return 0;
 }
 
+/* Who wrote the file, and how: beside the tables. */
+static int describe_file(const struct maker *maker)
+{
+    hid_t group = H5Gopen2(maker->file, "muster", H5P_DEFAULT);
+    if (group < 0)
+        return -EIO;
+    int rc = put_number(group, "version", 1);
+    if (rc == 0)
+        rc = put_number(group, "rank", maker->plan->rank);
+    if (rc == 0)
+        rc = put_number(group, "world_size", maker->plan->world_size);
+    if (rc == 0)
+        rc = put_number(group, "block_bytes", LAYOUT_BLOCK_BYTES);
+    H5Gclose(group);
+    return rc;
+}
+
 /* Made first, so that they lie at the front. */
-static int make_tables(const struct maker *maker, uint32_t rank, uint32_t world_size)
+static int make_tables(const struct maker *maker)
 {
     struct skeleton *skeleton = maker->skeleton;
     uint64_t crc_capacity = skeleton->crc_count < 2 ? 2 : skeleton->crc_count; /* never a scalar */
-    hid_t group;
-    int r;
-    if (make_table(maker, "muster/step", H5T_STD_U64LE, 1, &skeleton->step_offset) < 0 ||
-        make_table(maker, "muster/cursor_bytes", H5T_STD_U64LE, 1, &skeleton->cursor_bytes_offset) <
-            0 ||
-        make_table(maker, "muster/cursor", H5T_STD_U8LE, MANIFEST_CURSOR_MAX,
-                   &skeleton->cursor_offset) < 0 ||
-        make_table(maker, "muster/crc32c", H5T_STD_U32LE, crc_capacity, &skeleton->crc_offset) < 0)
-        return -EIO;
-    group = H5Gopen2(maker->file, "muster", H5P_DEFAULT);
-    if (group < 0)
-        return -EIO;
-    r = put_number(group, "version", 1);
-    if (r == 0)
-        r = put_number(group, "rank", rank);
-    if (r == 0)
-        r = put_number(group, "world_size", world_size);
-    if (r == 0)
-        r = put_number(group, "block_bytes", LAYOUT_BLOCK_BYTES);
-    H5Gclose(group);
-    return r;
+    int rc = make_table(maker, "muster/step", H5T_STD_U64LE, 1, &skeleton->step_offset);
+    if (rc == 0)
+        rc = make_table(maker, "muster/cursor_bytes", H5T_STD_U64LE, 1,
+                        &skeleton->cursor_bytes_offset);
+    if (rc == 0)
+        rc = make_table(maker, "muster/cursor", H5T_STD_U8LE, MANIFEST_CURSOR_MAX,
+                        &skeleton->cursor_offset);
+    if (rc == 0)
+        rc = make_table(maker, "muster/crc32c", H5T_STD_U32LE, crc_capacity, &skeleton->crc_offset);
+    return rc == 0 ? describe_file(maker) : rc;
 }
+
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 static int describe_part(hid_t dataset, const struct layout_tensor *tensor,
                          const struct layout_part *part)
 {
-    hsize_t dim_count = tensor->dim_count;
-    int r = put_string(dataset, "muster_dtype", mst_dtype_name(tensor->dtype));
-    if (r == 0 && dim_count > 0)
-        r = put_attribute(dataset, "muster_shape", H5T_STD_U64LE, 1, &dim_count, tensor->shape);
-    if (r == 0)
-        r = put_number(dataset, "muster_row_start", part->row_start);
-    if (r == 0)
-        r = put_number(dataset, "muster_block_first", part->block_first);
-    return r;
+    const struct content shape = {
+        .type = H5T_STD_U64LE, .dim_count = 1, .dims = {tensor->dim_count}};
+    int rc = put_string(dataset, "muster_dtype", mst_dtype_name(tensor->dtype));
+    if (rc == 0 && tensor->dim_count > 0)
+        rc = put_attribute(dataset, "muster_shape", &shape, tensor->shape);
+    if (rc == 0)
+        rc = put_number(dataset, "muster_row_start", part->row_start);
+    if (rc == 0)
+        rc = put_number(dataset, "muster_block_first", part->block_first);
+    return rc;
 }
 
 static int make_part(const struct maker *maker, const struct layout_tensor *tensor,
                      struct layout_part *part)
 {
-    hsize_t dims[MST_TENSOR_DIMS_MAX] = {part->row_count};
-    hid_t type = h5type_create(tensor->dtype), dataset;
-    int r;
+    struct content content = {.type = h5type_create(tensor->dtype),
+                              .dim_count = tensor->dim_count,
+                              .dims = {part->row_count}};
     for (uint32_t i = 1; i < tensor->dim_count; i++)
-        dims[i] = tensor->shape[i];
-    r = type < 0 ? -EIO
-                 : make_dataset(maker, tensor->name, type, tensor->dim_count, dims, &dataset,
-                                &part->offset);
-    H5Tclose(type);
-    if (r < 0)
-        return r;
-    r = describe_part(dataset, tensor, part);
+        content.dims[i] = tensor->shape[i];
+    hid_t dataset;
+    int rc = content.type < 0
+                 ? -EIO
+                 : make_dataset(maker, tensor->name, &content, &dataset, &part->offset);
+    H5Tclose(content.type);
+    if (rc < 0)
+        return rc;
+    rc = describe_part(dataset, tensor, part);
     H5Dclose(dataset);
     assert(part->size_bytes < SKELETON_PAGE_BYTES || part->offset % SKELETON_PAGE_BYTES == 0);
-    return r;
+    return rc;
 }
 
-static int make_file(const struct maker *maker, const struct layout_tensor *tensors,
-                     struct layout_part *parts, size_t part_count, uint32_t rank,
-                     uint32_t world_size, struct mst_err *err)
+static int make_file(const struct maker *maker, struct mst_err *err)
 {
-    if (make_tables(maker, rank, world_size) < 0)
+    if (make_tables(maker) < 0)
         return mst_err_set(err, -EIO, "skeleton: libhdf5 cannot make the tables");
-    for (size_t i = 0; i < part_count; i++)
-        if (make_part(maker, &tensors[parts[i].tensor], &parts[i]) < 0)
+    for (size_t i = 0; i < maker->plan->part_count; i++) {
+        struct layout_part *part = &maker->plan->parts[i];
+        const struct layout_tensor *tensor = &maker->plan->tensors[part->tensor];
+        if (make_part(maker, tensor, part) < 0)
             return mst_err_set(err, -EINVAL, "tensor %.100s: libhdf5 refuses the name",
-                               tensors[parts[i].tensor].name);
+                               tensor->name);
+    }
     return 0;
 }
+
+/* ---- what is kept ---------------------------------------------------------------------------- */
 
 /* Appends one run of pages that exist. */
 static int keep_extent(struct skeleton *skeleton, int fd, off_t start, off_t end, size_t *total)
@@ -283,11 +317,10 @@ static int keep_extent(struct skeleton *skeleton, int fd, off_t start, off_t end
     size_t size = (size_t)(end - start);
     struct skeleton_extent *extents = realloc(skeleton->extents,
                                               (skeleton->extent_count + 1) * sizeof *extents);
-    uint8_t *bytes;
     if (!extents)
         return -ENOMEM;
     skeleton->extents = extents;
-    bytes = realloc(skeleton->bytes, *total + size);
+    uint8_t *bytes = realloc(skeleton->bytes, *total + size);
     if (!bytes)
         return -ENOMEM;
     skeleton->bytes = bytes;
@@ -301,70 +334,87 @@ static int keep_extent(struct skeleton *skeleton, int fd, off_t start, off_t end
 static int keep_image(struct skeleton *skeleton, int fd)
 {
     struct stat st;
-    size_t total = 0;
-    off_t start = 0, end;
-    int r = fstat(fd, &st) < 0 ? -errno : 0;
-    if (r < 0)
-        return r;
+    int rc = fstat(fd, &st) < 0 ? -errno : 0;
+    if (rc < 0)
+        return rc;
     skeleton->size_bytes = (uint64_t)st.st_size;
     assert(skeleton->size_bytes % SKELETON_PAGE_BYTES == 0);
-    while (r == 0 && (start = lseek(fd, start, SEEK_DATA)) >= 0) {
-        end = lseek(fd, start, SEEK_HOLE);
-        r = end < 0 ? -errno : keep_extent(skeleton, fd, start, end, &total);
+    size_t total = 0;
+    off_t start = 0;
+    while (rc == 0 && (start = lseek(fd, start, SEEK_DATA)) >= 0) {
+        off_t end = lseek(fd, start, SEEK_HOLE);
+        rc = end < 0 ? -errno : keep_extent(skeleton, fd, start, end, &total);
         start = end;
     }
-    if (r == 0 && errno != ENXIO) /* ENXIO: no data behind `start` */
-        r = -errno;
-    return r;
+    if (rc == 0 && errno != ENXIO) /* ENXIO: no data behind `start` */
+        rc = -errno;
+    return rc;
 }
 
 /* Closes the HDF5 file, which completes it, and takes its pages. */
 static int finish(struct maker *maker, struct mst_err *err)
 {
-    int r = 0;
+    int rc = 0;
     if (H5Fclose(maker->file) < 0)
-        r = -EIO;
+        rc = -EIO;
     maker->file = -1;
-    if (r == 0)
-        r = keep_image(maker->skeleton, maker->fd);
-    return r < 0 ? mst_err_set(err, r, "skeleton: cannot read its image back") : 0;
+    if (rc == 0)
+        rc = keep_image(maker->skeleton, maker->fd);
+    return rc < 0 ? mst_err_set(err, rc, "skeleton: cannot read its image back") : 0;
 }
 
-static int create_locked(const struct layout_tensor *tensors, struct layout_part *parts,
-                         size_t part_count, uint32_t rank, uint32_t world_size,
-                         struct skeleton *skeleton, struct mst_err *err)
+/* ---- the skeleton ---------------------------------------------------------------------------- */
+
+static int create_locked(const struct skeleton_plan *plan, struct skeleton *skeleton,
+                         struct mst_err *err)
 {
+    assert(mst_lock_is_held(&hdf5_lock));
     struct maker maker;
-    int r = maker_open(&maker, skeleton);
-    if (r < 0)
-        mst_err_set(err, r, "skeleton: libhdf5 cannot make a file in memory");
+    int rc = maker_open(&maker, plan, skeleton);
+    if (rc < 0)
+        mst_err_set(err, rc, "skeleton: libhdf5 cannot make a file in memory");
     else
-        r = make_file(&maker, tensors, parts, part_count, rank, world_size, err);
-    if (r == 0)
-        r = finish(&maker, err);
+        rc = make_file(&maker, err);
+    if (rc == 0)
+        rc = finish(&maker, err);
     maker_close(&maker);
-    return r;
+    return rc;
 }
 
-int skeleton_create(const struct layout_tensor *tensors, struct layout_part *parts,
-                    size_t part_count, uint32_t rank, uint32_t world_size,
-                    struct skeleton *ret_skeleton, struct mst_err *err)
+/* Whether the sorted parts lie apart, inside the file: a save copies them without a look. */
+static bool parts_lie_apart(const struct skeleton_plan *plan, uint64_t file_bytes)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < plan->part_count; i++) {
+        if (plan->parts[i].offset < end)
+            return false;
+        end = plan->parts[i].offset + plan->parts[i].size_bytes;
+    }
+    return end <= file_bytes;
+}
+
+int skeleton_create(const struct skeleton_plan *plan, struct skeleton *ret_skeleton,
+                    struct mst_err *err)
 {
     struct skeleton skeleton = {0};
-    int r;
-    for (size_t i = 0; i < part_count; i++)
-        skeleton.crc_count += parts[i].block_count;
-    (void)pthread_mutex_lock(&hdf5_lock);
+    for (size_t i = 0; i < plan->part_count; i++)
+        skeleton.crc_count += plan->parts[i].block_count;
+    int rc;
+    (void)pthread_mutex_lock(&hdf5_lock); /* a plain mutex: neither call can fail */
     H5E_BEGIN_TRY
     {
-        r = create_locked(tensors, parts, part_count, rank, world_size, &skeleton, err);
+        rc = create_locked(plan, &skeleton, err);
     }
-    H5E_END_TRY(void) pthread_mutex_unlock(&hdf5_lock);
-    if (r < 0) {
+    H5E_END_TRY;
+    (void)pthread_mutex_unlock(&hdf5_lock);
+    if (rc < 0) {
         skeleton_fini(&skeleton);
-        return r;
+        return rc;
     }
-    layout_sort_by_offset(parts, part_count);
+    layout_sort_by_offset(plan->parts, plan->part_count);
+    assert(parts_lie_apart(plan, skeleton.size_bytes));
+    assert(skeleton.crc_offset + skeleton.crc_count * sizeof(uint32_t) <= skeleton.head_bytes &&
+           skeleton.head_bytes <= skeleton.size_bytes);
     *ret_skeleton = skeleton;
     return 0;
 }
@@ -372,12 +422,12 @@ int skeleton_create(const struct layout_tensor *tensors, struct layout_part *par
 void skeleton_install(const struct skeleton *skeleton, uint8_t *image, uint64_t step,
                       struct mst_cspan cursor)
 {
-    uint64_t cursor_bytes = cursor.size_bytes;
     assert(cursor.size_bytes <= MANIFEST_CURSOR_MAX);
     for (size_t i = 0; i < skeleton->extent_count; i++) {
         const struct skeleton_extent *extent = &skeleton->extents[i];
         memcpy(image + extent->offset, skeleton->bytes + extent->image_at, extent->size_bytes);
     }
+    uint64_t cursor_bytes = cursor.size_bytes;
     memcpy(image + skeleton->step_offset, &step, sizeof step);
     memcpy(image + skeleton->cursor_bytes_offset, &cursor_bytes, sizeof cursor_bytes);
     memset(image + skeleton->cursor_offset, 0, MANIFEST_CURSOR_MAX);

@@ -34,12 +34,19 @@ struct skeleton {
     size_t extent_count;
 };
 
-/* Makes the file of `rank` and fills in each part's offset; parts are left sorted by it. Allocates;
- * takes about 0.1 ms per part. 0; -EINVAL naming a tensor whose name HDF5 refuses; -ENOMEM; -EIO
- * for other faults of libhdf5. */
-int skeleton_create(const struct layout_tensor *tensors, struct layout_part *parts,
-                    size_t part_count, uint32_t rank, uint32_t world_size,
-                    struct skeleton *ret_skeleton, struct mst_err *err);
+/* What the file of a rank is to hold. */
+struct skeleton_plan {
+    const struct layout_tensor *tensors;
+    struct layout_part *parts; /* their offsets are found out */
+    size_t part_count;
+    uint32_t rank, world_size;
+};
+
+/* Makes the file and fills in each part's offset; parts are left sorted by it. Allocates; takes
+ * about 0.1 ms per part. 0; -EINVAL naming a tensor whose name HDF5 refuses; -ENOMEM; -EIO for other
+ * faults of libhdf5. */
+int skeleton_create(const struct skeleton_plan *plan, struct skeleton *ret_skeleton,
+                    struct mst_err *err);
 
 /* Writes metadata, step and cursor into the image of a file: size_bytes long, all zeros at first.
  */

@@ -1,7 +1,10 @@
 #include "muster/ckpt/snapshot.h"
 
+#include "muster/core/least.h"
+
 #include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -10,12 +13,11 @@
 /* Reserves address space with slack, then gives back what lies outside of the aligned middle. */
 static uint8_t *map_aligned(size_t size_bytes)
 {
-    size_t head;
     uint8_t *base = mmap(NULL, size_bytes + HUGE_BYTES, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return NULL;
-    head = (HUGE_BYTES - (uintptr_t)base % HUGE_BYTES) % HUGE_BYTES;
+    size_t head = (HUGE_BYTES - (uintptr_t)base % HUGE_BYTES) % HUGE_BYTES;
     if (head > 0)
         (void)munmap(base, head); /* a hole in our own mapping: cannot fail but for map limits */
     if (head < HUGE_BYTES)
@@ -23,35 +25,38 @@ static uint8_t *map_aligned(size_t size_bytes)
     return base + head;
 }
 
-static size_t round_up(size_t size_bytes)
+static bool is_whole(const struct snapshot *snapshot)
 {
-    return (size_bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+    return (uintptr_t)snapshot->base % HUGE_BYTES == 0 && snapshot->cap_bytes % HUGE_BYTES == 0;
 }
 
 int snapshot_reserve(struct snapshot *snapshot, size_t size_bytes)
 {
-    size_t cap = round_up(size_bytes);
-    uint8_t *base;
     if (snapshot->base && size_bytes <= snapshot->cap_bytes)
         return 0;
-    if (cap < size_bytes)
+    if (size_bytes > SIZE_MAX - 2 * HUGE_BYTES)
         return -ENOMEM;
     snapshot_fini(snapshot); /* before the new one: both may not fit in memory */
-    base = map_aligned(cap);
+    size_t cap = mst_round_up(size_bytes, HUGE_BYTES);
+    uint8_t *base = map_aligned(cap);
     if (!base)
         return -ENOMEM;
     (void)madvise(base, cap, MADV_HUGEPAGE); /* only a wish: THP may be off */
     *snapshot = (struct snapshot){base, cap};
+    assert(is_whole(snapshot));
     return 0;
 }
 
 void snapshot_trim(struct snapshot *snapshot, size_t size_bytes)
 {
-    size_t cap = round_up(size_bytes);
-    if (cap == 0 || cap >= snapshot->cap_bytes)
+    if (size_bytes == 0 || size_bytes >= snapshot->cap_bytes)
+        return;
+    size_t cap = mst_round_up(size_bytes, HUGE_BYTES);
+    if (cap == snapshot->cap_bytes)
         return;
     (void)munmap(snapshot->base + cap, snapshot->cap_bytes - cap); /* the tail of our own mapping */
     snapshot->cap_bytes = cap;
+    assert(is_whole(snapshot));
 }
 
 void snapshot_copy(struct snapshot *snapshot, const struct layout_part *parts, size_t part_count,
@@ -71,6 +76,6 @@ void snapshot_copy(struct snapshot *snapshot, const struct layout_part *parts, s
 void snapshot_fini(struct snapshot *snapshot)
 {
     if (snapshot->base)
-        (void)munmap(snapshot->base, snapshot->cap_bytes);
+        (void)munmap(snapshot->base, snapshot->cap_bytes); /* our own mapping: as above */
     *snapshot = (struct snapshot){0};
 }

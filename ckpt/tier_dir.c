@@ -4,6 +4,8 @@
 #include "muster/ckpt/writer.h"
 #include "muster/core/aio/aio.h"
 #include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/least.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -39,6 +41,8 @@ static void dir_close(struct tier *tier)
     free(dir);
 }
 
+/* ---- saving ---------------------------------------------------------------------------------- */
+
 static int dir_sweep(struct tier *tier, uint32_t generation, uint64_t deadline_ns,
                      struct mst_err *err)
 {
@@ -59,19 +63,18 @@ static int dir_write(struct tier *tier, const struct tier_save *save, struct wri
 {
     struct tier_dir *dir = dir_of(tier);
     char temp[ROOT_NAME_MAX];
-    int temp_fd, r;
     name_temp(save, temp);
-    temp_fd = root_make_temp(dir->aio, dir->root_fd, temp);
+    int temp_fd = root_make_temp(dir->aio, dir->root_fd, temp);
     if (temp_fd < 0)
-        return mst_err_set(err, temp_fd, "%s: %s", temp, strerror(-temp_fd));
+        return mst_err_set(err, temp_fd, "%s: %s", temp, mst_err_meaning(temp_fd));
     job->fd = writer_open_direct(temp_fd, job->name, O_WRONLY | O_CREAT | O_EXCL);
     close(temp_fd);
     if (job->fd < 0)
-        return mst_err_set(err, job->fd, "%s: open: %s", job->name, strerror(-job->fd));
-    r = writer_write(dir->aio, job, deadline_ns, err);
-    if (close(job->fd) < 0 && r == 0)
-        r = mst_err_set(err, -errno, "%s: close: %s", job->name, strerror(errno));
-    return r;
+        return mst_err_set(err, job->fd, "%s: open: %s", job->name, mst_err_meaning(job->fd));
+    int rc = writer_write(dir->aio, job, deadline_ns, err);
+    if (close(job->fd) < 0 && rc == 0)
+        rc = mst_err_set(err, -errno, "%s: close: %s", job->name, mst_err_meaning(errno));
+    return rc;
 }
 
 static int dir_publish(struct tier *tier, const struct tier_save *save, const char *text,
@@ -79,30 +82,30 @@ static int dir_publish(struct tier *tier, const struct tier_save *save, const ch
 {
     struct tier_dir *dir = dir_of(tier);
     char temp[ROOT_NAME_MAX];
-    int temp_fd, r;
     name_temp(save, temp);
-    temp_fd = openat(dir->root_fd, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int temp_fd = openat(dir->root_fd, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (temp_fd < 0)
-        return mst_err_set(err, -errno, "%s: %s", temp, strerror(errno));
-    r = root_write_file(dir->aio, temp_fd, MANIFEST_NAME, text, size_bytes);
-    if (r < 0)
-        mst_err_set(err, r, "%s: %s", MANIFEST_NAME, strerror(-r));
+        return mst_err_set(err, -errno, "%s: %s", temp, mst_err_meaning(errno));
+    int rc = root_write_file(dir->aio, temp_fd, MANIFEST_NAME, text, size_bytes);
+    if (rc < 0)
+        mst_err_set(err, rc, "%s: %s", MANIFEST_NAME, mst_err_meaning(rc));
     else if (mst_deadline_passed(deadline_ns)) /* other ranks may have given up */
-        r = mst_err_set(err, -ETIMEDOUT,
-                        "not published: the time of the save is over (timeout_ms)");
-    if (r == 0 && (r = root_publish(dir->aio, dir->root_fd, temp_fd, temp, save->step)) < 0)
-        mst_err_set(err, r, "publish step_%" PRIu64 " from %s: %s", save->step, temp, strerror(-r));
+        rc = mst_err_set(err, -ETIMEDOUT,
+                         "not published: the time of the save is over (timeout_ms)");
+    if (rc == 0 && (rc = root_publish(dir->aio, dir->root_fd, temp_fd, temp, save->step)) < 0)
+        mst_err_set(err, rc, "publish step_%" PRIu64 " from %s: %s", save->step, temp,
+                    mst_err_meaning(rc));
     close(temp_fd);
-    return r;
+    return rc;
 }
 
 static void dir_abandon(struct tier *tier, const struct tier_save *save, uint64_t deadline_ns)
 {
     struct tier_dir *dir = dir_of(tier);
-    char temp[ROOT_NAME_MAX];
     (void)deadline_ns;
+    char temp[ROOT_NAME_MAX];
     name_temp(save, temp);
-    (void)root_remove(dir->aio, dir->root_fd, temp);
+    (void)root_remove(dir->aio, dir->root_fd, temp); /* what stays is swept */
 }
 
 static void dir_point_latest(struct tier *tier, uint64_t step)
@@ -115,18 +118,20 @@ static void dir_remove_step(struct tier *tier, const struct tier_save *save, uin
                             uint64_t deadline_ns)
 {
     struct tier_dir *dir = dir_of(tier);
-    char temp[ROOT_NAME_MAX];
     (void)deadline_ns;
+    char temp[ROOT_NAME_MAX];
     root_temp_name(temp, step, save->generation, save->number);
     (void)root_remove_step(dir->aio, dir->root_fd, step, temp); /* tried again after the next */
 }
 
+/* ---- reading --------------------------------------------------------------------------------- */
+
 static int dir_list(struct tier *tier, uint64_t **ret_steps, size_t *ret_count,
                     uint64_t deadline_ns, struct mst_err *err)
 {
-    int r = root_list(dir_of(tier)->root_fd, ret_steps, ret_count);
     (void)deadline_ns;
-    return r < 0 ? mst_err_set(err, r, "cannot list the root: %s", strerror(-r)) : 0;
+    int rc = root_list(dir_of(tier)->root_fd, ret_steps, ret_count);
+    return rc < 0 ? mst_err_set(err, rc, "cannot list the root: %s", mst_err_meaning(rc)) : 0;
 }
 
 static int dir_read_manifest(struct tier *tier, uint64_t step, struct manifest *ret_manifest,
@@ -166,16 +171,16 @@ static void dir_end(struct tier *tier)
  */
 static int open_file(struct tier_dir *dir, uint32_t file, const char *path, struct mst_err *err)
 {
-    uint64_t expected = dir->manifest->files[file].size_bytes;
-    struct stat st;
-    int fd;
     if (dir->fds[file] >= 0)
         return 0;
-    fd = writer_open_direct(dir->root_fd, path, O_RDONLY);
+    int fd = writer_open_direct(dir->root_fd, path, O_RDONLY);
     if (fd == -EMFILE || fd == -ENFILE)
-        return mst_err_set(err, fd, "%s: %s: raise the limit (ulimit -n)", path, strerror(-fd));
+        return mst_err_set(err, fd, "%s: %s: raise the limit (ulimit -n)", path,
+                           mst_err_meaning(fd));
     if (fd < 0)
-        return mst_err_set(err, -EBADMSG, "%s: %s", path, strerror(-fd));
+        return mst_err_set(err, -EBADMSG, "%s: %s", path, mst_err_meaning(fd));
+    uint64_t expected = dir->manifest->files[file].size_bytes;
+    struct stat st;
     if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != expected) {
         close(fd);
         return mst_err_set(err, -EBADMSG, "%s: not of the %" PRIu64 " bytes that the manifest says",
@@ -188,38 +193,40 @@ static int open_file(struct tier_dir *dir, uint32_t file, const char *path, stru
 static int dir_submit(struct tier *tier, struct tier_read *read, struct mst_err *err)
 {
     struct tier_dir *dir = dir_of(tier);
-    size_t skip = read->offset % PAGE_BYTES;
-    struct mst_aio_op op = {
-        .kind = MST_AIO_READ, .data = read->buffer, .offset = read->offset - skip, .user = read};
-    int taken, r;
     root_file_path(read->path, dir->manifest, read->file);
-    r = open_file(dir, read->file, read->path, err);
-    if (r < 0)
-        return r;
-    op.fd = dir->fds[read->file];
-    op.size_bytes = (skip + read->size_bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    int rc = open_file(dir, read->file, read->path, err);
+    if (rc < 0)
+        return rc;
+    size_t skip = read->offset % PAGE_BYTES;
+    struct mst_aio_op op = {.kind = MST_AIO_READ,
+                            .fd = dir->fds[read->file],
+                            .data = read->buffer,
+                            .size_bytes = mst_round_up(skip + read->size_bytes, PAGE_BYTES),
+                            .offset = read->offset - skip,
+                            .user = read};
+    assert(op.size_bytes <= read->size_bytes + TIER_SLACK_BYTES);
     read->data = read->buffer + skip;
-    taken = mst_aio_submit(dir->aio, &op, 1);
+    int taken = mst_aio_submit(dir->aio, &op, 1);
     assert(taken == 1); /* the aio is deeper than a tier */
-    (void)taken;
+    (void)taken;        /* where asserts are off */
     return 0;
 }
 
 static int dir_reap(struct tier *tier, struct tier_read **ret_read, uint64_t deadline_ns)
 {
     struct mst_aio_done done;
-    struct tier_read *read;
-    int64_t skip;
-    int r = mst_aio_reap(dir_of(tier)->aio, &done, 1, 1, deadline_ns);
-    if (r < 0)
-        return r;
-    read = done.user;
-    skip = read->data - read->buffer;
+    int rc = mst_aio_reap(dir_of(tier)->aio, &done, 1, 1, deadline_ns);
+    if (rc < 0)
+        return rc;
+    struct tier_read *read = done.user;
+    int64_t skip = read->data - read->buffer;
     read->result = done.result < 0 ? -EBADMSG : done.result < skip ? 0 : done.result - skip;
-    read->fault = done.result < 0 ? strerror((int)-done.result) : NULL;
+    read->fault = done.result < 0 ? mst_err_meaning((int)done.result) : NULL;
     *ret_read = read;
     return 0;
 }
+
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static const struct tier_ops dir_ops = {
     .name = "dir",
@@ -244,24 +251,23 @@ static int open_root(const char *path, bool read_only, int *ret_fd, struct mst_e
     if (!read_only)
         return root_open(path, ret_fd, err);
     *ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return *ret_fd < 0 ? mst_err_set(err, -errno, "%s: %s", path, strerror(errno)) : 0;
+    return *ret_fd < 0 ? mst_err_set(err, -errno, "%s: %s", path, mst_err_meaning(errno)) : 0;
 }
 
 int tier_dir_open(const struct tier_opts *opts, const char *path, struct tier **ret_tier,
                   struct mst_err *err)
 {
-    struct mst_aio_opts aio_opts = {.backend = opts->aio};
     struct tier_dir *dir = calloc(1, sizeof *dir);
-    int r;
     if (!dir)
         return mst_err_set(err, -ENOMEM, "checkpoint directory: no memory");
     *dir = (struct tier_dir){.tier.ops = &dir_ops, .root_fd = -1};
-    r = open_root(path, opts->read_only, &dir->root_fd, err);
-    if (r == 0)
-        r = mst_aio_create(&aio_opts, &dir->aio, err);
-    if (r < 0) {
+    const struct mst_aio_opts aio_opts = {.backend = opts->aio};
+    int rc = open_root(path, opts->read_only, &dir->root_fd, err);
+    if (rc == 0)
+        rc = mst_aio_create(&aio_opts, &dir->aio, err);
+    if (rc < 0) {
         dir_close(&dir->tier);
-        return r;
+        return rc;
     }
     *ret_tier = &dir->tier;
     return 0;

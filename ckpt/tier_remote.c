@@ -1,13 +1,34 @@
-/* Objects behind a URI. Each rank writes its file to staging space on its own node and uploads it
- * under a key that no other save ever uses; the manifest, put last and only where there is none, is
- * what makes a checkpoint of them. Nothing is renamed and nothing overwritten, so that neither a
- * store without such operations nor a lost answer can leave a half of one. */
+/* Objects behind a URI. Nothing is renamed and nothing overwritten, so that neither a store without
+ * such operations nor a lost answer can leave a half of a step. The life of an uploaded step:
+ *
+ *   every rank  file without a name in staging space on its own node, durable there
+ *               → put as step_<n>/<commit>/rank_<r>.h5, a key that no other save ever uses; then it
+ *               votes (attempt.c), and its staging file is gone
+ *   rank 0      has all votes → puts step_<n>/MANIFEST.json, only where there is none. That is the
+ *               one operation by which the step comes to exist:
+ *     put       the step is published
+ *     refused   there is one. With our commit: an earlier try of ours whose answer was lost, and the
+ *               step is published. Of the past, which is what was there when this job opened the
+ *               root (damaged, or given up on): it is removed, put again, and the files of its
+ *               commit go. Of anyone else: the step has failed
+ *     no answer, or what is there cannot be read: nobody knows. The step has failed, but is
+ *               undecided: abandon leaves its files, for its manifest may yet arrive and must not
+ *               speak of files that are not there
+ *   rank 0      after a failure, when no rank writes any more: removes the files of the commit
+ *   retention   removes the manifest first, then the commits: what has no manifest is no step
+ *   sweep       at the next open, rank 0 removes stale commits that no manifest speaks of: what a
+ *               crash, an undecided step or a store that was away has left
+ *
+ * A commit id is "<generation>.<attempt>.<nonce>", chosen at open: keys of two jobs, or of two lives
+ * of one, never meet. */
 #include "muster/ckpt/remote_keys.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/writer.h"
 #include "muster/core/aio/aio.h"
 #include "muster/core/blob/blob.h"
 #include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/least.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -60,29 +81,28 @@ static void name_manifest(char key[ROOT_PATH_MAX], uint64_t step)
     snprintf(key, ROOT_PATH_MAX, "step_%" PRIu64 "/%s", step, MANIFEST_NAME);
 }
 
-/* ---- manifests ---- */
+/* ---- manifests ------------------------------------------------------------------------------- */
 
 /* Reads all of an object, at most MANIFEST_BYTES_MAX. */
 static int read_object(struct mst_blob *blob, const char *key, uint64_t deadline_ns,
                        char **ret_text, size_t *ret_bytes, struct mst_err *err)
 {
     struct mst_blob_info info;
-    struct mst_blob_read read = {.key = key};
-    struct mst_blob_done done = {0};
-    int r = mst_blob_stat(blob, key, &info, deadline_ns, err);
-    if (r < 0)
-        return r;
+    int rc = mst_blob_stat(blob, key, &info, deadline_ns, err);
+    if (rc < 0)
+        return rc;
     if (info.size_bytes == 0 || info.size_bytes > MANIFEST_BYTES_MAX)
         return mst_err_set(err, -EBADMSG, "%s: %" PRIu64 " bytes are no manifest", key,
                            info.size_bytes);
-    read.size_bytes = (size_t)info.size_bytes;
-    read.data = malloc(read.size_bytes);
+    struct mst_blob_read read = {
+        .key = key, .data = malloc((size_t)info.size_bytes), .size_bytes = (size_t)info.size_bytes};
     if (!read.data)
         return mst_err_set(err, -ENOMEM, "%s: no memory to read it", key);
-    r = mst_blob_submit(blob, &read, 1);
-    if (r == 1)
-        r = mst_blob_reap(blob, &done, 1, 1, MST_NEVER); /* it keeps its own time */
-    if (r == 1 && done.result == (int64_t)read.size_bytes) {
+    rc = mst_blob_submit(blob, &read, 1);
+    struct mst_blob_done done = {0};
+    if (rc == 1)
+        rc = mst_blob_reap(blob, &done, 1, 1, MST_NEVER); /* it keeps its own time */
+    if (rc == 1 && done.result == (int64_t)read.size_bytes) {
         *ret_text = read.data;
         *ret_bytes = read.size_bytes;
         return 0;
@@ -97,27 +117,27 @@ static int read_object(struct mst_blob *blob, const char *key, uint64_t deadline
 static int remote_read_manifest(struct tier *tier, uint64_t step, struct manifest *ret_manifest,
                                 uint64_t deadline_ns, struct mst_err *err)
 {
-    char key[ROOT_PATH_MAX], *text = NULL;
-    size_t size = 0;
-    int r;
+    char key[ROOT_PATH_MAX];
     name_manifest(key, step);
-    r = read_object(remote_of(tier)->blob, key, deadline_ns, &text, &size, err);
-    if (r == -ENOENT || r == -ESTALE)
+    char *text = NULL;
+    size_t size = 0;
+    int rc = read_object(remote_of(tier)->blob, key, deadline_ns, &text, &size, err);
+    if (rc == -ENOENT || rc == -ESTALE)
         return mst_err_set(err, -EBADMSG, "%s: missing", key);
-    if (r < 0)
-        return r;
-    r = root_decode_manifest(text, size, step, ret_manifest, err);
+    if (rc < 0)
+        return rc;
+    rc = root_decode_manifest(text, size, step, ret_manifest, err);
     free(text);
-    return r;
+    return rc;
 }
 
 /* The steps that have a manifest, to be freed. */
 static int collect_steps(const struct remote_keys *keys, uint64_t **ret_steps, size_t *ret_count)
 {
     uint64_t *steps = calloc(keys->count + 1, sizeof *steps);
-    size_t count = 0;
     if (!steps)
         return -ENOMEM;
+    size_t count = 0;
     for (size_t i = 0; i < keys->count; i++)
         if (!keys->keys[i].commit[0])
             steps[count++] = keys->keys[i].step;
@@ -131,28 +151,28 @@ static int remote_list(struct tier *tier, uint64_t **ret_steps, size_t *ret_coun
                        uint64_t deadline_ns, struct mst_err *err)
 {
     struct remote_keys keys = {0};
-    int r = remote_keys_list(remote_of(tier)->blob, "", deadline_ns, &keys, err);
-    remote_of(tier)->is_away |= r < 0;
-    if (r == 0 && collect_steps(&keys, ret_steps, ret_count) < 0)
-        r = mst_err_set(err, -ENOMEM, "no memory to list checkpoints");
+    int rc = remote_keys_list(remote_of(tier)->blob, "", deadline_ns, &keys, err);
+    remote_of(tier)->is_away |= rc < 0;
+    if (rc == 0 && collect_steps(&keys, ret_steps, ret_count) < 0)
+        rc = mst_err_set(err, -ENOMEM, "no memory to list checkpoints");
     remote_keys_fini(&keys);
-    return r;
+    return rc;
 }
 
-/* ---- removing ---- */
+/* ---- removing -------------------------------------------------------------------------------- */
 
 static void prune(struct tier_remote *remote, const struct remote_key *key, uint64_t deadline_ns)
 {
-    char folder[ROOT_PATH_MAX];
     if (!remote->has_folders)
         return;
+    char folder[ROOT_PATH_MAX];
     root_step_name(folder, key->step);
     if (key->commit[0]) {
         snprintf(folder, sizeof folder, "step_%" PRIu64 "/%s", key->step, key->commit);
         (void)mst_blob_remove(remote->blob, folder, deadline_ns, NULL); /* refused unless empty */
         root_step_name(folder, key->step);
     }
-    (void)mst_blob_remove(remote->blob, folder, deadline_ns, NULL);
+    (void)mst_blob_remove(remote->blob, folder, deadline_ns, NULL); /* refused unless empty */
 }
 
 /* Removes the files of one commit: keys[0 … count). What is left when one fails goes by a later
@@ -160,11 +180,11 @@ static void prune(struct tier_remote *remote, const struct remote_key *key, uint
 static void remove_files(struct tier_remote *remote, const struct remote_key *keys, size_t count,
                          uint64_t deadline_ns)
 {
-    int r = 0;
-    for (size_t i = 0; i < count && r == 0; i++)
-        r = mst_blob_remove(remote->blob, keys[i].text, deadline_ns, NULL);
-    remote->is_away |= r < 0;
-    if (count > 0 && r == 0)
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = mst_blob_remove(remote->blob, keys[i].text, deadline_ns, NULL);
+    remote->is_away |= rc < 0;
+    if (count > 0 && rc == 0)
         prune(remote, keys, deadline_ns);
 }
 
@@ -182,9 +202,9 @@ static size_t commit_length(const struct remote_key *keys, size_t count)
 static void remove_commits(struct tier_remote *remote, uint64_t step, const char *keep,
                            uint64_t deadline_ns)
 {
-    struct remote_keys keys = {0};
     char folder[ROOT_NAME_MAX];
     root_step_name(folder, step);
+    struct remote_keys keys = {0};
     if (remote_keys_list(remote->blob, folder, deadline_ns, &keys, NULL) < 0)
         return;
     for (size_t i = 0, n; i < keys.count; i += n) {
@@ -200,8 +220,8 @@ static void remote_remove_step(struct tier *tier, const struct tier_save *save, 
                                uint64_t deadline_ns)
 {
     struct tier_remote *remote = remote_of(tier);
-    char key[ROOT_PATH_MAX];
     (void)save;
+    char key[ROOT_PATH_MAX];
     name_manifest(key, step);
     if (mst_blob_remove(remote->blob, key, deadline_ns, NULL) == 0)
         remove_commits(remote, step, NULL, deadline_ns);
@@ -211,8 +231,8 @@ static void remote_remove_step(struct tier *tier, const struct tier_save *save, 
 static bool find_published(struct tier_remote *remote, uint64_t step, char commit[ROOT_NAME_MAX],
                            uint64_t deadline_ns)
 {
-    struct manifest manifest = {0};
     commit[0] = '\0';
+    struct manifest manifest = {0};
     for (size_t i = 0; i < remote->past_count; i++)
         if (remote->past_steps[i] == step) {
             if (remote_read_manifest(&remote->tier, step, &manifest, deadline_ns, NULL) < 0)
@@ -248,15 +268,15 @@ static void sweep_commits(struct tier_remote *remote, const struct remote_keys *
  * a manifest over another one, which some that speak S3 do not. */
 static int probe(struct tier_remote *remote, uint64_t deadline_ns, struct mst_err *err)
 {
-    int r = mst_blob_put(remote->blob, PROBE_KEY, "", 0, MST_BLOB_NEW, deadline_ns, err);
-    if (r == 0) {
-        r = mst_blob_put(remote->blob, PROBE_KEY, "", 0, MST_BLOB_NEW, deadline_ns, err);
-        if (r == 0)
-            r = mst_err_set(err, -ENOTSUP,
-                            "%s was put over itself: the store ignores If-None-Match", PROBE_KEY);
+    int rc = mst_blob_put(remote->blob, PROBE_KEY, "", 0, MST_BLOB_NEW, deadline_ns, err);
+    if (rc == 0) {
+        rc = mst_blob_put(remote->blob, PROBE_KEY, "", 0, MST_BLOB_NEW, deadline_ns, err);
+        if (rc == 0)
+            rc = mst_err_set(err, -ENOTSUP,
+                             "%s was put over itself: the store ignores If-None-Match", PROBE_KEY);
     }
     (void)mst_blob_remove(remote->blob, PROBE_KEY, deadline_ns, NULL); /* nobody minds it */
-    return r == -EEXIST ? 0 : mst_err_wrap(err, "the checkpoints' root cannot be used");
+    return rc == -EEXIST ? 0 : mst_err_wrap(err, "the checkpoints' root cannot be used");
 }
 
 static int remote_sweep(struct tier *tier, uint32_t generation, uint64_t deadline_ns,
@@ -264,28 +284,28 @@ static int remote_sweep(struct tier *tier, uint32_t generation, uint64_t deadlin
 {
     struct tier_remote *remote = remote_of(tier);
     struct remote_keys keys = {0};
-    int r = remote_keys_list(remote->blob, "", deadline_ns, &keys, err);
-    if (r < 0)
-        return r;
+    int rc = remote_keys_list(remote->blob, "", deadline_ns, &keys, err);
+    if (rc < 0)
+        return rc;
     if (collect_steps(&keys, &remote->past_steps, &remote->past_count) < 0)
-        r = mst_err_set(err, -ENOMEM, "no memory to list checkpoints");
-    if (r == 0)
-        r = probe(remote, deadline_ns, err);
-    if (r == 0)
+        rc = mst_err_set(err, -ENOMEM, "no memory to list checkpoints");
+    if (rc == 0)
+        rc = probe(remote, deadline_ns, err);
+    if (rc == 0)
         sweep_commits(remote, &keys, generation, deadline_ns);
     remote_keys_fini(&keys);
-    return r;
+    return rc;
 }
 
-/* ---- saving ---- */
+/* ---- saving ---------------------------------------------------------------------------------- */
 
 /* A file without a name: whenever the rank is killed, nothing of it stays. */
 static int open_staging(const struct tier_remote *remote)
 {
-    char name[64];
     int fd = writer_open_direct(remote->staging_fd, ".", O_TMPFILE | O_RDWR);
     if (fd != -EOPNOTSUPP && fd != -EISDIR)
         return fd;
+    char name[64];
     snprintf(name, sizeof name, "mst-staging-%ld", (long)getpid());
     fd = writer_open_direct(remote->staging_fd, name, O_RDWR | O_CREAT | O_EXCL);
     if (fd >= 0)
@@ -297,16 +317,16 @@ static int open_staging(const struct tier_remote *remote)
 static int upload(struct tier_remote *remote, const struct tier_save *save, int fd,
                   uint64_t deadline_ns, struct mst_err *err)
 {
-    char path[32], key[ROOT_PATH_MAX];
-    int r;
+    char path[32];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    char key[ROOT_PATH_MAX];
     snprintf(key, sizeof key, "step_%" PRIu64 "/%s/rank_%" PRIu32 ".h5", save->step, save->commit,
              save->rank);
-    r = mst_blob_put_file(remote->blob, key, path, 0, deadline_ns, err);
-    remote->is_away = r < 0;
-    if (r < 0)
+    int rc = mst_blob_put_file(remote->blob, key, path, 0, deadline_ns, err);
+    remote->is_away = rc < 0;
+    if (rc < 0)
         mst_err_wrap(err, "upload");
-    return r;
+    return rc;
 }
 
 /* A request to a store that is away is tried until its time is over, and the snapshot is held
@@ -314,14 +334,12 @@ static int upload(struct tier_remote *remote, const struct tier_save *save, int 
  * for a sign of life, briefly, before it gets a file. */
 static int check_return(struct tier_remote *remote, uint64_t deadline_ns, struct mst_err *err)
 {
-    uint64_t soon_ns = mst_deadline_ms(RETURN_MS);
-    struct mst_blob_info info;
-    int r;
     if (!remote->is_away)
         return 0;
-    r = mst_blob_stat(remote->blob, PROBE_KEY, &info, soon_ns < deadline_ns ? soon_ns : deadline_ns,
-                      err);
-    remote->is_away = r < 0 && r != -ENOENT && r != -EACCES;
+    struct mst_blob_info info;
+    int rc = mst_blob_stat(remote->blob, PROBE_KEY, &info,
+                           mst_least(mst_deadline_ms(RETURN_MS), deadline_ns), err);
+    remote->is_away = rc < 0 && rc != -ENOENT && rc != -EACCES;
     return remote->is_away ? mst_err_wrap(err, "not uploaded, the store is still away") : 0;
 }
 
@@ -329,22 +347,21 @@ static int remote_write(struct tier *tier, const struct tier_save *save, struct 
                         uint64_t deadline_ns, struct mst_err *err)
 {
     struct tier_remote *remote = remote_of(tier);
-    int r;
     remote->is_away |= save->follows_failure; /* maybe another rank's request */
-    r = check_return(remote, deadline_ns, err);
-    if (r < 0)
-        return r;
+    int rc = check_return(remote, deadline_ns, err);
+    if (rc < 0)
+        return rc;
     job->fd = open_staging(remote);
     if (job->fd < 0)
         return mst_err_set(err, job->fd, "staging space in %.100s for %s: %s", remote->staging_dir,
-                           job->name, strerror(-job->fd));
-    r = writer_write(remote->aio, job, deadline_ns, err);
-    if (r < 0)
+                           job->name, mst_err_meaning(job->fd));
+    rc = writer_write(remote->aio, job, deadline_ns, err);
+    if (rc < 0)
         mst_err_wrap(err, "staging in %.100s", remote->staging_dir);
     else
-        r = upload(remote, save, job->fd, deadline_ns, err);
+        rc = upload(remote, save, job->fd, deadline_ns, err);
     (void)close(job->fd); /* its bytes have been read back */
-    return r;
+    return rc;
 }
 
 /* Forgets a step that was there when the root was opened. false if it was not. */
@@ -365,11 +382,11 @@ static int judge_existing(struct tier_remote *remote, const struct tier_save *sa
                           uint64_t deadline_ns, struct mst_err *err)
 {
     struct manifest found = {0};
+    int rc = remote_read_manifest(&remote->tier, save->step, &found, deadline_ns, err);
+    if (rc < 0 && rc != -EBADMSG)
+        return rc;
     bool ours = false;
-    int r = remote_read_manifest(&remote->tier, save->step, &found, deadline_ns, err);
-    if (r < 0 && r != -EBADMSG)
-        return r;
-    if (r == 0) {
+    if (rc == 0) {
         ours = strcmp(found.commit, save->commit) == 0;
         manifest_fini(&found);
     }
@@ -378,52 +395,50 @@ static int judge_existing(struct tier_remote *remote, const struct tier_save *sa
     if (!take_past(remote, save->step))
         return mst_err_set(err, -EEXIST,
                            "%s: another job has committed this step; give each its own root", key);
-    r = mst_blob_remove(remote->blob, key, deadline_ns, err);
-    return r < 0 ? r : 1;
+    rc = mst_blob_remove(remote->blob, key, deadline_ns, err);
+    return rc < 0 ? rc : 1;
 }
 
 static int remote_publish(struct tier *tier, const struct tier_save *save, const char *text,
                           size_t size_bytes, uint64_t deadline_ns, struct mst_err *err)
 {
     struct tier_remote *remote = remote_of(tier);
-    bool replaces = false;
     char key[ROOT_PATH_MAX];
-    int r;
     name_manifest(key, save->step);
     remote->undecided_step = save->step;
+    bool replaces = false;
+    int rc;
     do {
-        r = mst_blob_put(remote->blob, key, text, size_bytes, MST_BLOB_NEW, deadline_ns, err);
-        if (r == -EEXIST)
-            r = judge_existing(remote, save, key, deadline_ns, err);
-        replaces = replaces || r == 1;
-    } while (r == 1);
-    if (r == 0 || r == -EEXIST)
+        rc = mst_blob_put(remote->blob, key, text, size_bytes, MST_BLOB_NEW, deadline_ns, err);
+        if (rc == -EEXIST)
+            rc = judge_existing(remote, save, key, deadline_ns, err);
+        replaces = replaces || rc == 1;
+    } while (rc == 1);
+    if (rc == 0 || rc == -EEXIST)
         remote->undecided_step = MST_CKPT_NONE;
-    if (r < 0)
+    if (rc < 0)
         mst_err_wrap(err, "publish");
-    if (r == 0 && replaces)
+    if (rc == 0 && replaces)
         remove_commits(remote, save->step, save->commit, deadline_ns);
-    return r;
+    return rc;
 }
 
 /* A manifest that was on its way may yet arrive: then its files must be there. */
 static void remote_abandon(struct tier *tier, const struct tier_save *save, uint64_t deadline_ns)
 {
     struct tier_remote *remote = remote_of(tier);
-    uint64_t soon_ns = mst_deadline_ms(ABANDON_MS);
-    struct remote_keys keys = {0};
-    char folder[ROOT_PATH_MAX];
     if (remote->undecided_step == save->step)
         return;
-    if (soon_ns > deadline_ns)
-        soon_ns = deadline_ns;
+    uint64_t soon_ns = mst_least(mst_deadline_ms(ABANDON_MS), deadline_ns);
+    char folder[ROOT_PATH_MAX];
     snprintf(folder, sizeof folder, "step_%" PRIu64 "/%s", save->step, save->commit);
+    struct remote_keys keys = {0};
     if (remote_keys_list(remote->blob, folder, soon_ns, &keys, NULL) == 0)
         remove_files(remote, keys.keys, keys.count, soon_ns);
     remote_keys_fini(&keys);
 }
 
-/* ---- reading ---- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static int remote_begin(struct tier *tier, const struct manifest *manifest)
 {
@@ -436,18 +451,18 @@ static int remote_begin(struct tier *tier, const struct manifest *manifest)
 static int remote_submit(struct tier *tier, struct tier_read *read, struct mst_err *err)
 {
     struct tier_remote *remote = remote_of(tier);
+    assert(remote->in_flight < TIER_DEPTH);
+    root_file_path(read->path, remote->manifest, read->file);
+    read->data = read->buffer;
     struct mst_blob_read ask = {.key = read->path,
                                 .offset = read->offset,
                                 .data = read->buffer,
                                 .size_bytes = read->size_bytes,
                                 .user = read};
-    int r;
-    root_file_path(read->path, remote->manifest, read->file);
-    read->data = read->buffer;
-    r = mst_blob_submit(remote->blob, &ask, 1);
-    assert(r != 0); /* the store is as deep as a tier */
-    if (r < 0)
-        return mst_err_set(err, r, "%s", mst_blob_error(remote->blob));
+    int rc = mst_blob_submit(remote->blob, &ask, 1);
+    assert(rc != 0); /* the store is as deep as a tier */
+    if (rc < 0)
+        return mst_err_set(err, rc, "%s", mst_blob_error(remote->blob));
     remote->in_flight++;
     return 0;
 }
@@ -461,12 +476,12 @@ static int remote_reap(struct tier *tier, struct tier_read **ret_read, uint64_t 
 {
     struct tier_remote *remote = remote_of(tier);
     struct mst_blob_done done;
-    struct tier_read *read;
-    int r = mst_blob_reap(remote->blob, &done, 1, 1, deadline_ns);
-    if (r < 1)
-        return r < 0 ? r : -EIO;
+    int rc = mst_blob_reap(remote->blob, &done, 1, 1, deadline_ns);
+    if (rc < 1)
+        return rc < 0 ? rc : -EIO;
+    assert(remote->in_flight > 0);
     remote->in_flight--;
-    read = done.user;
+    struct tier_read *read = done.user;
     read->result = is_damage(done.result) ? -EBADMSG : done.result;
     read->fault = done.result < 0 ? mst_blob_error(remote->blob) : NULL;
     *ret_read = read;
@@ -481,7 +496,7 @@ static void remote_end(struct tier *tier)
             break;
 }
 
-/* ---- opening ---- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static const struct tier_ops remote_ops = {
     .name = "remote",
@@ -502,34 +517,32 @@ static const struct tier_ops remote_ops = {
 
 static int open_staging_dir(struct tier_remote *remote, const char *path, struct mst_err *err)
 {
-    int r;
     remote->staging_dir = strdup(path);
     if (!remote->staging_dir)
         return mst_err_set(err, -ENOMEM, "checkpoints: no memory");
-    r = root_open(path, &remote->staging_fd, err);
-    return r < 0 ? mst_err_wrap(err, "staging space") : 0;
+    int rc = root_open(path, &remote->staging_fd, err);
+    return rc < 0 ? mst_err_wrap(err, "staging space") : 0;
 }
 
 int tier_remote_open(const struct tier_opts *opts, struct tier **ret_tier, struct mst_err *err)
 {
-    const struct mst_blob_opts blob_opts = {
-        .depth = TIER_DEPTH, .timeout_ms = opts->timeout_ms / 6, .aio = opts->aio};
-    const struct mst_aio_opts aio_opts = {.backend = opts->aio};
     struct tier_remote *remote = calloc(1, sizeof *remote);
-    int r;
     if (!remote)
         return mst_err_set(err, -ENOMEM, "checkpoints: no memory");
     *remote = (struct tier_remote){
         .tier.ops = &remote_ops, .staging_fd = -1, .undecided_step = MST_CKPT_NONE};
     remote->has_folders = strstr(opts->uri, "hdfs:") != NULL;
-    r = mst_blob_open(opts->uri, &blob_opts, &remote->blob, err);
-    if (r == 0 && !opts->read_only)
-        r = open_staging_dir(remote, opts->staging_dir ? opts->staging_dir : "/tmp", err);
-    if (r == 0 && !opts->read_only)
-        r = mst_aio_create(&aio_opts, &remote->aio, err);
-    if (r < 0) {
+    const struct mst_blob_opts blob_opts = {
+        .depth = TIER_DEPTH, .timeout_ms = opts->timeout_ms / 6, .aio = opts->aio};
+    const struct mst_aio_opts aio_opts = {.backend = opts->aio};
+    int rc = mst_blob_open(opts->uri, &blob_opts, &remote->blob, err);
+    if (rc == 0 && !opts->read_only)
+        rc = open_staging_dir(remote, opts->staging_dir ? opts->staging_dir : "/tmp", err);
+    if (rc == 0 && !opts->read_only)
+        rc = mst_aio_create(&aio_opts, &remote->aio, err);
+    if (rc < 0) {
         remote_close(&remote->tier);
-        return r;
+        return rc;
     }
     *ret_tier = &remote->tier;
     return 0;

@@ -1,6 +1,7 @@
 #include "muster/ckpt/verdict.h"
 
 #include "muster/core/kv/kv.h"
+#include "muster/core/least.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,18 +11,18 @@
 size_t verdict_encode(const struct mst_err *verdict, char text[VERDICT_BYTES_MAX])
 {
     int size = snprintf(text, VERDICT_BYTES_MAX, "%d %s", verdict->code, verdict->text);
-    return size < VERDICT_BYTES_MAX ? (size_t)size : VERDICT_BYTES_MAX - 1;
+    return mst_least((uint64_t)size, VERDICT_BYTES_MAX - 1);
 }
 
 int verdict_decode(const char *text, size_t size_bytes, struct mst_err *ret_verdict)
 {
-    char copy[VERDICT_BYTES_MAX], *end;
-    long code;
+    char copy[VERDICT_BYTES_MAX];
     if (size_bytes >= sizeof copy)
         return -EBADMSG;
     memcpy(copy, text, size_bytes);
     copy[size_bytes] = '\0';
-    code = strtol(copy, &end, 10);
+    char *end;
+    long code = strtol(copy, &end, 10);
     if (end == copy || *end != ' ' || code > 0 || code < -4095)
         return -EBADMSG;
     ret_verdict->code = (int)code;
@@ -43,10 +44,10 @@ int verdict_await(struct mst_kv *kv, const char *key, const char *from, uint64_t
 {
     char text[VERDICT_BYTES_MAX];
     size_t size = 0;
-    int r = mst_kv_wait(kv, key, text, sizeof text, &size, deadline_ns);
-    if (r == 0)
-        r = verdict_decode(text, size, ret_verdict);
-    if (r < 0)
-        return mst_err_set(ret_verdict, r, "no word from %s: %s", from, strerror(-r));
+    int rc = mst_kv_wait(kv, key, text, sizeof text, &size, deadline_ns);
+    if (rc == 0)
+        rc = verdict_decode(text, size, ret_verdict);
+    if (rc < 0)
+        return mst_err_set(ret_verdict, rc, "no word from %s: %s", from, mst_err_meaning(rc));
     return ret_verdict->code;
 }

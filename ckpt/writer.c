@@ -4,11 +4,12 @@
 #include "muster/core/clock.h"
 #include "muster/core/crc32c.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
+#include <inttypes.h>
 
 /* One write under way. */
 struct writer {
@@ -47,8 +48,8 @@ static void checksum_until(struct writer *writer, uint64_t offset)
 /* The gaps between the parts: metadata, our tables, padding. */
 static void checksum_frame(struct writer_job *job)
 {
-    uint64_t at = 0;
     job->frame_crc = 0;
+    uint64_t at = 0;
     for (size_t i = 0; i < job->part_count; i++) {
         job->frame_crc = mst_crc32c(job->frame_crc, job->image + at, job->parts[i].offset - at);
         at = job->parts[i].offset + job->parts[i].size_bytes;
@@ -61,24 +62,23 @@ static void checksum_frame(struct writer_job *job)
 static int reap_writes(struct writer *writer)
 {
     struct mst_aio_done done[WRITER_DEPTH];
-    int result = 0;
     int n = mst_aio_reap(writer->aio, done, WRITER_DEPTH, 1, MST_NEVER);
+    int rc = n < 0 ? n : 0;
     for (int i = 0; i < n; i++) {
         int64_t size_bytes = (int64_t)(intptr_t)done[i].user;
-        if (done[i].result != size_bytes && result == 0)
-            result = done[i].result < 0 ? (int)done[i].result : -EIO;
+        if (done[i].result != size_bytes && rc == 0)
+            rc = done[i].result < 0 ? (int)done[i].result : -EIO;
     }
-    return n < 0 ? n : result;
+    return rc;
 }
 
 /* Writes [start, end) of the image. Nothing is in flight when it returns. */
 static int write_range(struct writer *writer, uint64_t start, uint64_t end, uint64_t deadline_ns)
 {
     uint64_t next = start;
-    int r = 0;
-    while (r == 0 && (next < end || mst_aio_in_flight(writer->aio) > 0)) {
-        uint64_t left = end - next;
-        uint64_t size = left < WRITER_PIECE_BYTES ? left : WRITER_PIECE_BYTES;
+    int rc = 0;
+    while (rc == 0 && (next < end || mst_aio_in_flight(writer->aio) > 0)) {
+        uint64_t size = mst_least(end - next, WRITER_PIECE_BYTES);
         struct mst_aio_op op = {.kind = MST_AIO_WRITE,
                                 .fd = writer->job->fd,
                                 .data = writer->job->image + next,
@@ -90,14 +90,15 @@ static int write_range(struct writer *writer, uint64_t start, uint64_t end, uint
             next += op.size_bytes;
             checksum_until(writer, next);
         } else {
-            r = reap_writes(writer);
+            rc = reap_writes(writer);
         }
-        if (r == 0 && next < end && mst_deadline_passed(deadline_ns))
-            r = -ETIMEDOUT;
+        if (rc == 0 && next < end && mst_deadline_passed(deadline_ns))
+            rc = -ETIMEDOUT;
     }
     while (mst_aio_in_flight(writer->aio) > 0)
         (void)reap_writes(writer); /* the first failure is the answer */
-    return r;
+    assert(rc < 0 || next == end);
+    return rc;
 }
 
 static int write_file(struct writer *writer, uint64_t deadline_ns, struct mst_err *err)
@@ -105,30 +106,34 @@ static int write_file(struct writer *writer, uint64_t deadline_ns, struct mst_er
     const struct skeleton *skeleton = writer->job->skeleton;
     struct mst_aio_op allocate = {
         .kind = MST_AIO_FALLOCATE, .fd = writer->job->fd, .size_bytes = skeleton->size_bytes};
-    struct mst_aio_op sync = {.kind = MST_AIO_FDATASYNC, .fd = writer->job->fd};
-    int r = (int)mst_aio_do(writer->aio, &allocate, MST_NEVER);
-    if (r < 0 && r != -EOPNOTSUPP) /* some network file systems have no fallocate */
-        return mst_err_set(err, r, "%s: no room for %llu bytes: %s", writer->job->name,
-                           (unsigned long long)skeleton->size_bytes, strerror(-r));
-    r = write_range(writer, skeleton->head_bytes, skeleton->size_bytes, deadline_ns);
-    if (r == 0) {
+    int rc = (int)mst_aio_do(writer->aio, &allocate, MST_NEVER);
+    if (rc < 0 && rc != -EOPNOTSUPP) /* some network file systems have no fallocate */
+        return mst_err_set(err, rc, "%s: no room for %" PRIu64 " bytes: %s", writer->job->name,
+                           skeleton->size_bytes, mst_err_meaning(rc));
+    rc = write_range(writer, skeleton->head_bytes, skeleton->size_bytes, deadline_ns);
+    if (rc == 0) {
         checksum_until(writer, skeleton->size_bytes);
+        assert(writer->part == writer->job->part_count);
         checksum_frame(writer->job);
-        r = write_range(writer, 0, skeleton->head_bytes, deadline_ns);
+        rc = write_range(writer, 0, skeleton->head_bytes, deadline_ns);
     }
-    if (r < 0)
-        return mst_err_set(err, r, "%s: write: %s", writer->job->name, strerror(-r));
-    r = (int)mst_aio_do(writer->aio, &sync, MST_NEVER);
-    if (r < 0)
-        return mst_err_set(err, r, "%s: fdatasync: %s", writer->job->name, strerror(-r));
+    if (rc < 0)
+        return mst_err_set(err, rc, "%s: write: %s", writer->job->name, mst_err_meaning(rc));
+    struct mst_aio_op sync = {.kind = MST_AIO_FDATASYNC, .fd = writer->job->fd};
+    rc = (int)mst_aio_do(writer->aio, &sync, MST_NEVER);
+    if (rc < 0)
+        return mst_err_set(err, rc, "%s: fdatasync: %s", writer->job->name, mst_err_meaning(rc));
     return 0;
 }
 
 int writer_write(struct mst_aio *aio, struct writer_job *job, uint64_t deadline_ns,
                  struct mst_err *err)
 {
-    struct writer writer = {.aio = aio, .job = job};
     assert(job->skeleton->head_bytes <= job->skeleton->size_bytes);
-    writer.crcs = (uint32_t *)(void *)(job->image + job->skeleton->crc_offset);
+    struct writer writer = {
+        .aio = aio,
+        .job = job,
+        .crcs = (uint32_t *)(void *)(job->image + job->skeleton->crc_offset),
+    };
     return write_file(&writer, deadline_ns, err);
 }

@@ -138,11 +138,9 @@ int main(int argc, char **argv)
         die("mst_job_open", err.text);
     if (mst_ckpt_open(&opts, world, kv, &ckpt, &err) < 0)
         die("mst_ckpt_open", err.text);
-
     int status = train(job, ckpt, args.steps);
     if (status == 0 && mst_world_rank(world) == 0)
         printf("final step=%" PRIu64 " value=%016" PRIx64 "\n", args.steps, value_of_numbers());
-
     mst_ckpt_close(ckpt);
     mst_job_close(job);
     mst_kv_close(kv);

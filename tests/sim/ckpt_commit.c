@@ -21,7 +21,7 @@ static void remove_step(const char *name)
     fixture_remove(path);
 }
 
-/* ---- kill ---- */
+/* ---- kill ------------------------------------------------------------------------------------ */
 
 struct cut {
     atomic_int left; /* operations that still go through */
@@ -40,9 +40,9 @@ static int kill_tap(void *arg, const struct mst_aio_op *op)
 
 static void save_killed(int after)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     struct cut cut = {.left = after};
     mst_aio_set_tap(kill_tap, &cut);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, WORLD, fixture_save_steps, (void *)(uintptr_t)second);
     _exit(0);
 }
@@ -50,11 +50,11 @@ static void save_killed(int after)
 /* Runs the save of step 2 in a process of its own. Returns whether it was killed. */
 static bool kill_at(int after)
 {
-    int status = 0;
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0)
         save_killed(after);
+    int status = 0;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status) || WTERMSIG(status) == SIGKILL);
     return WIFSIGNALED(status);
@@ -62,14 +62,13 @@ static bool kill_at(int after)
 
 static void test_kill_at_every_op(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
-    bool seen_first = false, seen_second = false, killed = true;
     (void)state;
     fixture_save(WORLD, first);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    bool seen_first = false, seen_second = false, killed = true;
     for (int n = 0; killed; n++) {
-        uint64_t step;
         killed = kill_at(n);
-        step = fixture_load(n % 2 ? 2 : WORLD, ranks);
+        uint64_t step = fixture_load(n % 2 ? 2 : WORLD, ranks);
         assert_true(step == 1 || step == 2);
         assert_int_equal(ranks[0].loaded.skipped_count, 0);
         assert_true(killed || step == 2);
@@ -83,7 +82,7 @@ static void test_kill_at_every_op(void **state)
     assert_int_equal(fixture_load(WORLD, ranks), 2);
 }
 
-/* ---- fail ---- */
+/* ---- fail ------------------------------------------------------------------------------------ */
 
 static int fail_tap(void *arg, const struct mst_aio_op *op)
 {
@@ -96,10 +95,9 @@ static int fail_tap(void *arg, const struct mst_aio_op *op)
 /* Whether the operation number `after` took place, i.e. failed. */
 static bool fail_at(int after, int code)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     struct cut cut = {.left = after, .code = code, .only = MST_AIO_KIND_COUNT};
-    uint64_t step;
     mst_aio_set_tap(fail_tap, &cut);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, WORLD, fixture_save_steps, (void *)(uintptr_t)second);
     mst_aio_set_tap(NULL, NULL);
     for (uint32_t r = 0; r < WORLD; r++) {
@@ -108,15 +106,15 @@ static bool fail_at(int after, int code)
         assert_int_equal(ranks[r].status.failed_count, ranks[r].result != 0);
         assert_string_equal(ranks[r].status.failed_text, ranks[0].status.failed_text);
     }
-    step = fixture_load(WORLD, ranks);
+    uint64_t step = fixture_load(WORLD, ranks);
     assert_true(step == 1 || step == 2);
     return atomic_load(&cut.left) < 0;
 }
 
 static void fail_everywhere(int code)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_save(WORLD, first);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     for (int n = 0; fail_at(n, code); n++) {
         fixture_save(WORLD, third);
         assert_int_equal(fixture_load(2, ranks), 3);
@@ -134,11 +132,11 @@ static void test_every_op_fails(void **state)
 
 static void test_disk_is_full(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     struct cut cut = {.code = -ENOSPC, .only = MST_AIO_FALLOCATE};
     (void)state;
     fixture_save(WORLD, first);
     mst_aio_set_tap(fail_tap, &cut);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, WORLD, fixture_save_steps, (void *)(uintptr_t)second);
     mst_aio_set_tap(NULL, NULL);
     assert_int_equal(ranks[1].result, -ENOSPC);
@@ -150,17 +148,17 @@ static void test_disk_is_full(void **state)
 static void test_read_fails(void **state)
 {
     static const uint64_t both[] = {1, 2, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     struct cut cut = {.left = 4, .code = -EIO, .only = MST_AIO_READ};
     (void)state;
     fixture_save(WORLD, both);
     mst_aio_set_tap(fail_tap, &cut);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(WORLD, ranks), 1);
     mst_aio_set_tap(NULL, NULL);
     assert_int_equal(ranks[2].loaded.skipped_count, 1);
 }
 
-/* ---- order ---- */
+/* ---- order ----------------------------------------------------------------------------------- */
 
 #define OPS_MAX 512
 
@@ -177,9 +175,9 @@ static int record_tap(void *arg, const struct mst_aio_op *op)
 {
     struct recorder *recorder = arg;
     int n = atomic_fetch_add(&recorder->count, 1);
-    struct stat st = {0};
     if (n >= OPS_MAX)
         return -ENOSPC;
+    struct stat st = {0};
     (void)fstat(op->fd, &st);
     recorder->ops[n].kind = op->kind;
     recorder->ops[n].is_dir = S_ISDIR(st.st_mode);
@@ -197,13 +195,14 @@ static bool is_sync(enum mst_aio_kind kind)
 static void test_order_of_durability(void **state)
 {
     static struct recorder recorder;
-    int renamed = 0, synced_dirs = 0;
     (void)state;
     mst_aio_set_tap(record_tap, &recorder);
     fixture_save(WORLD, first);
     mst_aio_set_tap(NULL, NULL);
+    int renamed = 0;
     while (recorder.ops[renamed].kind != MST_AIO_RENAME)
         renamed++;
+    int synced_dirs = 0;
     for (int i = 0; i < renamed; i++) {
         bool synced = recorder.ops[i].kind != MST_AIO_WRITE;
         for (int j = i + 1; j < renamed && !synced; j++)

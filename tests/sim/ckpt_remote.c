@@ -16,7 +16,7 @@
 
 static const uint64_t first[] = {1, 0}, second[] = {2, 0}, third[] = {3, 0};
 
-/* ---- the store ---- */
+/* ---- the store ------------------------------------------------------------------------------- */
 
 static struct {
     atomic_int left; /* requests that still go through */
@@ -73,9 +73,9 @@ CUT(mst_blob_remove,
 /* Every object belongs to a step that has a manifest, and to the commit that it speaks of. */
 static void expect_nothing_dead(void)
 {
-    struct remote_keys keys = {0};
     struct mst_blob *blob;
     assert_int_equal(mst_blob_open(fixture_uri, NULL, &blob, NULL), 0);
+    struct remote_keys keys = {0};
     assert_int_equal(remote_keys_list(blob, "", MST_NEVER, &keys, NULL), 0);
     mst_blob_close(blob);
     assert_int_equal(keys.count % (WORLD + 1), 0);
@@ -91,25 +91,25 @@ static void remove_step(const char *name)
     fixture_remove(path);
 }
 
-/* ---- kill ---- */
+/* ---- kill ------------------------------------------------------------------------------------ */
 
 static void save_killed(int after, bool behind)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     cut.kills = true;
     cut.behind = behind;
     atomic_store(&cut.left, after);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, WORLD, fixture_save_steps, (void *)(uintptr_t)second);
     _exit(0);
 }
 
 static bool kill_at(int after, bool behind)
 {
-    int status = 0;
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0)
         save_killed(after, behind);
+    int status = 0;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status) || WTERMSIG(status) == SIGKILL);
     return WIFSIGNALED(status);
@@ -117,14 +117,13 @@ static bool kill_at(int after, bool behind)
 
 static void test_kill_at_every_request(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
-    bool seen_first = false, seen_second = false, killed = true;
     (void)state;
     fixture_save(WORLD, first);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    bool seen_first = false, seen_second = false, killed = true;
     for (int n = 0; killed; n++) {
-        uint64_t step;
         killed = kill_at(n / 2, n % 2);
-        step = fixture_load(n % 2 ? 2 : WORLD, ranks);
+        uint64_t step = fixture_load(n % 2 ? 2 : WORLD, ranks);
         assert_true(step == 1 || step == 2);
         assert_int_equal(ranks[0].loaded.skipped_count, 0);
         seen_first = seen_first || step == 1;
@@ -137,18 +136,16 @@ static void test_kill_at_every_request(void **state)
     assert_int_equal(fixture_load(WORLD, ranks), 3);
 }
 
-/* ---- fail ---- */
+/* ---- fail ------------------------------------------------------------------------------------ */
 
 /* Whether the request number `after` took place, i.e. failed. */
 static bool fail_at(int after)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
-    uint64_t step;
-    bool failed;
     cut.code = -EACCES;
     atomic_store(&cut.left, after);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, WORLD, fixture_save_steps, (void *)(uintptr_t)second);
-    failed = atomic_load(&cut.left) < 0;
+    bool failed = atomic_load(&cut.left) < 0;
     cut.code = 0;
     for (uint32_t r = 0; r < WORLD; r++) {
         assert_int_equal(ranks[r].result, ranks[0].result);
@@ -157,7 +154,7 @@ static bool fail_at(int after)
         assert_string_equal(ranks[r].status.failed_text, ranks[0].status.failed_text);
         assert_true(ranks[r].result == 0 || strstr(ranks[r].status.failed_text, "cut"));
     }
-    step = fixture_load(WORLD, ranks);
+    uint64_t step = fixture_load(WORLD, ranks);
     assert_true(step == 1 || step == 2);
     expect_nothing_dead();
     return failed;
@@ -165,12 +162,12 @@ static bool fail_at(int after)
 
 static void test_every_request_fails(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
-    int n = 0;
     (void)state;
     fixture_save(WORLD, first);
+    int n = 0;
     for (; fail_at(n); n++) {
         fixture_save(WORLD, third);
+        struct fixture_rank ranks[FIXTURE_RANKS_MAX];
         assert_int_equal(fixture_load(2, ranks), 3);
         remove_step("step_2");
         remove_step("step_3");

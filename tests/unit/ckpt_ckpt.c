@@ -9,9 +9,9 @@
 static void test_same_world(void **state)
 {
     static const uint64_t steps[] = {10, 20, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_save(4, steps);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(4, ranks), 20);
     assert_int_equal(ranks[3].loaded.saved_world_size, 4);
     assert_int_equal(ranks[3].loaded.skipped_count, 0);
@@ -23,9 +23,9 @@ static void test_other_worlds(void **state)
 {
     static const uint64_t steps[] = {7, 0};
     static const uint32_t worlds[] = {1, 2, 3, 5};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_save(4, steps);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     for (size_t i = 0; i < sizeof worlds / sizeof *worlds; i++)
         assert_int_equal(fixture_load(worlds[i], ranks), 7);
 }
@@ -33,16 +33,16 @@ static void test_other_worlds(void **state)
 static void test_world_grows(void **state)
 {
     static const uint64_t steps[] = {7, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_save(1, steps);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(4, ranks), 7);
 }
 
 static void test_fresh_start(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(2, ranks), 0);
     assert_int_equal(ranks[0].result, -ENOENT);
     assert_int_equal(ranks[1].result, -ENOENT);
@@ -64,11 +64,11 @@ static void test_retention(void **state)
 static void test_step_again(void **state)
 {
     static const uint64_t steps[] = {5, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_save(2, steps);
     fixture_flip("step_5/MANIFEST.json", 100);
     fixture_save(2, steps);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(2, ranks), 5);
     assert_false(fixture_has("step_5.tmp.0.1"));
 }
@@ -87,8 +87,8 @@ static void load_then_save_fewer(struct fixture_rank *rank)
 
 static void test_save_after_load(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 3, load_then_save_fewer, NULL);
     for (uint32_t r = 0; r < 3; r++)
         assert_int_equal(ranks[r].result, 0);
@@ -98,9 +98,9 @@ static void test_save_after_load(void **state)
 static void expect_descent(const char *file, off_t offset, const char *text)
 {
     static const uint64_t steps[] = {1, 2, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_save(3, steps);
     fixture_flip(file, offset);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(3, ranks), 1);
     for (uint32_t r = 0; r < 3; r++) {
         assert_int_equal(ranks[r].loaded.skipped_count, 1);
@@ -125,8 +125,9 @@ static void test_flip_in_tensor(void **state)
 
 static void move(const char *from, const char *to)
 {
-    char a[512], b[512];
+    char a[512];
     snprintf(a, sizeof a, "%s/%s", fixture_root, from);
+    char b[512];
     snprintf(b, sizeof b, "%s/%s", fixture_root, to);
     assert_int_equal(rename(a, b), 0);
 }
@@ -134,22 +135,22 @@ static void move(const char *from, const char *to)
 static void test_swapped_files(void **state)
 {
     static const uint64_t steps[] = {1, 2, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_save(3, steps);
     move("step_2/rank_0.h5", "x");
     move("step_2/rank_2.h5", "step_2/rank_0.h5");
     move("x", "step_2/rank_2.h5");
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(2, ranks), 1);
 }
 
 static void test_missing_file(void **state)
 {
     static const uint64_t steps[] = {1, 2, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_save(3, steps);
     move("step_2/rank_2.h5", "x");
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(4, ranks), 1);
     assert_non_null(strstr(ranks[0].err.text, "rank_2.h5"));
 }
@@ -157,22 +158,22 @@ static void test_missing_file(void **state)
 static void test_truncated_file(void **state)
 {
     static const uint64_t steps[] = {1, 2, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
-    char path[512];
     (void)state;
     fixture_save(2, steps);
+    char path[512];
     snprintf(path, sizeof path, "%s/step_2/rank_1.h5", fixture_root);
     assert_int_equal(truncate(path, 500000), 0);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(2, ranks), 1);
 }
 
 static void test_mixed_steps(void **state)
 {
     static const uint64_t steps[] = {1, 2, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_save(2, steps);
     move("step_1/rank_1.h5", "step_2/rank_1.h5");
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, fixture_load_newest, NULL);
     assert_int_equal(ranks[0].result, -EBADMSG);
     assert_int_equal(ranks[1].result, -EBADMSG);
@@ -189,10 +190,10 @@ static void load_untouched(struct fixture_rank *rank)
 static void test_nothing_installed_on_damage(void **state)
 {
     static const uint64_t steps[] = {1, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_save(2, steps);
     fixture_flip("step_1/rank_1.h5", 1 << 20);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, load_untouched, NULL);
     for (uint32_t r = 0; r < 2; r++) {
         assert_int_equal(ranks[r].result, -EBADMSG);
@@ -210,9 +211,9 @@ static void load_other_shape(struct fixture_rank *rank)
 static void test_other_shape(void **state)
 {
     static const uint64_t steps[] = {1, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_save(2, steps);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, load_other_shape, NULL);
     for (uint32_t r = 0; r < 2; r++) {
         assert_int_equal(ranks[r].result, -EINVAL);
@@ -229,9 +230,9 @@ static void load_unknown(struct fixture_rank *rank)
 static void test_unknown_tensor(void **state)
 {
     static const uint64_t steps[] = {1, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_save(2, steps);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, load_unknown, NULL);
     assert_int_equal(ranks[1].result, -EINVAL);
     assert_non_null(strstr(ranks[1].err.text, "model/other"));
@@ -263,8 +264,8 @@ static void save_malformed(struct fixture_rank *rank)
 
 static void test_malformed_on_one_rank(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 3, save_malformed, NULL);
     for (uint32_t r = 0; r < 3; r++) {
         assert_int_equal(ranks[r].result, -EINVAL);
@@ -290,8 +291,8 @@ static void save_gap(struct fixture_rank *rank)
 
 static void test_gap_between_shards(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, save_gap, NULL);
     for (uint32_t r = 0; r < 2; r++) {
         assert_int_equal(ranks[r].result, -EINVAL);
@@ -311,9 +312,9 @@ static void save_unless_last(struct fixture_rank *rank)
 
 static void test_missing_vote(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_timeout_ms = 300;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 3, save_unless_last, NULL);
     fixture_timeout_ms = 20000;
     assert_int_equal(ranks[0].result, -ETIMEDOUT);
@@ -325,22 +326,22 @@ static void test_missing_vote(void **state)
 static void save_malformed_twice(struct fixture_rank *rank)
 {
     const struct mst_state state = fixture_state(&rank->model, "");
-    char value[64];
-    size_t size;
     if (rank->world.rank == 1)
         rank->model.tensors[0].data.size_bytes--;
     for (uint64_t step = 1; step <= 2; step++) {
         (void)mst_ckpt_save(rank->ckpt, step, &state, MST_NEVER);
         (void)mst_ckpt_drain(rank->ckpt, MST_NEVER);
     }
+    char value[64];
+    size_t size;
     rank->result = mst_kv_get(rank->kv, "ckpt/1/1/verdict", value, sizeof value, &size, MST_NEVER);
 }
 
 /* However many steps fail, the table does not keep their votes. */
 static void test_failures_are_forgotten(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, save_malformed_twice, NULL);
     assert_int_equal(ranks[0].result, -ENOENT);
 }
@@ -361,9 +362,9 @@ static void save_late(struct fixture_rank *rank)
 
 static void test_late_leader(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_timeout_ms = 1500;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, save_late, NULL);
     fixture_timeout_ms = 20000;
     assert_int_equal(ranks[0].result, 0);
@@ -376,9 +377,10 @@ static void save_and_count_faults(struct fixture_rank *rank)
     const struct mst_state state = fixture_state(&rank->model, "");
     fixture_fill(&rank->model, 1);
     for (uint64_t step = 1; step <= 4; step++) {
-        struct rusage before, after;
+        struct rusage before;
         assert_int_equal(getrusage(RUSAGE_THREAD, &before), 0);
         rank->result = mst_ckpt_save(rank->ckpt, step, &state, MST_NEVER);
+        struct rusage after;
         assert_int_equal(getrusage(RUSAGE_THREAD, &after), 0);
         if (rank->result == 0)
             rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
@@ -388,8 +390,8 @@ static void save_and_count_faults(struct fixture_rank *rank)
 
 static void test_no_page_faults(void **state)
 {
-    struct fixture_rank rank;
     (void)state;
+    struct fixture_rank rank;
     fixture_run(&rank, 1, save_and_count_faults, NULL);
     assert_int_equal(rank.result, 0);
     assert_true(rank.matches);
@@ -415,8 +417,8 @@ static void save_bad_steps(struct fixture_rank *rank)
 
 static void test_bad_steps(void **state)
 {
-    struct fixture_rank rank;
     (void)state;
+    struct fixture_rank rank;
     fixture_run(&rank, 1, save_bad_steps, NULL);
     assert_true(rank.matches);
     assert_int_equal(rank.status.save_count, 1);
@@ -435,8 +437,8 @@ static void save_nothing(struct fixture_rank *rank)
 
 static void test_no_tensors(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, save_nothing, NULL);
     assert_int_equal(ranks[0].result, 0);
     assert_int_equal(ranks[1].loaded.step, 1);
@@ -473,8 +475,8 @@ static void use_other_sizes(struct fixture_rank *rank)
 
 static void test_other_sizes(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, use_other_sizes, NULL);
     for (uint32_t r = 0; r < 2; r++) {
         assert_int_equal(ranks[r].result, 0);
@@ -487,10 +489,10 @@ static void test_other_sizes(void **state)
 static void forget_sizes(struct fixture_rank *rank)
 {
     struct mst_state state = fixture_state(&rank->model, "");
-    struct mst_ckpt_loaded loaded = {0};
-    struct mst_ckpt_status status = {0};
     fixture_fill(&rank->model, 99);
+    struct mst_ckpt_status status = {0};
     assert_int_equal(mst_ckpt_status(rank->ckpt, &status), -EINVAL);
+    struct mst_ckpt_loaded loaded = {0};
     assert_int_equal(mst_ckpt_load(rank->ckpt, &state, &loaded, MST_NEVER, &rank->err), -EINVAL);
     assert_non_null(strstr(rank->err.text, "MST_CKPT_LOADED_INIT"));
     loaded.struct_bytes = sizeof loaded;
@@ -506,13 +508,13 @@ static void test_forgotten_sizes(void **state)
 {
     static const uint64_t steps[] = {1, 0};
     const struct mst_ckpt_opts opts = {.uri = fixture_uri};
-    struct fixture_rank rank;
-    struct mst_err err = {0};
     (void)state;
     fixture_save(1, steps);
+    struct fixture_rank rank;
     fixture_run(&rank, 1, forget_sizes, NULL);
     assert_true(rank.matches);
     assert_int_equal(rank.status.save_count, 0);
+    struct mst_err err = {0};
     assert_int_equal(mst_ckpt_open(&opts, &rank.world, NULL, &rank.ckpt, &err), -EINVAL);
     assert_non_null(strstr(err.text, "MST_CKPT_OPTS_INIT"));
 }
@@ -526,14 +528,14 @@ static void test_abandoned_directories(void **state)
 {
     static const char *const names[] = {"step_3.tmp.1.1", "step_3.tmp.2.1", "step_3.tmp.x",
                                         "step_3.tmp.01.1", "notes"};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
-    char path[512];
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[512];
         snprintf(path, sizeof path, "%s/%s", fixture_root, names[i]);
         assert_int_equal(mkdir(path, 0777), 0);
     }
     fixture_generation = 2;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, do_nothing, NULL);
     fixture_generation = 0;
     assert_false(fixture_has(names[0]));
@@ -547,18 +549,18 @@ static void test_abandoned_directories(void **state)
 static void test_open_faults(void **state)
 {
     struct mst_ckpt_opts opts = MST_CKPT_OPTS_INIT;
-    struct mst_ckpt *ckpt = NULL;
+    (void)state;
     struct mst_world world;
+    world_init_single(&world);
     struct mst_err err;
     struct mst_kv *kv;
-    char path[512];
-    FILE *file;
-    (void)state;
-    world_init_single(&world);
     assert_int_equal(mst_kv_dial(&world, MST_NEVER, &kv, &err), 0);
     opts.timeout_ms = 1000;
+    struct mst_ckpt *ckpt = NULL;
     assert_int_equal(mst_ckpt_open(&opts, &world, kv, &ckpt, &err), -EINVAL);
     assert_non_null(strstr(err.text, "URI"));
+    char path[512];
+    FILE *file;
     snprintf(path, sizeof path, "%s/file", fixture_root);
     file = fopen(path, "w");
     assert_non_null(file);

@@ -27,7 +27,7 @@
 #define FIXTURE_RANKS_MAX 8
 #define FIXTURE_TENSORS 9
 
-/* ---- a directory ---- */
+/* ---- a directory ----------------------------------------------------------------------------- */
 
 static char fixture_root[256];
 static const char *fixture_base = "/dev/shm"; /* memory: most tests do not care for a disk */
@@ -50,9 +50,9 @@ static inline void fixture_remove(const char *path)
     DIR *dir = opendir(path);
     struct dirent *entry;
     while (dir && (entry = readdir(dir))) {
-        char child[768];
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
+        char child[768];
         snprintf(child, sizeof child, "%s/%s", path, entry->d_name);
         if (unlink(child) < 0)
             fixture_remove(child);
@@ -87,18 +87,17 @@ static inline bool fixture_has(const char *name)
 static inline void fixture_flip(const char *name, off_t offset)
 {
     char path[512];
-    uint8_t byte;
-    int fd;
     snprintf(path, sizeof path, "%s/%s", fixture_root, name);
-    fd = open(path, O_RDWR | O_CLOEXEC);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0);
+    uint8_t byte;
     assert_int_equal(pread(fd, &byte, 1, offset), 1);
     byte ^= 0x10;
     assert_int_equal(pwrite(fd, &byte, 1, offset), 1);
     close(fd);
 }
 
-/* ---- tensors ---- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 struct fixture_model {
     struct mst_tensor tensors[FIXTURE_TENSORS];
@@ -151,14 +150,13 @@ static inline void fixture_open_model(struct fixture_model *model, uint32_t rank
 {
     for (size_t i = 0; i < FIXTURE_TENSORS; i++) {
         struct mst_tensor *tensor = &model->tensors[i];
-        uint64_t rows;
         *tensor = fixture_tensors[i];
         if (i == FIXTURE_BIG)
             tensor->shape[0] = fixture_big_rows;
         model->row_bytes[i] = mst_dtype_size(tensor->dtype);
         for (uint32_t d = 1; d < tensor->dim_count; d++)
             model->row_bytes[i] *= tensor->shape[d];
-        rows = tensor->dim_count ? tensor->shape[0] : 1;
+        uint64_t rows = tensor->dim_count ? tensor->shape[0] : 1;
         if (tensor->sharded) {
             fixture_shard(tensor, rank, world_size);
             rows = tensor->row_count;
@@ -209,7 +207,7 @@ static inline struct mst_state fixture_state(const struct fixture_model *model, 
     return state;
 }
 
-/* ---- ranks ---- */
+/* ---- ranks ----------------------------------------------------------------------------------- */
 
 struct fixture_rank {
     struct mst_world world;
@@ -258,9 +256,9 @@ static uint32_t fixture_generation, fixture_keep, fixture_timeout_ms = 20000;
 static inline void fixture_run(struct fixture_rank *ranks, uint32_t world_size,
                                void (*fn)(struct fixture_rank *rank), void *arg)
 {
-    pthread_t threads[FIXTURE_RANKS_MAX];
     struct mst_kv_store *store;
     assert_int_equal(mst_kv_store_create(&store), 0);
+    pthread_t threads[FIXTURE_RANKS_MAX];
     for (uint32_t r = 0; r < world_size; r++) {
         ranks[r] = (struct fixture_rank){
             .arg = arg, .fn = fn, .keep = fixture_keep, .timeout_ms = fixture_timeout_ms};

@@ -33,11 +33,12 @@ static void save(char step_dir[512])
 
 static void test_h5dump(void **state)
 {
-    char step_dir[512], path[600];
+    char path[600];
     char *argv[] = {H5DUMP, "-H", path, NULL};
     (void)state;
     if (access(H5DUMP, X_OK) < 0)
         skip();
+    char step_dir[512];
     save(step_dir);
     for (int r = 0; r < 3; r++) {
         snprintf(path, sizeof path, "%s/rank_%d.h5", step_dir, r);
@@ -47,9 +48,9 @@ static void test_h5dump(void **state)
 
 static void test_h5py(void **state)
 {
-    char step_dir[512];
     char *probe[] = {PYTHON, "-c", "import h5py, numpy", NULL};
     char script[] = MUSTER_TEST_DATA "/ckpt_compare.py";
+    char step_dir[512];
     char *argv[] = {PYTHON, script, step_dir, "12", NULL};
     (void)state;
     if (access(PYTHON, X_OK) < 0 || run(probe) != 0)

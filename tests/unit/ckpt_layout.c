@@ -6,8 +6,8 @@
 
 static struct layout_tensor matrix(uint64_t rows, uint64_t row_floats)
 {
-    struct layout_tensor tensor;
     uint64_t shape[2] = {rows, row_floats};
+    struct layout_tensor tensor;
     assert_int_equal(layout_tensor_init(&tensor, "t", MST_F32, 2, shape, NULL), 0);
     return tensor;
 }
@@ -39,8 +39,9 @@ static void test_shares_cover_once(void **state)
 static void test_small_tensors_spread(void **state)
 {
     struct layout_tensor tensor = matrix(10, 4);
-    uint64_t counts[4] = {0}, start, count;
     (void)state;
+    uint64_t counts[4] = {0};
+    uint64_t start, count;
     for (size_t index = 0; index < 8; index++)
         for (uint32_t rank = 0; rank < 4; rank++) {
             layout_share(&tensor, index, rank, 4, &start, &count);
@@ -53,10 +54,11 @@ static void test_small_tensors_spread(void **state)
 
 static void test_rows_beyond_32_bits(void **state)
 {
-    struct layout_tensor tensor;
-    uint64_t shape[1] = {UINT64_C(1) << 62}, start, count;
+    uint64_t shape[1] = {UINT64_C(1) << 62};
     (void)state;
+    struct layout_tensor tensor;
     assert_int_equal(layout_tensor_init(&tensor, "t", MST_U8, 1, shape, NULL), 0);
+    uint64_t start, count;
     layout_share(&tensor, 0, 16, 17, &start, &count);
     assert_int_equal(start + count, shape[0]);
 }
@@ -65,12 +67,12 @@ static void test_names(void **state)
 {
     static const char *const bad[] = {"",      "/a",   "a/",     "a//b",     ".",
                                       "a/./b", "a\"b", "muster", "muster/x", "a\nb"};
-    struct layout_tensor tensor;
-    char name[300];
     (void)state;
+    struct layout_tensor tensor;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(layout_tensor_init(&tensor, bad[i], MST_F32, 0, NULL, NULL), -EINVAL);
     assert_int_equal(layout_tensor_init(&tensor, "musters/..a", MST_F32, 0, NULL, NULL), 0);
+    char name[300];
     memset(name, 'a', sizeof name);
     name[256] = '\0';
     assert_int_equal(layout_tensor_init(&tensor, name, MST_F32, 0, NULL, NULL), -EINVAL);
@@ -81,8 +83,8 @@ static void test_names(void **state)
 static void test_shape_limits(void **state)
 {
     uint64_t shape[3] = {UINT64_C(1) << 32, UINT64_C(1) << 31, 1};
-    struct layout_tensor tensor;
     (void)state;
+    struct layout_tensor tensor;
     assert_int_equal(layout_tensor_init(&tensor, "t", MST_U8, 3, shape, NULL), -EINVAL);
     assert_int_equal(layout_tensor_init(&tensor, "t", MST_U8, 9, shape, NULL), -EINVAL);
     assert_int_equal(layout_tensor_init(&tensor, "t", MST_DTYPE_COUNT, 1, shape, NULL), -EINVAL);
@@ -102,8 +104,8 @@ static void test_describe_rows(void **state)
                                 .row_start = 7,
                                 .row_count = 3,
                                 .data = {.data = data, .size_bytes = sizeof data}};
-    struct layout_tensor described;
     (void)state;
+    struct layout_tensor described;
     assert_int_equal(layout_describe(&tensor, &described, NULL), 0);
     tensor.row_start = 8;
     assert_int_equal(layout_describe(&tensor, &described, NULL), -EINVAL);
@@ -121,10 +123,10 @@ static void test_describe_rows(void **state)
 static int check_pair(const char *a, const char *b)
 {
     struct layout_tensor tensors[3];
-    const struct layout_tensor *scratch[3];
     assert_int_equal(layout_tensor_init(&tensors[0], a, MST_F32, 0, NULL, NULL), 0);
     assert_int_equal(layout_tensor_init(&tensors[1], "model-x", MST_F32, 0, NULL, NULL), 0);
     assert_int_equal(layout_tensor_init(&tensors[2], b, MST_F32, 0, NULL, NULL), 0);
+    const struct layout_tensor *scratch[3];
     return layout_check_names(tensors, 3, scratch, NULL);
 }
 

@@ -48,14 +48,14 @@ static void make(struct sample *sample)
 
 static void test_round_trip(void **state)
 {
+    (void)state;
     struct sample sample;
+    make(&sample);
+    char *text;
+    size_t size;
+    assert_int_equal(manifest_encode(&sample.manifest, &text, &size), 0);
     struct manifest back = {0};
     struct mst_err err = {0};
-    char *text, *again;
-    size_t size, again_size;
-    (void)state;
-    make(&sample);
-    assert_int_equal(manifest_encode(&sample.manifest, &text, &size), 0);
     assert_int_equal(manifest_decode(text, size, &back, &err), 0);
     assert_int_equal(back.step, 400);
     assert_int_equal(back.generation, 3);
@@ -65,6 +65,8 @@ static void test_round_trip(void **state)
     assert_true(layout_tensor_equal(&back.tensors[1], &sample.tensors[1]));
     assert_int_equal(back.files[1].parts[1].block_first, 1);
     assert_int_equal(back.files[1].crcs[1], sample.crcs[3]);
+    char *again;
+    size_t again_size;
     assert_int_equal(manifest_encode(&back, &again, &again_size), 0);
     assert_int_equal(again_size, size);
     assert_memory_equal(again, text, size);
@@ -77,13 +79,13 @@ static void test_round_trip(void **state)
 /* Every single bit is under the checksum, or is part of it. */
 static void test_every_bit_counts(void **state)
 {
+    (void)state;
     struct sample sample;
-    struct manifest back;
+    make(&sample);
     char *text;
     size_t size;
-    (void)state;
-    make(&sample);
     assert_int_equal(manifest_encode(&sample.manifest, &text, &size), 0);
+    struct manifest back;
     for (size_t bit = 0; bit < size * 8; bit++) {
         text[bit / 8] ^= (char)(1 << bit % 8);
         assert_int_equal(manifest_decode(text, size, &back, NULL), -EBADMSG);
@@ -98,25 +100,24 @@ static void test_every_bit_counts(void **state)
 static int decode_changed(const char *from, const char *to, struct mst_err *err)
 {
     struct sample sample;
-    struct manifest back = {0};
-    char *text, *changed, *at;
-    size_t size;
-    int r;
     make(&sample);
+    char *text;
+    size_t size;
     assert_int_equal(manifest_encode(&sample.manifest, &text, &size), 0);
-    changed = calloc(1, size + 256);
+    char *changed = calloc(1, size + 256);
     assert_non_null(changed);
-    at = strstr(text, from);
+    char *at = strstr(text, from);
     assert_non_null(at);
     snprintf(changed, size + 256, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
     snprintf(changed + 11, 9, "%08" PRIx32, mst_crc32c(0, changed + 20, strlen(changed) - 20));
     changed[19] = '"';
-    r = manifest_decode(changed, strlen(changed), &back, err);
-    if (r == 0)
+    struct manifest back = {0};
+    int rc = manifest_decode(changed, strlen(changed), &back, err);
+    if (rc == 0)
         manifest_fini(&back);
     free(changed);
     free(text);
-    return r;
+    return rc;
 }
 
 static void test_limits(void **state)
@@ -170,12 +171,12 @@ static void test_limits(void **state)
 
 static void test_cover(void **state)
 {
-    struct sample sample;
-    struct mst_err err = {0};
     (void)state;
+    struct sample sample;
     make(&sample);
     sample.parts[2].row_start = 13;
     sample.parts[2].row_count = 7;
+    struct mst_err err = {0};
     assert_int_equal(manifest_check_cover(&sample.manifest, &err), -EINVAL);
     assert_non_null(strstr(err.text, "model/w: row 12"));
     sample.files[1].part_count = 0;
@@ -184,20 +185,31 @@ static void test_cover(void **state)
     assert_non_null(strstr(err.text, "b: row 0"));
 }
 
+static int decode_vote(const struct sample *sample, size_t tensor_count, uint32_t fingerprint,
+                       const char *text, struct manifest_vote *vote)
+{
+    const struct manifest_ballot ballot = {
+        .tensors = sample->tensors, .tensor_count = tensor_count, .fingerprint = fingerprint};
+    struct mst_err err = {0};
+    int rc = manifest_vote_decode(&ballot, text, strlen(text), vote, &err);
+    assert_int_equal(err.code, rc);
+    return rc;
+}
+
 static void test_vote(void **state)
 {
-    struct sample sample;
-    struct manifest_vote vote = {.fingerprint = 9}, back = {0};
-    struct mst_err err = {0};
-    char *text;
-    size_t size;
+    struct manifest_vote vote = {.fingerprint = 9};
     (void)state;
+    struct sample sample;
     make(&sample);
     vote.file = sample.files[0];
+    char *text;
+    size_t size;
     assert_int_equal(manifest_vote_encode(&vote, &text, &size), 0);
-    assert_int_equal(manifest_vote_decode(text, size, sample.tensors, 2, 8, &back, &err), -EINVAL);
-    assert_int_equal(manifest_vote_decode(text, size, sample.tensors, 0, 9, &back, &err), -EBADMSG);
-    assert_int_equal(manifest_vote_decode(text, size, sample.tensors, 2, 9, &back, &err), 0);
+    struct manifest_vote back = {0};
+    assert_int_equal(decode_vote(&sample, 2, 8, text, &back), -EINVAL);
+    assert_int_equal(decode_vote(&sample, 0, 9, text, &back), -EBADMSG);
+    assert_int_equal(decode_vote(&sample, 2, 9, text, &back), 0);
     assert_int_equal(back.file.frame_crc, 0xdeadbeef);
     assert_memory_equal(back.file.crcs, sample.crcs, 8);
     manifest_file_fini(&back.file);
@@ -205,11 +217,11 @@ static void test_vote(void **state)
     mst_err_set(&vote.failure, -ENOSPC, "a \"quote\"\n\\ and \xc3\xa4");
     vote.file = (struct manifest_file){0};
     assert_int_equal(manifest_vote_encode(&vote, &text, &size), 0);
-    assert_int_equal(manifest_vote_decode(text, size, sample.tensors, 2, 9, &back, &err), 0);
+    assert_int_equal(decode_vote(&sample, 2, 9, text, &back), 0);
     assert_int_equal(back.failure.code, -ENOSPC);
     assert_memory_equal(back.failure.text, "a \"quote\"\n\\ and", 15);
     free(text);
-    assert_int_equal(manifest_vote_decode("[]", 2, sample.tensors, 2, 9, &back, &err), -EBADMSG);
+    assert_int_equal(decode_vote(&sample, 2, 9, "[]", &back), -EBADMSG);
 }
 
 int main(void)

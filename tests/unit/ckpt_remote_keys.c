@@ -12,9 +12,9 @@ static struct mst_blob *blob;
 
 static int setup(void **state)
 {
-    int r = fixture_setup(state);
+    int rc = fixture_setup(state);
     assert_int_equal(mst_blob_open(fixture_uri, NULL, &blob, NULL), 0);
-    return r;
+    return rc;
 }
 
 static int teardown(void **state)
@@ -30,12 +30,12 @@ static void put(const char *key)
 
 static void test_ours(void **state)
 {
-    struct remote_keys keys = {0};
     (void)state;
     put("step_20/MANIFEST.json");
     put("step_20/" COMMIT "/rank_0.h5");
     put("step_20/" COMMIT "/rank_1.h5");
     put("step_3/7.2.00000000000000ff/rank_0.h5");
+    struct remote_keys keys = {0};
     assert_int_equal(remote_keys_list(blob, "", MST_NEVER, &keys, NULL), 0);
     assert_int_equal(keys.count, 4);
     assert_string_equal(keys.keys[0].text, "step_20/" COMMIT "/rank_0.h5");
@@ -58,10 +58,10 @@ static void test_not_ours(void **state)
         "step_01/MANIFEST.json", "step_1/MANIFEST.json/x",
         "step_2/rank_0.h5",      ("step_2/" COMMIT "/deeper/rank_0.h5"),
         "step_2/1.1/rank_0.h5",  "step_-2/MANIFEST.json"};
-    struct remote_keys keys = {0};
     (void)state;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         put(others[i]);
+    struct remote_keys keys = {0};
     assert_int_equal(remote_keys_list(blob, "", MST_NEVER, &keys, NULL), 0);
     assert_int_equal(keys.count, 0);
     remote_keys_fini(&keys);
@@ -72,17 +72,17 @@ static void test_not_ours(void **state)
 
 static void test_no_memory(void **state)
 {
-    struct remote_keys keys = {0};
-    size_t n = 0;
-    int r = -ENOMEM;
+    int rc = -ENOMEM;
     (void)state;
     put("step_20/MANIFEST.json");
     put("step_21/MANIFEST.json");
-    for (; r != 0; n++) {
+    struct remote_keys keys = {0};
+    size_t n = 0;
+    for (; rc != 0; n++) {
         fail_allocations_after(n);
-        r = remote_keys_list(blob, "", MST_NEVER, &keys, NULL);
+        rc = remote_keys_list(blob, "", MST_NEVER, &keys, NULL);
         allow_allocations();
-        assert_true(r == 0 || r == -ENOMEM);
+        assert_true(rc == 0 || rc == -ENOMEM);
     }
     assert_int_equal(keys.count, 2);
     assert_true(n > 2);

@@ -27,11 +27,11 @@ static void test_all_worlds(void **state)
     for (uint32_t from = 1; from <= 17; from++)
         for (uint32_t to = 1; to <= 17; to++) {
             struct reshard_box boxes[17];
-            size_t count = split(boxes, from, to);
+            const struct reshard_slice slice = {boxes, split(boxes, from, to)};
             for (uint32_t rank = 0; rank < to; rank++) {
                 struct reshard_piece pieces[17];
                 uint64_t start = ROWS * rank / to, end = ROWS * (rank + 1) / to, bad;
-                int64_t n = reshard_plan(boxes, count, start, end - start, pieces, 17, &bad);
+                int64_t n = reshard_plan(&slice, start, end - start, pieces, 17, &bad);
                 assert_true(n >= 0);
                 for (int64_t i = 0; i < n; i++) {
                     const struct reshard_box *box = &boxes[pieces[i].box];
@@ -48,8 +48,9 @@ static void test_all_worlds(void **state)
 static int64_t plan(const struct reshard_box *boxes, size_t count, uint64_t start, uint64_t rows,
                     uint64_t *row)
 {
+    const struct reshard_slice slice = {boxes, count};
     struct reshard_piece pieces[4];
-    return reshard_plan(boxes, count, start, rows, pieces, 4, row);
+    return reshard_plan(&slice, start, rows, pieces, 4, row);
 }
 
 static void test_gaps_and_overlaps(void **state)
@@ -57,8 +58,8 @@ static void test_gaps_and_overlaps(void **state)
     const struct reshard_box boxes[] = {{.row_start = 0, .row_count = 4},
                                         {.row_start = 5, .row_count = 5},
                                         {.row_start = 9, .row_count = 3}};
-    uint64_t row = 0;
     (void)state;
+    uint64_t row = 0;
     assert_int_equal(plan(boxes, 3, 0, 10, &row), -EBADMSG);
     assert_int_equal(row, 4);
     assert_int_equal(plan(boxes, 3, 6, 6, &row), -EBADMSG);
@@ -74,25 +75,24 @@ static void test_gaps_and_overlaps(void **state)
 
 static void test_no_room(void **state)
 {
+    (void)state;
     struct reshard_box boxes[4];
+    const struct reshard_slice slice = {boxes, split(boxes, 4, 0)};
     struct reshard_piece pieces[1];
     uint64_t row;
-    (void)state;
-    (void)split(boxes, 4, 0);
-    assert_int_equal(reshard_plan(boxes, 4, 0, ROWS, pieces, 1, &row), -ENOSPC);
+    assert_int_equal(reshard_plan(&slice, 0, ROWS, pieces, 1, &row), -ENOSPC);
 }
 
 static void test_slice(void **state)
 {
     struct reshard_box boxes[] = {
         {.tensor = 3}, {.tensor = UINT32_MAX}, {.tensor = 1}, {.tensor = 3}};
-    size_t first;
     (void)state;
     reshard_sort(boxes, 4);
-    assert_int_equal(reshard_slice(boxes, 4, 3, &first), 2);
-    assert_int_equal(first, 1);
-    assert_int_equal(reshard_slice(boxes, 4, 2, &first), 0);
-    assert_int_equal(reshard_slice(boxes, 4, UINT32_MAX, &first), 1);
+    assert_int_equal(reshard_slice(boxes, 4, 3).count, 2);
+    assert_ptr_equal(reshard_slice(boxes, 4, 3).boxes, &boxes[1]);
+    assert_int_equal(reshard_slice(boxes, 4, 2).count, 0);
+    assert_int_equal(reshard_slice(boxes, 4, UINT32_MAX).count, 1);
 }
 
 int main(void)

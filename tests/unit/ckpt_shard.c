@@ -11,8 +11,9 @@ static struct shard shard;
 
 static int prepare(size_t tensor_count, struct mst_err *err)
 {
-    int r = shard_describe(&shard, model.tensors, tensor_count, err);
-    return r < 0 ? r : shard_reserve(&shard, err);
+    const struct state state = {.tensors = model.tensors, .tensor_count = tensor_count};
+    int rc = shard_describe(&shard, &state, err);
+    return rc < 0 ? rc : shard_reserve(&shard, err);
 }
 
 static int setup(void **state)
@@ -64,9 +65,9 @@ static void test_every_change_counts(void **state)
 /* A refused set of tensors leaves nothing that the next save could mistake for its own. */
 static void test_refused_tensors(void **state)
 {
-    struct mst_err err = {0};
     (void)state;
     model.tensors[1].name = model.tensors[0].name;
+    struct mst_err err = {0};
     assert_int_equal(prepare(FIXTURE_TENSORS, &err), -EINVAL);
     assert_non_null(strstr(err.text, "model/embedding"));
     assert_int_equal(shard.tensor_count, 0);
@@ -89,12 +90,14 @@ static void test_pool_is_resident(void **state)
 }
 
 /* The image holds the tensors at their offsets and, between them, the same bytes every time. */
-static void test_snapshot(void **state)
+static void test_snapshot(void **unused)
 {
-    struct mst_cspan cursor = {.data = "c", .size_bytes = 1};
-    (void)state;
+    (void)unused;
+    const struct state state = {.tensors = model.tensors,
+                                .tensor_count = FIXTURE_TENSORS,
+                                .cursor = {.data = "c", .size_bytes = 1}};
     fixture_fill(&model, 4);
-    shard_snapshot(&shard, model.tensors, 4, cursor);
+    shard_snapshot(&shard, 4, &state);
     for (size_t i = 0; i < shard.part_count; i++) {
         const struct layout_part *part = &shard.parts[i];
         assert_memory_equal(shard.pool.base + part->offset, model.tensors[part->tensor].data.data,

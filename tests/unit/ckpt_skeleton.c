@@ -42,14 +42,24 @@ static void add(struct file *file, const char *name, enum mst_dtype dtype, uint3
     part->block_count = layout_block_count(part->size_bytes);
 }
 
+static int create(struct file *file, uint32_t rank, uint32_t world_size, struct mst_err *err)
+{
+    const struct skeleton_plan plan = {.tensors = file->tensors,
+                                       .parts = file->parts,
+                                       .part_count = file->count,
+                                       .rank = rank,
+                                       .world_size = world_size};
+    return skeleton_create(&plan, &file->skeleton, err);
+}
+
 static void make(struct file *file, uint64_t step)
 {
     struct mst_cspan cursor = {.data = "abc", .size_bytes = 3};
     struct mst_err err = {0};
-    int r = skeleton_create(file->tensors, file->parts, file->count, 1, 4, &file->skeleton, &err);
-    if (r < 0)
+    int rc = create(file, 1, 4, &err);
+    if (rc < 0)
         print_error("%s\n", err.text);
-    assert_int_equal(r, 0);
+    assert_int_equal(rc, 0);
     file->image = calloc(1, file->skeleton.size_bytes);
     assert_non_null(file->image);
     skeleton_install(&file->skeleton, file->image, step, cursor);
@@ -66,8 +76,8 @@ static void make_many(struct file *file)
 {
     memset(file, 0, sizeof *file);
     for (uint64_t i = 0; i < MANY; i++) {
-        char name[64];
         uint64_t shape[2] = {1 + i * 37 % 200, 1 + i * 13 % 150};
+        char name[64];
         snprintf(name, sizeof name, "layer%d/block/weight%d", (int)(i / 10), (int)i);
         add(file, name, MST_F32, 2, shape);
     }
@@ -118,9 +128,8 @@ static void test_same_bytes_each_time(void **state)
 
 static void write_image(const struct file *file, char path[512])
 {
-    FILE *out;
     snprintf(path, 512, "%s/x.h5", fixture_root);
-    out = fopen(path, "w");
+    FILE *out = fopen(path, "w");
     assert_non_null(out);
     assert_int_equal(fwrite(file->image, 1, file->skeleton.size_bytes, out),
                      file->skeleton.size_bytes);
@@ -148,8 +157,6 @@ static void test_small_floats(void **state)
                  {"e5m2", MST_F8E5M2, {0x3e, 0xc0}}};
     static struct file file;
     uint64_t shape[1] = {2};
-    char path[512];
-    hid_t opened;
     (void)state;
     memset(&file, 0, sizeof file);
     for (size_t i = 0; i < 4; i++)
@@ -158,12 +165,13 @@ static void test_small_floats(void **state)
     for (uint32_t i = 0; i < 4; i++)
         memcpy(file.image + part_of(&file, i)->offset, cases[i].bytes,
                part_of(&file, i)->size_bytes);
+    char path[512];
     write_image(&file, path);
-    opened = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    hid_t opened = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     assert_true(opened >= 0);
     for (size_t i = 0; i < 4; i++) {
-        float values[2] = {0};
         hid_t dataset = H5Dopen2(opened, cases[i].name, H5P_DEFAULT);
+        float values[2] = {0};
         assert_true(H5Dread(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
         assert_true(values[0] == 1.5F && values[1] == -2.0F);
         H5Dclose(dataset);
@@ -175,23 +183,23 @@ static void test_small_floats(void **state)
 static void test_tables(void **state)
 {
     static struct file file;
-    uint64_t step = 0, cursor_bytes = 0;
-    uint8_t cursor[4096];
-    char path[512];
-    hid_t opened, dataset;
     (void)state;
     memset(&file, 0, sizeof file);
     add(&file, "scalar", MST_F64, 0, NULL);
     make(&file, 77);
+    char path[512];
     write_image(&file, path);
-    opened = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
-    dataset = H5Dopen2(opened, "muster/step", H5P_DEFAULT);
+    hid_t opened = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    uint64_t step = 0;
+    hid_t dataset = H5Dopen2(opened, "muster/step", H5P_DEFAULT);
     assert_true(H5Dread(dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, &step) >= 0);
     H5Dclose(dataset);
+    uint64_t cursor_bytes = 0;
     dataset = H5Dopen2(opened, "muster/cursor_bytes", H5P_DEFAULT);
     assert_true(H5Dread(dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, &cursor_bytes) >=
                 0);
     H5Dclose(dataset);
+    uint8_t cursor[4096];
     dataset = H5Dopen2(opened, "muster/cursor", H5P_DEFAULT);
     assert_true(H5Dread(dataset, H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, cursor) >= 0);
     H5Dclose(dataset);
@@ -205,14 +213,13 @@ static void test_tables(void **state)
 static void test_name_is_group(void **state)
 {
     static struct file file;
-    struct mst_err err = {0};
     uint64_t shape[1] = {2};
     (void)state;
     memset(&file, 0, sizeof file);
     add(&file, "a", MST_F32, 1, shape);
     add(&file, "a/b", MST_F32, 1, shape);
-    assert_int_equal(
-        skeleton_create(file.tensors, file.parts, file.count, 0, 1, &file.skeleton, &err), -EINVAL);
+    struct mst_err err = {0};
+    assert_int_equal(create(&file, 0, 1, &err), -EINVAL);
     assert_non_null(strstr(err.text, "a/b"));
 }
 
@@ -236,7 +243,6 @@ static int count_ours(const char *folder, time_t since)
 static void test_killed_it_leaves_nothing(void **state)
 {
     static struct file file;
-    struct mst_err err = {0};
     uint64_t shape[1] = {2};
     time_t start = time(NULL);
     int status = 0;
@@ -248,7 +254,8 @@ static void test_killed_it_leaves_nothing(void **state)
     assert_true(pid >= 0);
     if (pid == 0) {
         kill_on_create = true;
-        (void)skeleton_create(file.tensors, file.parts, file.count, 0, 1, &file.skeleton, &err);
+        struct mst_err err = {0};
+        (void)create(&file, 0, 1, &err); /* it does not come back */
         _exit(0);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);

@@ -8,8 +8,8 @@
 
 static void test_pool_is_aligned(void **state)
 {
-    struct snapshot pool = {0};
     (void)state;
+    struct snapshot pool = {0};
     assert_int_equal(snapshot_reserve(&pool, 5 * MIB), 0);
     assert_int_equal((uintptr_t)pool.base % (2 * MIB), 0);
     assert_int_equal(pool.cap_bytes, 6 * MIB);
@@ -19,11 +19,10 @@ static void test_pool_is_aligned(void **state)
 
 static void test_pool_is_reused(void **state)
 {
-    struct snapshot pool = {0};
-    uint8_t *base;
     (void)state;
+    struct snapshot pool = {0};
     assert_int_equal(snapshot_reserve(&pool, 3 * MIB), 0);
-    base = pool.base;
+    uint8_t *base = pool.base;
     base[0] = 7;
     assert_int_equal(snapshot_reserve(&pool, MIB), 0);
     assert_ptr_equal(pool.base, base);
@@ -36,11 +35,10 @@ static void test_pool_is_reused(void **state)
 
 static void test_trim(void **state)
 {
-    struct snapshot pool = {0};
-    uint8_t *base;
     (void)state;
+    struct snapshot pool = {0};
     assert_int_equal(snapshot_reserve(&pool, 9 * MIB), 0);
-    base = pool.base;
+    uint8_t *base = pool.base;
     base[3 * MIB] = 7;
     snapshot_trim(&pool, 3 * MIB + 1);
     assert_ptr_equal(pool.base, base);
@@ -54,8 +52,8 @@ static void test_trim(void **state)
 
 static void test_too_large(void **state)
 {
-    struct snapshot pool = {0};
     (void)state;
+    struct snapshot pool = {0};
     assert_int_equal(snapshot_reserve(&pool, SIZE_MAX), -ENOMEM);
     assert_int_equal(snapshot_reserve(&pool, SIZE_MAX / 4), -ENOMEM);
     assert_null(pool.base);
@@ -72,8 +70,8 @@ static void test_copy(void **state)
     struct layout_part parts[2] = {
         {.tensor = 0, .row_start = 1, .row_count = 2, .size_bytes = 4, .offset = 100},
         {.tensor = 1, .row_start = 10, .row_count = 4, .size_bytes = 8, .offset = 200}};
-    struct snapshot pool = {0};
     (void)state;
+    struct snapshot pool = {0};
     assert_int_equal(snapshot_reserve(&pool, 4096), 0);
     snapshot_copy(&pool, parts, 2, described, tensors);
     assert_memory_equal(pool.base + 100, rows + 2, 4);

@@ -9,15 +9,14 @@ static const char *open_kind(const char *format, bool read_only)
 {
     char uri[400];
     struct tier_opts opts = {.uri = uri, .aio = "threads", .read_only = read_only};
+    snprintf(uri, sizeof uri, format, fixture_root);
     struct tier *tier = NULL;
     struct mst_err err = {0};
-    const char *name;
-    snprintf(uri, sizeof uri, format, fixture_root);
     if (tier_open(&opts, &tier, &err) < 0) {
         assert_true(err.text[0]);
         return mst_err_meaning(err.code);
     }
-    name = tier->ops->name;
+    const char *name = tier->ops->name;
     tier_close(tier);
     return name;
 }
@@ -46,9 +45,9 @@ static void test_a_reader_makes_nothing(void **state)
 static void test_staging_dir(void **state)
 {
     struct tier_opts opts = {.uri = "file:///nowhere?staged=1", .staging_dir = "/dev/null/x"};
+    (void)state;
     struct tier *tier = NULL;
     struct mst_err err = {0};
-    (void)state;
     assert_int_equal(tier_open(&opts, &tier, &err), -ENOTDIR);
     assert_non_null(strstr(err.text, "/dev/null"));
     tier_close(NULL);

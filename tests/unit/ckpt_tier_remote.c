@@ -19,15 +19,15 @@ int __wrap_mst_blob_put(struct mst_blob *blob, const char *key, const void *data
                         uint32_t flags, uint64_t deadline_ns, struct mst_err *err)
 {
     int (*before)(struct mst_blob *, const char *, const void *, size_t) = on_manifest;
-    int r = 0;
+    int rc = 0;
     if (puts_over && strcmp(key, "muster-probe") == 0)
         flags = 0;
     if (before && strstr(key, "MANIFEST")) {
         on_manifest = NULL;
-        r = before(blob, key, data, size_bytes);
+        rc = before(blob, key, data, size_bytes);
     }
-    if (r < 0)
-        return mst_err_set(err, r, "%s: as the test wants it", key);
+    if (rc < 0)
+        return mst_err_set(err, rc, "%s: as the test wants it", key);
     return __real_mst_blob_put(blob, key, data, size_bytes, flags, deadline_ns, err);
 }
 
@@ -62,9 +62,9 @@ int __wrap_mst_blob_put_file(struct mst_blob *blob, const char *key, const char 
 
 static struct remote_keys list_keys(void)
 {
-    struct remote_keys keys = {0};
     struct mst_blob *blob;
     assert_int_equal(mst_blob_open(fixture_uri, NULL, &blob, NULL), 0);
+    struct remote_keys keys = {0};
     assert_int_equal(remote_keys_list(blob, "", MST_NEVER, &keys, NULL), 0);
     mst_blob_close(blob);
     return keys;
@@ -105,8 +105,8 @@ static void test_worlds(void **state)
 {
     static const uint64_t steps[] = {7, 0};
     static const uint32_t worlds[] = {1, 2, 3, 5};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(2, ranks), 0);
     assert_int_equal(ranks[1].result, -ENOENT);
     fixture_save(4, steps);
@@ -133,32 +133,34 @@ static void test_retention(void **state)
 static void test_step_again(void **state)
 {
     static const uint64_t steps[] = {5, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
-    char before[256], after[256];
     (void)state;
     fixture_save(2, steps);
+    char before[256];
     find_file(5, "rank_0.h5", before);
     fixture_flip("step_5/MANIFEST.json", 100);
     fixture_save(2, steps);
+    char after[256];
     find_file(5, "rank_0.h5", after);
     assert_string_not_equal(before, after);
     assert_int_equal(count_objects(5), 3);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(2, ranks), 5);
 }
 
 static void expect_descent(const char *name, bool is_gone, const char *text)
 {
     static const uint64_t steps[] = {1, 2, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
-    char key[256], path[600];
     fixture_big_rows = FIXTURE_MANY_ROWS;
     fixture_save(3, steps);
+    char key[256];
     find_file(2, name, key);
+    char path[600];
     snprintf(path, sizeof path, "%s/%s", fixture_root, key);
     if (is_gone)
         assert_int_equal(unlink(path), 0);
     else
         fixture_flip(key, strstr(name, "rank") ? 1000000 : 1000);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(2, ranks), 1);
     for (uint32_t r = 0; r < 2; r++) {
         assert_int_equal(ranks[r].loaded.skipped_count, 1);
@@ -191,7 +193,6 @@ static void test_damaged_file(void **state)
 static void test_sweep(void **state)
 {
     static const uint64_t steps[] = {4, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_save(2, steps);
     put_object("step_4/1.1.00000000000000aa/rank_0.h5", "dead");
@@ -199,6 +200,7 @@ static void test_sweep(void **state)
     put_object("step_9/3.1.00000000000000bb/rank_1.h5", "alive");
     put_object("step_9/notes", "not ours");
     fixture_generation = 2;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(2, ranks), 4);
     assert_int_equal(count_objects(4), 3);
     assert_int_equal(count_objects(9), 1);
@@ -209,7 +211,7 @@ static void test_sweep(void **state)
     assert_true(fixture_has("step_9/notes"));
 }
 
-/* ---- two jobs ---- */
+/* ---- two jobs -------------------------------------------------------------------------------- */
 
 static int commit_before_us(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
@@ -219,10 +221,10 @@ static int commit_before_us(struct mst_blob *blob, const char *key, const void *
 static void test_manifest_race(void **state)
 {
     static const uint64_t first[] = {3, 0}, second[] = {6, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_save(2, first);
     on_manifest = commit_before_us;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, fixture_save_steps, (void *)(uintptr_t)second);
     for (uint32_t r = 0; r < 2; r++) {
         assert_int_equal(ranks[r].result, -EEXIST);
@@ -236,33 +238,33 @@ static void test_manifest_race(void **state)
 /* The put went through, its answer was lost, and the try after it finds the manifest there. */
 static int lose_answer(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
-    int r = __real_mst_blob_put(blob, key, data, size, 0, MST_NEVER, NULL);
-    return r < 0 ? r : -EEXIST;
+    int rc = __real_mst_blob_put(blob, key, data, size, 0, MST_NEVER, NULL);
+    return rc < 0 ? rc : -EEXIST;
 }
 
 static void test_lost_answer(void **state)
 {
     static const uint64_t steps[] = {6, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     on_manifest = lose_answer;
     fixture_save(2, steps);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(2, ranks), 6);
 }
 
 /* The put went through, and that is never known: the step is abandoned, and whole. */
 static int time_out(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
-    int r = __real_mst_blob_put(blob, key, data, size, 0, MST_NEVER, NULL);
-    return r < 0 ? r : -ETIMEDOUT;
+    int rc = __real_mst_blob_put(blob, key, data, size, 0, MST_NEVER, NULL);
+    return rc < 0 ? rc : -ETIMEDOUT;
 }
 
 static void test_late_manifest(void **state)
 {
     static const uint64_t steps[] = {6, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     on_manifest = time_out;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, fixture_save_steps, (void *)(uintptr_t)steps);
     assert_int_equal(ranks[1].result, -ETIMEDOUT);
     assert_int_equal(fixture_load(2, ranks), 6);
@@ -272,10 +274,10 @@ static void test_late_manifest(void **state)
 static void test_unknown_manifest(void **state)
 {
     static const uint64_t steps[] = {6, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     on_manifest = lose_answer;
     stats_lost = 1;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, fixture_save_steps, (void *)(uintptr_t)steps);
     stats_lost = 0;
     assert_int_equal(ranks[1].result, -ECONNREFUSED);
@@ -295,7 +297,6 @@ static int go_away(struct mst_blob *blob, const char *key, const void *data, siz
 static void test_away_before_retention(void **state)
 {
     static const uint64_t before[] = {1, 2, 3, 0}, last[] = {4, 0};
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     fixture_save(2, before);
     on_manifest = go_away;
@@ -303,10 +304,11 @@ static void test_away_before_retention(void **state)
     assert_int_equal(stats_lost, 999);
     stats_lost = 0;
     assert_int_equal(count_objects(1), 3);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(2, ranks), 4);
 }
 
-/* ---- what a failed step leaves ---- */
+/* ---- what a failed step leaves --------------------------------------------------------------- */
 
 static int save_one(struct fixture_rank *rank, uint64_t step)
 {
@@ -328,8 +330,8 @@ static void save_then_fail(struct fixture_rank *rank)
 /* Rank 0 has nothing to write, and removes what the others wrote all the same. */
 static void test_abandon_without_file(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 3, save_then_fail, NULL);
     assert_int_equal(ranks[1].result, -EINVAL);
     assert_int_equal(count_objects(1), 4);
@@ -350,23 +352,23 @@ static void save_while_away(struct fixture_rank *rank)
 /* A store that did not take one rank's file gets none from any before it has answered. */
 static void test_store_away(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     files_put = 0;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, save_while_away, NULL);
     assert_int_equal(files_put, 2); /* of step 1 */
     assert_int_equal(ranks[1].status.committed_step, 3);
 }
 
-/* ---- places that cannot be used ---- */
+/* ---- places that cannot be used -------------------------------------------------------------- */
 
 static void test_bad_uris(void **state)
 {
     static const char *const uris[] = {"gopher://x/y", "http://127.0.0.1:9/ckpt"};
     (void)state;
     for (size_t i = 0; i < sizeof uris / sizeof *uris; i++) {
-        struct fixture_rank ranks[FIXTURE_RANKS_MAX];
         snprintf(fixture_uri, sizeof fixture_uri, "%s", uris[i]);
+        struct fixture_rank ranks[FIXTURE_RANKS_MAX];
         fixture_run(ranks, 2, fixture_load_newest, NULL);
         assert_int_equal(ranks[0].result, -ENOTSUP);
         assert_int_equal(ranks[1].result, -ENOTSUP);
@@ -376,9 +378,9 @@ static void test_bad_uris(void **state)
 
 static void test_store_puts_over(void **state)
 {
-    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     (void)state;
     puts_over = true;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, fixture_load_newest, NULL);
     puts_over = false;
     assert_int_equal(ranks[0].result, -ENOTSUP);

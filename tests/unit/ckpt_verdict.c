@@ -6,10 +6,11 @@
 
 static void test_round_trip(void **state)
 {
-    struct mst_err verdict, back = {0};
-    char text[VERDICT_BYTES_MAX];
     (void)state;
+    struct mst_err verdict;
     mst_err_set(&verdict, -ENOSPC, "rank 3: no room");
+    struct mst_err back = {0};
+    char text[VERDICT_BYTES_MAX];
     assert_int_equal(verdict_decode(text, verdict_encode(&verdict, text), &back), 0);
     assert_int_equal(back.code, -ENOSPC);
     assert_string_equal(back.text, "rank 3: no room");
@@ -21,25 +22,26 @@ static void test_round_trip(void **state)
 static void test_bad_texts(void **state)
 {
     static const char *const bad[] = {"", "x", "5 positive", "-28", "-5000 too far", "-28no room"};
-    char long_text[VERDICT_BYTES_MAX];
-    struct mst_err verdict;
     (void)state;
+    struct mst_err verdict;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(verdict_decode(bad[i], strlen(bad[i]), &verdict), -EBADMSG);
+    char long_text[VERDICT_BYTES_MAX];
     memset(long_text, '1', sizeof long_text);
     assert_int_equal(verdict_decode(long_text, sizeof long_text, &verdict), -EBADMSG);
 }
 
 static void test_over_kv(void **state)
 {
-    struct mst_err sent, got = {0};
-    struct mst_kv_store *store;
-    struct mst_kv *kv;
     (void)state;
+    struct mst_kv_store *store;
     assert_int_equal(mst_kv_store_create(&store), 0);
+    struct mst_kv *kv;
     assert_int_equal(mst_kv_local(store, 0, &kv), 0);
+    struct mst_err got = {0};
     assert_int_equal(verdict_await(kv, "k", "rank 0", 1, &got), -ETIMEDOUT);
     assert_non_null(strstr(got.text, "rank 0"));
+    struct mst_err sent;
     mst_err_set(&sent, -EIO, "disk");
     assert_int_equal(verdict_post(kv, "k", &sent, MST_NEVER), 0);
     assert_int_equal(verdict_await(kv, "k", "rank 0", MST_NEVER, &got), -EIO);

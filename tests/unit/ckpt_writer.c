@@ -22,7 +22,6 @@ struct bench {
 static void bench_open(struct bench *bench, const char *backend)
 {
     struct mst_aio_opts opts = {.backend = backend};
-    struct mst_cspan cursor = {0};
     *bench = (struct bench){.shard.world_size = 1};
     if (mst_aio_create(&opts, &bench->aio, NULL) < 0)
         skip();
@@ -34,9 +33,10 @@ static void bench_open(struct bench *bench, const char *backend)
     fixture_big_rows = FIXTURE_MANY_ROWS;
     fixture_open_model(&bench->model, 0, 1);
     fixture_fill(&bench->model, 3);
-    assert_int_equal(shard_describe(&bench->shard, bench->model.tensors, FIXTURE_TENSORS, NULL), 0);
+    const struct state state = {.tensors = bench->model.tensors, .tensor_count = FIXTURE_TENSORS};
+    assert_int_equal(shard_describe(&bench->shard, &state, NULL), 0);
     assert_int_equal(shard_reserve(&bench->shard, NULL), 0);
-    shard_snapshot(&bench->shard, bench->model.tensors, 3, cursor);
+    shard_snapshot(&bench->shard, 3, &state);
 }
 
 static int bench_write(struct bench *bench, uint64_t deadline_ns, struct mst_err *err)
@@ -49,7 +49,7 @@ static int bench_write(struct bench *bench, uint64_t deadline_ns, struct mst_err
                              .skeleton = &shard->skeleton,
                              .parts = shard->parts,
                              .part_count = shard->part_count};
-    int r = writer_write(bench->aio, &job, deadline_ns, err);
+    int rc = writer_write(bench->aio, &job, deadline_ns, err);
     assert_int_equal(close(fd), 0);
     bench->file = (struct manifest_file){
         .size_bytes = shard->skeleton.size_bytes,
@@ -63,7 +63,7 @@ static int bench_write(struct bench *bench, uint64_t deadline_ns, struct mst_err
                                         .tensors = shard->tensors,
                                         .tensor_count = shard->tensor_count,
                                         .files = &bench->file};
-    return r;
+    return rc;
 }
 
 static void bench_close(struct bench *bench)
@@ -80,19 +80,19 @@ static void bench_close(struct bench *bench)
 static void read_all(struct bench *bench, size_t *ret_good, size_t *ret_damaged)
 {
     struct reader_span spans[FIXTURE_TENSORS];
-    struct reader *reader;
-    struct reader_block block;
-    struct mst_err err;
-    int r;
     for (uint32_t i = 0; i < bench->file.part_count; i++)
         spans[i] = (struct reader_span){.part = i, .block_count = bench->file.parts[i].block_count};
+    struct reader *reader;
     assert_int_equal(reader_create(bench->tier, &bench->manifest, &reader), 0);
     reader_start(reader, spans, bench->file.part_count);
+    struct reader_block block;
+    struct mst_err err;
+    int rc;
     *ret_good = *ret_damaged = 0;
-    while ((r = reader_next(reader, MST_NEVER, &block, &err)) != 0) {
-        assert_true(r == 1 || r == -EBADMSG);
-        *ret_good += r == 1;
-        *ret_damaged += r < 0;
+    while ((rc = reader_next(reader, MST_NEVER, &block, &err)) != 0) {
+        assert_true(rc == 1 || rc == -EBADMSG);
+        *ret_good += rc == 1;
+        *ret_damaged += rc < 0;
     }
     reader_destroy(reader);
 }
@@ -100,19 +100,18 @@ static void read_all(struct bench *bench, size_t *ret_good, size_t *ret_damaged)
 static int check_frame(struct bench *bench)
 {
     struct reader *reader;
-    int r;
     assert_int_equal(reader_create(bench->tier, &bench->manifest, &reader), 0);
-    r = reader_check_frame(reader, 0, NULL);
+    int rc = reader_check_frame(reader, 0, NULL);
     reader_destroy(reader);
-    return r;
+    return rc;
 }
 
 static void round_trip(const char *backend)
 {
     struct bench bench;
-    size_t good, damaged;
     bench_open(&bench, backend);
     assert_int_equal(bench_write(&bench, MST_NEVER, NULL), 0);
+    size_t good, damaged;
     read_all(&bench, &good, &damaged);
     assert_int_equal(good, bench.file.crc_count);
     assert_int_equal(damaged, 0);
@@ -135,14 +134,14 @@ static void test_uring(void **state)
 /* A flip in any part damages one block of it; a flip between the parts damages the frame. */
 static void test_every_part_is_watched(void **state)
 {
-    struct bench bench;
-    size_t good, damaged;
     (void)state;
+    struct bench bench;
     bench_open(&bench, "threads");
     assert_int_equal(bench_write(&bench, MST_NEVER, NULL), 0);
     for (size_t i = 0; i < bench.file.part_count; i++) {
         off_t last = (off_t)(bench.file.parts[i].offset + bench.file.parts[i].size_bytes - 1);
         fixture_flip("step_3/rank_0.h5", last);
+        size_t damaged, good;
         read_all(&bench, &good, &damaged);
         assert_int_equal(damaged, 1);
         assert_int_equal(good, bench.file.crc_count - 1);
@@ -156,12 +155,12 @@ static void test_every_part_is_watched(void **state)
 
 static void test_missing_file(void **state)
 {
-    struct bench bench;
-    size_t good, damaged;
     (void)state;
+    struct bench bench;
     bench_open(&bench, "threads");
     assert_int_equal(bench_write(&bench, MST_NEVER, NULL), 0);
     assert_int_equal(unlinkat(bench.step_fd, "rank_0.h5", 0), 0);
+    size_t good, damaged;
     read_all(&bench, &good, &damaged);
     assert_int_equal(good, 0);
     assert_int_equal(damaged, bench.file.crc_count);
@@ -171,10 +170,10 @@ static void test_missing_file(void **state)
 
 static void test_write_faults(void **state)
 {
-    struct bench bench;
-    struct mst_err err = {0};
     (void)state;
+    struct bench bench;
     bench_open(&bench, "threads");
+    struct mst_err err = {0};
     assert_int_equal(bench_write(&bench, 1, &err), -ETIMEDOUT);
     assert_non_null(strstr(err.text, "rank_0.h5"));
     assert_int_equal(mst_aio_in_flight(bench.aio), 0);
