@@ -5,7 +5,6 @@
 #include "muster/core/size_text.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 
 static void print_line(uint64_t step, const struct manifest *manifest, const struct mst_err *err)
@@ -39,17 +38,14 @@ int tool_ls(const struct tool *tool)
         struct manifest manifest = {0};
         struct mst_err err = {0};
         (void)tool->tier->ops->read_manifest(tool->tier, tool->steps[i], &manifest, MST_NEVER,
-                                             &err); /* told below */
+                                             &err); /* its code is in err */
         if (tool->json)
-            (void)json_array_append_new(array, describe(tool->steps[i], &manifest, &err));
+            tool_append(array, describe(tool->steps[i], &manifest, &err));
         else
             print_line(tool->steps[i], &manifest, &err);
         manifest_fini(&manifest);
     }
-    if (tool->json) {
-        (void)json_dumpf(array, stdout, JSON_INDENT(2));
-        putchar('\n');
-    }
-    json_decref(array);
+    if (tool->json)
+        tool_print(array);
     return 0;
 }

@@ -5,14 +5,13 @@
 #include "muster/core/size_text.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 static void format_shape(const struct layout_tensor *tensor, char *text, size_t cap)
 {
-    size_t at = 0;
     int n = snprintf(text, cap, "%s", tensor->dim_count ? "" : "scalar");
+    size_t at = 0;
     for (uint32_t i = 0; i < tensor->dim_count && n >= 0 && at < cap; i++) {
         n = snprintf(text + at, cap - at, "%s%" PRIu64, i ? "x" : "", tensor->shape[i]);
         at += (size_t)n;
@@ -49,7 +48,7 @@ static json_t *describe_tensor(const struct layout_tensor *tensor, uint32_t file
 {
     json_t *shape = json_array();
     for (uint32_t i = 0; i < tensor->dim_count; i++)
-        (void)json_array_append_new(shape, json_integer((json_int_t)tensor->shape[i]));
+        tool_append(shape, json_integer((json_int_t)tensor->shape[i]));
     return json_pack("{s:s, s:s, s:o, s:I, s:I}", "name", tensor->name, "dtype",
                      mst_dtype_name(tensor->dtype), "shape", shape, "bytes",
                      (json_int_t)(tensor->row_count * tensor->row_bytes), "files",
@@ -62,43 +61,38 @@ static json_t *describe_files(const struct manifest *manifest)
     for (uint32_t r = 0; r < manifest->world_size; r++) {
         char name[ROOT_NAME_MAX];
         root_file_name(name, r);
-        (void)json_array_append_new(files,
-                                    json_pack("{s:s, s:I, s:I}", "name", name, "bytes",
-                                              (json_int_t)manifest->files[r].size_bytes, "parts",
-                                              (json_int_t)manifest->files[r].part_count));
+        tool_append(files, json_pack("{s:s, s:I, s:I}", "name", name, "bytes",
+                                     (json_int_t)manifest->files[r].size_bytes, "parts",
+                                     (json_int_t)manifest->files[r].part_count));
     }
     return files;
 }
 
 static void print_json(const struct manifest *manifest, const uint32_t *counts)
 {
-    json_t *tensors = json_array(), *root;
+    json_t *tensors = json_array();
     for (size_t i = 0; i < manifest->tensor_count; i++)
-        (void)json_array_append_new(tensors, describe_tensor(&manifest->tensors[i], counts[i]));
-    root = json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}", "step", (json_int_t)manifest->step,
-                     "world_size", (json_int_t)manifest->world_size, "generation",
-                     (json_int_t)manifest->generation, "cursor_bytes",
-                     (json_int_t)manifest->cursor_bytes, "tensors", tensors, "files",
-                     describe_files(manifest));
-    (void)json_dumpf(root, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(root);
+        tool_append(tensors, describe_tensor(&manifest->tensors[i], counts[i]));
+    tool_print(json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}", "step", (json_int_t)manifest->step,
+                         "world_size", (json_int_t)manifest->world_size, "generation",
+                         (json_int_t)manifest->generation, "cursor_bytes",
+                         (json_int_t)manifest->cursor_bytes, "tensors", tensors, "files",
+                         describe_files(manifest)));
 }
 
 int tool_show(const struct tool *tool)
 {
     struct manifest manifest = {0};
     struct mst_err err = {0};
-    uint32_t *counts;
-    int r = -1;
-    for (size_t i = 0; i < tool->step_count && r < 0; i++)
-        r = tool->tier->ops->read_manifest(tool->tier, tool->steps[i], &manifest, MST_NEVER, &err);
-    if (r < 0) {
+    int rc = -1;
+    for (size_t i = 0; i < tool->step_count && rc < 0; i++)
+        rc = tool->tier->ops->read_manifest(tool->tier, tool->steps[i], &manifest, MST_NEVER, &err);
+    if (rc < 0) {
         fprintf(stderr, "muster-ckpt: %s: %s\n", tool->path,
                 err.code ? err.text : "no checkpoint here");
         return TOOL_DAMAGED;
     }
-    counts = count_parts(&manifest);
+    uint32_t *counts = count_parts(&manifest);
     if (counts && tool->json)
         print_json(&manifest, counts);
     else if (counts)

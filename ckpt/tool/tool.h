@@ -4,6 +4,7 @@
 
 #include "muster/ckpt/manifest.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,5 +27,11 @@ int tool_verify(const struct tool *tool);
 
 /* Sizes of all files of a checkpoint. */
 uint64_t tool_total_bytes(const struct manifest *manifest);
+
+/* Takes `value` into `array`. */
+void tool_append(json_t *array, json_t *value);
+
+/* Prints `value` and lets it go. */
+void tool_print(json_t *value);
 
 #endif
