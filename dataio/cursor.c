@@ -1,6 +1,7 @@
 /* pure */
 #include "muster/dataio/cursor.h"
 
+#include "muster/core/bytes.h"
 #include "muster/core/crc32c.h"
 #include "muster/core/err.h"
 
@@ -15,49 +16,33 @@
 #define ZEROS_AT 44
 #define CRC_AT 60
 
-static void put(uint8_t *bytes, uint64_t value, size_t size_bytes)
-{
-    for (size_t i = 0; i < size_bytes; i++)
-        bytes[i] = (uint8_t)(value >> (8 * i));
-}
-
-static uint64_t get(const uint8_t *bytes, size_t size_bytes)
-{
-    uint64_t value = 0;
-
-    for (size_t i = 0; i < size_bytes; i++)
-        value |= (uint64_t)bytes[i] << (8 * i);
-    return value;
-}
-
 void cursor_encode(const struct cursor *cursor, uint8_t ret_bytes[CURSOR_BYTES])
 {
     memset(ret_bytes, 0, CURSOR_BYTES);
-    put(ret_bytes, MAGIC, 4);
-    put(ret_bytes + 4, VERSION, 4);
-    put(ret_bytes + 8, cursor->fingerprint, 8);
-    put(ret_bytes + 16, cursor->shape, 8);
-    put(ret_bytes + 24, cursor->seed, 8);
-    put(ret_bytes + 32, cursor->position, 8);
-    put(ret_bytes + FLAGS_AT, cursor->sequential ? FLAG_SEQUENTIAL : 0, 4);
-    put(ret_bytes + CRC_AT, mst_crc32c(0, ret_bytes, CRC_AT), 4);
+    mst_put_le32(ret_bytes, MAGIC);
+    mst_put_le32(ret_bytes + 4, VERSION);
+    mst_put_le64(ret_bytes + 8, cursor->fingerprint);
+    mst_put_le64(ret_bytes + 16, cursor->shape);
+    mst_put_le64(ret_bytes + 24, cursor->seed);
+    mst_put_le64(ret_bytes + 32, cursor->position);
+    mst_put_le32(ret_bytes + FLAGS_AT, cursor->sequential ? FLAG_SEQUENTIAL : 0);
+    mst_put_le32(ret_bytes + CRC_AT, mst_crc32c(0, ret_bytes, CRC_AT));
 }
 
 static int check(const uint8_t *bytes, size_t size_bytes, struct mst_err *err)
 {
     static const uint8_t zeros[CRC_AT - ZEROS_AT];
-
     if (size_bytes != CURSOR_BYTES)
         return mst_err_set(err, -EBADMSG, "cursor of %zu bytes: %d expected", size_bytes,
                            CURSOR_BYTES);
-    if (get(bytes, 4) != MAGIC)
+    if (mst_get_le32(bytes) != MAGIC)
         return mst_err_set(err, -EBADMSG, "cursor: not a loader's cursor");
-    if (get(bytes + CRC_AT, 4) != mst_crc32c(0, bytes, CRC_AT))
+    if (mst_get_le32(bytes + CRC_AT) != mst_crc32c(0, bytes, CRC_AT))
         return mst_err_set(err, -EBADMSG, "cursor: checksum does not match, it is damaged");
-    if (get(bytes + 4, 4) != VERSION)
-        return mst_err_set(err, -EBADMSG, "cursor: version %" PRIu64 ", this build reads %u",
-                           get(bytes + 4, 4), VERSION);
-    if (get(bytes + FLAGS_AT, 4) & ~(uint64_t)FLAG_SEQUENTIAL ||
+    if (mst_get_le32(bytes + 4) != VERSION)
+        return mst_err_set(err, -EBADMSG, "cursor: version %" PRIu32 ", this build reads %u",
+                           mst_get_le32(bytes + 4), VERSION);
+    if (mst_get_le32(bytes + FLAGS_AT) & ~FLAG_SEQUENTIAL ||
         memcmp(bytes + ZEROS_AT, zeros, sizeof zeros) != 0)
         return mst_err_set(err, -EBADMSG, "cursor: unknown flags, written by a newer build");
     return 0;
@@ -67,14 +52,13 @@ int cursor_decode(const uint8_t *bytes, size_t size_bytes, struct cursor *ret_cu
                   struct mst_err *err)
 {
     int rc = check(bytes, size_bytes, err);
-
     if (rc)
         return rc;
-    *ret_cursor = (struct cursor){.fingerprint = get(bytes + 8, 8),
-                                  .shape = get(bytes + 16, 8),
-                                  .seed = get(bytes + 24, 8),
-                                  .position = get(bytes + 32, 8),
-                                  .sequential = get(bytes + FLAGS_AT, 4) & FLAG_SEQUENTIAL};
+    *ret_cursor = (struct cursor){.fingerprint = mst_get_le64(bytes + 8),
+                                  .shape = mst_get_le64(bytes + 16),
+                                  .seed = mst_get_le64(bytes + 24),
+                                  .position = mst_get_le64(bytes + 32),
+                                  .sequential = mst_get_le32(bytes + FLAGS_AT) & FLAG_SEQUENTIAL};
     return 0;
 }
 

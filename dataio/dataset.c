@@ -17,7 +17,7 @@
 #define DATASET_SUFFIX ".dataset.json"
 #define LIST_TIMEOUT_MS 60000u
 
-/* ---- building ---- */
+/* ---- building -------------------------------------------------------------------------------- */
 
 static int no_memory(struct mst_err *err)
 {
@@ -57,7 +57,6 @@ static int add_mirror(struct dataset_source *source, const char *uri, struct mst
 static int set_name(struct dataset_source *source, const char *path, struct mst_err *err)
 {
     const char *slash = strrchr(path, '/');
-
     source->name = strdup(slash ? slash + 1 : path);
     return source->name ? 0 : no_memory(err);
 }
@@ -65,12 +64,9 @@ static int set_name(struct dataset_source *source, const char *path, struct mst_
 /* Named as the last part of the first mirror. */
 static int name_by_mirror(struct dataset_source *source, struct mst_err *err)
 {
+    assert(source->mirrors && source->mirror_count > 0); /* a source has one at least */
     char folder[URI_BYTES_MAX], name[URI_BYTES_MAX];
-    assert(source->mirrors); /* a source has one at least */
-    int rc;
-
-    assert(source->mirror_count > 0);
-    rc = uris_split(source->mirrors[0], folder, name);
+    int rc = uris_split(source->mirrors[0], folder, name);
     if (rc)
         return mst_err_set(err, rc, "\"%.100s\": not a URI, or too long", source->mirrors[0]);
     return set_name(source, name, err);
@@ -81,15 +77,14 @@ static struct dataset_source *append(struct dataset *dataset, struct mst_err *er
 {
     size_t count = dataset->source_count;
     struct dataset_source *sources = dataset->sources;
-
     if (count == DATASET_SOURCES_MAX) {
-        (void)mst_err_set(err, -EINVAL, "more than %u sources", DATASET_SOURCES_MAX);
+        mst_err_set(err, -EINVAL, "more than %u sources", DATASET_SOURCES_MAX);
         return NULL;
     }
     if ((count & (count - 1)) == 0) /* grows at powers of two */
         sources = realloc(sources, (count ? 2 * count : 1) * sizeof *sources);
     if (!sources) {
-        (void)no_memory(err);
+        no_memory(err);
         return NULL;
     }
     dataset->sources = sources;
@@ -102,7 +97,6 @@ static int split_list(const char *uris, struct dataset_source *ret_source, struc
 {
     char *list = strdup(uris), *rest = list;
     int rc = list ? 0 : no_memory(err);
-
     while (rc == 0 && rest) {
         const char *uri = strsep(&rest, ",");
         rc = *uri ? add_mirror(ret_source, uri, err)
@@ -112,7 +106,7 @@ static int split_list(const char *uris, struct dataset_source *ret_source, struc
     return rc;
 }
 
-/* ---- folders ---- */
+/* ---- folders --------------------------------------------------------------------------------- */
 
 struct listing {
     struct dataset *dataset;
@@ -123,22 +117,18 @@ struct listing {
 static bool is_source(const char *key)
 {
     const char *slash = strrchr(key, '/'), *name = slash ? slash + 1 : key;
-
     return *name && *name != '.' && *name != '_' && !uris_ends_with(name, ".idx");
 }
 
 static int add_listed(void *arg, const char *key, const struct mst_blob_info *info)
 {
-    struct listing *listing = arg;
-    struct dataset_source *source;
-    char uri[URI_BYTES_MAX];
-    int rc;
-
     (void)info;
+    struct listing *listing = arg;
     if (!is_source(key))
         return 0;
-    source = append(listing->dataset, listing->err);
-    rc = source ? set_name(source, key, listing->err) : -ENOMEM;
+    struct dataset_source *source = append(listing->dataset, listing->err);
+    int rc = source ? set_name(source, key, listing->err) : -ENOMEM;
+    char uri[URI_BYTES_MAX];
     for (size_t i = 0; rc == 0 && i < listing->self->mirror_count; i++) {
         rc = uris_child(listing->self->mirrors[i], key, uri);
         rc = rc ? mst_err_set(listing->err, rc, "%.100s: name too long", key)
@@ -152,7 +142,6 @@ static int list_mirror(const char *folder, struct listing *listing)
     struct mst_blob_opts opts = {.fail_fast = listing->self->mirror_count > 1};
     struct mst_blob *blob = NULL;
     int rc = mst_blob_open(folder, &opts, &blob, listing->err);
-
     if (rc == 0)
         rc = mst_blob_list(blob, "", add_listed, listing, mst_deadline_ms(LIST_TIMEOUT_MS),
                            listing->err);
@@ -172,12 +161,11 @@ static void drop_sources(struct dataset *dataset)
 static int list_folder(const struct dataset_source *self, struct dataset *dataset,
                        struct mst_err *err)
 {
-    struct mst_err fault = {0}, before;
+    struct mst_err fault = {0};
     struct listing listing = {.dataset = dataset, .self = self, .err = &fault};
     int rc = -EINVAL;
-
     for (size_t i = 0; rc && i < self->mirror_count; i++) {
-        before = fault;
+        struct mst_err before = fault;
         drop_sources(dataset);
         rc = list_mirror(self->mirrors[i], &listing);
         if (i > 0)
@@ -191,7 +179,7 @@ static int list_folder(const struct dataset_source *self, struct dataset *datase
     return rc;
 }
 
-/* ---- dataset files ---- */
+/* ---- dataset files --------------------------------------------------------------------------- */
 
 static int bad_file(struct mst_err *err, const char *what)
 {
@@ -202,13 +190,12 @@ static int bad_file(struct mst_err *err, const char *what)
 static int add_beside(struct dataset_source *source, const struct dataset_source *self,
                       const char *uri, struct mst_err *err)
 {
-    char absolute[URI_BYTES_MAX];
-    int rc = 0;
-
     if (*uri == '\0')
         return bad_file(err, "a mirror is empty");
     if (!uris_is_relative(uri))
         return add_mirror(source, uri, err);
+    char absolute[URI_BYTES_MAX];
+    int rc = 0;
     for (size_t i = 0; rc == 0 && i < self->mirror_count; i++)
         rc = uris_sibling(self->mirrors[i], uri, absolute) < 0
                  ? bad_file(err, "a mirror's URI is too long")
@@ -219,12 +206,11 @@ static int add_beside(struct dataset_source *source, const struct dataset_source
 static int decode_mirrors(const json_t *mirrors, const struct dataset_source *self,
                           struct dataset_source *source, struct mst_err *err)
 {
-    size_t i;
-    json_t *mirror;
     int rc = json_is_array(mirrors) && json_array_size(mirrors) ? 0 : -EBADMSG;
-
     if (rc)
         return bad_file(err, "\"mirrors\" is not a list of URIs");
+    size_t i;
+    json_t *mirror;
     json_array_foreach(mirrors, i, mirror)
     {
         rc = json_is_string(mirror) ? add_beside(source, self, json_string_value(mirror), err)
@@ -241,13 +227,12 @@ static int decode_source(json_t *object, const struct dataset_source *self,
     const char *name = NULL;
     json_t *mirrors = NULL;
     json_error_t error;
-    int rc;
-
     if (json_unpack_ex(object, &error, 0, "{s?s, s?o!}", "name", &name, "mirrors", &mirrors))
         return bad_file(err, error.text);
     if (!mirrors && !(name && *name))
         return bad_file(err, "a source has neither name nor mirrors");
-    rc = mirrors ? decode_mirrors(mirrors, self, source, err) : add_beside(source, self, name, err);
+    int rc = mirrors ? decode_mirrors(mirrors, self, source, err)
+                     : add_beside(source, self, name, err);
     if (rc)
         return rc;
     return name && *name ? set_name(source, name, err) : name_by_mirror(source, err);
@@ -259,14 +244,13 @@ static int decode_sources(json_t *root, const struct dataset_source *self, struc
     json_t *sources, *object;
     json_error_t error;
     int version;
-    size_t i;
-
     if (json_unpack_ex(root, &error, 0, "{s:i, s:o!}", "version", &version, "sources", &sources))
         return bad_file(err, error.text);
     if (version != 1)
         return bad_file(err, "its version is not 1");
     if (!json_is_array(sources) || json_array_size(sources) == 0)
         return bad_file(err, "\"sources\" is not a list of sources");
+    size_t i;
     json_array_foreach(sources, i, object)
     {
         struct dataset_source *source = append(dataset, err);
@@ -284,7 +268,6 @@ int dataset_decode(const char *text, size_t size_bytes, const struct dataset_sou
     json_error_t error;
     json_t *root = json_loadb(text, size_bytes, JSON_REJECT_DUPLICATES, &error);
     int rc;
-
     if (!dataset)
         rc = no_memory(err);
     else if (!root)
@@ -311,7 +294,6 @@ static int read_file(const struct dataset_source *self, struct feed *feed,
     uint8_t *text = NULL;
     uint64_t size_bytes = 0;
     int rc = source_slurp(self, feed, DATASET_FILE_MAX, &text, &size_bytes, err);
-
     if (rc)
         return rc;
     rc = dataset_decode((const char *)text, (size_t)size_bytes, self, ret_dataset, err);
@@ -321,14 +303,13 @@ static int read_file(const struct dataset_source *self, struct feed *feed,
     return rc;
 }
 
-/* ---- all of it ---- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 /* A file is a dataset of itself; `self` is moved into it. */
 static int wrap_file(struct dataset_source *self, struct dataset *dataset, struct mst_err *err)
 {
     struct dataset_source *source = append(dataset, err);
     int rc = source ? name_by_mirror(self, err) : -ENOMEM;
-
     if (source) {
         *source = *self;
         *self = (struct dataset_source){0};
@@ -340,7 +321,6 @@ static int wrap_file(struct dataset_source *self, struct dataset *dataset, struc
 static int check_kinds(const struct dataset_source *self, const char *end, struct mst_err *err)
 {
     bool first = uris_ends_with(self->mirrors[0], end);
-
     for (size_t i = 1; i < self->mirror_count; i++)
         if (uris_ends_with(self->mirrors[i], end) != first)
             return mst_err_set(err, -EINVAL,
@@ -352,15 +332,13 @@ static int check_kinds(const struct dataset_source *self, const char *end, struc
 static int resolve(struct dataset_source *self, struct feed *feed, struct dataset **ret_dataset,
                    struct mst_err *err)
 {
-    struct dataset *dataset;
     int rc = check_kinds(self, "/", err);
-
     rc = rc ? rc : check_kinds(self, DATASET_SUFFIX, err);
     if (rc)
         return rc;
     if (uris_ends_with(self->mirrors[0], DATASET_SUFFIX))
         return read_file(self, feed, ret_dataset, err);
-    dataset = calloc(1, sizeof *dataset);
+    struct dataset *dataset = calloc(1, sizeof *dataset);
     if (!dataset)
         return no_memory(err);
     rc = uris_ends_with(self->mirrors[0], "/") ? list_folder(self, dataset, err)
@@ -378,7 +356,6 @@ int dataset_open(const char *uris, struct feed *feed, struct dataset **ret_datas
 {
     struct dataset_source self = {0};
     int rc = split_list(uris, &self, err);
-
     if (rc == 0)
         rc = resolve(&self, feed, ret_dataset, err);
     dataset_source_fini(&self);
@@ -391,7 +368,6 @@ int dataset_companion(const struct dataset_source *source, size_t cut, const cha
     struct dataset_source companion = {0};
     char uri[URI_BYTES_MAX];
     int rc = 0;
-
     for (size_t i = 0; rc == 0 && i < source->mirror_count; i++)
         rc = uris_replace_end(source->mirrors[i], cut, suffix, uri) < 0
                  ? mst_err_set(err, -EINVAL, "%.100s: name too long", source->mirrors[i])

@@ -21,7 +21,7 @@
 #define TIMEOUT_MS_ALONE 60000u /* of a place that nothing stands in for */
 #define TIMEOUT_MS_MIRRORED 5000u
 
-/* ---- create and destroy ---- */
+/* ---- create and destroy ---------------------------------------------------------------------- */
 
 void feed_free_slots(struct feed *feed)
 {
@@ -37,15 +37,14 @@ void feed_free_slots(struct feed *feed)
 int feed_create(const struct feed_opts *opts, struct feed **ret_feed, struct mst_err *err)
 {
     struct feed *feed = calloc(1, sizeof *feed);
-    int rc;
-
     if (!feed)
         return mst_err_set(err, -ENOMEM, "no memory for reading");
     feed->window_bytes = opts->window_bytes ? opts->window_bytes : WINDOW_BYTES_DEFAULT;
     feed->timeout_ms = opts->timeout_ms ? opts->timeout_ms : TIMEOUT_MS_MIRRORED;
+    /* A longer name than any back end's is cut, and no back end's either. */
     (void)snprintf(feed->aio, sizeof feed->aio, "%s", opts->aio ? opts->aio : "auto");
     feed_free_slots(feed);
-    rc = store_local_create(opts->aio, FEED_DEPTH, &feed->local, err);
+    int rc = store_local_create(opts->aio, FEED_DEPTH, &feed->local, err);
     if (rc) {
         free(feed);
         return rc;
@@ -75,16 +74,15 @@ const char *feed_aio(const struct feed *feed)
     return feed->aio;
 }
 
-/* ---- stores and copies ---- */
+/* ---- stores and copies ----------------------------------------------------------------------- */
 
 /* The store of the folder that holds a remote object, and the object's name there. */
 static int find_remote(struct feed *feed, const char *uri, uint32_t timeout_ms,
                        struct store **ret_store, char name[URI_BYTES_MAX], struct mst_err *err)
 {
-    char folder[URI_BYTES_MAX];
     struct store *store = feed->stores;
+    char folder[URI_BYTES_MAX];
     int rc = uris_split(uri, folder, name);
-
     if (rc)
         return mst_err_set(err, rc, "%.100s: not a URI, or too long", uri);
     while (store && (store == feed->local || store->timeout_ms != timeout_ms ||
@@ -110,12 +108,10 @@ static int init_copy(struct feed_file *file, struct copy *copy, const char *uri,
 {
     struct feed *feed = file->feed;
     uint32_t timeout_ms = file->copy_count > 1 ? feed->timeout_ms : TIMEOUT_MS_ALONE;
-    char name[URI_BYTES_MAX];
-    int rc;
-
     copy->store = feed->local;
-    rc = uris_is_local(uri) ? mst_uri_file_path(uri, name, sizeof name, err)
-                            : find_remote(feed, uri, timeout_ms, &copy->store, name, err);
+    char name[URI_BYTES_MAX];
+    int rc = uris_is_local(uri) ? mst_uri_file_path(uri, name, sizeof name, err)
+                                : find_remote(feed, uri, timeout_ms, &copy->store, name, err);
     if (rc)
         return rc;
     copy->shown = strndup(uri, uris_shown_bytes(uri));
@@ -126,7 +122,6 @@ static int init_copy(struct feed_file *file, struct copy *copy, const char *uri,
 static const char *sized_copy(const struct feed_file *file)
 {
     size_t i = 0;
-
     while (i + 1 < file->copy_count && !file->copies[i].item)
         i++;
     return file->copies[i].shown;
@@ -152,7 +147,6 @@ int feed_look(struct feed_file *file, struct copy *copy, struct mst_err *err)
     struct store *store = copy->store;
     struct store_item *item;
     int rc = store->ops->open_item(store, copy->name, &item, err);
-
     if (rc && rc != -ENOENT)
         mirror_failed(&store->health, mst_now_ns());
     else
@@ -173,31 +167,28 @@ int feed_look(struct feed_file *file, struct copy *copy, struct mst_err *err)
     return 0;
 }
 
-void feed_add_fault(const struct feed_file *file, struct mst_err *sum, int code, const char *text)
+void feed_add_fault(const struct feed_file *file, struct mst_err *sum, int rc, const char *text)
 {
     int share = (int)(sizeof sum->text - 40) / (int)file->copy_count;
     size_t used = sum->code ? strlen(sum->text) : 0;
-
     if (file->copy_count == 1)
-        (void)mst_err_set(sum, code, "%s", text);
+        mst_err_set(sum, rc, "%s", text);
     else if (!used)
-        (void)mst_err_set(sum, code, "all %zu mirrors failed: %.*s", file->copy_count, share, text);
+        mst_err_set(sum, rc, "all %zu mirrors failed: %.*s", file->copy_count, share, text);
     else
-        (void)snprintf(sum->text + used, sizeof sum->text - used, "; %.*s", share, text);
+        (void)snprintf(sum->text + used, sizeof sum->text - used, "; %.*s", share, text); /* cut */
 }
 
 /* Looks at those copies whose places rest, or at those whose do not. */
 static int look_at_some(struct feed_file *file, bool resting, uint32_t *looked, struct mst_err *sum)
 {
     struct mst_err fault;
-
     for (size_t i = 0; i < file->copy_count; i++) {
         struct copy *copy = &file->copies[i];
-        int rc;
         if (*looked >> i & 1 || mirror_rests(&copy->store->health, mst_now_ns()) != resting)
             continue;
         *looked |= 1u << i;
-        rc = feed_look(file, copy, &fault);
+        int rc = feed_look(file, copy, &fault);
         if (rc == -EBADMSG && copy->refused)
             return mst_err_set(sum, rc, "%s", fault.text);
         if (rc)
@@ -212,18 +203,16 @@ static int look_at_all(struct feed_file *file, struct mst_err *err)
     struct mst_err sum = {0};
     uint32_t looked = 0;
     int rc = look_at_some(file, false, &looked, &sum);
-
     if (rc == 0 && !file->sized)
         rc = look_at_some(file, true, &looked, &sum);
     return rc == 0 && file->sized ? 0 : mst_err_set(err, sum.code, "%s", sum.text);
 }
 
-/* ---- files ---- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static struct feed_file *alloc_file(struct feed *feed, size_t copy_count)
 {
     struct feed_file *file = calloc(1, sizeof *file + copy_count * sizeof file->copies[0]);
-
     if (file) {
         file->feed = feed;
         file->copy_count = copy_count;
@@ -236,7 +225,6 @@ int feed_open(struct feed *feed, char *const *uris, size_t uri_count, struct fee
 {
     struct feed_file *file = alloc_file(feed, uri_count);
     int rc = file ? 0 : mst_err_set(err, -ENOMEM, "no memory to open a file");
-
     assert(uri_count >= 1 && uri_count <= MIRROR_COUNT_MAX);
     for (size_t i = 0; rc == 0 && i < uri_count; i++)
         rc = init_copy(file, &file->copies[i], uris[i], err);
@@ -256,7 +244,6 @@ int feed_adopt(struct feed *feed, const char *label, int fd, struct feed_file **
     struct feed_file *file = alloc_file(feed, 1);
     struct store_item *item;
     int rc = store_local_adopt(feed->local, label, fd, &item, err);
-
     if (rc) {
         free(file);
         return rc;

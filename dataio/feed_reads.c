@@ -1,6 +1,7 @@
 /* The feed's reads under way: where each goes, and what becomes of it. */
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 #include "muster/dataio/feed.h"
 #include "muster/dataio/feed_state.h"
 #include "muster/dataio/mirror.h"
@@ -14,7 +15,7 @@
 /* Stores cannot be waited for together, so while several are busy each gets a look in turn. */
 #define TURN_NS (2 * MST_NS_PER_MS)
 
-/* ---- one read ---- */
+/* ---- one read -------------------------------------------------------------------------------- */
 
 static struct copy *copy_of(const struct slot *slot)
 {
@@ -24,7 +25,6 @@ static struct copy *copy_of(const struct slot *slot)
 static void enqueue(struct feed *feed, struct slot *slot)
 {
     struct slot **end = &feed->queue;
-
     while (*end)
         end = &(*end)->next;
     *end = slot;
@@ -37,7 +37,6 @@ static void enqueue(struct feed *feed, struct slot *slot)
 static struct slot *dequeue(struct feed *feed, struct store *store)
 {
     struct slot **link = &feed->queue, *slot;
-
     while (*link && copy_of(*link)->store != store)
         link = &(*link)->next;
     slot = *link;
@@ -51,10 +50,9 @@ static struct slot *dequeue(struct feed *feed, struct store *store)
 static size_t choose_copy(const struct slot *slot)
 {
     const struct feed_file *file = slot->read.file;
-    struct mirror_choice choices[MIRROR_COUNT_MAX];
-
     if (file->copy_count == 1)
         return slot->tried;
+    struct mirror_choice choices[MIRROR_COUNT_MAX];
     for (size_t i = 0; i < file->copy_count; i++)
         choices[i] = (struct mirror_choice){.health = &file->copies[i].store->health,
                                             .tried = slot->tried >> i & 1,
@@ -68,7 +66,6 @@ static void probe(struct copy *copy)
     struct store *store = copy->store;
     struct store_read read = {
         .item = copy->item, .data = &store->probe_byte, .size_bytes = 1, .user = store};
-
     if (!copy->item || !mirror_wants_probe(&store->health, mst_now_ns()))
         return;
     if (store->ops->submit(store, &read, 1) != 1) {
@@ -93,18 +90,16 @@ static void end_probe(struct store *store, int64_t result)
 static void route(struct feed *feed, struct slot *slot)
 {
     struct feed_file *file = slot->read.file;
-    struct mst_err fault;
-    size_t next;
-
     for (size_t i = 0; file->copy_count > 1 && i < file->copy_count; i++)
         if (file->copies[i].store->health.failures)
             probe(&file->copies[i]);
+    struct mst_err fault;
+    size_t next;
     while ((next = choose_copy(slot)) < file->copy_count) {
         struct copy *copy = &file->copies[next];
-        int rc;
         slot->tried |= 1u << next;
         slot->copy = next;
-        rc = copy->item ? 0 : feed_look(file, copy, &fault);
+        int rc = copy->item ? 0 : feed_look(file, copy, &fault);
         if (rc == 0) {
             enqueue(feed, slot);
             return;
@@ -120,7 +115,6 @@ static void route(struct feed *feed, struct slot *slot)
 static void fail_read(struct feed *feed, struct slot *slot, const struct mst_err *fault)
 {
     struct copy *copy = copy_of(slot);
-
     if (fault->code == -ENOENT || fault->code == -ESTALE || fault->code == -EBADMSG)
         copy->refused = true;
     else
@@ -133,8 +127,7 @@ static uint64_t wanted_bytes(const struct feed_read *read)
 {
     uint64_t size_bytes = read->file->size_bytes;
     uint64_t left = read->offset < size_bytes ? size_bytes - read->offset : 0;
-
-    return left < read->size_bytes ? left : read->size_bytes;
+    return mst_least(left, read->size_bytes);
 }
 
 /* What a store's answer is: 0, or what is wrong with it. */
@@ -142,12 +135,11 @@ static int judge(const struct slot *slot, int64_t result, struct mst_err *fault)
 {
     const struct feed_read *read = &slot->read;
     const struct copy *copy = copy_of(slot);
-
     if (result < 0 && copy->store->ops->failure)
         return mst_err_set(fault, (int)result, "%s", copy->store->ops->failure(copy->store));
     if (result < 0)
         return mst_err_set(fault, (int)result, "%s: reading at byte %" PRIu64 ": %s", copy->shown,
-                           read->offset, strerror((int)-result));
+                           read->offset, mst_err_meaning((int)result));
     if ((uint64_t)result < wanted_bytes(read))
         return mst_err_set(fault, -EBADMSG,
                            "%s: became shorter while in use: ends at byte %" PRIu64
@@ -159,7 +151,6 @@ static int judge(const struct slot *slot, int64_t result, struct mst_err *fault)
 static void settle(struct feed *feed, struct slot *slot, int64_t result)
 {
     struct mst_err fault;
-
     if (judge(slot, result, &fault)) {
         fail_read(feed, slot, &fault);
         return;
@@ -170,16 +161,23 @@ static void settle(struct feed *feed, struct slot *slot, int64_t result)
     feed->ended++;
 }
 
-/* ---- all reads under way ---- */
+/* ---- all reads under way --------------------------------------------------------------------- */
+
+/* Whether each read under way is in one place, queued or in flight at a store or ended, and each slot
+ * without one is free. */
+static bool all_accounted_for(const struct feed *feed)
+{
+    size_t count = feed->ended;
+    for (const struct store *store = feed->stores; store; store = store->next)
+        count += store->queued + store->in_flight - (store->probe != NULL);
+    return count == feed->in_flight && (feed->free != NULL) == (count < FEED_DEPTH);
+}
 
 static void start_queued(struct feed *feed, struct store *store)
 {
     struct store_read reads[FEED_DEPTH];
-    struct slot *slot;
     size_t count = 0;
-    int started;
-
-    for (slot = feed->queue; slot; slot = slot->next)
+    for (struct slot *slot = feed->queue; slot; slot = slot->next)
         if (copy_of(slot)->store == store)
             reads[count++] = (struct store_read){.item = copy_of(slot)->item,
                                                  .offset = slot->read.offset,
@@ -187,12 +185,12 @@ static void start_queued(struct feed *feed, struct store *store)
                                                  .size_bytes = slot->read.size_bytes,
                                                  .direct = slot->read.direct,
                                                  .user = slot};
-    started = store->ops->submit(store, reads, count);
+    int started = store->ops->submit(store, reads, count);
     for (int i = 0; i < started; i++) {
         dequeue(feed, store)->state = SLOT_FLYING;
         store->in_flight++;
     }
-    while (started < 0 && (slot = dequeue(feed, store)))
+    for (struct slot *slot; started < 0 && (slot = dequeue(feed, store));)
         settle(feed, slot, started);
     assert(store->in_flight || !store->queued);
 }
@@ -205,14 +203,13 @@ static void start_all(struct feed *feed)
 }
 
 /* The store itself broke, so none of its reads will come back. */
-static void lose(struct feed *feed, struct store *store, int code)
+static void lose(struct feed *feed, struct store *store, int rc)
 {
     const char *place = store->root ? store->root : "local files";
-    struct mst_err fault;
-
     feed_cancel_store(store);
-    (void)mst_err_set(&fault, code, "%.*s: reading broke off: %s", (int)strcspn(place, "?"), place,
-                      mst_err_meaning(code)); /* a query may hold a secret */
+    struct mst_err fault;
+    mst_err_set(&fault, rc, "%.*s: reading broke off: %s", (int)strcspn(place, "?"), place,
+                mst_err_meaning(rc)); /* a query may hold a secret */
     for (size_t i = 0; i < FEED_DEPTH; i++)
         if (feed->slots[i].state == SLOT_FLYING && copy_of(&feed->slots[i])->store == store)
             fail_read(feed, &feed->slots[i], &fault);
@@ -220,10 +217,9 @@ static void lose(struct feed *feed, struct store *store, int code)
 
 static void collect(struct feed *feed, struct store *store, uint64_t until_ns)
 {
-    struct store_done done[FEED_DEPTH];
     size_t min = until_ns > 0;
+    struct store_done done[FEED_DEPTH];
     int count;
-
     do {
         count = store->ops->reap(store, done, FEED_DEPTH, min, until_ns);
         for (int i = 0; i < count; i++) {
@@ -243,7 +239,6 @@ static void collect(struct feed *feed, struct store *store, uint64_t until_ns)
 static void await(struct feed *feed, uint64_t until_ns)
 {
     size_t busy = 0;
-
     for (struct store *store = feed->stores; store; store = store->next)
         busy += store->in_flight > 0;
     if (busy > 1 && until_ns > mst_now_ns() + TURN_NS)
@@ -256,7 +251,6 @@ static void await(struct feed *feed, uint64_t until_ns)
 size_t feed_submit(struct feed *feed, const struct feed_read *reads, size_t count)
 {
     size_t taken = 0;
-
     for (; taken < count && feed->free; taken++) {
         struct slot *slot = feed->free;
         feed->free = slot->next;
@@ -265,13 +259,13 @@ size_t feed_submit(struct feed *feed, const struct feed_read *reads, size_t coun
         route(feed, slot);
     }
     start_all(feed);
+    assert(all_accounted_for(feed));
     return taken;
 }
 
 static int deliver(struct feed *feed, struct feed_done *done, size_t cap)
 {
     size_t count = 0;
-
     for (size_t i = 0; i < FEED_DEPTH && count < cap && feed->ended; i++) {
         struct slot *slot = &feed->slots[i];
         if (slot->state != SLOT_ENDED)
@@ -284,14 +278,14 @@ static int deliver(struct feed *feed, struct feed_done *done, size_t cap)
         feed->ended--;
         feed->in_flight--;
     }
+    assert(all_accounted_for(feed));
     return (int)count;
 }
 
 int feed_reap(struct feed *feed, struct feed_done *done, size_t cap, size_t min,
               uint64_t deadline_ns)
 {
-    min = min < cap ? min : cap;
-    min = min < feed->in_flight ? min : feed->in_flight;
+    min = mst_least(mst_least(min, cap), feed->in_flight);
     start_all(feed);
     if (feed->ended < cap)
         await(feed, 0);
@@ -316,6 +310,7 @@ void feed_cancel(struct feed *feed)
         store->queued = 0;
     }
     feed_free_slots(feed);
+    assert(all_accounted_for(feed));
 }
 
 static int check_whole(const struct feed_read *read, const struct feed_done *done,
@@ -332,15 +327,14 @@ static int check_whole(const struct feed_read *read, const struct feed_done *don
 int feed_read_all(struct feed *feed, const struct feed_read *reads, size_t count,
                   struct mst_err *err)
 {
-    struct feed_done done = {0};
-    int rc = 0;
-
     assert(feed->in_flight == 0 && count <= FEED_DEPTH);
     for (size_t i = 0; i < count; i++) {
         struct feed_read read = reads[i];
         read.user = (void *)(uintptr_t)&reads[i]; /* only read from */
         (void)feed_submit(feed, &read, 1);        /* there is room */
     }
+    struct feed_done done = {0};
+    int rc = 0;
     while (rc == 0 && feed->in_flight)
         if (feed_reap(feed, &done, 1, 1, MST_NEVER) == 1)
             rc = check_whole(done.user, &done, err);

@@ -55,7 +55,7 @@ struct feed {
 int feed_look(struct feed_file *file, struct copy *copy, struct mst_err *err);
 
 /* Adds what is wrong with one more copy to a text that names them all. */
-void feed_add_fault(const struct feed_file *file, struct mst_err *sum, int code, const char *text);
+void feed_add_fault(const struct feed_file *file, struct mst_err *sum, int rc, const char *text);
 
 /* Forgets all reads. */
 void feed_free_slots(struct feed *feed);

@@ -1,7 +1,20 @@
+/* The life of a batch, in the order that all batches pass:
+ *
+ *   planned     its samples are known, and what is to be read for them: one read for neighbours
+ *   begun       it has room in the arena, a ring of memory, and each of its reads a place there
+ *   submitted   its reads are the feed's, which takes FEED_DEPTH at a time and ends them in any order
+ *   ready       nothing of it is pending, nor of a batch before it: the consumer may have it
+ *   released    the consumer is through with it, and its room in the arena is free again
+ *
+ * As none overtakes another, four counters tell where each of them is. A step moves all as far as
+ * they get: begins while there is room, submits while the feed has slots, waits for one read to end.
+ * A read that failed stays pending, so the window ends in front of its batch: what came before is
+ * still handed out, then the failure, until a seek forgets everything. */
 #include "muster/dataio/fetch.h"
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -66,17 +79,11 @@ uint32_t fetch_part(uint32_t global_batch, uint32_t rank, uint32_t world_size, u
 {
     uint64_t first = (uint64_t)rank * global_batch / world_size;
     uint64_t end = ((uint64_t)rank + 1) * global_batch / world_size;
-
     *ret_first = (uint32_t)first;
     return (uint32_t)(end - first);
 }
 
-/* ---- create and destroy ---- */
-
-static uint64_t round_up(uint64_t value, uint64_t unit)
-{
-    return (value + unit - 1) / unit * unit;
-}
+/* ---- create and destroy ---------------------------------------------------------------------- */
 
 /* What a sample takes in the arena at most: one that begins in mid-block may touch a block more
  * than its size needs. */
@@ -91,7 +98,6 @@ static uint64_t needed_bytes(const struct fetch *fetch)
 {
     const struct index *index = fetch->index;
     uint64_t longest = room_for(fetch, index->record_bytes_max), usual = longest;
-
     if (index->shards[0].table.starts)
         usual = room_for(fetch, index->size_bytes / index->sample_count);
     if (fetch->part_count && usual > UINT64_MAX / 2 / fetch->part_count)
@@ -103,7 +109,6 @@ static uint64_t needed_bytes(const struct fetch *fetch)
 static int check_budget(const struct fetch *fetch, uint64_t budget_bytes, struct mst_err *err)
 {
     uint64_t needed = needed_bytes(fetch);
-
     if (budget_bytes < needed)
         return mst_err_set(err, -ENOMEM,
                            "budget_bytes of %" PRIu64 " is too small: two batches of %u samples "
@@ -116,7 +121,6 @@ static int map_arena(struct arena *arena, uint64_t budget_bytes, struct mst_err 
 {
     size_t size = (size_t)budget_bytes;
     void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
     if (data == MAP_FAILED)
         return mst_err_set(err, -ENOMEM, "no memory for a budget of %" PRIu64 " bytes",
                            budget_bytes);
@@ -130,14 +134,12 @@ static uint32_t batch_cap(uint64_t budget_bytes, uint32_t part_count)
     uint64_t per_batch = (uint64_t)part_count * (sizeof(struct mst_sample) + sizeof(struct read)) +
                          1;
     uint64_t cap = budget_bytes / per_batch;
-
     return cap < 2 ? 2 : cap > BATCH_COUNT_MAX ? BATCH_COUNT_MAX : (uint32_t)cap;
 }
 
 static int alloc_batches(struct fetch *fetch, struct mst_err *err)
 {
     size_t count = fetch->part_count ? fetch->part_count : 1;
-
     fetch->batches = calloc(fetch->batch_cap, sizeof *fetch->batches);
     for (uint32_t i = 0; fetch->batches && i < fetch->batch_cap; i++) {
         struct batch *batch = &fetch->batches[i];
@@ -154,7 +156,6 @@ static int alloc_batches(struct fetch *fetch, struct mst_err *err)
 static uint64_t pitch_of(const struct index *index)
 {
     uint64_t pitch = LINE_BYTES;
-
     for (uint32_t i = 0; i < index->shard_count; i++) {
         uint32_t grain = feed_grain(index->shards[i].source.file);
         pitch = grain > pitch ? grain : pitch;
@@ -165,8 +166,6 @@ static uint64_t pitch_of(const struct index *index)
 int fetch_create(const struct fetch_opts *opts, struct fetch **ret_fetch, struct mst_err *err)
 {
     struct fetch *fetch = calloc(1, sizeof *fetch);
-    int rc;
-
     if (!fetch)
         return mst_err_set(err, -ENOMEM, "no memory for the read-ahead window");
     fetch->index = opts->index;
@@ -177,7 +176,7 @@ int fetch_create(const struct fetch_opts *opts, struct fetch **ret_fetch, struct
     fetch->part_count = fetch_part(opts->global_batch, opts->rank, opts->world_size,
                                    &fetch->part_first);
     fetch->batch_cap = batch_cap(opts->budget_bytes, fetch->part_count);
-    rc = check_budget(fetch, opts->budget_bytes, err);
+    int rc = check_budget(fetch, opts->budget_bytes, err);
     if (!rc)
         rc = map_arena(&fetch->arena, opts->budget_bytes, err);
     if (!rc)
@@ -205,12 +204,18 @@ void fetch_destroy(struct fetch *fetch)
     free(fetch);
 }
 
-/* ---- the ring of memory ---- */
+/* ---- the ring of memory ---------------------------------------------------------------------- */
+
+static bool arena_is_sound(const struct arena *arena)
+{
+    size_t low = arena->wrapped ? arena->head : arena->tail;
+    size_t high = arena->wrapped ? arena->tail : arena->head;
+    return low <= high && high <= arena->size_bytes;
+}
 
 static bool arena_take(struct arena *arena, size_t size_bytes, size_t *ret_begin)
 {
     size_t end = arena->wrapped ? arena->tail : arena->size_bytes;
-
     if (end - arena->head < size_bytes) {
         if (arena->wrapped || arena->tail < size_bytes)
             return false;
@@ -219,6 +224,7 @@ static bool arena_take(struct arena *arena, size_t size_bytes, size_t *ret_begin
     }
     *ret_begin = arena->head;
     arena->head += size_bytes;
+    assert(arena_is_sound(arena));
     return true;
 }
 
@@ -228,6 +234,7 @@ static void arena_trim(struct arena *arena, size_t begin)
     if (begin < arena->tail)
         arena->wrapped = false;
     arena->tail = begin;
+    assert(arena_is_sound(arena));
 }
 
 static void arena_clear(struct arena *arena)
@@ -236,7 +243,7 @@ static void arena_clear(struct arena *arena)
     arena->wrapped = false;
 }
 
-/* ---- batches ---- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
 static struct batch *batch_at(const struct fetch *fetch, uint64_t number)
 {
@@ -255,10 +262,9 @@ static struct read plan_read(const struct fetch *fetch, struct batch *batch,
     uint64_t grain = feed_grain(fetch->index->shards[place->shard].source.file);
     uint64_t begin = place->offset / grain * grain;
     uint64_t need = place->size_bytes ? place->offset + place->size_bytes - begin : 0;
-
     return (struct read){.batch = batch,
                          .offset = begin,
-                         .size_bytes = round_up(need, grain),
+                         .size_bytes = mst_round_up(need, grain),
                          .sample_at = place->offset,
                          .shard = place->shard};
 }
@@ -268,7 +274,6 @@ static struct read plan_read(const struct fetch *fetch, struct batch *batch,
 static bool merge(const struct fetch *fetch, struct read *last, const struct read *next)
 {
     uint64_t end = next->offset + next->size_bytes;
-
     if (!last || next->shard != last->shard || next->offset < last->offset ||
         next->offset >= last->offset + last->size_bytes + fetch->pitch ||
         end > last->offset + READ_BYTES_MAX)
@@ -281,7 +286,6 @@ static bool merge(const struct fetch *fetch, struct read *last, const struct rea
 static void plan_reads(const struct fetch *fetch, struct batch *batch)
 {
     struct read *last = NULL;
-
     for (uint32_t i = 0; i < fetch->part_count; i++) {
         struct read *read = &batch->reads[i];
         struct place place = index_locate(fetch->index, batch->samples[i].index);
@@ -300,14 +304,13 @@ static void plan(struct fetch *fetch)
 {
     struct batch *batch = batch_at(fetch, fetch->begun);
     uint64_t first = fetch->position + fetch->part_first;
-
     for (uint32_t i = 0; i < fetch->part_count; i++)
         batch->samples[i].index = order_sample(&fetch->order, first + i);
     plan_reads(fetch, batch);
     batch->size_bytes = 0;
     batch->next_read = batch->pending_count = 0;
     for (uint32_t i = 0; i < fetch->part_count; i++) {
-        batch->size_bytes += round_up(batch->reads[i].size_bytes, fetch->pitch);
+        batch->size_bytes += mst_round_up(batch->reads[i].size_bytes, fetch->pitch);
         batch->pending_count += batch->reads[i].size_bytes > 0;
     }
 }
@@ -316,13 +319,12 @@ static void place_reads(const struct fetch *fetch, struct batch *batch)
 {
     uint8_t *at = fetch->arena.data + batch->begin;
     const struct read *last = NULL;
-
     for (uint32_t i = 0; i < fetch->part_count; i++) {
         struct read *read = &batch->reads[i];
         struct mst_cspan *sample = &batch->samples[i].data;
         if (read->size_bytes) {
             read->at = at;
-            at += round_up(read->size_bytes, fetch->pitch);
+            at += mst_round_up(read->size_bytes, fetch->pitch);
             last = read;
         }
         assert(last || !sample->size_bytes);
@@ -334,7 +336,6 @@ static void place_reads(const struct fetch *fetch, struct batch *batch)
 static bool begin(struct fetch *fetch)
 {
     struct batch *batch = batch_at(fetch, fetch->begun);
-
     if (fetch->begun - fetch->released == fetch->batch_cap)
         return false;
     if (!fetch->planned)
@@ -366,47 +367,41 @@ static void release(struct fetch *fetch, uint64_t released_count)
         arena_trim(&fetch->arena, batch_at(fetch, fetch->released)->begin);
 }
 
-/* ---- reads ---- */
+/* ---- reads ----------------------------------------------------------------------------------- */
 
-static bool next_read(struct fetch *fetch, struct read **ret_read)
+/* The first read that is not yet submitted; `submitting` passes the batches that have none left. */
+static struct read *next_read(struct fetch *fetch)
 {
-    while (fetch->submitting < fetch->begun) {
+    for (; fetch->submitting < fetch->begun; fetch->submitting++) {
         struct batch *batch = batch_at(fetch, fetch->submitting);
-        while (batch->next_read < fetch->part_count) {
-            struct read *read = &batch->reads[batch->next_read++];
-            *ret_read = read;
-            if (read->size_bytes)
-                return true;
-        }
-        fetch->submitting++;
+        for (; batch->next_read < fetch->part_count; batch->next_read++)
+            if (batch->reads[batch->next_read].size_bytes)
+                return &batch->reads[batch->next_read];
     }
-    return false;
+    return NULL;
 }
 
 static void submit(struct fetch *fetch)
 {
+    size_t room = FEED_DEPTH - feed_in_flight(fetch->feed), count = 0;
     struct feed_read reads[FEED_DEPTH];
-    size_t room = FEED_DEPTH - feed_in_flight(fetch->feed), count = 0, taken;
-    struct read *read;
-
-    while (count < room && next_read(fetch, &read))
+    for (struct read *read; (read = next_read(fetch)) && count < room; read->batch->next_read++)
         reads[count++] = (struct feed_read){.file = fetch->index->shards[read->shard].source.file,
                                             .offset = read->offset,
                                             .data = read->at,
                                             .size_bytes = (size_t)read->size_bytes,
                                             .direct = true,
                                             .user = read};
-    taken = feed_submit(fetch->feed, reads, count);
+    size_t taken = feed_submit(fetch->feed, reads, count);
     assert(taken == count); /* there was room */
-    (void)taken;
 }
 
 /* A batch with a failed read stays pending, so neither it nor a later one is ever ready. */
 static void end_read(struct fetch *fetch, const struct feed_done *done)
 {
     const struct read *read = done->user;
-
     if (done->result >= 0) {
+        assert(read->batch->pending_count > 0);
         read->batch->pending_count--;
         fetch->bytes_read += (uint64_t)done->result;
     } else if (!fetch->failed) {
@@ -419,7 +414,6 @@ static void reap(struct fetch *fetch)
 {
     struct feed_done done[FEED_DEPTH];
     int count = feed_reap(fetch->feed, done, FEED_DEPTH, 1, mst_now_ns() + PATIENCE_NS);
-
     for (int i = 0; i < count; i++)
         end_read(fetch, &done[i]);
 }
@@ -442,8 +436,6 @@ void fetch_seek(struct fetch *fetch, uint64_t position)
 int fetch_step(struct fetch *fetch, uint64_t released_count, struct fetch_progress *ret_progress,
                struct mst_err *err)
 {
-    bool busy;
-
     release(fetch, released_count);
     while (!fetch->failed && begin(fetch))
         continue;
@@ -452,7 +444,9 @@ int fetch_step(struct fetch *fetch, uint64_t released_count, struct fetch_progre
         reap(fetch);
     while (is_ready(fetch, fetch->ready))
         fetch->ready++;
-    busy = feed_in_flight(fetch->feed) > 0 || fetch->submitting < fetch->begun;
+    assert(fetch->released <= fetch->ready && fetch->ready <= fetch->submitting &&
+           fetch->submitting <= fetch->begun && fetch->begun - fetch->released <= fetch->batch_cap);
+    bool busy = feed_in_flight(fetch->feed) > 0 || fetch->submitting < fetch->begun;
     *ret_progress = (struct fetch_progress){
         .ready_count = fetch->ready, .bytes_read = fetch->bytes_read, .busy = busy};
     if (!fetch->failed || busy)

@@ -2,6 +2,7 @@
 
 #include "muster/core/crc32c.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 #include "muster/core/rng.h"
 #include "muster/dataio/dataset.h"
 #include "muster/dataio/uris.h"
@@ -31,17 +32,16 @@ void index_close(struct index *index)
     free(index);
 }
 
-/* ---- sources ---- */
+/* ---- sources --------------------------------------------------------------------------------- */
 
 static int open_shards(struct index *index, const struct index_opts *opts, struct feed *feed,
                        struct mst_err *err)
 {
     const struct dataset *dataset = opts->dataset;
-    int rc = 0;
-
     index->shards = calloc(dataset->source_count, sizeof *index->shards);
     if (!index->shards)
         return mst_err_set(err, -ENOMEM, "no memory for %zu sources", dataset->source_count);
+    int rc = 0;
     for (size_t i = 0; rc == 0 && i < dataset->source_count; i++) {
         struct source *source = &index->shards[i].source;
         rc = source_open(&dataset->sources[i], opts->scratch_dir, feed, source, err);
@@ -60,7 +60,6 @@ static int find_companion(const struct dataset_source *source, const char *suffi
 {
     size_t gzip = record_is_gzip(source->name) ? 3 : 0, length = strlen(source->name) - gzip;
     bool is_bin = length >= 4 && memcmp(source->name + length - 4, ".bin", 4) == 0;
-
     return dataset_companion(source, gzip + (is_bin ? 4 : 0), suffix, ret_companion, err);
 }
 
@@ -69,11 +68,10 @@ static int has_companion(const struct dataset_source *source, struct feed *feed,
                          struct mst_err *err)
 {
     struct dataset_source companion;
-    struct feed_file *file = NULL;
     int rc = find_companion(source, rec_megatron.companion, &companion, err);
-
     if (rc)
         return rc;
+    struct feed_file *file = NULL;
     rc = feed_open(feed, companion.mirrors, companion.mirror_count, &file, err);
     dataset_source_fini(&companion);
     feed_close(file);
@@ -86,7 +84,6 @@ static int guess_format(const struct dataset_source *source, struct feed *feed,
 {
     bool has_idx = false;
     int rc = 0;
-
     if (record_format_of(source->name, true) == MST_FORMAT_MEGATRON)
         rc = has_companion(source, feed, &has_idx, err);
     *ret_format = record_format_of(source->name, has_idx);
@@ -96,11 +93,11 @@ static int guess_format(const struct dataset_source *source, struct feed *feed,
 static int settle_format(struct index *index, const struct dataset *dataset, struct feed *feed,
                          struct mst_err *err)
 {
-    enum mst_format first = MST_FORMAT_AUTO, format;
-
     if (index->shape.format != MST_FORMAT_AUTO)
         return 0;
+    enum mst_format first = MST_FORMAT_AUTO;
     for (size_t i = 0; i < dataset->source_count; i++) {
+        enum mst_format format;
         int rc = guess_format(&dataset->sources[i], feed, &format, err);
         if (rc)
             return rc;
@@ -114,27 +111,25 @@ static int settle_format(struct index *index, const struct dataset *dataset, str
     return 0;
 }
 
-/* ---- samples ---- */
+/* ---- samples --------------------------------------------------------------------------------- */
 
 /* Reads the file beside the source that its reader needs; the caller frees the bytes. */
 static int read_companion(const struct dataset_source *where, const struct record_reader *format,
                           struct feed *feed, struct mst_span *ret_bytes,
                           char ret_label[COMPANION_LABEL_BYTES], struct mst_err *err)
 {
-    struct dataset_source companion;
-    uint8_t *data = NULL;
-    uint64_t size_bytes = 0;
-    int rc;
-
     *ret_label = '\0';
     *ret_bytes = (struct mst_span){0};
     if (!format->companion)
         return 0;
-    rc = find_companion(where, format->companion, &companion, err);
+    struct dataset_source companion;
+    int rc = find_companion(where, format->companion, &companion, err);
     if (rc)
         return rc;
-    (void)snprintf(ret_label, COMPANION_LABEL_BYTES, ", %.*s",
+    (void)snprintf(ret_label, COMPANION_LABEL_BYTES, ", %.*s", /* a long one is cut */
                    (int)uris_shown_bytes(companion.mirrors[0]), companion.mirrors[0]);
+    uint8_t *data = NULL;
+    uint64_t size_bytes = 0;
     rc = source_slurp(&companion, feed, COMPANION_BYTES_MAX, &data, &size_bytes, err);
     dataset_source_fini(&companion);
     *ret_bytes = (struct mst_span){.data = data, .size_bytes = size_bytes};
@@ -149,7 +144,6 @@ static int cut_shard(struct index *index, struct shard *shard, const struct data
     char label[COMPANION_LABEL_BYTES];
     struct mst_span bytes;
     int rc = read_companion(where, format, feed, &bytes, label, err);
-
     if (rc)
         return rc;
     rc = format->cut(&shape, shard->source.size_bytes,
@@ -195,10 +189,8 @@ static int scan_piece(void *arg, struct mst_cspan piece)
     const uint8_t *data = piece.data;
     size_t at = 0;
     int rc = 0;
-
     while (rc == 0 && at < piece.size_bytes) {
-        size_t left = piece.size_bytes - at;
-        size_t size = left < BLOCK_BYTES ? left : BLOCK_BYTES;
+        size_t size = mst_least(piece.size_bytes - at, BLOCK_BYTES);
         rc = scan_block(arg, (struct mst_cspan){.data = data + at, .size_bytes = size});
         at += size;
     }
@@ -208,13 +200,11 @@ static int scan_piece(void *arg, struct mst_cspan piece)
 /* Ends the table. Gives back the room that growing by doubling left over. */
 static int finish_starts(struct shard *shard, struct starts *s)
 {
-    uint64_t *starts;
     int rc = scan_block(s, (struct mst_cspan){.data = "", .size_bytes = 0});
-
     if (rc)
         return rc;
     s->starts[s->count] = s->reader->finish(&s->scan);
-    starts = realloc(s->starts, (s->count + 1) * sizeof *starts);
+    uint64_t *starts = realloc(s->starts, (s->count + 1) * sizeof *starts);
     if (starts)
         s->starts = starts;
     shard->table = (struct record_table){.count = s->count, .starts = s->starts};
@@ -225,7 +215,6 @@ static int scan_shard(struct shard *shard, const struct record_reader *reader, s
 {
     struct starts s = {.reader = reader};
     int rc;
-
     if (shard->resident)
         rc = scan_piece(&s, (struct mst_cspan){.data = shard->resident,
                                                .size_bytes = shard->source.size_bytes});
@@ -241,11 +230,11 @@ static int scan_shard(struct shard *shard, const struct record_reader *reader, s
 
 static uint64_t record_bytes_max(const struct record_table *table)
 {
-    uint64_t max = 0, offset, size_bytes;
-
     if (!table->starts)
         return table->size_bytes;
+    uint64_t max = 0;
     for (uint64_t i = 0; i < table->count; i++) {
+        uint64_t offset, size_bytes;
         record_locate(table, i, &offset, &size_bytes);
         if (size_bytes > max)
             max = size_bytes;
@@ -258,17 +247,15 @@ static int find_samples(struct index *index, const struct dataset *dataset, stru
 {
     const struct record_reader *format = record_reader_of(index->shape.format);
     int rc = 0;
-
     for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++) {
         struct shard *shard = &index->shards[i];
-        uint64_t max;
         rc = format->cut ? cut_shard(index, shard, &dataset->sources[i], feed, err)
                          : scan_shard(shard, format, err);
         if (rc)
             break;
         shard->first_sample = index->sample_count;
         index->sample_count += shard->table.count;
-        max = record_bytes_max(&shard->table);
+        uint64_t max = record_bytes_max(&shard->table);
         index->record_bytes_max = max > index->record_bytes_max ? max : index->record_bytes_max;
     }
     if (rc == 0 && index->sample_count == 0)
@@ -280,10 +267,8 @@ static int find_samples(struct index *index, const struct dataset *dataset, stru
 
 struct place index_locate(const struct index *index, uint64_t sample)
 {
-    uint32_t low = 0, high = index->shard_count;
-    struct place place;
-
     assert(sample < index->sample_count);
+    uint32_t low = 0, high = index->shard_count;
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
         if (index->shards[middle].first_sample <= sample)
@@ -291,23 +276,22 @@ struct place index_locate(const struct index *index, uint64_t sample)
         else
             high = middle;
     }
-    place.shard = low;
+    struct place place = {.shard = low};
     record_locate(&index->shards[low].table, sample - index->shards[low].first_sample,
                   &place.offset, &place.size_bytes);
     return place;
 }
 
-/* ---- memory ---- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static int load_shards(struct index *index, struct mst_err *err)
 {
     uint8_t *at = malloc(index->size_bytes ? index->size_bytes : 1);
-    int rc = 0;
-
     index->resident = at;
     if (!at)
         return mst_err_set(err, -ENOMEM, "no memory for a dataset of %" PRIu64 " bytes",
                            index->size_bytes);
+    int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++) {
         struct shard *shard = &index->shards[i];
         shard->resident = at;
@@ -317,7 +301,7 @@ static int load_shards(struct index *index, struct mst_err *err)
     return rc;
 }
 
-/* ---- identity ---- */
+/* ---- identity -------------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t hash, uint64_t value)
 {
@@ -329,7 +313,6 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 static uint64_t block_offset(uint64_t i, uint64_t size_bytes, size_t block_bytes)
 {
     uint64_t span = size_bytes - block_bytes, gaps = FINGERPRINT_BLOCKS - 1;
-
     return span / gaps * i + span % gaps * i / gaps; /* span * i could overflow */
 }
 
@@ -337,7 +320,6 @@ static int read_blocks(const struct shard *shard, uint8_t *blocks, size_t block_
                        struct mst_err *err)
 {
     struct feed_read reads[FINGERPRINT_BLOCKS];
-
     for (uint64_t i = 0; i < FINGERPRINT_BLOCKS; i++) {
         uint64_t offset = block_offset(i, shard->source.size_bytes, block_bytes);
         uint8_t *block = blocks + i * block_bytes;
@@ -354,11 +336,10 @@ static int read_blocks(const struct shard *shard, uint8_t *blocks, size_t block_
 static int fingerprint_shard(const struct shard *shard, uint64_t *hash, struct mst_err *err)
 {
     uint64_t size = shard->source.size_bytes;
-    size_t block_bytes = size < BLOCK_BYTES ? (size_t)size : BLOCK_BYTES;
+    size_t block_bytes = mst_least(size, BLOCK_BYTES);
     const char *name = shard->source.name;
     uint8_t blocks[FINGERPRINT_BLOCKS * BLOCK_BYTES];
     int rc = read_blocks(shard, blocks, block_bytes, err);
-
     *hash = mix(*hash, mst_crc32c(0, name, strlen(name)));
     *hash = mix(*hash, size);
     for (size_t i = 0; rc == 0 && i < FINGERPRINT_BLOCKS && block_bytes; i++)
@@ -370,26 +351,24 @@ static int identify(struct index *index, struct mst_err *err)
 {
     const struct record_shape *shape = &index->shape;
     uint64_t hash = mix(0, shape->format);
-    int rc = 0;
-
     if (record_reader_of(shape->format)->typed) {
         hash = mix(hash, shape->dtype);
         hash = mix(hash, shape->elems);
         hash = mix(hash, shape->stride);
     }
     index->shape_hash = hash;
+    int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++)
         rc = fingerprint_shard(&index->shards[i], &hash, err);
     index->fingerprint = hash;
     return rc;
 }
 
-/* ---- all of it ---- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static int check_shape(struct record_shape *shape, struct mst_err *err)
 {
     const struct record_reader *reader = record_reader_of(shape->format);
-
     if (!reader)
         return mst_err_set(err, -EINVAL, "format %d: no such format", (int)shape->format);
     if (!reader->typed)
@@ -408,12 +387,10 @@ int index_open(const struct index_opts *opts, struct feed *feed, struct index **
                struct mst_err *err)
 {
     struct index *index = calloc(1, sizeof *index);
-    int rc;
-
     if (!index)
         return mst_err_set(err, -ENOMEM, "no memory for the index");
     index->shape = opts->shape;
-    rc = open_shards(index, opts, feed, err);
+    int rc = open_shards(index, opts, feed, err);
     if (!rc)
         rc = settle_format(index, opts->dataset, feed, err);
     if (!rc)

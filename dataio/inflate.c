@@ -25,7 +25,6 @@ static void begin_member(struct stream *stream)
 {
     uint8_t *in = stream->state.next_in;
     uint32_t left = stream->state.avail_in;
-
     isal_inflate_reset(&stream->state);
     isal_gzip_header_init(&stream->header);
     stream->header.flags = 0; /* init leaves it as it was */
@@ -40,7 +39,6 @@ static void begin_member(struct stream *stream)
 static int fill(struct stream *stream, struct mst_err *err)
 {
     int64_t count = stream->io->read(stream->io->arg, stream->in, IN_BYTES);
-
     if (count < 0)
         return mst_err_set(err, (int)count, "reading at byte %" PRIu64 ": %s", stream->read_bytes,
                            mst_err_meaning((int)count));
@@ -50,11 +48,9 @@ static int fill(struct stream *stream, struct mst_err *err)
     return count > 0;
 }
 
-static int damaged(const struct stream *stream, int code, struct mst_err *err)
+static int damaged(const struct stream *stream, int rc, struct mst_err *err)
 {
-    const char *what = code == ISAL_INCORRECT_CHECKSUM ? "checksum does not match"
-                                                       : "bad gzip data";
-
+    const char *what = rc == ISAL_INCORRECT_CHECKSUM ? "checksum does not match" : "bad gzip data";
     return mst_err_set(err, -EBADMSG, "%s before compressed byte %" PRIu64, what,
                        stream->read_bytes - stream->state.avail_in);
 }
@@ -63,7 +59,6 @@ static int damaged(const struct stream *stream, int code, struct mst_err *err)
 static int read_header(struct stream *stream, struct mst_err *err)
 {
     int rc = isal_read_gzip_header(&stream->state, &stream->header);
-
     if (rc == ISAL_DECOMP_OK)
         stream->in_header = false;
     return rc == ISAL_DECOMP_OK || rc == ISAL_END_INPUT ? 0 : damaged(stream, rc, err);
@@ -72,18 +67,15 @@ static int read_header(struct stream *stream, struct mst_err *err)
 /* Inflates into the output buffer and hands it on. */
 static int step(struct stream *stream, struct mst_err *err)
 {
-    size_t count;
-    int rc;
-
     stream->state.next_out = stream->out;
     stream->state.avail_out = OUT_BYTES;
-    rc = stream->in_header ? read_header(stream, err) : 0;
+    int rc = stream->in_header ? read_header(stream, err) : 0;
     if (rc || stream->in_header)
         return rc;
     rc = isal_inflate(&stream->state);
     if (rc < 0 || rc == ISAL_NEED_DICT)
         return damaged(stream, rc, err);
-    count = OUT_BYTES - stream->state.avail_out;
+    size_t count = OUT_BYTES - stream->state.avail_out;
     rc = count ? stream->io->write(stream->io->arg, stream->out, count) : 0;
     if (rc)
         return mst_err_set(err, rc, "writing the contents: %s", mst_err_meaning(rc));
@@ -97,7 +89,6 @@ static int step(struct stream *stream, struct mst_err *err)
 static int drain(struct stream *stream, struct mst_err *err)
 {
     int rc;
-
     do
         rc = step(stream, err);
     while (rc == 0 && stream->inside && stream->state.avail_out == 0);
@@ -106,9 +97,8 @@ static int drain(struct stream *stream, struct mst_err *err)
 
 static int run(struct stream *stream, struct mst_err *err)
 {
-    int rc;
-
     begin_member(stream); /* an empty file is not gzip */
+    int rc;
     while ((rc = stream->state.avail_in ? 1 : fill(stream, err)) > 0) {
         if (!stream->inside)
             begin_member(stream);
@@ -125,16 +115,14 @@ static int run(struct stream *stream, struct mst_err *err)
 int64_t inflate_gzip(const struct inflate_io *io, struct mst_err *err)
 {
     struct stream *stream = malloc(sizeof *stream);
-    int64_t result;
-    int rc;
-
     if (!stream)
         return mst_err_set(err, -ENOMEM, "no memory for decompression");
     stream->io = io;
     stream->read_bytes = stream->written_bytes = 0;
     isal_inflate_init(&stream->state);
-    rc = run(stream, err);
-    result = rc ? rc : (int64_t)stream->written_bytes;
+    int64_t rc = run(stream, err);
+    if (rc == 0)
+        rc = (int64_t)stream->written_bytes;
     free(stream);
-    return result;
+    return rc;
 }

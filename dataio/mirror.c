@@ -1,6 +1,8 @@
 /* pure */
 #include "muster/dataio/mirror.h"
 
+#include "muster/core/least.h"
+
 bool mirror_rests(const struct mirror_health *health, uint64_t now_ns)
 {
     return health->failures && now_ns < health->rest_until_ns;
@@ -23,7 +25,6 @@ static bool is_better(const struct mirror_choice *choice, const struct mirror_ch
 size_t mirror_choose(const struct mirror_choice *choices, size_t count)
 {
     size_t best = count;
-
     for (size_t i = 0; i < count; i++)
         if (!choices[i].tried && (best == count || is_better(&choices[i], &choices[best])))
             best = i;
@@ -37,13 +38,12 @@ void mirror_succeeded(struct mirror_health *health)
 
 void mirror_failed(struct mirror_health *health, uint64_t now_ns)
 {
-    uint64_t rest_ns = MIRROR_REST_MIN_NS;
-
     health->probed = false;
     if (now_ns < health->rest_until_ns)
         return;
+    uint64_t rest_ns = MIRROR_REST_MIN_NS;
     for (uint32_t i = 0; i < health->failures && rest_ns < MIRROR_REST_MAX_NS; i++)
         rest_ns *= 2;
     health->failures++;
-    health->rest_until_ns = now_ns + (rest_ns < MIRROR_REST_MAX_NS ? rest_ns : MIRROR_REST_MAX_NS);
+    health->rest_until_ns = now_ns + mst_least(rest_ns, MIRROR_REST_MAX_NS);
 }

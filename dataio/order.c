@@ -8,7 +8,6 @@
 static void start_epoch(struct order *order, uint64_t epoch)
 {
     uint64_t key = mst_mix64(order->seed ^ mst_mix64(epoch));
-
     order->epoch = epoch;
     order->epoch_start = epoch * order->sample_count;
     for (uint32_t i = 0; i < ORDER_ROUNDS; i++)
@@ -17,9 +16,8 @@ static void start_epoch(struct order *order, uint64_t epoch)
 
 void order_init(struct order *order, uint64_t seed, uint64_t sample_count, bool sequential)
 {
-    uint32_t bits = 0;
-
     assert(sample_count >= 1 && sample_count <= UINT64_C(1) << 62);
+    uint32_t bits = 0;
     while (UINT64_C(1) << bits < sample_count)
         bits++;
     *order = (struct order){.sample_count = sample_count,
@@ -35,7 +33,6 @@ void order_init(struct order *order, uint64_t seed, uint64_t sample_count, bool 
 static uint64_t spread(uint64_t half, uint64_t key)
 {
     uint64_t x = (half ^ key) * UINT64_C(0xd6e8feb86659fd93);
-
     x ^= x >> 32;
     x *= UINT64_C(0xd6e8feb86659fd93);
     return x >> 32 ^ x;
@@ -46,7 +43,6 @@ static uint64_t spread(uint64_t half, uint64_t key)
 static uint64_t permute(const struct order *order, uint64_t value)
 {
     uint64_t low = value & order->low_mask, high = value >> order->low_bits;
-
     for (uint32_t i = 0; i < ORDER_ROUNDS; i += 2) {
         high ^= spread(low, order->keys[i]) & order->high_mask;
         low ^= spread(high, order->keys[i + 1]) & order->low_mask;
@@ -57,7 +53,6 @@ static uint64_t permute(const struct order *order, uint64_t value)
 uint64_t order_sample(struct order *order, uint64_t position)
 {
     uint64_t value = position - order->epoch_start;
-
     if (value >= order->sample_count) {
         start_epoch(order, position / order->sample_count);
         value = position - order->epoch_start;

@@ -9,12 +9,10 @@ static size_t scan_lines(struct record_scan *scan, struct mst_cspan bytes, uint6
 {
     const char *begin = bytes.data, *at = begin, *end = begin + bytes.size_bytes;
     size_t count = 0;
-
     while (at < end) {
-        const char *newline;
         if (!scan->inside)
             ret_starts[count++] = scan->seen_bytes + (uint64_t)(at - begin);
-        newline = memchr(at, '\n', (size_t)(end - at));
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
         scan->inside = !newline;
         at = newline ? newline + 1 : end;
     }

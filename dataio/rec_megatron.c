@@ -7,6 +7,7 @@
 /* pure */
 #include "muster/dataio/record.h"
 
+#include "muster/core/bytes.h"
 #include "muster/core/err.h"
 
 #include <errno.h>
@@ -23,20 +24,10 @@ struct idx {
     const uint8_t *lengths, *offsets, *documents;
 };
 
-static uint64_t get(const uint8_t *bytes, size_t size_bytes)
-{
-    uint64_t value = 0;
-
-    for (size_t i = 0; i < size_bytes; i++)
-        value |= (uint64_t)bytes[i] << (8 * i);
-    return value;
-}
-
 static int decode_type(uint8_t code, enum mst_dtype *ret_dtype, struct mst_err *err)
 {
     static const enum mst_dtype types[] = {MST_U8,  MST_I8,  MST_I16, MST_I32,
                                            MST_I64, MST_F64, MST_F32, MST_U16};
-
     if (code < 1 || code > sizeof types / sizeof types[0])
         return mst_err_set(err, -EBADMSG, "index: unknown element type %u", code);
     *ret_dtype = types[code - 1];
@@ -48,22 +39,21 @@ static int decode_header(const uint8_t *bytes, uint64_t size_bytes, struct idx *
 {
     if (size_bytes < HEADER_BYTES || memcmp(bytes, "MMIDIDX\0\0", 9) != 0)
         return mst_err_set(err, -EBADMSG, "index: not a Megatron index (no MMIDIDX header)");
-    if (get(bytes + 9, 8) != 1)
+    if (mst_get_le64(bytes + 9) != 1)
         return mst_err_set(err, -EBADMSG, "index: version %" PRIu64 ", only 1 is known",
-                           get(bytes + 9, 8));
-    idx->sequence_count = get(bytes + 18, 8);
-    idx->document_count = get(bytes + 26, 8);
+                           mst_get_le64(bytes + 9));
+    idx->sequence_count = mst_get_le64(bytes + 18);
+    idx->document_count = mst_get_le64(bytes + 26);
     return decode_type(bytes[17], &idx->dtype, err);
 }
 
 static int decode_tables(const uint8_t *bytes, uint64_t size_bytes, struct idx *idx,
                          struct mst_err *err)
 {
-    uint64_t n = idx->sequence_count, want;
-
+    uint64_t n = idx->sequence_count;
     if (n > COUNT_MAX || idx->document_count > COUNT_MAX)
         return mst_err_set(err, -EBADMSG, "index: impossible counts, %" PRIu64 " sequences", n);
-    want = HEADER_BYTES + SEQUENCE_BYTES * n + 8 * idx->document_count;
+    uint64_t want = HEADER_BYTES + SEQUENCE_BYTES * n + 8 * idx->document_count;
     if (size_bytes != want && size_bytes != want + n) /* with the modes */
         return mst_err_set(err, -EBADMSG,
                            "index: its counts need %" PRIu64 " bytes, it has %" PRIu64, want,
@@ -77,9 +67,9 @@ static int decode_tables(const uint8_t *bytes, uint64_t size_bytes, struct idx *
 static int check_sequences(const struct idx *idx, uint64_t size_bytes, struct mst_err *err)
 {
     uint64_t elem_bytes = mst_dtype_size(idx->dtype), end = 0;
-
     for (uint64_t i = 0; i < idx->sequence_count; i++) {
-        uint64_t length = get(idx->lengths + 4 * i, 4), offset = get(idx->offsets + 8 * i, 8);
+        uint64_t length = mst_get_le32(idx->lengths + 4 * i),
+                 offset = mst_get_le64(idx->offsets + 8 * i);
         if (length > INT32_MAX || offset != end)
             return mst_err_set(err, -EBADMSG,
                                "index: sequence %" PRIu64 " of %" PRIu64
@@ -98,9 +88,8 @@ static int check_sequences(const struct idx *idx, uint64_t size_bytes, struct ms
 static int check_documents(const struct idx *idx, struct mst_err *err)
 {
     uint64_t before = 0;
-
     for (uint64_t i = 0; i < idx->document_count; i++) {
-        uint64_t first = get(idx->documents + 8 * i, 8);
+        uint64_t first = mst_get_le64(idx->documents + 8 * i);
         if (first < before || first > idx->sequence_count || (i == 0 && first != 0))
             return mst_err_set(err, -EBADMSG,
                                "index: document %" PRIu64 " starts at sequence %" PRIu64
@@ -116,7 +105,6 @@ static int cut(struct record_shape *shape, uint64_t size_bytes, struct mst_cspan
 {
     struct idx idx = {0};
     int rc = decode_header(companion.data, companion.size_bytes, &idx, err);
-
     if (!rc)
         rc = decode_tables(companion.data, companion.size_bytes, &idx, err);
     if (!rc)

@@ -10,7 +10,6 @@ static int cut(struct record_shape *shape, uint64_t size_bytes, struct mst_cspan
                struct record_table *ret_table, struct mst_err *err)
 {
     size_t elem_bytes = mst_dtype_size(shape->dtype);
-
     (void)companion; /* raw has none */
     if (size_bytes % elem_bytes)
         return mst_err_set(err, -EBADMSG,

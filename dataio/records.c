@@ -16,7 +16,6 @@ const struct record_reader *record_reader_of(enum mst_format format)
 static bool ends_with(const char *name, size_t length, const char *suffix)
 {
     size_t suffix_length = strlen(suffix);
-
     return length >= suffix_length &&
            memcmp(name + length - suffix_length, suffix, suffix_length) == 0;
 }
@@ -24,14 +23,12 @@ static bool ends_with(const char *name, size_t length, const char *suffix)
 bool record_is_gzip(const char *name)
 {
     size_t length = strlen(name);
-
     return ends_with(name, length, ".gz") || ends_with(name, length, ".dz");
 }
 
 enum mst_format record_format_of(const char *name, bool has_idx)
 {
     size_t length = strlen(name) - (record_is_gzip(name) ? 3 : 0);
-
     if (ends_with(name, length, ".bin") && has_idx)
         return MST_FORMAT_MEGATRON;
     if (ends_with(name, length, ".txt") || ends_with(name, length, ".jsonl"))
@@ -45,7 +42,6 @@ void record_cut(const struct record_shape *shape, uint64_t size_bytes,
     uint64_t elem_bytes = mst_dtype_size(shape->dtype);
     uint64_t record_bytes = elem_bytes * shape->elems, stride_bytes = elem_bytes * shape->stride;
     uint64_t count = size_bytes < record_bytes ? 0 : (size_bytes - record_bytes) / stride_bytes + 1;
-
     *ret_table = (struct record_table){
         .count = count, .stride_bytes = stride_bytes, .size_bytes = record_bytes};
 }

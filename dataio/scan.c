@@ -2,6 +2,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +16,6 @@ static uint64_t piece_bytes(const struct feed_file *file)
 {
     uint64_t share = feed_window_bytes(feed_of(file)) / 2;
     uint64_t bytes = feed_grain(file) > 1 ? PIECE_BYTES_LOCAL : PIECE_BYTES_REMOTE;
-
     if (bytes > share)
         bytes = share / PIECE_BYTES_MIN * PIECE_BYTES_MIN;
     return bytes > PIECE_BYTES_MIN ? bytes : PIECE_BYTES_MIN;
@@ -24,12 +24,11 @@ static uint64_t piece_bytes(const struct feed_file *file)
 int scan_init(struct scan *scan, struct feed_file *file, void *into, struct mst_err *err)
 {
     uint64_t bytes = piece_bytes(file), window = feed_window_bytes(feed_of(file)) / bytes;
-
     *scan = (struct scan){.file = file,
                           .into = into,
                           .piece_bytes = (size_t)bytes,
                           .piece_count = (feed_size(file) + bytes - 1) / bytes,
-                          .window = window < SCAN_WINDOW_MAX ? window : SCAN_WINDOW_MAX};
+                          .window = mst_least(window, SCAN_WINDOW_MAX)};
     if (scan->window == 0)
         scan->window = 1;
     if (scan->window > scan->piece_count)
@@ -43,9 +42,7 @@ int scan_init(struct scan *scan, struct feed_file *file, void *into, struct mst_
 
 static size_t size_of_piece(const struct scan *scan, uint64_t piece)
 {
-    uint64_t left = feed_size(scan->file) - piece * scan->piece_bytes;
-
-    return left < scan->piece_bytes ? (size_t)left : scan->piece_bytes;
+    return mst_least(feed_size(scan->file) - piece * scan->piece_bytes, scan->piece_bytes);
 }
 
 static uint8_t *data_of_piece(const struct scan *scan, uint64_t piece)
@@ -72,12 +69,11 @@ static void submit_ahead(struct scan *scan)
 int scan_next(struct scan *scan, struct mst_cspan *ret_piece, struct mst_err *err)
 {
     uint64_t piece = scan->taken;
-    struct feed_done done;
-
     if (piece == scan->piece_count)
         return 0;
     submit_ahead(scan);
     while (!scan->ended[piece % scan->window]) {
+        struct feed_done done;
         (void)feed_reap(feed_of(scan->file), &done, 1, 1, MST_NEVER); /* one is under way */
         if (done.result < 0)
             return mst_err_set(err, (int)done.result, "%s", done.err->text);

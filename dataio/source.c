@@ -3,6 +3,7 @@
 #include "muster/core/aio/aio.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 #include "muster/dataio/inflate.h"
 #include "muster/dataio/record.h"
 #include "muster/dataio/scan.h"
@@ -29,8 +30,6 @@ void source_close(struct source *source)
     *source = (struct source){0};
 }
 
-/* ---- inflating ---- */
-
 struct transfer {
     struct scan scan;
     struct mst_cspan rest; /* of the last piece */
@@ -44,11 +43,9 @@ static int64_t read_stored(void *arg, void *data, size_t cap)
 {
     struct transfer *t = arg;
     int rc = t->rest.size_bytes ? 1 : scan_next(&t->scan, &t->rest, &t->fault);
-    size_t count;
-
     if (rc <= 0)
         return rc;
-    count = t->rest.size_bytes < cap ? t->rest.size_bytes : cap;
+    size_t count = mst_least(t->rest.size_bytes, cap);
     memcpy(data, t->rest.data, count);
     t->rest.data = (const uint8_t *)t->rest.data + count;
     t->rest.size_bytes -= count;
@@ -64,7 +61,6 @@ static int write_contents(void *arg, const void *data, size_t size_bytes)
                             .size_bytes = size_bytes,
                             .offset = t->written_bytes};
     int64_t count = mst_aio_do(t->aio, &op, MST_NEVER);
-
     t->written_bytes += size_bytes;
     return count < 0 ? (int)count : 0;
 }
@@ -75,10 +71,9 @@ static int inflate_into(struct source *source, int fd, struct mst_err *err)
     struct inflate_io io = {.read = read_stored, .write = write_contents, .arg = &t};
     struct mst_aio_opts aio = {.depth = 1, .backend = feed_aio(feed_of(source->file))};
     int rc = mst_aio_create(&aio, &t.aio, err);
-    int64_t size = 0;
-
     if (rc == 0)
         rc = scan_init(&t.scan, source->file, NULL, err);
+    int64_t size = 0;
     if (rc == 0) {
         size = inflate_gzip(&io, err);
         scan_fini(&t.scan);
@@ -93,18 +88,16 @@ static int inflate_into(struct source *source, int fd, struct mst_err *err)
 static int inflate_source(struct source *source, const char *scratch_dir, struct mst_err *err)
 {
     int fd = open(scratch_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    struct feed_file *contents;
-    int rc;
-
     if (fd < 0)
         return mst_err_set(err, -errno, "%s: no scratch file in %s: %s; name another folder",
-                           source->label, scratch_dir, strerror(errno));
-    rc = inflate_into(source, fd, err);
+                           source->label, scratch_dir, mst_err_meaning(errno));
+    int rc = inflate_into(source, fd, err);
     if (rc) {
         close(fd);
         mst_err_wrap(err, "%s (scratch in %s)", source->label, scratch_dir);
         return rc;
     }
+    struct feed_file *contents;
     rc = feed_adopt(feed_of(source->file), source->label, fd, &contents, err);
     if (rc)
         return rc;
@@ -114,8 +107,6 @@ static int inflate_source(struct source *source, const char *scratch_dir, struct
     return 0;
 }
 
-/* ---- open and read ---- */
-
 int source_open(const struct dataset_source *where, const char *scratch_dir, struct feed *feed,
                 struct source *ret_source, struct mst_err *err)
 {
@@ -123,7 +114,6 @@ int source_open(const struct dataset_source *where, const char *scratch_dir, str
     struct source source = {.name = strdup(where->name),
                             .label = strndup(uri, uris_shown_bytes(uri))};
     int rc;
-
     if (source.name && source.label)
         rc = feed_open(feed, where->mirrors, where->mirror_count, &source.file, err);
     else
@@ -146,12 +136,11 @@ fail:
 static int scan_file(struct feed_file *file, void *into, source_visit_fn visit, void *arg,
                      struct mst_err *err)
 {
-    struct mst_cspan piece;
     struct scan scan;
     int rc = scan_init(&scan, file, into, err);
-
     if (rc)
         return rc;
+    struct mst_cspan piece;
     while ((rc = scan_next(&scan, &piece, err)) > 0) {
         rc = visit ? visit(arg, piece) : 0;
         if (rc)
@@ -173,13 +162,11 @@ int source_slurp(const struct dataset_source *where, struct feed *feed, uint64_t
     const char *uri = where->mirrors[0];
     int shown = (int)uris_shown_bytes(uri);
     struct feed_file *file = NULL;
-    uint8_t *data = NULL;
-    uint64_t size_bytes;
     int rc = feed_open(feed, where->mirrors, where->mirror_count, &file, err);
-
     if (rc)
         return rc;
-    size_bytes = feed_size(file);
+    uint64_t size_bytes = feed_size(file);
+    uint8_t *data = NULL;
     if (size_bytes > max_bytes)
         rc = mst_err_set(err, -EBADMSG,
                          "%.*s: %" PRIu64 " bytes are more than the %" PRIu64 " that it may have",

@@ -43,7 +43,6 @@ static int open_item(struct store *store, const char *name, struct store_item **
     struct remote_store *remote = remote_of(store);
     struct remote_item *item = calloc(1, sizeof *item);
     int rc = connect_store(remote, err);
-
     if (item)
         item->key = strdup(name);
     if (rc == 0 && (!item || !item->key))
@@ -65,7 +64,6 @@ static int submit(struct store *store, const struct store_read *reads, size_t co
 {
     struct remote_store *remote = remote_of(store);
     int rc = connect_store(remote, &remote->failure), taken = 0;
-
     while (rc == 0 && (size_t)taken < count) {
         const struct remote_item *item = (const struct remote_item *)reads[taken].item;
         struct mst_blob_read read = {.key = item->key,
@@ -90,7 +88,6 @@ static int reap(struct store *store, struct store_done *done, size_t cap, size_t
     struct mst_blob_done ended;
     int count = mst_blob_reap(remote_of(store)->blob, &ended, cap ? 1 : 0, min ? 1 : 0,
                               deadline_ns);
-
     if (count > 0)
         *done = (struct store_done){.user = ended.user, .result = ended.result};
     return count;
@@ -112,7 +109,6 @@ static void close_store(struct store *store)
 static const char *failure(const struct store *store)
 {
     const struct remote_store *remote = (const struct remote_store *)store;
-
     return remote->blob ? mst_blob_error(remote->blob) : remote->failure.text;
 }
 
@@ -131,7 +127,6 @@ int store_remote_create(const char *root, const struct mst_blob_opts *opts,
                         struct store **ret_store, struct mst_err *err)
 {
     struct remote_store *remote = calloc(1, sizeof *remote);
-
     if (remote)
         remote->store.root = strdup(root);
     if (!remote || !remote->store.root) {

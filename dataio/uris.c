@@ -11,10 +11,9 @@
 /* Length of "scheme:", 0 for a path. */
 static size_t scheme_bytes(const char *uri)
 {
-    size_t length = 0;
-
     if (!isalpha((unsigned char)*uri))
         return 0;
+    size_t length = 0;
     while (isalnum((unsigned char)uri[length]) || (uri[length] && strchr("+-.", uri[length])))
         length++;
     return uri[length] == ':' ? length + 1 : 0;
@@ -29,7 +28,6 @@ size_t uris_shown_bytes(const char *uri)
 static size_t folder_bytes(const char *uri)
 {
     size_t scheme = scheme_bytes(uri), length = uris_shown_bytes(uri), root = scheme;
-
     if (scheme && strncmp(uri + scheme, "//", 2) == 0)
         root += 2 + strcspn(uri + scheme + 2, "/?"); /* the authority is no part of the path */
     while (length > root && uri[length - 1] != '/')
@@ -50,7 +48,6 @@ bool uris_is_local(const char *uri)
 bool uris_ends_with(const char *uri, const char *suffix)
 {
     size_t length = uris_shown_bytes(uri), suffix_length = strlen(suffix);
-
     return length >= suffix_length &&
            memcmp(uri + length - suffix_length, suffix, suffix_length) == 0;
 }
@@ -60,23 +57,20 @@ static int compose(const char *uri, size_t keep, const char *middle, char ret_ur
 {
     int length = snprintf(ret_uri, URI_BYTES_MAX, "%.*s%s%s", (int)keep, uri, middle,
                           uri + uris_shown_bytes(uri));
-
     return length < 0 || length >= URI_BYTES_MAX ? -EINVAL : 0;
 }
 
 int uris_split(const char *uri, char folder[URI_BYTES_MAX], char name[URI_BYTES_MAX])
 {
-    struct mst_uri whole, parent;
-    int rc;
-
     if (strlen(uri) >= URI_BYTES_MAX || compose(uri, folder_bytes(uri), "", folder) < 0)
         return -EINVAL;
-    rc = mst_uri_parse(uri, &whole, NULL);
+    struct mst_uri whole, parent;
+    int rc = mst_uri_parse(uri, &whole, NULL);
     if (rc == 0 && *folder)
         rc = mst_uri_parse(folder, &parent, NULL);
     if (rc)
         return -EINVAL;
-    /* What was decoded byte by byte can be cut in the same place. */
+    /* What was decoded byte by byte can be cut in the same place. It fits: decoding shortens. */
     (void)snprintf(name, URI_BYTES_MAX, "%s", whole.path + (*folder ? strlen(parent.path) : 0));
     return 0;
 }
@@ -94,7 +88,6 @@ int uris_replace_end(const char *uri, size_t cut, const char *suffix, char ret_u
 static int escape(const char *key, char ret_text[URI_BYTES_MAX])
 {
     size_t used = 0;
-
     for (; *key; key++) {
         bool plain = isalnum((unsigned char)*key) || strchr("-._~/", *key);
         if (used + 4 > URI_BYTES_MAX)
@@ -107,10 +100,9 @@ static int escape(const char *key, char ret_text[URI_BYTES_MAX])
 
 int uris_child(const char *folder, const char *key, char ret_uri[URI_BYTES_MAX])
 {
-    char escaped[URI_BYTES_MAX];
-
     if (scheme_bytes(folder) == 0)
         return compose(folder, uris_shown_bytes(folder), key, ret_uri);
+    char escaped[URI_BYTES_MAX];
     return escape(key, escaped) < 0 ? -EINVAL
                                     : compose(folder, uris_shown_bytes(folder), escaped, ret_uri);
 }

@@ -10,7 +10,6 @@ static inline struct feed *sources_feed(const char *aio)
 {
     struct feed *feed = NULL;
     struct mst_err err = {0};
-
     if (feed_create(&(struct feed_opts){.aio = aio, .timeout_ms = 600}, &feed, &err))
         fail_msg("%s", err.text);
     return feed;
@@ -22,7 +21,6 @@ static inline int sources_open(const char *uri, const char *scratch, struct feed
 {
     struct dataset *dataset = NULL;
     int rc = dataset_open(uri, feed, &dataset, err);
-
     if (rc == 0)
         rc = source_open(&dataset->sources[0], scratch, feed, ret_source, err);
     dataset_close(dataset);
@@ -35,7 +33,6 @@ static inline int sources_index(const char *uri, struct index_opts opts, struct 
 {
     struct dataset *dataset = NULL;
     int rc = dataset_open(uri, feed, &dataset, err);
-
     opts.dataset = dataset;
     if (rc == 0)
         rc = index_open(&opts, feed, ret_index, err);

@@ -14,7 +14,6 @@ static void print_json(const struct index *index, const char *fingerprint)
                                (json_int_t)index->shard_count, "samples",
                                (json_int_t)index->sample_count, "bytes",
                                (json_int_t)index->size_bytes, "fingerprint", fingerprint);
-
     (void)json_dumpf(object, stdout, JSON_INDENT(2)); /* main looks at the stream */
     putchar('\n');
     json_decref(object);
@@ -23,14 +22,13 @@ static void print_json(const struct index *index, const char *fingerprint)
 static void print_text(const struct index *index, const char *fingerprint)
 {
     const struct record_reader *reader = record_reader_of(index->shape.format);
-    char size[SIZE_TEXT_BYTES];
-
     printf("format       %s\n", reader->name);
     if (reader->typed)
         printf("sample       %u x %s, stride %u\n", index->shape.elems,
                mst_dtype_name(index->shape.dtype), index->shape.stride);
     printf("sources      %u\n", index->shard_count);
     printf("samples      %" PRIu64 "\n", index->sample_count);
+    char size[SIZE_TEXT_BYTES];
     printf("bytes        %" PRIu64 " (%s)\n", index->size_bytes,
            size_text(index->size_bytes, size));
     printf("fingerprint  %s\n", fingerprint);
@@ -39,11 +37,10 @@ static void print_text(const struct index *index, const char *fingerprint)
 int tool_index(const struct tool *tool)
 {
     struct index *index = tool_open(tool);
-    char fingerprint[17];
-
     if (!index)
         return TOOL_DAMAGED;
-    (void)snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, index->fingerprint);
+    char fingerprint[17];
+    (void)snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, index->fingerprint); /* fits */
     if (tool->json)
         print_json(index, fingerprint);
     else

@@ -10,7 +10,6 @@ static bool print_json(const struct index *index)
     const char *format = record_reader_of(index->shape.format)->name;
     json_t *list = json_array();
     bool whole = true;
-
     for (uint32_t i = 0; i < index->shard_count; i++) {
         const struct shard *shard = &index->shards[i];
         json_t *object = json_pack("{s:s, s:s, s:b, s:I, s:I, s:I}", "path", shard->source.label,
@@ -30,7 +29,6 @@ static void print_text(const struct index *index)
 {
     const char *format = record_reader_of(index->shape.format)->name;
     char stored[SIZE_TEXT_BYTES], size[SIZE_TEXT_BYTES];
-
     printf("%-10s %10s %10s %14s  %s\n", "FORMAT", "STORED", "SIZE", "SAMPLES", "PATH");
     for (uint32_t i = 0; i < index->shard_count; i++) {
         const struct shard *shard = &index->shards[i];
@@ -43,10 +41,9 @@ static void print_text(const struct index *index)
 int tool_ls(const struct tool *tool)
 {
     struct index *index = tool_open(tool);
-    bool whole = true;
-
     if (!index)
         return TOOL_DAMAGED;
+    bool whole = true;
     if (tool->json)
         whole = print_json(index);
     else

@@ -37,12 +37,10 @@ static void show_progress(struct verify *verify)
 {
     static const char bar[] = "########################################";
     uint64_t now_ns = mst_now_ns();
-    double part;
-
     if (!verify->has_bar || now_ns < verify->next_progress_ns)
         return;
     verify->next_progress_ns = now_ns + PROGRESS_NS;
-    part = (double)verify->done_bytes / (double)verify->source->size_bytes;
+    double part = (double)verify->done_bytes / (double)verify->source->size_bytes;
     fprintf(stderr, "\r%s [%-40.*s] %3.0f %%", verify->source->name, (int)(part * 40), bar,
             part * 100);
 }
@@ -50,7 +48,6 @@ static void show_progress(struct verify *verify)
 static int take_piece(void *arg, struct mst_cspan piece)
 {
     struct verify *verify = arg;
-
     verify->crc = mst_crc32c(verify->crc, piece.data, piece.size_bytes);
     verify->done_bytes += piece.size_bytes;
     show_progress(verify);
@@ -73,10 +70,9 @@ static void report_damage(struct verify *verify, const char *text)
 
 static void report_good(struct verify *verify, uint64_t sample_count)
 {
-    char size[SIZE_TEXT_BYTES], crc[9];
-
     clear_bar(verify);
-    (void)snprintf(crc, sizeof crc, "%08" PRIx32, verify->crc);
+    char size[SIZE_TEXT_BYTES], crc[9];
+    (void)snprintf(crc, sizeof crc, "%08" PRIx32, verify->crc); /* fits */
     if (verify->tool->json)
         report(verify, json_pack("{s:s, s:b, s:I, s:I, s:s}", "uri", verify->uri, "ok", 1, "bytes",
                                  (json_int_t)verify->done_bytes, "samples",
@@ -89,6 +85,7 @@ static void report_good(struct verify *verify, uint64_t sample_count)
 /* A mirror that differs from the first good one is damaged, whichever of them is right. */
 static bool is_different(const struct verify *verify, char text[300])
 {
+    /* The name of a long one is cut. */
     (void)snprintf(text, 300, "its contents are not those of %s", verify->first);
     return *verify->first && verify->crc != verify->first_crc;
 }
@@ -99,37 +96,33 @@ static bool verify_copy(struct verify *verify)
     struct dataset_source self = {.name = verify->name, .mirrors = &verify->uri, .mirror_count = 1};
     struct dataset dataset = {.sources = &self, .source_count = 1};
     struct index_opts opts = verify->tool->opts;
-    struct index *index = NULL;
-    struct mst_err err = {0};
-    char text[300];
-    bool whole;
-    int rc;
-
     opts.dataset = &dataset;
     verify->crc = 0;
     verify->done_bytes = 0;
-    rc = index_open(&opts, verify->tool->feed, &index, &err);
+    struct index *index = NULL;
+    struct mst_err err = {0};
+    int rc = index_open(&opts, verify->tool->feed, &index, &err);
     if (rc == 0) {
         verify->source = &index->shards[0].source;
         rc = source_scan(verify->source, NULL, take_piece, verify, &err);
     }
+    char text[300];
     if (rc)
         report_damage(verify, err.text);
     else if (is_different(verify, text))
         report_damage(verify, text);
     else
         report_good(verify, index->sample_count);
-    whole = rc == 0 && !is_different(verify, text);
+    bool whole = rc == 0 && !is_different(verify, text);
     index_close(index);
     return whole;
 }
 
 static bool verify_source(struct verify *verify, const struct dataset_source *source)
 {
-    bool whole = true;
-
     verify->name = source->name;
     verify->first = "";
+    bool whole = true;
     for (size_t i = 0; i < source->mirror_count; i++) {
         verify->uri = source->mirrors[i];
         if (!verify_copy(verify)) {
@@ -150,7 +143,6 @@ int tool_verify(const struct tool *tool)
                             .report = json_array(),
                             .told = true};
     bool whole = dataset != NULL;
-
     for (size_t i = 0; dataset && i < dataset->source_count; i++)
         whole = verify_source(&verify, &dataset->sources[i]) && whole;
     if (tool->json && dataset) {

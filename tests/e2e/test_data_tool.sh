@@ -42,7 +42,7 @@ want 1 '^other/a.txt: damaged: its contents are not those of a.txt' "$data" veri
 want 1 'a.txt has .* bytes, its mirror big.txt has' "$data" index a.txt,big.txt
 want 1 'all 2 mirrors failed: .*nowhere.*nothing' "$data" index nowhere,nothing
 want 1 '"ok": false' "$data" verify cut.txt.gz --json
-want 1 'missing: No such file' "$data" ls missing
+want 1 'missing: does not exist' "$data" ls missing
 want 1 'gopher' "$data" ls gopher://name/file
 odd=$(printf 'odd\377.txt')
 cp a.txt "$odd"

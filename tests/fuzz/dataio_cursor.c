@@ -11,10 +11,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check(const uint8_t *bytes, size_t size)
 {
     struct cursor cursor;
-    uint8_t again[CURSOR_BYTES];
-
     if (cursor_decode(bytes, size, &cursor, NULL))
         return;
+    uint8_t again[CURSOR_BYTES];
     cursor_encode(&cursor, again);
     if (size != CURSOR_BYTES || memcmp(bytes, again, CURSOR_BYTES) != 0)
         abort();
@@ -22,14 +21,12 @@ static void check(const uint8_t *bytes, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    uint8_t bytes[CURSOR_BYTES];
-    uint32_t crc;
-
     check(data, size);
     if (size < CURSOR_BYTES)
         return 0;
+    uint8_t bytes[CURSOR_BYTES];
     memcpy(bytes, data, CURSOR_BYTES);
-    crc = mst_crc32c(0, bytes, CURSOR_BYTES - 4);
+    uint32_t crc = mst_crc32c(0, bytes, CURSOR_BYTES - 4);
     for (size_t i = 0; i < 4; i++)
         bytes[CURSOR_BYTES - 4 + i] = (uint8_t)(crc >> (8 * i));
     check(bytes, CURSOR_BYTES);

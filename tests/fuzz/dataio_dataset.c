@@ -24,7 +24,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     char *mirrors[2] = {folders[0], folders[1]};
     struct dataset_source self = {.mirrors = mirrors, .mirror_count = 2}, companion;
     struct dataset *dataset = NULL;
-
     if (dataset_decode((const char *)data, size_bytes, &self, &dataset, NULL))
         return 0;
     if (dataset->source_count == 0)

@@ -22,7 +22,6 @@ static int64_t give(void *arg, void *data, size_t cap)
 {
     struct feed *feed = arg;
     size_t count = feed->in_bytes < feed->piece_bytes ? feed->in_bytes : feed->piece_bytes;
-
     count = count < cap ? count : cap;
     memcpy(data, feed->in, count);
     feed->in += count;
@@ -33,7 +32,6 @@ static int64_t give(void *arg, void *data, size_t cap)
 static int take(void *arg, const void *data, size_t size_bytes)
 {
     struct feed *feed = arg;
-
     if (size_bytes > CAP - feed->out_bytes)
         return -ENOSPC;
     memcpy(feed->out + feed->out_bytes, data, size_bytes);
@@ -45,7 +43,6 @@ static int64_t run(const uint8_t *data, size_t size, size_t piece_bytes, uint8_t
 {
     struct feed feed = {.in = data, .in_bytes = size, .piece_bytes = piece_bytes, .out = out};
     struct inflate_io io = {.read = give, .write = take, .arg = &feed};
-
     return inflate_gzip(&io, NULL);
 }
 
@@ -57,10 +54,9 @@ static void compare_with_zlib(const uint8_t *data, size_t size, const uint8_t *w
                   .avail_in = (uInt)size,
                   .next_out = out,
                   .avail_out = CAP};
-    int rc;
-
     if (!out || inflateInit2(&z, 31) != Z_OK)
         abort();
+    int rc;
     do
         rc = inflate(&z, Z_FINISH);
     while (rc == Z_STREAM_END && z.avail_in && inflateReset(&z) == Z_OK);
@@ -75,7 +71,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t *whole = malloc(CAP), *pieces = malloc(CAP);
     int64_t result, again;
-
     if (!whole || !pieces)
         abort();
     result = run(data, size, SIZE_MAX, whole);

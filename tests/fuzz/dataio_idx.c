@@ -10,14 +10,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct record_shape shape = {.format = MST_FORMAT_MEGATRON, .dtype = MST_DTYPE_COUNT};
-    struct record_table table;
     uint64_t data_bytes, offset, size_bytes;
-
     if (size < 10)
         return -1;
     memcpy(&data_bytes, data, sizeof data_bytes);
     shape.elems = data[8] + 1u;
     shape.stride = data[9] + 1u;
+    struct record_table table;
     if (rec_megatron.cut(&shape, data_bytes,
                          (struct mst_cspan){.data = data + 10, .size_bytes = size - 10}, &table,
                          NULL))

@@ -20,11 +20,10 @@ static const struct cursor sample = {.fingerprint = 0x0123456789abcdef,
 
 static void test_round_trip(void **state)
 {
-    uint8_t bytes[CURSOR_BYTES];
-    struct cursor back = {0};
-
     (void)state;
+    uint8_t bytes[CURSOR_BYTES];
     cursor_encode(&sample, bytes);
+    struct cursor back = {0};
     assert_int_equal(cursor_decode(bytes, sizeof bytes, &back, NULL), 0);
     assert_int_equal(back.fingerprint, sample.fingerprint);
     assert_int_equal(back.shape, sample.shape);
@@ -36,11 +35,10 @@ static void test_round_trip(void **state)
 /* The bytes are what checkpoints hold: they may never change. */
 static void test_layout(void **state)
 {
+    (void)state;
     static const uint8_t head[] = {'M',  'S',  'C',  'U',  1,    0,    0,    0,
                                    0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01};
     uint8_t bytes[CURSOR_BYTES];
-
-    (void)state;
     cursor_encode(&sample, bytes);
     assert_memory_equal(bytes, head, sizeof head);
     assert_int_equal(bytes[24], 42);
@@ -52,10 +50,9 @@ static void test_layout(void **state)
 
 static void test_every_flipped_bit_and_size_is_refused(void **state)
 {
-    uint8_t bytes[CURSOR_BYTES + 1] = {0};
-    struct cursor back = {.seed = 7};
-
     (void)state;
+    struct cursor back = {.seed = 7};
+    uint8_t bytes[CURSOR_BYTES + 1] = {0};
     cursor_encode(&sample, bytes);
     for (size_t bit = 0; bit < CURSOR_BYTES * 8; bit++) {
         bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -71,15 +68,13 @@ static void test_every_flipped_bit_and_size_is_refused(void **state)
 static void refuse_patched(size_t at, uint8_t value, const char *why)
 {
     uint8_t bytes[CURSOR_BYTES];
-    struct cursor back;
-    struct mst_err err = {0};
-    uint32_t crc;
-
     cursor_encode(&sample, bytes);
     bytes[at] = value;
-    crc = mst_crc32c(0, bytes, 60);
+    uint32_t crc = mst_crc32c(0, bytes, 60);
     for (size_t i = 0; i < 4; i++)
         bytes[60 + i] = (uint8_t)(crc >> (8 * i));
+    struct cursor back;
+    struct mst_err err = {0};
     assert_int_equal(cursor_decode(bytes, sizeof bytes, &back, &err), -EBADMSG);
     assert_non_null(strstr(err.text, why));
 }
@@ -95,11 +90,10 @@ static void test_newer_versions_are_refused(void **state)
 
 static void test_match_names_the_difference(void **state)
 {
-    struct cursor here = sample;
-    struct mst_err err = {0};
-
     (void)state;
+    struct cursor here = sample;
     here.position = 3;
+    struct mst_err err = {0};
     assert_int_equal(cursor_match(&sample, &here, &err), 0);
     here.sequential = false;
     assert_int_equal(cursor_match(&sample, &here, &err), -EINVAL);
@@ -124,6 +118,5 @@ int main(void)
         cmocka_unit_test(test_newer_versions_are_refused),
         cmocka_unit_test(test_match_names_the_difference),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,18 +22,16 @@ static struct dataset *open_dataset(const char *uris)
 {
     struct dataset *dataset = NULL;
     struct mst_err err = {0};
-
     if (dataset_open(uris, feed, &dataset, &err))
         fail_msg("%s", err.text);
     return dataset;
 }
 
-static void refuse(const char *uris, int code, const char *why)
+static void refuse(const char *uris, int rc, const char *why)
 {
     struct dataset *dataset = NULL;
     struct mst_err err = {0};
-
-    assert_int_equal(dataset_open(uris, feed, &dataset, &err), code);
+    assert_int_equal(dataset_open(uris, feed, &dataset, &err), rc);
     assert_null(dataset);
     if (!strstr(err.text, why))
         fail_msg("\"%s\" lacks \"%s\"", err.text, why);
@@ -43,21 +41,19 @@ static void check(const struct dataset *dataset, size_t i, const char *name, con
 {
     const struct dataset_source *source = &dataset->sources[i];
     char text[1000] = "";
-
     assert_true(i < dataset->source_count);
     assert_string_equal(source->name, name);
     for (size_t m = 0; m < source->mirror_count; m++) {
         size_t used = strlen(text);
-        (void)snprintf(text + used, sizeof text - used, "%s ", source->mirrors[m]);
+        snprintf(text + used, sizeof text - used, "%s ", source->mirrors[m]);
     }
     assert_string_equal(text, mirrors);
 }
 
 static void test_a_list_is_the_mirrors_of_one_file(void **state)
 {
-    struct dataset *dataset = open_dataset("s3://b/x.txt,/mnt/y.txt");
-
     (void)state;
+    struct dataset *dataset = open_dataset("s3://b/x.txt,/mnt/y.txt");
     assert_int_equal(dataset->source_count, 1);
     check(dataset, 0, "x.txt", "s3://b/x.txt /mnt/y.txt ");
     dataset_close(dataset);
@@ -71,11 +67,9 @@ static void test_a_list_is_the_mirrors_of_one_file(void **state)
 
 static void test_a_folder_is_all_its_files(void **state)
 {
-    struct dataset *dataset;
+    (void)state;
     char uris[400], mirrors[400];
     uint64_t start_ns = mst_now_ns();
-
-    (void)state;
     assert_int_equal(mkdir(scratch_path("d"), 0700), 0);
     assert_int_equal(mkdir(scratch_path("d/sub"), 0700), 0);
     assert_int_equal(mkdir(scratch_path("empty"), 0700), 0);
@@ -84,15 +78,15 @@ static void test_a_folder_is_all_its_files(void **state)
     scratch_write("d/.hidden", "", 0);
     scratch_write("d/_DONE", "", 0);
     scratch_write("d/b.idx", "", 0);
-    (void)snprintf(uris, sizeof uris, "gopher://nowhere/,%s,http://h/e/?q", scratch_path("d/"));
-    dataset = open_dataset(uris);
+    snprintf(uris, sizeof uris, "gopher://nowhere/,%s,http://h/e/?q", scratch_path("d/"));
+    struct dataset *dataset = open_dataset(uris);
     assert_int_equal(dataset->source_count, 2);
-    (void)snprintf(mirrors, sizeof mirrors, "gopher://nowhere/b.txt %sb.txt http://h/e/b.txt?q ",
-                   scratch_path("d/"));
+    snprintf(mirrors, sizeof mirrors, "gopher://nowhere/b.txt %sb.txt http://h/e/b.txt?q ",
+             scratch_path("d/"));
     check(dataset, 0, "b.txt", mirrors);
-    (void)snprintf(mirrors, sizeof mirrors,
-                   "gopher://nowhere/sub/a%%20b.txt %ssub/a b.txt http://h/e/sub/a%%20b.txt?q ",
-                   scratch_path("d/"));
+    snprintf(mirrors, sizeof mirrors,
+             "gopher://nowhere/sub/a%%20b.txt %ssub/a b.txt http://h/e/sub/a%%20b.txt?q ",
+             scratch_path("d/"));
     check(dataset, 1, "a b.txt", mirrors);
     dataset_close(dataset);
     refuse(scratch_path("empty/"), -EINVAL, "no file there");
@@ -104,22 +98,20 @@ static void test_a_folder_is_all_its_files(void **state)
 
 static void test_a_dataset_file_names_all(void **state)
 {
+    (void)state;
     static const char text[] =
         "{\"version\": 1, \"sources\": [{\"name\": \"a.txt\"}, {\"mirrors\": [\"s3://x/b.gz?q\", "
         "\"../b.gz\", \"/c\"]}, {\"name\": \"long/d.bin\", \"mirrors\": [\"http://h/5\"]}]}";
-    struct dataset *dataset;
     char uris[700], mirrors[700];
-
-    (void)state;
     scratch_write("x.dataset.json", text, sizeof text - 1);
-    (void)snprintf(uris, sizeof uris, "%s,%s", scratch_path("missing.dataset.json"),
-                   scratch_path("x.dataset.json"));
-    dataset = open_dataset(uris);
+    snprintf(uris, sizeof uris, "%s,%s", scratch_path("missing.dataset.json"),
+             scratch_path("x.dataset.json"));
+    struct dataset *dataset = open_dataset(uris);
     assert_int_equal(dataset->source_count, 3);
-    (void)snprintf(mirrors, sizeof mirrors, "%s/a.txt %s/a.txt ", scratch_dir, scratch_dir);
+    snprintf(mirrors, sizeof mirrors, "%s/a.txt %s/a.txt ", scratch_dir, scratch_dir);
     check(dataset, 0, "a.txt", mirrors);
-    (void)snprintf(mirrors, sizeof mirrors, "s3://x/b.gz?q %s/../b.gz %s/../b.gz /c ", scratch_dir,
-                   scratch_dir);
+    snprintf(mirrors, sizeof mirrors, "s3://x/b.gz?q %s/../b.gz %s/../b.gz /c ", scratch_dir,
+             scratch_dir);
     check(dataset, 1, "b.gz", mirrors);
     check(dataset, 2, "d.bin", "http://h/5 ");
     dataset_close(dataset);
@@ -128,6 +120,7 @@ static void test_a_dataset_file_names_all(void **state)
 
 static void test_damaged_dataset_files(void **state)
 {
+    (void)state;
     static const struct {
         const char *text, *why;
     } cases[] = {
@@ -148,8 +141,6 @@ static void test_damaged_dataset_files(void **state)
         {"{\"version\": 1, \"version\": 1, \"sources\": [{\"name\": \"a\"}]}", "duplicate"},
         {"{\"version\": 1, \"sources\": [{\"name\": \"a\"}]} x", "end of file"},
     };
-
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         scratch_write("bad.dataset.json", cases[i].text, strlen(cases[i].text));
         refuse(scratch_path("bad.dataset.json"), -EBADMSG, cases[i].why);
@@ -159,10 +150,9 @@ static void test_damaged_dataset_files(void **state)
 
 static void test_companions_lie_beside_every_mirror(void **state)
 {
+    (void)state;
     struct dataset *dataset = open_dataset("s3://b/x.bin?q,/y.bin");
     struct dataset_source companion;
-
-    (void)state;
     assert_int_equal(dataset_companion(&dataset->sources[0], 4, ".idx", &companion, NULL), 0);
     assert_string_equal(companion.name, "x.idx");
     assert_int_equal(companion.mirror_count, 2);
@@ -193,6 +183,5 @@ int main(void)
         cmocka_unit_test(test_damaged_dataset_files),
         cmocka_unit_test(test_companions_lie_beside_every_mirror),
     };
-
     return cmocka_run_group_tests(tests, setup, teardown);
 }

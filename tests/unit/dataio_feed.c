@@ -50,7 +50,6 @@ static struct feed_file *open_copies(struct feed *feed, char *first, char *secon
     char *uris[] = {first, second};
     struct feed_file *file = NULL;
     struct mst_err err = {0};
-
     if (feed_open(feed, uris, second ? 2 : 1, &file, &err))
         fail_msg("%s", err.text);
     assert_int_equal(feed_size(file), SIZE);
@@ -62,17 +61,15 @@ static int read_one(struct feed_file *file, uint64_t offset, void *bytes, size_t
 {
     struct feed_read read = {
         .file = file, .offset = offset, .data = bytes, .size_bytes = size_bytes};
-
     return feed_read_all(feed_of(file), &read, 1, err);
 }
 
-static void refuse(struct feed *feed, char *first, char *second, int code, const char *why)
+static void refuse(struct feed *feed, char *first, char *second, int rc, const char *why)
 {
     char *uris[] = {first, second};
     struct feed_file *file = NULL;
     struct mst_err err = {0};
-
-    assert_int_equal(feed_open(feed, uris, second ? 2 : 1, &file, &err), code);
+    assert_int_equal(feed_open(feed, uris, second ? 2 : 1, &file, &err), rc);
     assert_null(file);
     if (!strstr(err.text, why))
         fail_msg("\"%s\" lacks \"%s\"", err.text, why);
@@ -85,10 +82,7 @@ static void read_through(struct feed_file *file, enum files_mode then)
     struct feed *feed = feed_of(file);
     uint8_t *copy = calloc(COUNT, PIECE);
     size_t submitted = 0, ended = 0;
-
     while (ended < COUNT) {
-        struct feed_done done[8];
-        int count;
         while (submitted < COUNT) {
             struct feed_read read = {.file = file,
                                      .offset = submitted * PIECE,
@@ -98,7 +92,8 @@ static void read_through(struct feed_file *file, enum files_mode then)
                 break;
             submitted++;
         }
-        count = feed_reap(feed, done, 8, 1, mst_deadline_ms(20000));
+        struct feed_done done[8];
+        int count = feed_reap(feed, done, 8, 1, mst_deadline_ms(20000));
         assert_true(count >= 1);
         for (int i = 0; i < count; i++)
             if (done[i].result <= 0)
@@ -114,13 +109,12 @@ static void read_through(struct feed_file *file, enum files_mode then)
 
 static void test_one_copy(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     struct feed_file *file = open_copies(feed, one.uri, NULL);
-    uint8_t bytes[10];
-
-    (void)state;
     assert_int_equal(feed_grain(file), 1);
     read_through(file, FILES_GOOD);
+    uint8_t bytes[10];
     assert_int_equal(read_one(file, SIZE - 5, bytes, 5, NULL), 0);
     assert_memory_equal(bytes, data + SIZE - 5, 5);
     assert_int_equal(read_one(file, SIZE - 5, bytes, 6, NULL), -EBADMSG);
@@ -130,16 +124,14 @@ static void test_one_copy(void **state)
 
 static void test_a_copy_that_breaks_is_replaced(void **state)
 {
+    (void)state;
     static const enum files_mode modes[] = {FILES_DEAD, FILES_TRUNCATED, FILES_MISSING,
                                             FILES_CHANGED, FILES_SILENT};
-
-    (void)state;
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         struct feed *feed = sources_feed("auto");
-        struct feed_file *file;
         unsigned before = atomic_load(&two.requests);
         atomic_store(&one.mode, FILES_GOOD);
-        file = open_copies(feed, one.uri, two.uri);
+        struct feed_file *file = open_copies(feed, one.uri, two.uri);
         read_through(file, modes[i]);
         assert_true(atomic_load(&two.requests) > before);
         feed_close(file);
@@ -150,17 +142,15 @@ static void test_a_copy_that_breaks_is_replaced(void **state)
 /* However long a read may take: that nobody listens is known at once. */
 static void test_a_server_that_is_gone_holds_nothing_up(void **state)
 {
-    struct feed *feed = NULL;
-    struct http_files gone;
-    struct feed_file *file;
-    uint64_t start_ns = mst_now_ns();
-    uint8_t byte;
-
     (void)state;
+    uint64_t start_ns = mst_now_ns();
+    struct feed *feed = NULL;
     assert_int_equal(feed_create(&(struct feed_opts){.timeout_ms = 30000}, &feed, NULL), 0);
+    struct http_files gone;
     files_start(&gone, "gone", data, SIZE);
-    file = open_copies(feed, gone.uri, two.uri);
+    struct feed_file *file = open_copies(feed, gone.uri, two.uri);
     files_stop(&gone);
+    uint8_t byte;
     assert_int_equal(read_one(file, 9, &byte, 1, NULL), 0);
     assert_int_equal(byte, data[9]);
     feed_close(file);
@@ -173,12 +163,10 @@ static void test_a_server_that_is_gone_holds_nothing_up(void **state)
 /* One that lacks the file is not asked for it before every read. */
 static void test_a_copy_that_is_missing_is_left_alone(void **state)
 {
-    struct feed *feed = sources_feed("auto");
-    struct feed_file *file;
-
     (void)state;
+    struct feed *feed = sources_feed("auto");
     atomic_store(&one.mode, FILES_MISSING);
-    file = open_copies(feed, one.uri, two.uri);
+    struct feed_file *file = open_copies(feed, one.uri, two.uri);
     atomic_store(&one.requests, 0);
     read_through(file, FILES_MISSING);
     assert_int_equal(atomic_load(&one.requests), 0);
@@ -188,13 +176,11 @@ static void test_a_copy_that_is_missing_is_left_alone(void **state)
 
 static void test_a_file_stands_in_for_a_server(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     char path[320];
-    struct feed_file *file;
-
-    (void)state;
-    (void)snprintf(path, sizeof path, "%s", scratch_write("copy", data, SIZE));
-    file = open_copies(feed, one.uri, path);
+    snprintf(path, sizeof path, "%s", scratch_write("copy", data, SIZE));
+    struct feed_file *file = open_copies(feed, one.uri, path);
     read_through(file, FILES_DEAD);
     feed_close(file);
     feed_destroy(feed);
@@ -202,15 +188,13 @@ static void test_a_file_stands_in_for_a_server(void **state)
 
 static void test_a_copy_that_is_not_there_at_first(void **state)
 {
-    struct feed *feed = sources_feed("auto");
-    struct feed_file *file;
-    uint8_t bytes[10];
-
     (void)state;
+    struct feed *feed = sources_feed("auto");
     atomic_store(&one.mode, FILES_MISSING);
-    file = open_copies(feed, one.uri, two.uri);
+    struct feed_file *file = open_copies(feed, one.uri, two.uri);
     read_through(file, FILES_GOOD);
     atomic_store(&two.mode, FILES_MISSING); /* now it is the other one's turn */
+    uint8_t bytes[10];
     assert_int_equal(read_one(file, 100, bytes, 10, NULL), 0);
     assert_memory_equal(bytes, data + 100, 10);
     feed_close(file);
@@ -220,15 +204,14 @@ static void test_a_copy_that_is_not_there_at_first(void **state)
 /* Nobody waits for the server while it is down, and it is used again when it is back. */
 static void test_a_server_that_comes_back_is_used_again(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     struct feed_file *file = open_copies(feed, one.uri, two.uri);
     uint64_t deadline_ns = mst_deadline_ms(20000);
-    unsigned before;
-    uint8_t byte;
-
-    (void)state;
     read_through(file, FILES_DEAD);
     atomic_store(&one.mode, FILES_GOOD);
+    unsigned before;
+    uint8_t byte;
     do {
         before = atomic_load(&two.requests);
         assert_int_equal(read_one(file, 9, &byte, 1, NULL), 0);
@@ -240,14 +223,13 @@ static void test_a_server_that_comes_back_is_used_again(void **state)
 
 static void test_the_error_names_every_copy(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     struct feed_file *file = open_copies(feed, one.uri, two.uri);
-    struct mst_err err = {0};
-    uint8_t byte;
-
-    (void)state;
     atomic_store(&one.mode, FILES_MISSING);
     atomic_store(&two.mode, FILES_CHANGED);
+    struct mst_err err = {0};
+    uint8_t byte;
     assert_true(read_one(file, 0, &byte, 1, &err) < 0);
     assert_non_null(strstr(err.text, "all 2 mirrors failed: "));
     assert_non_null(strstr(err.text, one.uri));
@@ -260,13 +242,12 @@ static void test_the_error_names_every_copy(void **state)
 
 static void test_an_object_that_changes_is_not_read(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     struct feed_file *file = open_copies(feed, one.uri, NULL);
+    atomic_store(&one.mode, FILES_CHANGED);
     struct mst_err err = {0};
     uint8_t byte;
-
-    (void)state;
-    atomic_store(&one.mode, FILES_CHANGED);
     assert_int_equal(read_one(file, 0, &byte, 1, &err), -ESTALE);
     assert_non_null(strstr(err.text, "/one"));
     feed_close(file);
@@ -275,18 +256,17 @@ static void test_an_object_that_changes_is_not_read(void **state)
 
 static void test_copies_that_differ_are_refused(void **state)
 {
-    struct feed *feed = sources_feed("auto");
-    struct feed_file *file = NULL;
-    struct http_files other;
-    struct mst_err err = {0};
-    char signed_uri[100];
-
     (void)state;
+    struct feed *feed = sources_feed("auto");
+    struct http_files other;
     files_start(&other, "other", data, SIZE - 1);
     refuse(feed, one.uri, other.uri, -EBADMSG, "1000003");
     refuse(feed, one.uri, other.uri, -EBADMSG, "1000002");
     refuse(feed, one.uri, other.uri, -EBADMSG, other.uri);
-    (void)snprintf(signed_uri, sizeof signed_uri, "%s?sig=secret", other.uri);
+    char signed_uri[100];
+    snprintf(signed_uri, sizeof signed_uri, "%s?sig=secret", other.uri);
+    struct feed_file *file = NULL;
+    struct mst_err err = {0};
     assert_int_equal(feed_open(feed, (char *[]){one.uri, signed_uri}, 2, &file, &err), -EBADMSG);
     assert_null(strstr(err.text, "secret"));
     files_stop(&other);
@@ -301,19 +281,18 @@ static void test_copies_that_differ_are_refused(void **state)
 
 static void test_cancel_does_not_wait_for_a_silent_server(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     struct feed_file *file = open_copies(feed, one.uri, NULL);
     struct feed_read read = {.file = file, .size_bytes = 1};
-    struct feed_done done;
-    uint8_t byte = 0;
     uint64_t start_ns = mst_now_ns();
-
-    (void)state;
+    uint8_t byte = 0;
     read.data = &byte;
     atomic_store(&one.mode, FILES_SILENT);
     for (size_t i = 0; i < FEED_DEPTH; i++)
         assert_int_equal(feed_submit(feed, &read, 1), 1);
     assert_int_equal(feed_submit(feed, &read, 1), 0);
+    struct feed_done done;
     assert_int_equal(feed_reap(feed, &done, 1, 1, mst_deadline_ms(5)), -ETIMEDOUT);
     feed_cancel(feed);
     assert_int_equal(feed_in_flight(feed), 0);
@@ -525,6 +504,5 @@ int main(void)
         WITH_SERVERS(test_copies_that_differ_are_refused),
         WITH_SERVERS(test_cancel_does_not_wait_for_a_silent_server),
     };
-
     return cmocka_run_group_tests(tests, setup, teardown);
 }

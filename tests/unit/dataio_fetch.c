@@ -25,7 +25,6 @@ static struct index *open_lines(const char *name, const char *lines, size_t size
 {
     struct index_opts opts = {.shape = {.format = MST_FORMAT_LINES}, .scratch_dir = scratch_dir};
     struct index *index = NULL;
-
     assert_int_equal(
         sources_index(scratch_write(name, lines, size_bytes), opts, feed, &index, NULL), 0);
     return index;
@@ -38,10 +37,9 @@ static struct fetch *create(struct index *index, uint32_t batch, uint64_t budget
                               .budget_bytes = budget,
                               .global_batch = batch,
                               .world_size = 1};
+    order_init(&opts.order, 3, index->sample_count, sequential);
     struct fetch *fetch = NULL;
     struct mst_err err = {0};
-
-    order_init(&opts.order, 3, index->sample_count, sequential);
     if (fetch_create(&opts, &fetch, &err))
         fail_msg("%s", err.text);
     return fetch;
@@ -51,7 +49,6 @@ static void check_batch(const struct index *index, const struct fetch *fetch, ui
                         uint32_t batch, struct order *order, uint64_t position)
 {
     const struct mst_sample *samples = fetch_samples(fetch, number);
-
     for (uint32_t i = 0; i < batch; i++) {
         struct place place = index_locate(index, samples[i].index);
         assert_int_equal(samples[i].index, order_sample(order, position + i));
@@ -64,13 +61,12 @@ static void check_batch(const struct index *index, const struct fetch *fetch, ui
 static void run(struct index *index, uint32_t batch, uint64_t budget, uint64_t batches)
 {
     struct fetch *fetch = create(index, batch, budget, false);
-    struct fetch_progress progress = {0};
-    struct order order;
-    struct mst_rng rng;
     uint64_t released = 0, checked = 0;
-
+    struct mst_rng rng;
     mst_rng_init(&rng, budget, batch);
+    struct order order;
     order_init(&order, 3, index->sample_count, false);
+    struct fetch_progress progress = {0};
     while (checked < batches) {
         uint64_t before = progress.ready_count;
         assert_int_equal(fetch_step(fetch, released, &progress, NULL), 0);
@@ -89,34 +85,32 @@ static void run(struct index *index, uint32_t batch, uint64_t budget, uint64_t b
 
 static void test_batches_in_order_at_any_budget(void **state)
 {
-    struct index *index = open_lines("lines", text, text_bytes);
-
     (void)state;
+    struct index *index = open_lines("lines", text, text_bytes);
     for (uint64_t budget = 160 << 10; budget <= 4 << 20; budget = budget * 3 / 2 + 4096)
         for (uint32_t batch = 1; batch <= 7; batch += 3)
             run(index, batch, budget, 300);
     index_close(index);
 }
 
-/* More reads than the queue is deep: all in flight may end at once, with others not yet begun. */
+/* As many reads as the queue is deep, or more: all in flight may end at once, with others not yet begun. */
 static void test_batches_larger_than_the_queue(void **state)
 {
-    struct index *index = open_lines("lines", text, text_bytes);
-
     (void)state;
+    struct index *index = open_lines("lines", text, text_bytes);
+    run(index, FEED_DEPTH, 8 << 20, 200);
     run(index, 3 * FEED_DEPTH + 1, 8 << 20, 200);
     index_close(index);
 }
 
 static void test_seek_forgets_and_goes_on(void **state)
 {
+    (void)state;
     struct index *index = open_lines("lines", text, text_bytes);
     struct fetch *fetch = create(index, 5, 1 << 20, false);
-    struct fetch_progress progress = {0};
     struct order order;
-
-    (void)state;
     order_init(&order, 3, index->sample_count, false);
+    struct fetch_progress progress = {0};
     for (uint64_t position = 0; position < 4 * LINES; position += 1777) {
         fetch_seek(fetch, position);
         do
@@ -131,14 +125,13 @@ static void test_seek_forgets_and_goes_on(void **state)
 
 static void test_budget_must_hold_two_batches(void **state)
 {
+    (void)state;
     struct index *index = open_lines("lines", text, text_bytes);
     struct fetch_opts opts = {
         .index = index, .feed = feed, .budget_bytes = 8192, .global_batch = 64, .world_size = 1};
+    order_init(&opts.order, 3, index->sample_count, false);
     struct fetch *fetch = NULL;
     struct mst_err err = {0};
-
-    (void)state;
-    order_init(&opts.order, 3, index->sample_count, false);
     assert_int_equal(fetch_create(&opts, &fetch, &err), -ENOMEM);
     assert_non_null(strstr(err.text, "budget_bytes of 8192 is too small: two batches of 64"));
     assert_null(fetch);
@@ -148,15 +141,12 @@ static void test_budget_must_hold_two_batches(void **state)
 /* 2^29 samples of 32 GiB: their size does not wrap around to one that fits. */
 static void test_a_budget_beyond_all_memory(void **state)
 {
+    (void)state;
     struct index_opts raw = {.shape = {.format = MST_FORMAT_RAW, .dtype = MST_I64, .elems = -1u},
                              .scratch_dir = scratch_dir};
     const char *path = scratch_write("vast", "", 0);
-    struct index *index = NULL;
-    struct fetch *fetch = NULL;
-    struct mst_err err = {0};
-
-    (void)state;
     assert_int_equal(truncate(path, INT64_C(40) << 30), 0); /* a hole */
+    struct index *index = NULL;
     assert_int_equal(sources_index(path, raw, feed, &index, NULL), 0);
     struct fetch_opts opts = {.index = index,
                               .feed = feed,
@@ -164,6 +154,8 @@ static void test_a_budget_beyond_all_memory(void **state)
                               .global_batch = 1u << 29,
                               .world_size = 1};
     order_init(&opts.order, 3, 1, false); /* the hole is one record of 32 GiB */
+    struct fetch *fetch = NULL;
+    struct mst_err err = {0};
     assert_int_equal(fetch_create(&opts, &fetch, &err), -ENOMEM);
     assert_non_null(strstr(err.text, "is too small: two batches of 536870912 samples"));
     index_close(index);
@@ -172,14 +164,13 @@ static void test_a_budget_beyond_all_memory(void **state)
 /* Samples that lie side by side, and overlap, come in few reads; each is still the right bytes. */
 static void test_neighbours_share_a_read(void **state)
 {
+    (void)state;
     struct index *index = open_lines("lines", text, text_bytes);
     struct fetch *fetch = create(index, 16, 4 << 20, true);
-    struct fetch_progress progress = {0};
-    struct order order;
     uint64_t blocks = text_bytes / 4096;
-
-    (void)state;
+    struct order order;
     order_init(&order, 3, index->sample_count, true);
+    struct fetch_progress progress = {0};
     for (uint64_t step = 0; step < LINES / 16; step++) {
         while (progress.ready_count <= step)
             assert_int_equal(fetch_step(fetch, step, &progress, NULL), 0);
@@ -194,22 +185,19 @@ static void test_neighbours_share_a_read(void **state)
 /* Short lines on average, but eight long ones side by side. */
 static void test_a_batch_of_long_lines_fails_alone(void **state)
 {
+    (void)state;
     enum { LONG = 30000, SIZE = 8 * LONG + 100000 };
     char *lines = malloc(SIZE);
-    struct index *index;
-    struct fetch *fetch;
-    struct fetch_progress progress = {0};
-    struct mst_err err = {0};
-    int rc;
-
-    (void)state;
     for (size_t i = 0; i < SIZE; i++)
         lines[i] = i < 100000                        ? (i % 10 == 9 ? '\n' : 'a')
                    : (i - 100000) % LONG == LONG - 1 ? '\n'
                                                      : 'b';
-    index = open_lines("long", lines, SIZE);
-    fetch = create(index, 8, 200000, true);
+    struct index *index = open_lines("long", lines, SIZE);
+    struct fetch *fetch = create(index, 8, 200000, true);
     fetch_seek(fetch, index->sample_count - 8 - 16);
+    struct fetch_progress progress = {0};
+    struct mst_err err = {0};
+    int rc;
     do
         rc = fetch_step(fetch, 0, &progress, &err);
     while (rc == 0);
@@ -226,15 +214,12 @@ static void test_a_batch_of_long_lines_fails_alone(void **state)
 
 static void test_empty_lines_need_no_read(void **state)
 {
-    char lines[400];
-    struct index *index;
-    struct fetch *fetch;
-    struct fetch_progress progress = {0};
-
     (void)state;
+    char lines[400];
     memset(lines, '\n', sizeof lines);
-    index = open_lines("empty", lines, sizeof lines);
-    fetch = create(index, 10, 1 << 20, false);
+    struct index *index = open_lines("empty", lines, sizeof lines);
+    struct fetch *fetch = create(index, 10, 1 << 20, false);
+    struct fetch_progress progress = {0};
     assert_int_equal(fetch_step(fetch, 0, &progress, NULL), 0);
     assert_int_equal(progress.ready_count, 64);
     assert_false(progress.busy);
@@ -265,7 +250,6 @@ static int setup(void **state)
 {
     size_t cap = LINES * 9100;
     struct mst_rng rng;
-
     mst_rng_init(&rng, 8, 0);
     text = malloc(cap);
     for (uint32_t i = 0; text && i < LINES; i++) {
@@ -301,6 +285,5 @@ int main(void)
         cmocka_unit_test(test_empty_lines_need_no_read),
         cmocka_unit_test(test_parts_tile_the_batch),
     };
-
     return cmocka_run_group_tests(tests, setup, teardown);
 }

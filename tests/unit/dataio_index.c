@@ -36,7 +36,6 @@ static struct index *open_index(const struct opts *opts)
 {
     struct index *index = NULL;
     struct mst_err err = {0};
-
     if (sources_index(opts->uri, opts->index, feed, &index, &err))
         fail_msg("%s", err.text);
     return index;
@@ -46,17 +45,15 @@ static uint64_t fingerprint(const struct opts *opts)
 {
     struct index *index = open_index(opts);
     uint64_t value = index->fingerprint;
-
     index_close(index);
     return value;
 }
 
-static void refuse(const struct opts *opts, int code, const char *why)
+static void refuse(const struct opts *opts, int rc, const char *why)
 {
     struct index *index = NULL;
     struct mst_err err = {0};
-
-    assert_int_equal(sources_index(opts->uri, opts->index, feed, &index, &err), code);
+    assert_int_equal(sources_index(opts->uri, opts->index, feed, &index, &err), rc);
     assert_null(index);
     if (!strstr(err.text, why))
         fail_msg("\"%s\" lacks \"%s\"", err.text, why);
@@ -66,27 +63,24 @@ static void refuse(const struct opts *opts, int code, const char *why)
 static const char *list(const char *a, const char *b, const char *c)
 {
     char text[200];
-
-    (void)snprintf(text, sizeof text,
-                   "{\"version\": 1, \"sources\": [{\"name\": \"%s\"}, {\"name\": \"%s\"}%s%s%s]}",
-                   a, b, c ? ", {\"name\": \"" : "", c ? c : "", c ? "\"}" : "");
+    snprintf(text, sizeof text,
+             "{\"version\": 1, \"sources\": [{\"name\": \"%s\"}, {\"name\": \"%s\"}%s%s%s]}", a, b,
+             c ? ", {\"name\": \"" : "", c ? c : "", c ? "\"}" : "");
     return scratch_write("list.dataset.json", text, strlen(text));
 }
 
 static void test_samples_run_over_all_sources(void **state)
 {
+    (void)state;
     struct opts opts = opts_of(list("a", "b", "c"), MST_FORMAT_AUTO, 10);
     static const struct place places[] = {
         {0, 0, 10}, {0, 10, 10}, {2, 0, 10}, {2, 10, 10}, {2, 20, 10}};
-
-    (void)state;
     scratch_write("a", data, 25);
     scratch_write("b", data, 4);
     scratch_write("c", data, 31);
     for (uint64_t resident = 0; resident <= 60; resident += 60) {
-        struct index *index;
         opts.index.resident_bytes = resident;
-        index = open_index(&opts);
+        struct index *index = open_index(&opts);
         assert_int_equal(index->shape.format, MST_FORMAT_RAW);
         assert_int_equal(index->shard_count, 3);
         assert_int_equal(index->size_bytes, 60);
@@ -109,20 +103,17 @@ static void test_samples_run_over_all_sources(void **state)
 /* The line table must not depend on whether the text is in memory, nor on where pieces end. */
 static void test_lines_in_memory_and_not(void **state)
 {
+    (void)state;
     size_t size = (3u << 20) + 77;
     char *text = malloc(size);
-    struct opts opts;
-    struct index *index, *resident;
     size_t newlines = 0;
-
-    (void)state;
     for (size_t i = 0; i < size; i++)
         newlines += (text[i] = mst_mix64(i) % 40 ? 'x' : '\n') == '\n';
     text[size - 1] = 'y';
-    opts = opts_of(scratch_write("lines.txt", text, size), MST_FORMAT_AUTO, 0);
-    index = open_index(&opts);
+    struct opts opts = opts_of(scratch_write("lines.txt", text, size), MST_FORMAT_AUTO, 0);
+    struct index *index = open_index(&opts);
     opts.index.resident_bytes = size;
-    resident = open_index(&opts);
+    struct index *resident = open_index(&opts);
     assert_int_equal(index->shape.format, MST_FORMAT_LINES);
     assert_in_range(index->sample_count, newlines, newlines + 1);
     assert_int_equal(index->sample_count, resident->sample_count);
@@ -142,11 +133,10 @@ static void test_lines_in_memory_and_not(void **state)
 
 static void test_fingerprint_sees_what_matters(void **state)
 {
+    (void)state;
     uint8_t *copy = malloc(SIZE);
     struct opts opts = opts_of(scratch_write("f", data, SIZE), MST_FORMAT_RAW, 10);
     uint64_t first = fingerprint(&opts);
-
-    (void)state;
     assert_int_equal(fingerprint(&opts), first);
     opts.index.resident_bytes = SIZE;
     assert_int_equal(fingerprint(&opts), first);
@@ -172,10 +162,9 @@ static void test_fingerprint_sees_what_matters(void **state)
 /* The directory is not part of a dataset: it may be mounted elsewhere. */
 static void test_fingerprint_is_the_same_elsewhere(void **state)
 {
+    (void)state;
     struct opts opts = opts_of(scratch_write("moved", data, 1000), MST_FORMAT_RAW, 10);
     uint64_t first = fingerprint(&opts);
-
-    (void)state;
     assert_int_equal(mkdir(scratch_path("sub"), 0700), 0);
     opts.uri = scratch_write("sub/moved", data, 1000);
     assert_int_equal(fingerprint(&opts), first);
@@ -183,21 +172,18 @@ static void test_fingerprint_is_the_same_elsewhere(void **state)
 
 static void test_megatron_pairs(void **state)
 {
+    (void)state;
     static const uint32_t lengths[] = {100, 50};
     uint8_t idx[42 + 20 * 2];
     size_t idx_bytes = megatron_index(idx, 8, 2, lengths, 2);
     const char *bin = scratch_write("corpus.bin", data, 300);
     struct opts opts = opts_of(bin, MST_FORMAT_AUTO, 30);
-    struct index *index;
-
-    (void)state;
     scratch_write("corpus.idx", idx, idx_bytes);
-    index = open_index(&opts);
+    struct index *index = open_index(&opts);
     assert_int_equal(index->shape.format, MST_FORMAT_MEGATRON);
     assert_int_equal(index->shape.dtype, MST_U16);
     assert_int_equal(index->sample_count, 5);
     index_close(index);
-
     scratch_write("corpus.bin", data, 298); /* truncated data */
     refuse(&opts, -EBADMSG, "corpus.bin");
     refuse(&opts, -EBADMSG, "corpus.idx");
@@ -213,11 +199,10 @@ static void test_megatron_pairs(void **state)
 
 static void test_megatron_types_must_agree(void **state)
 {
-    static const uint32_t length = 10;
-    uint8_t idx[42 + 20];
-    struct opts opts = opts_of(list("one.bin", "two.bin", NULL), MST_FORMAT_AUTO, 2);
-
     (void)state;
+    static const uint32_t length = 10;
+    struct opts opts = opts_of(list("one.bin", "two.bin", NULL), MST_FORMAT_AUTO, 2);
+    uint8_t idx[42 + 20];
     scratch_write("one.idx", idx, megatron_index(idx, 8, 2, &length, 1));
     scratch_write("two.idx", idx, megatron_index(idx, 4, 4, &length, 1));
     scratch_write("one.bin", data, 20);
@@ -227,11 +212,9 @@ static void test_megatron_types_must_agree(void **state)
 
 static void test_bad_options_are_refused(void **state)
 {
-    const char *raw = scratch_write("raw", data, 99);
-    char uri[700];
-    struct opts opts = opts_of(raw, MST_FORMAT_RAW, 0);
-
     (void)state;
+    const char *raw = scratch_write("raw", data, 99);
+    struct opts opts = opts_of(raw, MST_FORMAT_RAW, 0);
     refuse(&opts, -EINVAL, "record_elems");
     opts.index.shape.elems = 100;
     refuse(&opts, -EINVAL, "no sample");
@@ -246,7 +229,8 @@ static void test_bad_options_are_refused(void **state)
     scratch_write("other.txt", "a\n", 2);
     opts = opts_of(list("raw", "other.txt", NULL), MST_FORMAT_AUTO, 1);
     refuse(&opts, -EINVAL, "different formats");
-    (void)snprintf(uri, sizeof uri, "%s,", raw);
+    char uri[700];
+    snprintf(uri, sizeof uri, "%s,", raw);
     opts = opts_of(uri, MST_FORMAT_RAW, 1);
     refuse(&opts, -EINVAL, "empty URI");
 }
@@ -276,6 +260,5 @@ int main(void)
         cmocka_unit_test(test_megatron_types_must_agree),
         cmocka_unit_test(test_bad_options_are_refused),
     };
-
     return cmocka_run_group_tests(tests, setup, teardown);
 }

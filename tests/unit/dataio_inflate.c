@@ -30,7 +30,6 @@ static int64_t give(void *arg, void *data, size_t cap)
 {
     struct pipe *pipe = arg;
     size_t count = pipe->in_bytes - pipe->at;
-
     if (pipe->read_error)
         return pipe->read_error;
     if (count > pipe->piece_bytes)
@@ -45,7 +44,6 @@ static int64_t give(void *arg, void *data, size_t cap)
 static int take(void *arg, const void *data, size_t size_bytes)
 {
     struct pipe *pipe = arg;
-
     if (pipe->write_error)
         return pipe->write_error;
     assert_true(pipe->out_bytes + size_bytes <= CAP);
@@ -57,7 +55,6 @@ static int take(void *arg, const void *data, size_t size_bytes)
 static int64_t inflate_pipe(struct pipe *pipe, struct mst_err *err)
 {
     struct inflate_io io = {.read = give, .write = take, .arg = pipe};
-
     pipe->at = pipe->out_bytes = 0;
     return inflate_gzip(&io, err);
 }
@@ -68,7 +65,6 @@ static size_t deflate_member(const uint8_t *data, size_t size_bytes, bool extra,
     uint8_t field[] = {'R', 'A', 4, 0, 1, 0, 2, 0};
     gz_header header = {.extra = field, .extra_len = sizeof field, .name = (Bytef *)"n"};
     z_stream z = {0};
-
     assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
     if (extra)
         assert_int_equal(deflateSetHeader(&z, &header), Z_OK);
@@ -85,7 +81,6 @@ static uint8_t *text(size_t size_bytes)
 {
     uint8_t *data = malloc(CAP);
     struct mst_rng rng;
-
     mst_rng_init(&rng, 1, 2);
     assert_non_null(data);
     for (size_t i = 0; i < size_bytes; i++)
@@ -95,11 +90,10 @@ static uint8_t *text(size_t size_bytes)
 
 static void test_pieces_of_every_size(void **state)
 {
+    (void)state;
     size_t size = 5000;
     uint8_t *data = text(size), *gz = malloc(CAP), *out = malloc(CAP);
     size_t gz_bytes = deflate_member(data, size, true, gz);
-
-    (void)state;
     for (size_t piece = 1; piece <= gz_bytes; piece = piece < 40 ? piece + 1 : piece * 2) {
         struct pipe pipe = {.in = gz, .in_bytes = gz_bytes, .piece_bytes = piece, .out = out};
         assert_int_equal(inflate_pipe(&pipe, NULL), size);
@@ -112,11 +106,10 @@ static void test_pieces_of_every_size(void **state)
 
 static void test_members_follow_one_another(void **state)
 {
+    (void)state;
     static const size_t sizes[] = {1, 0, 300, 7, 70000, 2};
     uint8_t *data = text(100000), *gz = malloc(CAP), *out = malloc(CAP);
     size_t gz_bytes = 0, size = 0;
-
-    (void)state;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         uint8_t *member = malloc(CAP);
         size_t member_bytes = deflate_member(data + size, sizes[i], i % 2, member);
@@ -137,11 +130,10 @@ static void test_members_follow_one_another(void **state)
 
 static void test_larger_than_the_buffers(void **state)
 {
+    (void)state;
     size_t size = CAP - 100;
     uint8_t *data = text(size), *gz = malloc(CAP), *out = malloc(CAP);
     struct pipe pipe = {.in = gz, .piece_bytes = CAP, .out = out};
-
-    (void)state;
     pipe.in_bytes = deflate_member(data, size, false, gz);
     assert_int_equal(inflate_pipe(&pipe, NULL), size);
     assert_memory_equal(out, data, size);
@@ -156,10 +148,9 @@ static void test_larger_than_the_buffers(void **state)
 
 static void test_every_truncation_is_refused(void **state)
 {
+    (void)state;
     uint8_t *data = text(2000), *gz = malloc(CAP), *out = malloc(CAP);
     size_t gz_bytes = deflate_member(data, 2000, true, gz);
-
-    (void)state;
     for (size_t length = 0; length < gz_bytes; length++) {
         struct pipe pipe = {.in = gz, .in_bytes = length, .piece_bytes = 100, .out = out};
         struct mst_err err = {0};
@@ -175,10 +166,9 @@ static void test_every_truncation_is_refused(void **state)
  * block to a byte: they change nothing. */
 static void test_no_flipped_bit_changes_the_contents(void **state)
 {
+    (void)state;
     uint8_t *data = text(700), *gz = malloc(CAP), *out = malloc(CAP);
     size_t gz_bytes = deflate_member(data, 700, false, gz);
-
-    (void)state;
     for (size_t bit = 10 * 8; bit < gz_bytes * 8; bit++) {
         struct pipe pipe = {.in = gz, .in_bytes = gz_bytes, .piece_bytes = 64, .out = out};
         gz[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -196,11 +186,10 @@ static void test_no_flipped_bit_changes_the_contents(void **state)
 
 static void test_what_follows_must_be_gzip(void **state)
 {
+    (void)state;
     uint8_t *data = text(700), *gz = malloc(CAP), *out = malloc(CAP);
     size_t gz_bytes = deflate_member(data, 700, false, gz);
     struct pipe pipe = {.in = gz, .in_bytes = gz_bytes + 20, .piece_bytes = CAP, .out = out};
-
-    (void)state;
     memset(gz + gz_bytes, 'x', 20);
     assert_int_equal(inflate_pipe(&pipe, NULL), -EBADMSG);
     free(out);
@@ -210,12 +199,11 @@ static void test_what_follows_must_be_gzip(void **state)
 
 static void test_errors_of_read_and_write_come_back(void **state)
 {
+    (void)state;
     uint8_t *data = text(700), *gz = malloc(CAP), *out = malloc(CAP);
     struct pipe pipe = {.in = gz, .piece_bytes = CAP, .out = out, .read_error = -EIO};
-    struct mst_err err = {0};
-
-    (void)state;
     pipe.in_bytes = deflate_member(data, 700, false, gz);
+    struct mst_err err = {0};
     assert_int_equal(inflate_pipe(&pipe, &err), -EIO);
     pipe.read_error = 0;
     pipe.write_error = -ENOSPC;
@@ -237,6 +225,5 @@ int main(void)
         cmocka_unit_test(test_what_follows_must_be_gzip),
         cmocka_unit_test(test_errors_of_read_and_write_come_back),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,7 +61,7 @@ static struct mst_world world_of(const struct mode *mode, uint32_t rank, uint32_
     world_init_single(&world);
     world.rank = rank;
     world.size = size;
-    (void)snprintf(world.tuning.aio, sizeof world.tuning.aio, "%s", mode->backend);
+    snprintf(world.tuning.aio, sizeof world.tuning.aio, "%s", mode->backend);
     return world;
 }
 
@@ -144,8 +144,8 @@ static void test_info_and_stats(void **state)
         assert_int_equal(info.source_count, 1);
         assert_int_equal(info.format, MST_FORMAT_RAW);
         assert_int_equal(info.dtype, MST_U8);
-        (void)next(loader);
-        (void)next(loader);
+        next(loader);
+        next(loader);
         struct mst_loader_stats stats = stats_of(loader);
         assert_int_equal(stats.batch_count, 2);
         assert_true(stats.bytes_read >= 20 * ELEMS);
@@ -304,7 +304,7 @@ static void test_seek_back_and_forth(void **state)
     for (size_t m = 0; m < MODE_COUNT; m++) {
         struct mst_loader *loader = open_loader(opts_of(7), &modes[m], 0, 1);
         for (int i = 0; i < 200; i++)
-            (void)next(loader);
+            next(loader);
         uint8_t cursor[MST_CURSOR_BYTES];
         mst_loader_cursor(loader, cursor);
         uint64_t want[7];
@@ -315,7 +315,7 @@ static void test_seek_back_and_forth(void **state)
                 assert_true(round == 0 || batch.samples[i].index == want[i]);
                 want[i] = batch.samples[i].index;
             }
-            (void)next(loader);
+            next(loader);
             assert_int_equal(mst_loader_seek(loader, cursor, sizeof cursor, NULL), 0);
         }
         mst_loader_close(loader);
@@ -323,12 +323,12 @@ static void test_seek_back_and_forth(void **state)
 }
 
 static void refuse_cursor(struct mst_loader_opts opts, const struct mode *mode,
-                          const uint8_t *cursor, int code, const char *why)
+                          const uint8_t *cursor, int rc, const char *why)
 {
     struct mst_loader *loader = open_loader(opts, mode, 0, 1);
-    (void)next(loader);
+    next(loader);
     struct mst_err err = {0};
-    assert_int_equal(mst_loader_seek(loader, cursor, MST_CURSOR_BYTES, &err), code);
+    assert_int_equal(mst_loader_seek(loader, cursor, MST_CURSOR_BYTES, &err), rc);
     if (!strstr(err.text, why))
         fail_msg("\"%s\" lacks \"%s\"", err.text, why);
     struct mst_batch batch = next(loader); /* stays where it was */
@@ -342,7 +342,7 @@ static void test_foreign_cursors_are_refused(void **state)
     for (size_t m = 0; m < 2; m++) {
         struct mst_loader *loader = open_loader(opts_of(7), &modes[m], 0, 1);
         struct mst_loader_opts opts = opts_of(7);
-        (void)next(loader);
+        next(loader);
         uint8_t cursor[MST_CURSOR_BYTES];
         mst_loader_cursor(loader, cursor);
         mst_loader_close(loader);
@@ -368,8 +368,8 @@ static void test_batch_may_change_on_resume(void **state)
     (void)state;
     struct mst_loader *a = open_loader(opts_of(10), &modes[0], 0, 1);
     struct mst_loader *b = open_loader(opts_of(4), &modes[1], 0, 1);
-    (void)next(a);
-    (void)next(a);
+    next(a);
+    next(a);
     uint8_t cursor[MST_CURSOR_BYTES];
     mst_loader_cursor(a, cursor);
     assert_int_equal(mst_loader_seek(b, cursor, sizeof cursor, NULL), 0);
@@ -592,7 +592,7 @@ static void test_truncation_in_use_is_noticed(void **state)
         struct mst_loader_opts opts = opts_of(7);
         opts.uri = scratch_write("cut", data, SIZE);
         struct mst_loader *loader = open_loader(opts, &modes[m], 0, 1);
-        (void)next(loader);
+        next(loader);
         assert_int_equal(truncate(opts.uri, 100), 0);
         struct mst_batch batch = MST_BATCH_INIT;
         int rc;
@@ -604,14 +604,13 @@ static void test_truncation_in_use_is_noticed(void **state)
     }
 }
 
-static void refuse(const struct mst_loader_opts *opts, const char *backend, int code,
-                   const char *why)
+static void refuse(const struct mst_loader_opts *opts, const char *backend, int rc, const char *why)
 {
     struct mode mode = {.backend = backend};
     struct mst_world world = world_of(&mode, 0, 1);
     struct mst_loader *loader = NULL;
     struct mst_err err = {0};
-    assert_int_equal(mst_loader_open(opts, &world, &loader, &err), code);
+    assert_int_equal(mst_loader_open(opts, &world, &loader, &err), rc);
     assert_null(loader);
     if (!strstr(err.text, why))
         fail_msg("\"%s\" lacks \"%s\"", err.text, why);
@@ -672,9 +671,9 @@ static void test_steady_state_allocates_nothing(void **state)
         mst_loader_cursor(loader, cursor);
         fail_allocations_after(0);
         for (int step = 0; step < 300; step++)
-            (void)next(loader);
+            next(loader);
         assert_int_equal(mst_loader_seek(loader, cursor, sizeof cursor, NULL), 0);
-        (void)next(loader);
+        next(loader);
         allow_allocations();
         mst_loader_close(loader);
     }

@@ -50,10 +50,9 @@ static void test_one_that_failed_is_down_until_it_has_answered(void **state)
 
 static void test_rests_grow_up_to_a_minute(void **state)
 {
+    (void)state;
     static const uint64_t rests_s[] = {1, 2, 4, 8, 16, 32, 60, 60, 60};
     uint64_t now_ns = 0;
-
-    (void)state;
     for (size_t i = 0; i < sizeof rests_s / sizeof *rests_s; i++) {
         mirror_failed(&healths[0], now_ns);
         mirror_failed(&healths[0], now_ns + 1); /* one that was in flight beside it */
@@ -98,6 +97,5 @@ int main(void)
         cmocka_unit_test_setup(test_if_all_rest_the_one_that_ends_first, setup),
         cmocka_unit_test_setup(test_a_refused_copy_comes_last, setup),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

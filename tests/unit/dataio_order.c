@@ -15,9 +15,8 @@
 static void check_bijection(uint64_t seed, uint64_t count, uint64_t epoch)
 {
     uint8_t *seen = calloc(count, 1);
-    struct order order;
-
     assert_non_null(seen);
+    struct order order;
     order_init(&order, seed, count, false);
     for (uint64_t i = 0; i < count; i++) {
         uint64_t sample = order_sample(&order, epoch * count + i);
@@ -37,18 +36,16 @@ static void test_every_small_size_is_a_permutation(void **state)
 
 static void test_larger_sizes_are_permutations(void **state)
 {
-    static const uint64_t counts[] = {4095, 4096, 4097, 65537, 99991, (1 << 17) + 1, 1000003};
-
     (void)state;
+    static const uint64_t counts[] = {4095, 4096, 4097, 65537, 99991, (1 << 17) + 1, 1000003};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         check_bijection(i, counts[i], i);
 }
 
 static void test_domain_is_below_twice_the_count(void **state)
 {
-    struct order order;
-
     (void)state;
+    struct order order;
     for (uint32_t bit = 1; bit < 62; bit++)
         for (uint64_t count = (UINT64_C(1) << bit) - 1; count <= (UINT64_C(1) << bit) + 1;
              count++) {
@@ -62,7 +59,6 @@ static void test_domain_is_below_twice_the_count(void **state)
 static int compare(const void *a, const void *b)
 {
     uint64_t x, y;
-
     memcpy(&x, a, sizeof x);
     memcpy(&y, b, sizeof y);
     return (x > y) - (x < y);
@@ -70,12 +66,11 @@ static int compare(const void *a, const void *b)
 
 static void test_huge_sizes_do_not_collide(void **state)
 {
+    (void)state;
     enum { COUNT = 100000 };
     static uint64_t samples[COUNT];
     uint64_t size = (UINT64_C(1) << 61) + 12345;
     struct order order;
-
-    (void)state;
     order_init(&order, 5, size, false);
     for (uint64_t i = 0; i < COUNT; i++) {
         samples[i] = order_sample(&order, size * 3 + i * 977);
@@ -88,9 +83,8 @@ static void test_huge_sizes_do_not_collide(void **state)
 
 static void test_sequential_is_file_order(void **state)
 {
-    struct order order;
-
     (void)state;
+    struct order order;
     order_init(&order, 5, 10, true);
     for (uint64_t i = 0; i < 35; i++)
         assert_int_equal(order_sample(&order, i), i % 10);
@@ -99,14 +93,13 @@ static void test_sequential_is_file_order(void **state)
 
 static void test_depends_on_seed_epoch_and_position_alone(void **state)
 {
+    (void)state;
     enum { COUNT = 1000 };
-    uint64_t first[3 * COUNT];
     struct order order, other;
     int same_epoch = 0, same_seed = 0;
-
-    (void)state;
     order_init(&order, 9, COUNT, false);
     order_init(&other, 10, COUNT, false);
+    uint64_t first[3 * COUNT];
     for (uint64_t i = 0; i < 3 * COUNT; i++) {
         first[i] = order_sample(&order, i);
         same_seed += first[i] == order_sample(&other, i);
@@ -121,7 +114,6 @@ static void test_depends_on_seed_epoch_and_position_alone(void **state)
 static double chi_square(const uint32_t *observed, uint32_t bins, double expected)
 {
     double sum = 0;
-
     for (uint32_t i = 0; i < bins; i++)
         sum += (observed[i] - expected) * (observed[i] - expected) / expected;
     return sum;
@@ -131,11 +123,10 @@ static double chi_square(const uint32_t *observed, uint32_t bins, double expecte
  * many epochs. With b bins the statistic has mean b-1 and deviation sqrt(2b-2): five may be. */
 static void test_looks_random(void **state)
 {
+    (void)state;
     enum { EPOCHS = 20000, COUNT = 101, STEPS = COUNT - 1 };
     uint32_t first[COUNT] = {0}, middle[COUNT] = {0}, step[STEPS] = {0};
     struct order order;
-
-    (void)state;
     order_init(&order, 77, COUNT, false);
     for (uint64_t epoch = 0; epoch < EPOCHS; epoch++) {
         uint64_t a = order_sample(&order, epoch * COUNT);
@@ -160,6 +151,5 @@ int main(void)
         cmocka_unit_test(test_depends_on_seed_epoch_and_position_alone),
         cmocka_unit_test(test_looks_random),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,6 @@ static struct record_table scan(const char *text, size_t size, size_t piece, uin
 {
     struct record_scan scan = {0};
     size_t count = 0;
-
     for (size_t at = 0; at < size; at += piece) {
         size_t left = size - at;
         struct mst_cspan span = {.data = text + at, .size_bytes = left < piece ? left : piece};
@@ -31,7 +30,6 @@ static struct record_table scan(const char *text, size_t size, size_t piece, uin
 static void check(const char *text, const char *const *lines, size_t line_count)
 {
     uint64_t starts[CAP], offset, size;
-
     for (size_t piece = 1; piece <= strlen(text) + 1; piece++) {
         struct record_table table = scan(text, strlen(text), piece, starts);
         assert_int_equal(table.count, line_count);
@@ -64,18 +62,16 @@ static void test_lines(void **state)
 /* Random text against a cut by hand. */
 static void test_random_text(void **state)
 {
-    struct mst_rng rng;
-
     (void)state;
+    struct mst_rng rng;
     mst_rng_init(&rng, 3, 0);
     for (int round = 0; round < 2000; round++) {
-        char text[64];
         uint64_t starts[CAP], offset, size_bytes;
+        char text[64];
         size_t size = mst_rng_below(&rng, sizeof text), begin = 0, line = 0;
-        struct record_table table;
         for (size_t i = 0; i < size; i++)
             text[i] = mst_rng_below(&rng, 4) ? 'x' : '\n';
-        table = scan(text, size, 1 + mst_rng_below(&rng, 9), starts);
+        struct record_table table = scan(text, size, 1 + mst_rng_below(&rng, 9), starts);
         for (size_t i = 0; i <= size; i++) {
             if (i < size ? text[i] != '\n' : i == begin)
                 continue;
@@ -94,6 +90,5 @@ int main(void)
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_random_text),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

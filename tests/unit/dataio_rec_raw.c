@@ -16,12 +16,12 @@ static int cut(enum mst_dtype dtype, uint32_t elems, uint32_t stride, uint64_t s
 {
     struct record_shape shape = {
         .format = MST_FORMAT_RAW, .dtype = dtype, .elems = elems, .stride = stride};
-
     return rec_raw.cut(&shape, size_bytes, (struct mst_cspan){0}, table, err);
 }
 
 static void test_counts(void **state)
 {
+    (void)state;
     static const struct {
         uint32_t elems, stride;
         uint64_t size_bytes, count;
@@ -31,8 +31,6 @@ static void test_counts(void **state)
         {4, 10, 13, 1}, {4, 10, 14, 2}, {65, 64, 129, 2}, {65, 64, 128, 1},
     };
     struct record_table table;
-
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         uint64_t offset, size;
         assert_int_equal(
@@ -49,16 +47,15 @@ static void test_counts(void **state)
 
 static void test_elements_are_whole(void **state)
 {
-    struct record_table table = {.count = 99};
-    struct mst_err err = {0};
-    uint64_t offset, size;
-
     (void)state;
+    struct record_table table = {.count = 99};
+    uint64_t offset, size;
     assert_int_equal(cut(MST_I32, 3, 2, 4 * 100, &table, NULL), 0);
     assert_int_equal(table.count, 49);
     record_locate(&table, 48, &offset, &size);
     assert_int_equal(offset, 48 * 8);
     assert_int_equal(size, 12);
+    struct mst_err err = {0};
     assert_int_equal(cut(MST_I32, 3, 2, 4 * 100 + 2, &table, &err), -EBADMSG);
     assert_non_null(strstr(err.text, "402 bytes"));
     assert_int_equal(table.count, 49);
@@ -66,9 +63,8 @@ static void test_elements_are_whole(void **state)
 
 static void test_the_largest_shape_does_not_overflow(void **state)
 {
-    struct record_table table;
-
     (void)state;
+    struct record_table table;
     assert_int_equal(cut(MST_F64, UINT32_MAX, UINT32_MAX, UINT64_MAX - 7, &table, NULL), 0);
     assert_int_equal(table.size_bytes, UINT64_C(8) * UINT32_MAX);
     assert_int_equal(table.count, (UINT64_MAX - 7) / (UINT64_C(8) * UINT32_MAX));
@@ -81,6 +77,5 @@ int main(void)
         cmocka_unit_test(test_elements_are_whole),
         cmocka_unit_test(test_the_largest_shape_does_not_overflow),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,6 +50,5 @@ int main(void)
         cmocka_unit_test(test_gzip_names),
         cmocka_unit_test(test_table_is_complete),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

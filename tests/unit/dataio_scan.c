@@ -23,7 +23,6 @@ static struct feed *create_feed(uint64_t window_bytes)
 {
     struct feed *feed = NULL;
     struct mst_err err = {0};
-
     if (feed_create(&(struct feed_opts){.window_bytes = window_bytes}, &feed, &err))
         fail_msg("%s", err.text);
     return feed;
@@ -34,7 +33,6 @@ static struct feed_file *open_file(struct feed *feed, size_t size_bytes)
     char *uri = (char *)(uintptr_t)scratch_write("file", data, size_bytes); /* only read from */
     struct feed_file *file = NULL;
     struct mst_err err = {0};
-
     if (feed_open(feed, &uri, 1, &file, &err))
         fail_msg("%s", err.text);
     return file;
@@ -45,7 +43,6 @@ static uint64_t run(struct scan *scan, const uint8_t *into, int *ret_rc, struct 
 {
     struct mst_cspan piece;
     uint64_t seen = 0;
-
     while ((*ret_rc = scan_next(scan, &piece, err)) > 0) {
         assert_true(piece.size_bytes > 0);
         assert_true(scan->submitted - scan->taken <= SCAN_WINDOW_MAX);
@@ -62,9 +59,8 @@ static void check_scan(uint64_t window_bytes, size_t size_bytes, uint8_t *into)
     struct feed *feed = create_feed(window_bytes);
     struct feed_file *file = open_file(feed, size_bytes);
     struct scan scan;
-    int rc;
-
     assert_int_equal(scan_init(&scan, file, into, NULL), 0);
+    int rc;
     assert_int_equal(run(&scan, into, &rc, NULL), size_bytes);
     assert_int_equal(rc, 0);
     assert_int_equal(run(&scan, into, &rc, NULL), 0); /* the end stays the end */
@@ -77,11 +73,10 @@ static void check_scan(uint64_t window_bytes, size_t size_bytes, uint8_t *into)
 
 static void test_all_sizes_and_windows(void **state)
 {
+    (void)state;
     static const uint64_t windows[] = {1, 4096, 8192, 12289, 65536, 1 << 20, 0};
     static const size_t sizes[] = {0, 1, 4095, 4096, 4097, 8192, 40961, SIZE};
     uint8_t *into = malloc(SIZE);
-
-    (void)state;
     for (size_t i = 0; i < sizeof windows / sizeof *windows; i++)
         for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
             check_scan(windows[i], sizes[k], NULL);
@@ -93,11 +88,10 @@ static void test_all_sizes_and_windows(void **state)
 /* The buffers are within what the feed allows. */
 static void test_the_window_is_kept(void **state)
 {
+    (void)state;
     struct feed *feed = create_feed(100000);
     struct feed_file *file = open_file(feed, SIZE);
     struct scan scan;
-
-    (void)state;
     assert_int_equal(scan_init(&scan, file, NULL, NULL), 0);
     assert_in_range(scan.window, 2, SCAN_WINDOW_MAX); /* the next is read while one is used */
     assert_true(scan.window * scan.piece_bytes <= 100000);
@@ -108,15 +102,14 @@ static void test_the_window_is_kept(void **state)
 
 static void test_given_up_in_the_middle(void **state)
 {
+    (void)state;
     struct feed *feed = create_feed(65536);
     struct feed_file *file = open_file(feed, SIZE);
-    struct mst_cspan piece;
-    struct scan scan;
     uint8_t byte;
     struct feed_read read = {.file = file, .offset = 7, .data = &byte, .size_bytes = 1};
-
-    (void)state;
+    struct scan scan;
     assert_int_equal(scan_init(&scan, file, NULL, NULL), 0);
+    struct mst_cspan piece;
     assert_int_equal(scan_next(&scan, &piece, NULL), 1);
     scan_fini(&scan);
     assert_int_equal(feed_in_flight(feed), 0);
@@ -140,14 +133,13 @@ static void test_a_failed_read_is_told(void **state)
     for (fail_at = 1; fail_at <= 10; fail_at += 3) {
         struct feed *feed = create_feed(65536); /* pieces of 32 KiB, ten of them */
         struct feed_file *file = open_file(feed, SIZE);
-        struct mst_err err = {0};
-        struct scan scan;
-        uint64_t seen;
-        int rc;
         op_count = 0;
         mst_aio_set_tap(fail_one, NULL);
+        struct scan scan;
         assert_int_equal(scan_init(&scan, file, NULL, NULL), 0);
-        seen = run(&scan, NULL, &rc, &err);
+        struct mst_err err = {0};
+        int rc;
+        uint64_t seen = run(&scan, NULL, &rc, &err);
         assert_int_equal(rc, -EIO);
         assert_true(seen <= (fail_at - 1) * 32768);
         assert_non_null(strstr(err.text, "/file"));
@@ -160,15 +152,14 @@ static void test_a_failed_read_is_told(void **state)
 
 static void test_a_file_that_becomes_shorter(void **state)
 {
+    (void)state;
     struct feed *feed = create_feed(65536);
     struct feed_file *file = open_file(feed, SIZE);
-    struct mst_err err = {0};
-    struct scan scan;
-    int rc;
-
-    (void)state;
     assert_int_equal(truncate(scratch_path("file"), 100000), 0);
+    struct scan scan;
     assert_int_equal(scan_init(&scan, file, NULL, NULL), 0);
+    struct mst_err err = {0};
+    int rc;
     assert_true(run(&scan, NULL, &rc, &err) < 100000);
     assert_int_equal(rc, -EBADMSG);
     assert_non_null(strstr(err.text, "ends at byte 100000, not 300000"));
@@ -193,6 +184,5 @@ int main(void)
         cmocka_unit_test(test_a_failed_read_is_told),
         cmocka_unit_test(test_a_file_that_becomes_shorter),
     };
-
     return cmocka_run_group_tests(tests, setup, scratch_teardown);
 }

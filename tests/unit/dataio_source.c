@@ -25,7 +25,6 @@ static const char *write_gzip(const char *name, const void *bytes, size_t size_b
 {
     const char *path = scratch_path(name);
     gzFile file = gzopen(path, "wb1");
-
     assert_non_null(file);
     assert_int_equal(gzwrite(file, bytes, (unsigned)size_bytes), size_bytes);
     assert_int_equal(gzclose(file), Z_OK);
@@ -40,7 +39,6 @@ struct visit {
 static int compare_piece(void *arg, struct mst_cspan piece)
 {
     struct visit *visit = arg;
-
     assert_memory_equal(piece.data, data + visit->seen, piece.size_bytes);
     visit->seen += piece.size_bytes;
     return ++visit->calls == visit->stop_at ? visit->result : 0;
@@ -48,15 +46,14 @@ static int compare_piece(void *arg, struct mst_cspan piece)
 
 static void check_contents(const char *path, struct feed *feed, bool compressed)
 {
-    struct source source = {0};
-    struct visit visit = {0};
     uint8_t *all = malloc(SIZE);
+    struct source source = {0};
     struct mst_err err = {0};
-
     if (sources_open(path, scratch_dir, feed, &source, &err))
         fail_msg("%s", err.text);
     assert_int_equal(source.size_bytes, SIZE);
     assert_true(source.compressed == compressed);
+    struct visit visit = {0};
     assert_int_equal(source_scan(&source, NULL, compare_piece, &visit, NULL), 0);
     assert_int_equal(visit.seen, SIZE);
     visit = (struct visit){0};
@@ -72,11 +69,10 @@ static void check_contents(const char *path, struct feed *feed, bool compressed)
 
 static void test_contents(void **state)
 {
+    (void)state;
     static const char *const backends[] = {"auto", "threads"};
     const char *plain = scratch_write("plain", data, SIZE);
     const char *gz = write_gzip("packed.gz", data, SIZE);
-
-    (void)state;
     for (size_t i = 0; i < 2; i++) {
         struct feed *feed = sources_feed(backends[i]);
         check_contents(plain, feed, false);
@@ -87,15 +83,14 @@ static void test_contents(void **state)
 
 static void test_direct_reads_the_same(void **state)
 {
+    (void)state;
     static const uint64_t offsets[] = {1 << 20, SIZE / 4096 * 4096, 12345};
     struct feed *feed = sources_feed("auto");
     uint8_t *block = aligned_alloc(4096, 8192);
     struct source source;
-    struct feed_done done;
-
-    (void)state;
     assert_int_equal(
         sources_open(scratch_write("direct", data, SIZE), scratch_dir, feed, &source, NULL), 0);
+    struct feed_done done;
     for (size_t i = 0; i < 3; i++) {
         struct feed_read read = {.file = source.file,
                                  .offset = offsets[i],
@@ -113,12 +108,11 @@ static void test_direct_reads_the_same(void **state)
     feed_destroy(feed);
 }
 
-static void refuse(const char *uri, struct feed *feed, int code, const char *why)
+static void refuse(const char *uri, struct feed *feed, int rc, const char *why)
 {
     struct source source = {0};
     struct mst_err err = {0};
-
-    assert_int_equal(sources_open(uri, scratch_dir, feed, &source, &err), code);
+    assert_int_equal(sources_open(uri, scratch_dir, feed, &source, &err), rc);
     if (!strstr(err.text, why))
         fail_msg("\"%s\" lacks \"%s\"", err.text, why);
     assert_null(source.file);
@@ -126,11 +120,10 @@ static void refuse(const char *uri, struct feed *feed, int code, const char *why
 
 static void test_bad_names_are_refused(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     const char *fifo = scratch_path("fifo");
-
-    (void)state;
-    refuse(scratch_path("missing"), feed, -ENOENT, "missing: No such file");
+    refuse(scratch_path("missing"), feed, -ENOENT, "missing: does not exist");
     refuse("gopher://host/x", feed, -ENOTSUP, "gopher");
     refuse("", feed, -EINVAL, "");
     refuse(scratch_dir, feed, -EINVAL, "not a regular file");
@@ -141,19 +134,18 @@ static void test_bad_names_are_refused(void **state)
 
 static void test_damaged_gzip_is_refused(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     const char *path = write_gzip("damaged.gz", data, 100000);
-    struct source source;
     struct stat st;
-    struct mst_err err = {0};
-
-    (void)state;
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(truncate(path, st.st_size - 1), 0);
     refuse(path, feed, -EBADMSG, "damaged.gz");
     refuse(scratch_write("text.gz", "hello, world", 12), feed, -EBADMSG, "text.gz");
     refuse(scratch_write("empty.gz", "", 0), feed, -EBADMSG, "empty.gz");
     path = write_gzip("fine.gz", data, 100);
+    struct source source;
+    struct mst_err err = {0};
     assert_int_equal(sources_open(path, scratch_path("nowhere"), feed, &source, &err), -ENOENT);
     assert_non_null(strstr(err.text, "nowhere"));
     feed_destroy(feed);
@@ -161,14 +153,13 @@ static void test_damaged_gzip_is_refused(void **state)
 
 static void test_a_file_that_shrinks_is_noticed(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     const char *path = scratch_write("shrinks", data, SIZE);
     struct source source;
-    struct mst_err err = {0};
-
-    (void)state;
     assert_int_equal(sources_open(path, scratch_dir, feed, &source, NULL), 0);
     assert_int_equal(truncate(path, 3000000), 0);
+    struct mst_err err = {0};
     assert_int_equal(source_scan(&source, NULL, NULL, NULL, &err), -EBADMSG);
     assert_non_null(strstr(err.text, "3000000"));
     assert_int_equal(feed_in_flight(feed), 0);
@@ -179,22 +170,20 @@ static void test_a_file_that_shrinks_is_noticed(void **state)
 static int fail_third(void *arg, const struct mst_aio_op *op)
 {
     int *count = arg;
-
     (void)op;
     return ++*count == 3 ? -EIO : 1;
 }
 
 static void test_read_errors_name_the_place(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     const char *path = scratch_write("broken", data, SIZE);
     struct source source;
-    struct mst_err err = {0};
-    int count = 0;
-
-    (void)state;
     assert_int_equal(sources_open(path, scratch_dir, feed, &source, NULL), 0);
+    int count = 0;
     mst_aio_set_tap(fail_third, &count);
+    struct mst_err err = {0};
     assert_int_equal(source_scan(&source, NULL, NULL, NULL, &err), -EIO);
     mst_aio_set_tap(NULL, NULL);
     assert_non_null(strstr(err.text, "broken: reading at byte 2097152"));
@@ -207,17 +196,15 @@ static int slurp(const char *path, struct feed *feed, uint64_t max, uint8_t **re
 {
     char *mirrors[] = {(char *)(uintptr_t)path};
     struct dataset_source where = {.mirrors = mirrors, .mirror_count = 1};
-
     return source_slurp(&where, feed, max, ret_data, ret_size, NULL);
 }
 
 static void test_slurp(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     uint8_t *bytes = NULL;
     uint64_t size = 0;
-
-    (void)state;
     assert_int_equal(slurp(scratch_write("small", data, 777), feed, 777, &bytes, &size), 0);
     assert_int_equal(size, 777);
     assert_memory_equal(bytes, data, 777);
@@ -255,6 +242,5 @@ int main(void)
         cmocka_unit_test(test_read_errors_name_the_place),
         cmocka_unit_test(test_slurp),
     };
-
     return cmocka_run_group_tests(tests, setup, teardown);
 }

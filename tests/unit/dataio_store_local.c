@@ -28,7 +28,6 @@ static struct store *create(const char *aio, uint32_t depth)
 {
     struct store *store = NULL;
     struct mst_err err = {0};
-
     if (store_local_create(aio, depth, &store, &err))
         fail_msg("%s", err.text);
     return store;
@@ -38,18 +37,16 @@ static struct store_item *open_item(struct store *store, const char *path)
 {
     struct store_item *item = NULL;
     struct mst_err err = {0};
-
     if (store->ops->open_item(store, path, &item, &err))
         fail_msg("%s", err.text);
     return item;
 }
 
-static void refuse(struct store *store, const char *path, int code, const char *why)
+static void refuse(struct store *store, const char *path, int rc, const char *why)
 {
     struct store_item *item = NULL;
     struct mst_err err = {0};
-
-    assert_int_equal(store->ops->open_item(store, path, &item, &err), code);
+    assert_int_equal(store->ops->open_item(store, path, &item, &err), rc);
     assert_null(item);
     assert_non_null(strstr(err.text, path));
     if (!strstr(err.text, why))
@@ -65,9 +62,8 @@ static int64_t read_once(struct store_item *item, uint64_t offset, uint8_t *at, 
                               .size_bytes = size_bytes,
                               .direct = true,
                               .user = at};
-    struct store_done done = {0};
-
     assert_int_equal(store->ops->submit(store, &read, 1), 1);
+    struct store_done done = {0};
     assert_int_equal(store->ops->reap(store, &done, 1, 1, mst_deadline_ms(20000)), 1);
     assert_ptr_equal(done.user, at);
     return done.result;
@@ -76,7 +72,6 @@ static int64_t read_once(struct store_item *item, uint64_t offset, uint8_t *at, 
 static int count_direct(void *arg, const struct mst_aio_op *op)
 {
     int flags = fcntl(op->fd, F_GETFL);
-
     (void)arg;
     direct_count += (flags & O_DIRECT) != 0;
     return 1;
@@ -84,9 +79,8 @@ static int count_direct(void *arg, const struct mst_aio_op *op)
 
 static void test_reads(void **state)
 {
-    static const char *const backends[] = {"auto", "threads"};
-
     (void)state;
+    static const char *const backends[] = {"auto", "threads"};
     for (size_t i = 0; i < 2; i++) {
         struct store *store = create(backends[i], 4);
         struct store_item *item = open_item(store, scratch_write("file", data, SIZE));
@@ -106,17 +100,16 @@ static void test_reads(void **state)
 /* Others go through it, from the same file. */
 static void test_only_aligned_reads_pass_the_cache(void **state)
 {
+    (void)state;
     struct store *store = create("auto", 4);
     struct store_item *item = open_item(store, scratch_write("file", data, SIZE));
-
-    (void)state;
     mst_aio_set_tap(count_direct, NULL);
-    (void)read_once(item, 1, blocks, BLOCK);
-    (void)read_once(item, 0, blocks + 1, BLOCK);
-    (void)read_once(item, 0, blocks, BLOCK - 1);
+    read_once(item, 1, blocks, BLOCK);
+    read_once(item, 0, blocks + 1, BLOCK);
+    read_once(item, 0, blocks, BLOCK - 1);
     assert_int_equal(direct_count, 0);
-    (void)read_once(item, 0, blocks, BLOCK);
-    (void)read_once(item, BLOCK, blocks, BLOCK);
+    read_once(item, 0, blocks, BLOCK);
+    read_once(item, BLOCK, blocks, BLOCK);
     mst_aio_set_tap(NULL, NULL);
     store->ops->close_item(item);
     store->ops->close(store);
@@ -127,12 +120,11 @@ static void test_only_aligned_reads_pass_the_cache(void **state)
 
 static void test_what_is_no_file(void **state)
 {
+    (void)state;
     struct store *store = create("auto", 4);
     const char *pipe_path = scratch_path("pipe");
-
-    (void)state;
     assert_int_equal(mkfifo(pipe_path, 0600), 0);
-    refuse(store, scratch_path("nothing"), -ENOENT, "No such file");
+    refuse(store, scratch_path("nothing"), -ENOENT, "does not exist");
     refuse(store, scratch_dir, -EINVAL, "a folder's name ends in /");
     refuse(store, pipe_path, -EINVAL, "not a regular file"); /* and nobody waits for its writer */
     store->ops->close(store);
@@ -140,11 +132,10 @@ static void test_what_is_no_file(void **state)
 
 static void test_too_many_files(void **state)
 {
+    (void)state;
     struct store *store = create("auto", 4);
     const char *path = scratch_write("file", data, SIZE);
     struct rlimit before, none = {0};
-
-    (void)state;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     none.rlim_max = before.rlim_max;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
@@ -155,12 +146,11 @@ static void test_too_many_files(void **state)
 
 static void test_an_open_file_is_taken(void **state)
 {
+    (void)state;
     struct store *store = create("auto", 4);
+    int fd = open(scratch_write("file", data, SIZE), O_RDONLY | O_CLOEXEC);
     struct store_item *item = NULL;
     struct mst_err err = {0};
-    int fd = open(scratch_write("file", data, SIZE), O_RDONLY | O_CLOEXEC);
-
-    (void)state;
     assert_int_equal(store_local_adopt(store, "label", fd, &item, &err), 0);
     assert_int_equal(read_once(item, 5, blocks, 5), 5);
     assert_memory_equal(blocks, data + 5, 5);
@@ -173,16 +163,15 @@ static void test_an_open_file_is_taken(void **state)
 
 static void test_depth_and_cancel(void **state)
 {
+    (void)state;
     struct store *store = create("auto", 2);
     struct store_item *item = open_item(store, scratch_write("file", data, SIZE));
     struct store_read reads[3];
-    struct store_done done;
-
-    (void)state;
     for (size_t i = 0; i < 3; i++)
         reads[i] = (struct store_read){.item = item, .data = blocks + i, .size_bytes = 1};
     assert_int_equal(store->ops->submit(store, reads, 3), 2);
     store->ops->cancel(store);
+    struct store_done done;
     assert_int_equal(store->ops->reap(store, &done, 1, 1, 0), 0);
     assert_int_equal(store->ops->submit(store, reads, 1), 1); /* and it goes on */
     store->ops->cancel(store);
@@ -207,6 +196,5 @@ int main(void)
         cmocka_unit_test(test_an_open_file_is_taken),
         cmocka_unit_test(test_depth_and_cancel),
     };
-
     return cmocka_run_group_tests(tests, setup, scratch_teardown);
 }

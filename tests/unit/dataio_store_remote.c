@@ -147,7 +147,6 @@ static void test_gzip_is_inflated_as_it_comes(void **state)
     static uint8_t packed[2 * SIZE];
     const char *path = scratch_path("packed");
     gzFile gz = gzopen(path, "wb");
-    struct mst_loader *file, *web;
     assert_int_equal(gzwrite(gz, text, (unsigned)SIZE), SIZE);
     assert_int_equal(gzclose(gz), Z_OK);
     FILE *in = fopen(path, "re");
@@ -155,8 +154,8 @@ static void test_gzip_is_inflated_as_it_comes(void **state)
     assert_int_equal(fclose(in), 0);
     struct http_files server;
     files_start(&server, "text.txt.gz", packed, packed_bytes);
-    file = open_loader(scratch_write("text.txt", text, SIZE), SMALL_BUDGET);
-    web = open_loader(server.uri, SMALL_BUDGET);
+    struct mst_loader *file = open_loader(scratch_write("text.txt", text, SIZE), SMALL_BUDGET);
+    struct mst_loader *web = open_loader(server.uri, SMALL_BUDGET);
     files_stop(&server); /* it has been read once */
     compare_steps(file, web, 200);
     mst_loader_close(web);
@@ -169,7 +168,7 @@ static void test_a_mirror_goes_away_in_mid_epoch(void **state)
     static const enum files_mode modes[] = {FILES_MISSING, FILES_CHANGED};
     const char *path = scratch_write("text.txt", text, SIZE);
     char uris[200];
-    (void)snprintf(uris, sizeof uris, "%s,%s", one.uri, two.uri);
+    snprintf(uris, sizeof uris, "%s,%s", one.uri, two.uri);
     for (size_t i = 0; i < 2; i++) {
         struct mst_loader *file = open_loader(path, SMALL_BUDGET);
         unsigned before = atomic_load(&two.requests);

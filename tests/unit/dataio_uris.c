@@ -12,6 +12,7 @@
 
 static void test_split(void **state)
 {
+    (void)state;
     static const struct {
         const char *uri, *folder, *name;
     } cases[] = {
@@ -26,8 +27,6 @@ static void test_split(void **state)
         {"name", "", "name"},
     };
     char folder[URI_BYTES_MAX], name[URI_BYTES_MAX];
-
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(uris_split(cases[i].uri, folder, name), 0);
         assert_string_equal(folder, cases[i].folder);
@@ -39,9 +38,8 @@ static void test_split(void **state)
 
 static void test_relatives(void **state)
 {
-    char uri[URI_BYTES_MAX];
-
     (void)state;
+    char uri[URI_BYTES_MAX];
     assert_int_equal(uris_sibling("s3://b/dir/x?q", "y/z", uri), 0);
     assert_string_equal(uri, "s3://b/dir/y/z?q");
     assert_int_equal(uris_sibling("x", "y", uri), 0);
@@ -69,9 +67,8 @@ static void test_what_they_are(void **state)
 
 static void test_too_long(void **state)
 {
-    char uri[URI_BYTES_MAX], name[URI_BYTES_MAX], longest[URI_BYTES_MAX + 10];
-
     (void)state;
+    char uri[URI_BYTES_MAX], name[URI_BYTES_MAX], longest[URI_BYTES_MAX + 10];
     memset(longest, '+', sizeof longest);
     longest[sizeof longest - 1] = '\0';
     assert_int_equal(uris_sibling("x/y", longest, uri), -EINVAL);
@@ -99,6 +96,5 @@ int main(void)
         cmocka_unit_test(test_too_long),
         cmocka_unit_test(test_queries_are_not_shown),
     };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
