@@ -4,6 +4,7 @@
 #include "muster/core/aio/backend.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -44,7 +45,7 @@ void mst_aio_set_tap(mst_aio_tap_fn fn, void *arg)
     atomic_store_explicit(&tap.fn, fn, memory_order_release);
 }
 
-/* ---- creation ---- */
+/* ---- creation -------------------------------------------------------------------------------- */
 
 static int alloc_slots(struct mst_aio *aio, struct mst_err *err)
 {
@@ -74,7 +75,6 @@ static int open_forced(struct mst_aio *aio, const char *name, struct mst_err *er
 static int open_probed(struct mst_aio *aio, struct mst_err *err)
 {
     int rc = -ENOTSUP;
-
     for (size_t i = 0; rc && backends[i]; i++) {
         aio->backend = backends[i];
         rc = backends[i]->create(aio->depth, &aio->impl, err);
@@ -93,16 +93,13 @@ static int open_backend(struct mst_aio *aio, const char *name, struct mst_err *e
 
 int mst_aio_create(const struct mst_aio_opts *opts, struct mst_aio **ret_aio, struct mst_err *err)
 {
-    struct mst_aio *aio = NULL;
-    int rc;
-
     if (opts->depth > DEPTH_MAX)
         return mst_err_set(err, -EINVAL, "aio: depth %u: at most %u", opts->depth, DEPTH_MAX);
-    aio = calloc(1, sizeof *aio);
+    struct mst_aio *aio = calloc(1, sizeof *aio);
     if (!aio)
         return mst_err_set(err, -ENOMEM, "aio: no memory");
     aio->depth = opts->depth ? opts->depth : DEPTH_DEFAULT;
-    rc = alloc_slots(aio, err);
+    int rc = alloc_slots(aio, err);
     if (rc)
         goto fail;
     rc = open_backend(aio, opts->backend, err);
@@ -125,7 +122,7 @@ size_t mst_aio_in_flight(const struct mst_aio *aio)
     return aio->in_flight;
 }
 
-/* ---- one operation ---- */
+/* ---- one operation --------------------------------------------------------------------------- */
 
 /* A short attempt at an O_DIRECT file may stop inside a block, where the next cannot begin. The
  * largest step that the operation's own offset shows to be good enough is used. */
@@ -133,14 +130,12 @@ static void step_back(struct aio_slot *slot)
 {
     uint64_t bits = slot->op.offset | BLOCK_BYTES;
     uint64_t block = bits & (~bits + 1);
-
     slot->done_bytes -= slot->done_bytes % block;
 }
 
 static bool at_end_of_file(const struct aio_slot *slot)
 {
     struct stat st;
-
     if (fstat(slot->op.fd, &st) || !S_ISREG(st.st_mode))
         return false;
     return aio_slot_offset(slot) >= (uint64_t)st.st_size;
@@ -156,12 +151,10 @@ static bool end_op(struct aio_slot *slot, int64_t result)
 static bool settle_short(struct aio_slot *slot, size_t moved_bytes)
 {
     size_t before = slot->done_bytes;
-    int flags;
-
     slot->done_bytes += moved_bytes;
     if (moved_bytes == 0)
         return end_op(slot, slot->op.kind == MST_AIO_READ ? (int64_t)before : -EIO);
-    flags = fcntl(slot->op.fd, F_GETFL);
+    int flags = fcntl(slot->op.fd, F_GETFL);
     if (flags < 0 || !(flags & O_DIRECT))
         return false;
     if (slot->op.kind == MST_AIO_READ && at_end_of_file(slot))
@@ -176,7 +169,6 @@ static bool settle(struct aio_slot *slot)
 {
     bool moves = slot->op.kind == MST_AIO_READ || slot->op.kind == MST_AIO_WRITE;
     size_t asked_bytes = aio_slot_bytes(slot);
-
     if (slot->result == -EINTR || slot->result == -EAGAIN)
         return false;
     if (slot->result < 0)
@@ -191,6 +183,14 @@ static bool settle(struct aio_slot *slot)
     return end_op(slot, (int64_t)slot->done_bytes);
 }
 
+/* Whether each slot is under way, finished or free. */
+static bool all_accounted_for(const struct mst_aio *aio)
+{
+    return aio->finished_count <= aio->in_flight && aio->in_flight <= aio->depth &&
+           (aio->finished != NULL) == (aio->finished_count > 0) &&
+           (aio->free != NULL) == (aio->in_flight < aio->depth);
+}
+
 static void push_finished(struct mst_aio *aio, struct aio_slot *slot)
 {
     slot->next = NULL;
@@ -202,7 +202,6 @@ static void push_finished(struct mst_aio *aio, struct aio_slot *slot)
 static struct aio_slot *pop_finished(struct mst_aio *aio)
 {
     struct aio_slot *slot = aio->finished;
-
     aio->finished = slot->next;
     if (!aio->finished)
         aio->finished_end = &aio->finished;
@@ -223,17 +222,16 @@ static void begin(struct mst_aio *aio, struct aio_slot *slot)
 {
     /* Pairs with the release in mst_aio_set_tap. */
     mst_aio_tap_fn fn = atomic_load_explicit(&tap.fn, memory_order_acquire);
-    int answer = fn ? fn(tap.arg, &slot->op) : 1;
-
-    if (answer == 1) {
+    int rc = fn ? fn(tap.arg, &slot->op) : 1;
+    if (rc == 1) {
         attempt(aio, slot);
         return;
     }
-    slot->result = answer;
+    slot->result = rc;
     push_finished(aio, slot);
 }
 
-/* ---- batches ---- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
 static void flush(struct mst_aio *aio)
 {
@@ -244,7 +242,6 @@ static void flush(struct mst_aio *aio)
 int mst_aio_submit(struct mst_aio *aio, const struct mst_aio_op *ops, size_t count)
 {
     size_t taken = 0;
-
     while (taken < count && aio->free) {
         struct aio_slot *slot = aio->free;
         aio->free = slot->next;
@@ -253,15 +250,15 @@ int mst_aio_submit(struct mst_aio *aio, const struct mst_aio_op *ops, size_t cou
         begin(aio, slot);
     }
     flush(aio);
+    assert(all_accounted_for(aio));
     return (int)taken;
 }
 
 /* Takes in what has ended, waiting for `want` attempts or the deadline. */
 static void collect(struct mst_aio *aio, size_t want, uint64_t deadline_ns)
 {
-    bool again = false;
     size_t count = aio->backend->collect(aio->impl, aio->collected, aio->depth, want, deadline_ns);
-
+    bool again = false;
     for (size_t i = 0; i < count; i++) {
         struct aio_slot *slot = aio->collected[i];
         if (settle(slot)) {
@@ -278,7 +275,6 @@ static void collect(struct mst_aio *aio, size_t want, uint64_t deadline_ns)
 static size_t hand_over(struct mst_aio *aio, struct mst_aio_done *done, size_t cap)
 {
     size_t count = 0;
-
     while (count < cap && aio->finished) {
         struct aio_slot *slot = pop_finished(aio);
         done[count++] = (struct mst_aio_done){.user = slot->op.user, .result = slot->result};
@@ -286,16 +282,14 @@ static size_t hand_over(struct mst_aio *aio, struct mst_aio_done *done, size_t c
         aio->free = slot;
         aio->in_flight--;
     }
+    assert(all_accounted_for(aio));
     return count;
 }
 
 int mst_aio_reap(struct mst_aio *aio, struct mst_aio_done *done, size_t cap, size_t min,
                  uint64_t deadline_ns)
 {
-    if (min > cap)
-        min = cap;
-    if (min > aio->in_flight)
-        min = aio->in_flight;
+    min = mst_least(mst_least(min, cap), aio->in_flight);
     if (aio->finished_count < aio->in_flight)
         collect(aio, 0, 0);
     while (aio->finished_count < min) {
@@ -308,12 +302,10 @@ int mst_aio_reap(struct mst_aio *aio, struct mst_aio_done *done, size_t cap, siz
 
 int64_t mst_aio_do(struct mst_aio *aio, const struct mst_aio_op *op, uint64_t deadline_ns)
 {
-    struct mst_aio_done done = {0};
-    int rc;
-
     assert(aio->in_flight == 0);
     (void)mst_aio_submit(aio, op, 1); /* with nothing in flight there is a free slot */
-    rc = mst_aio_reap(aio, &done, 1, 1, deadline_ns);
+    struct mst_aio_done done = {0};
+    int rc = mst_aio_reap(aio, &done, 1, 1, deadline_ns);
     return rc < 0 ? rc : done.result;
 }
 

@@ -11,7 +11,6 @@
 static int64_t call(const struct aio_slot *slot)
 {
     const struct mst_aio_op *op = &slot->op;
-
     switch (op->kind) {
     case MST_AIO_READ:
         return pread(op->fd, aio_slot_data(slot), aio_slot_bytes(slot),
@@ -34,7 +33,6 @@ static int64_t call(const struct aio_slot *slot)
 
 int64_t aio_attempt(const struct aio_slot *slot)
 {
-    int64_t result = call(slot);
-
-    return result < 0 ? -errno : result;
+    int64_t rc = call(slot);
+    return rc < 0 ? -errno : rc;
 }

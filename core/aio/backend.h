@@ -8,6 +8,8 @@
 
 #include "muster/core/aio/aio.h"
 
+#include "muster/core/least.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -63,9 +65,7 @@ static inline uint64_t aio_slot_offset(const struct aio_slot *slot)
 
 static inline size_t aio_slot_bytes(const struct aio_slot *slot)
 {
-    size_t left = slot->op.size_bytes - slot->done_bytes;
-
-    return left < AIO_ATTEMPT_BYTES_MAX ? left : AIO_ATTEMPT_BYTES_MAX;
+    return mst_least(slot->op.size_bytes - slot->done_bytes, AIO_ATTEMPT_BYTES_MAX);
 }
 
 /* Makes one attempt by plain, blocking system calls: the work of the pool's threads, and of

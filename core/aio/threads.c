@@ -5,15 +5,16 @@
  * queues are bounded by the depth and need no memory of their own. */
 #include "muster/core/aio/backend.h"
 #include "muster/core/clock.h"
+#include "muster/core/cond.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 #include "muster/core/thread.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #define THREAD_COUNT_MAX 4u
 
@@ -46,16 +47,18 @@ static void push(struct queue *queue, struct aio_slot *slot)
 static struct aio_slot *pop(struct queue *queue)
 {
     struct aio_slot *slot = queue->first;
-
+    assert(slot && queue->count > 0);
     queue->first = slot->next;
     if (!queue->first)
         queue->end = &queue->first;
     queue->count--;
+    assert((queue->first != NULL) == (queue->count > 0));
     return slot;
 }
 
 static struct aio_slot *next_attempt_locked(struct pool *pool)
 {
+    assert(mst_lock_is_held(&pool->locked.lock));
     while (pool->locked.waiting.count == 0 && !pool->locked.stop)
         pthread_cond_wait(&pool->work, &pool->locked.lock);
     return pool->locked.waiting.count ? pop(&pool->locked.waiting) : NULL;
@@ -64,9 +67,8 @@ static struct aio_slot *next_attempt_locked(struct pool *pool)
 static void *worker(void *arg)
 {
     struct pool *pool = arg;
-    struct aio_slot *slot;
-
     pthread_mutex_lock(&pool->locked.lock);
+    struct aio_slot *slot;
     while ((slot = next_attempt_locked(pool))) {
         pthread_mutex_unlock(&pool->locked.lock);
         slot->result = aio_attempt(slot);
@@ -82,10 +84,9 @@ static void *worker(void *arg)
 static int start_threads(struct pool *pool, uint32_t count)
 {
     int rc = 0;
-
     while (pool->thread_count < count && rc == 0) {
         char name[20];
-        (void)snprintf(name, sizeof name, "mst-aio-%u", pool->thread_count);
+        (void)snprintf(name, sizeof name, "mst-aio-%u", pool->thread_count); /* fits */
         rc = mst_thread_start(&pool->threads[pool->thread_count], name, worker, pool);
         if (rc == 0)
             pool->thread_count++;
@@ -93,22 +94,9 @@ static int start_threads(struct pool *pool, uint32_t count)
     return pool->thread_count ? 0 : rc; /* fewer threads are slower, not wrong */
 }
 
-static void init_sync(struct pool *pool)
-{
-    pthread_condattr_t attr;
-
-    pthread_mutex_init(&pool->locked.lock, NULL);
-    pthread_cond_init(&pool->work, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* the clock of deadlines */
-    pthread_cond_init(&pool->ended, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 static void pool_destroy(void *impl)
 {
     struct pool *pool = impl;
-
     if (!pool)
         return;
     pthread_mutex_lock(&pool->locked.lock);
@@ -126,17 +114,17 @@ static void pool_destroy(void *impl)
 static int pool_create(uint32_t depth, void **ret_impl, struct mst_err *err)
 {
     struct pool *pool = calloc(1, sizeof *pool);
-    int rc;
-
     if (!pool)
         return mst_err_set(err, -ENOMEM, "aio: no memory for the thread pool");
     pool->locked.waiting.end = &pool->locked.waiting.first;
     pool->locked.done.end = &pool->locked.done.first;
-    init_sync(pool);
-    rc = start_threads(pool, depth < THREAD_COUNT_MAX ? depth : THREAD_COUNT_MAX);
+    pthread_mutex_init(&pool->locked.lock, NULL);
+    mst_cond_init(&pool->work);
+    mst_cond_init(&pool->ended);
+    int rc = start_threads(pool, (uint32_t)mst_least(depth, THREAD_COUNT_MAX));
     if (rc) {
         pool_destroy(pool);
-        return mst_err_set(err, -ENOMEM, "aio: cannot start a thread: %s", strerror(-rc));
+        return mst_err_set(err, -ENOMEM, "aio: cannot start a thread: %s", mst_err_meaning(rc));
     }
     *ret_impl = pool;
     return 0;
@@ -145,7 +133,6 @@ static int pool_create(uint32_t depth, void **ret_impl, struct mst_err *err)
 static bool pool_start(void *impl, struct aio_slot *slot)
 {
     struct pool *pool = impl;
-
     pthread_mutex_lock(&pool->locked.lock);
     push(&pool->locked.waiting, slot);
     pthread_cond_signal(&pool->work);
@@ -153,27 +140,17 @@ static bool pool_start(void *impl, struct aio_slot *slot)
     return true;
 }
 
-static bool wait_locked(struct pool *pool, uint64_t deadline_ns)
-{
-    struct timespec until = {.tv_sec = (time_t)(deadline_ns / MST_NS_PER_S),
-                             .tv_nsec = (long)(deadline_ns % MST_NS_PER_S)};
-
-    if (deadline_ns == MST_NEVER)
-        return pthread_cond_wait(&pool->ended, &pool->locked.lock) == 0;
-    return pthread_cond_timedwait(&pool->ended, &pool->locked.lock, &until) == 0;
-}
-
 static size_t pool_collect(void *impl, struct aio_slot **ret_slots, size_t cap, size_t want,
                            uint64_t deadline_ns)
 {
     struct pool *pool = impl;
-    size_t count = 0;
-
     pthread_mutex_lock(&pool->locked.lock);
     pool->locked.done_want = want;
-    while (pool->locked.done.count < want && wait_locked(pool, deadline_ns))
+    while (pool->locked.done.count < want &&
+           mst_cond_wait(&pool->ended, &pool->locked.lock, deadline_ns) == 0)
         continue;
     pool->locked.done_want = 0;
+    size_t count = 0;
     while (count < cap && pool->locked.done.count)
         ret_slots[count++] = pop(&pool->locked.done);
     pthread_mutex_unlock(&pool->locked.lock);

@@ -7,18 +7,19 @@
 #include "muster/core/aio/backend.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <liburing.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define COLLECT_MAX 64u
 
 struct ring {
     struct io_uring uring;
     bool works[MST_AIO_KIND_COUNT]; /* the ring knows the operation */
+    size_t under_way;               /* attempts started and not yet taken */
 };
 
 static const enum io_uring_op opcodes[MST_AIO_KIND_COUNT] = {
@@ -39,7 +40,6 @@ static int setup(struct io_uring *uring, uint32_t depth)
 {
     size_t flag_count = sizeof optional_flags / sizeof optional_flags[0];
     int rc = -EINVAL;
-
     for (size_t dropped = 0; rc == -EINVAL && dropped <= flag_count; dropped++) {
         struct io_uring_params params = {.flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
                                          .cq_entries = 2 * depth};
@@ -54,13 +54,11 @@ static int setup(struct io_uring *uring, uint32_t depth)
 static int try_ring(struct io_uring *uring)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(uring);
-    struct io_uring_cqe *cqe;
-    int rc;
-
     io_uring_prep_nop(sqe);
-    rc = io_uring_submit_and_wait(uring, 1);
+    int rc = io_uring_submit_and_wait(uring, 1);
     if (rc < 0)
         return rc;
+    struct io_uring_cqe *cqe;
     rc = io_uring_peek_cqe(uring, &cqe);
     if (rc == 0)
         io_uring_cqe_seen(uring, cqe);
@@ -70,7 +68,6 @@ static int try_ring(struct io_uring *uring)
 static int probe_kinds(struct ring *ring)
 {
     struct io_uring_probe *probe = io_uring_get_probe_ring(&ring->uring);
-
     if (!probe)
         return -ENOTSUP;
     for (int kind = 0; kind < MST_AIO_KIND_COUNT; kind++)
@@ -81,11 +78,9 @@ static int probe_kinds(struct ring *ring)
 
 static int check_ring(struct ring *ring)
 {
-    int rc;
-
     if (!(ring->uring.features & IORING_FEAT_EXT_ARG)) /* waits with a deadline, 5.11 */
         return -ENOTSUP;
-    rc = try_ring(&ring->uring);
+    int rc = try_ring(&ring->uring);
     return rc ? rc : probe_kinds(ring);
 }
 
@@ -94,17 +89,15 @@ static int refuse(int rc, struct mst_err *err)
     if (rc == -ENOMEM)
         return mst_err_set(err, -ENOMEM, "io_uring: no memory (see ulimit -l), or MST_AIO=threads");
     return mst_err_set(err, -ENOTSUP, "io_uring does not work here: %s%s; use MST_AIO=threads",
-                       strerror(-rc), rc == -EPERM ? " (seccomp filter or sysctl)" : "");
+                       mst_err_meaning(rc), rc == -EPERM ? " (seccomp filter or sysctl)" : "");
 }
 
 static int ring_create(uint32_t depth, void **ret_impl, struct mst_err *err)
 {
     struct ring *ring = calloc(1, sizeof *ring);
-    int rc;
-
     if (!ring)
         return mst_err_set(err, -ENOMEM, "aio: no memory for the ring");
-    rc = setup(&ring->uring, depth);
+    int rc = setup(&ring->uring, depth);
     if (rc) {
         free(ring);
         return refuse(rc, err);
@@ -122,7 +115,6 @@ static int ring_create(uint32_t depth, void **ret_impl, struct mst_err *err)
 static void ring_destroy(void *impl)
 {
     struct ring *ring = impl;
-
     if (!ring)
         return;
     io_uring_queue_exit(&ring->uring);
@@ -133,7 +125,6 @@ static void prepare(struct io_uring_sqe *sqe, const struct aio_slot *slot)
 {
     const struct mst_aio_op *op = &slot->op;
     unsigned size = (unsigned)aio_slot_bytes(slot);
-
     switch (op->kind) {
     case MST_AIO_READ:
         io_uring_prep_read(sqe, op->fd, aio_slot_data(slot), size, aio_slot_offset(slot));
@@ -160,23 +151,21 @@ static void prepare(struct io_uring_sqe *sqe, const struct aio_slot *slot)
 static bool ring_start(void *impl, struct aio_slot *slot)
 {
     struct ring *ring = impl;
-    struct io_uring_sqe *sqe;
-
     if (!ring->works[slot->op.kind]) {
         slot->result = aio_attempt(slot);
         return false;
     }
-    sqe = io_uring_get_sqe(&ring->uring);
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
     assert(sqe); /* the ring has an entry for every slot */
     prepare(sqe, slot);
     io_uring_sqe_set_data(sqe, slot);
+    ring->under_way++;
     return true;
 }
 
 static void ring_flush(void *impl)
 {
     struct ring *ring = impl;
-
     (void)io_uring_submit(&ring->uring); /* what is refused stays queued for the next call */
 }
 
@@ -184,13 +173,14 @@ static size_t take(struct ring *ring, struct aio_slot **ret_slots, size_t cap)
 {
     struct io_uring_cqe *cqes[COLLECT_MAX];
     unsigned count = io_uring_peek_batch_cqe(&ring->uring, cqes,
-                                             cap < COLLECT_MAX ? (unsigned)cap : COLLECT_MAX);
-
+                                             (unsigned)mst_least(cap, COLLECT_MAX));
+    assert(count <= ring->under_way && io_uring_sq_ready(&ring->uring) <= ring->under_way - count);
     for (unsigned i = 0; i < count; i++) {
         ret_slots[i] = io_uring_cqe_get_data(cqes[i]);
         ret_slots[i]->result = cqes[i]->res;
     }
     io_uring_cq_advance(&ring->uring, count);
+    ring->under_way -= count;
     return count;
 }
 
@@ -201,7 +191,6 @@ static void wait_for(struct ring *ring, size_t want, uint64_t deadline_ns)
     struct __kernel_timespec left = {.tv_sec = (int64_t)(left_ns / MST_NS_PER_S),
                                      .tv_nsec = (int64_t)(left_ns % MST_NS_PER_S)};
     struct io_uring_cqe *cqe;
-
     /* Whatever ends the wait (completions, time, a signal), the caller looks again. */
     (void)io_uring_wait_cqes(&ring->uring, &cqe, (unsigned)want,
                              deadline_ns == MST_NEVER ? NULL : &left, NULL);
@@ -211,7 +200,6 @@ static size_t ring_collect(void *impl, struct aio_slot **ret_slots, size_t cap, 
                            uint64_t deadline_ns)
 {
     struct ring *ring = impl;
-
     if (io_uring_sq_ready(&ring->uring))
         ring_flush(ring);
     /* While the kernel refuses some for lack of memory, their completions cannot be waited for. */

@@ -30,14 +30,13 @@ static const char *backend; /* the one under test */
 static char dir_path[64];
 static int dir_fd = -1;
 
-/* ---- help ---- */
+/* ---- help ------------------------------------------------------------------------------------ */
 
 static struct mst_aio *create(uint32_t depth)
 {
     struct mst_aio_opts opts = {.depth = depth, .backend = backend};
     struct mst_aio *aio = NULL;
     struct mst_err err = {0};
-
     if (mst_aio_create(&opts, &aio, &err))
         fail_msg("%s: %s", backend, err.text);
     assert_string_equal(mst_aio_backend(aio), backend);
@@ -47,7 +46,6 @@ static struct mst_aio *create(uint32_t depth)
 static int open_file(const char *name, int flags)
 {
     int fd = openat(dir_fd, name, flags | O_CREAT | O_CLOEXEC, 0600);
-
     assert_true(fd >= 0);
     return fd;
 }
@@ -55,7 +53,6 @@ static int open_file(const char *name, int flags)
 static unsigned char *pattern(size_t size_bytes, uint64_t seed)
 {
     unsigned char *data = aligned_alloc(4096, (size_bytes + 4095) / 4096 * 4096);
-
     assert_non_null(data);
     for (size_t i = 0; i < size_bytes; i++)
         data[i] = (unsigned char)mst_mix64(seed + i);
@@ -78,7 +75,7 @@ static int64_t move(struct mst_aio *aio, enum mst_aio_kind kind, int fd, void *d
 static int make_dir(void **state)
 {
     (void)state;
-    (void)snprintf(dir_path, sizeof dir_path, "core_aio.XXXXXX");
+    snprintf(dir_path, sizeof dir_path, "core_aio.XXXXXX");
     if (!mkdtemp(dir_path))
         return -1;
     dir_fd = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -87,31 +84,30 @@ static int make_dir(void **state)
 
 static int drop_dir(void **state)
 {
+    (void)state;
     DIR *dir = fdopendir(dir_fd);
     struct dirent *entry;
-
-    (void)state;
     while (dir && (entry = readdir(dir)))
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            /* What stays makes rmdir fail. */
             (void)unlinkat(dirfd(dir), entry->d_name, entry->d_type == DT_DIR ? AT_REMOVEDIR : 0);
     if (dir)
         closedir(dir);
     return rmdir(dir_path);
 }
 
-/* ---- bytes ---- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 static void test_writes_are_read_back(void **state)
 {
+    (void)state;
     enum { PIECE = 70001, COUNT = 40 };
     struct mst_aio *aio = create(COUNT);
     unsigned char *out = pattern((size_t)PIECE * COUNT, 1);
     unsigned char *in = pattern((size_t)PIECE * COUNT, 2);
+    int fd = open_file("bytes", O_RDWR);
     struct mst_aio_op ops[COUNT];
     struct mst_aio_done done[COUNT];
-    int fd = open_file("bytes", O_RDWR);
-
-    (void)state;
     for (int round = 0; round < 2; round++) {
         for (size_t i = 0; i < COUNT; i++)
             ops[i] = (struct mst_aio_op){.kind = round ? MST_AIO_READ : MST_AIO_WRITE,
@@ -138,11 +134,10 @@ static void test_writes_are_read_back(void **state)
 
 static void test_read_ends_at_end_of_file(void **state)
 {
+    (void)state;
     struct mst_aio *aio = create(0);
     unsigned char *data = pattern(20000, 3), in[32768];
     int fd = open_file("short", O_RDWR);
-
-    (void)state;
     assert_int_equal(move(aio, MST_AIO_WRITE, fd, data, 20000, 0), 20000);
     assert_int_equal(move(aio, MST_AIO_READ, fd, in, sizeof in, 0), 20000);
     assert_memory_equal(in, data, 20000);
@@ -158,11 +153,10 @@ static void test_read_ends_at_end_of_file(void **state)
 
 static void test_direct_read_ends_inside_a_block(void **state)
 {
+    (void)state;
     struct mst_aio *aio = create(0);
     unsigned char *data = pattern(10000, 4), *in = pattern(16384, 5);
     int fd = open_file("direct", O_RDWR), direct;
-
-    (void)state;
     assert_int_equal(move(aio, MST_AIO_WRITE, fd, data, 10000, 0), 10000);
     direct = open_file("direct", O_RDONLY | O_DIRECT);
     assert_int_equal(move(aio, MST_AIO_READ, direct, in, 16384, 0), 10000);
@@ -180,13 +174,12 @@ static void test_direct_read_ends_inside_a_block(void **state)
 /* The kernel's seq files give at most a page or so at a time: real short reads. */
 static void test_short_reads_are_continued(void **state)
 {
+    (void)state;
     enum { SIZE = 1 << 18 };
     struct mst_aio *aio = create(0);
     unsigned char *one = pattern(SIZE, 6), *many = pattern(SIZE, 7);
     int fd = open("/proc/kallsyms", O_RDONLY | O_CLOEXEC);
     ssize_t first = fd < 0 ? 0 : pread(fd, one, SIZE, 0);
-
-    (void)state;
     if (first > 0 && first < SIZE) {
         size_t size_bytes = (size_t)first;
         ssize_t more;
@@ -207,21 +200,19 @@ static void test_short_reads_are_continued(void **state)
 /* A size limit inside a write makes it short first, and an error when it goes on. */
 static void test_short_write_is_continued_to_its_error(void **state)
 {
+    (void)state;
     struct mst_aio *aio = create(0);
     unsigned char *data = pattern(20000, 8);
     int fd = open_file("limit", O_RDWR);
     struct rlimit old, limit;
-    struct stat st;
-    int64_t result;
-
-    (void)state;
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     limit = (struct rlimit){.rlim_cur = 8192, .rlim_max = old.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    result = move(aio, MST_AIO_WRITE, fd, data, 20000, 0);
+    int64_t rc = move(aio, MST_AIO_WRITE, fd, data, 20000, 0);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    assert_int_equal(result, -EFBIG);
+    assert_int_equal(rc, -EFBIG);
+    struct stat st;
     assert_int_equal(fstat(fd, &st), 0);
     assert_int_equal(st.st_size, 8192);
     close(fd);
@@ -229,16 +220,15 @@ static void test_short_write_is_continued_to_its_error(void **state)
     mst_aio_destroy(aio);
 }
 
-/* ---- files and names ---- */
+/* ---- files and names ------------------------------------------------------------------------- */
 
 static void test_sync_and_allocate(void **state)
 {
+    (void)state;
     struct mst_aio *aio = create(0);
     int fd = open_file("room", O_RDWR);
-    struct stat st;
-
-    (void)state;
     assert_int_equal(move(aio, MST_AIO_FALLOCATE, fd, NULL, 5000, 3000), 0);
+    struct stat st;
     assert_int_equal(fstat(fd, &st), 0);
     assert_int_equal(st.st_size, 8000);
     assert_true(st.st_blocks > 0);
@@ -258,12 +248,11 @@ static int64_t name_op(struct mst_aio *aio, enum mst_aio_kind kind, const char *
 
 static void test_names(void **state)
 {
+    (void)state;
     struct mst_aio *aio = create(0);
     mode_t old = umask(027);
-    struct stat st;
-
-    (void)state;
     assert_int_equal(name_op(aio, MST_AIO_MKDIR, "d", NULL, 0), 0);
+    struct stat st;
     assert_int_equal(fstatat(dir_fd, "d", &st, 0), 0);
     assert_int_equal(st.st_mode & 0777, 0750);
     umask(old);
@@ -284,11 +273,10 @@ static void test_names(void **state)
 
 static void test_bad_descriptors(void **state)
 {
-    struct mst_aio *aio = create(0);
-    unsigned char byte = 0;
-    int fd = open_file("read-only", O_RDONLY);
-
     (void)state;
+    struct mst_aio *aio = create(0);
+    int fd = open_file("read-only", O_RDONLY);
+    unsigned char byte = 0;
     assert_int_equal(move(aio, MST_AIO_READ, -1, &byte, 1, 0), -EBADF);
     assert_int_equal(move(aio, MST_AIO_WRITE, fd, &byte, 1, 0), -EBADF);
     assert_int_equal(move(aio, MST_AIO_FSYNC, -1, NULL, 0, 0), -EBADF);
@@ -297,24 +285,23 @@ static void test_bad_descriptors(void **state)
     mst_aio_destroy(aio);
 }
 
-/* ---- queueing ---- */
+/* ---- queueing -------------------------------------------------------------------------------- */
 
 static void test_depth_bounds_what_is_taken(void **state)
 {
+    (void)state;
     struct mst_aio *aio = create(3);
+    int fd = open_file("depth", O_RDWR);
+    assert_int_equal(pwrite(fd, "abcde", 5, 0), 5);
     unsigned char in[5];
     struct mst_aio_op ops[5];
-    struct mst_aio_done done[5];
-    int fd = open_file("depth", O_RDWR);
-
-    (void)state;
-    assert_int_equal(pwrite(fd, "abcde", 5, 0), 5);
     for (size_t i = 0; i < 5; i++)
         ops[i] = (struct mst_aio_op){
             .kind = MST_AIO_READ, .fd = fd, .data = in + i, .size_bytes = 1, .offset = i};
     assert_int_equal(mst_aio_submit(aio, ops, 5), 3);
     assert_int_equal(mst_aio_in_flight(aio), 3);
     assert_int_equal(mst_aio_submit(aio, ops + 3, 2), 0);
+    struct mst_aio_done done[5];
     assert_int_equal(mst_aio_reap(aio, done, 1, 5, MST_NEVER), 1); /* `cap` bounds `min` */
     assert_int_equal(mst_aio_submit(aio, ops + 3, 2), 1);
     assert_int_equal(mst_aio_reap(aio, done, 5, 5, MST_NEVER), 3); /* so does what is there */
@@ -331,20 +318,18 @@ static void test_depth_bounds_what_is_taken(void **state)
  * takes longer than the call: it must be seen in one of many rounds. */
 static void test_deadline(void **state)
 {
+    (void)state;
     enum { SIZE = 1 << 22 };
     struct mst_aio *aio = create(8);
     unsigned char *data = pattern(SIZE, 9);
-    struct mst_aio_done done[8];
     int fd = open_file("deadline", O_RDWR), timeouts = 0;
-
-    (void)state;
+    struct mst_aio_done done[8];
     for (int round = 0; round < 100 && timeouts == 0; round++) {
         struct mst_aio_op op = {
             .kind = MST_AIO_WRITE, .fd = fd, .data = data, .size_bytes = SIZE, .user = data};
-        int rc;
         for (int i = 0; i < 8; i++)
             assert_int_equal(mst_aio_submit(aio, &op, 1), 1);
-        rc = mst_aio_reap(aio, done, 8, 8, mst_now_ns());
+        int rc = mst_aio_reap(aio, done, 8, 8, mst_now_ns());
         assert_true(rc == 8 || rc == -ETIMEDOUT);
         if (rc == -ETIMEDOUT) {
             timeouts++;
@@ -363,24 +348,22 @@ static void test_deadline(void **state)
 static void *read_one(void *arg)
 {
     struct mst_aio *aio = arg;
-    unsigned char byte = 0;
     int fd = open_file("handed", O_RDWR);
-    int64_t result = move(aio, MST_AIO_READ, fd, &byte, 1, 0);
-
+    unsigned char byte = 0;
+    int64_t rc = move(aio, MST_AIO_READ, fd, &byte, 1, 0);
     close(fd);
-    return result == 1 && byte == 'x' ? aio : NULL;
+    return rc == 1 && byte == 'x' ? aio : NULL;
 }
 
 static void test_may_move_to_another_thread(void **state)
 {
+    (void)state;
     struct mst_aio *aio = create(2);
     int fd = open_file("handed", O_RDWR);
     char byte = 'x';
+    assert_int_equal(move(aio, MST_AIO_WRITE, fd, &byte, 1, 0), 1);
     pthread_t thread;
     void *result;
-
-    (void)state;
-    assert_int_equal(move(aio, MST_AIO_WRITE, fd, &byte, 1, 0), 1);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(pthread_create(&thread, NULL, read_one, aio), 0);
         assert_int_equal(pthread_join(thread, &result), 0);
@@ -393,19 +376,18 @@ static void test_may_move_to_another_thread(void **state)
 
 static void test_destroy_waits_for_what_is_in_flight(void **state)
 {
+    (void)state;
     enum { SIZE = 1 << 20 };
     struct mst_aio *aio = create(4);
     unsigned char *data = pattern(SIZE, 10);
     int fd = open_file("left", O_RDWR);
-    struct stat st;
-
-    (void)state;
     for (uint64_t i = 0; i < 4; i++) {
         struct mst_aio_op op = {
             .kind = MST_AIO_WRITE, .fd = fd, .data = data, .size_bytes = SIZE, .offset = i * SIZE};
         assert_int_equal(mst_aio_submit(aio, &op, 1), 1);
     }
     mst_aio_destroy(aio);
+    struct stat st;
     assert_int_equal(fstat(fd, &st), 0);
     assert_int_equal(st.st_size, 4 * SIZE);
     close(fd);
@@ -415,12 +397,11 @@ static void test_destroy_waits_for_what_is_in_flight(void **state)
 
 static void check_reads(struct mst_aio *aio, int fd, const unsigned char *data, size_t size_bytes)
 {
+    struct mst_rng rng;
+    mst_rng_init(&rng, 11, 0);
     unsigned char in[16][512];
     struct mst_aio_op ops[16];
     struct mst_aio_done done[16];
-    struct mst_rng rng;
-
-    mst_rng_init(&rng, 11, 0);
     for (int round = 0; round < 100; round++) {
         for (size_t i = 0; i < 16; i++)
             ops[i] = (struct mst_aio_op){.kind = MST_AIO_READ,
@@ -441,15 +422,13 @@ static void check_reads(struct mst_aio *aio, int fd, const unsigned char *data, 
 
 static void test_steady_state_allocates_nothing(void **state)
 {
+    (void)state;
     struct mst_aio *aio = create(16);
     unsigned char *data = pattern(100000, 12);
     int fd = open_file("steady", O_RDWR);
-    size_t before_bytes;
-
-    (void)state;
     assert_int_equal(move(aio, MST_AIO_WRITE, fd, data, 100000, 0), 100000);
     check_reads(aio, fd, data, 100000);
-    before_bytes = mallinfo2().uordblks;
+    size_t before_bytes = mallinfo2().uordblks;
     check_reads(aio, fd, data, 100000);
     assert_int_equal(mallinfo2().uordblks, before_bytes);
     close(fd);
@@ -457,7 +436,7 @@ static void test_steady_state_allocates_nothing(void **state)
     mst_aio_destroy(aio);
 }
 
-/* ---- the tap ---- */
+/* ---- the tap --------------------------------------------------------------------------------- */
 
 struct record {
     enum mst_aio_kind kinds[16];
@@ -468,19 +447,17 @@ struct record {
 static int record_op(void *arg, const struct mst_aio_op *op)
 {
     struct record *record = arg;
-
     record->kinds[record->count++] = op->kind;
     return record->count == record->fail_at ? record->answer : 1;
 }
 
 static void test_tap_sees_and_answers(void **state)
 {
+    (void)state;
     struct mst_aio *aio = create(0);
     struct record record = {.fail_at = 2, .answer = -ENOSPC};
     int fd = open_file("tap", O_RDWR);
     char data[4] = "abc";
-
-    (void)state;
     mst_aio_set_tap(record_op, &record);
     assert_int_equal(move(aio, MST_AIO_WRITE, fd, data, 1, 0), 1);
     assert_int_equal(move(aio, MST_AIO_WRITE, fd, data, 1, 1), -ENOSPC);
@@ -498,7 +475,7 @@ static void test_tap_sees_and_answers(void **state)
     mst_aio_destroy(aio);
 }
 
-/* ---- attempts that end early: not per back end, as the rule is the facade's ---- */
+/* ---- attempts that end early: not per back end, as the rule is the facade's ------------------ */
 
 /* A file that moves at each attempt what the test says: `moves` bytes, then 0 of them for ever. */
 static struct {
@@ -592,6 +569,7 @@ static void check_all_early(const struct early_case *cases, size_t count)
  * shows that they are. */
 static void test_a_short_direct_attempt_steps_back_to_a_block(void **state)
 {
+    (void)state;
     static const struct early_case cases[] = {
         {MST_AIO_READ, O_DIRECT, 0, 16384, {5000, -1u}, {0, 4096}, 16384},
         {MST_AIO_READ, O_DIRECT, 0, 16384, {8192, -1u}, {0, 8192}, 16384},
@@ -607,13 +585,13 @@ static void test_a_short_direct_attempt_steps_back_to_a_block(void **state)
         {MST_AIO_WRITE, O_DIRECT, 0, 16384, {5000, -1u}, {0, 4096}, 16384},
         {MST_AIO_WRITE, O_DIRECT, 12288, 12288, {8191, 4096, -1u}, {12288, 16384, 20480}, 12288},
     };
-    (void)state;
     check_all_early(cases, sizeof cases / sizeof *cases);
 }
 
 /* Less than a block is no step, and would be tried for ever. */
 static void test_a_direct_attempt_without_a_block_ends(void **state)
 {
+    (void)state;
     static const struct early_case cases[] = {
         {MST_AIO_READ, O_DIRECT, 0, 8192, {100}, {0}, -EIO},
         {MST_AIO_WRITE, O_DIRECT, 0, 8192, {4095}, {0}, -EIO},
@@ -622,31 +600,29 @@ static void test_a_direct_attempt_without_a_block_ends(void **state)
         {MST_AIO_READ, O_DIRECT, 0, 8192, {4096, 0}, {0, 4096}, 4096},
         {MST_AIO_READ, O_DIRECT, EARLY_BYTES - 4096, 8192, {4096}, {EARLY_BYTES - 4096}, 4096},
     };
-    (void)state;
     check_all_early(cases, sizeof cases / sizeof *cases);
 }
 
 static void test_other_short_attempts_go_on_at_once(void **state)
 {
+    (void)state;
     static const struct early_case cases[] = {
         {MST_AIO_READ, 0, 0, 16384, {5000, 1, -1u}, {0, 5000, 5001}, 16384},
         {MST_AIO_WRITE, 0, 7, 9000, {1, 4096, -1u}, {7, 8, 4104}, 9000},
         {MST_AIO_READ, 0, 0, 16384, {5000, 0}, {0, 5000}, 5000},
         {MST_AIO_WRITE, 0, 0, 16384, {5000, 0}, {0, 5000}, -EIO},
     };
-    (void)state;
     check_all_early(cases, sizeof cases / sizeof *cases);
 }
 
-/* ---- choosing a back end: not per back end ---- */
+/* ---- choosing a back end: not per back end --------------------------------------------------- */
 
 static void test_options(void **state)
 {
+    (void)state;
     struct mst_aio_opts opts = {.backend = "floppy"};
     struct mst_aio *aio = NULL;
     struct mst_err err = {0};
-
-    (void)state;
     assert_int_equal(mst_aio_create(&opts, &aio, &err), -EINVAL);
     assert_non_null(strstr(err.text, "floppy"));
     opts = (struct mst_aio_opts){.backend = "threads", .depth = 1u << 20};
@@ -661,11 +637,10 @@ static void test_options(void **state)
 static int check_denied(void)
 {
     struct mst_aio_opts opts = {.backend = "uring"};
-    struct mst_aio *aio = NULL;
-    struct mst_err err = {0};
-
     if (deny_uring())
         return 77;
+    struct mst_aio *aio = NULL;
+    struct mst_err err = {0};
     if (mst_aio_create(&opts, &aio, &err) != -ENOTSUP || aio)
         return 1;
     if (!strstr(err.text, "Operation not permitted") || !strstr(err.text, "MST_AIO=threads"))
@@ -683,13 +658,12 @@ static int check_denied(void)
 
 static void test_seccomp_filter_leads_to_threads(void **state)
 {
-    int status;
-    pid_t pid = fork();
-
     (void)state;
+    pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0)
         _exit(check_denied());
+    int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
     if (WEXITSTATUS(status) == 77)
@@ -701,36 +675,32 @@ static void test_seccomp_filter_leads_to_threads(void **state)
 static int thread_status(const char *tid, const char *key, char *value, size_t cap)
 {
     char path[320], line[256];
-    FILE *file;
+    snprintf(path, sizeof path, "/proc/self/task/%s/status", tid);
+    FILE *file = fopen(path, "re");
     int found = 0;
-
-    (void)snprintf(path, sizeof path, "/proc/self/task/%s/status", tid);
-    file = fopen(path, "re");
     while (file && fgets(line, sizeof line, file)) {
         size_t length = strlen(key);
         if (strncmp(line, key, length) != 0 || line[length] != ':')
             continue;
-        (void)snprintf(value, cap, "%s", line + length + 2);
+        snprintf(value, cap, "%s", line + length + 2);
         value[strcspn(value, "\n")] = 0;
         found = 1;
     }
     if (file)
-        (void)fclose(file);
+        (void)fclose(file); /* read only */
     return found;
 }
 
 static void test_pool_is_named_and_blocks_signals(void **state)
 {
+    (void)state;
     struct mst_aio_opts opts = {.backend = "threads", .depth = 64};
     struct mst_aio *aio = NULL;
+    assert_int_equal(mst_aio_create(&opts, &aio, NULL), 0);
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
     struct dirent *entry;
     int named = 0;
-    DIR *tasks;
-
-    (void)state;
-    assert_int_equal(mst_aio_create(&opts, &aio, NULL), 0);
-    tasks = opendir("/proc/self/task");
-    assert_non_null(tasks);
     while ((entry = readdir(tasks))) {
         char name[256], blocked[256];
         if (!thread_status(entry->d_name, "Name", name, sizeof name) ||
@@ -774,10 +744,9 @@ int main(void)
         cmocka_unit_test(test_other_short_attempts_go_on_at_once),
     };
     int failures = cmocka_run_group_tests_name("choice", choice, make_dir, drop_dir);
-
     for (size_t i = 0; i < 2; i++) {
-        struct mst_aio *aio = NULL;
         backend = names[i];
+        struct mst_aio *aio = NULL;
         if (mst_aio_create(&(struct mst_aio_opts){.backend = backend}, &aio, NULL) == -ENOTSUP)
             continue; /* no io_uring on this machine */
         mst_aio_destroy(aio);
