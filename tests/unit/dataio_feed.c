@@ -309,7 +309,6 @@ static void read_from(struct feed_file *file, unsigned ones, unsigned twos)
 {
     unsigned one_before = atomic_load(&one.requests), two_before = atomic_load(&two.requests);
     uint8_t byte;
-
     assert_int_equal(read_one(file, 9, &byte, 1, NULL), 0);
     assert_int_equal(byte, data[9]);
     assert_int_equal(atomic_load(&one.requests) - one_before, ones);
@@ -322,7 +321,6 @@ static void read_until_one_is_used(struct feed_file *file)
     uint64_t deadline_ns = soon();
     unsigned before;
     uint8_t byte;
-
     do {
         assert_false(mst_deadline_passed(deadline_ns));
         before = atomic_load(&two.requests);
@@ -333,12 +331,9 @@ static void read_until_one_is_used(struct feed_file *file)
 
 static void test_a_place_that_fails_a_read_is_down(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     struct feed_file *file = open_copies(feed, one.uri, two.uri);
-    unsigned before;
-    uint8_t byte;
-
-    (void)state;
     judged_ns = 100 * MST_NS_PER_S;
     atomic_store(&one.mode, FILES_DENIED);
     read_from(file, 1, 1);
@@ -347,7 +342,8 @@ static void test_a_place_that_fails_a_read_is_down(void **state)
     judged_ns += MIRROR_REST_MIN_NS - 1;
     read_from(file, 0, 1);
     judged_ns++;
-    before = atomic_load(&one.requests);
+    unsigned before = atomic_load(&one.requests);
+    uint8_t byte;
     for (uint64_t deadline_ns = soon(); failed_count < 2;) {
         assert_false(mst_deadline_passed(deadline_ns));
         assert_int_equal(read_one(file, 9, &byte, 1, NULL), 0);
@@ -365,15 +361,13 @@ static void test_a_place_that_fails_a_read_is_down(void **state)
 
 static void test_a_place_that_fails_at_open_is_down(void **state)
 {
-    struct feed *feed = sources_feed("auto");
-    unsigned before;
-
     (void)state;
+    struct feed *feed = sources_feed("auto");
     judged_ns = 100 * MST_NS_PER_S;
     atomic_store(&one.mode, FILES_DENIED);
     feed_close(open_copies(feed, one.uri, two.uri));
     assert_int_equal(failed_count, 1);
-    before = atomic_load(&one.requests);
+    unsigned before = atomic_load(&one.requests);
     feed_close(open_copies(feed, one.uri, two.uri));
     assert_int_equal(atomic_load(&one.requests), before);
     judged_ns += MIRROR_REST_MIN_NS;
@@ -385,10 +379,9 @@ static void test_a_place_that_fails_at_open_is_down(void **state)
 /* Other files of that server are as good as before. */
 static void test_a_wrong_copy_is_no_fault_of_its_place(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     struct feed_file *file, *other;
-
-    (void)state;
     atomic_store(&one.mode, FILES_MISSING);
     file = open_copies(feed, one.uri, two.uri);
     atomic_store(&one.mode, FILES_GOOD);
@@ -406,17 +399,16 @@ static void test_a_wrong_copy_is_no_fault_of_its_place(void **state)
 /* A place that rests is asked if no other can help, and when it does it need not be probed. */
 static void test_a_read_that_ends_well_ends_the_rest(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     struct feed_file *file = open_copies(feed, one.uri, two.uri);
     struct feed_file *turned = open_copies(feed, two.uri, one.uri);
-    uint8_t byte;
-
-    (void)state;
     judged_ns = 100 * MST_NS_PER_S;
     atomic_store(&two.mode, FILES_DENIED);
     read_from(turned, 1, 1);
     judged_ns++;
     atomic_store(&one.mode, FILES_DENIED);
+    uint8_t byte;
     assert_int_equal(read_one(file, 9, &byte, 1, NULL), -EACCES);
     atomic_store(&one.mode, FILES_GOOD);
     read_from(file, 1, 1); /* the rest of two ends first */
@@ -429,18 +421,16 @@ static void test_a_read_that_ends_well_ends_the_rest(void **state)
 /* One probe at a time, and one that is given up is made again. */
 static void test_a_probe_may_be_cancelled(void **state)
 {
+    (void)state;
     struct feed *feed = sources_feed("auto");
     struct feed_file *file = open_copies(feed, one.uri, two.uri);
-    unsigned before;
-    uint8_t byte;
-
-    (void)state;
     judged_ns = 100 * MST_NS_PER_S;
     atomic_store(&one.mode, FILES_DENIED);
     read_from(file, 1, 1);
     judged_ns += MIRROR_REST_MIN_NS;
     atomic_store(&one.mode, FILES_SILENT);
-    before = atomic_load(&one.requests);
+    unsigned before = atomic_load(&one.requests);
+    uint8_t byte;
     for (int i = 0; i < 10; i++)
         assert_int_equal(read_one(file, 9, &byte, 1, NULL), 0);
     assert_in_range(atomic_load(&one.requests), before, before + 1);
