@@ -104,10 +104,10 @@ int mst_blob_list(struct mst_blob *blob, const char *prefix, mst_blob_each_fn ea
     int rc = check_key(prefix, err);
     if (rc < 0)
         return rc;
-    char folder[BLOB_KEY_MAX];
     size_t length = strlen(prefix);
     while (length > 0 && prefix[length - 1] == '/')
         length--;
+    char folder[BLOB_KEY_MAX];
     memcpy(folder, prefix, length);
     folder[length] = '\0';
     return blob->backend->list(blob, folder, each, arg, deadline_ns, err);
@@ -136,10 +136,10 @@ int mst_blob_put_file(struct mst_blob *blob, const char *key, const char *path, 
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat stat;
     if (fd < 0 || fstat(fd, &stat) < 0) {
-        int code = -errno;
+        int rc = -errno;
         if (fd >= 0)
             (void)close(fd); /* read only */
-        return mst_err_set(err, code, "%s: cannot be read: %s", path, strerror(-code));
+        return mst_err_set(err, rc, "%s: cannot be read: %s", path, mst_err_meaning(rc));
     }
     const struct blob_source source = {.fd = fd, .size_bytes = (uint64_t)stat.st_size};
     int rc = put_source(blob, key, &source, flags, deadline_ns, err);

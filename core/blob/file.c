@@ -3,6 +3,7 @@
 #include "muster/core/blob/backend.h"
 #include "muster/core/blob/listing.h"
 #include "muster/core/clock.h"
+#include "muster/core/least.h"
 #include "muster/core/uri.h"
 
 #include <assert.h>
@@ -40,21 +41,21 @@ static struct file_store *store_of(struct mst_blob *blob)
     return (struct file_store *)blob;
 }
 
-static int fail_path(struct mst_err *err, int code, const char *path, const char *what)
+static int fail_path(struct mst_err *err, int rc, const char *path, const char *what)
 {
-    return mst_err_set(err, code, "%s: %s: %s", path, what, strerror(-code));
+    return mst_err_set(err, rc, "%s: %s: %s", path, what, mst_err_meaning(rc));
 }
 
-static int path_of(const struct file_store *store, const char *key, char path[BLOB_PATH_MAX])
+static void path_of(const struct file_store *store, const char *key, char path[BLOB_PATH_MAX])
 {
     int rc = blob_join(store->root, key, path, BLOB_PATH_MAX);
     assert(rc == 0); /* a root and a key always fit */
-    return rc;
 }
 
 static void info_of(const struct stat *stat, struct mst_blob_info *info)
 {
     info->size_bytes = (uint64_t)stat->st_size;
+    /* Four numbers of 64 bits fit. */
     (void)snprintf(info->version, sizeof info->version, "%lld-%lld.%09ld-%llu",
                    (long long)stat->st_size, (long long)stat->st_mtim.tv_sec, stat->st_mtim.tv_nsec,
                    (unsigned long long)stat->st_ino);
@@ -82,7 +83,7 @@ static int file_open(const struct mst_uri *uri, const struct mst_blob_opts *opts
         return mst_err_set(err, -ENOMEM, "no memory for a store");
     store->blob.backend = &blob_file_backend;
     store->depth = opts->depth;
-    (void)snprintf(store->root, sizeof store->root, "%s", uri->path);
+    (void)snprintf(store->root, sizeof store->root, "%s", uri->path); /* fits */
     store->reads = calloc(opts->depth, sizeof *store->reads);
     const struct mst_aio_opts aio_opts = {.depth = opts->depth, .backend = opts->aio};
     int rc = store->reads ? mst_aio_create(&aio_opts, &store->aio, err)
@@ -100,8 +101,8 @@ static int file_stat(struct mst_blob *blob, const char *key, struct mst_blob_inf
 {
     (void)deadline_ns; /* the local file system does not wait for anybody */
     char path[BLOB_PATH_MAX];
-    struct stat found;
     path_of(store_of(blob), key, path);
+    struct stat found;
     if (stat(path, &found) < 0)
         return fail_path(err, -errno, path, "cannot be looked at");
     if (S_ISDIR(found.st_mode))
@@ -114,8 +115,8 @@ static int file_stat(struct mst_blob *blob, const char *key, struct mst_blob_inf
 static int add_entry(const struct file_store *store, struct blob_listing *listing, const char *key)
 {
     char path[BLOB_PATH_MAX];
-    struct stat found;
     path_of(store, key, path);
+    struct stat found;
     if (stat(path, &found) < 0)
         return errno == ENOENT ? 0 : -errno;
     if (S_ISDIR(found.st_mode))
@@ -128,7 +129,7 @@ static int add_entry(const struct file_store *store, struct blob_listing *listin
 static int list_folder(const struct file_store *store, struct blob_listing *listing,
                        const char *folder)
 {
-    char path[BLOB_PATH_MAX], key[BLOB_KEY_MAX];
+    char path[BLOB_PATH_MAX];
     path_of(store, folder, path);
     DIR *dir = opendir(path);
     if (!dir)
@@ -140,6 +141,7 @@ static int list_folder(const struct file_store *store, struct blob_listing *list
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
             strncmp(name, BLOB_TEMP_PREFIX, strlen(BLOB_TEMP_PREFIX)) == 0)
             continue;
+        char key[BLOB_KEY_MAX];
         rc = blob_join(folder, name, key, sizeof key);
         if (rc == 0)
             rc = add_entry(store, listing, key);
@@ -162,7 +164,7 @@ static int file_list(struct mst_blob *blob, const char *prefix, mst_blob_each_fn
         rc = list_folder(store, &listing, folder);
         if (rc < 0)
             rc = mst_err_set(err, rc, "%s/%s: cannot be listed: %s", store->root, folder,
-                             strerror(-rc));
+                             mst_err_meaning(rc));
         free(folder);
     }
     if (rc == 0)
@@ -176,10 +178,10 @@ static int make_parents(char *path)
 {
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        int failed = mkdir(path, 0777) < 0 && errno != EEXIST ? -errno : 0;
+        int rc = mkdir(path, 0777) < 0 && errno != EEXIST ? -errno : 0;
         *slash = '/';
-        if (failed)
-            return failed;
+        if (rc)
+            return rc;
     }
     return 0;
 }
@@ -199,8 +201,7 @@ static int copy_file(int to, int from, uint64_t size_bytes)
 {
     char chunk[1 << 16];
     for (uint64_t done = 0; done < size_bytes;) {
-        uint64_t left = size_bytes - done;
-        size_t want = left < sizeof chunk ? (size_t)left : sizeof chunk;
+        size_t want = mst_least(size_bytes - done, sizeof chunk);
         ssize_t got = pread(from, chunk, want, (off_t)done);
         if (got < 0 && errno == EINTR)
             continue;
@@ -230,8 +231,8 @@ static int write_source(const char *path, const struct blob_source *source)
 
 static int sync_folder(const char *path)
 {
-    char folder[BLOB_PATH_MAX];
     const char *slash = strrchr(path, '/');
+    char folder[BLOB_PATH_MAX]; /* room for a path, and so for its folder */
     (void)snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1,
                    slash ? path : ".");
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -260,7 +261,7 @@ static void temp_path(const char *path, char temp[BLOB_PATH_MAX + 64])
     static atomic_uint counter;
     const char *slash = strrchr(path, '/');
     int folder_bytes = slash ? (int)(slash - path) + 1 : 0;
-    /* relaxed: only that no two puts get the same number counts */
+    /* It fits. Relaxed: only that no two puts get the same number counts. */
     (void)snprintf(temp, BLOB_PATH_MAX + 64, "%.*s" BLOB_TEMP_PREFIX "%ld-%u", folder_bytes, path,
                    (long)getpid(), atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed));
 }
@@ -302,9 +303,9 @@ static int open_version(const char *path, const char *version)
     if (fd < 0)
         return -errno;
     struct stat found;
-    struct mst_blob_info info;
     int rc = fstat(fd, &found) < 0 ? -errno : S_ISDIR(found.st_mode) ? -ENOENT : 0;
     if (rc == 0 && version) {
+        struct mst_blob_info info;
         info_of(&found, &info);
         rc = strcmp(info.version, version) == 0 ? 0 : -ESTALE;
     }
@@ -324,14 +325,15 @@ static struct file_read *free_read(struct file_store *store)
 
 static void end_read(struct file_store *store, struct file_read *read, int64_t result)
 {
+    assert(read->busy && !read->ended);
     read->ended = true;
     read->result = result;
     if (read->fd >= 0)
         (void)close(read->fd); /* read only */
     read->fd = -1;
     if (result < 0)
-        (void)mst_err_set(&store->blob.last, (int)result, "%s/%s: %s", store->root, read->key,
-                          mst_err_meaning((int)result));
+        mst_err_set(&store->blob.last, (int)result, "%s/%s: %s", store->root, read->key,
+                    mst_err_meaning((int)result));
 }
 
 static void start_read(struct file_store *store, struct file_read *slot,
@@ -342,7 +344,7 @@ static void start_read(struct file_store *store, struct file_read *slot,
     slot->busy = true;
     slot->ended = false;
     slot->user = read->user;
-    (void)snprintf(slot->key, sizeof slot->key, "%s", read->key);
+    (void)snprintf(slot->key, sizeof slot->key, "%s", read->key); /* fits: a key was checked */
     slot->fd = open_version(path, read->version);
     if (slot->fd < 0) {
         end_read(store, slot, slot->fd);
@@ -404,9 +406,7 @@ static int file_reap(struct mst_blob *blob, struct mst_blob_done *done, size_t c
                      uint64_t deadline_ns)
 {
     struct file_store *store = store_of(blob);
-    size_t busy = count_reads(store, false);
-    if (min > busy)
-        min = busy;
+    min = mst_least(min, count_reads(store, false));
     int rc = settle(store, 0, 0);
     while (rc >= 0 && count_reads(store, true) < min)
         rc = settle(store, 1, deadline_ns);

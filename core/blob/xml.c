@@ -42,6 +42,7 @@ static void on_start(void *arg, const XML_Char *name, const XML_Char **attribute
         stop(reader, -EBADMSG);
         return;
     }
+    /* A name that is cut is none that anybody reads. */
     (void)snprintf(reader->names[reader->depth], NAME_BYTES, "%s", local_name(name));
     reader->depth++;
     reader->text_bytes = 0;
@@ -76,7 +77,7 @@ static void on_end(void *arg, const XML_Char *name)
 static void on_doctype(void *arg, const XML_Char *name, const XML_Char *system_id,
                        const XML_Char *public_id, int has_internal_subset)
 {
-    (void)name;
+    (void)name; /* whatever it says, it is refused */
     (void)system_id;
     (void)public_id;
     (void)has_internal_subset;

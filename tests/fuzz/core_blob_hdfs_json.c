@@ -25,17 +25,17 @@ static int look(void *arg, const struct webhdfs_status *status)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *text = (const char *)data;
+    (void)webhdfs_json_list(text, size, look, NULL); /* here and below: look judges */
     struct webhdfs_error error;
-    struct webhdfs_status status;
-    char location[64];
-    bool truth;
-    (void)webhdfs_json_list(text, size, look, NULL);
     if (webhdfs_json_error(text, size, &error) == 0)
         expect(!strpbrk(error.message, "\r\n"));
+    struct webhdfs_status status;
     if (webhdfs_json_status(text, size, &status) == 0)
         (void)look(NULL, &status);
+    char location[64];
     if (webhdfs_json_location(text, size, location, sizeof location) == 0)
         expect(strlen(location) < sizeof location);
+    bool truth;
     (void)webhdfs_json_boolean(text, size, &truth);
     return 0;
 }

@@ -19,12 +19,12 @@ static void write_out(const struct http_range *range, char *text, size_t cap)
 {
     char total[24] = "*";
     if (range->total != HTTP_TOTAL_UNKNOWN)
-        (void)snprintf(total, sizeof total, "%llu", (unsigned long long)range->total);
+        snprintf(total, sizeof total, "%llu", (unsigned long long)range->total);
     if (range->first > range->last)
-        (void)snprintf(text, cap, "bytes */%s", total);
+        snprintf(text, cap, "bytes */%s", total);
     else
-        (void)snprintf(text, cap, "bytes %llu-%llu/%s", (unsigned long long)range->first,
-                       (unsigned long long)range->last, total);
+        snprintf(text, cap, "bytes %llu-%llu/%s", (unsigned long long)range->first,
+                 (unsigned long long)range->last, total);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -23,18 +23,18 @@ static void look(const struct cred *cred)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct cred cred = {0};
     char *text = malloc(size + 1);
     if (!text)
         return 0;
     memcpy(text, data, size);
     text[size] = '\0';
+    struct cred cred = {0};
     if (cred_parse_profile(text, "default", &cred) == 0)
         look(&cred);
     cred = (struct cred){0};
     if (cred_parse_json(text, size, &cred) == 0)
         look(&cred);
-    (void)cred_parse_time(text);
+    (void)cred_parse_time(text); /* any time will do */
     free(text);
     return 0;
 }

@@ -25,14 +25,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *text = (const char *)data;
     struct s3_page page;
-    struct s3_error error;
     static struct s3_session session;
-    char id[64];
     size_t sum = 0;
     if (s3_xml_list(text, size, look, &sum, &page) == 0)
         expect(!page.truncated || page.token[0]);
+    struct s3_error error;
     if (s3_xml_error(text, size, &error) == 0)
         expect(error.code[0]);
+    char id[64];
     if (s3_xml_upload_id(text, size, id, sizeof id) == 0)
         expect(id[0] && strlen(id) < sizeof id);
     if (s3_xml_session(text, size, &session) == 0)

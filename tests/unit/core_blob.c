@@ -28,7 +28,7 @@ struct place {
 static int open_place(void **state)
 {
     struct place *place = calloc(1, sizeof *place);
-    (void)snprintf(place->folder, sizeof place->folder, "/tmp/muster-blob-XXXXXX");
+    snprintf(place->folder, sizeof place->folder, "/tmp/muster-blob-XXXXXX");
     const struct mst_blob_opts opts = {.depth = 2, .aio = "threads"};
     if (!mkdtemp(place->folder) || mst_blob_open(place->folder, &opts, &place->blob, NULL) < 0)
         return -1;
@@ -63,9 +63,9 @@ static int64_t read_key(struct place *place, const char *key, uint64_t offset, c
 {
     const struct mst_blob_read read = {
         .key = key, .offset = offset, .data = data, .size_bytes = size, .version = version};
-    struct mst_blob_done done;
     memset(data, 0, size);
     assert_int_equal(mst_blob_submit(place->blob, &read, 1), 1);
+    struct mst_blob_done done;
     assert_int_equal(mst_blob_reap(place->blob, &done, 1, 1, mst_deadline_ms(20000)), 1);
     return done.result;
 }
@@ -73,11 +73,11 @@ static int64_t read_key(struct place *place, const char *key, uint64_t offset, c
 static void keeps_what_is_put(void **state)
 {
     struct place *place = *state;
-    char data[8];
     struct mst_blob_info info, later;
     put(place, "a/b/c", "hello");
     assert_int_equal(mst_blob_stat(place->blob, "a/b/c", &info, MST_NEVER, NULL), 0);
     assert_int_equal(info.size_bytes, 5);
+    char data[8];
     assert_int_equal(read_key(place, "a/b/c", 0, data, 8, info.version), 5);
     assert_string_equal(data, "hello");
     assert_int_equal(read_key(place, "a/b/c", 1, data, 3, NULL), 3);
@@ -95,8 +95,8 @@ static void keeps_what_is_put(void **state)
 static int count_files(const char *folder)
 {
     DIR *dir = opendir(folder);
-    int count = 0;
     assert_non_null(dir);
+    int count = 0;
     for (const struct dirent *entry; (entry = readdir(dir));)
         count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
     closedir(dir);
@@ -107,10 +107,10 @@ static void a_new_object_replaces_none(void **state)
 {
     struct place *place = *state;
     struct mst_err err;
-    char data[4];
     assert_int_equal(mst_blob_put(place->blob, "k", "1", 1, MST_BLOB_NEW, MST_NEVER, &err), 0);
     assert_int_equal(mst_blob_put(place->blob, "k", "2", 1, MST_BLOB_NEW, MST_NEVER, &err),
                      -EEXIST);
+    char data[4];
     assert_int_equal(read_key(place, "k", 0, data, 4, NULL), 1);
     assert_string_equal(data, "1");
     assert_int_equal(count_files(place->folder), 1); /* nothing half-made is left */
@@ -122,8 +122,8 @@ static void a_new_object_replaces_none(void **state)
 static void a_put_that_fails_leaves_nothing(void **state)
 {
     struct place *place = *state;
-    struct mst_err err;
     put(place, "file", "x");
+    struct mst_err err;
     assert_int_equal(mst_blob_put(place->blob, "file/k", "1", 1, 0, MST_NEVER, &err), -ENOTDIR);
     put(place, "folder/k", "x");
     assert_int_equal(mst_blob_put(place->blob, "folder", "1", 1, 0, MST_NEVER, &err), -EISDIR);
@@ -137,7 +137,7 @@ static void puts_files(void **state)
 {
     struct place *place = *state;
     char path[128], data[4];
-    (void)snprintf(path, sizeof path, "%s/source", place->folder);
+    snprintf(path, sizeof path, "%s/source", place->folder);
     size_t size = (1 << 16) + 3;
     char *bytes = malloc(size);
     assert_non_null(bytes);
@@ -157,7 +157,7 @@ static int note(void *arg, const char *key, const struct mst_blob_info *info)
 {
     char *keys = arg;
     size_t used = strlen(keys);
-    (void)snprintf(keys + used, 256 - used, "%s=%llu ", key, (unsigned long long)info->size_bytes);
+    snprintf(keys + used, 256 - used, "%s=%llu ", key, (unsigned long long)info->size_bytes);
     return strcmp(key, "stop") == 0 ? 7 : 0;
 }
 
@@ -186,13 +186,13 @@ static void takes_depth_reads_at_a_time(void **state)
 {
     struct place *place = *state;
     char data[3][4] = {{0}};
-    struct mst_blob_read reads[3];
-    struct mst_blob_done done[3];
     put(place, "k", "0123456789");
+    struct mst_blob_read reads[3];
     for (size_t i = 0; i < 3; i++)
         reads[i] = (struct mst_blob_read){
             .key = "k", .offset = i, .data = data[i], .size_bytes = 3, .user = &reads[i]};
     assert_int_equal(mst_blob_submit(place->blob, reads, 3), 2);
+    struct mst_blob_done done[3];
     assert_int_equal(mst_blob_reap(place->blob, done, 3, 3, mst_deadline_ms(20000)), 2);
     assert_int_equal(mst_blob_reap(place->blob, done, 3, 1, MST_NEVER), 0); /* none in flight */
     assert_string_equal(data[1], "123");
@@ -201,9 +201,9 @@ static void takes_depth_reads_at_a_time(void **state)
 static void keys_stay_inside(void **state)
 {
     struct place *place = *state;
+    const char *const bad[] = {"/a", "..", "../a", "a/..", "a/../b", ".", "a/./b"};
     struct mst_err err;
     char data[1];
-    const char *const bad[] = {"/a", "..", "../a", "a/..", "a/../b", ".", "a/./b"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         const struct mst_blob_read read = {.key = bad[i], .data = data, .size_bytes = 1};
         assert_int_equal(mst_blob_put(place->blob, bad[i], "", 0, 0, MST_NEVER, &err), -EINVAL);

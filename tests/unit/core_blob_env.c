@@ -11,8 +11,8 @@
 static void the_more_special_name_counts(void **state)
 {
     (void)state;
-    struct blob_env env;
     assert_int_equal(clearenv(), 0);
+    struct blob_env env;
     blob_env_read(&env);
     assert_null(env.region);
     assert_null(env.ca_file);
@@ -35,11 +35,11 @@ static void the_more_special_name_counts(void **state)
 static void empty_is_not_set(void **state)
 {
     (void)state;
-    struct blob_env env;
     assert_int_equal(clearenv(), 0);
     assert_int_equal(setenv("AWS_ACCESS_KEY_ID", "", 1), 0);
     assert_int_equal(setenv("AWS_REGION", "", 1), 0);
     assert_int_equal(setenv("AWS_DEFAULT_REGION", "there", 1), 0);
+    struct blob_env env;
     blob_env_read(&env);
     assert_null(env.access_key);
     assert_string_equal(env.region, "there");

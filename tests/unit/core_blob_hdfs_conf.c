@@ -21,8 +21,8 @@ static int nodes_of(const char *document, const char *authority, char names[256]
                     struct mst_err *err)
 {
     struct hadoop_conf conf = {0};
-    struct hadoop_nodes nodes = {0};
     assert_int_equal(hadoop_conf_add(&conf, document, strlen(document)), 0);
+    struct hadoop_nodes nodes = {0};
     int rc = hadoop_conf_nodes(&conf, authority, &nodes, err);
     names[0] = '\0';
     for (size_t i = 0, used = 0; i < nodes.count; i++)
@@ -35,12 +35,12 @@ static int nodes_of(const char *document, const char *authority, char names[256]
 static void finds_services(void **state)
 {
     (void)state;
-    char names[256];
     const char *document = CONF(PROPERTY("fs.defaultFS", "hdfs://ns/x") PROPERTY(
         "dfs.nameservices", "other, ns") PROPERTY("dfs.ha.namenodes.ns", "nn1 ,nn2")
                                     PROPERTY("dfs.namenode.http-address.ns.nn1", "a:1")
                                         PROPERTY("dfs.namenode.http-address.ns.nn2", "b:2")
                                             PROPERTY("dfs.namenode.http-address.other", "c:3"));
+    char names[256];
     assert_int_equal(nodes_of(document, "ns", names, NULL), 0);
     assert_string_equal(names, "a:1 b:2 ");
     assert_int_equal(nodes_of(document, "", names, NULL), 0);
@@ -54,9 +54,9 @@ static void finds_services(void **state)
 static void finds_one_node(void **state)
 {
     (void)state;
-    char names[256];
     const char *document = CONF(PROPERTY("fs.defaultFS", "hdfs://nn:8020")
                                     PROPERTY("dfs.namenode.http-address", "0.0.0.0:50070"));
+    char names[256];
     assert_int_equal(nodes_of(document, "nn:8020", names, NULL), 0);
     assert_string_equal(names, "nn:50070 ");
     assert_int_equal(nodes_of(document, "", names, NULL), 0);
@@ -89,8 +89,8 @@ static void names_what_is_missing(void **state)
 static void later_properties_count(void **state)
 {
     (void)state;
-    struct hadoop_conf conf = {0};
     const char *document = CONF(PROPERTY("a", "1") PROPERTY("a", "2") "<property/>");
+    struct hadoop_conf conf = {0};
     assert_int_equal(hadoop_conf_add(&conf, document, strlen(document)), 0);
     assert_string_equal(hadoop_conf_get(&conf, "a"), "2");
     assert_null(hadoop_conf_get(&conf, "b"));

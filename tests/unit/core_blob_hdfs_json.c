@@ -17,7 +17,7 @@ static int note(void *arg, const struct webhdfs_status *status)
 {
     char *notes = arg;
     size_t used = strlen(notes);
-    (void)snprintf(notes + used, 128 - used, "%s%s ", status->name, status->folder ? "/" : "");
+    snprintf(notes + used, 128 - used, "%s%s ", status->name, status->folder ? "/" : "");
     return strcmp(status->name, "stop") == 0 ? 7 : 0;
 }
 
@@ -45,7 +45,6 @@ static void reads_listings(void **state)
 static void refuses_what_makes_no_sense(void **state)
 {
     (void)state;
-    char notes[128];
     const char *const bad[] = {"",
                                "[]",
                                "{\"FileStatuses\":{}}",
@@ -54,6 +53,7 @@ static void refuses_what_makes_no_sense(void **state)
                                LIST(STATUS("a", "FILE", "-1")),
                                LIST(STATUS("a", "FILE", "\"1\"")),
                                LIST("{\"pathSuffix\":\"a\"}")};
+    char notes[128];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(list(bad[i], notes), -EBADMSG);
 }
@@ -61,24 +61,24 @@ static void refuses_what_makes_no_sense(void **state)
 static void reads_the_rest(void **state)
 {
     (void)state;
-    struct webhdfs_error error;
-    struct webhdfs_status status;
-    bool truth = false;
-    char location[8];
     const char *text = "{\"RemoteException\":{\"exception\":\"E\",\"message\":\"line\\nstack\"}}";
+    struct webhdfs_error error;
     assert_int_equal(webhdfs_json_error(text, strlen(text), &error), 0);
     assert_string_equal(error.exception, "E");
     assert_string_equal(error.message, "line");
     assert_int_equal(webhdfs_json_error("{}", 2, &error), -EBADMSG);
     text = "{\"FileStatus\":" STATUS("", "FILE", "9") "}";
+    struct webhdfs_status status;
     assert_int_equal(webhdfs_json_status(text, strlen(text), &status), 0);
     assert_int_equal(status.size_bytes, 9);
     assert_int_equal(status.modified_ms, 5);
     assert_int_equal(webhdfs_json_status("{}", 2, &status), -EBADMSG);
+    bool truth = false;
     assert_int_equal(webhdfs_json_boolean("{\"boolean\":true}", 16, &truth), 0);
     assert_true(truth);
     assert_int_equal(webhdfs_json_boolean("{\"boolean\":1}", 13, &truth), -EBADMSG);
     text = "{\"Location\":\"1234567\"}";
+    char location[8];
     assert_int_equal(webhdfs_json_location(text, strlen(text), location, 8), 0);
     assert_string_equal(location, "1234567");
     assert_int_equal(webhdfs_json_location(text, strlen(text), location, 7), -ENOSPC);

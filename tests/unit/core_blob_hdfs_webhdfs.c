@@ -28,11 +28,11 @@ static struct http_script script;
 
 static struct mst_blob *open_nodes(const char *more)
 {
-    char uri[128];
-    struct mst_blob *blob = NULL;
     const struct mst_blob_opts opts = {.depth = 2, .timeout_ms = 5000};
     assert_int_equal(unsetenv("MST_HDFS_DELEGATION"), 0);
-    (void)snprintf(uri, sizeof uri, "webhdfs://127.0.0.1:%u/pre%s", script.port, more);
+    char uri[128];
+    snprintf(uri, sizeof uri, "webhdfs://127.0.0.1:%u/pre%s", script.port, more);
+    struct mst_blob *blob = NULL;
     assert_int_equal(mst_blob_open(uri, &opts, &blob, NULL), 0);
     return blob;
 }
@@ -49,9 +49,9 @@ static int64_t read_once(const struct script_step *steps, size_t count, const ch
     struct mst_blob *blob = open_nodes("?user.name=me");
     const struct mst_blob_read read = {
         .key = "k", .offset = 2, .data = data, .size_bytes = 4, .version = version};
-    struct mst_blob_done done;
     memset(data, 0, 5);
     assert_int_equal(mst_blob_submit(blob, &read, 1), 1);
+    struct mst_blob_done done;
     assert_int_equal(mst_blob_reap(blob, &done, 1, 1, mst_deadline_ms(10000)), 1);
     mst_blob_close(blob);
     script_stop(&script);
@@ -74,8 +74,8 @@ static void reads_what_it_can(void **state)
 static void reads_the_version_it_means(void **state)
 {
     (void)state;
-    char data[5];
     const char *status = STATUS("FILE", "10");
+    char data[5];
     int64_t got = read_once(STEPS({status, SCRIPT_CLOSE}, {DATA, SCRIPT_CLOSE}), 2, "10-99", data);
     assert_int_equal(got, 4);
     assert_true(asked(0, "op=GETFILESTATUS&"));
@@ -100,10 +100,9 @@ static void tries_again(void **state)
 static void knows_what_stays(void **state)
 {
     (void)state;
-    char data[5];
     const struct {
         const char *reply;
-        int code;
+        int rc;
     } cases[] = {
         {EXCEPTION("404 Not Found", "FileNotFoundException", "none\\nat x"), -ENOENT},
         {EXCEPTION("403 Forbidden", "AccessControlException", "no"), -EACCES},
@@ -111,9 +110,10 @@ static void knows_what_stays(void **state)
         {EXCEPTION("400 Bad Request", "IllegalArgumentException", "no"), -EINVAL},
         {REPLY("401 Unauthorized", "<html>"), -EACCES},
     };
+    char data[5];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_int_equal(read_once(STEPS({cases[i].reply, SCRIPT_CLOSE}), 1, NULL, data),
-                         cases[i].code);
+                         cases[i].rc);
 }
 
 /* Puts "xy" as the replies allow; the redirect leads to the script's next reply. */
@@ -132,9 +132,8 @@ static int put(const struct script_step *steps, size_t count, uint32_t flags, st
 static const char *redirect(void)
 {
     static char reply[256];
-    (void)snprintf(reply, sizeof reply,
-                   REPLY("307 Temporary Redirect\r\nLocation: http://127.0.0.1:%u/dn", ""),
-                   script.port);
+    snprintf(reply, sizeof reply,
+             REPLY("307 Temporary Redirect\r\nLocation: http://127.0.0.1:%u/dn", ""), script.port);
     return reply;
 }
 
@@ -142,8 +141,8 @@ static const char *redirect(void)
 static const char *location(void)
 {
     static char reply[256];
-    (void)snprintf(reply, sizeof reply,
-                   REPLY("200 OK", "{\"Location\":\"http://127.0.0.1:%u/dn\"}"), script.port);
+    snprintf(reply, sizeof reply, REPLY("200 OK", "{\"Location\":\"http://127.0.0.1:%u/dn\"}"),
+             script.port);
     return reply;
 }
 
@@ -173,9 +172,9 @@ static void does_not_replace(void **state)
                                   {CREATED, SCRIPT_CLOSE},
                                   {TRUTH("false"), SCRIPT_CLOSE},
                                   {TRUTH("true"), SCRIPT_CLOSE}};
-    struct mst_err err;
     script_run(&script, steps, 4);
     struct mst_blob *blob = open_nodes("?delegation=hush");
+    struct mst_err err;
     int rc = mst_blob_put(blob, "k", "xy", 2, MST_BLOB_NEW, mst_deadline_ms(10000), &err);
     assert_int_equal(rc, -EEXIST);
     assert_null(strstr(err.text, "hush"));
@@ -224,8 +223,8 @@ static void a_put_that_is_late_leaves_nothing(void **state)
 static void a_put_needs_a_data_node(void **state)
 {
     (void)state;
-    struct mst_err err;
     const char *nowhere = "HTTP/1.1 307 Temporary\r\nConnection: close\r\n\r\n";
+    struct mst_err err;
     int rc = put(STEPS({nowhere, SCRIPT_CLOSE}, {TRUTH("false"), SCRIPT_CLOSE}), 2, 0, &err);
     assert_int_equal(rc, -EBADMSG);
 }
@@ -234,7 +233,7 @@ static int note_key(void *arg, const char *key, const struct mst_blob_info *info
 {
     char *keys = arg;
     size_t used = strlen(keys);
-    (void)snprintf(keys + used, 256 - used, "%s=%s ", key, info->version);
+    snprintf(keys + used, 256 - used, "%s=%s ", key, info->version);
     return 0;
 }
 
@@ -264,9 +263,8 @@ static void lists_folders_in_byte_order(void **state)
 static struct mst_blob *open_service(uint16_t first, uint16_t second)
 {
     char folder[] = "/tmp/muster-hadoop-XXXXXX", path[64];
-    struct mst_blob *blob = NULL;
     assert_non_null(mkdtemp(folder));
-    (void)snprintf(path, sizeof path, "%s/hdfs-site.xml", folder);
+    snprintf(path, sizeof path, "%s/hdfs-site.xml", folder);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fprintf(file,
@@ -279,6 +277,7 @@ static struct mst_blob *open_service(uint16_t first, uint16_t second)
     assert_int_equal(fclose(file), 0);
     assert_int_equal(setenv("HADOOP_CONF_DIR", folder, 1), 0);
     const struct mst_blob_opts opts = {.fail_fast = true}; /* the impatient must find them too */
+    struct mst_blob *blob = NULL;
     assert_int_equal(mst_blob_open("hdfs://ns/", &opts, &blob, NULL), 0);
     assert_int_equal(unlink(path) | rmdir(folder), 0);
     assert_int_equal(unsetenv("HADOOP_CONF_DIR"), 0);
@@ -298,10 +297,9 @@ static uint16_t free_port(void)
 static void finds_the_active_node(void **state)
 {
     (void)state;
-    struct mst_blob *blob = NULL;
-    struct mst_blob_info info;
     script_start(&script, STEPS({STATUS("FILE", "7"), SCRIPT_CLOSE}), 1);
-    blob = open_service(free_port(), script.port);
+    struct mst_blob *blob = open_service(free_port(), script.port);
+    struct mst_blob_info info;
     assert_int_equal(mst_blob_stat(blob, "k", &info, mst_deadline_ms(10000), NULL), 0);
     assert_int_equal(info.size_bytes, 7);
     mst_blob_close(blob);
@@ -314,22 +312,21 @@ static void stays_with_the_active_node(void **state)
 {
     (void)state;
     char data[4], lost[256];
-    struct mst_blob_done done;
-    struct http_script standby;
     const struct mst_blob_read read = {.key = "k", .data = data, .size_bytes = sizeof data};
-    (void)snprintf(lost, sizeof lost,
-                   REPLY("307 Temporary Redirect\r\nLocation: http://127.0.0.1:%u/dn", ""),
-                   free_port());
+    snprintf(lost, sizeof lost,
+             REPLY("307 Temporary Redirect\r\nLocation: http://127.0.0.1:%u/dn", ""), free_port());
     script_bind(&script);
     const struct script_step steps[] = {
         {lost, SCRIPT_CLOSE},       {DATA, SCRIPT_CLOSE},    {lost, SCRIPT_CLOSE},
         {redirect(), SCRIPT_CLOSE}, {CREATED, SCRIPT_CLOSE}, {REPLY("200 OK", ""), SCRIPT_CLOSE}};
     script_run(&script, steps, 6);
+    struct http_script standby;
     script_start(&standby,
                  STEPS({EXCEPTION("403 Forbidden", "StandbyException", "not me"), SCRIPT_CLOSE}),
                  1);
     struct mst_blob *blob = open_service(script.port, standby.port);
     assert_int_equal(mst_blob_submit(blob, &read, 1), 1);
+    struct mst_blob_done done;
     assert_int_equal(mst_blob_reap(blob, &done, 1, 1, mst_deadline_ms(10000)), 1);
     assert_int_equal(done.result, 4);
     assert_int_equal(mst_blob_put(blob, "k", "xy", 2, 0, mst_deadline_ms(10000), NULL), 0);

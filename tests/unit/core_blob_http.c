@@ -46,7 +46,6 @@ static const struct http_answer *await(struct http *http, struct http_request *r
 static void reads_headers(void **state)
 {
     (void)state;
-    struct http_request request;
     script_start(&script,
                  STEPS({"HTTP/1.1 100 Continue\r\nETag: \"old\"\r\n\r\n"
                         "HTTP/1.1 503 Busy\r\nETAG:\"e\" \r\nRetry-After: 3\r\n"
@@ -56,10 +55,11 @@ static void reads_headers(void **state)
                         SCRIPT_CLOSE}),
                  1);
     struct http *http = make_client(1);
+    struct http_request request;
     aim(&request, HTTP_GET);
     assert_int_equal(http_start(http, &request), 0);
     const struct http_answer *answer = await(http, &request);
-    assert_int_equal(answer->code, 0);
+    assert_int_equal(answer->rc, 0);
     assert_int_equal(answer->status, 503);
     assert_string_equal(answer->etag, "\"e\"");
     assert_string_equal(answer->region, "there");
@@ -78,11 +78,11 @@ static void reads_headers(void **state)
 static void a_value_that_is_too_long_is_none(void **state)
 {
     (void)state;
-    struct http_request request;
     char reply[512];
-    (void)snprintf(reply, sizeof reply, "HTTP/1.1 200 OK\r\nETag: \"%0100d\"\r\n\r\n", 0);
+    snprintf(reply, sizeof reply, "HTTP/1.1 200 OK\r\nETag: \"%0100d\"\r\n\r\n", 0);
     script_start(&script, STEPS({reply, SCRIPT_CLOSE}), 1);
     struct http *http = make_client(1);
+    struct http_request request;
     aim(&request, HTTP_GET);
     assert_int_equal(http_start(http, &request), 0);
     assert_string_equal(await(http, &request)->etag, "");
@@ -133,14 +133,14 @@ static void sends_bodies(void **state)
 static void a_body_that_cannot_be_read_is_an_error(void **state)
 {
     (void)state;
-    struct http_request request;
     script_start(&script, STEPS({EMPTY_200, SCRIPT_CLOSE}), 1);
     struct http *http = make_client(1);
+    struct http_request request;
     aim(&request, HTTP_PUT);
     request.body_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     request.body_bytes = 3;
     assert_int_equal(http_start(http, &request), 0);
-    assert_int_equal(await(http, &request)->code, -EIO);
+    assert_int_equal(await(http, &request)->rc, -EIO);
     close(request.body_fd);
     http_request_fini(&request);
     http_destroy(http);
@@ -151,13 +151,13 @@ static void keeps_long_texts_and_cuts_errors(void **state)
 {
     (void)state;
     static char reply[2][100000];
-    struct http_request request;
     for (int i = 0; i < 2; i++) {
         int head = snprintf(reply[i], sizeof reply[i], "HTTP/1.1 %d X\r\n\r\n", i ? 404 : 200);
         memset(reply[i] + head, 'x', sizeof reply[i] - 1 - (size_t)head);
     }
     script_start(&script, STEPS({reply[0], SCRIPT_CLOSE}, {reply[1], SCRIPT_CLOSE}), 2);
     struct http *http = make_client(1);
+    struct http_request request;
     aim(&request, HTTP_GET);
     assert_int_equal(http_start(http, &request), 0);
     const struct http_answer *answer = await(http, &request);
@@ -198,7 +198,7 @@ static void knows_why_there_is_no_answer(void **state)
     (void)state;
     const struct {
         const char *url;
-        int code;
+        int rc;
     } cases[] = {
         {"http://127.0.0.1:1/", -ECONNREFUSED},
         {"http://no-such-host.invalid/", -EHOSTUNREACH},
@@ -213,7 +213,7 @@ static void knows_why_there_is_no_answer(void **state)
         assert_int_equal(http_request_url(&request, "%s", cases[i].url), 0);
         assert_int_equal(http_start(http, &request), 0);
         const struct http_answer *answer = await(http, &request);
-        assert_int_equal(answer->code, cases[i].code);
+        assert_int_equal(answer->rc, cases[i].rc);
         assert_true(answer->why[0]);
         http_request_fini(&request);
     }

@@ -28,30 +28,30 @@ static struct http_script script;
 
 static struct mst_blob *open_server(uint32_t timeout_ms)
 {
-    char uri[64];
-    struct mst_blob *blob = NULL;
     const struct mst_blob_opts opts = {.depth = 2, .timeout_ms = timeout_ms};
-    (void)snprintf(uri, sizeof uri, "http://127.0.0.1:%u/a%%20b?sig=secret", script.port);
+    char uri[64];
+    snprintf(uri, sizeof uri, "http://127.0.0.1:%u/a%%20b?sig=secret", script.port);
+    struct mst_blob *blob = NULL;
     assert_int_equal(mst_blob_open(uri, &opts, &blob, NULL), 0);
     return blob;
 }
 
 static struct result read_once(uint32_t timeout_ms, const char *version)
 {
-    struct result result = {0};
     struct mst_blob *blob = open_server(timeout_ms);
+    struct result result = {0};
     const struct mst_blob_read read = {.key = "key",
                                        .offset = 2,
                                        .data = result.data,
                                        .size_bytes = 4,
                                        .version = version,
                                        .user = &result};
-    struct mst_blob_done done;
     assert_int_equal(mst_blob_submit(blob, &read, 1), 1);
+    struct mst_blob_done done;
     assert_int_equal(mst_blob_reap(blob, &done, 1, 1, mst_deadline_ms(20000)), 1);
     assert_ptr_equal(done.user, &result);
     result.result = done.result;
-    (void)snprintf(result.error, sizeof result.error, "%s", mst_blob_error(blob));
+    snprintf(result.error, sizeof result.error, "%s", mst_blob_error(blob));
     mst_blob_close(blob);
     return result;
 }
@@ -242,10 +242,10 @@ static void stats(void **state)
         {"HTTP/1.1 416 No\r\nContent-Range: bytes */0\r\nContent-Length: 0\r\n\r\n", SCRIPT_CLOSE},
         {"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\n", SCRIPT_CLOSE},
     };
-    struct mst_blob_info info;
-    struct mst_err err;
     script_start(&script, steps, sizeof steps / sizeof *steps);
     struct mst_blob *blob = open_server(5000);
+    struct mst_blob_info info;
+    struct mst_err err;
     assert_int_equal(mst_blob_stat(blob, "key", &info, MST_NEVER, &err), 0);
     assert_int_equal(info.size_bytes, 10);
     assert_string_equal(info.version, "\"v1\"");
@@ -274,9 +274,9 @@ static int never(void *arg, const char *key, const struct mst_blob_info *info)
 static void says_what_a_web_server_cannot(void **state)
 {
     (void)state;
-    struct mst_err err;
     script_start(&script, NULL, 0);
     struct mst_blob *blob = open_server(5000);
+    struct mst_err err;
     assert_int_equal(mst_blob_list(blob, "", never, NULL, MST_NEVER, &err), -ENOTSUP);
     assert_int_equal(mst_blob_put(blob, "k", "", 0, 0, MST_NEVER, &err), -ENOTSUP);
     assert_int_equal(mst_blob_remove(blob, "k", MST_NEVER, &err), -ENOTSUP);
@@ -293,8 +293,8 @@ static void holds_depth_reads_and_ends_them(void **state)
     char data[4];
     const struct mst_blob_read read = {.key = "k", .data = data, .size_bytes = 4};
     const struct mst_blob_read reads[] = {read, read, read};
-    struct mst_blob_done done;
     assert_int_equal(mst_blob_submit(blob, reads, 3), 2);
+    struct mst_blob_done done;
     assert_int_equal(mst_blob_reap(blob, &done, 1, 0, 0), 0);
     assert_int_equal(mst_blob_reap(blob, &done, 1, 1, mst_deadline_ms(20)), -ETIMEDOUT);
     mst_blob_close(blob); /* with both in flight */
@@ -329,15 +329,15 @@ static void nobody_listens(void **state)
 static void nobody_listens_and_others_do(void **state)
 {
     (void)state;
-    char uri[64];
-    struct mst_blob *blob = NULL;
-    struct mst_blob_info info;
     const struct mst_blob_opts opts = {.timeout_ms = 30000, .fail_fast = true};
     uint64_t start_ns = mst_now_ns();
     script_start(&script, NULL, 0);
     script_stop(&script);
-    (void)snprintf(uri, sizeof uri, "http://127.0.0.1:%u/a", script.port);
+    char uri[64];
+    snprintf(uri, sizeof uri, "http://127.0.0.1:%u/a", script.port);
+    struct mst_blob *blob = NULL;
     assert_int_equal(mst_blob_open(uri, &opts, &blob, NULL), 0);
+    struct mst_blob_info info;
     assert_int_equal(mst_blob_stat(blob, "k", &info, MST_NEVER, NULL), -ECONNREFUSED);
     assert_true(mst_now_ns() - start_ns < 10 * MST_NS_PER_S);
     mst_blob_close(blob);

@@ -32,10 +32,10 @@ static void prepare(const struct script_step *steps, size_t count)
 
 static struct mst_blob *open_bucket(void)
 {
-    char uri[128];
-    struct mst_blob *blob = NULL;
     const struct mst_blob_opts opts = {.depth = 2, .timeout_ms = 5000};
-    (void)snprintf(uri, sizeof uri, "s3://bkt/pre?endpoint=http://127.0.0.1:%u", script.port);
+    char uri[128];
+    snprintf(uri, sizeof uri, "s3://bkt/pre?endpoint=http://127.0.0.1:%u", script.port);
+    struct mst_blob *blob = NULL;
     assert_int_equal(mst_blob_open(uri, &opts, &blob, NULL), 0);
     return blob;
 }
@@ -89,8 +89,8 @@ static void tells_what_is_there_already(void **state)
 static void knows_its_own_object(void **state)
 {
     (void)state;
-    struct mst_err err;
     const char *taken = ERROR("412 Precondition Failed", "PreconditionFailed", "");
+    struct mst_err err;
     int rc = put(STEPS({"", SCRIPT_RESET}, {taken, SCRIPT_CLOSE},
                        {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n"
                         "ETag: \"3e44107170a520582ade522fa73c1d15\"\r\n\r\n",
@@ -162,7 +162,7 @@ static int note_key(void *arg, const char *key, const struct mst_blob_info *info
 {
     char *keys = arg;
     size_t used = strlen(keys);
-    (void)snprintf(keys + used, 256 - used, "%s=%llu ", key, (unsigned long long)info->size_bytes);
+    snprintf(keys + used, 256 - used, "%s=%llu ", key, (unsigned long long)info->size_bytes);
     return 0;
 }
 
@@ -173,17 +173,17 @@ static void a_failed_renewal_is_not_tried_before_every_request(void **state)
     char keys[256], when[32], url[64];
     time_t soon = time(NULL) + 60;
     struct tm tm;
-    (void)strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&soon, &tm));
-    (void)snprintf(keys, sizeof keys,
-                   REPLY("200 OK", "{\"AccessKeyId\":\"AK\",\"SecretAccessKey\":\"SK\","
-                                   "\"Token\":\"TK\",\"Expiration\":\"%s\"}"),
-                   when);
+    (void)strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&soon, &tm)); /* fits */
+    snprintf(keys, sizeof keys,
+             REPLY("200 OK", "{\"AccessKeyId\":\"AK\",\"SecretAccessKey\":\"SK\","
+                             "\"Token\":\"TK\",\"Expiration\":\"%s\"}"),
+             when);
     const struct script_step steps[] = {{keys, SCRIPT_CLOSE},
                                         {REPLY("500 Oops", ""), SCRIPT_CLOSE},
                                         {OK, SCRIPT_CLOSE},
                                         {OK, SCRIPT_CLOSE}};
     prepare(steps, 4);
-    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/keys", script.port);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/keys", script.port);
     assert_int_equal(unsetenv("AWS_ACCESS_KEY_ID") | unsetenv("AWS_SECRET_ACCESS_KEY"), 0);
     assert_int_equal(setenv("HOME", "/nonexistent", 1), 0);
     assert_int_equal(setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url, 1), 0);
@@ -202,10 +202,10 @@ static void a_failed_renewal_is_not_tried_before_every_request(void **state)
 static void a_bucket_is_no_object(void **state)
 {
     (void)state;
-    struct mst_blob *blob = NULL;
-    struct mst_blob_info info;
     prepare(NULL, 0);
+    struct mst_blob *blob = NULL;
     assert_int_equal(mst_blob_open("s3://bkt?endpoint=http://127.0.0.1:1", NULL, &blob, NULL), 0);
+    struct mst_blob_info info;
     assert_int_equal(mst_blob_stat(blob, "", &info, MST_NEVER, NULL), -ENOENT);
     mst_blob_close(blob);
     script_stop(&script);
@@ -238,8 +238,6 @@ static void lists_all_pages(void **state)
 static void finds_out_why_a_head_failed(void **state)
 {
     (void)state;
-    struct mst_err err;
-    struct mst_blob_info info;
     prepare(STEPS({"HTTP/1.1 400 Bad\r\nConnection: close\r\n\r\n", SCRIPT_CLOSE},
                   {ERROR("400 Bad", "AuthorizationHeaderMalformed", "<Region>there</Region>"),
                    SCRIPT_CLOSE},
@@ -248,6 +246,8 @@ static void finds_out_why_a_head_failed(void **state)
                    SCRIPT_CLOSE}),
             3);
     struct mst_blob *blob = open_bucket();
+    struct mst_err err;
+    struct mst_blob_info info;
     assert_int_equal(mst_blob_stat(blob, "k", &info, MST_NEVER, &err), 0);
     assert_int_equal(info.size_bytes, 77);
     assert_string_equal(info.version, "\"e\"");

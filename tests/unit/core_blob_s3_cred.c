@@ -25,7 +25,7 @@ static char folder[] = "/tmp/muster-cred-XXXXXX";
 static const char *file_with(const char *name, const char *text)
 {
     static char path[128];
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
@@ -42,10 +42,10 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    char path[128];
     const char *const names[] = {"token", "credentials"};
+    char path[128];
     for (size_t i = 0; i < 2; i++) {
-        (void)snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
         (void)unlink(path); /* not every run makes both */
     }
     return rmdir(folder);
@@ -54,9 +54,9 @@ static int remove_folder(void **state)
 static void the_environment_comes_first(void **state)
 {
     (void)state;
+    struct blob_env env = {.access_key = "AK", .secret_key = "SK", .profile = "nobody"};
     struct cred cred;
     struct mst_err err;
-    struct blob_env env = {.access_key = "AK", .secret_key = "SK", .profile = "nobody"};
     assert_int_equal(cred_find(&env, "r", &cred, &err), 0);
     assert_string_equal(cred.access_key, "AK");
     assert_string_equal(cred.token, "");
@@ -70,10 +70,10 @@ static void a_key_is_never_cut(void **state)
 {
     (void)state;
     struct cred cred;
-    struct mst_err err;
     char token[sizeof cred.token + 1] = "";
     memset(token, 't', sizeof token - 1);
     struct blob_env env = {.access_key = "AK", .secret_key = "SK", .session_token = token};
+    struct mst_err err;
     assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
     assert_non_null(strstr(err.text, "AWS_SESSION_TOKEN is too long"));
     token[sizeof cred.token - 1] = '\0';
@@ -84,8 +84,6 @@ static void a_key_is_never_cut(void **state)
 static void profiles_are_read(void **state)
 {
     (void)state;
-    struct cred cred;
-    struct mst_err err;
     const char *path = file_with("credentials", "# mine\n[default]\naws_access_key_id = A1\n"
                                                 "aws_secret_access_key=S1\n[other]\n"
                                                 "aws_access_key_id=A2\r\n"
@@ -93,6 +91,8 @@ static void profiles_are_read(void **state)
                                                 "aws_session_token=T2\nregion = eu-west-1\n"
                                                 "[half]\naws_access_key_id=A3\n");
     struct blob_env env = {.profile_file = path, .config_file = "/nonexistent"};
+    struct cred cred;
+    struct mst_err err;
     assert_int_equal(cred_find(&env, "r", &cred, &err), 0);
     assert_string_equal(cred.secret_key, "S1");
     env.profile = "other";
@@ -111,9 +111,6 @@ static void profiles_are_read(void **state)
 static void a_web_identity_is_exchanged(void **state)
 {
     (void)state;
-    struct cred cred;
-    struct mst_err err;
-    char url[64];
     script_start(&script,
                  STEPS({REPLY("200 OK", "<AssumeRoleWithWebIdentityResponse>"
                                         "<AssumeRoleWithWebIdentityResult><Credentials>"
@@ -125,10 +122,13 @@ static void a_web_identity_is_exchanged(void **state)
                         SCRIPT_CLOSE},
                        {REPLY("403 Forbidden", "<Error>Expired</Error>"), SCRIPT_CLOSE}),
                  2);
-    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u", script.port);
+    char url[64];
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", script.port);
     struct blob_env env = {.role_arn = "arn:aws:iam::1:role/r",
                            .identity_file = file_with("token", "a.b/c\n"),
                            .sts_endpoint = url};
+    struct cred cred;
+    struct mst_err err;
     assert_int_equal(cred_find(&env, "r", &cred, &err), 0);
     assert_string_equal(cred.token, "TK");
     assert_int_equal(cred.expires_s, 1893456000);
@@ -144,14 +144,14 @@ static void a_web_identity_is_exchanged(void **state)
 static void a_container_is_asked(void **state)
 {
     (void)state;
-    struct cred cred;
-    struct mst_err err;
-    char url[64];
     script_start(
         &script,
         STEPS({REPLY("200 OK", KEYS), SCRIPT_CLOSE}, {REPLY("200 OK", "{}"), SCRIPT_CLOSE}), 2);
-    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/v1/credentials", script.port);
+    char url[64];
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/v1/credentials", script.port);
     struct blob_env env = {.container_url = url, .container_file = file_with("token", "jwt\n")};
+    struct cred cred;
+    struct mst_err err;
     assert_int_equal(cred_find(&env, "r", &cred, &err), 0);
     assert_string_equal(cred.access_key, "AK");
     assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
@@ -169,17 +169,17 @@ static void a_container_is_asked(void **state)
 static void the_machine_is_asked_last(void **state)
 {
     (void)state;
-    struct cred cred;
-    struct mst_err err;
-    char url[64];
     script_start(&script,
                  STEPS({REPLY("200 OK", "imds-token"), SCRIPT_CLOSE},
                        {REPLY("200 OK", "role\n"), SCRIPT_CLOSE},
                        {REPLY("200 OK", KEYS), SCRIPT_CLOSE},
                        {REPLY("404 Not Found", ""), SCRIPT_CLOSE}),
                  4);
-    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u", script.port);
+    char url[64];
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", script.port);
     struct blob_env env = {.imds_endpoint = url};
+    struct cred cred;
+    struct mst_err err;
     assert_int_equal(cred_find(&env, "r", &cred, &err), 0);
     assert_string_equal(cred.source, "the machine's role role");
     assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);

@@ -17,8 +17,8 @@ static void sums_as_published(void **state)
 {
     (void)state;
     uint8_t sum[SHA256_BYTES];
-    char hex[SHA256_HEX_BYTES];
     sha256("abc", 3, sum);
+    char hex[SHA256_HEX_BYTES];
     sha256_hex(sum, hex);
     assert_string_equal(hex, abc_sum);
     sha256_hmac("Jefe", 4, "what do ya want for nothing?", 28, sum);
@@ -31,7 +31,6 @@ static void sums_a_part_of_a_file(void **state)
     (void)state;
     uint8_t sum[SHA256_BYTES], whole[SHA256_BYTES];
     static char bytes[200000];
-    char hex[SHA256_HEX_BYTES];
     memset(bytes, 'x', sizeof bytes);
     memcpy(bytes + 70000, "abc", 3);
     FILE *file = tmpfile();
@@ -39,6 +38,7 @@ static void sums_a_part_of_a_file(void **state)
     assert_int_equal(fwrite(bytes, 1, sizeof bytes, file), sizeof bytes);
     assert_int_equal(fflush(file), 0);
     assert_int_equal(sha256_file(fileno(file), 70000, 3, sum), 0);
+    char hex[SHA256_HEX_BYTES];
     sha256_hex(sum, hex);
     assert_string_equal(hex, abc_sum);
     assert_int_equal(sha256_file(fileno(file), 0, sizeof bytes, sum), 0);

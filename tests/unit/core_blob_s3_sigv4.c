@@ -28,10 +28,10 @@ static void signs_as(const struct sigv4_request *request, const char *names, con
 {
     char value[512], want[512];
     assert_int_equal(sigv4_sign(&scope, request, value, sizeof value), 0);
-    (void)snprintf(want, sizeof want,
-                   "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/"
-                   "aws4_request,SignedHeaders=%s,Signature=%s",
-                   names, signature);
+    snprintf(want, sizeof want,
+             "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/"
+             "aws4_request,SignedHeaders=%s,Signature=%s",
+             names, signature);
     assert_string_equal(value, want);
 }
 
@@ -85,16 +85,16 @@ static void signs_queries_sorted(void **state)
 static void says_what_does_not_fit(void **state)
 {
     (void)state;
-    char text[8];
     struct sigv4_pair pairs[] = {{"a", "1"}, {"b", "23"}};
+    char text[8];
     assert_int_equal(sigv4_query(pairs, 2, text, sizeof text), -ENOSPC);
     const struct sigv4_pair headers[] = {{"host", HOST}};
     struct sigv4_request request = {"GET", "/", "", headers, 1, EMPTY_HASH};
     assert_int_equal(sigv4_sign(&scope, &request, text, sizeof text), -ENOSPC);
     static char huge[20000];
     memset(huge, 'x', sizeof huge - 1);
-    char value[512];
     request.path = huge;
+    char value[512];
     assert_int_equal(sigv4_sign(&scope, &request, value, sizeof value), -ENOSPC);
     struct sigv4_scope long_secret = scope;
     long_secret.secret_key = huge;

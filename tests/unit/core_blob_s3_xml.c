@@ -17,8 +17,8 @@ static int note(void *arg, const char *key, const struct mst_blob_info *info)
 {
     char *notes = arg;
     size_t used = strlen(notes);
-    (void)snprintf(notes + used, 256 - used, "%s|%llu|%s;", key,
-                   (unsigned long long)info->size_bytes, info->version);
+    snprintf(notes + used, 256 - used, "%s|%llu|%s;", key, (unsigned long long)info->size_bytes,
+             info->version);
     return strcmp(key, "stop") == 0 ? 7 : 0;
 }
 
@@ -57,8 +57,6 @@ static void reads_listings(void **state)
 static void refuses_what_is_no_listing(void **state)
 {
     (void)state;
-    struct s3_page page;
-    char notes[256];
     const char *const bad[] = {
         "",
         "<ListBucketResult>",
@@ -73,6 +71,8 @@ static void refuses_what_is_no_listing(void **state)
         "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
         "<!DOCTYPE x [<!ENTITY a \"b\">]><ListBucketResult>&a;</ListBucketResult>",
     };
+    struct s3_page page;
+    char notes[256];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(list(bad[i], notes, &page), -EBADMSG);
 }
@@ -80,9 +80,8 @@ static void refuses_what_is_no_listing(void **state)
 static void reads_errors_and_ids(void **state)
 {
     (void)state;
-    struct s3_error error;
-    char id[8];
     const char *text = "<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>";
+    struct s3_error error;
     assert_int_equal(s3_xml_error(text, strlen(text), &error), 0);
     assert_string_equal(error.code, "NoSuchKey");
     assert_string_equal(error.message, "gone");
@@ -91,6 +90,7 @@ static void reads_errors_and_ids(void **state)
     assert_int_equal(s3_xml_error("oops", 4, &error), -EBADMSG);
     text = "<InitiateMultipartUploadResult><UploadId>1234567</UploadId>"
            "</InitiateMultipartUploadResult>";
+    char id[8];
     assert_int_equal(s3_xml_upload_id(text, strlen(text), id, sizeof id), 0);
     assert_string_equal(id, "1234567");
     assert_int_equal(s3_xml_upload_id(text, strlen(text), id, 7), -ENOSPC);
@@ -100,8 +100,8 @@ static void reads_errors_and_ids(void **state)
 static void a_session_needs_all_its_parts(void **state)
 {
     (void)state;
-    struct s3_session session;
     const char *text = "<R><Credentials><AccessKeyId>A</AccessKeyId></Credentials></R>";
+    struct s3_session session;
     assert_int_equal(s3_xml_session(text, strlen(text), &session), -EBADMSG);
 }
 
@@ -116,8 +116,8 @@ static int count_element(void *arg, const char *parent, const char *name, const 
 static void limits_depth_and_text(void **state)
 {
     (void)state;
-    size_t bytes = 0;
     const char *deep = "<a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a>";
+    size_t bytes = 0;
     assert_int_equal(xml_read(deep, strlen(deep), count_element, &bytes), -EBADMSG);
     char *long_text = malloc(XML_TEXT_MAX + 16);
     assert_non_null(long_text);

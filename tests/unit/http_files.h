@@ -62,18 +62,17 @@ static inline bool files_answer(struct http_files *files, int fd, const char *re
     int mode = atomic_load(&files->mode), version = mode == FILES_CHANGED ? 2 : 1;
     bool is_head = strncmp(request, "HEAD", 4) == 0;
     size_t first = 0, last = files->size_bytes - 1;
-    char head[512];
-
     atomic_fetch_add(&files->requests, 1);
     if (mode == FILES_DEAD)
         return false;
     if (mode == FILES_SILENT)
         return true;
+    char head[512];
     if (mode == FILES_MISSING || mode == FILES_DENIED || (match && version == 2)) {
-        (void)snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n",
-                       mode == FILES_MISSING  ? "404 Not Found"
-                       : mode == FILES_DENIED ? "403 Forbidden"
-                                              : "412 Precondition Failed");
+        snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n",
+                 mode == FILES_MISSING  ? "404 Not Found"
+                 : mode == FILES_DENIED ? "403 Forbidden"
+                                        : "412 Precondition Failed");
         return files_send(fd, head, strlen(head));
     }
     if (range) {
@@ -82,11 +81,11 @@ static inline bool files_answer(struct http_files *files, int fd, const char *re
         last = *end == '-' && end[1] != '\r' ? strtoul(end + 1, NULL, 10) : last;
         last = last < files->size_bytes ? last : files->size_bytes - 1;
     }
-    (void)snprintf(head, sizeof head,
-                   "HTTP/1.1 %s\r\nContent-Length: %zu\r\nETag: \"%d\"\r\nAccept-Ranges: bytes\r\n"
-                   "Content-Range: bytes %zu-%zu/%zu\r\n\r\n",
-                   range ? "206 Partial Content" : "200 OK", last - first + 1, version, first, last,
-                   files->size_bytes);
+    snprintf(head, sizeof head,
+             "HTTP/1.1 %s\r\nContent-Length: %zu\r\nETag: \"%d\"\r\nAccept-Ranges: bytes\r\n"
+             "Content-Range: bytes %zu-%zu/%zu\r\n\r\n",
+             range ? "206 Partial Content" : "200 OK", last - first + 1, version, first, last,
+             files->size_bytes);
     if (!files_send(fd, head, strlen(head)))
         return false;
     if (is_head)
@@ -111,7 +110,7 @@ static inline bool files_serve(struct http_files *files, int fd)
 static inline int files_accept(const struct http_files *files)
 {
     int fd = accept(files->fd, NULL, NULL), on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* slower without */
     return fd;
 }
 
@@ -151,7 +150,7 @@ static inline void files_start(struct http_files *files, const char *name, const
     files->polled[1] = (struct pollfd){.fd = files->fd, .events = POLLIN};
     files->polled_count = 2;
     files->port = ntohs(address.sin_port);
-    (void)snprintf(files->uri, sizeof files->uri, "http://127.0.0.1:%u/%s", files->port, name);
+    snprintf(files->uri, sizeof files->uri, "http://127.0.0.1:%u/%s", files->port, name);
     rc |= pthread_create(&files->thread, NULL, files_main, files);
     if (rc != 0)
         abort();

@@ -44,6 +44,7 @@ static void copy_trimmed(char *out, size_t cap, const char *text)
     size_t length = strlen(text);
     while (length > 0 && strchr(" \t\r\n", text[length - 1]))
         length--;
+    /* A name or value that is cut is longer than any that is looked for. */
     (void)snprintf(out, cap, "%.*s", (int)length, text);
 }
 
@@ -106,7 +107,7 @@ static bool lists(const char *list, const char *item)
 static int add_node(const struct hadoop_conf *conf, const char *suffix, const char *host,
                     struct hadoop_nodes *nodes, struct mst_err *err)
 {
-    char name[600];
+    char name[600]; /* room for a suffix and what stands before it */
     (void)snprintf(name, sizeof name, "dfs.namenode.%s-address%s", nodes->secure ? "https" : "http",
                    suffix);
     const char *value = hadoop_conf_get(conf, name);
@@ -126,18 +127,19 @@ static int add_node(const struct hadoop_conf *conf, const char *suffix, const ch
 static int add_service(const struct hadoop_conf *conf, const char *service,
                        struct hadoop_nodes *nodes, struct mst_err *err)
 {
+    /* Room for a service, which is an authority, and a node's name. Cut, no file has them. */
     char name[600], suffix[512];
     (void)snprintf(name, sizeof name, "dfs.ha.namenodes.%s", service);
     const char *ids = hadoop_conf_get(conf, name);
-    int rc = 0;
     if (!ids) {
-        (void)snprintf(suffix, sizeof suffix, ".%s", service);
+        (void)snprintf(suffix, sizeof suffix, ".%s", service); /* as above */
         return add_node(conf, suffix, NULL, nodes, err);
     }
+    int rc = 0;
     while (rc == 0 && *ids && nodes->count < HADOOP_NODES_MAX) {
         ids += strspn(ids, ", ");
         int length = (int)strcspn(ids, ", ");
-        (void)snprintf(suffix, sizeof suffix, ".%s.%.*s", service, length, ids);
+        (void)snprintf(suffix, sizeof suffix, ".%s.%.*s", service, length, ids); /* as above */
         if (length > 0)
             rc = add_node(conf, suffix, NULL, nodes, err);
         ids += length;
@@ -152,9 +154,9 @@ static int add_service(const struct hadoop_conf *conf, const char *service,
 static int add_host(const struct hadoop_conf *conf, const char *authority,
                     struct hadoop_nodes *nodes, struct mst_err *err)
 {
-    char host[256];
     const char *rpc = hadoop_conf_get(conf, "dfs.namenode.rpc-address");
     const char *fs = hadoop_conf_get(conf, "fs.defaultFS");
+    char host[256]; /* room for an authority; a port behind it fits an address */
     (void)snprintf(host, sizeof host, "%.*s", (int)strcspn(authority, ":"), authority);
     bool known = (rpc && strcmp(rpc, authority) == 0) ||
                  (fs && strncmp(fs, "hdfs://", 7) == 0 &&
@@ -163,7 +165,7 @@ static int add_host(const struct hadoop_conf *conf, const char *authority,
     const char *name = nodes->secure ? "dfs.namenode.https-address" : "dfs.namenode.http-address";
     if (known && hadoop_conf_get(conf, name))
         return add_node(conf, "", host, nodes, err);
-    (void)snprintf(nodes->address[0], sizeof nodes->address[0], "%s:%d", host,
+    (void)snprintf(nodes->address[0], sizeof nodes->address[0], "%s:%d", host, /* as above */
                    nodes->secure ? DEFAULT_PORT + 1 : DEFAULT_PORT);
     nodes->count = 1;
     return 0;
@@ -179,6 +181,7 @@ int hadoop_conf_nodes(const struct hadoop_conf *conf, const char *authority,
             return mst_err_set(err, -EINVAL,
                                "the Hadoop configuration has no fs.defaultFS of hdfs://; name the "
                                "cluster in the URI");
+        /* One that is cut is none that the files are about. */
         (void)snprintf(own, sizeof own, "%.*s", (int)strcspn(fs + 7, "/"), fs + 7);
         authority = own;
     }
@@ -195,7 +198,7 @@ int hadoop_conf_nodes(const struct hadoop_conf *conf, const char *authority,
 static int add_file(struct hadoop_conf *conf, const char *folder, const char *name,
                     struct mst_err *err)
 {
-    char path[4096];
+    char path[4096]; /* no path is longer; one that is cut is not found */
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *file = fopen(path, "re");
     if (!file)

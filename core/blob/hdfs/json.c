@@ -9,16 +9,17 @@ static bool take_string(const json_t *object, const char *name, char *value, siz
 {
     const char *text = json_string_value(json_object_get(object, name));
     if (text)
-        (void)snprintf(value, cap, "%s", text);
+        (void)snprintf(value, cap, "%s", text); /* a long one is cut: they are words for people */
     return text != NULL;
 }
 
 int webhdfs_json_error(const char *text, size_t length, struct webhdfs_error *ret_error)
 {
-    struct webhdfs_error error = {0};
     json_t *root = json_loadb(text, length, 0, NULL);
     const json_t *exception = json_object_get(root, "RemoteException");
+    struct webhdfs_error error = {0};
     bool named = take_string(exception, "exception", error.exception, sizeof error.exception);
+    /* Not all have a message. */
     (void)take_string(exception, "message", error.message, sizeof error.message);
     error.message[strcspn(error.message, "\r\n")] = '\0'; /* a stack trace may follow */
     json_decref(root);
@@ -39,9 +40,9 @@ static bool take_number(const json_t *object, const char *name, uint64_t *ret_nu
 
 static int read_status(const json_t *object, struct webhdfs_status *status)
 {
-    char type[16];
     const char *name = json_string_value(json_object_get(object, "pathSuffix"));
     *status = (struct webhdfs_status){0};
+    char type[16];
     if (!name || strlen(name) >= sizeof status->name || strchr(name, '/') ||
         !take_string(object, "type", type, sizeof type) ||
         !take_number(object, "length", &status->size_bytes) ||
@@ -54,8 +55,8 @@ static int read_status(const json_t *object, struct webhdfs_status *status)
 
 int webhdfs_json_status(const char *text, size_t length, struct webhdfs_status *ret_status)
 {
-    struct webhdfs_status status;
     json_t *root = json_loadb(text, length, 0, NULL);
+    struct webhdfs_status status;
     int rc = read_status(json_object_get(root, "FileStatus"), &status);
     json_decref(root);
     if (rc == 0)

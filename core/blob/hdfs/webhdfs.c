@@ -35,8 +35,8 @@ static int prepare_op(struct blob_remote *remote, struct blob_call *call, enum h
                       const char *op)
 {
     const struct hdfs_store *store = store_of(remote);
-    char path[BLOB_ESCAPED_MAX];
     call->request.method = method;
+    char path[BLOB_ESCAPED_MAX];
     int rc = blob_remote_path(remote, call->key, path, sizeof path);
     if (rc == 0)
         rc = http_request_url(&call->request, "http%s://%s/webhdfs/v1%s?op=%s%s",
@@ -75,35 +75,36 @@ static int judge_exception(struct hdfs_store *store, struct blob_call *call,
     if (is_one_of(name, passing)) {
         if (strcmp(name, "StandbyException") == 0)
             next_node(store);
-        (void)blob_call_fail(remote, call, -EIO, "%s: %s", name, error->message);
+        blob_call_fail(remote, call, -EIO, "%s: %s", name, error->message);
         return BLOB_RETRY;
     }
-    int code = strcmp(name, "FileNotFoundException") == 0        ? -ENOENT
-               : strcmp(name, "FileAlreadyExistsException") == 0 ? -EEXIST
-               : strcmp(name, "IllegalArgumentException") == 0   ? -EINVAL
-               : is_one_of(name, denied)                         ? -EACCES
-                                                                 : 0;
-    if (code < 0)
-        return blob_call_fail(remote, call, code, "%s: %s", name, error->message);
+    int rc = strcmp(name, "FileNotFoundException") == 0        ? -ENOENT
+             : strcmp(name, "FileAlreadyExistsException") == 0 ? -EEXIST
+             : strcmp(name, "IllegalArgumentException") == 0   ? -EINVAL
+             : is_one_of(name, denied)                         ? -EACCES
+                                                               : 0;
+    if (rc < 0)
+        return blob_call_fail(remote, call, rc, "%s: %s", name, error->message);
     /* A plain IOException has status 403, and is what a lost data node looks like. */
-    (void)blob_call_fail(remote, call, -EIO, "%s: %s", name, error->message);
+    blob_call_fail(remote, call, -EIO, "%s: %s", name, error->message);
     return answer->status == 403 ? BLOB_RETRY : blob_judge(remote, call, answer, error->message);
 }
 
 static int judge(struct hdfs_store *store, struct blob_call *call, const struct http_answer *answer)
 {
     struct webhdfs_error error;
-    if (answer->code == 0 && answer->status >= 400 &&
+    if (answer->rc == 0 && answer->status >= 400 &&
         webhdfs_json_error(answer->text, answer->text_bytes, &error) == 0)
         return judge_exception(store, call, answer, &error);
     /* With a status, the name node has sent us to the one that is gone. */
-    if (answer->status == 0 && (answer->code == -ECONNREFUSED || answer->code == -EHOSTUNREACH))
+    if (answer->status == 0 && (answer->rc == -ECONNREFUSED || answer->rc == -EHOSTUNREACH))
         next_node(store);
     return blob_judge(&store->remote, call, answer, NULL);
 }
 
 static void version_of(const struct webhdfs_status *status, char version[80])
 {
+    /* Two numbers fit. */
     (void)snprintf(version, 80, "%" PRIu64 "-%" PRIu64, status->size_bytes, status->modified_ms);
 }
 
@@ -111,10 +112,10 @@ static void version_of(const struct webhdfs_status *status, char version[80])
 static int take_status(struct hdfs_store *store, struct blob_call *call,
                        const struct http_answer *answer, struct mst_blob_info *info)
 {
-    struct webhdfs_status status;
     int rc = judge(store, call, answer);
     if (rc != 0)
         return rc;
+    struct webhdfs_status status;
     if (webhdfs_json_status(answer->text, answer->text_bytes, &status) < 0)
         return blob_call_fail(&store->remote, call, -EBADMSG, "its status makes no sense");
     if (status.folder)
@@ -162,7 +163,7 @@ static int prepare_read(struct blob_remote *remote, struct blob_call *call)
         call->step = READ_OPEN;
     if (call->step == READ_STATUS)
         return prepare_stat(remote, call);
-    char op[96];
+    char op[96]; /* room for two numbers and their names */
     (void)snprintf(op, sizeof op, "OPEN&offset=%" PRIu64 "&length=%zu", call->read.offset,
                    call->read.size_bytes);
     call->request.follow = 3;
@@ -191,7 +192,7 @@ static int judge_status(struct blob_remote *remote, struct blob_call *call,
 static bool is_behind_end(const struct http_answer *answer)
 {
     struct webhdfs_error error;
-    return answer->code == 0 && answer->status == 403 &&
+    return answer->rc == 0 && answer->status == 403 &&
            webhdfs_json_error(answer->text, answer->text_bytes, &error) == 0 &&
            strstr(error.message, "out of the range");
 }
@@ -225,9 +226,9 @@ static int prepare_list(struct blob_remote *remote, struct blob_call *call)
 static int add_entry(void *arg, const struct webhdfs_status *status)
 {
     struct folder_call *folder = arg;
-    char key[BLOB_KEY_MAX];
     if (strncmp(status->name, BLOB_TEMP_PREFIX, strlen(BLOB_TEMP_PREFIX)) == 0 || !status->name[0])
         return 0; /* unfinished, or the folder is an object, which has nothing below it */
+    char key[BLOB_KEY_MAX];
     if (blob_join(folder->folder, status->name, key, sizeof key) < 0)
         return 0; /* no key can name it */
     if (status->folder)
@@ -296,7 +297,7 @@ static int take_location(struct blob_remote *remote, struct blob_call *call,
                          const struct http_answer *answer)
 {
     struct create_call *create = call->arg;
-    if (answer->code == 0 && answer->status == 307 && answer->location[0])
+    if (answer->rc == 0 && answer->status == 307 && answer->location[0])
         memcpy(create->location, answer->location, sizeof create->location);
     else {
         int rc = judge(store_of(remote), call, answer);
@@ -316,8 +317,8 @@ static int judge_create(struct blob_remote *remote, struct blob_call *call,
     if (call->step == CREATE_ASK)
         return take_location(remote, call, answer);
     /* What keeps a data node's answer away says nothing of the name node. */
-    int rc = answer->code < 0 ? blob_judge(remote, call, answer, NULL)
-                              : judge(store_of(remote), call, answer);
+    int rc = answer->rc < 0 ? blob_judge(remote, call, answer, NULL)
+                            : judge(store_of(remote), call, answer);
     if (rc == BLOB_RETRY)
         call->step = CREATE_ASK; /* another data node may do better */
     return rc;
@@ -335,12 +336,13 @@ struct rename_call {
 static int prepare_rename(struct blob_remote *remote, struct blob_call *call)
 {
     const struct rename_call *rename = call->arg;
-    char path[BLOB_PATH_MAX], escaped[BLOB_ESCAPED_MAX], op[BLOB_ESCAPED_MAX + 64];
+    char path[BLOB_PATH_MAX], escaped[BLOB_ESCAPED_MAX];
     int rc = blob_join(remote->base, rename->to, path, sizeof path);
     if (rc == 0)
         rc = http_escape(path, false, escaped, sizeof escaped);
     if (rc < 0)
         return blob_call_fail(remote, call, -EINVAL, "the name is too long");
+    char op[BLOB_ESCAPED_MAX + 64]; /* room for all of it */
     (void)snprintf(op, sizeof op, "RENAME&destination=%s%s", escaped,
                    rename->replace ? "&renameoptions=OVERWRITE" : "");
     return prepare_op(remote, call, HTTP_PUT, op);
@@ -353,7 +355,8 @@ static int judge_rename(struct blob_remote *remote, struct blob_call *call,
     int rc = judge(store_of(remote), call, answer);
     if (rc != 0)
         return rc;
-    rename->renamed = true; /* with OVERWRITE the answer is empty, or an exception */
+    /* With OVERWRITE the answer is empty, or an exception. */
+    rename->renamed = true;
     (void)webhdfs_json_boolean(answer->text, answer->text_bytes, &rename->renamed);
     return 0;
 }
@@ -402,21 +405,21 @@ static bool has_been_renamed(struct mst_blob *blob, const char *temp, const char
            hdfs_stat(blob, key, &info, deadline_ns, NULL) == 0 && info.size_bytes == size_bytes;
 }
 
-static int publish(struct mst_blob *blob, const char *temp, const char *key, uint64_t size_bytes,
-                   uint32_t flags, uint64_t deadline_ns, struct mst_err *err)
+/* Gives `temp`, which has `size_bytes`, the name that `rename` says. */
+static int publish(struct mst_blob *blob, const char *temp, uint64_t size_bytes,
+                   struct rename_call *rename, uint64_t deadline_ns, struct mst_err *err)
 {
-    struct rename_call rename = {.to = key, .replace = !(flags & MST_BLOB_NEW)};
-    struct blob_call call = {.verb = &rename_verb, .key = temp, .arg = &rename};
+    struct blob_call call = {.verb = &rename_verb, .key = temp, .arg = rename};
     int rc = blob_call_do((struct blob_remote *)blob, &call, deadline_ns, err);
-    if (rc == 0 && rename.renamed)
+    if (rc == 0 && rename->renamed)
         return 0;
-    if (call.failures > 0 && has_been_renamed(blob, temp, key, size_bytes, deadline_ns))
+    if (call.failures > 0 && has_been_renamed(blob, temp, rename->to, size_bytes, deadline_ns))
         return 0;
     if (rc < 0)
         return rc;
     const struct blob_remote *remote = (const struct blob_remote *)blob;
     return mst_err_set(err, -EEXIST, "%s%s/%s: exists already", remote->label,
-                       strcmp(remote->base, "/") == 0 ? "" : remote->base, key);
+                       strcmp(remote->base, "/") == 0 ? "" : remote->base, rename->to);
 }
 
 static int make_temp_key(struct blob_remote *remote, const char *key, char *temp, size_t cap)
@@ -433,14 +436,15 @@ static int hdfs_put(struct mst_blob *blob, const char *key, const struct blob_so
                     uint32_t flags, uint64_t deadline_ns, struct mst_err *err)
 {
     struct blob_remote *remote = (struct blob_remote *)blob;
-    char temp[BLOB_KEY_MAX];
     if (!key[0])
         return mst_err_set(err, -EINVAL, "%s: a put needs a key", remote->label);
+    char temp[BLOB_KEY_MAX];
     if (make_temp_key(remote, key, temp, sizeof temp) < 0)
         return mst_err_set(err, -EINVAL, "%s: key %.80s… is too long", remote->label, key);
+    struct rename_call rename = {.to = key, .replace = !(flags & MST_BLOB_NEW)};
     int rc = create_temp(remote, temp, source, deadline_ns, err);
     if (rc == 0)
-        rc = publish(blob, temp, key, source->size_bytes, flags, deadline_ns, err);
+        rc = publish(blob, temp, source->size_bytes, &rename, deadline_ns, err);
     if (rc < 0) /* time of its own: the put's may be over. What is left is never listed */
         (void)hdfs_remove(blob, temp, mst_deadline_ms(remote->timeout_ms), NULL);
     return rc;
@@ -455,9 +459,9 @@ static void hdfs_close(struct mst_blob *blob)
 static const char *user_name(const struct blob_env *env, struct passwd *entry, char *buffer,
                              size_t cap)
 {
-    struct passwd *found = NULL;
     if (env->hadoop_user)
         return env->hadoop_user;
+    struct passwd *found = NULL;
     if (getpwuid_r(geteuid(), entry, buffer, cap, &found) == 0 && found)
         return entry->pw_name;
     return "muster"; /* containers run as users that have no name */
@@ -467,8 +471,7 @@ static const char *user_name(const struct blob_env *env, struct passwd *entry, c
 static int set_auth(struct hdfs_store *store, const struct mst_uri *uri, const struct blob_env *env,
                     struct mst_err *err)
 {
-    char value[1024], escaped[2000], buffer[4096];
-    struct passwd entry;
+    char value[1024];
     const char *name = "delegation";
     int rc = mst_uri_param(uri, name, value, sizeof value);
     if (rc == -ENOENT && env->hdfs_delegation)
@@ -479,16 +482,19 @@ static int set_auth(struct hdfs_store *store, const struct mst_uri *uri, const s
         name = "user.name";
         rc = mst_uri_param(uri, name, value, sizeof value);
         if (rc == -ENOENT) {
+            struct passwd entry;
+            char buffer[4096];
             const char *user = user_name(env, &entry, buffer, sizeof buffer);
             rc = (size_t)snprintf(value, sizeof value, "%s", user) < sizeof value ? 0 : -ENOSPC;
         }
     }
+    char escaped[2000];
     if (rc == 0)
         rc = http_escape(value, false, escaped, sizeof escaped);
     if (rc < 0)
         return mst_err_set(err, -EINVAL, "%s://%s: its %s is malformed or too long", uri->scheme,
                            uri->authority, name);
-    (void)snprintf(store->auth, sizeof store->auth, "&%s=%s", name, escaped);
+    (void)snprintf(store->auth, sizeof store->auth, "&%s=%s", name, escaped); /* fits */
     return 0;
 }
 
@@ -508,7 +514,7 @@ static int set_nodes(struct hdfs_store *store, const struct mst_uri *uri,
         return mst_err_set(err, -EINVAL, "%s:%s names no host", uri->scheme, uri->path);
     nodes->secure = strcmp(uri->scheme, "swebhdfs") == 0;
     nodes->count = 1;
-    (void)snprintf(nodes->address[0], sizeof nodes->address[0], "%s", uri->authority);
+    (void)snprintf(nodes->address[0], sizeof nodes->address[0], "%s", uri->authority); /* fits */
     return 0;
 }
 
@@ -523,6 +529,7 @@ static int open_store(const struct blob_backend *backend, const struct mst_uri *
     struct blob_env env;
     blob_env_read(&env);
     remote->blob.backend = backend;
+    /* Both have room for the part of a URI that they hold. */
     (void)snprintf(remote->label, sizeof remote->label, "%s://%s", uri->scheme, uri->authority);
     (void)snprintf(remote->base, sizeof remote->base, "%s", uri->path);
     int rc = set_nodes(store, uri, &env, err);

@@ -2,6 +2,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 #include "muster/core/version.h"
 
 #include <assert.h>
@@ -69,9 +70,9 @@ void http_request_fini(struct http_request *request)
 
 int http_request_url(struct http_request *request, const char *format, ...)
 {
-    char *url;
     va_list args;
     va_start(args, format);
+    char *url;
     int length = vasprintf(&url, format, args);
     va_end(args);
     if (length < 0)
@@ -83,9 +84,9 @@ int http_request_url(struct http_request *request, const char *format, ...)
 
 int http_request_header(struct http_request *request, const char *format, ...)
 {
-    char *header;
     va_list args;
     va_start(args, format);
+    char *header;
     int length = vasprintf(&header, format, args);
     va_end(args);
     if (length < 0)
@@ -147,12 +148,12 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
 {
     struct transfer *transfer = arg;
     size_t length = size * count, used = length;
-    char copy[sizeof transfer->answer.location + 64];
     if (length >= 5 && memcmp(line, "HTTP/", 5) == 0)
         reset_answer(&transfer->answer); /* the one before was a 100 or a redirect */
     while (used > 0 && strchr(" \t\r\n", line[used - 1]))
         used--;
     char *colon = memchr(line, ':', used);
+    char copy[sizeof transfer->answer.location + 64];
     if (!colon || used >= sizeof copy)
         return length;
     memcpy(copy, line, used);
@@ -178,7 +179,7 @@ static int stop(struct transfer *transfer, int fault, const char *why)
 {
     transfer->fault = fault;
     transfer->enough = fault == 0;
-    (void)snprintf(transfer->why, sizeof transfer->why, "%s", why);
+    (void)snprintf(transfer->why, sizeof transfer->why, "%s", why); /* fits: all are ours */
     return 0; /* fewer bytes than libcurl offered: it ends the transfer */
 }
 
@@ -186,11 +187,9 @@ static size_t take_data(struct transfer *transfer, const char *bytes, size_t len
 {
     const struct http_request *request = transfer->request;
     struct http_answer *answer = &transfer->answer;
-    size_t skip = length < transfer->skip_bytes ? length : (size_t)transfer->skip_bytes;
+    size_t skip = mst_least(length, transfer->skip_bytes);
     transfer->skip_bytes -= skip;
-    size_t room = request->data_bytes - answer->data_bytes, take = length - skip;
-    if (take > room)
-        take = room;
+    size_t take = mst_least(length - skip, request->data_bytes - answer->data_bytes);
     memcpy((char *)request->data + answer->data_bytes, bytes + skip, take);
     answer->data_bytes += take;
     if (skip + take == length)
@@ -227,12 +226,12 @@ static int begin_body(struct transfer *transfer)
 {
     struct http_answer *answer = &transfer->answer;
     long status = 0;
-    (void)curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    (void)curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status); /* 0 if none came */
     answer->status = (int)status;
     transfer->skip_bytes = status == 200 ? transfer->request->range_offset : 0;
     if (status != 206 || is_asked_range(transfer->request, answer))
         return 0;
-    (void)stop(transfer, -EBADMSG, "Content-Range is not the range that was asked for");
+    stop(transfer, -EBADMSG, "Content-Range is not the range that was asked for");
     return -EBADMSG;
 }
 
@@ -251,8 +250,7 @@ static size_t on_send(char *bytes, size_t size, size_t count, void *arg)
 {
     struct transfer *transfer = arg;
     const struct http_request *request = transfer->request;
-    uint64_t left = request->body_bytes - transfer->body_at;
-    size_t length = size * count < left ? size * count : (size_t)left;
+    size_t length = mst_least(size * count, request->body_bytes - transfer->body_at);
     uint64_t at = request->body_offset + transfer->body_at;
     if (length == 0)
         return 0;
@@ -264,7 +262,7 @@ static size_t on_send(char *bytes, size_t size, size_t count, void *arg)
             got = pread(request->body_fd, bytes, length, (off_t)at);
         while (got < 0 && errno == EINTR);
     if (got <= 0) {
-        (void)stop(transfer, got < 0 ? -errno : -EIO, "the file that is sent cannot be read");
+        stop(transfer, got < 0 ? -errno : -EIO, "the file that is sent cannot be read");
         return CURL_READFUNC_ABORT;
     }
     transfer->body_at += (uint64_t)got;
@@ -351,7 +349,7 @@ static void set_up(const struct http *http, struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
     if (request->range_bytes > 0) {
-        char range[48];
+        char range[48]; /* room for two numbers of 64 bits */
         (void)snprintf(range, sizeof range, "%llu-%llu", (unsigned long long)request->range_offset,
                        (unsigned long long)(request->range_offset + request->range_bytes - 1));
         curl_easy_setopt(easy, CURLOPT_RANGE, range);
@@ -400,7 +398,7 @@ void http_cancel(struct http *http, const struct http_request *request)
 static int connect_error(CURL *easy)
 {
     long error = 0;
-    (void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &error);
+    (void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &error); /* 0 if it does not know */
     return error > 0 ? -(int)error : -ECONNREFUSED;
 }
 
@@ -440,16 +438,17 @@ static int check_body(const struct transfer *transfer)
 
 static void end_transfer(struct http *http, struct transfer *transfer, CURLcode code)
 {
+    assert(transfer->request && transfer != http->handed);
     struct http_answer *answer = &transfer->answer;
     long status = 0;
-    (void)curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    (void)curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status); /* 0 if none came */
     answer->status = (int)status;
-    answer->code = transfer->enough  ? 0
-                   : transfer->fault ? transfer->fault
-                                     : curl_error(transfer->easy, code);
+    answer->rc = transfer->enough  ? 0
+                 : transfer->fault ? transfer->fault
+                                   : curl_error(transfer->easy, code);
     answer->why = transfer->why[0] ? transfer->why : curl_easy_strerror(code);
-    if (answer->code == 0 && check_body(transfer) < 0) {
-        answer->code = -EBADMSG;
+    if (answer->rc == 0 && check_body(transfer) < 0) {
+        answer->rc = -EBADMSG;
         answer->why = "the body is not what its Content-Range says";
     }
     (void)curl_multi_remove_handle(http->multi, transfer->easy); /* fails for a bug only */
@@ -463,7 +462,8 @@ static void collect_ended(struct http *http)
     int left;
     while ((message = curl_multi_info_read(http->multi, &left))) {
         char *private = NULL;
-        (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
+        (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE,
+                                &private); /* set in set_up */
         end_transfer(http, (struct transfer *)(void *)private, message->data.result);
     }
 }
@@ -473,11 +473,11 @@ static void collect_ended(struct http *http)
 static CURLMcode perform(struct http *http)
 {
     sigset_t pipe_set, before, pending;
-    int running;
     sigemptyset(&pipe_set);
     sigaddset(&pipe_set, SIGPIPE);
     sigpending(&pending);
     pthread_sigmask(SIG_BLOCK, &pipe_set, &before);
+    int running;
     CURLMcode code = curl_multi_perform(http->multi, &running);
     if (!sigismember(&pending, SIGPIPE))
         while (sigtimedwait(&pipe_set, NULL, &(struct timespec){0}) == SIGPIPE)
@@ -535,7 +535,7 @@ static int create_transfers(struct http *http, uint32_t depth)
 int http_create(const struct http_opts *opts, struct http **ret_http, struct mst_err *err)
 {
     assert(opts->depth >= 1);
-    (void)pthread_once(&curl_once, init_curl);
+    (void)pthread_once(&curl_once, init_curl); /* cannot fail */
     struct http *http = calloc(1, sizeof *http);
     if (!http)
         return mst_err_set(err, -ENOMEM, "no memory for an HTTP client");
@@ -546,6 +546,7 @@ int http_create(const struct http_opts *opts, struct http **ret_http, struct mst
     if (!http->multi || (opts->ca_file && !http->ca_file) ||
         create_transfers(http, opts->depth) < 0)
         goto fail;
+    /* Without it, connections are kept as libcurl thinks best. */
     (void)curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long)opts->depth + 1);
     *ret_http = http;
     return 0;
@@ -567,7 +568,7 @@ void http_destroy(struct http *http)
     }
     free(http->transfers);
     if (http->multi)
-        (void)curl_multi_cleanup(http->multi);
+        (void)curl_multi_cleanup(http->multi); /* fails for a bug only */
     free(http->ca_file);
     free(http);
 }

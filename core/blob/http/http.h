@@ -47,8 +47,8 @@ struct http_request {
 };
 
 struct http_answer {
-    int code;              /* 0: a whole answer came; or the -errno that kept it away */
-    const char *why;       /* what the code means, in libcurl's words */
+    int rc;                /* 0: a whole answer came; or the -errno that kept it away */
+    const char *why;       /* what it means, in libcurl's words */
     int status;            /* 0 if not even that came */
     size_t data_bytes;     /* now in the request's data */
     char *text;            /* any other body, terminated; "" if none */

@@ -28,7 +28,7 @@ static void version_of(const struct http_answer *answer, char ret_version[80])
 {
     uint64_t size_bytes = size_of(answer);
     if (answer->etag[0])
-        (void)snprintf(ret_version, 80, "%.79s", answer->etag);
+        (void)snprintf(ret_version, 80, "%.79s", answer->etag); /* fits, as does the other */
     else if (answer->modified[0] && size_bytes != UINT64_MAX)
         (void)snprintf(ret_version, 80, "%llu-%.47s", (unsigned long long)size_bytes,
                        answer->modified);
@@ -39,15 +39,15 @@ static void version_of(const struct http_answer *answer, char ret_version[80])
 int blob_object_judge_read(struct blob_remote *remote, struct blob_call *call,
                            const struct http_answer *answer, blob_judge_fn judge)
 {
-    char version[80];
     const char *wanted = call->read.version;
-    if (answer->code == 0 && answer->status == 416)
+    if (answer->rc == 0 && answer->status == 416)
         return 0; /* the range begins behind the end */
-    if (answer->code == 0 && answer->status == 412)
+    if (answer->rc == 0 && answer->status == 412)
         return blob_call_fail(remote, call, -ESTALE, "is no longer version %.80s", wanted);
     int rc = judge(remote, call, answer);
     if (rc != 0)
         return rc;
+    char version[80];
     version_of(answer, version);
     if (wanted && wanted[0] && version[0] && strcmp(version, wanted) != 0)
         return blob_call_fail(remote, call, -ESTALE, "is version %.80s now and was %.80s", version,

@@ -9,8 +9,8 @@
 /* Reads decimal digits, and only those: no sign or white space, which strtoull lets pass. */
 static bool take_number(const char **at, uint64_t *ret_number)
 {
-    uint64_t number = 0;
     const char *begin = *at;
+    uint64_t number = 0;
     for (; isdigit((unsigned char)**at); ++*at) {
         uint64_t digit = (uint64_t)(**at - '0');
         if (number > (UINT64_MAX - digit) / 10)

@@ -1,8 +1,23 @@
+/* The life of a call:
+ *
+ *   idle      nobody's: blob_call_start takes it, with a verb, a key and a deadline of its own
+ *   waiting   until its pause is over and the client has room; then the verb makes the request, anew
+ *             for each try, so that a region, clock or credential put right meanwhile counts
+ *   flying    the request is the client's. Of what comes back the verb says what it means: it is
+ *             done or has failed (ended); its next request is to go at once (waiting); or the same
+ *             one is to go again after a pause (waiting), unless that would be past the deadline
+ *   ended     out of the list of active calls, its result set; whoever started it takes it from here
+ *
+ * Nothing happens behind the caller's back: blob_remote_step sends what may go, lets the client move
+ * bytes until something has ended, and hands each answer to its verb. Reads are calls in a table of
+ * `depth`, which reap makes idle again; any other call lies on its caller's stack, is waited for, and
+ * goes beside the reads. */
 #include "muster/core/blob/http/remote.h"
 
 #include "muster/core/blob/http/escape.h"
 #include "muster/core/blob/http/retry.h"
 #include "muster/core/clock.h"
+#include "muster/core/least.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -47,16 +62,16 @@ int blob_remote_path(const struct blob_remote *remote, const char *key, char *re
     return rc < 0 ? rc : http_escape(path, true, ret_path, cap);
 }
 
-int blob_call_fail(const struct blob_remote *remote, struct blob_call *call, int code,
+int blob_call_fail(const struct blob_remote *remote, struct blob_call *call, int rc,
                    const char *format, ...)
 {
     char path[BLOB_PATH_MAX] = "", text[sizeof call->err.text];
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(text, sizeof text, format, args);
+    (void)vsnprintf(text, sizeof text, format, args); /* a long text is cut */
     va_end(args);
     (void)blob_join(remote->base, call->key, path, sizeof path); /* a cut name is still a name */
-    return mst_err_set(&call->err, code, "%s%.100s: %s", remote->label, path, text);
+    return mst_err_set(&call->err, rc, "%s%.100s: %s", remote->label, path, text);
 }
 
 static int judge_status(int status)
@@ -72,28 +87,28 @@ static int judge_status(int status)
 int blob_judge(const struct blob_remote *remote, struct blob_call *call,
                const struct http_answer *answer, const char *detail)
 {
-    if (answer->code < 0) {
-        (void)blob_call_fail(remote, call, answer->code, "%s", answer->why);
-        bool unknown_host = answer->code == -EHOSTUNREACH && call->failures >= LOOKUPS_MAX;
+    if (answer->rc < 0) {
+        blob_call_fail(remote, call, answer->rc, "%s", answer->why);
+        bool unknown_host = answer->rc == -EHOSTUNREACH && call->failures >= LOOKUPS_MAX;
         /* With a status, it is not this place that is gone but where it sent us. */
-        bool refused = answer->code == -ECONNREFUSED && answer->status == 0 &&
+        bool refused = answer->rc == -ECONNREFUSED && answer->status == 0 &&
                        call->failures >= remote->refused_max;
         bool hopeless = unknown_host || refused;
-        return retry_helps(answer->code, 0) && !hopeless ? BLOB_RETRY : answer->code;
+        return retry_helps(answer->rc, 0) && !hopeless ? BLOB_RETRY : answer->rc;
     }
     if (retry_helps(0, answer->status)) {
-        (void)blob_call_fail(remote, call, -EIO, "the server answers %d %s", answer->status,
-                             detail ? detail : "");
+        blob_call_fail(remote, call, -EIO, "the server answers %d %s", answer->status,
+                       detail ? detail : "");
         return BLOB_RETRY;
     }
-    int code = judge_status(answer->status);
-    const char *meaning = code == -ENOENT   ? "there is no such object"
-                          : code == -EACCES ? "the server denies access"
-                                            : "an answer that makes no sense here";
-    if (code < 0)
-        (void)blob_call_fail(remote, call, code, "%s (HTTP status %d)", detail ? detail : meaning,
-                             answer->status);
-    return code;
+    int rc = judge_status(answer->status);
+    const char *meaning = rc == -ENOENT   ? "there is no such object"
+                          : rc == -EACCES ? "the server denies access"
+                                          : "an answer that makes no sense here";
+    if (rc < 0)
+        blob_call_fail(remote, call, rc, "%s (HTTP status %d)", detail ? detail : meaning,
+                       answer->status);
+    return rc;
 }
 
 static void end_call(struct blob_remote *remote, struct blob_call *call, int64_t result)
@@ -117,8 +132,9 @@ void blob_call_cancel(struct blob_remote *remote, struct blob_call *call)
 
 void blob_call_start(struct blob_remote *remote, struct blob_call *call, uint64_t deadline_ns)
 {
-    uint64_t own = mst_deadline_ms(remote->timeout_ms + call->body_bytes / SEND_BYTES_PER_MS);
-    call->deadline_ns = deadline_ns < own ? deadline_ns : own;
+    assert(call->state == CALL_IDLE);
+    uint64_t own_ns = mst_deadline_ms(remote->timeout_ms + call->body_bytes / SEND_BYTES_PER_MS);
+    call->deadline_ns = mst_least(deadline_ns, own_ns);
     call->failures = call->cures = 0;
     call->not_before_ns = 0;
     call->result = 0;
@@ -132,6 +148,7 @@ void blob_call_start(struct blob_remote *remote, struct blob_call *call, uint64_
 /* Makes the next try's request and sends it, if there is room for it. */
 static void launch(struct blob_remote *remote, struct blob_call *call)
 {
+    assert(call->state == CALL_WAITING);
     http_request_fini(&call->request);
     http_request_init(&call->request, HTTP_GET);
     int rc = call->verb->prepare(remote, call);
@@ -157,21 +174,22 @@ static void retry_later(struct blob_remote *remote, struct blob_call *call, uint
     char last[sizeof call->err.text];
     memcpy(last, call->err.text, sizeof last);
     /* The count comes first: a long text is cut at its end. */
-    int code = mst_err_set(&call->err, call->err.code, "given up after %u %s: %s", call->failures,
-                           call->failures == 1 ? "try" : "tries", last);
-    end_call(remote, call, code);
+    int rc = mst_err_set(&call->err, call->err.code, "given up after %u %s: %s", call->failures,
+                         call->failures == 1 ? "try" : "tries", last);
+    end_call(remote, call, rc);
 }
 
 static void settle(struct blob_remote *remote, struct blob_call *call,
                    const struct http_answer *answer)
 {
-    int verdict = call->verb->judge(remote, call, answer);
-    if (verdict == BLOB_RETRY)
+    assert(call->state == CALL_FLYING);
+    int rc = call->verb->judge(remote, call, answer);
+    if (rc == BLOB_RETRY)
         retry_later(remote, call, answer->retry_after_ns);
-    else if (verdict == BLOB_AGAIN)
+    else if (rc == BLOB_AGAIN)
         call->state = CALL_WAITING;
     else
-        end_call(remote, call, verdict < 0 ? verdict : call->result);
+        end_call(remote, call, rc < 0 ? rc : call->result);
 }
 
 /* Sends what waits and may go. The time when the next of the others may. */
@@ -197,7 +215,7 @@ int blob_remote_step(struct blob_remote *remote, uint64_t until_ns)
     uint64_t wake = launch_due(remote, &ended);
     if (ended > 0)
         return 0;
-    int rc = http_step(remote->http, wake < until_ns ? wake : until_ns);
+    int rc = http_step(remote->http, mst_least(wake, until_ns));
     struct http_request *request;
     const struct http_answer *answer;
     while ((request = http_next(remote->http, &answer)))
@@ -276,9 +294,7 @@ int blob_remote_reap(struct mst_blob *blob, struct mst_blob_done *done, size_t c
                      uint64_t deadline_ns)
 {
     struct blob_remote *remote = (struct blob_remote *)blob;
-    size_t busy = count_reads(remote, false);
-    if (min > busy)
-        min = busy;
+    min = mst_least(min, count_reads(remote, false));
     int rc = remote->active ? blob_remote_step(remote, 0) : 0;
     while (rc == 0 && count_reads(remote, true) < min) {
         if (mst_deadline_passed(deadline_ns))

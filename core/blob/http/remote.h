@@ -88,8 +88,8 @@ int blob_call_do(struct blob_remote *remote, struct blob_call *call, uint64_t de
 int blob_judge(const struct blob_remote *remote, struct blob_call *call,
                const struct http_answer *answer, const char *detail);
 
-/* Sets the call's text: "store/path: …". The code. */
-int blob_call_fail(const struct blob_remote *remote, struct blob_call *call, int code,
+/* Sets the call's text: "store/path: …". Returns `rc`. */
+int blob_call_fail(const struct blob_remote *remote, struct blob_call *call, int rc,
                    const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* The escaped path of base and key, absolute. 0; -ENOSPC. */

@@ -1,13 +1,14 @@
 /* pure */
 #include "muster/core/blob/http/retry.h"
 
+#include "muster/core/least.h"
 #include "muster/core/rng.h"
 
 #include <errno.h>
 
-bool retry_helps(int code, int status)
+bool retry_helps(int rc, int status)
 {
-    switch (code) {
+    switch (rc) {
     case 0: break;
     case -ECONNRESET:
     case -ECONNREFUSED:
@@ -34,9 +35,7 @@ uint64_t retry_pause_ns(struct mst_rng *rng, uint32_t failures, uint64_t asked_n
     uint64_t bound = RETRY_PAUSE_MIN_NS;
     for (uint32_t i = 1; i < failures && bound < RETRY_PAUSE_MAX_NS; i++)
         bound *= 2;
-    if (bound > RETRY_PAUSE_MAX_NS)
-        bound = RETRY_PAUSE_MAX_NS;
-    uint32_t bound_us = (uint32_t)(bound / 1000);
+    uint32_t bound_us = (uint32_t)(mst_least(bound, RETRY_PAUSE_MAX_NS) / 1000);
     uint64_t pause = (uint64_t)mst_rng_below(rng, bound_us) * 1000;
     return asked_ns + pause;
 }

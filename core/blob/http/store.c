@@ -19,9 +19,9 @@ struct http_store {
 static int prepare(struct blob_remote *remote, struct blob_call *call, enum http_method method)
 {
     const struct http_store *store = (const struct http_store *)remote;
-    char path[BLOB_ESCAPED_MAX];
     call->request.method = method;
     call->request.follow = REDIRECTS_MAX;
+    char path[BLOB_ESCAPED_MAX];
     if (blob_remote_path(remote, call->key, path, sizeof path) < 0)
         return blob_call_fail(remote, call, -EINVAL, "the URL is too long");
     if (http_request_url(&call->request, "%s%s%s%s", remote->label, path,
@@ -66,14 +66,14 @@ static bool head_does(const struct http_answer *answer)
 /* An empty object has no first byte, and says so. */
 static bool is_empty(const struct http_answer *answer)
 {
-    return answer->code == 0 && answer->status == 416 && answer->has_range &&
+    return answer->rc == 0 && answer->status == 416 && answer->has_range &&
            answer->range.total == 0;
 }
 
 static int judge_stat(struct blob_remote *remote, struct blob_call *call,
                       const struct http_answer *answer)
 {
-    if (answer->code == 0 && call->step == BLOB_STAT_HEAD && !head_does(answer)) {
+    if (answer->rc == 0 && call->step == BLOB_STAT_HEAD && !head_does(answer)) {
         call->step = BLOB_STAT_GET;
         return BLOB_AGAIN;
     }
@@ -108,6 +108,7 @@ static int open_store(const struct blob_backend *backend, const struct mst_uri *
         return mst_err_set(err, -ENOMEM, "no memory for a store");
     struct blob_remote *remote = &store->remote;
     remote->blob.backend = backend;
+    /* Each has room for the part of a URI that it holds. */
     (void)snprintf(remote->label, sizeof remote->label, "%s://%s", uri->scheme, uri->authority);
     (void)snprintf(remote->base, sizeof remote->base, "%s", uri->path);
     (void)snprintf(store->query, sizeof store->query, "%s", uri->query);

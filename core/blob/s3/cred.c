@@ -26,7 +26,7 @@ typedef int (*place_fn)(const struct blob_env *env, const char *region, struct c
 
 static void set_source(struct cred *cred, const char *source)
 {
-    (void)snprintf(cred->source, sizeof cred->source, "%s", source);
+    (void)snprintf(cred->source, sizeof cred->source, "%s", source); /* fits: all are ours */
 }
 
 /* Reads a small text file whole. Its length, -ENOENT, or another -errno. */
@@ -47,7 +47,7 @@ static int read_token(const char *path, char *token, size_t cap, struct mst_err 
 {
     int rc = read_text(path, token, cap);
     if (rc < 0)
-        return mst_err_set(err, -EACCES, "%s: cannot be read: %s", path, strerror(-rc));
+        return mst_err_set(err, -EACCES, "%s: cannot be read: %s", path, mst_err_meaning(rc));
     token[strcspn(token, "\r\n")] = '\0';
     return 0;
 }
@@ -87,7 +87,7 @@ static int add_profile_file(const char *path, const char *home, const char *name
 {
     char own[512], text[1 << 16];
     if (!path && home)
-        (void)snprintf(own, sizeof own, "%s/.aws/%s", home, name);
+        (void)snprintf(own, sizeof own, "%s/.aws/%s", home, name); /* cut, it is not found */
     if (!path && !home)
         return 0;
     if (read_text(path ? path : own, text, sizeof text) < 0)
@@ -108,7 +108,7 @@ static int from_profile(const struct blob_env *env, const char *region, struct c
     if (rc < 0)
         return mst_err_set(err, -EACCES, "profile %s has a part of the access key only", profile);
     if (cred->access_key[0]) {
-        (void)snprintf(cred->source, sizeof cred->source, "profile %.80s", profile);
+        (void)snprintf(cred->source, sizeof cred->source, "profile %.80s", profile); /* fits */
         return 0;
     }
     if (env->profile)
@@ -122,30 +122,30 @@ static int from_profile(const struct blob_env *env, const char *region, struct c
 static char *ask(struct http_request *request, bool direct, const char *ca_file, const char *whom,
                  struct mst_err *err)
 {
-    struct http *http = NULL;
-    const struct http_answer *answer = NULL;
-    char *text = NULL;
     request->deadline_ns = mst_deadline_ms(SERVICE_TIMEOUT_MS);
+    struct http *http = NULL;
     int rc = http_create(&(struct http_opts){.depth = 1, .direct = direct, .ca_file = ca_file},
                          &http, err);
     if (rc == 0)
         rc = http_start(http, request);
+    const struct http_answer *answer = NULL;
     while (rc == 0 && !http_next(http, &answer))
         rc = http_step(http, MST_NEVER);
-    if (!answer || answer->code < 0)
-        (void)mst_err_set(err, -EACCES, "%s does not answer: %s", whom,
-                          answer ? answer->why : mst_err_meaning(rc));
+    char *text = NULL;
+    if (!answer || answer->rc < 0)
+        mst_err_set(err, -EACCES, "%s does not answer: %s", whom,
+                    answer ? answer->why : mst_err_meaning(rc));
     else if (answer->status != 200)
-        (void)mst_err_set(err, -EACCES, "%s answers %d: %.100s", whom, answer->status,
-                          answer->text);
+        mst_err_set(err, -EACCES, "%s answers %d: %.100s", whom, answer->status, answer->text);
     else if (!(text = strdup(answer->text)))
-        (void)mst_err_set(err, -ENOMEM, "no memory for credentials");
+        mst_err_set(err, -ENOMEM, "no memory for credentials");
     http_destroy(http);
     return text;
 }
 
 static void take_session(const struct s3_session *session, struct cred *cred)
 {
+    /* Each has as much room there as here. */
     (void)snprintf(cred->access_key, sizeof cred->access_key, "%s", session->access_key);
     (void)snprintf(cred->secret_key, sizeof cred->secret_key, "%s", session->secret_key);
     (void)snprintf(cred->token, sizeof cred->token, "%s", session->token);
@@ -169,7 +169,6 @@ static int ask_sts(const struct blob_env *env, const char *region, const char *f
                    struct cred *cred, struct mst_err *err)
 {
     struct http_request request;
-    struct s3_session session;
     http_request_init(&request, HTTP_POST);
     request.body = form;
     request.body_bytes = strlen(form);
@@ -182,6 +181,7 @@ static int ask_sts(const struct blob_env *env, const char *region, const char *f
     http_request_fini(&request);
     if (!text)
         return -EACCES;
+    struct s3_session session;
     rc = s3_xml_session(text, strlen(text), &session);
     OPENSSL_cleanse(text, strlen(text));
     free(text);
@@ -205,6 +205,7 @@ static int from_web_identity(const struct blob_env *env, const char *region, str
         rc = ask_sts(env, region, form, cred, err);
     OPENSSL_cleanse(identity, sizeof identity);
     OPENSSL_cleanse(form, sizeof form);
+    /* It fits. */
     (void)snprintf(cred->source, sizeof cred->source, "web identity, role %.60s", env->role_arn);
     return rc;
 }
@@ -249,7 +250,7 @@ static int from_container(const struct blob_env *env, const char *region, struct
     if (env->container_file) /* it is rotated: read anew each time */
         rc = read_token(env->container_file, token, sizeof token, err);
     else if (env->container_token)
-        (void)snprintf(token, sizeof token, "%s", env->container_token);
+        (void)snprintf(token, sizeof token, "%s", env->container_token); /* cut, it is refused */
     if (rc == 0 && !env->container_path && !is_trusted(env->container_url))
         rc = mst_err_set(err, -EACCES,
                          "AWS_CONTAINER_CREDENTIALS_FULL_URI %.80s: plain HTTP is for this "
@@ -288,8 +289,8 @@ static char *ask_imds(enum http_method method, const char *base, const char *pat
 static int ask_role(const char *base, const char *token, char *role, struct cred *cred,
                     struct mst_err *err)
 {
-    char path[256];
     role[strcspn(role, "\r\n")] = '\0';
+    char path[256]; /* room for a role's name, which has 64 bytes at most */
     (void)snprintf(path, sizeof path, "meta-data/iam/security-credentials/%s", role);
     char *text = ask_imds(HTTP_GET, base, path, "X-aws-ec2-metadata-token", token, err);
     if (!text)
@@ -297,7 +298,7 @@ static int ask_role(const char *base, const char *token, char *role, struct cred
     int rc = cred_parse_json(text, strlen(text), cred);
     OPENSSL_cleanse(text, strlen(text));
     free(text);
-    (void)snprintf(cred->source, sizeof cred->source, "the machine's role %.60s", role);
+    (void)snprintf(cred->source, sizeof cred->source, "the machine's role %.60s", role); /* fits */
     return rc < 0 ? mst_err_set(err, -EACCES,
                                 "the metadata service gives no credentials for role "
                                 "%s",
@@ -329,8 +330,8 @@ int cred_find(const struct blob_env *env, const char *region, struct cred *ret_c
 {
     static const place_fn places[] = {from_environment, from_profile, from_web_identity,
                                       from_container, from_metadata};
-    struct cred cred = {0};
     int rc = -ENOENT;
+    struct cred cred = {0};
     for (size_t i = 0; rc == -ENOENT && i < sizeof places / sizeof *places; i++)
         rc = places[i](env, region, &cred, err);
     if (rc == 0)

@@ -1,5 +1,7 @@
 #include "muster/core/blob/s3/cred_parse.h"
 
+#include "muster/core/least.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
@@ -28,8 +30,7 @@ static bool next_line(const char **at, char line[LINE_BYTES])
     if (!**at)
         return false;
     size_t length = strcspn(*at, "\n");
-    (void)snprintf(line, LINE_BYTES, "%.*s", (int)(length < LINE_BYTES ? length : LINE_BYTES - 1),
-                   *at);
+    (void)snprintf(line, LINE_BYTES, "%.*s", (int)mst_least(length, LINE_BYTES - 1), *at); /* cut */
     *at += length + ((*at)[length] == '\n');
     return true;
 }
@@ -53,6 +54,7 @@ static void take_setting(char *line, struct cred *cred)
         return;
     *equals = '\0';
     const char *name = trim(line), *value = trim(equals + 1);
+    /* What is cut is longer than any that AWS gives, and is refused there. */
     if (strcmp(name, "aws_access_key_id") == 0)
         (void)snprintf(cred->access_key, sizeof cred->access_key, "%s", value);
     else if (strcmp(name, "aws_secret_access_key") == 0)
@@ -65,8 +67,8 @@ static void take_setting(char *line, struct cred *cred)
 
 int cred_parse_profile(const char *text, const char *profile, struct cred *cred)
 {
-    char line[LINE_BYTES];
     bool found = false, inside = false;
+    char line[LINE_BYTES];
     while (next_line(&text, line)) {
         if (line[0] == '[') {
             inside = is_section(line, profile);

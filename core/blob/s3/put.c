@@ -2,6 +2,7 @@
 #include "muster/core/blob/s3/s3.h"
 #include "muster/core/blob/s3/xml.h"
 #include "muster/core/clock.h"
+#include "muster/core/least.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -52,7 +53,7 @@ static bool has_etag_of(const struct mst_blob_info *info, const struct blob_sour
         !EVP_Digest(source->data, (size_t)source->size_bytes, sum, NULL, EVP_md5(), NULL))
         return false;
     for (size_t i = 0; i < sizeof sum; i++)
-        (void)snprintf(etag + 1 + 2 * i, sizeof etag - 1 - 2 * i, "%02x\"", sum[i]);
+        (void)snprintf(etag + 1 + 2 * i, sizeof etag - 1 - 2 * i, "%02x\"", sum[i]); /* fits */
     return strcmp(info->version, etag) == 0;
 }
 
@@ -86,7 +87,7 @@ static int prepare_single(struct blob_remote *remote, struct blob_call *call)
 static int judge_single(struct blob_remote *remote, struct blob_call *call,
                         const struct http_answer *answer)
 {
-    if (answer->code == 0 && answer->status == 412)
+    if (answer->rc == 0 && answer->status == 412)
         return judge_new(remote, call);
     return s3_judge(store_of(remote), call, answer, false);
 }
@@ -118,7 +119,7 @@ static int prepare_part(struct blob_remote *remote, struct blob_call *call)
     const struct upload *upload = call->arg;
     const struct part *part = (const struct part *)call;
     char number[16];
-    (void)snprintf(number, sizeof number, "%u", part->number);
+    (void)snprintf(number, sizeof number, "%u", part->number); /* fits */
     struct sigv4_pair query[] = {{"partNumber", number}, {"uploadId", upload->id}};
     const struct s3_ask ask = {.method = HTTP_PUT, .query = query, .query_count = 2};
     return s3_prepare(store_of(remote), call, &ask);
@@ -156,7 +157,7 @@ static int prepare_complete(struct blob_remote *remote, struct blob_call *call)
 static int judge_complete(struct blob_remote *remote, struct blob_call *call,
                           const struct http_answer *answer)
 {
-    if (answer->code == 0 && answer->status == 412)
+    if (answer->rc == 0 && answer->status == 412)
         return judge_new(remote, call);
     return s3_judge(store_of(remote), call, answer, true);
 }
@@ -196,7 +197,7 @@ static int complete(struct upload *upload, struct mst_err *err)
 
 static void start_part(struct upload *upload, struct part *part, uint32_t number)
 {
-    uint64_t offset = (number - 1) * upload->part_bytes, left = upload->source->size_bytes - offset;
+    uint64_t offset = (number - 1) * upload->part_bytes;
     *part = (struct part){
         .number = number,
         .call = {.verb = &part_verb,
@@ -204,7 +205,7 @@ static void start_part(struct upload *upload, struct part *part, uint32_t number
                  .arg = upload,
                  .body = upload->source,
                  .body_offset = offset,
-                 .body_bytes = left < upload->part_bytes ? left : upload->part_bytes},
+                 .body_bytes = mst_least(upload->source->size_bytes - offset, upload->part_bytes)},
     };
     blob_call_start(upload->remote, &part->call, upload->deadline_ns);
 }
@@ -245,7 +246,7 @@ static int send_parts(struct upload *upload, struct mst_err *err)
                 start_part(upload, &upload->parts[i], next++);
         rc = blob_remote_step(upload->remote, MST_NEVER);
         if (rc < 0)
-            (void)mst_err_set(err, rc, "%s: the HTTP client failed", upload->remote->label);
+            mst_err_set(err, rc, "%s: the HTTP client failed", upload->remote->label);
         busy = settle_parts(upload, &rc, err);
     }
     cancel_parts(upload);
@@ -263,6 +264,7 @@ static int make_list(struct upload *upload)
         used += (size_t)snprintf(upload->list + used, cap - used,
                                  "<Part><PartNumber>%u</PartNumber><ETag>%s</ETag></Part>", i + 1,
                                  upload->etags[i]);
+    /* There is room: PART_XML_BYTES for each part, and for this. */
     (void)snprintf(upload->list + used, cap - used, "</CompleteMultipartUpload>");
     return 0;
 }
@@ -282,6 +284,7 @@ static int make_upload(struct upload *upload)
 /* Parts of an upload that nobody ends are kept, and billed, for ever. */
 static void abort_upload(struct upload *upload)
 {
+    /* The upload's own failure is the one to tell. */
     (void)do_step(upload, &abort_verb, mst_deadline_ms(upload->remote->timeout_ms), NULL);
 }
 

@@ -26,9 +26,10 @@ static int make_place(const struct s3_store *store, const struct blob_call *call
                       const struct s3_ask *ask, char host[640], char *path, size_t cap)
 {
     bool virtual = is_virtual(store);
-    char object[BLOB_ESCAPED_MAX];
+    /* A bucket and a host fit. */
     (void)snprintf(host, 640, "%s%s%s", virtual ? store->bucket : "", virtual ? "." : "",
                    store->host);
+    char object[BLOB_ESCAPED_MAX];
     int rc = blob_remote_path(&store->remote, call->key, object, sizeof object);
     int length = snprintf(path, cap, "%s%s%s", virtual ? "" : "/", virtual ? "" : store->bucket,
                           ask->bucket && !virtual ? ""
@@ -40,13 +41,13 @@ static int make_place(const struct s3_store *store, const struct blob_call *call
 static int hash_body(const struct s3_store *store, const struct blob_call *call,
                      const struct s3_ask *ask, char ret_hash[SHA256_HEX_BYTES])
 {
-    uint8_t sum[SHA256_BYTES];
     bool has_body = !ask->text && call->body && call->body_bytes > 0;
-    int rc = 0;
     if (store->secure && has_body) {
-        (void)snprintf(ret_hash, SHA256_HEX_BYTES, "%s", SIGV4_UNSIGNED);
+        (void)snprintf(ret_hash, SHA256_HEX_BYTES, "%s", SIGV4_UNSIGNED); /* fits */
         return 0;
     }
+    uint8_t sum[SHA256_BYTES];
+    int rc = 0;
     if (has_body && !call->body->data)
         rc = sha256_file(call->body->fd, call->body_offset, call->body_bytes, sum);
     else if (has_body)
@@ -61,7 +62,7 @@ static void make_date(const struct s3_store *store, char ret_date[SIGV4_DATE_BYT
 {
     time_t now = time(NULL) + store->skew_s;
     struct tm tm;
-    (void)strftime(ret_date, SIGV4_DATE_BYTES, "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
+    (void)strftime(ret_date, SIGV4_DATE_BYTES, "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm)); /* fits */
 }
 
 static int add_headers(struct http_request *request, const struct sigv4_pair *headers, size_t count,
@@ -159,7 +160,7 @@ static int cure_region(struct s3_store *store, struct blob_call *call, const cha
     if (!region[0] || strcmp(region, store->region) == 0 || call->cures & CURED_REGION)
         return 0;
     call->cures |= CURED_REGION;
-    (void)snprintf(store->region, sizeof store->region, "%s", region);
+    (void)snprintf(store->region, sizeof store->region, "%s", region); /* fits, as does the host */
     if (store->aws)
         (void)snprintf(store->host, sizeof store->host, "s3.%s.amazonaws.com", region);
     return BLOB_AGAIN;
@@ -185,15 +186,15 @@ static int cure_cred(struct s3_store *store, struct blob_call *call)
 static int cure(struct s3_store *store, struct blob_call *call, const struct http_answer *answer,
                 const struct s3_error *error)
 {
-    int verdict = 0;
+    int rc = 0;
     if (answer->status == 301 || answer->status == 307 || answer->status == 400)
-        verdict = cure_region(store, call, error->region[0] ? error->region : answer->region);
-    if (verdict == 0 && strcmp(error->code, "RequestTimeTooSkewed") == 0)
-        verdict = cure_clock(store, call, answer->date_s);
-    if (verdict == 0 && (strcmp(error->code, "ExpiredToken") == 0 ||
-                         strcmp(error->code, "TokenRefreshRequired") == 0))
-        verdict = cure_cred(store, call);
-    return verdict;
+        rc = cure_region(store, call, error->region[0] ? error->region : answer->region);
+    if (rc == 0 && strcmp(error->code, "RequestTimeTooSkewed") == 0)
+        rc = cure_clock(store, call, answer->date_s);
+    if (rc == 0 && (strcmp(error->code, "ExpiredToken") == 0 ||
+                    strcmp(error->code, "TokenRefreshRequired") == 0))
+        rc = cure_cred(store, call);
+    return rc;
 }
 
 static bool is_one_of(const char *code, const char *const *codes)
@@ -216,7 +217,7 @@ static int fail_error(const struct s3_store *store, struct blob_call *call,
                                           "InternalError",    NULL};
     const struct blob_remote *remote = &store->remote;
     if (is_one_of(error->code, passing)) {
-        (void)blob_call_fail(remote, call, -EIO, "%s: %s", error->code, error->message);
+        blob_call_fail(remote, call, -EIO, "%s: %s", error->code, error->message);
         return BLOB_RETRY;
     }
     if (is_one_of(error->code, denied) || answer->status == 401 || answer->status == 403)
@@ -236,15 +237,15 @@ static int fail_error(const struct s3_store *store, struct blob_call *call,
 int s3_judge(struct s3_store *store, struct blob_call *call, const struct http_answer *answer,
              bool text_is_error)
 {
-    struct s3_error error = {0};
-    if (answer->code < 0 || (answer->status / 100 == 2 && !text_is_error))
+    if (answer->rc < 0 || (answer->status / 100 == 2 && !text_is_error))
         return blob_judge(&store->remote, call, answer, NULL);
+    struct s3_error error = {0};
     bool is_error = s3_xml_error(answer->text, answer->text_bytes, &error) == 0;
     if (answer->status / 100 == 2 && !is_error)
         return 0;
-    int verdict = cure(store, call, answer, &error);
-    if (verdict != 0)
-        return verdict;
+    int rc = cure(store, call, answer, &error);
+    if (rc != 0)
+        return rc;
     return is_error ? fail_error(store, call, answer, &error)
                     : blob_judge(&store->remote, call, answer, NULL);
 }

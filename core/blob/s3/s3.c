@@ -49,7 +49,7 @@ static int judge_stat(struct blob_remote *remote, struct blob_call *call,
                       const struct http_answer *answer)
 {
     bool untold = answer->status / 100 == 4 && answer->status != 429;
-    if (answer->code == 0 && call->step == BLOB_STAT_HEAD && untold) {
+    if (answer->rc == 0 && call->step == BLOB_STAT_HEAD && untold) {
         call->step = BLOB_STAT_GET;
         return BLOB_AGAIN;
     }
@@ -114,15 +114,15 @@ static const struct blob_verb list_verb = {.prepare = prepare_list, .judge = jud
 static void make_prefix(const struct blob_remote *remote, const char *folder,
                         struct page_call *page)
 {
-    char path[BLOB_PATH_MAX];
     const char *base = remote->base + strspn(remote->base, "/");
     size_t base_bytes = strlen(base);
     page->base_bytes = base_bytes > 0 ? base_bytes + (base[base_bytes - 1] != '/') : 0;
+    char path[BLOB_PATH_MAX];
     int rc = blob_join(base, folder, path, sizeof path);
     assert(rc == 0); /* a base and a key always fit */
-    (void)rc;
     size_t length = strlen(path);
     bool slash = length > 0 && path[length - 1] != '/' && length < sizeof path - 1;
+    /* It fits: as long as the path, and a slash where there is room for one. */
     (void)snprintf(page->prefix, sizeof page->prefix, "%.*s%s", (int)length, path,
                    slash ? "/" : "");
 }
@@ -154,7 +154,7 @@ static int judge_remove(struct blob_remote *remote, struct blob_call *call,
                         const struct http_answer *answer)
 {
     struct s3_error error;
-    if (answer->code == 0 && answer->status == 404 &&
+    if (answer->rc == 0 && answer->status == 404 &&
         s3_xml_error(answer->text, answer->text_bytes, &error) == 0 &&
         strcmp(error.code, "NoSuchKey") == 0)
         return 0;
@@ -185,18 +185,19 @@ static void set_host(struct s3_store *store, const char *authority)
     size_t length = strlen(authority), cut = strlen(own_port);
     if (length > cut && strcmp(authority + length - cut, own_port) == 0)
         length -= cut;
-    (void)snprintf(store->host, sizeof store->host, "%.*s", (int)length, authority);
+    (void)snprintf(store->host, sizeof store->host, "%.*s", (int)length, authority); /* fits */
     store->aws = length > 14 && strncmp(store->host + length - 14, ".amazonaws.com", 14) == 0;
 }
 
 static int set_endpoint(struct s3_store *store, const char *endpoint, struct mst_err *err)
 {
-    struct mst_uri uri;
     if (!endpoint) {
         store->secure = store->aws = true;
+        /* A region fits. */
         (void)snprintf(store->host, sizeof store->host, "s3.%s.amazonaws.com", store->region);
         return 0;
     }
+    struct mst_uri uri;
     int rc = mst_uri_parse(endpoint, &uri, err);
     if (rc < 0)
         return mst_err_wrap(err, "S3 endpoint");
@@ -223,13 +224,14 @@ static int param(const struct mst_uri *uri, const char *name, const char *fallba
 
 static int set_up(struct s3_store *store, const struct mst_uri *uri, struct mst_err *err)
 {
-    char endpoint[320];
     struct blob_remote *remote = &store->remote;
     blob_env_read(&store->env);
+    /* Each has room for the part of a URI that it holds. */
     (void)snprintf(store->bucket, sizeof store->bucket, "%s", uri->authority);
     (void)snprintf(remote->label, sizeof remote->label, "s3://%s", uri->authority);
     (void)snprintf(remote->base, sizeof remote->base, "%s", uri->path);
     int rc = param(uri, "region", store->env.region, store->region, sizeof store->region, err);
+    char endpoint[320];
     if (rc == 0)
         rc = param(uri, "endpoint", store->env.endpoint, endpoint, sizeof endpoint, err);
     if (rc == 0)
@@ -238,7 +240,7 @@ static int set_up(struct s3_store *store, const struct mst_uri *uri, struct mst_
     if (rc < 0)
         return rc;
     if (!store->region[0])
-        (void)snprintf(store->region, sizeof store->region, "%s",
+        (void)snprintf(store->region, sizeof store->region, "%s", /* fits */
                        store->cred.region[0] ? store->cred.region : "us-east-1");
     return set_endpoint(store, endpoint[0] ? endpoint : NULL, err);
 }

@@ -1,5 +1,7 @@
 #include "muster/core/blob/s3/sha256.h"
 
+#include "muster/core/least.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <openssl/evp.h>
@@ -17,6 +19,7 @@ void sha256_hmac(const void *key, size_t key_bytes, const void *data, size_t siz
                  uint8_t ret_sum[SHA256_BYTES])
 {
     unsigned int length = SHA256_BYTES;
+    /* Fails only where a build of OpenSSL has no SHA-256. */
     (void)HMAC(EVP_sha256(), key, (int)key_bytes, data, size_bytes, ret_sum, &length);
 }
 
@@ -24,7 +27,7 @@ static int hash_file(EVP_MD_CTX *context, int fd, uint64_t offset, uint64_t size
 {
     uint8_t chunk[1 << 16];
     while (size_bytes > 0) {
-        size_t want = size_bytes < sizeof chunk ? (size_t)size_bytes : sizeof chunk;
+        size_t want = mst_least(size_bytes, sizeof chunk);
         ssize_t got = pread(fd, chunk, want, (off_t)offset);
         if (got < 0 && errno == EINTR)
             continue;

@@ -114,11 +114,10 @@ int sigv4_sign(const struct sigv4_scope *scope, const struct sigv4_request *requ
     int sign_bytes = snprintf(to_sign, sizeof to_sign, "AWS4-HMAC-SHA256\n%s\n%s\n%s", scope->date,
                               place, canonical_hash);
     uint8_t key[SHA256_BYTES], sum[SHA256_BYTES];
-    char signature[SHA256_HEX_BYTES];
     derive_key(scope, (size_t)secret_bytes, secret, key);
     sha256_hmac(key, sizeof key, to_sign, (size_t)sign_bytes, sum);
+    char signature[SHA256_HEX_BYTES];
     sha256_hex(sum, signature);
-
     struct text text = {.at = ret_value, .cap = cap};
     append(&text, "AWS4-HMAC-SHA256 Credential=%s/%s,SignedHeaders=", scope->access_key, place);
     append_names(&text, request);

@@ -25,7 +25,7 @@ static int keep_field(void *arg, const char *parent, const char *name, const cha
     const struct fields *fields = arg;
     for (const struct field *field = fields->list; field->name; field++)
         if (strcmp(field->name, name) == 0 && strcmp(field->parent, parent) == 0)
-            (void)snprintf(field->value, field->cap, "%s", text);
+            (void)snprintf(field->value, field->cap, "%s", text); /* longer than any is cut */
     return 0;
 }
 
@@ -89,8 +89,8 @@ static int unescape(char *key)
 
 static int read_size(const char *text, uint64_t *ret_size)
 {
-    char *end;
     errno = 0;
+    char *end;
     unsigned long long size = strtoull(text, &end, 10);
     if (!isdigit((unsigned char)text[0]) || *end || errno)
         return -EBADMSG;
@@ -111,7 +111,7 @@ static int end_object(struct list_reader *reader)
 static int on_object(struct list_reader *reader, const char *name, const char *text)
 {
     if (strcmp(name, "Key") == 0)
-        (void)snprintf(reader->key, sizeof reader->key, "%s", text);
+        (void)snprintf(reader->key, sizeof reader->key, "%s", text); /* fits, as do the others */
     else if (strcmp(name, "ETag") == 0 && strlen(text) < sizeof reader->info.version)
         (void)snprintf(reader->info.version, sizeof reader->info.version, "%s", text);
     else if (strcmp(name, "Size") == 0)
@@ -133,7 +133,7 @@ static int on_list(void *arg, const char *parent, const char *name, const char *
     if (strcmp(name, "IsTruncated") == 0)
         reader->page.truncated = strcmp(text, "true") == 0;
     else if (strcmp(name, "NextContinuationToken") == 0 && strlen(text) < sizeof reader->page.token)
-        (void)snprintf(reader->page.token, sizeof reader->page.token, "%s", text);
+        (void)snprintf(reader->page.token, sizeof reader->page.token, "%s", text); /* fits */
     return 0;
 }
 
