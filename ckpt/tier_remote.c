@@ -268,9 +268,11 @@ static void sweep_commits(struct tier_remote *remote, const struct remote_keys *
  * a manifest over another one, which some that speak S3 do not. */
 static int probe(struct tier_remote *remote, uint64_t deadline_ns, struct mst_err *err)
 {
-    int rc = mst_blob_put(remote->blob, PROBE_KEY, "", 0, MST_BLOB_NEW, deadline_ns, err);
+    int rc = mst_blob_put(remote->blob, PROBE_KEY, (struct mst_cspan){0}, MST_BLOB_NEW, deadline_ns,
+                          err);
     if (rc == 0) {
-        rc = mst_blob_put(remote->blob, PROBE_KEY, "", 0, MST_BLOB_NEW, deadline_ns, err);
+        rc = mst_blob_put(remote->blob, PROBE_KEY, (struct mst_cspan){0}, MST_BLOB_NEW, deadline_ns,
+                          err);
         if (rc == 0)
             rc = mst_err_set(err, -ENOTSUP,
                              "%s was put over itself: the store ignores If-None-Match", PROBE_KEY);
@@ -409,7 +411,9 @@ static int remote_publish(struct tier *tier, const struct tier_save *save, const
     bool replaces = false;
     int rc;
     do {
-        rc = mst_blob_put(remote->blob, key, text, size_bytes, MST_BLOB_NEW, deadline_ns, err);
+        rc = mst_blob_put(remote->blob, key,
+                          (struct mst_cspan){.data = text, .size_bytes = size_bytes}, MST_BLOB_NEW,
+                          deadline_ns, err);
         if (rc == -EEXIST)
             rc = judge_existing(remote, save, key, deadline_ns, err);
         replaces = replaces || rc == 1;

@@ -122,11 +122,11 @@ static int put_source(struct mst_blob *blob, const char *key, const struct blob_
     return rc < 0 ? rc : blob->backend->put(blob, key, source, flags, deadline_ns, err);
 }
 
-int mst_blob_put(struct mst_blob *blob, const char *key, const void *data, size_t size_bytes,
-                 uint32_t flags, uint64_t deadline_ns, struct mst_err *err)
+int mst_blob_put(struct mst_blob *blob, const char *key, struct mst_cspan data, uint32_t flags,
+                 uint64_t deadline_ns, struct mst_err *err)
 {
     const struct blob_source source = {
-        .data = data ? data : "", .fd = -1, .size_bytes = size_bytes};
+        .data = data.data ? data.data : "", .fd = -1, .size_bytes = data.size_bytes};
     return put_source(blob, key, &source, flags, deadline_ns, err);
 }
 

@@ -16,6 +16,8 @@
 #ifndef MUSTER_CORE_BLOB_BLOB_H
 #define MUSTER_CORE_BLOB_BLOB_H
 
+#include "muster/core/span.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -58,11 +60,11 @@ typedef int (*mst_blob_each_fn)(void *arg, const char *key, const struct mst_blo
 int mst_blob_list(struct mst_blob *blob, const char *prefix, mst_blob_each_fn each, void *arg,
                   uint64_t deadline_ns, struct mst_err *err);
 
-/* Makes object `key` of `size_bytes` bytes from `data`; it appears whole or not at all. With
- * MST_BLOB_NEW only if there is none: -EEXIST otherwise. */
+/* Makes object `key` of `data`, host memory; it appears whole or not at all. With MST_BLOB_NEW only
+ * if there is none: -EEXIST otherwise. */
 enum { MST_BLOB_NEW = 1 };
-int mst_blob_put(struct mst_blob *blob, const char *key, const void *data, size_t size_bytes,
-                 uint32_t flags, uint64_t deadline_ns, struct mst_err *err);
+int mst_blob_put(struct mst_blob *blob, const char *key, struct mst_cspan data, uint32_t flags,
+                 uint64_t deadline_ns, struct mst_err *err);
 
 /* As put, from a local file of any size (S3: multipart above 64 MiB). */
 int mst_blob_put_file(struct mst_blob *blob, const char *key, const char *path, uint32_t flags,

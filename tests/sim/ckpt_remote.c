@@ -41,7 +41,7 @@ static int leave(bool dies, int result)
     return result;
 }
 
-int __wrap_mst_blob_put(struct mst_blob *blob, const char *key, const void *data, size_t size_bytes,
+int __wrap_mst_blob_put(struct mst_blob *blob, const char *key, struct mst_cspan data,
                         uint32_t flags, uint64_t deadline_ns, struct mst_err *err);
 int __wrap_mst_blob_put_file(struct mst_blob *blob, const char *key, const char *path,
                              uint32_t flags, uint64_t deadline_ns, struct mst_err *err);
@@ -59,9 +59,9 @@ int __wrap_mst_blob_remove(struct mst_blob *blob, const char *key, uint64_t dead
     }
 
 CUT(mst_blob_put,
-    (struct mst_blob * blob, const char *key, const void *data, size_t size_bytes, uint32_t flags,
+    (struct mst_blob * blob, const char *key, struct mst_cspan data, uint32_t flags,
      uint64_t deadline_ns, struct mst_err *err),
-    (blob, key, data, size_bytes, flags, deadline_ns, err))
+    (blob, key, data, flags, deadline_ns, err))
 CUT(mst_blob_put_file,
     (struct mst_blob * blob, const char *key, const char *path, uint32_t flags,
      uint64_t deadline_ns, struct mst_err *err),

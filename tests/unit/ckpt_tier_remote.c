@@ -11,11 +11,11 @@
 static int (*on_manifest)(struct mst_blob *blob, const char *key, const void *data, size_t size);
 static bool puts_over; /* it ignores MST_BLOB_NEW */
 
-int __real_mst_blob_put(struct mst_blob *blob, const char *key, const void *data, size_t size_bytes,
+int __real_mst_blob_put(struct mst_blob *blob, const char *key, struct mst_cspan data,
                         uint32_t flags, uint64_t deadline_ns, struct mst_err *err);
-int __wrap_mst_blob_put(struct mst_blob *blob, const char *key, const void *data, size_t size_bytes,
+int __wrap_mst_blob_put(struct mst_blob *blob, const char *key, struct mst_cspan data,
                         uint32_t flags, uint64_t deadline_ns, struct mst_err *err);
-int __wrap_mst_blob_put(struct mst_blob *blob, const char *key, const void *data, size_t size_bytes,
+int __wrap_mst_blob_put(struct mst_blob *blob, const char *key, struct mst_cspan data,
                         uint32_t flags, uint64_t deadline_ns, struct mst_err *err)
 {
     int (*before)(struct mst_blob *, const char *, const void *, size_t) = on_manifest;
@@ -24,11 +24,11 @@ int __wrap_mst_blob_put(struct mst_blob *blob, const char *key, const void *data
         flags = 0;
     if (before && strstr(key, "MANIFEST")) {
         on_manifest = NULL;
-        rc = before(blob, key, data, size_bytes);
+        rc = before(blob, key, data.data, data.size_bytes);
     }
     if (rc < 0)
         return mst_err_set(err, rc, "%s: as the test wants it", key);
-    return __real_mst_blob_put(blob, key, data, size_bytes, flags, deadline_ns, err);
+    return __real_mst_blob_put(blob, key, data, flags, deadline_ns, err);
 }
 
 static atomic_int stats_lost; /* so many manifests cannot be looked at */
@@ -97,7 +97,9 @@ static void put_object(const char *key, const char *text)
 {
     struct mst_blob *blob;
     assert_int_equal(mst_blob_open(fixture_uri, NULL, &blob, NULL), 0);
-    assert_int_equal(__real_mst_blob_put(blob, key, text, strlen(text), 0, MST_NEVER, NULL), 0);
+    assert_int_equal(
+        __real_mst_blob_put(blob, key, (struct mst_cspan){text, strlen(text)}, 0, MST_NEVER, NULL),
+        0);
     mst_blob_close(blob);
 }
 
@@ -215,7 +217,7 @@ static void test_sweep(void **state)
 
 static int commit_before_us(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
-    return __real_mst_blob_put(blob, key, data, size / 2, 0, MST_NEVER, NULL);
+    return __real_mst_blob_put(blob, key, (struct mst_cspan){data, size / 2}, 0, MST_NEVER, NULL);
 }
 
 static void test_manifest_race(void **state)
@@ -238,7 +240,7 @@ static void test_manifest_race(void **state)
 /* The put went through, its answer was lost, and the try after it finds the manifest there. */
 static int lose_answer(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
-    int rc = __real_mst_blob_put(blob, key, data, size, 0, MST_NEVER, NULL);
+    int rc = __real_mst_blob_put(blob, key, (struct mst_cspan){data, size}, 0, MST_NEVER, NULL);
     return rc < 0 ? rc : -EEXIST;
 }
 
@@ -255,7 +257,7 @@ static void test_lost_answer(void **state)
 /* The put went through, and that is never known: the step is abandoned, and whole. */
 static int time_out(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
-    int rc = __real_mst_blob_put(blob, key, data, size, 0, MST_NEVER, NULL);
+    int rc = __real_mst_blob_put(blob, key, (struct mst_cspan){data, size}, 0, MST_NEVER, NULL);
     return rc < 0 ? rc : -ETIMEDOUT;
 }
 

@@ -25,6 +25,7 @@
 #define CREATED REPLY("201 Created", "")
 
 static struct http_script script;
+static const struct mst_cspan xy = {"xy", 2};
 
 static struct mst_blob *open_nodes(const char *more)
 {
@@ -121,7 +122,7 @@ static int put(const struct script_step *steps, size_t count, uint32_t flags, st
 {
     script_start(&script, steps, count);
     struct mst_blob *blob = open_nodes("?delegation=to%2Fken");
-    int rc = mst_blob_put(blob, "d/k", "xy", 2, flags, mst_deadline_ms(10000), err);
+    int rc = mst_blob_put(blob, "d/k", xy, flags, mst_deadline_ms(10000), err);
     mst_blob_close(blob);
     script_stop(&script);
     assert_int_equal(script.served, count);
@@ -154,7 +155,7 @@ static void puts_and_renames(void **state)
         {redirect(), SCRIPT_CLOSE}, {CREATED, SCRIPT_CLOSE}, {REPLY("200 OK", ""), SCRIPT_CLOSE}};
     script_run(&script, steps, 3);
     struct mst_blob *blob = open_nodes("?delegation=to%2Fken");
-    assert_int_equal(mst_blob_put(blob, "d/k", "xy", 2, 0, mst_deadline_ms(10000), NULL), 0);
+    assert_int_equal(mst_blob_put(blob, "d/k", xy, 0, mst_deadline_ms(10000), NULL), 0);
     mst_blob_close(blob);
     script_stop(&script);
     assert_true(asked(0, "PUT /webhdfs/v1/pre/d/.muster-put-"));
@@ -175,7 +176,7 @@ static void does_not_replace(void **state)
     script_run(&script, steps, 4);
     struct mst_blob *blob = open_nodes("?delegation=hush");
     struct mst_err err;
-    int rc = mst_blob_put(blob, "k", "xy", 2, MST_BLOB_NEW, mst_deadline_ms(10000), &err);
+    int rc = mst_blob_put(blob, "k", xy, MST_BLOB_NEW, mst_deadline_ms(10000), &err);
     assert_int_equal(rc, -EEXIST);
     assert_null(strstr(err.text, "hush"));
     mst_blob_close(blob);
@@ -197,7 +198,7 @@ static void a_lost_answer_to_a_rename_is_no_failure(void **state)
         {STATUS("FILE", "2"), SCRIPT_CLOSE}};
     script_run(&script, steps, 6);
     struct mst_blob *blob = open_nodes("");
-    assert_int_equal(mst_blob_put(blob, "k", "xy", 2, 0, mst_deadline_ms(10000), NULL), 0);
+    assert_int_equal(mst_blob_put(blob, "k", xy, 0, mst_deadline_ms(10000), NULL), 0);
     mst_blob_close(blob);
     script_stop(&script);
     assert_int_equal(script.served, 6);
@@ -213,7 +214,7 @@ static void a_put_that_is_late_leaves_nothing(void **state)
                                   {TRUTH("true"), SCRIPT_CLOSE}};
     script_run(&script, steps, 4);
     struct mst_blob *blob = open_nodes("");
-    assert_int_equal(mst_blob_put(blob, "k", "xy", 2, 0, mst_deadline_ms(300), NULL), -ETIMEDOUT);
+    assert_int_equal(mst_blob_put(blob, "k", xy, 0, mst_deadline_ms(300), NULL), -ETIMEDOUT);
     mst_blob_close(blob);
     script_stop(&script);
     assert_int_equal(script.served, 4);
@@ -329,7 +330,7 @@ static void stays_with_the_active_node(void **state)
     struct mst_blob_done done;
     assert_int_equal(mst_blob_reap(blob, &done, 1, 1, mst_deadline_ms(10000)), 1);
     assert_int_equal(done.result, 4);
-    assert_int_equal(mst_blob_put(blob, "k", "xy", 2, 0, mst_deadline_ms(10000), NULL), 0);
+    assert_int_equal(mst_blob_put(blob, "k", xy, 0, mst_deadline_ms(10000), NULL), 0);
     mst_blob_close(blob);
     script_stop(&standby);
     script_stop(&script);

@@ -278,7 +278,7 @@ static void says_what_a_web_server_cannot(void **state)
     struct mst_blob *blob = open_server(5000);
     struct mst_err err;
     assert_int_equal(mst_blob_list(blob, "", never, NULL, MST_NEVER, &err), -ENOTSUP);
-    assert_int_equal(mst_blob_put(blob, "k", "", 0, 0, MST_NEVER, &err), -ENOTSUP);
+    assert_int_equal(mst_blob_put(blob, "k", (struct mst_cspan){0}, 0, MST_NEVER, &err), -ENOTSUP);
     assert_int_equal(mst_blob_remove(blob, "k", MST_NEVER, &err), -ENOTSUP);
     mst_blob_close(blob);
     script_stop(&script);

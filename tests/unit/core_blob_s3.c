@@ -21,6 +21,7 @@
 #define OK REPLY("200 OK", "")
 
 static struct http_script script;
+static const struct mst_cspan xy = {"xy", 2};
 
 static void prepare(const struct script_step *steps, size_t count)
 {
@@ -50,7 +51,7 @@ static int put(const struct script_step *steps, size_t count, uint32_t flags, st
 {
     prepare(steps, count);
     struct mst_blob *blob = open_bucket();
-    int rc = mst_blob_put(blob, "a b", "xy", 2, flags, mst_deadline_ms(10000), err);
+    int rc = mst_blob_put(blob, "a b", xy, flags, mst_deadline_ms(10000), err);
     mst_blob_close(blob);
     script_stop(&script);
     assert_int_equal(script.served, count);
@@ -189,8 +190,8 @@ static void a_failed_renewal_is_not_tried_before_every_request(void **state)
     assert_int_equal(setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url, 1), 0);
     struct mst_blob *blob = open_bucket();
     assert_int_equal(unsetenv("AWS_CONTAINER_CREDENTIALS_FULL_URI"), 0);
-    assert_int_equal(mst_blob_put(blob, "a", "xy", 2, 0, mst_deadline_ms(5000), NULL), 0);
-    assert_int_equal(mst_blob_put(blob, "b", "xy", 2, 0, mst_deadline_ms(5000), NULL), 0);
+    assert_int_equal(mst_blob_put(blob, "a", xy, 0, mst_deadline_ms(5000), NULL), 0);
+    assert_int_equal(mst_blob_put(blob, "b", xy, 0, mst_deadline_ms(5000), NULL), 0);
     mst_blob_close(blob);
     script_stop(&script);
     assert_int_equal(script.served, 4);
@@ -270,7 +271,8 @@ static int put_large(const struct script_step *steps, size_t count, struct mst_e
     assert_non_null(data);
     prepare(steps, count);
     struct mst_blob *blob = open_bucket();
-    int rc = mst_blob_put(blob, "k", data, size, MST_BLOB_NEW, mst_deadline_ms(20000), err);
+    int rc = mst_blob_put(blob, "k", (struct mst_cspan){data, size}, MST_BLOB_NEW,
+                          mst_deadline_ms(20000), err);
     mst_blob_close(blob);
     script_stop(&script);
     free(data);
