@@ -1,11 +1,21 @@
 /* The life of the host back end: everything a communicator on CPUs needs, made and unmade. */
 #include "muster/comm/host.h"
 
+#include "muster/comm/host_plan.h"
 #include "muster/core/world/state.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+struct host {
+    struct comm_backend base;
+    struct boot boot;
+    struct flat flat;
+    struct tcp tcp; /* of a leader between nodes, else zeroed */
+    struct host_plan plan;
+    enum mst_wait_policy policy;
+};
 
 static int open_segment(struct host *host, const struct mst_world *world, struct mst_kv *kv,
                         uint64_t deadline_ns, struct mst_err *err)
@@ -25,36 +35,6 @@ static int open_segment(struct host *host, const struct mst_world *world, struct
                                  &place, err);
 }
 
-static uint32_t smallest_node(const struct boot *boot)
-{
-    uint32_t least = boot_local_size(boot, 0);
-    for (uint32_t n = 1; n < boot->node_count; n++)
-        least = boot_local_size(boot, n) < least ? boot_local_size(boot, n) : least;
-    return least;
-}
-
-/* Everything is allocated here, so that no collective allocates. */
-static int allocate(struct host *host, uint32_t local_size, struct mst_err *err)
-{
-    size_t stream_count = local_size > host->node_count ? local_size : host->node_count;
-    /* A node's slice is rounded up to a cache line, or 8 bytes become 16 on the way to f32. */
-    size_t slack = (size_t)host->node_count * 128;
-    bool ok = true;
-    host->flat.streams = calloc(stream_count, sizeof *host->flat.streams);
-    ok = host->flat.streams != NULL;
-    if (host->node_count > 1) {
-        host->parts = calloc(host->node_count, sizeof *host->parts);
-        host->block = malloc(HOST_ROUND_BYTES);
-        ok = ok && host->parts && host->block;
-    }
-    if (host->node_count > 1 && host->leads) {
-        host->partial = malloc(HOST_ROUND_BYTES);
-        host->received = malloc(HOST_ROUND_BYTES + slack);
-        ok = ok && host->partial && host->received;
-    }
-    return ok ? 0 : mst_err_set(err, -ENOMEM, "no memory for a communicator's buffers");
-}
-
 static void host_destroy(struct comm_backend *backend)
 {
     struct host *host = (struct host *)backend;
@@ -63,11 +43,8 @@ static void host_destroy(struct comm_backend *backend)
     tcp_close(&host->tcp);
     segment_close(&host->flat.segment);
     boot_fini(&host->boot);
+    host_plan_fini(&host->plan);
     free(host->flat.streams);
-    free(host->partial);
-    free(host->received);
-    free(host->block);
-    free(host->parts);
     free(host);
 }
 
@@ -94,7 +71,7 @@ static int run_as(struct host *host, const struct signature_desc *desc,
     segment_begin(segment, desc, op_seq);
     tcp_begin(&host->tcp, desc, op_seq, deadline_ns);
     int rc = wait_alive(&segment->wait);
-    rc = rc < 0 ? segment_explain(segment, rc, &host->flat.err) : host_collective(host, call);
+    rc = rc < 0 ? segment_explain(segment, rc, &host->flat.err) : host_plan_run(&host->plan, call);
     return rc < 0 ? give_up(host) : 0;
 }
 
@@ -117,6 +94,11 @@ int host_alive(struct comm_backend *backend, struct mst_err *err)
     struct segment *segment = &host->flat.segment;
     int rc = wait_alive(&segment->wait);
     return rc < 0 ? segment_explain(segment, rc, err) : tcp_peek(&host->tcp, err);
+}
+
+void host_forget(struct comm_backend *backend, struct mst_kv *kv, uint64_t deadline_ns)
+{
+    boot_forget(&((struct host *)backend)->boot, kv, deadline_ns);
 }
 
 static void host_abort(struct comm_backend *backend, const struct mst_err *err)
@@ -145,9 +127,19 @@ static int first_barrier(struct host *host, struct mst_kv *kv, uint64_t deadline
     }
     segment_seal(&host->flat.segment);
     host_set_threads(&host->base, 1);
-    if (host->rank == 0)
+    if (host->plan.rank == 0)
         boot_forget(&host->boot, kv, deadline_ns);
     return 0;
+}
+
+static int make_plan(struct host *host, const struct mst_world *world, struct mst_err *err)
+{
+    host->flat.streams = calloc(world->local_size, sizeof *host->flat.streams);
+    if (!host->flat.streams)
+        return mst_err_set(err, -ENOMEM, "no memory for a communicator's buffers");
+    host->plan.flat = &host->flat;
+    host->plan.tcp = &host->tcp;
+    return host_plan_init(&host->plan, &host->boot, world->rank, err);
 }
 
 static int join(struct host *host, const struct mst_world *world, struct mst_kv *kv,
@@ -160,21 +152,17 @@ static int join(struct host *host, const struct mst_world *world, struct mst_kv 
         rc = listen_fd = tcp_listen(world, address, err);
     if (rc >= 0)
         rc = boot_exchange(&host->boot, kv, world, address, deadline_ns, err);
-    if (rc == 0) {
-        host->locals = &host->boot.ranks[host->boot.first[world->node]];
-        host->leader_count = smallest_node(&host->boot);
-        host->leads = world->local_rank < host->leader_count;
-        rc = allocate(host, world->local_size, err);
-    }
+    if (rc == 0)
+        rc = make_plan(host, world, err);
     if (rc == 0)
         rc = open_segment(host, world, kv, deadline_ns, err);
     if (rc == 0) {
-        host->flat.segment.ranks = host->locals;
+        host->flat.segment.ranks = host->plan.locals;
         host->flat.segment.wait.page = page;
     }
-    if (rc == 0 && listen_fd >= 0 && host->leads)
-        rc = tcp_connect(&host->tcp, world, &host->boot, listen_fd, &host->flat.segment,
-                         deadline_ns, err);
+    host->tcp.segment = &host->flat.segment;
+    if (rc == 0 && listen_fd >= 0 && host->plan.leads)
+        rc = tcp_connect(&host->tcp, world, &host->boot, listen_fd, deadline_ns, err);
     if (listen_fd >= 0)
         (void)close(listen_fd); /* all peers are connected, or will not be */
     return rc < 0 ? rc : first_barrier(host, kv, deadline_ns, err);
@@ -194,10 +182,6 @@ static int host_create(const struct mst_world *world, struct mst_kv *kv,
     struct mst_err local_err = {0};
     host->base.ops = &comm_host_ops;
     host->flat.segment.fd = -1;
-    host->rank = world->rank;
-    host->size = world->size;
-    host->node = world->node;
-    host->node_count = world->node_count;
     host->policy = world->tuning.wait;
     int rc = join(host, world, kv, page, deadline_ns, &local_err);
     if (rc < 0) {

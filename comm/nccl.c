@@ -1,123 +1,48 @@
 /* The nccl back end: NCCL moves and reduces, the host back end beside it does what NCCL does not.
  * Before every collective the ranks meet there: a rank that is missing is named, and one that calls
  * something else is an error and no hang. A failure is told there first, so that all ranks leave
- * NCCL, and only then is NCCL's communicator aborted.
- *
- * NCCL's communicator is non-blocking, since nothing can end a blocking call: every wait looks at
- * the queue, at NCCL's own errors, at the other ranks, and at the clock. */
-#include "muster/comm/nccl.h"
+ * NCCL, and only then is NCCL's communicator aborted. */
+#include "muster/comm/nccl_plan.h"
 
 #include "muster/comm/host.h"
 #include "muster/core/bytes.h"
 #include "muster/core/clock.h"
+#include "muster/core/cond.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/thread.h"
 #include "muster/core/world/state.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define CLOSE_MS 5000 /* what NCCL gets to end a communicator */
 
-/* ---- errors ---------------------------------------------------------------------------------- */
-
-static int code_of(ncclResult_t result)
-{
-    switch (result) {
-    case ncclUnhandledCudaError: return -EIO;
-    case ncclInvalidArgument:
-    case ncclInvalidUsage: return -EPROTO;
-    default: return -ECONNRESET; /* internal errors are mostly a peer's or the network's */
-    }
-}
-
-int nccl_check(struct nccl *nccl, ncclResult_t result, const char *call)
-{
-    const struct nccl_library *library = nccl->library;
-    if (result == ncclSuccess || result == ncclInProgress)
-        return 0;
-    const char *last = library->ncclGetLastError(nccl->comm);
-    bool words = last && *last;
-    return mst_err_set(&nccl->base.err, code_of(result), "rank %u: NCCL, %s: %s (%d)%s%s",
-                       nccl->rank, call, library->ncclGetErrorString(result), result,
-                       words ? ": " : "", words ? last : "");
-}
-
-int nccl_check_gpu(struct nccl *nccl, int rc, const char *what)
-{
-    if (rc == 0)
-        return 0;
-    const char *words = mst_gpu_error(nccl->gpu);
-    return mst_err_set(&nccl->base.err, rc, "rank %u: %s: %s", nccl->rank, what,
-                       *words ? words : mst_err_meaning(rc));
-}
-
-/* ---- waiting --------------------------------------------------------------------------------- */
-
-/* What may end a wait besides what is waited for. */
-static int look_around(struct nccl *nccl, uint64_t deadline_ns)
-{
-    int rc = host_alive(nccl->host, &nccl->base.err);
-    if (rc == 0 && mst_deadline_passed(deadline_ns))
-        rc = mst_err_set(&nccl->base.err, -ETIMEDOUT, "rank %u: %s has not finished in time",
-                         nccl->rank,
-                         nccl->met ? "all ranks have come, but NCCL" : "the stream of the call");
-    return rc;
-}
-
-/* 0, 1 = something is under way, or what has ended the communicator. */
-static int poll_library(struct nccl *nccl)
-{
-    ncclResult_t state = ncclSuccess;
-    ncclResult_t result = nccl->library->ncclCommGetAsyncError(nccl->comm, &state);
-    int rc = nccl_check(nccl, result, "async error");
-    if (rc == 0)
-        rc = nccl_check(nccl, state, "async error");
-    return rc == 0 ? state == ncclInProgress : rc;
-}
-
-int nccl_settle(struct nccl *nccl, uint64_t deadline_ns)
-{
-    int rc;
-    while ((rc = poll_library(nccl)) == 1) {
-        rc = look_around(nccl, deadline_ns);
-        if (rc < 0)
-            return rc;
-        (void)sched_yield(); /* cannot fail on Linux */
-    }
-    return rc;
-}
-
-/* An aborted kernel leaves an empty queue, too: the library is asked after the queue. */
-int nccl_finish(struct nccl *nccl, uint64_t deadline_ns)
-{
-    for (;;) {
-        int queued = mst_gpu_queue_query(nccl->queue);
-        int rc = poll_library(nccl);
-        if (rc < 0)
-            return rc;
-        if (queued != -EAGAIN)
-            return nccl_check_gpu(nccl, queued, "queue");
-        rc = look_around(nccl, deadline_ns);
-        if (rc < 0)
-            return rc;
-        (void)sched_yield(); /* cannot fail on Linux */
-    }
-}
+struct nccl {
+    struct comm_backend base;
+    struct nccl_plan plan;
+    bool failed;  /* the library's communicator is to be aborted, not finished */
+    bool closing; /* `closer` was started */
+    pthread_t closer;
+    struct {
+        pthread_mutex_t lock;
+        pthread_cond_t ended;
+        bool closed; /* the library has let go of the device */
+    } locked;
+};
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
 /* Finishing waits for the ranks of this node; when they do not come it is an abort, too. */
 static bool finish_library(struct nccl *nccl, uint64_t deadline_ns)
 {
-    ncclResult_t state = nccl->library->ncclCommFinalize(nccl->comm);
+    ncclResult_t state = nccl->plan.library->ncclCommFinalize(nccl->plan.comm);
     while (state == ncclInProgress && !mst_deadline_passed(deadline_ns)) {
         (void)sched_yield(); /* cannot fail on Linux */
-        if (nccl->library->ncclCommGetAsyncError(nccl->comm, &state) != ncclSuccess)
+        if (nccl->plan.library->ncclCommGetAsyncError(nccl->plan.comm, &state) != ncclSuccess)
             return false;
     }
     return state == ncclSuccess;
@@ -126,11 +51,11 @@ static bool finish_library(struct nccl *nccl, uint64_t deadline_ns)
 static void *close_main(void *arg)
 {
     struct nccl *nccl = arg;
-    (void)mst_gpu_use(nccl->gpu); /* if the device is lost the library sees it as well */
+    (void)mst_gpu_use(nccl->plan.gpu); /* if the device is lost the library sees it as well */
     if (!nccl->failed && finish_library(nccl, mst_deadline_ms(CLOSE_MS / 2)))
-        (void)nccl->library->ncclCommDestroy(nccl->comm);
+        (void)nccl->plan.library->ncclCommDestroy(nccl->plan.comm);
     else
-        (void)nccl->library->ncclCommAbort(nccl->comm); /* there is nothing after this */
+        (void)nccl->plan.library->ncclCommAbort(nccl->plan.comm); /* there is nothing after this */
     (void)pthread_mutex_lock(&nccl->locked.lock);
     nccl->locked.closed = true;
     (void)pthread_cond_signal(&nccl->locked.ended);
@@ -141,35 +66,33 @@ static void *close_main(void *arg)
 /* Neither abort nor finish has a deadline of its own, hence the thread. */
 static void start_closing(struct nccl *nccl)
 {
-    if (nccl->comm && !nccl->closing)
+    if (nccl->plan.comm && !nccl->closing)
         nccl->closing = mst_thread_start(&nccl->closer, "mst-nccl-close", close_main, nccl) == 0;
 }
 
 /* Joins the thread; false if it is still in the library when its time is over. */
 static bool wait_closed(struct nccl *nccl)
 {
-    uint64_t until_ns = mst_deadline_ms(CLOSE_MS);
-    struct timespec until = {.tv_sec = (time_t)(until_ns / MST_NS_PER_S),
-                             .tv_nsec = (long)(until_ns % MST_NS_PER_S)};
+    uint64_t deadline_ns = mst_deadline_ms(CLOSE_MS);
     int rc = 0;
     (void)pthread_mutex_lock(&nccl->locked.lock);
     while (nccl->closing && !nccl->locked.closed && rc == 0)
-        rc = pthread_cond_timedwait(&nccl->locked.ended, &nccl->locked.lock, &until);
+        rc = mst_cond_wait(&nccl->locked.ended, &nccl->locked.lock, deadline_ns);
     bool closed = nccl->locked.closed;
     (void)pthread_mutex_unlock(&nccl->locked.lock);
     if (closed)
         (void)pthread_join(nccl->closer, NULL); /* ours, joined once */
-    return closed || !nccl->comm;
+    return closed || !nccl->plan.comm;
 }
 
 static void free_all(struct nccl *nccl)
 {
-    mst_gpu_queue_destroy(nccl->queue);
-    if (nccl->gpu) {
-        mst_gpu_free(nccl->gpu, &nccl->pinned);
-        mst_gpu_free(nccl->gpu, &nccl->device);
+    mst_gpu_queue_destroy(nccl->plan.queue);
+    if (nccl->plan.gpu) {
+        mst_gpu_free(nccl->plan.gpu, &nccl->plan.pinned);
+        mst_gpu_free(nccl->plan.gpu, &nccl->plan.device);
     }
-    mst_gpu_close(nccl->gpu);
+    mst_gpu_close(nccl->plan.gpu);
     (void)pthread_cond_destroy(&nccl->locked.ended);
     (void)pthread_mutex_destroy(&nccl->locked.lock);
     free(nccl);
@@ -184,8 +107,8 @@ static void nccl_destroy(struct comm_backend *backend)
         return;
     start_closing(nccl);
     bool closed = wait_closed(nccl);
-    comm_host_ops.destroy(nccl->host);
-    nccl->host = NULL;
+    comm_host_ops.destroy(nccl->plan.host);
+    nccl->plan.host = NULL;
     if (closed)
         free_all(nccl);
 }
@@ -194,7 +117,8 @@ static void nccl_destroy(struct comm_backend *backend)
  * see. */
 static int give_up(struct nccl *nccl)
 {
-    int rc = host_fail(nccl->host, &nccl->base.err);
+    int rc = host_fail(nccl->plan.host, &nccl->plan.err);
+    nccl->base.err = nccl->plan.err;
     nccl->failed = true;
     start_closing(nccl);
     return rc;
@@ -205,7 +129,7 @@ static int give_up(struct nccl *nccl)
 static int nccl_mark(struct comm_backend *backend, struct comm_call *call)
 {
     struct mst_gpu_event *event = NULL;
-    int rc = mst_gpu_event_of_stream(((struct nccl *)backend)->gpu, call->queue, &event);
+    int rc = mst_gpu_event_of_stream(((struct nccl *)backend)->plan.gpu, call->queue, &event);
     call->mark = event;
     return rc;
 }
@@ -216,45 +140,27 @@ static void nccl_unmark(struct comm_backend *backend, void *mark)
     mst_gpu_event_destroy(mark);
 }
 
-/* What the call does on the device comes after its stream; a barrier does nothing there, so that
- * the stream is waited for here. */
-static int follow_stream(struct nccl *nccl, const struct comm_call *call, uint64_t deadline_ns)
+static int nccl_accept(const struct comm_backend *backend, const struct comm_call *call)
 {
-    int rc = nccl_check_gpu(nccl, mst_gpu_queue_wait_event(nccl->queue, call->mark), "stream");
-    nccl->met = false;
-    return rc == 0 && call->desc.coll == MST_COLL_BARRIER ? nccl_finish(nccl, deadline_ns) : rc;
-}
-
-static int meet(struct nccl *nccl, const struct comm_call *call, uint64_t op_seq,
-                uint64_t deadline_ns)
-{
-    int rc = host_meet(nccl->host, &call->desc, op_seq, deadline_ns);
-    if (rc < 0)
-        nccl->base.err = nccl->host->err;
-    nccl->met = rc == 0;
-    return rc;
+    return nccl_plan_accept(&((const struct nccl *)backend)->plan, call);
 }
 
 static int nccl_run(struct comm_backend *backend, const struct comm_call *call, uint64_t op_seq,
                     uint64_t deadline_ns)
 {
     struct nccl *nccl = (struct nccl *)backend;
-    int rc = call->mark ? follow_stream(nccl, call, deadline_ns) : 0;
-    if (rc == 0)
-        rc = meet(nccl, call, op_seq, deadline_ns);
-    if (rc == 0)
-        rc = nccl_collective(nccl, call, deadline_ns);
+    int rc = nccl_plan_run(&nccl->plan, call, op_seq, deadline_ns);
     return rc < 0 ? give_up(nccl) : 0;
 }
 
 static void nccl_abort(struct comm_backend *backend, const struct mst_err *err)
 {
-    comm_host_ops.abort(((struct nccl *)backend)->host, err); /* every wait looks there */
+    comm_host_ops.abort(((struct nccl *)backend)->plan.host, err); /* every wait looks there */
 }
 
 static void nccl_set_threads(struct comm_backend *backend, uint32_t threads_per_rank)
 {
-    comm_host_ops.set_threads(((struct nccl *)backend)->host, threads_per_rank);
+    comm_host_ops.set_threads(((struct nccl *)backend)->plan.host, threads_per_rank);
 }
 
 /* ---- the beginning --------------------------------------------------------------------------- */
@@ -271,18 +177,18 @@ static int prepare(struct nccl *nccl, const struct mst_world *world, int *ret_ve
                    struct mst_err *err)
 {
     struct mst_gpu_opts opts = {.backend = "cuda", .device = world->local_rank};
-    int rc = nccl_load(world->tuning.nccl_lib, &nccl->library, err);
-    if (rc == 0 && nccl->library->ncclGetVersion(ret_version) != ncclSuccess)
+    int rc = nccl_load(world->tuning.nccl_lib, &nccl->plan.library, err);
+    if (rc == 0 && nccl->plan.library->ncclGetVersion(ret_version) != ncclSuccess)
         rc = mst_err_set(err, -ENOTSUP, "NCCL does not tell its version");
     if (rc == 0)
-        rc = mst_gpu_open(&opts, &nccl->gpu, err);
+        rc = mst_gpu_open(&opts, &nccl->plan.gpu, err);
     if (rc < 0)
         return rc;
-    rc = mst_gpu_queue_create(nccl->gpu, &nccl->queue);
+    rc = mst_gpu_queue_create(nccl->plan.gpu, &nccl->plan.queue);
     if (rc == 0)
-        rc = mst_gpu_alloc(nccl->gpu, NCCL_STAGE_BYTES, MST_MEM_PINNED, &nccl->pinned);
+        rc = mst_gpu_alloc(nccl->plan.gpu, NCCL_STAGE_BYTES, MST_MEM_PINNED, &nccl->plan.pinned);
     if (rc == 0)
-        rc = mst_gpu_alloc(nccl->gpu, NCCL_STAGE_BYTES, MST_MEM_DEVICE, &nccl->device);
+        rc = mst_gpu_alloc(nccl->plan.gpu, NCCL_STAGE_BYTES, MST_MEM_DEVICE, &nccl->plan.device);
     return rc < 0 ? mst_err_set(err, rc, "device %u: %s", world->local_rank, mst_err_meaning(rc))
                   : 0;
 }
@@ -320,7 +226,7 @@ static int compare(const struct record *records, uint32_t size, struct mst_err *
 static int agree(struct nccl *nccl, const struct record *mine, uint64_t deadline_ns,
                  struct mst_err *err)
 {
-    struct record *records = calloc(nccl->size, sizeof *records);
+    struct record *records = calloc(nccl->plan.size, sizeof *records);
     struct mst_err memory = {.code = -ENOMEM, .text = "no memory for a communicator"};
     struct comm_call call = {
         .desc = {.coll = MST_COLL_ALLGATHER, .dtype = MST_U8, .count = sizeof *mine},
@@ -329,13 +235,13 @@ static int agree(struct nccl *nccl, const struct record *mine, uint64_t deadline
     };
     if (!records) {
         *err = memory;
-        return host_fail(nccl->host, err);
+        return host_fail(nccl->plan.host, err);
     }
-    int rc = comm_host_ops.run(nccl->host, &call, 0, deadline_ns);
+    int rc = comm_host_ops.run(nccl->plan.host, &call, 0, deadline_ns);
     if (rc < 0)
-        *err = nccl->host->err;
+        *err = nccl->plan.host->err;
     else
-        rc = compare(records, nccl->size, err);
+        rc = compare(records, nccl->plan.size, err);
     free(records);
     return rc;
 }
@@ -349,10 +255,11 @@ static int share_id(struct nccl *nccl, struct mst_kv *kv, uint64_t deadline_ns,
     size_t size_bytes = sizeof *ret_id;
     int rc, made = 0;
     (void)snprintf(key, sizeof key, "comm/%u/nccl", nccl->base.comm_id);
-    if (nccl->rank == 0) {
-        made = nccl_check(nccl, nccl->library->ncclGetUniqueId(ret_id), "unique id");
+    if (nccl->plan.rank == 0) {
+        made = nccl_plan_check(&nccl->plan, nccl->plan.library->ncclGetUniqueId(ret_id),
+                               "unique id");
         if (made < 0)
-            (void)host_fail(nccl->host, &nccl->base.err); /* first, so that all know why */
+            (void)host_fail(nccl->plan.host, &nccl->plan.err); /* first, so that all know why */
         rc = mst_kv_set(kv, key, ret_id, made < 0 ? 0 : sizeof *ret_id, deadline_ns);
     } else {
         rc = mst_kv_wait(kv, key, ret_id, sizeof *ret_id, &size_bytes, deadline_ns);
@@ -360,8 +267,8 @@ static int share_id(struct nccl *nccl, struct mst_kv *kv, uint64_t deadline_ns,
     if (made < 0)
         return made;
     if (rc == 0 && size_bytes != sizeof *ret_id)
-        return mst_err_set(&nccl->base.err, -ENOTSUP, "rank 0 has no unique id of NCCL's");
-    return rc < 0 ? mst_err_set(&nccl->base.err, rc, "NCCL's unique id: %s", mst_err_meaning(rc))
+        return mst_err_set(&nccl->plan.err, -ENOTSUP, "rank 0 has no unique id of NCCL's");
+    return rc < 0 ? mst_err_set(&nccl->plan.err, rc, "NCCL's unique id: %s", mst_err_meaning(rc))
                   : 0;
 }
 
@@ -372,13 +279,13 @@ static int init(struct nccl *nccl, ncclUniqueId id, uint64_t deadline_ns)
                                  .version = NCCL_CONFIG_VERSION,
                                  .blocking = 0,
                                  .unset = INT32_MIN};
-    int rc = nccl_check_gpu(nccl, mst_gpu_use(nccl->gpu), "device");
+    int rc = nccl_plan_check_gpu(&nccl->plan, mst_gpu_use(nccl->plan.gpu), "device");
     if (rc < 0)
         return rc;
-    ncclResult_t result = nccl->library->ncclCommInitRankConfig(&nccl->comm, (int)nccl->size, id,
-                                                                (int)nccl->rank, &config);
-    rc = nccl_check(nccl, result, "init");
-    return rc < 0 ? rc : nccl_settle(nccl, deadline_ns);
+    ncclResult_t result = nccl->plan.library->ncclCommInitRankConfig(
+        &nccl->plan.comm, (int)nccl->plan.size, id, (int)nccl->plan.rank, &config);
+    rc = nccl_plan_check(&nccl->plan, result, "init");
+    return rc < 0 ? rc : nccl_plan_settle(&nccl->plan, deadline_ns);
 }
 
 static int join(struct nccl *nccl, const struct mst_world *world, struct mst_kv *kv,
@@ -395,28 +302,17 @@ static int join(struct nccl *nccl, const struct mst_world *world, struct mst_kv 
     rc = agree(nccl, &mine, deadline_ns, err);
     if (rc < 0)
         return rc;
-    nccl->met = true;
+    nccl->plan.met = true;
     rc = share_id(nccl, kv, deadline_ns, &id);
     if (rc == 0)
         rc = init(nccl, id, deadline_ns);
-    if (rc == 0 && nccl->rank == 0) /* all have the id, or they would not be here */
-        boot_forget(&((struct host *)nccl->host)->boot, kv, deadline_ns);
+    if (rc == 0 && nccl->plan.rank == 0) /* all have the id, or they would not be here */
+        host_forget(nccl->plan.host, kv, deadline_ns);
     if (rc < 0) {
         rc = give_up(nccl);
         *err = nccl->base.err;
     }
     return rc;
-}
-
-/* Default attributes but for the clock: these cannot fail on Linux. */
-static void init_lock(struct nccl *nccl)
-{
-    pthread_condattr_t monotonic;
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&nccl->locked.ended, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
-    (void)pthread_mutex_init(&nccl->locked.lock, NULL);
 }
 
 static int nccl_create(const struct mst_world *world, struct mst_kv *kv,
@@ -428,12 +324,13 @@ static int nccl_create(const struct mst_world *world, struct mst_kv *kv,
     if (!nccl)
         return mst_err_set(err, -ENOMEM, "no memory for a communicator");
     nccl->base.ops = &comm_nccl_ops;
-    nccl->rank = world->rank;
-    nccl->size = world->size;
-    init_lock(nccl);
-    int rc = comm_host_ops.create(world, kv, page, deadline_ns, &nccl->host, &local_err);
+    nccl->plan.rank = world->rank;
+    nccl->plan.size = world->size;
+    (void)pthread_mutex_init(&nccl->locked.lock, NULL); /* cannot fail on Linux */
+    mst_cond_init(&nccl->locked.ended);
+    int rc = comm_host_ops.create(world, kv, page, deadline_ns, &nccl->plan.host, &local_err);
     if (rc == 0) {
-        nccl->base.comm_id = nccl->host->comm_id;
+        nccl->base.comm_id = nccl->plan.host->comm_id;
         rc = join(nccl, world, kv, deadline_ns, &local_err);
     }
     if (rc < 0) {

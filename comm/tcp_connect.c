@@ -4,6 +4,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/kv/auth.h"
 #include "muster/core/kv/sock.h"
+#include "muster/core/least.h"
 #include "muster/core/world/state.h"
 
 #include <assert.h>
@@ -128,13 +129,12 @@ static int accept_one(struct tcp *tcp, const struct mst_world *world, int listen
     int fd = mst_sock_accept(listen_fd);
     if (fd < 0)
         return 0;
-    uint64_t handshake_ns = mst_deadline_ms(HANDSHAKE_MS);
     const struct mst_auth_wanted wanted = {.role = MST_ROLE_RANK_COMM,
                                            .generation = world->generation,
                                            .secret = world->secret,
                                            .secret_bytes = world->secret_bytes};
-    rc = mst_auth_accept(fd, &wanted, handshake_ns < deadline_ns ? handshake_ns : deadline_ns,
-                         &hello, NULL);
+    uint64_t handshake_ns = mst_least(mst_deadline_ms(HANDSHAKE_MS), deadline_ns);
+    rc = mst_auth_accept(fd, &wanted, handshake_ns, &hello, NULL);
     struct tcp_peer *peer = rc == 0 ? expected_peer(tcp, &hello) : NULL;
     if (!peer) {
         (void)close(fd); /* whoever it is, it is none of us */
@@ -170,12 +170,10 @@ static int connect_all(struct tcp *tcp, const struct mst_world *world, const str
 }
 
 int tcp_connect(struct tcp *tcp, const struct mst_world *world, const struct boot *boot,
-                int listen_fd, const struct segment *segment, uint64_t deadline_ns,
-                struct mst_err *err)
+                int listen_fd, uint64_t deadline_ns, struct mst_err *err)
 {
     tcp->node = world->node;
     tcp->node_count = world->node_count;
-    tcp->segment = segment;
     tcp->header = (struct header){.generation = world->generation, .comm_id = boot->id};
     tcp->peers = calloc(world->node_count, sizeof *tcp->peers);
     tcp->polls = calloc(world->node_count, sizeof *tcp->polls);

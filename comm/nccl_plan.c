@@ -1,0 +1,303 @@
+/* Collectives as calls of NCCL: on device memory as they are, on host memory in rounds. And the
+ * waits for it. NCCL's communicator is non-blocking, since nothing can end a blocking call: every
+ * wait looks at the queue, at NCCL's own errors, at the other ranks, and at the clock. */
+#include "muster/comm/nccl_plan.h"
+
+#include "muster/comm/host.h"
+#include "muster/core/clock.h"
+#include "muster/core/least.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+static int code_of(ncclResult_t result)
+{
+    switch (result) {
+    case ncclUnhandledCudaError: return -EIO;
+    case ncclInvalidArgument:
+    case ncclInvalidUsage: return -EPROTO;
+    default: return -ECONNRESET; /* internal errors are mostly a peer's or the network's */
+    }
+}
+
+int nccl_plan_check(struct nccl_plan *plan, ncclResult_t result, const char *call)
+{
+    const struct nccl_library *library = plan->library;
+    if (result == ncclSuccess || result == ncclInProgress)
+        return 0;
+    const char *last = library->ncclGetLastError(plan->comm);
+    bool words = last && *last;
+    return mst_err_set(&plan->err, code_of(result), "rank %u: NCCL, %s: %s (%d)%s%s", plan->rank,
+                       call, library->ncclGetErrorString(result), result, words ? ": " : "",
+                       words ? last : "");
+}
+
+int nccl_plan_check_gpu(struct nccl_plan *plan, int rc, const char *what)
+{
+    if (rc == 0)
+        return 0;
+    const char *words = mst_gpu_error(plan->gpu);
+    return mst_err_set(&plan->err, rc, "rank %u: %s: %s", plan->rank, what,
+                       *words ? words : mst_err_meaning(rc));
+}
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+/* What may end a wait besides what is waited for. */
+static int look_around(struct nccl_plan *plan, uint64_t deadline_ns)
+{
+    int rc = host_alive(plan->host, &plan->err);
+    if (rc == 0 && mst_deadline_passed(deadline_ns))
+        rc = mst_err_set(&plan->err, -ETIMEDOUT, "rank %u: %s has not finished in time", plan->rank,
+                         plan->met ? "all ranks have come, but NCCL" : "the stream of the call");
+    return rc;
+}
+
+/* 0, 1 = something is under way, or what has ended the communicator. */
+static int poll_library(struct nccl_plan *plan)
+{
+    ncclResult_t state = ncclSuccess;
+    ncclResult_t result = plan->library->ncclCommGetAsyncError(plan->comm, &state);
+    int rc = nccl_plan_check(plan, result, "async error");
+    if (rc == 0)
+        rc = nccl_plan_check(plan, state, "async error");
+    return rc == 0 ? state == ncclInProgress : rc;
+}
+
+int nccl_plan_settle(struct nccl_plan *plan, uint64_t deadline_ns)
+{
+    int rc;
+    while ((rc = poll_library(plan)) == 1) {
+        rc = look_around(plan, deadline_ns);
+        if (rc < 0)
+            return rc;
+        (void)sched_yield(); /* cannot fail on Linux */
+    }
+    return rc;
+}
+
+/* An aborted kernel leaves an empty queue, too: the library is asked after the queue. */
+static int finish(struct nccl_plan *plan, uint64_t deadline_ns)
+{
+    for (;;) {
+        int queued = mst_gpu_queue_query(plan->queue);
+        int rc = poll_library(plan);
+        if (rc < 0)
+            return rc;
+        if (queued != -EAGAIN)
+            return nccl_plan_check_gpu(plan, queued, "queue");
+        rc = look_around(plan, deadline_ns);
+        if (rc < 0)
+            return rc;
+        (void)sched_yield(); /* cannot fail on Linux */
+    }
+}
+
+/* ---- one call of the library ----------------------------------------------------------------- */
+
+static bool find_type(enum mst_dtype dtype, ncclDataType_t *ret_type)
+{
+    switch (dtype) {
+    case MST_I8: *ret_type = ncclInt8; return true;
+    case MST_U8: *ret_type = ncclUint8; return true;
+    case MST_I32: *ret_type = ncclInt32; return true;
+    case MST_U32: *ret_type = ncclUint32; return true;
+    case MST_I64: *ret_type = ncclInt64; return true;
+    case MST_U64: *ret_type = ncclUint64; return true;
+    case MST_F16: *ret_type = ncclFloat16; return true;
+    case MST_BF16: *ret_type = ncclBfloat16; return true;
+    case MST_F32: *ret_type = ncclFloat32; return true;
+    case MST_F64: *ret_type = ncclFloat64; return true;
+    default: return false;
+    }
+}
+
+static bool reduces(const struct signature_desc *desc)
+{
+    return desc->coll == MST_COLL_ALLREDUCE || desc->coll == MST_COLL_REDUCE_SCATTER;
+}
+
+static ncclRedOp_t find_op(enum mst_op op)
+{
+    switch (op) {
+    case MST_MIN: return ncclMin;
+    case MST_MAX: return ncclMax;
+    case MST_AVG: return ncclAvg;
+    default: assert(op == MST_SUM); return ncclSum;
+    }
+}
+
+static ncclResult_t enqueue(struct nccl_plan *plan, const struct signature_desc *desc,
+                            const void *in, void *out, size_t count)
+{
+    const struct nccl_library *library = plan->library;
+    void *stream = mst_gpu_queue_native(plan->queue);
+    size_t bytes = count * mst_dtype_size(desc->dtype);
+    ncclRedOp_t op = find_op(desc->op);
+    ncclDataType_t type = ncclUint8;
+    (void)find_type(desc->dtype, &type); /* what reduces was asked for; the others move bytes */
+    switch (desc->coll) {
+    case MST_COLL_ALLREDUCE:
+        return library->ncclAllReduce(in, out, count, type, op, plan->comm, stream);
+    case MST_COLL_REDUCE_SCATTER:
+        return library->ncclReduceScatter(in, out, count, type, op, plan->comm, stream);
+    case MST_COLL_ALLGATHER:
+        return library->ncclAllGather(in, out, bytes, ncclUint8, plan->comm, stream);
+    default:
+        assert(desc->coll == MST_COLL_BROADCAST);
+        return library->ncclBroadcast(out, out, bytes, ncclUint8, (int)desc->root, plan->comm,
+                                      stream);
+    }
+}
+
+/* Puts one collective of `count` elements per rank into the queue. */
+static int put(struct nccl_plan *plan, const struct signature_desc *desc, const void *in, void *out,
+               size_t count, uint64_t deadline_ns)
+{
+    int rc = nccl_plan_check_gpu(plan, mst_gpu_use(plan->gpu), "device");
+    if (rc == 0)
+        rc = nccl_plan_check(plan, enqueue(plan, desc, in, out, count), "collective");
+    return rc < 0 ? rc : nccl_plan_settle(plan, deadline_ns);
+}
+
+/* ---- host memory ----------------------------------------------------------------------------- */
+
+/* A round: `count` elements per rank, those from `first` on. In the stage every collective is in
+ * place, so that it needs no second one. */
+struct round {
+    const struct comm_call *call;
+    size_t first, count, elem_size;
+    uint32_t in_blocks, out_blocks; /* of `count` elements each */
+    uint32_t in_at, out_at;         /* their first block's place in the stage */
+};
+
+static struct round plan_round(const struct nccl_plan *plan, const struct comm_call *call)
+{
+    bool gathers = call->desc.coll == MST_COLL_ALLGATHER;
+    bool scatters = call->desc.coll == MST_COLL_REDUCE_SCATTER;
+    bool sends = call->desc.coll != MST_COLL_BROADCAST || call->desc.root == plan->rank;
+    return (struct round){
+        .call = call,
+        .elem_size = mst_dtype_size(call->desc.dtype),
+        .in_blocks = scatters ? plan->size
+                     : sends  ? 1
+                              : 0,
+        .out_blocks = gathers ? plan->size : 1,
+        .in_at = gathers ? plan->rank : 0,
+        .out_at = scatters ? plan->rank : 0,
+    };
+}
+
+static char *stage(const struct round *round, const struct mst_span *span, uint32_t block)
+{
+    return (char *)span->data + block * round->count * round->elem_size;
+}
+
+/* Where block `block` of this round is in the caller's buffer. */
+static size_t offset(const struct round *round, uint32_t block)
+{
+    return (block * (size_t)round->call->desc.count + round->first) * round->elem_size;
+}
+
+static int run_round(struct nccl_plan *plan, const struct round *round, uint64_t deadline_ns)
+{
+    const struct comm_call *call = round->call;
+    const char *in = call->in ? call->in : call->out;
+    size_t bytes = round->count * round->elem_size;
+    char *device_in = stage(round, &plan->device, round->in_at);
+    char *device_out = stage(round, &plan->device, round->out_at);
+    for (uint32_t b = 0; b < round->in_blocks; b++)
+        memcpy(stage(round, &plan->pinned, round->in_at + b), in + offset(round, b), bytes);
+    int rc = mst_gpu_copy(plan->queue, device_in, stage(round, &plan->pinned, round->in_at),
+                          round->in_blocks * bytes);
+    rc = nccl_plan_check_gpu(plan, rc, "copy to the device");
+    if (rc == 0)
+        rc = put(plan, &call->desc, device_in, device_out, round->count, deadline_ns);
+    if (rc == 0)
+        rc = nccl_plan_check_gpu(plan,
+                                 mst_gpu_copy(plan->queue,
+                                              stage(round, &plan->pinned, round->out_at),
+                                              device_out, round->out_blocks * bytes),
+                                 "copy from the device");
+    if (rc == 0)
+        rc = finish(plan, deadline_ns);
+    for (uint32_t b = 0; b < round->out_blocks && rc == 0; b++)
+        memcpy((char *)call->out + offset(round, b), stage(round, &plan->pinned, round->out_at + b),
+               bytes);
+    return rc;
+}
+
+static int run_staged(struct nccl_plan *plan, const struct comm_call *call, uint64_t deadline_ns)
+{
+    struct round round = plan_round(plan, call);
+    uint32_t blocks = round.in_blocks > round.out_blocks ? round.in_blocks : round.out_blocks;
+    size_t most = NCCL_STAGE_BYTES / blocks / round.elem_size;
+    int rc = 0;
+    for (size_t done = 0; done < call->desc.count && rc == 0; done += round.count) {
+        size_t left = call->desc.count - done;
+        round.first = done;
+        round.count = mst_least(left, most);
+        rc = run_round(plan, &round, deadline_ns);
+    }
+    return rc;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+static bool is_on_device(const struct nccl_plan *plan, const void *address)
+{
+    return address && mst_gpu_mem(plan->gpu, address) == MST_MEM_DEVICE;
+}
+
+int nccl_plan_accept(const struct nccl_plan *plan, const struct comm_call *call)
+{
+    ncclDataType_t type;
+    if (reduces(&call->desc) && !find_type(call->desc.dtype, &type))
+        return -ENOTSUP;
+    bool on_device = is_on_device(plan, call->out);
+    bool mixed = call->in && is_on_device(plan, call->in) != on_device;
+    return call->desc.count > 0 && (mixed || (call->queue && !on_device)) ? -EINVAL : 0;
+}
+
+/* What the call does on the device comes after its stream; a barrier does nothing there, so that
+ * the stream is waited for here. */
+static int follow_stream(struct nccl_plan *plan, const struct comm_call *call, uint64_t deadline_ns)
+{
+    int rc = mst_gpu_queue_wait_event(plan->queue, call->mark);
+    rc = nccl_plan_check_gpu(plan, rc, "stream");
+    return rc == 0 && call->desc.coll == MST_COLL_BARRIER ? finish(plan, deadline_ns) : rc;
+}
+
+static int meet(struct nccl_plan *plan, const struct comm_call *call, uint64_t op_seq,
+                uint64_t deadline_ns)
+{
+    int rc = host_meet(plan->host, &call->desc, op_seq, deadline_ns);
+    if (rc < 0)
+        plan->err = plan->host->err;
+    plan->met = rc == 0;
+    return rc;
+}
+
+static int move(struct nccl_plan *plan, const struct comm_call *call, uint64_t deadline_ns)
+{
+    if (call->desc.coll == MST_COLL_BARRIER || call->desc.count == 0)
+        return 0;
+    if (!is_on_device(plan, call->out))
+        return run_staged(plan, call, deadline_ns);
+    int rc = put(plan, &call->desc, call->in, call->out, call->desc.count, deadline_ns);
+    return rc < 0 ? rc : finish(plan, deadline_ns);
+}
+
+int nccl_plan_run(struct nccl_plan *plan, const struct comm_call *call, uint64_t op_seq,
+                  uint64_t deadline_ns)
+{
+    plan->met = false;
+    int rc = call->mark ? follow_stream(plan, call, deadline_ns) : 0;
+    if (rc == 0)
+        rc = meet(plan, call, op_seq, deadline_ns);
+    return rc < 0 ? rc : move(plan, call, deadline_ns);
+}
