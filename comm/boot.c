@@ -22,8 +22,8 @@ int boot_next_id(struct mst_kv *kv, const struct mst_world *world, uint64_t dead
                  uint32_t *ret_id, struct mst_err *err)
 {
     char key[KEY_MAX];
-    int64_t id;
     (void)snprintf(key, sizeof key, "comm/count/%u", world->rank);
+    int64_t id;
     int rc = mst_kv_add(kv, key, 1, &id, deadline_ns);
     if (rc < 0)
         return mst_err_set(err, rc, "cannot count communicators in the key-value server: %s",
@@ -35,13 +35,13 @@ int boot_next_id(struct mst_kv *kv, const struct mst_world *world, uint64_t dead
 static int put_record(const struct boot *boot, struct mst_kv *kv, const struct mst_world *world,
                       const char *address, uint64_t deadline_ns, struct mst_err *err)
 {
-    char key[KEY_MAX];
-    uint8_t record[RECORD_FIXED_BYTES + BOOT_ADDRESS_MAX];
     size_t address_bytes = strlen(address);
     assert(address_bytes < BOOT_ADDRESS_MAX);
+    uint8_t record[RECORD_FIXED_BYTES + BOOT_ADDRESS_MAX];
     mst_put_le32(record, world->node);
     mst_put_le32(record + 4, world->local_rank);
     memcpy(record + RECORD_FIXED_BYTES, address, address_bytes);
+    char key[KEY_MAX];
     (void)snprintf(key, sizeof key, "comm/%u/rank/%u", boot->id, world->rank);
     int rc = mst_kv_set(kv, key, record, RECORD_FIXED_BYTES + address_bytes, deadline_ns);
     if (rc < 0)
@@ -63,10 +63,11 @@ static int decode_record(const uint8_t *record, size_t size_bytes, struct boot_p
 static int name_absent(const struct boot *boot, struct mst_kv *kv, uint32_t first_absent,
                        struct mst_err *err)
 {
-    char key[KEY_MAX], names[160] = "";
-    uint8_t record[RECORD_FIXED_BYTES + BOOT_ADDRESS_MAX];
+    char names[160] = "";
     uint64_t deadline_ns = mst_deadline_ms(PROBE_MS);
     for (uint32_t r = first_absent; r < boot->size; r++) {
+        char key[KEY_MAX];
+        uint8_t record[RECORD_FIXED_BYTES + BOOT_ADDRESS_MAX];
         size_t size_bytes, used = strlen(names);
         (void)snprintf(key, sizeof key, "comm/%u/rank/%u", boot->id, r);
         if (mst_kv_get(kv, key, record, sizeof record, &size_bytes, deadline_ns) < 0)
@@ -79,9 +80,9 @@ static int name_absent(const struct boot *boot, struct mst_kv *kv, uint32_t firs
 static int get_records(struct boot *boot, struct mst_kv *kv, uint64_t deadline_ns,
                        struct mst_err *err)
 {
-    char key[KEY_MAX];
-    uint8_t record[RECORD_FIXED_BYTES + BOOT_ADDRESS_MAX];
     for (uint32_t r = 0; r < boot->size; r++) {
+        char key[KEY_MAX];
+        uint8_t record[RECORD_FIXED_BYTES + BOOT_ADDRESS_MAX];
         size_t size_bytes;
         (void)snprintf(key, sizeof key, "comm/%u/rank/%u", boot->id, r);
         int rc = mst_kv_wait(kv, key, record, sizeof record, &size_bytes, deadline_ns);
@@ -108,6 +109,7 @@ static int sort_ranks(struct boot *boot, struct mst_err *err)
     }
     for (uint32_t n = 0; n < boot->node_count; n++)
         boot->first[n + 1] += boot->first[n];
+    assert(boot->first[0] == 0 && boot->first[boot->node_count] == boot->size);
     memset(boot->ranks, 0xff, boot->size * sizeof *boot->ranks);
     for (uint32_t r = 0; r < boot->size; r++) {
         const struct boot_peer *peer = &boot->peers[r];
@@ -163,17 +165,19 @@ uint32_t boot_local_size(const struct boot *boot, uint32_t node)
 uint32_t boot_rank(const struct boot *boot, uint32_t node, uint32_t local_rank)
 {
     assert(local_rank < boot_local_size(boot, node));
-    return boot->ranks[boot->first[node] + local_rank];
+    uint32_t rank = boot->ranks[boot->first[node] + local_rank];
+    assert(rank < boot->size);
+    return rank;
 }
 
 int boot_put_place(const struct boot *boot, struct mst_kv *kv, uint32_t node,
                    const struct segment_place *place, uint64_t deadline_ns, struct mst_err *err)
 {
-    char key[KEY_MAX];
     uint8_t value[PLACE_BYTES];
     mst_put_le32(value, place->pid);
     mst_put_le32(value + 4, place->fd);
     mst_put_le64(value + 8, place->offset);
+    char key[KEY_MAX];
     (void)snprintf(key, sizeof key, "comm/%u/segment/%u", boot->id, node);
     int rc = mst_kv_set(kv, key, value, sizeof value, deadline_ns);
     if (rc < 0)
@@ -186,9 +190,9 @@ int boot_get_place(const struct boot *boot, struct mst_kv *kv, uint32_t node,
                    struct segment_place *ret_place, uint64_t deadline_ns, struct mst_err *err)
 {
     char key[KEY_MAX];
+    (void)snprintf(key, sizeof key, "comm/%u/segment/%u", boot->id, node);
     uint8_t value[PLACE_BYTES];
     size_t size_bytes;
-    (void)snprintf(key, sizeof key, "comm/%u/segment/%u", boot->id, node);
     int rc = mst_kv_wait(kv, key, value, sizeof value, &size_bytes, deadline_ns);
     if (rc == 0 && size_bytes != sizeof value)
         rc = -EPROTO;

@@ -2,15 +2,12 @@
 #include "muster/comm/flat.h"
 
 #include "muster/core/dtype.h"
+#include "muster/core/least.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define CACHE_LINE 64
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 static size_t chunks_in(size_t total, size_t chunk)
 {
@@ -24,9 +21,9 @@ static int step(struct flat *flat)
 
 struct stripes stripes_cut(size_t count, uint32_t owners, size_t elem_size)
 {
-    size_t line = CACHE_LINE / elem_size;
-    size_t even = chunks_in(count, owners);
-    size_t stride = chunks_in(even, line) * line;
+    assert(owners >= 1 && elem_size >= 1 && CACHE_LINE % elem_size == 0);
+    size_t stride = mst_round_up(chunks_in(count, owners), CACHE_LINE / elem_size);
+    assert(stride * owners >= count);
     return (struct stripes){
         .count = count, .stride = stride, .owners = owners, .elem_size = elem_size};
 }
@@ -34,21 +31,21 @@ struct stripes stripes_cut(size_t count, uint32_t owners, size_t elem_size)
 size_t stripes_start(const struct stripes *stripes, uint32_t owner)
 {
     size_t start = (stripes->place ? stripes->place[owner] : owner) * stripes->stride;
-    return least(start, stripes->count);
+    return mst_least(start, stripes->count);
 }
 
 size_t stripes_len(const struct stripes *stripes, uint32_t owner)
 {
     if (owner >= stripes->owners)
         return 0;
-    return least(stripes->stride, stripes->count - stripes_start(stripes, owner));
+    return mst_least(stripes->stride, stripes->count - stripes_start(stripes, owner));
 }
 
 /* One piece of a stripe: elements [base, base + len) of it. */
 static size_t piece_len(const struct stripes *stripes, uint32_t owner, size_t base, size_t piece)
 {
     size_t len = stripes_len(stripes, owner);
-    return base < len ? least(piece, len - base) : 0;
+    return base < len ? mst_least(piece, len - base) : 0;
 }
 
 int flat_barrier(struct flat *flat)
@@ -89,7 +86,8 @@ struct pipeline {
 static struct stripes chunk_slices(const struct flat *flat, const struct pipeline *pipeline,
                                    size_t index)
 {
-    size_t len = least(pipeline->chunk, pipeline->count - index * pipeline->chunk);
+    assert(index * pipeline->chunk < pipeline->count);
+    size_t len = mst_least(pipeline->chunk, pipeline->count - index * pipeline->chunk);
     return stripes_cut(len, flat->segment.local_size, pipeline->elem_size);
 }
 
@@ -179,16 +177,16 @@ int flat_broadcast(struct flat *flat, void *buf, size_t bytes, uint32_t root)
 {
     struct segment *segment = &flat->segment;
     bool is_root = segment->local_rank == root;
-    size_t chunk = least(bytes, SEGMENT_CHUNK_BYTES);
+    size_t chunk = mst_least(bytes, SEGMENT_CHUNK_BYTES);
     size_t chunk_count = chunk > 0 ? chunks_in(bytes, chunk) : 1;
     for (size_t i = 0; i <= chunk_count; i++) {
         size_t at = (is_root ? i : i - 1) * chunk;
         if (is_root && i < chunk_count && bytes > 0)
             memcpy(segment_next(segment, root, chunk), (uint8_t *)buf + at,
-                   least(chunk, bytes - at));
+                   mst_least(chunk, bytes - at));
         if (!is_root && i > 0 && bytes > 0)
             memcpy((uint8_t *)buf + at, segment_last(segment, root, chunk),
-                   least(chunk, bytes - at));
+                   mst_least(chunk, bytes - at));
         int rc = i < chunk_count ? step(flat) : 0;
         if (rc < 0)
             return rc;
@@ -215,8 +213,8 @@ int flat_allgather(struct flat *flat, const void *in, void *out, const struct st
     struct segment *segment = &flat->segment;
     uint32_t me = segment->local_rank;
     size_t size = stripes->elem_size;
-    size_t longest = least(stripes->stride, stripes->count);
-    size_t piece = least(longest, SEGMENT_CHUNK_BYTES / size);
+    size_t longest = mst_least(stripes->stride, stripes->count);
+    size_t piece = mst_least(longest, SEGMENT_CHUNK_BYTES / size);
     size_t piece_count = piece > 0 ? chunks_in(longest, piece) : 1;
     for (size_t i = 0; i <= piece_count; i++) {
         if (i > 0)
@@ -238,50 +236,63 @@ int flat_allgather(struct flat *flat, const void *in, void *out, const struct st
 
 /* ---- reduce_scatter -------------------------------------------------------------------------- */
 
-/* The others' pieces, side by side in the own area. */
-static void deposit_pieces(struct flat *flat, const uint8_t *in, const struct stripes *stripes,
-                           size_t base, size_t piece)
+struct scatter {
+    const uint8_t *in;
+    uint8_t *out;
+    const struct stripes *stripes;
+    size_t piece; /* elements of every stripe that go at a time */
+    const struct reduce *reduce;
+};
+
+/* The others' pieces, from element `base` of each stripe on, side by side in the own area. */
+static void deposit_pieces(struct flat *flat, const struct scatter *scatter, size_t base)
 {
     struct segment *segment = &flat->segment;
-    size_t size = stripes->elem_size;
-    uint8_t *to = segment_next(segment, segment->local_rank, stripes->owners * piece * size);
+    const struct stripes *stripes = scatter->stripes;
+    size_t size = stripes->elem_size, piece_bytes = scatter->piece * size;
+    uint8_t *to = segment_next(segment, segment->local_rank, stripes->owners * piece_bytes);
     for (uint32_t k = 0; k < stripes->owners; k++) {
-        size_t len = piece_len(stripes, k, base, piece);
+        size_t len = piece_len(stripes, k, base, scatter->piece);
         if (k != segment->local_rank && len > 0)
-            memcpy(to + k * piece * size, in + (stripes_start(stripes, k) + base) * size,
+            memcpy(to + k * piece_bytes, scatter->in + (stripes_start(stripes, k) + base) * size,
                    len * size);
     }
 }
 
-static void reduce_piece(struct flat *flat, const uint8_t *in, uint8_t *out,
-                         const struct stripes *stripes, size_t base, size_t piece,
-                         const struct reduce *reduce)
+static void reduce_piece(struct flat *flat, const struct scatter *scatter, size_t base)
 {
     struct segment *segment = &flat->segment;
+    const struct stripes *stripes = scatter->stripes;
+    const struct reduce *reduce = scatter->reduce;
     uint32_t me = segment->local_rank;
-    size_t size = stripes->elem_size, area = stripes->owners * piece * size;
-    size_t len = piece_len(stripes, me, base, piece);
+    size_t size = stripes->elem_size, piece_bytes = scatter->piece * size;
+    size_t len = piece_len(stripes, me, base, scatter->piece);
     if (len == 0)
         return;
-    for (uint32_t r = 0; r < segment->local_size; r++)
-        flat->streams[r] = (const uint8_t *)segment_last(segment, r, area) + me * piece * size;
-    flat->streams[me] = in + (stripes_start(stripes, me) + base) * size;
+    for (uint32_t r = 0; r < segment->local_size; r++) {
+        const uint8_t *area = segment_last(segment, r, stripes->owners * piece_bytes);
+        flat->streams[r] = area + me * piece_bytes;
+    }
+    flat->streams[me] = scatter->in + (stripes_start(stripes, me) + base) * size;
     size_t out_size = reduce->stage == REDUCE_PARTIAL ? reduce_acc_size(reduce->dtype) : size;
-    reduce_fold(reduce, out + base * out_size, flat->streams, segment->local_size, len);
+    reduce_fold(reduce, scatter->out + base * out_size, flat->streams, segment->local_size, len);
 }
 
 int flat_reduce_scatter(struct flat *flat, const void *in, void *out, const struct stripes *stripes,
                         const struct reduce *reduce)
 {
-    size_t longest = least(stripes->stride, stripes->count);
+    size_t longest = mst_least(stripes->stride, stripes->count);
     size_t fits = SEGMENT_CHUNK_BYTES / stripes->owners / CACHE_LINE * CACHE_LINE;
-    size_t piece = least(longest, fits / stripes->elem_size);
+    size_t piece = mst_least(longest, fits / stripes->elem_size);
     size_t piece_count = piece > 0 ? chunks_in(longest, piece) : 1;
+    struct scatter scatter = {
+        .in = in, .out = out, .stripes = stripes, .piece = piece, .reduce = reduce};
+    assert(piece > 0 || longest == 0);
     for (size_t i = 0; i <= piece_count; i++) {
         if (i > 0)
-            reduce_piece(flat, in, out, stripes, (i - 1) * piece, piece, reduce);
+            reduce_piece(flat, &scatter, (i - 1) * piece);
         if (i < piece_count)
-            deposit_pieces(flat, in, stripes, i * piece, piece);
+            deposit_pieces(flat, &scatter, i * piece);
         int rc = i < piece_count ? step(flat) : 0;
         if (rc < 0)
             return rc;

@@ -22,14 +22,13 @@ static int open_segment(struct host *host, const struct mst_world *world, struct
 {
     struct segment *segment = &host->flat.segment;
     struct segment_place place;
-    int rc;
     if (world->local_rank == 0) {
-        rc = segment_create(segment, world->shm_fd, world->local_size, &place, err);
+        int rc = segment_create(segment, world->shm_fd, world->local_size, &place, err);
         if (rc == 0 && world->local_size > 1)
             rc = boot_put_place(&host->boot, kv, world->node, &place, deadline_ns, err);
         return rc;
     }
-    rc = boot_get_place(&host->boot, kv, world->node, &place, deadline_ns, err);
+    int rc = boot_get_place(&host->boot, kv, world->node, &place, deadline_ns, err);
     return rc < 0 ? rc
                   : segment_open(segment, world->shm_fd, world->local_rank, world->local_size,
                                  &place, err);

@@ -11,6 +11,7 @@
 #include "muster/comm/reduce.h"
 #include "muster/comm/wait.h"
 #include "muster/core/clock.h"
+#include "muster/core/least.h"
 #include "muster/core/world/state.h"
 
 #include <assert.h>
@@ -114,8 +115,8 @@ static int explain_timeout(struct mpi *mpi, struct mst_err *err)
 /* What the end of a wait means, in words. */
 static int explain(struct mpi *mpi, int code, struct mst_err *err)
 {
-    char words[128];
     if (code > 0) {
+        char words[128];
         mpi->abi->describe(code, words, sizeof words);
         return mst_err_set(err, -ECONNRESET, "MPI: %s", words);
     }
@@ -213,11 +214,6 @@ static void finish_from_cards(struct mpi *mpi, const struct comm_call *call)
 
 /* ---- rounds ---------------------------------------------------------------------------------- */
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Everybody gets everything and reduces all of it: one exchange instead of two. */
 static int allreduce_at_once(struct mpi *mpi, const struct signature_desc *desc, const uint8_t *in,
                              uint8_t *out)
@@ -235,12 +231,12 @@ static int allreduce_round(struct mpi *mpi, const struct signature_desc *desc, c
                            uint8_t *out, size_t len)
 {
     size_t size = mst_dtype_size(desc->dtype);
-    size_t slice = len / mpi->size + (len % mpi->size != 0), at = least(slice * mpi->rank, len);
+    size_t slice = len / mpi->size + (len % mpi->size != 0), at = mst_least(slice * mpi->rank, len);
     memcpy(mpi->outbound, in, len * size);
     int rc = alltoall_bytes(mpi, slice * size);
     if (rc != 0)
         return rc;
-    fold(mpi, desc, mpi->inbound, slice * size, mpi->outbound, least(slice, len - at));
+    fold(mpi, desc, mpi->inbound, slice * size, mpi->outbound, mst_least(slice, len - at));
     rc = allgather_bytes(mpi, mpi->outbound, mpi->inbound, slice * size);
     if (rc == 0)
         memcpy(out, mpi->inbound, len * size);
@@ -307,8 +303,8 @@ static int run_rounds(struct mpi *mpi, const struct comm_call *call)
     bool whole = desc->coll == MST_COLL_ALLREDUCE || desc->coll == MST_COLL_BROADCAST;
     size_t block = mpi->room_bytes / mpi->size / mst_dtype_size(desc->dtype);
     size_t round = whole ? block * mpi->size : block;
-    for (size_t done = 0; done < desc->count; done += least(round, desc->count - done)) {
-        int rc = run_round(mpi, call, done, least(round, desc->count - done));
+    for (size_t done = 0; done < desc->count; done += mst_least(round, desc->count - done)) {
+        int rc = run_round(mpi, call, done, mst_least(round, desc->count - done));
         if (rc != 0)
             return rc;
     }
@@ -394,13 +390,13 @@ static void mpi_destroy(struct comm_backend *backend)
 static int check_place(const struct mpi *mpi, const struct mst_world *world, struct mst_err *err)
 {
     uint32_t rank = 0, size = 0;
-    int code = mpi->abi->init(&rank, &size);
-    if (code == -ENOTSUP)
-        return mst_err_set(err, code,
+    int rc = mpi->abi->init(&rank, &size);
+    if (rc == -ENOTSUP)
+        return mst_err_set(err, rc,
                            "the program's MPI takes no calls from threads: initialise it by "
                            "MPI_Init_thread with MPI_THREAD_SERIALIZED or more");
-    if (code != 0)
-        return mst_err_set(err, -ECONNRESET, "MPI_Init_thread failed with code %d", code);
+    if (rc != 0)
+        return mst_err_set(err, -ECONNRESET, "MPI_Init_thread failed with code %d", rc);
     if (rank == world->rank && size == world->size)
         return 0;
     return mst_err_set(err, -ENOTSUP,

@@ -23,10 +23,11 @@ static void enter(void)
     (void)pthread_mutex_lock(&lock);
 }
 
-static int leave(int code)
+/* Returns `rc`, the result of what was done inside. */
+static int leave(int rc)
 {
     (void)pthread_mutex_unlock(&lock);
-    return code;
+    return rc;
 }
 
 static MPI_Comm comm_of(struct mpi_handle handle)
@@ -50,7 +51,7 @@ static void abandon(void)
 {
     enter();
     abandoned = true;
-    (void)leave(0);
+    leave(0);
 }
 
 /* After a failure the peers may be gone: MPI_Finalize would wait for them, and without it their
@@ -59,34 +60,34 @@ static void finalize_at_exit(int status, void *arg)
 {
     (void)arg; /* there is one MPI in a process */
     int finalized = 0;
-    (void)MPI_Finalized(&finalized);
+    (void)MPI_Finalized(&finalized); /* may be asked at any time */
     if (status == 0 && !abandoned && !finalized)
         (void)MPI_Finalize(); /* nobody is left to tell */
 }
 
 static int init_here(int *ret_level)
 {
-    int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, ret_level);
-    if (code == MPI_SUCCESS && on_exit(finalize_at_exit, NULL) != 0)
+    int rc = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, ret_level);
+    if (rc == MPI_SUCCESS && on_exit(finalize_at_exit, NULL) != 0)
         return -ENOMEM;
-    return code;
+    return rc;
 }
 
 static int init_once(uint32_t *ret_rank, uint32_t *ret_size)
 {
     int initialized = 0, level = 0, rank = 0, size = 0;
-    int code = MPI_Initialized(&initialized);
-    if (code == MPI_SUCCESS)
-        code = initialized ? MPI_Query_thread(&level) : init_here(&level);
-    if (code == MPI_SUCCESS && level < MPI_THREAD_SERIALIZED)
-        code = -ENOTSUP;
-    if (code == MPI_SUCCESS)
-        code = MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    if (code == MPI_SUCCESS)
-        code = MPI_Comm_size(MPI_COMM_WORLD, &size);
+    int rc = MPI_Initialized(&initialized);
+    if (rc == MPI_SUCCESS)
+        rc = initialized ? MPI_Query_thread(&level) : init_here(&level);
+    if (rc == MPI_SUCCESS && level < MPI_THREAD_SERIALIZED)
+        rc = -ENOTSUP;
+    if (rc == MPI_SUCCESS)
+        rc = MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    if (rc == MPI_SUCCESS)
+        rc = MPI_Comm_size(MPI_COMM_WORLD, &size);
     *ret_rank = (uint32_t)rank;
     *ret_size = (uint32_t)size;
-    return code;
+    return rc;
 }
 
 static int init(uint32_t *ret_rank, uint32_t *ret_size)
@@ -96,26 +97,26 @@ static int init(uint32_t *ret_rank, uint32_t *ret_size)
 }
 
 /* The copy inherits what happens on errors from the original, which is the program's: it is
- * changed for the moment of copying only. */
+ * changed for the moment of copying only. Handlers that MPI has just given are not refused. */
 static int start_dup(struct mpi_handle *ret_comm, struct mpi_handle *ret_request)
 {
     MPI_Errhandler before;
     enter();
-    int code = MPI_Comm_get_errhandler(MPI_COMM_WORLD, &before);
-    if (code != MPI_SUCCESS)
-        return leave(code);
+    int rc = MPI_Comm_get_errhandler(MPI_COMM_WORLD, &before);
+    if (rc != MPI_SUCCESS)
+        return leave(rc);
     (void)MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-    code = MPI_Comm_idup(MPI_COMM_WORLD, comm_in(ret_comm), request_in(ret_request));
+    rc = MPI_Comm_idup(MPI_COMM_WORLD, comm_in(ret_comm), request_in(ret_request));
     (void)MPI_Comm_set_errhandler(MPI_COMM_WORLD, before);
     (void)MPI_Errhandler_free(&before);
-    return leave(code);
+    return leave(rc);
 }
 
 static void free_comm(struct mpi_handle *comm)
 {
     enter();
     (void)MPI_Comm_free(comm_in(comm)); /* nothing goes on in it */
-    (void)leave(0);
+    leave(0);
 }
 
 /* ---- transfers ------------------------------------------------------------------------------- */
@@ -164,9 +165,9 @@ static int test(struct mpi_handle *request, bool *ret_done)
 {
     int done = 0;
     enter();
-    int code = leave(MPI_Test(request_in(request), &done, MPI_STATUS_IGNORE));
+    int rc = leave(MPI_Test(request_in(request), &done, MPI_STATUS_IGNORE));
     *ret_done = done;
-    return code;
+    return rc;
 }
 
 static void cancel(struct mpi_handle *request)
@@ -174,7 +175,7 @@ static void cancel(struct mpi_handle *request)
     enter();
     (void)MPI_Cancel(request_in(request)); /* it may have been done by now: as good */
     (void)MPI_Wait(request_in(request), MPI_STATUS_IGNORE);
-    (void)leave(0);
+    leave(0);
 }
 
 static void describe(int code, char *text, size_t cap)

@@ -60,10 +60,10 @@ static bool outbox_sent(struct mpi_notes *notes, struct mpi_outbox *box)
 
 static int receive_next(struct mpi_notes *notes)
 {
-    int code = notes->abi->start_receive(notes->comm, &notes->worker.note,
-                                         sizeof notes->worker.note, &notes->worker.receive);
-    notes->worker.receiving = code == 0;
-    return code;
+    int rc = notes->abi->start_receive(notes->comm, &notes->worker.note, sizeof notes->worker.note,
+                                       &notes->worker.receive);
+    notes->worker.receiving = rc == 0;
+    return rc;
 }
 
 /* Whether this caller is the first to say what failed. */

@@ -52,10 +52,11 @@ static void *close_main(void *arg)
 {
     struct nccl *nccl = arg;
     (void)mst_gpu_use(nccl->plan.gpu); /* if the device is lost the library sees it as well */
+    /* Whatever these answer, there is nothing to be done after them. */
     if (!nccl->failed && finish_library(nccl, mst_deadline_ms(CLOSE_MS / 2)))
         (void)nccl->plan.library->ncclCommDestroy(nccl->plan.comm);
     else
-        (void)nccl->plan.library->ncclCommAbort(nccl->plan.comm); /* there is nothing after this */
+        (void)nccl->plan.library->ncclCommAbort(nccl->plan.comm);
     (void)pthread_mutex_lock(&nccl->locked.lock);
     nccl->locked.closed = true;
     (void)pthread_cond_signal(&nccl->locked.ended);
@@ -205,9 +206,9 @@ static int compare(const struct record *records, uint32_t size, struct mst_err *
 {
     uint32_t first = mst_get_le32(records[0].version);
     for (uint32_t r = 0; r < size; r++) {
-        int code = -(int)mst_get_le32(records[r].code);
-        if (code < 0)
-            return mst_err_set(err, code, "rank %u cannot use NCCL: %.200s", r, records[r].text);
+        int theirs = -(int)mst_get_le32(records[r].code);
+        if (theirs < 0)
+            return mst_err_set(err, theirs, "rank %u cannot use NCCL: %.200s", r, records[r].text);
     }
     for (uint32_t r = 1; r < size; r++) {
         char one[32], other[32];
@@ -227,16 +228,15 @@ static int agree(struct nccl *nccl, const struct record *mine, uint64_t deadline
                  struct mst_err *err)
 {
     struct record *records = calloc(nccl->plan.size, sizeof *records);
-    struct mst_err memory = {.code = -ENOMEM, .text = "no memory for a communicator"};
+    if (!records) {
+        *err = (struct mst_err){.code = -ENOMEM, .text = "no memory for a communicator"};
+        return host_fail(nccl->plan.host, err);
+    }
     struct comm_call call = {
         .desc = {.coll = MST_COLL_ALLGATHER, .dtype = MST_U8, .count = sizeof *mine},
         .in = mine,
         .out = records,
     };
-    if (!records) {
-        *err = memory;
-        return host_fail(nccl->plan.host, err);
-    }
     int rc = comm_host_ops.run(nccl->plan.host, &call, 0, deadline_ns);
     if (rc < 0)
         *err = nccl->plan.host->err;
@@ -246,30 +246,33 @@ static int agree(struct nccl *nccl, const struct record *mine, uint64_t deadline
     return rc;
 }
 
-/* Rank 0 makes the id, under which NCCL's ranks find each other, and hands it out by the kv; an
- * empty one if it cannot, since the others wait for it. */
+/* An empty one if there is none, since the others wait for it. */
+static int put_id(struct nccl *nccl, struct mst_kv *kv, const char *key, uint64_t deadline_ns,
+                  ncclUniqueId *ret_id)
+{
+    struct nccl_plan *plan = &nccl->plan;
+    int made = nccl_plan_check(plan, plan->library->ncclGetUniqueId(ret_id), "unique id");
+    if (made < 0)
+        (void)host_fail(plan->host, &plan->err); /* first, so that all know why */
+    int rc = mst_kv_set(kv, key, ret_id, made < 0 ? 0 : sizeof *ret_id, deadline_ns);
+    return made < 0 ? made : rc;
+}
+
+/* Rank 0 makes the id, under which NCCL's ranks find each other, and hands it out by the kv. */
 static int share_id(struct nccl *nccl, struct mst_kv *kv, uint64_t deadline_ns,
                     ncclUniqueId *ret_id)
 {
     char key[64];
-    size_t size_bytes = sizeof *ret_id;
-    int rc, made = 0;
     (void)snprintf(key, sizeof key, "comm/%u/nccl", nccl->base.comm_id);
-    if (nccl->plan.rank == 0) {
-        made = nccl_plan_check(&nccl->plan, nccl->plan.library->ncclGetUniqueId(ret_id),
-                               "unique id");
-        if (made < 0)
-            (void)host_fail(nccl->plan.host, &nccl->plan.err); /* first, so that all know why */
-        rc = mst_kv_set(kv, key, ret_id, made < 0 ? 0 : sizeof *ret_id, deadline_ns);
-    } else {
-        rc = mst_kv_wait(kv, key, ret_id, sizeof *ret_id, &size_bytes, deadline_ns);
-    }
-    if (made < 0)
-        return made;
+    size_t size_bytes = sizeof *ret_id;
+    int rc = nccl->plan.rank == 0
+                 ? put_id(nccl, kv, key, deadline_ns, ret_id)
+                 : mst_kv_wait(kv, key, ret_id, sizeof *ret_id, &size_bytes, deadline_ns);
     if (rc == 0 && size_bytes != sizeof *ret_id)
-        return mst_err_set(&nccl->plan.err, -ENOTSUP, "rank 0 has no unique id of NCCL's");
-    return rc < 0 ? mst_err_set(&nccl->plan.err, rc, "NCCL's unique id: %s", mst_err_meaning(rc))
-                  : 0;
+        rc = mst_err_set(&nccl->plan.err, -ENOTSUP, "rank 0 has no unique id of NCCL's");
+    else if (rc < 0 && !nccl->plan.err.code)
+        rc = mst_err_set(&nccl->plan.err, rc, "NCCL's unique id: %s", mst_err_meaning(rc));
+    return rc;
 }
 
 static int init(struct nccl *nccl, ncclUniqueId id, uint64_t deadline_ns)
@@ -291,11 +294,10 @@ static int init(struct nccl *nccl, ncclUniqueId id, uint64_t deadline_ns)
 static int join(struct nccl *nccl, const struct mst_world *world, struct mst_kv *kv,
                 uint64_t deadline_ns, struct mst_err *err)
 {
-    struct record mine = {0};
     struct mst_err why = {0};
-    ncclUniqueId id;
     int version = 0;
     int rc = prepare(nccl, world, &version, &why);
+    struct record mine = {0};
     mst_put_le32(mine.version, (uint32_t)version);
     mst_put_le32(mine.code, (uint32_t)-rc);
     memcpy(mine.text, why.text, sizeof mine.text);
@@ -303,6 +305,7 @@ static int join(struct nccl *nccl, const struct mst_world *world, struct mst_kv 
     if (rc < 0)
         return rc;
     nccl->plan.met = true;
+    ncclUniqueId id;
     rc = share_id(nccl, kv, deadline_ns, &id);
     if (rc == 0)
         rc = init(nccl, id, deadline_ns);
@@ -320,7 +323,6 @@ static int nccl_create(const struct mst_world *world, struct mst_kv *kv,
                        struct comm_backend **ret_backend, struct mst_err *err)
 {
     struct nccl *nccl = calloc(1, sizeof *nccl);
-    struct mst_err local_err = {0};
     if (!nccl)
         return mst_err_set(err, -ENOMEM, "no memory for a communicator");
     nccl->base.ops = &comm_nccl_ops;
@@ -328,6 +330,7 @@ static int nccl_create(const struct mst_world *world, struct mst_kv *kv,
     nccl->plan.size = world->size;
     (void)pthread_mutex_init(&nccl->locked.lock, NULL); /* cannot fail on Linux */
     mst_cond_init(&nccl->locked.ended);
+    struct mst_err local_err = {0};
     int rc = comm_host_ops.create(world, kv, page, deadline_ns, &nccl->plan.host, &local_err);
     if (rc == 0) {
         nccl->base.comm_id = nccl->plan.host->comm_id;

@@ -70,14 +70,15 @@ static int poll_library(struct nccl_plan *plan)
 
 int nccl_plan_settle(struct nccl_plan *plan, uint64_t deadline_ns)
 {
-    int rc;
-    while ((rc = poll_library(plan)) == 1) {
+    for (;;) {
+        int rc = poll_library(plan);
+        if (rc != 1)
+            return rc;
         rc = look_around(plan, deadline_ns);
         if (rc < 0)
             return rc;
         (void)sched_yield(); /* cannot fail on Linux */
     }
-    return rc;
 }
 
 /* An aborted kernel leaves an empty queue, too: the library is asked after the queue. */

@@ -3,11 +3,14 @@
 
 #include "muster/core/world/page.h"
 
+#include <assert.h>
+
 uint64_t recorder_enter(const struct recorder *recorder, const struct signature_desc *desc,
                         uint64_t seq, uint64_t now_ns)
 {
     if (!recorder->page)
         return 0;
+    assert((unsigned)desc->coll < MST_COLL_COUNT && seq > 0);
     struct mst_page_slot *slot = mst_page_slot(recorder->page, recorder->local_rank);
     /* Relaxed: this thread is the only writer. */
     uint64_t index = atomic_load_explicit(&slot->op_count, memory_order_relaxed);
@@ -33,6 +36,7 @@ void recorder_leave(const struct recorder *recorder, uint64_t index, int result,
         return;
     struct mst_page_slot *slot = mst_page_slot(recorder->page, recorder->local_rank);
     struct mst_page_op *op = mst_page_op(recorder->page, recorder->local_rank, index);
+    assert(result <= 0);
     op->result = result;
     op->done_ns = now_ns;
     atomic_store_explicit(&slot->beat_ns, now_ns, memory_order_relaxed);

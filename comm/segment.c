@@ -2,6 +2,7 @@
 #include "muster/comm/segment.h"
 
 #include "muster/core/clock.h"
+#include "muster/core/least.h"
 #include "muster/core/world/page.h"
 
 #include <assert.h>
@@ -39,11 +40,6 @@ struct segment_head {
     atomic_uint members; /* ranks that have not left */
 };
 
-static size_t round_up(size_t value, size_t unit)
-{
-    return (value + unit - 1) / unit * unit;
-}
-
 static struct segment_slot *slot_of(const struct segment *segment, uint32_t local_rank)
 {
     return (struct segment_slot *)(segment->head + 1) + local_rank;
@@ -58,21 +54,22 @@ static struct segment_line *line_of(const struct segment *segment, uint32_t loca
 
 static size_t control_bytes(uint32_t local_size)
 {
-    return round_up(sizeof(struct segment_head) + local_size * (sizeof(struct segment_slot) +
-                                                                2 * sizeof(struct segment_line)),
-                    PAGE_ALIGN);
+    return mst_round_up(sizeof(struct segment_head) +
+                            local_size *
+                                (sizeof(struct segment_slot) + 2 * sizeof(struct segment_line)),
+                        PAGE_ALIGN);
 }
 
 static size_t area_bytes_for(uint32_t local_size)
 {
-    return SEGMENT_CHUNK_BYTES + round_up(SEGMENT_CHUNK_BYTES / local_size, CACHE_LINE) +
+    return SEGMENT_CHUNK_BYTES + mst_round_up(SEGMENT_CHUNK_BYTES / local_size, CACHE_LINE) +
            CACHE_LINE;
 }
 
 static size_t bytes_for(uint32_t local_size)
 {
     size_t areas = 2 * (size_t)local_size * area_bytes_for(local_size);
-    return control_bytes(local_size) + round_up(areas, PAGE_ALIGN);
+    return control_bytes(local_size) + mst_round_up(areas, PAGE_ALIGN);
 }
 
 static int map(struct segment *segment, int fd, uint64_t offset, struct mst_err *err)
@@ -93,6 +90,7 @@ static int map(struct segment *segment, int fd, uint64_t offset, struct mst_err 
 
 static void prepare(struct segment *segment, uint32_t local_rank, uint32_t local_size)
 {
+    assert(local_rank < local_size);
     memset(segment, 0, sizeof *segment);
     segment->fd = -1;
     segment->local_rank = local_rank;
@@ -108,13 +106,12 @@ static int take_room(const struct segment *segment, int fd, uint64_t *ret_offset
     struct stat status;
     if (fstat(fd, &status) < 0)
         return mst_err_set(err, -errno, "cannot read the size of the node's shared segment");
-    uint64_t offset = round_up((size_t)status.st_size, PAGE_ALIGN);
-    int code;
-    do {
-        code = posix_fallocate(fd, (off_t)offset, (off_t)segment->bytes);
-    } while (code == EINTR); /* the program's signals; nothing was taken then */
-    if (code != 0)
-        return mst_err_set(err, code == ENOSPC ? -ENOMEM : -code,
+    uint64_t offset = mst_round_up((size_t)status.st_size, PAGE_ALIGN);
+    int rc = -EINTR;
+    while (rc == -EINTR) /* the program's signals; nothing was taken then */
+        rc = -posix_fallocate(fd, (off_t)offset, (off_t)segment->bytes);
+    if (rc < 0)
+        return mst_err_set(err, rc == -ENOSPC ? -ENOMEM : rc,
                            "no memory for the node's shared segment of %zu bytes: raise the memory "
                            "limit of the container, or start fewer ranks per node",
                            segment->bytes);
@@ -181,8 +178,11 @@ void segment_seal(struct segment *segment)
 void segment_close(struct segment *segment)
 {
     if (segment->head) {
-        /* The last one out punches the room out of the file: others may still hold the fd. */
-        if (atomic_fetch_sub(&segment->head->members, 1) == 1)
+        unsigned members = atomic_fetch_sub(&segment->head->members, 1);
+        assert(members >= 1 && members <= segment->local_size);
+        /* The last one out punches the room out of the file: others may still hold the fd. Private
+         * memory has no file, and a mapping that is not there has no room. */
+        if (members == 1)
             (void)madvise(segment->head, segment->bytes, MADV_REMOVE);
         (void)munmap(segment->head, segment->bytes);
     }
@@ -204,6 +204,7 @@ void segment_set_wait(struct segment *segment, enum mst_wait_policy policy,
 void segment_begin(struct segment *segment, const struct signature_desc *desc, uint64_t op_seq)
 {
     struct segment_slot *slot = slot_of(segment, segment->local_rank);
+    assert(op_seq >= segment->op_seq);
     segment->signature = signature_of(desc);
     segment->op_seq = op_seq;
     /* Relaxed: on a mismatch the flag's release orders them; in a timeout's text they may lag. */
@@ -290,10 +291,18 @@ int segment_explain(const struct segment *segment, int code, struct mst_err *err
     return mst_err_set(err, code, "the generation was aborted because of rank %u", cause);
 }
 
+/* Nobody but this rank writes its lines, each at every other step; they begin as zeros. */
+static bool is_next_of(const struct segment_line *line, uint32_t step)
+{
+    uint32_t before = atomic_load_explicit(&line->seq, memory_order_relaxed); /* our own store */
+    return before == step - 2 || (step == 1 && before == 0);
+}
+
 int segment_step(struct segment *segment, uint64_t deadline_ns, struct mst_err *err)
 {
     uint32_t step = ++segment->step;
     struct segment_line *mine = line_of(segment, segment->local_rank, step);
+    assert(is_next_of(mine, step));
     mine->signature = segment->signature;
     wait_post(&segment->wait, &mine->seq, step);
     for (uint32_t r = 0; r < segment->local_size; r++) {
@@ -311,6 +320,7 @@ int segment_fail(struct segment *segment, struct mst_err *err)
 {
     struct segment_head *head = segment->head;
     unsigned unclaimed = 0;
+    assert(err->code < 0);
     if (atomic_compare_exchange_strong(&head->claimed, &unclaimed, 1)) {
         head->failure = *err;
         /* Release: pairs with wait_check and the load below. */

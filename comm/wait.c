@@ -2,6 +2,7 @@
 #include "muster/comm/wait.h"
 
 #include "muster/core/clock.h"
+#include "muster/core/least.h"
 #include "muster/core/world/page.h"
 
 #include <assert.h>
@@ -102,10 +103,9 @@ void wait_wake(atomic_uint *word)
 static void sleep_on(const struct waiter *waiter, atomic_uint *word, uint32_t seen,
                      uint64_t deadline_ns)
 {
-    uint64_t now_ns = mst_now_ns();
-    uint64_t slice_ns = WAIT_SLICE_MS * MST_NS_PER_MS;
-    if (deadline_ns > now_ns && deadline_ns - now_ns < slice_ns)
-        slice_ns = deadline_ns - now_ns;
+    uint64_t now_ns = mst_now_ns(), slice_ns = WAIT_SLICE_MS * MST_NS_PER_MS;
+    if (deadline_ns > now_ns)
+        slice_ns = mst_least(slice_ns, deadline_ns - now_ns);
     atomic_fetch_add(waiter->sleepers, 1);
     futex_wait(word, seen, slice_ns);
     atomic_fetch_sub(waiter->sleepers, 1);
@@ -147,7 +147,7 @@ uint32_t wait_parse_quota(const char *text)
     unsigned long cores = quota_us / period_us;
     if (cores == 0)
         return 1;
-    return cores < UINT32_MAX ? (uint32_t)cores : UINT32_MAX;
+    return (uint32_t)mst_least(cores, UINT32_MAX);
 }
 
 static uint32_t cgroup_quota(void)
@@ -166,7 +166,7 @@ uint32_t wait_cpus_count(const struct wait_cpus *cpus)
     uint32_t affinity = 0, quota = cgroup_quota();
     for (size_t i = 0; i < sizeof cpus->bits / sizeof cpus->bits[0]; i++)
         affinity += (uint32_t)__builtin_popcountll(cpus->bits[i]);
-    uint32_t cores = affinity < quota ? affinity : quota;
+    uint32_t cores = (uint32_t)mst_least(affinity, quota);
     return cores > 0 ? cores : 1;
 }
 

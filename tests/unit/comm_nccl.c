@@ -545,6 +545,7 @@ static const char *be_aborted(struct team_rank *rank)
 {
     const struct ending *ending = rank->team->arg;
     float value = 1;
+    together(rank->team); /* out of create, which the word would end as well */
     if (rank->world.rank == 0)
         mst_page_abort(ending->page, 2);
     int rc = mst_comm_allreduce(rank->comm, &value, &value, 1, MST_F32, MST_SUM, NULL);
@@ -575,6 +576,7 @@ static const char *abort_by_thread(struct team_rank *rank)
     float value = 1;
     pthread_t thread;
     bool aborts = rank->world.rank == 1;
+    together(rank->team); /* out of create */
     if (aborts && pthread_create(&thread, NULL, abort_soon, rank->comm) != 0)
         return "no thread";
     int rc = mst_comm_allreduce(rank->comm, &value, &value, 1, MST_F32, MST_SUM, NULL);
