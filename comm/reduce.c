@@ -2,6 +2,8 @@
  * the portable set, come from reduce_loops.h. */
 #include "muster/comm/reduce.h"
 
+#include "muster/core/least.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -61,34 +63,39 @@ static unsigned combine_of(enum mst_op op)
     return op == MST_MIN ? 1 : op == MST_MAX ? 2 : 0;
 }
 
+struct streams {
+    const void *const *in;
+    size_t count;
+};
+
 /* Streams of the accumulation type to one block of it. Only the last step writes to `dst`, so that
  * dst may be any of the streams; `spare` holds what comes before. */
-static void fold_acc(const struct reduce *reduce, void *dst, void *spare, const void *const *in,
-                     size_t in_count, size_t offset_bytes, size_t n)
+static void fold_acc(const struct reduce *reduce, void *dst, void *spare,
+                     const struct streams *streams, size_t offset_bytes, size_t n)
 {
     reduce_combine_fn combine = reduce->isa->combine[reduce->dtype][combine_of(reduce->op)];
-    const void *so_far = (const char *)in[0] + offset_bytes;
-    for (size_t s = 1; s < in_count; s++) {
-        void *to = s + 1 < in_count ? spare : dst;
-        combine(to, so_far, (const char *)in[s] + offset_bytes, n);
+    const void *so_far = (const char *)streams->in[0] + offset_bytes;
+    for (size_t s = 1; s < streams->count; s++) {
+        void *to = s + 1 < streams->count ? spare : dst;
+        combine(to, so_far, (const char *)streams->in[s] + offset_bytes, n);
         so_far = to;
     }
-    if (in_count == 1)
+    if (streams->count == 1)
         memmove(dst, so_far, n * reduce_acc_size(reduce->dtype));
 }
 
 /* Streams of a 16-bit type to one block of f32. */
-static void fold_half(const struct reduce *reduce, float *dst, const void *const *in,
-                      size_t in_count, size_t base, size_t n)
+static void fold_half(const struct reduce *reduce, float *dst, const struct streams *streams,
+                      size_t base, size_t n)
 {
     const struct reduce_half *half = &reduce->isa->half[reduce->dtype];
-    half->widen(dst, (const uint16_t *)in[0] + base, n);
-    for (size_t s = 1; s < in_count; s++)
-        half->accumulate[combine_of(reduce->op)](dst, (const uint16_t *)in[s] + base, n);
+    half->widen(dst, (const uint16_t *)streams->in[0] + base, n);
+    for (size_t s = 1; s < streams->count; s++)
+        half->accumulate[combine_of(reduce->op)](dst, (const uint16_t *)streams->in[s] + base, n);
 }
 
-static void fold_block(const struct reduce *reduce, char *out, const void *const *in,
-                       size_t in_count, size_t base, size_t n)
+static void fold_block(const struct reduce *reduce, char *out, const struct streams *streams,
+                       size_t base, size_t n)
 {
     _Alignas(64) double sums[BLOCK_ELEMS], spare[BLOCK_ELEMS];
     bool half = is_half(reduce->dtype), half_in = half && reduce->stage != REDUCE_FINISH;
@@ -96,9 +103,9 @@ static void fold_block(const struct reduce *reduce, char *out, const void *const
     size_t acc_size = reduce_acc_size(reduce->dtype);
     void *dst = half_out ? (void *)sums : out + base * acc_size;
     if (half_in)
-        fold_half(reduce, dst, in, in_count, base, n);
+        fold_half(reduce, dst, streams, base, n);
     else
-        fold_acc(reduce, dst, spare, in, in_count, base * acc_size, n);
+        fold_acc(reduce, dst, spare, streams, base * acc_size, n);
     if (reduce->op == MST_AVG && reduce->stage != REDUCE_PARTIAL)
         reduce->isa->scale[reduce->dtype](dst, n, reduce->divisor);
     if (half_out)
@@ -109,8 +116,7 @@ void reduce_fold(const struct reduce *reduce, void *out, const void *const *in, 
                  size_t count)
 {
     assert(in_count >= 1 && reduce_acc_size(reduce->dtype) != 0);
-    for (size_t base = 0; base < count; base += BLOCK_ELEMS) {
-        size_t n = count - base < BLOCK_ELEMS ? count - base : BLOCK_ELEMS;
-        fold_block(reduce, out, in, in_count, base, n);
-    }
+    struct streams streams = {in, in_count};
+    for (size_t base = 0; base < count; base += BLOCK_ELEMS)
+        fold_block(reduce, out, &streams, base, mst_least(count - base, BLOCK_ELEMS));
 }

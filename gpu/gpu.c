@@ -3,6 +3,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 #include "muster/gpu/backend.h"
 
 #include <assert.h>
@@ -60,9 +61,9 @@ const char *mst_gpu_error(const struct mst_gpu *gpu)
 int mst_gpu_alloc(struct mst_gpu *gpu, size_t size_bytes, enum mst_mem mem,
                   struct mst_span *ret_span)
 {
-    void *data;
     if (size_bytes == 0 || (mem != MST_MEM_DEVICE && mem != MST_MEM_PINNED))
         return -EINVAL;
+    void *data;
     int rc = gpu->ops->alloc(gpu, size_bytes, mem, &data);
     if (rc == 0)
         *ret_span = (struct mst_span){.data = data, .size_bytes = size_bytes, .mem = mem};
@@ -139,13 +140,14 @@ int mst_gpu_event_query(struct mst_gpu_event *event)
 /* By asking again: the driver has no wait that ends by a deadline. */
 int mst_gpu_event_wait(struct mst_gpu_event *event, uint64_t deadline_ns)
 {
-    int rc;
-    while ((rc = mst_gpu_event_query(event)) == -EAGAIN) {
+    for (;;) {
+        int rc = mst_gpu_event_query(event);
+        if (rc != -EAGAIN)
+            return rc;
         if (mst_deadline_passed(deadline_ns))
             return -ETIMEDOUT;
-        (void)sched_yield(); /* cannot fail */
+        (void)sched_yield(); /* cannot fail on Linux */
     }
-    return rc;
 }
 
 int mst_gpu_queue_wait_event(struct mst_gpu_queue *queue, struct mst_gpu_event *event)
@@ -164,7 +166,7 @@ static uint32_t blocks_for(size_t item_count)
 {
     size_t per_block = (size_t)KERNEL_THREADS * ITEMS_PER_THREAD;
     size_t blocks = item_count / per_block + (item_count % per_block != 0);
-    return blocks < 1 ? 1 : blocks < BLOCKS_MAX ? (uint32_t)blocks : BLOCKS_MAX;
+    return blocks < 1 ? 1 : (uint32_t)mst_least(blocks, BLOCKS_MAX);
 }
 
 static int launch(struct mst_gpu_queue *queue, const struct kernel_launch *launch)
@@ -180,7 +182,7 @@ static int launch_parts(struct mst_gpu_queue *queue, enum kernel_id id, char *pa
     struct kernel_launch work = {.id = id, .args.parts.packed = packed};
     int rc = 0;
     while (part_count > 0 && rc == 0) {
-        size_t count = part_count < KERNEL_PARTS_MAX ? part_count : KERNEL_PARTS_MAX, most = 0;
+        size_t count = mst_least(part_count, KERNEL_PARTS_MAX), most = 0;
         for (size_t p = 0; p < count; p++) {
             work.args.parts.parts[p] = (struct kernel_part){.data = parts[p].data,
                                                             .bytes = parts[p].size_bytes,

@@ -223,7 +223,7 @@ static int cuda_open(uint32_t index, struct mst_gpu **ret_gpu, struct mst_err *e
     gpu->device = device;
     rc = open_device(gpu);
     if (rc < 0) {
-        (void)mst_err_set(err, rc, "CUDA device %u: %s", index, gpu->base.error);
+        rc = mst_err_set(err, rc, "CUDA device %u: %s", index, gpu->base.error);
         cuda_close(&gpu->base);
         return rc;
     }
@@ -248,7 +248,8 @@ static int cuda_alloc(struct mst_gpu *base, size_t size_bytes, enum mst_mem mem,
     return rc;
 }
 
-/* The driver waits for what uses it; after an error of the device it has nothing to wait for. */
+/* The driver waits for what uses it; after an error of the device it has nothing to wait for, and
+ * memory that it does not take back is gone with the device. */
 static void cuda_free(struct mst_gpu *base, void *data, enum mst_mem mem)
 {
     struct cuda_gpu *gpu = (struct cuda_gpu *)base;
@@ -308,7 +309,7 @@ static void cuda_queue_destroy(struct mst_gpu_queue *queue)
     struct cuda_gpu *gpu = gpu_of(queue);
     if (enter(gpu) == 0) {
         (void)gpu->driver->cuStreamSynchronize(stream_of(queue)); /* its errors were the waits' */
-        (void)gpu->driver->cuStreamDestroy_v2(stream_of(queue));
+        (void)gpu->driver->cuStreamDestroy_v2(stream_of(queue));  /* ours, destroyed once */
     }
     free(queue);
 }

@@ -1,6 +1,9 @@
 /* The reference back end: a queue is a thread that does its work in order, behind the caller's
  * back, as a device does. The device's memory is the host's. */
+#include "muster/core/clock.h"
+#include "muster/core/cond.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 #include "muster/core/thread.h"
 #include "muster/gpu/backend.h"
 #include "muster/gpu/kernels_host.h"
@@ -14,6 +17,8 @@
 
 #define ALIGNMENT 256
 #define WORK_MAX 64 /* in a queue; then whoever puts waits */
+
+/* No call of a mutex or condition here can fail: each is ours, initialised, and locked by turns. */
 
 /* Every address that is the device's, so that one can be told from another. */
 struct block {
@@ -70,8 +75,8 @@ static int host_alloc(struct mst_gpu *base, size_t size_bytes, enum mst_mem mem,
 {
     struct host_gpu *gpu = (struct host_gpu *)base;
     struct block *block = malloc(sizeof *block);
-    size_t rounded = (size_bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
-    void *data = block && rounded >= size_bytes ? aligned_alloc(ALIGNMENT, rounded) : NULL;
+    size_t rounded = mst_round_up(size_bytes, ALIGNMENT); /* to 0 from the last ones */
+    void *data = block && rounded > 0 ? aligned_alloc(ALIGNMENT, rounded) : NULL;
     if (!data) {
         free(block);
         return -ENOMEM;
@@ -86,6 +91,7 @@ static int host_alloc(struct mst_gpu *base, size_t size_bytes, enum mst_mem mem,
 
 static struct block **find_block_locked(struct host_gpu *gpu, const char *address)
 {
+    assert(mst_lock_is_held(&gpu->locked.lock));
     struct block **at = &gpu->locked.blocks;
     while (*at && !(address >= (*at)->data && address < (*at)->data + (*at)->size_bytes))
         at = &(*at)->next;
@@ -113,15 +119,18 @@ static int host_use(struct mst_gpu *base)
 static void pass_mark_locked(struct host_gpu *gpu, const struct work *work)
 {
     struct host_event *event = work->event;
+    assert(mst_lock_is_held(&gpu->locked.lock) && event->locked.work_count > 0);
     if (work->kind == WORK_MARK && work->mark > event->locked.reached)
         event->locked.reached = work->mark;
     while (work->kind == WORK_WAIT && event->locked.reached < work->mark)
-        (void)pthread_cond_wait(&gpu->locked.moved, &gpu->locked.lock);
+        (void)mst_cond_wait(&gpu->locked.moved, &gpu->locked.lock, MST_NEVER);
     event->locked.work_count--;
+    assert(event->locked.reached <= event->locked.recorded);
 }
 
 static void do_work_locked(struct host_gpu *gpu, const struct work *work)
 {
+    assert(mst_lock_is_held(&gpu->locked.lock));
     if (work->event) {
         pass_mark_locked(gpu, work);
         return;
@@ -141,10 +150,11 @@ static void *queue_main(void *arg)
     (void)pthread_mutex_lock(&gpu->locked.lock);
     for (;;) {
         while (queue->locked.count == 0 && !queue->locked.ending)
-            (void)pthread_cond_wait(&gpu->locked.moved, &gpu->locked.lock);
+            (void)mst_cond_wait(&gpu->locked.moved, &gpu->locked.lock, MST_NEVER);
         if (queue->locked.count == 0)
             break;
         do_work_locked(gpu, &queue->locked.ring[queue->locked.first]);
+        assert(queue->locked.count > 0 && gpu->locked.work_count >= queue->locked.count);
         queue->locked.first = (queue->locked.first + 1) % WORK_MAX;
         queue->locked.count--;
         gpu->locked.work_count--;
@@ -162,7 +172,7 @@ static int put(struct mst_gpu_queue *base, const struct work *work)
     struct host_event *event = work->event;
     (void)pthread_mutex_lock(&gpu->locked.lock);
     while (queue->locked.count == WORK_MAX)
-        (void)pthread_cond_wait(&gpu->locked.moved, &gpu->locked.lock);
+        (void)mst_cond_wait(&gpu->locked.moved, &gpu->locked.lock, MST_NEVER);
     struct work *slot = &queue->locked.ring[(queue->locked.first + queue->locked.count) % WORK_MAX];
     *slot = *work;
     if (event) {
@@ -172,6 +182,7 @@ static int put(struct mst_gpu_queue *base, const struct work *work)
     }
     queue->locked.count++;
     gpu->locked.work_count++;
+    assert(queue->locked.count <= WORK_MAX && gpu->locked.work_count >= queue->locked.count);
     (void)pthread_cond_broadcast(&gpu->locked.moved);
     (void)pthread_mutex_unlock(&gpu->locked.lock);
     return 0;
@@ -180,8 +191,9 @@ static int put(struct mst_gpu_queue *base, const struct work *work)
 /* Waits until *work_count, of the device or of an event, is 0. */
 static void wait_idle_locked(struct host_gpu *gpu, const size_t *work_count)
 {
+    assert(mst_lock_is_held(&gpu->locked.lock));
     while (*work_count > 0)
-        (void)pthread_cond_wait(&gpu->locked.moved, &gpu->locked.lock);
+        (void)mst_cond_wait(&gpu->locked.moved, &gpu->locked.lock, MST_NEVER);
 }
 
 static void host_free(struct mst_gpu *base, void *data, enum mst_mem mem)
@@ -200,11 +212,6 @@ static void host_free(struct mst_gpu *base, void *data, enum mst_mem mem)
 
 /* ---- queues ---------------------------------------------------------------------------------- */
 
-static int start_thread(struct host_queue *queue)
-{
-    return mst_thread_start(&queue->thread, "mst-gpu", queue_main, queue) ? -ENOMEM : 0;
-}
-
 static int host_queue_create(struct mst_gpu *base, struct mst_gpu_queue **ret_queue)
 {
     struct host_queue *queue = calloc(1, sizeof *queue);
@@ -212,10 +219,9 @@ static int host_queue_create(struct mst_gpu *base, struct mst_gpu_queue **ret_qu
         return -ENOMEM;
     queue->base.gpu = base;
     queue->gpu = (struct host_gpu *)base;
-    int rc = start_thread(queue);
-    if (rc < 0) {
+    if (mst_thread_start(&queue->thread, "mst-gpu", queue_main, queue) < 0) {
         free(queue);
-        return rc;
+        return -ENOMEM;
     }
     *ret_queue = &queue->base;
     return 0;
@@ -312,9 +318,8 @@ static int host_open(uint32_t device, struct mst_gpu **ret_gpu, struct mst_err *
         return mst_err_set(err, -ENOMEM, "no memory for a device");
     gpu->base.ops = &gpu_host_ops;
     (void)snprintf(gpu->base.name, sizeof gpu->base.name, "host threads, device %u", device);
-    /* Default attributes: these cannot fail on Linux. */
     (void)pthread_mutex_init(&gpu->locked.lock, NULL);
-    (void)pthread_cond_init(&gpu->locked.moved, NULL);
+    mst_cond_init(&gpu->locked.moved);
     *ret_gpu = &gpu->base;
     return 0;
 }

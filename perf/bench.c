@@ -1,3 +1,4 @@
+/* Buffers, the timed loop, the check of results, and the loops over sizes, types and roots. */
 #include "muster/perf/bench.h"
 
 #include "muster/core/clock.h"
@@ -333,6 +334,7 @@ static struct nccl_config config_of(const struct collective *coll, const struct 
 static int bench_open(struct bench *bench, int argc, char *const *argv, struct mst_err *err)
 {
     struct nccl_config config = config_of(bench->coll, bench->opts);
+    struct report_opts report = {.json_path = bench->opts->json_path, .argc = argc, .argv = argv};
     int rc = check_root(bench, err);
     if (rc == 0)
         rc = make_buffers(bench, err);
@@ -341,8 +343,7 @@ static int bench_open(struct bench *bench, int argc, char *const *argv, struct m
     if (rc == 0)
         rc = mst_comm_join(bench->world, NULL, &bench->comm, err);
     if (rc == 0)
-        rc = report_open(&bench->report, mst_world_rank(bench->world), &config,
-                         bench->opts->json_path, argc, argv, err);
+        rc = report_open(&bench->report, mst_world_rank(bench->world), &config, &report, err);
     return rc;
 }
 

@@ -1,3 +1,4 @@
+/* The table of collectives: each one's data, call and check. */
 #include "muster/perf/collectives.h"
 
 #include "muster/perf/verifiable.h"

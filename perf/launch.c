@@ -1,3 +1,4 @@
+/* Starts this program again, as the ranks of a `muster run` whose output it passes on. */
 #include "muster/perf/launch.h"
 
 #include "muster/core/err.h"
@@ -49,20 +50,20 @@ static _Noreturn void exec_muster(char *const *args, int out_fd, pid_t parent)
         _exit(EXIT_NO_PROGRAM);
     execvp(args[0], args);
     fprintf(stderr, "muster-bench: %s: %s; put it beside this program or in PATH\n", args[0],
-            strerror(errno));
+            mst_err_meaning(errno));
     _exit(EXIT_NO_PROGRAM);
 }
 
 /* Takes over `fd`. */
 static int copy_lines(int fd)
 {
-    char *line = NULL;
-    size_t cap = 0;
     FILE *in = fdopen(fd, "r");
     if (!in) {
-        (void)close(fd);
+        (void)close(fd); /* only read */
         return -ENOMEM;
     }
+    char *line = NULL;
+    size_t cap = 0;
     while (getline(&line, &cap, in) >= 0) {
         size_t skip = strncmp(line, RANK0_PREFIX, strlen(RANK0_PREFIX)) == 0 ? strlen(RANK0_PREFIX)
                                                                              : 0;
@@ -87,15 +88,15 @@ static int run_program(char *const *args, struct mst_err *err)
 {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) < 0)
-        return mst_err_set(err, -errno, "pipe: %s", strerror(errno));
+        return mst_err_set(err, -errno, "pipe: %s", mst_err_meaning(errno));
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid == 0)
         exec_muster(args, fds[1], parent);
-    (void)close(fds[1]);
+    (void)close(fds[1]); /* a pipe: nothing to lose */
     if (pid < 0) {
         (void)close(fds[0]);
-        return mst_err_set(err, -errno, "fork: %s", strerror(errno));
+        return mst_err_set(err, -errno, "fork: %s", mst_err_meaning(errno));
     }
     int rc = copy_lines(fds[0]);
     int status = wait_exit_status(pid);
@@ -104,10 +105,11 @@ static int run_program(char *const *args, struct mst_err *err)
 
 int launch_ranks(uint32_t nproc, int argc, char *const *argv, struct mst_err *err)
 {
-    char self[PATH_MAX], muster[PATH_MAX + 8], count[16];
+    char self[PATH_MAX], muster[PATH_MAX + 8];
     int rc = find_programs(self, muster);
     if (rc < 0)
-        return mst_err_set(err, rc, "/proc/self/exe: %s", strerror(-rc));
+        return mst_err_set(err, rc, "/proc/self/exe: %s", mst_err_meaning(rc));
+    char count[16];
     (void)snprintf(count, sizeof(count), "%" PRIu32, nproc);
     char *prefix[] = {muster, "run", "--nproc", count, "--max-restarts", "0", "--", self};
     size_t prefix_count = sizeof(prefix) / sizeof(prefix[0]);

@@ -1,3 +1,4 @@
+/* Lines and columns as nccl-tests prints them. */
 #include "muster/perf/nccl_format.h"
 
 #include <errno.h>

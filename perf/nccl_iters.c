@@ -1,3 +1,4 @@
+/* How the times of single iterations spread. */
 #include "muster/perf/nccl_iters.h"
 
 #include <math.h>

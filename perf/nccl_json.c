@@ -1,3 +1,4 @@
+/* The document of nccl-tests, by jansson. */
 #include "muster/perf/nccl_json.h"
 
 #include <errno.h>

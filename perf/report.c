@@ -1,10 +1,10 @@
+/* Text on standard output, and the document beside it. */
 #include "muster/perf/report.h"
 
 #include "muster/core/err.h"
 #include "muster/perf/nccl_json.h"
 
 #include <errno.h>
-#include <string.h>
 #include <time.h>
 
 #define PATH_CAP 4096
@@ -34,29 +34,31 @@ static int create_new(const char *path, FILE **ret_file, struct mst_err *err)
             break;
         (void)snprintf(name, sizeof(name), "%s.%d", path, i);
     }
-    return mst_err_set(err, -errno, "--output_file %s: %s", name, strerror(errno));
+    return mst_err_set(err, -errno, "--output_file %s: %s", name, mst_err_meaning(errno));
 }
 
-static int start_document(struct report *report, const char *path, int argc, char *const *argv,
+static int start_document(struct report *report, const struct report_opts *opts,
                           struct mst_err *err)
 {
-    char now[32];
-    int rc = create_new(path, &report->json_file, err);
+    int rc = create_new(opts->json_path, &report->json_file, err);
     if (rc < 0)
         return rc;
+    char now[32];
     format_now(now, sizeof(now));
-    report->doc = nccl_json_start(argc, argv, now);
-    return report->doc ? 0 : mst_err_set(err, -ENOMEM, "%s: no memory for the document", path);
+    report->doc = nccl_json_start(opts->argc, opts->argv, now);
+    return report->doc
+               ? 0
+               : mst_err_set(err, -ENOMEM, "%s: no memory for the document", opts->json_path);
 }
 
 int report_open(struct report *report, uint32_t rank, const struct nccl_config *config,
-                const char *json_path, int argc, char *const *argv, struct mst_err *err)
+                const struct report_opts *opts, struct mst_err *err)
 {
     *report = (struct report){.text = rank == 0 ? stdout : NULL, .config = *config};
     if (!report->text)
         return 0;
-    (void)setvbuf(stdout, NULL, _IOLBF, 0);
-    return json_path ? start_document(report, json_path, argc, argv, err) : 0;
+    (void)setvbuf(stdout, NULL, _IOLBF, 0); /* else lines come later, and no worse */
+    return opts->json_path ? start_document(report, opts, err) : 0;
 }
 
 int report_devices(struct report *report, const struct nccl_device *devices, size_t device_count,
@@ -102,7 +104,8 @@ static int write_document(struct report *report, struct mst_err *err)
     rc |= fclose(report->json_file);
     report->json_file = NULL;
     return rc == 0 ? 0
-                   : mst_err_set(err, -EIO, "the JSON file was not written: %s", strerror(errno));
+                   : mst_err_set(err, -EIO, "the JSON file was not written: %s",
+                                 mst_err_meaning(errno));
 }
 
 int report_close(struct report *report, struct mst_err *err)

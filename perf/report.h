@@ -23,10 +23,15 @@ struct report {
     uint64_t timing_count;
 };
 
-/* Starts the report of `config`. A json_path that exists is not overwritten: ".1", ".2" … is added.
- * 0; -ENOMEM; codes of open, naming the file. */
+struct report_opts {
+    const char *json_path; /* NULL = no document; one that exists is kept: ".1", ".2" … is added */
+    int argc;              /* for the document */
+    char *const *argv;
+};
+
+/* Starts the report of `config`. 0; -ENOMEM; codes of open, naming the file. */
 int report_open(struct report *report, uint32_t rank, const struct nccl_config *config,
-                const char *json_path, int argc, char *const *argv, struct mst_err *err);
+                const struct report_opts *opts, struct mst_err *err);
 
 int report_devices(struct report *report, const struct nccl_device *devices, size_t device_count,
                    struct mst_err *err);

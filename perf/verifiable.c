@@ -1,3 +1,4 @@
+/* Inputs that sum exactly, and their sums. */
 #include "muster/perf/verifiable.h"
 
 #include "muster/core/rng.h"
