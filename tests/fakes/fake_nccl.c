@@ -201,12 +201,12 @@ static int find_type(ncclDataType_t type, enum mst_dtype *ret_dtype)
     return 1;
 }
 
-static ncclResult_t start_reduce(ncclComm_t comm, enum kind kind, const void *in, void *out,
-                                 size_t count, ncclDataType_t type, ncclRedOp_t red, void *stream)
+/* `op` has all but what NCCL's numbers say. */
+static ncclResult_t start_reduce(ncclComm_t comm, struct op op, ncclDataType_t type,
+                                 ncclRedOp_t red)
 {
     static const enum mst_op ops[] = {
         [ncclSum] = MST_SUM, [ncclMax] = MST_MAX, [ncclMin] = MST_MIN, [ncclAvg] = MST_AVG};
-    struct op op = {.kind = kind, .in = in, .out = out, .count = count, .stream = (CUstream)stream};
     if (!find_type(type, &op.reduce.dtype))
         return ncclInvalidArgument;
     op.elem_size = mst_dtype_size(op.reduce.dtype);
@@ -220,40 +220,48 @@ static ncclResult_t start_reduce(ncclComm_t comm, enum kind kind, const void *in
 ncclResult_t ncclAllReduce(const void *in, void *out, size_t count, ncclDataType_t type,
                            ncclRedOp_t op, ncclComm_t comm, void *stream)
 {
-    return start_reduce(comm, ALL_REDUCE, in, out, count, type, op, stream);
+    struct op started = {
+        .kind = ALL_REDUCE, .in = in, .out = out, .count = count, .stream = (CUstream)stream};
+    return start_reduce(comm, started, type, op);
 }
 
 ncclResult_t ncclReduceScatter(const void *in, void *out, size_t count, ncclDataType_t type,
                                ncclRedOp_t op, ncclComm_t comm, void *stream)
 {
-    return start_reduce(comm, REDUCE_SCATTER, in, out, count, type, op, stream);
+    struct op started = {
+        .kind = REDUCE_SCATTER, .in = in, .out = out, .count = count, .stream = (CUstream)stream};
+    return start_reduce(comm, started, type, op);
 }
 
-static ncclResult_t start_share(ncclComm_t comm, enum kind kind, const void *in, void *out,
-                                size_t count, ncclDataType_t type, int root, void *stream)
+/* Likewise, of elements that become bytes. */
+static ncclResult_t start_share(ncclComm_t comm, struct op op, ncclDataType_t type)
 {
     enum mst_dtype dtype;
     if (!find_type(type, &dtype))
         return ncclInvalidArgument;
-    return start(comm, (struct op){.kind = kind,
-                                   .in = in,
-                                   .out = out,
-                                   .count = count * mst_dtype_size(dtype),
-                                   .elem_size = 1,
-                                   .root = root,
-                                   .stream = (CUstream)stream});
+    op.count *= mst_dtype_size(dtype);
+    op.elem_size = 1;
+    return start(comm, op);
 }
 
 ncclResult_t ncclBroadcast(const void *in, void *out, size_t count, ncclDataType_t type, int root,
                            ncclComm_t comm, void *stream)
 {
-    return start_share(comm, BROADCAST, in, out, count, type, root, stream);
+    struct op op = {.kind = BROADCAST,
+                    .in = in,
+                    .out = out,
+                    .count = count,
+                    .root = root,
+                    .stream = (CUstream)stream};
+    return start_share(comm, op, type);
 }
 
 ncclResult_t ncclAllGather(const void *in, void *out, size_t count, ncclDataType_t type,
                            ncclComm_t comm, void *stream)
 {
-    return start_share(comm, ALL_GATHER, in, out, count, type, 0, stream);
+    struct op op = {
+        .kind = ALL_GATHER, .in = in, .out = out, .count = count, .stream = (CUstream)stream};
+    return start_share(comm, op, type);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
