@@ -13,9 +13,9 @@
 #include "muster/core/rng.h"
 #include "muster/core/world/world.h"
 #include "muster/dataio/dataio.h"
+#include "muster/examples/device.h"
 #include "muster/examples/lm.h"
 #include "muster/examples/train_opts.h"
-#include "muster/gpu/gpu.h"
 #include "muster/launcher/job.h"
 
 #include <errno.h>
@@ -37,11 +37,7 @@ struct trainer {
     struct mst_ckpt *ckpt;
     struct mst_job *job;
 
-    /* With --device: where gradients are summed. */
-    struct mst_gpu *gpu;
-    struct mst_gpu_queue *queue;
-    struct mst_gpu_event *copied;
-    struct mst_span device_grads;
+    struct device *device; /* with --device: where gradients are summed */
 
     uint64_t step; /* finished */
     uint64_t saved_step;
@@ -63,60 +59,6 @@ static int fail(const struct trainer *trainer, const char *what, const char *tex
     return code;
 }
 
-/* ---- a device -------------------------------------------------------------------------------- */
-
-/* The model computes on the CPU; what lives on the device is the gradients, while they are summed.
- * Its back end of comm takes them there: NCCL on a GPU. */
-static int open_device(struct trainer *trainer, struct mst_err *err)
-{
-    struct mst_gpu_opts opts = {.backend = trainer->opts.device,
-                                .device = mst_world_local_rank(trainer->world)};
-    if (!opts.backend)
-        return 0;
-    int rc = mst_gpu_open(&opts, &trainer->gpu, err);
-    if (rc < 0)
-        return rc;
-    rc = mst_gpu_alloc(trainer->gpu, sizeof trainer->lm.grads, MST_MEM_DEVICE,
-                       &trainer->device_grads);
-    if (rc == 0)
-        rc = mst_gpu_queue_create(trainer->gpu, &trainer->queue);
-    if (rc == 0)
-        rc = mst_gpu_event_create(trainer->gpu, &trainer->copied);
-    return rc < 0 ? mst_err_set(err, rc, "device: %s", mst_gpu_error(trainer->gpu)) : 0;
-}
-
-static void close_device(struct trainer *trainer)
-{
-    if (!trainer->gpu)
-        return;
-    mst_gpu_event_destroy(trainer->copied);
-    mst_gpu_queue_destroy(trainer->queue);
-    mst_gpu_free(trainer->gpu, &trainer->device_grads);
-    mst_gpu_close(trainer->gpu);
-}
-
-/* Bucket `b` of the gradients as comm is to see it. */
-static float *bucket(struct trainer *trainer, size_t b)
-{
-    float *grads = trainer->gpu ? trainer->device_grads.data : trainer->lm.grads;
-    return grads + lm_bucket_start[b];
-}
-
-/* Bucket `b` to the device, or back; nothing without one. */
-static int copy_bucket(struct trainer *trainer, size_t b, bool back)
-{
-    float *host = trainer->lm.grads + lm_bucket_start[b], *device = bucket(trainer, b);
-    size_t bytes = (lm_bucket_start[b + 1] - lm_bucket_start[b]) * sizeof *host;
-    if (!trainer->gpu)
-        return 0;
-    int rc = mst_gpu_copy(trainer->queue, back ? host : device, back ? device : host, bytes);
-    if (rc == 0)
-        rc = mst_gpu_event_record(trainer->copied, trainer->queue);
-    if (rc == 0)
-        rc = mst_gpu_event_wait(trainer->copied, mst_deadline_ms(WAIT_MS));
-    return rc;
-}
-
 /* ---- one step -------------------------------------------------------------------------------- */
 
 /* While a layer's gradients are summed over the ranks, those of the layer before are computed. */
@@ -131,18 +73,24 @@ static int compute(struct trainer *trainer, const struct mst_batch *batch,
         trainer->loss += lm_forward(lm, &trainer->rows[r], record + r % LM_TARGETS);
     }
     for (size_t b = 0; b < LM_BUCKETS; b++) {
-        struct mst_call start = MST_CALL_INIT;
-        float *grads = bucket(trainer, b);
-        size_t count = lm_bucket_start[b + 1] - lm_bucket_start[b];
-        start.ret_req = &reqs[b];
+        size_t at = lm_bucket_start[b], count = lm_bucket_start[b + 1] - at;
         lm_backward(lm, trainer->rows, row_count, b);
-        int rc = copy_bucket(trainer, b, false);
+        int rc = device_put(trainer->device, lm->grads, at, count);
+        float *grads = device_place(trainer->device, lm->grads, at);
+        struct mst_call start = MST_CALL_INIT;
+        start.ret_req = &reqs[b];
         if (rc == 0)
             rc = mst_comm_allreduce(trainer->comm, grads, grads, count, MST_F32, MST_SUM, &start);
         if (rc < 0)
             return rc;
     }
     return 0;
+}
+
+static int get_bucket(struct trainer *trainer, size_t b)
+{
+    size_t at = lm_bucket_start[b], count = lm_bucket_start[b + 1] - at;
+    return device_get(trainer->device, trainer->lm.grads, at, count);
 }
 
 static int train_step(struct trainer *trainer, const struct mst_batch *batch)
@@ -155,7 +103,7 @@ static int train_step(struct trainer *trainer, const struct mst_batch *batch)
         if (rc >= 0)
             rc = waited;
         if (rc >= 0)
-            rc = copy_bucket(trainer, b, true);
+            rc = get_bucket(trainer, b);
         if (rc >= 0)
             lm_update(&trainer->lm, b, (float)(1 / targets), (float)trainer->opts.lr);
     }
@@ -164,8 +112,8 @@ static int train_step(struct trainer *trainer, const struct mst_batch *batch)
                                 NULL);
     const char *comm_text = mst_comm_error(trainer->comm);
     if (rc < 0)
-        return fail(trainer, "gradients",
-                    *comm_text || !trainer->gpu ? comm_text : mst_gpu_error(trainer->gpu), rc);
+        return fail(trainer, "gradients", *comm_text ? comm_text : device_error(trainer->device),
+                    rc);
     trainer->loss /= targets;
     trainer->step++;
     return 0;
@@ -286,12 +234,12 @@ static int open_logs(struct trainer *trainer)
                  trainer->generation, trainer->rank, (int)getpid());
         trainer->sample_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
         if (trainer->sample_fd < 0)
-            return fail(trainer, path, strerror(errno), -errno);
+            return fail(trainer, path, mst_err_meaning(errno), -errno);
     }
     if (trainer->opts.loss_log && trainer->rank == 0) {
         trainer->loss_file = fopen(trainer->opts.loss_log, "ae");
         if (!trainer->loss_file)
-            return fail(trainer, trainer->opts.loss_log, strerror(errno), -errno);
+            return fail(trainer, trainer->opts.loss_log, mst_err_meaning(errno), -errno);
     }
     return 0;
 }
@@ -309,7 +257,7 @@ static int log_samples(struct trainer *trainer, const struct mst_batch *batch)
                                  (unsigned long long)batch->samples[i].index);
     ssize_t written = write(trainer->sample_fd, lines, size);
     free(lines);
-    return written == (ssize_t)size ? 0 : fail(trainer, "sample log", strerror(errno), -EIO);
+    return written == (ssize_t)size ? 0 : fail(trainer, "sample log", mst_err_meaning(errno), -EIO);
 }
 
 static int log_step(struct trainer *trainer, const struct mst_batch *batch)
@@ -386,7 +334,8 @@ static int set_up(struct trainer *trainer)
     trainer->generation = mst_world_generation(trainer->world);
     if (mst_kv_dial(trainer->world, deadline, &trainer->kv, &err) < 0 ||
         mst_comm_create(trainer->world, trainer->kv, &comm, &trainer->comm, &err) < 0 ||
-        open_device(trainer, &err) < 0 ||
+        device_open(opts->device, mst_world_local_rank(trainer->world), LM_PARAMS, &trainer->device,
+                    &err) < 0 ||
         mst_loader_open(&data, trainer->world, &trainer->loader, &err) < 0 ||
         mst_ckpt_open(&ckpt, trainer->world, trainer->kv, &trainer->ckpt, &err) < 0 ||
         mst_job_open(trainer->world, &trainer->job, &err) < 0)
@@ -436,7 +385,7 @@ static void tear_down(struct trainer *trainer)
     mst_ckpt_close(trainer->ckpt);
     mst_loader_close(trainer->loader);
     mst_comm_destroy(trainer->comm);
-    close_device(trainer);
+    device_close(trainer->device);
     mst_kv_close(trainer->kv);
     mst_world_destroy(trainer->world);
     if (trainer->sample_fd >= 0)
