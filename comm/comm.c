@@ -167,7 +167,8 @@ void mst_comm_destroy(struct mst_comm *comm)
 void mst_comm_abort(struct mst_comm *comm)
 {
     struct mst_err err;
-    (void)mst_err_set(&err, -ECONNRESET, "rank %u aborted the communicator", comm->rank);
+    (void)mst_err_set(&err, -ECONNRESET, "rank %u aborted the communicator",
+                      comm->rank); /* known */
     comm->backend->ops->abort(comm->backend, &err);
 }
 

@@ -105,7 +105,7 @@ static int explain_timeout(struct mpi *mpi, struct mst_err *err)
 {
     char absent[sizeof err->text], call[SIGNATURE_TEXT_MAX] = "create";
     if (mpi->call)
-        (void)signature_describe(&mpi->call->desc, call, sizeof call);
+        (void)signature_describe(&mpi->call->desc, call, sizeof call); /* `call` itself */
     mpi_notes_missing(&mpi->notes, mpi->op_seq, absent, sizeof absent);
     return mst_err_set(err, -ETIMEDOUT, "op %llu, %s: still missing%s",
                        (unsigned long long)mpi->op_seq, call,

@@ -1,9 +1,11 @@
 /* Which MPI, and where its module is. */
 #include "muster/comm/mpi_load.h"
 
+#include "muster/core/cond.h"
 #include "muster/core/err.h"
 #include "muster/core/world/state.h"
 
+#include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -103,6 +105,7 @@ static int find_module(const char *file, const struct mpi_abi **ret_abi, struct 
 
 static int load_locked(const struct mst_world *world, struct mst_err *err)
 {
+    assert(mst_lock_is_held(&locked.lock));
     if (locked.abi)
         return 0;
     const char *named = world->tuning.mpi_module;

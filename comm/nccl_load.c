@@ -1,6 +1,7 @@
 /* NCCL by dlopen. */
 #include "muster/comm/nccl_sym.h"
 
+#include "muster/core/cond.h"
 #include "muster/core/err.h"
 
 #include <assert.h>
@@ -40,6 +41,7 @@ static int find_symbols(void *handle, const char *path, struct mst_err *err)
 
 static int load_locked(const char *path, struct mst_err *err)
 {
+    assert(mst_lock_is_held(&locked.lock));
     if (locked.loaded)
         return 0;
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -58,6 +60,7 @@ int nccl_load(const char *path, const struct nccl_library **ret_library, struct 
     (void)pthread_mutex_lock(&locked.lock);
     int rc = load_locked(path[0] ? path : "libnccl.so.2", err);
     (void)pthread_mutex_unlock(&locked.lock);
-    *ret_library = &locked.library;
+    if (rc == 0)
+        *ret_library = &locked.library;
     return rc;
 }

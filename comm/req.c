@@ -113,6 +113,7 @@ int req_start(struct req_queue *queue, const struct comm_call *call, struct mst_
 
 static bool is_waiting_locked(struct req_queue *queue, const struct mst_req *req)
 {
+    assert(mst_lock_is_held(&queue->locked.lock) && req->state != REQ_FREE);
     return req->state == REQ_QUEUED && first_locked(queue) != req;
 }
 

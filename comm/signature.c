@@ -57,8 +57,8 @@ void signature_mismatch(uint32_t rank_a, const struct signature_desc *desc_a, ui
 {
     char a[SIGNATURE_TEXT_MAX], b[SIGNATURE_TEXT_MAX];
     bool a_first = rank_a < rank_b;
-    (void)signature_describe(a_first ? desc_a : desc_b, a, sizeof a);
-    (void)signature_describe(a_first ? desc_b : desc_a, b, sizeof b);
-    (void)snprintf(text, cap, "rank %u: %s; rank %u: %s", a_first ? rank_a : rank_b, a,
-                   a_first ? rank_b : rank_a, b);
+    (void)snprintf(text, cap, "rank %u: %s; rank %u: %s", a_first ? rank_a : rank_b,
+                   signature_describe(a_first ? desc_a : desc_b, a, sizeof a),
+                   a_first ? rank_b : rank_a,
+                   signature_describe(a_first ? desc_b : desc_a, b, sizeof b));
 }

@@ -68,6 +68,7 @@ static ssize_t send_some(struct tcp_peer *peer, struct mst_err *err)
     if (sent <= 0)
         return socket_failed(peer, sent, err);
     peer->sent += (size_t)sent;
+    assert(peer->sent <= HEADER_BYTES + part->send_bytes);
     return sent;
 }
 
@@ -247,7 +248,7 @@ int tcp_exchange(struct tcp *tcp, const struct tcp_part *parts, struct mst_err *
 }
 
 /* The failure goes out where no message is half sent; there the peer sees the end of the stream in
- * the middle, and knows as much. */
+ * the middle, and knows as much. Best effort: the peer may be gone. */
 void tcp_fail(struct tcp *tcp, const struct mst_err *err)
 {
     uint8_t bytes[HEADER_BYTES + HEADER_TEXT_MAX];
@@ -263,7 +264,7 @@ void tcp_fail(struct tcp *tcp, const struct mst_err *err)
             continue;
         if (!peer->part || peer->sent == 0 || send_done(peer))
             (void)send(peer->fd, bytes, HEADER_BYTES + text_bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
-        (void)shutdown(peer->fd, SHUT_WR); /* best effort: the peer may be gone */
+        (void)shutdown(peer->fd, SHUT_WR);
     }
 }
 

@@ -22,12 +22,12 @@
  * table and sends nothing. */
 static int source_address(const struct addrinfo *target, char *host, size_t cap)
 {
-    int rc = 0;
-    struct sockaddr_storage local;
-    socklen_t size = sizeof local;
     int fd = socket(target->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
+    int rc = 0;
+    struct sockaddr_storage local;
+    socklen_t size = sizeof local;
     if (connect(fd, target->ai_addr, target->ai_addrlen) < 0 ||
         getsockname(fd, (struct sockaddr *)&local, &size) < 0)
         rc = -errno;
@@ -40,14 +40,15 @@ static int source_address(const struct addrinfo *target, char *host, size_t cap)
 
 static int host_towards(const char *kv_addr, char *host, size_t cap, struct mst_err *err)
 {
-    char server[256], port_text[8];
+    char server[256];
     uint16_t port;
-    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *targets;
     int rc = mst_sock_split(kv_addr, server, sizeof server, &port);
     if (rc < 0)
         return mst_err_set(err, rc, "the key-value server's address \"%s\" is no host:port",
                            kv_addr);
+    char port_text[8];
     (void)snprintf(port_text, sizeof port_text, "%u", port);
+    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *targets;
     int gai = getaddrinfo(server, port_text, &hints, &targets);
     if (gai != 0)
         return mst_err_set(err, -EADDRNOTAVAIL, "cannot resolve %s: %s", server, gai_strerror(gai));
@@ -62,12 +63,12 @@ static int host_towards(const char *kv_addr, char *host, size_t cap, struct mst_
 int tcp_listen(const struct mst_world *world, char address[BOOT_ADDRESS_MAX], struct mst_err *err)
 {
     char host[BOOT_ADDRESS_MAX - 16] = "127.0.0.1";
-    uint16_t port;
     int rc = 0;
     if (world->kv_addr[0] != '\0')
         rc = host_towards(world->kv_addr, host, sizeof host, err);
     if (rc < 0)
         return rc;
+    uint16_t port;
     int fd = mst_sock_listen(host, 0, &port, err);
     if (fd < 0)
         return fd;
@@ -122,7 +123,6 @@ static struct tcp_peer *expected_peer(struct tcp *tcp, const struct mst_auth_hel
 static int accept_one(struct tcp *tcp, const struct mst_world *world, int listen_fd,
                       uint64_t deadline_ns, struct mst_err *err)
 {
-    struct mst_auth_hello hello;
     int rc = wait_listener(tcp, listen_fd, deadline_ns, err);
     if (rc < 0)
         return rc;
@@ -134,6 +134,7 @@ static int accept_one(struct tcp *tcp, const struct mst_world *world, int listen
                                            .secret = world->secret,
                                            .secret_bytes = world->secret_bytes};
     uint64_t handshake_ns = mst_least(mst_deadline_ms(HANDSHAKE_MS), deadline_ns);
+    struct mst_auth_hello hello;
     rc = mst_auth_accept(fd, &wanted, handshake_ns, &hello, NULL);
     struct tcp_peer *peer = rc == 0 ? expected_peer(tcp, &hello) : NULL;
     if (!peer) {

@@ -92,6 +92,7 @@ static void futex_wait(atomic_uint *word, uint32_t seen, uint64_t slice_ns)
     (void)syscall(SYS_futex, word, FUTEX_WAIT, seen, &slice, NULL, 0);
 }
 
+/* Whoever does not sleep needs no waking, which is all that could go wrong. */
 void wait_wake(atomic_uint *word)
 {
     (void)syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);

@@ -1,6 +1,7 @@
 /* CUDA by its driver interface, found at run time: nothing of it is linked, so the same program
  * runs where there is none. Work goes to the device's primary context, which libraries that use the
  * CUDA runtime (NCCL) share. */
+#include "muster/core/cond.h"
 #include "muster/core/err.h"
 #include "muster/gpu/backend.h"
 #include "muster/gpu/fatbin.h"
@@ -77,6 +78,7 @@ static int find_symbols(void *library, struct cuda_driver *driver, struct mst_er
 
 static int load_locked(struct mst_err *err)
 {
+    assert(mst_lock_is_held(&locked.lock));
     if (locked.library)
         return 0;
     void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
@@ -95,7 +97,8 @@ static int load(const struct cuda_driver **ret_driver, struct mst_err *err)
     (void)pthread_mutex_lock(&locked.lock);
     int rc = load_locked(err);
     (void)pthread_mutex_unlock(&locked.lock);
-    *ret_driver = &locked.driver;
+    if (rc == 0)
+        *ret_driver = &locked.driver;
     return rc;
 }
 
@@ -208,7 +211,7 @@ static int find_device(const struct cuda_driver *driver, uint32_t index, CUdevic
 
 static int cuda_open(uint32_t index, struct mst_gpu **ret_gpu, struct mst_err *err)
 {
-    const struct cuda_driver *driver;
+    const struct cuda_driver *driver = NULL;
     CUdevice device = 0;
     int rc = load(&driver, err);
     if (rc == 0)
