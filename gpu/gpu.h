@@ -9,6 +9,8 @@
  * Back ends: "cuda" takes the driver (libcuda.so.1) at run time; "host" is the reference, threads
  * that really run behind, so that a missing wait shows on any machine. Kernels are one source for
  * both (gpu/kernels.cu), so both give the same bits.
+ * It is not installed: a program has its own way to its device, and gives comm addresses and
+ * streams.
  *
  * Work on one queue runs in order; between queues, and before the host looks, only events give an
  * order. Memory belongs to the work until then. An error on the device shows at the next wait or
