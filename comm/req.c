@@ -22,7 +22,7 @@ static struct mst_req *first_locked(struct req_queue *queue)
 
 static void finish_locked(struct req_queue *queue, struct mst_req *req, int result)
 {
-    assert(req == first_locked(queue));
+    assert(mst_lock_is_held(&queue->locked.lock) && req == first_locked(queue));
     req->result = result;
     req->state = REQ_DONE;
     queue->locked.head = (queue->locked.head + 1) % MST_COMM_REQS_MAX;

@@ -45,7 +45,6 @@ int main(int argc, char **argv)
         die("mst_world_from_env", err.text);
     if (mst_comm_join(world, NULL, &comm, &err) < 0)
         die("mst_comm_join", err.text);
-
     float *data = malloc(1000003 * sizeof(*data));
     if (!data)
         die("malloc", "no memory");
@@ -55,7 +54,6 @@ int main(int argc, char **argv)
         die("mst_comm_barrier", mst_comm_error(comm));
     if (mst_world_rank(world) == 0)
         printf("allreduce: OK on %u ranks\n", mst_world_size(world));
-
     free(data);
     mst_comm_destroy(comm);
     mst_world_destroy(world);

@@ -85,9 +85,10 @@ void *mst_gpu_queue_native(const struct mst_gpu_queue *queue);
 /* Whether everything put in so far is done: 0; -EAGAIN not yet; -EIO. Does not block. */
 int mst_gpu_queue_query(struct mst_gpu_queue *queue);
 
-/* ---- work: enqueues and returns ---------------------------------------------------------------
- * Copies take addresses of any kind of memory, kernels only of device and pinned memory. A count of
- * 0 does nothing. */
+/* ---- work ------------------------------------------------------------------------------------ */
+
+/* Work is put into a queue, and the call returns. Copies take addresses of any kind of memory,
+ * kernels only of device and pinned memory. A count of 0 does nothing. */
 
 /* From any memory to any memory. A copy that touches ordinary host memory may be done before this
  * returns. 0; -ENOMEM; -EIO. */

@@ -79,7 +79,6 @@ int main(int argc, char **argv)
     int iters = (int)strtol(argv[4], NULL, 10), warmup = (int)strtol(argv[5], NULL, 10);
     if (min < sizeof(float) || factor < 2 || iters < 1)
         die("MIN_BYTES must be 4 or more, FACTOR 2 or more, ITERS 1 or more");
-
     float *send = make_buffer(max), *recv = make_buffer(max);
     for (size_t bytes = min; bytes <= max; bytes *= 2)
         allreduce(send, recv, bytes / sizeof(float), warmup);

@@ -60,7 +60,7 @@ without_mpi() {
 
     say "the same binaries where no module is"
     mkdir "$work/lib" "$work/bin"
-    cp "$library" "$work/lib"
+    cp "$libraries"/libmuster-{core,comm}.so.0 "$work/lib"
     cp "$(command -v muster)" "$(command -v muster-bench)" "$(command -v allreduce)" "$work/bin"
     expect 0 env LD_LIBRARY_PATH="$work/lib" PATH="$work/bin:$PATH" muster run --nproc 2 -- allreduce
     expect 0 env LD_LIBRARY_PATH="$work/lib" "$work/bin/muster-bench" allreduce --nproc 2 -e 1K

@@ -117,7 +117,6 @@ static void nonsense_is_ignored(void **state)
         send(&notes[i]);
     assert_int_equal(mpi_notes_poll(&rank_0, 1), 0);
     assert_int_equal(letters_for(0), 0);
-
     struct mpi_note endless = {.kind = MPI_NOTE_FAILED, .from = 1, .err.code = -EIO};
     memset(endless.err.text, 'x', sizeof endless.err.text);
     send(&endless);
