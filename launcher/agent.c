@@ -213,13 +213,13 @@ static int dial(struct agent *agent)
         if (told_to_stop(agent))
             return EXITCODE_DRAINED;
         if (result != -EAGAIN || mst_deadline_passed(deadline_ns)) {
-            mst_log(MST_LOG_ERROR, "cannot join node 0", " rdzv=%s:%u because=\"%s\"",
-                    opts->rdzv_host, opts->rdzv_port, err.text);
+            log_line(LOG_ERROR, "cannot join node 0", " rdzv=%s:%u because=\"%s\"", opts->rdzv_host,
+                     opts->rdzv_port, err.text);
             return result == -EAGAIN ? EXITCODE_RENDEZVOUS : EXITCODE_CONFIG;
         }
         if (mst_deadline_passed(report_ns)) {
-            mst_log(MST_LOG_INFO, "waiting for node 0", " left_s=%d because=\"%s\"",
-                    mst_deadline_left_ms(deadline_ns) / 1000, err.text);
+            log_line(LOG_INFO, "waiting for node 0", " left_s=%d because=\"%s\"",
+                     mst_deadline_left_ms(deadline_ns) / 1000, err.text);
             report_ns += DIAL_REPORT_S * MST_NS_PER_S;
         }
         struct pollfd signals = {.fd = agent->signal_fd, .events = POLLIN};
@@ -241,7 +241,7 @@ static int connect_to_coordinator(struct agent *agent)
     } else {
         if (coord_create(agent->opts, &agent->coord, &fd, &err) ||
             watch(agent, coord_fd(agent->coord), SOURCE_COORD, &err)) {
-            mst_log(MST_LOG_ERROR, err.text, "");
+            log_line(LOG_ERROR, err.text, NULL);
             return EXITCODE_CONFIG;
         }
         link_init(&agent->link, fd);
@@ -251,7 +251,7 @@ static int connect_to_coordinator(struct agent *agent)
                   &err) ||
         watch(agent, agent->link.stream.fd, SOURCE_LINK, &err) ||
         watch(agent, agent->node.ranks.death_fd, SOURCE_RANKS, &err)) {
-        mst_log(MST_LOG_ERROR, err.text, "");
+        log_line(LOG_ERROR, err.text, NULL);
         return EXITCODE_INTERNAL;
     }
     return EXITCODE_OK;
@@ -262,7 +262,7 @@ static int set_up(struct agent *agent, struct mst_err *err)
     const struct opts *opts = agent->opts;
     int result;
 
-    mst_log_who("agent", opts->node_rank, 0);
+    log_who("agent", opts->node_rank, 0);
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* refused only by kernels before 3.4 */
     raise_fd_limit();
     agent->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -276,7 +276,7 @@ static int set_up(struct agent *agent, struct mst_err *err)
         return result;
     struct mst_err why = {0};
     if (status_create(&agent->status, &why)) {
-        mst_log(MST_LOG_WARN, "muster status will not see this agent", " because=\"%s\"", why.text);
+        log_line(LOG_WARN, "muster status will not see this agent", " because=\"%s\"", why.text);
         return 0;
     }
     return watch(agent, status_fd(agent->status), SOURCE_STATUS, err);
@@ -325,7 +325,7 @@ static void write_root_cause(const struct node *node)
                    ? snprintf(text, sizeof text, "muster: %s\n", what)
                    : snprintf(text, sizeof text, "muster: rank %u: %s\n", node->cause_rank, what);
     if (write(fd, text, (size_t)size) != size)
-        mst_log(MST_LOG_WARN, "cannot write /dev/termination-log", "");
+        log_line(LOG_WARN, "cannot write /dev/termination-log", NULL);
     close(fd);
 }
 
@@ -339,8 +339,8 @@ static int run_job(struct agent *agent)
         run_once(agent);
     node_fini(node);
     say_farewell(agent);
-    mst_log(node->exit_code ? MST_LOG_WARN : MST_LOG_INFO, "job over", " exit=%d what=\"%s\"",
-            node->exit_code, exitcode_describe(node->exit_code, what, sizeof what));
+    log_line(node->exit_code ? LOG_WARN : LOG_INFO, "job over", " exit=%d what=\"%s\"",
+             node->exit_code, exitcode_describe(node->exit_code, what, sizeof what));
     if (node->exit_code)
         write_root_cause(node);
     return node->exit_code;
@@ -357,7 +357,7 @@ int agent_run(const struct opts *opts)
     int code = EXITCODE_CONFIG;
 
     if (set_up(&agent, &err))
-        mst_log(MST_LOG_ERROR, err.text, "");
+        log_line(LOG_ERROR, err.text, NULL);
     else
         code = connect_to_coordinator(&agent);
     if (code == EXITCODE_OK)

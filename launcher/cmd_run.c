@@ -2,6 +2,7 @@
 #include "muster/launcher/cmd.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/json_text.h"
+#include "muster/launcher/log.h"
 #include "muster/launcher/opts.h"
 #include "muster/launcher/rankenv.h"
 
@@ -103,7 +104,7 @@ static int dry_run(const struct opts *opts)
     plan_facts(opts, &facts);
     for (uint32_t i = 0; i < opts->local_size; i++) {
         if (rankenv_init(&env, opts->env, &facts)) {
-            fprintf(stderr, "muster run: no memory for the plan of rank %u\n", facts.rank);
+            log_line(LOG_ERROR, "no memory for the plan", " of_rank=%u", facts.rank);
             json_decref(ranks);
             return EXITCODE_INTERNAL;
         }
@@ -133,9 +134,10 @@ static int become_rank(const struct opts *opts)
         return EXITCODE_OK;
     }
     execvp(opts->argv[0], opts->argv);
-    int code = exitcode_of_exec(errno);
-    fprintf(stderr, "muster run: cannot run %s: %s\n", opts->argv[0], strerror(errno));
-    return code;
+    int rc = exitcode_of_exec(errno);
+    log_line(LOG_ERROR, "cannot run the program", " program=\"%s\" because=\"%s\"", opts->argv[0],
+             mst_err_meaning(errno));
+    return rc;
 }
 
 int cmd_run(int argc, char **argv)
@@ -143,10 +145,13 @@ int cmd_run(int argc, char **argv)
     struct opts opts;
     struct mst_err err = {0};
     int rc = opts_parse(argc, argv, &opts, &err);
-    if (rc == EXITCODE_CONFIG)
-        fprintf(stderr, "muster run: %s\n", err.text);
-    if (rc)
-        return rc == EXITCODE_CONFIG ? rc : options_answer(&run_options, rc, &err);
+    if (rc && rc != EXITCODE_CONFIG)
+        return options_answer(&run_options, rc, &err);
+    log_init(opts.log_level, opts.log_format);
+    if (rc) {
+        log_line(LOG_ERROR, err.text, NULL);
+        return rc;
+    }
     if (opts.answer.plan.mode == MST_PLAN_RANK)
         return become_rank(&opts);
     return opts.dry_run ? options_finish(&run_options, dry_run(&opts)) : agent_run(&opts);

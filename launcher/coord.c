@@ -44,7 +44,7 @@ static void enqueue(void *arg, uint32_t node, const struct msg *msg)
     struct outgoing *outgoing = malloc(sizeof *outgoing);
 
     if (!outgoing) {
-        mst_log(MST_LOG_ERROR, "no memory for a message", " type=%s", msg_name(msg->type));
+        log_line(LOG_ERROR, "no memory for a message", " type=%s", msg_name(msg->type));
         return; /* the nodes' own deadlines end what this leaves open */
     }
     *outgoing = (struct outgoing){.node = node, .msg = *msg};
@@ -88,7 +88,7 @@ static void on_lost(void *arg, uint64_t peer)
         return;
     coord->connected[node] = false;
     if (coord->rdzv.state != RDZV_ENDED)
-        mst_log(MST_LOG_WARN, "node lost", " node=%d", node);
+        log_line(LOG_WARN, "node lost", " node=%d", node);
     rdzv_lost(&coord->rdzv, (uint32_t)node, mst_now_ns());
 }
 
@@ -103,8 +103,7 @@ static void on_frame(void *arg, uint64_t peer, uint8_t type, const uint8_t *payl
         return;
     if (msg_decode(type, payload, size_bytes, &msg) ||
         rdzv_message(&coord->rdzv, (uint32_t)node, &msg, mst_now_ns())) {
-        mst_log(MST_LOG_WARN, "node dropped: it broke the protocol", " node=%d type=%u", node,
-                type);
+        log_line(LOG_WARN, "node dropped: it broke the protocol", " node=%d type=%u", node, type);
         kv_server_drop(coord->server, peer);
     }
 }
@@ -125,15 +124,15 @@ static void announce(const struct coord *coord, const struct msg *msg)
     const struct rdzv *rdzv = &coord->rdzv;
 
     if (msg->type == MSG_START && rdzv->restarts_used > 0)
-        mst_log(MST_LOG_WARN, "restarting all ranks", " generation=%u restart=%u of=%u",
-                msg->generation, rdzv->restarts_used, rdzv->config.max_restarts);
+        log_line(LOG_WARN, "restarting all ranks", " generation=%u restart=%u of=%u",
+                 msg->generation, rdzv->restarts_used, rdzv->config.max_restarts);
     if (msg->type != MSG_END || msg->code == EXITCODE_OK || msg->code == EXITCODE_DRAINED)
         return;
     const char *why = msg->code == EXITCODE_RENDEZVOUS    ? "nodes are missing"
                       : exitcode_is_final((int)msg->code) ? "a restart cannot help"
                                                           : "the restart budget is used up";
-    mst_log(MST_LOG_ERROR, why, " restarts=%u of=%u because=\"%s\"", rdzv->restarts_used,
-            rdzv->config.max_restarts, exitcode_describe((int)msg->code, what, sizeof what));
+    log_line(LOG_ERROR, why, " restarts=%u of=%u because=\"%s\"", rdzv->restarts_used,
+             rdzv->config.max_restarts, exitcode_describe((int)msg->code, what, sizeof what));
 }
 
 static void deliver(struct coord *coord, struct outgoing *outgoing)
@@ -182,8 +181,8 @@ static void report_missing(struct coord *coord)
                                      i);
     }
     if (used)
-        mst_log(MST_LOG_INFO, "waiting for nodes", " missing=%s of=%u port=%u", missing,
-                coord->rdzv.config.node_count, coord->port);
+        log_line(LOG_INFO, "waiting for nodes", " missing=%s of=%u port=%u", missing,
+                 coord->rdzv.config.node_count, coord->port);
 }
 
 static int open_server(struct coord *coord, const struct opts *opts, struct mst_err *err)

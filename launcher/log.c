@@ -11,8 +11,11 @@
 #define LINE_BYTES 2048 /* under PIPE_BUF, so that a line to a pipe is written whole */
 #define LINE_END 3      /* kept free for the quote, brace and newline that end a cut line */
 
-static enum mst_log_level shown = MST_LOG_INFO;
-static enum mst_log_format form = MST_LOG_KV;
+const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
+const char *const log_formats[] = {"text", "json", NULL};
+
+static enum log_level shown = LOG_INFO;
+static enum log_format form = LOG_TEXT;
 static const char *who_role;
 static uint32_t who_index, who_generation;
 
@@ -40,7 +43,7 @@ static void put_text(struct line *line, const char *text)
 static void put_number(struct line *line, const char *key, uint32_t value)
 {
     char text[64];
-    int length = snprintf(text, sizeof text, form == MST_LOG_JSON ? ",\"%s\":%u" : " %s=%u", key,
+    int length = snprintf(text, sizeof text, form == LOG_JSON ? ",\"%s\":%u" : " %s=%u", key,
                           value);
     if (length > 0 && (size_t)length < sizeof text)
         put(line, text, (size_t)length);
@@ -134,12 +137,11 @@ static void put_json_fields(struct line *line, const char *fields)
     }
 }
 
-static void put_head(struct line *line, enum mst_log_level level)
+static void put_head(struct line *line, enum log_level level)
 {
-    static const char *const names[] = {"error", "warn", "info", "debug"};
-    put_text(line, form == MST_LOG_JSON ? "{\"level\":\"" : "level=");
-    put_text(line, names[level]);
-    if (form == MST_LOG_JSON)
+    put_text(line, form == LOG_JSON ? "{\"level\":\"" : "level=");
+    put_text(line, log_levels[level]);
+    if (form == LOG_JSON)
         put_text(line, "\"");
     if (who_role) {
         put_number(line, who_role, who_index);
@@ -150,7 +152,7 @@ static void put_head(struct line *line, enum mst_log_level level)
 /* The room of LINE_END makes the closing quote of a cut message certain. */
 static void put_message(struct line *line, const char *message)
 {
-    put_text(line, form == MST_LOG_JSON ? ",\"msg\":\"" : " msg=\"");
+    put_text(line, form == LOG_JSON ? ",\"msg\":\"" : " msg=\"");
     put_escaped(line, message, strlen(message), true);
     line->text[line->length++] = '"';
 }
@@ -161,13 +163,13 @@ static void write_line(const struct line *line)
         ;
 }
 
-void mst_log_init(enum mst_log_level level, enum mst_log_format format)
+void log_init(enum log_level level, enum log_format format)
 {
     shown = level;
     form = format;
 }
 
-void mst_log_who(const char *role, uint32_t index, uint32_t generation)
+void log_who(const char *role, uint32_t index, uint32_t generation)
 {
     who_role = role;
     who_index = index;
@@ -181,7 +183,7 @@ static void format_pairs(char *pairs, const char *fields, va_list args)
         pairs[0] = '\0';
 }
 
-void mst_log(enum mst_log_level level, const char *message, const char *fields, ...)
+void log_line(enum log_level level, const char *message, const char *fields, ...)
 {
     if (level > shown)
         return;
@@ -194,7 +196,7 @@ void mst_log(enum mst_log_level level, const char *message, const char *fields, 
     struct line line = {.length = 0};
     put_head(&line, level);
     put_message(&line, message);
-    if (form == MST_LOG_JSON) {
+    if (form == LOG_JSON) {
         put_json_fields(&line, pairs);
         line.text[line.length++] = '}';
     } else {

@@ -1,26 +1,29 @@
-/* The one sink for log lines, for programs only: libraries return errors and never print.
+/* Log: the one sink for what the launcher says once its command line is understood.
  * A line is written whole by one write(2) to stderr, so that lines of several processes do not mix:
- *   level=info rank=3 gen=2 msg="checkpoint committed" step=400
- * or, with MST_LOG_JSON, one JSON object. Safe from any thread after mst_log_init. */
+ *   level=info agent=1 gen=2 msg="generation started" world=8
+ * or, with LOG_JSON, one JSON object. Safe from any thread after log_init. */
 #ifndef MUSTER_LAUNCHER_LOG_H
 #define MUSTER_LAUNCHER_LOG_H
 
 #include <stdint.h>
 
-enum mst_log_level { MST_LOG_ERROR, MST_LOG_WARN, MST_LOG_INFO, MST_LOG_DEBUG };
-enum mst_log_format { MST_LOG_KV, MST_LOG_JSON };
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+enum log_format { LOG_TEXT, LOG_JSON };
 
-/* Sets what is printed from now on and in which form. Without a call: info and worse, as key=value.
+/* What people call them, NULL-ended. */
+extern const char *const log_levels[], *const log_formats[];
+
+/* Sets what is printed from now on and in which form. Without a call: info and worse, as text.
  * Not thread-safe. */
-void mst_log_init(enum mst_log_level level, enum mst_log_format format);
+void log_init(enum log_level level, enum log_format format);
 
 /* Sets the who of every later line: `role` ("agent", "rank"), its index, and the generation. `role`
  * is borrowed and must outlive the process's last line (a literal). Not thread-safe. */
-void mst_log_who(const char *role, uint32_t index, uint32_t generation);
+void log_who(const char *role, uint32_t index, uint32_t generation);
 
 /* One line. `fields` is a printf format of further " key=value" pairs, or NULL for none; `message`
  * is quoted by the sink. Never fails; a line over 2 KiB is cut. */
-void mst_log(enum mst_log_level level, const char *message, const char *fields, ...)
+void log_line(enum log_level level, const char *message, const char *fields, ...)
     __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -107,11 +107,11 @@ static void spawn(struct node *node)
     if (!result)
         result = ranks_spawn(&node->ranks, node->opts, &facts, node->outlog, &err);
     if (!result) {
-        mst_log(MST_LOG_INFO, "generation started", " world=%u nodes=%u first_rank=%u ranks=%u",
-                facts.world_size, facts.node_count, facts.rank, facts.local_size);
+        log_line(LOG_INFO, "generation started", " world=%u nodes=%u first_rank=%u ranks=%u",
+                 facts.world_size, facts.node_count, facts.rank, facts.local_size);
         return;
     }
-    mst_log(MST_LOG_ERROR, err.text, "");
+    log_line(LOG_ERROR, err.text, NULL);
     remember_failure(node, facts.rank + node->ranks.alive, exitcode_of_exec(-result));
     feed(node, node->ranks.alive ? SUPER_RANK_BAD : SUPER_LAST_BAD);
 }
@@ -203,10 +203,9 @@ static bool left_for_drain(const struct node *node, uint32_t local_rank, int cod
 static void report_death(const struct node *node, uint32_t rank, pid_t pid, int code)
 {
     char what[64];
-
-    mst_log(MST_LOG_ERROR, "rank died", " died=%u pid=%d what=\"%s\" next=\"%s\"", rank, (int)pid,
-            exitcode_describe(code, what, sizeof what),
-            node->stopping ? "stop all ranks, exit as drained" : "stop all ranks");
+    log_line(LOG_ERROR, "rank died", " died=%u pid=%d what=\"%s\" next=\"%s\"", rank, (int)pid,
+             exitcode_describe(code, what, sizeof what),
+             node->stopping ? "stop all ranks, exit as drained" : "stop all ranks");
 }
 
 static void on_death(struct node *node, const struct rank_death *death)
@@ -220,6 +219,8 @@ static void on_death(struct node *node, const struct rank_death *death)
     if (!ok && node->super.state == SUPER_RUNNING) {
         report_death(node, rank, death->pid, code);
         remember_failure(node, rank, code);
+    } else {
+        log_line(LOG_DEBUG, "rank ended", " ended=%u pid=%d code=%d", rank, (int)death->pid, code);
     }
     if (node->ranks.alive > 0)
         feed(node, ok ? SUPER_RANK_OK : SUPER_RANK_BAD);
@@ -260,7 +261,7 @@ static void start_grace(struct node *node)
     node->stopping = true;
     node->grace_soft_ns = now_ns + node->opts->grace_ms * (MST_NS_PER_MS * 8 / 10);
     node->grace_hard_ns = now_ns + node->opts->grace_ms * (MST_NS_PER_MS * 95 / 100);
-    mst_log(MST_LOG_INFO, "draining", " grace_ms=%u", node->opts->grace_ms);
+    log_line(LOG_INFO, "draining", " grace_ms=%u", node->opts->grace_ms);
 }
 
 static void answer_steps(struct node *node, uint32_t round)
@@ -282,18 +283,18 @@ static void on_agreed(struct node *node, const struct msg *msg)
     set_gate(node, MST_GATE_AGREED, msg);
     if (msg->action == MST_GATE_STOP)
         node->stop_step = msg->step;
-    mst_log(MST_LOG_INFO, msg->action == MST_GATE_STOP ? "all ranks stop" : "all ranks save",
-            " step=%llu", (unsigned long long)msg->step);
+    log_line(LOG_INFO, msg->action == MST_GATE_STOP ? "all ranks stop" : "all ranks save",
+             " step=%llu", (unsigned long long)msg->step);
 }
 
 static void on_forward(struct node *node, const struct msg *msg)
 {
     if (msg->action != MST_GATE_STOP) {
-        mst_log(MST_LOG_WARN, "no checkpoint: no rank has called mst_job_step yet", "");
+        log_line(LOG_WARN, "no checkpoint: no rank has called mst_job_step yet", NULL);
         return;
     }
     node->forwarded = true;
-    mst_log(MST_LOG_INFO, "no rank counts steps: SIGTERM goes to the ranks", "");
+    log_line(LOG_INFO, "no rank counts steps: SIGTERM goes to the ranks", NULL);
     ranks_signal(&node->ranks, SIGTERM);
 }
 
@@ -315,14 +316,14 @@ static void on_drain_message(struct node *node, const struct msg *msg)
 static void on_start(struct node *node, const struct msg *msg)
 {
     if (msg->node_count != node->opts->node_count) {
-        mst_log(MST_LOG_ERROR, "node 0 counts other nodes", " its=%u ours=%u", msg->node_count,
-                node->opts->node_count);
+        log_line(LOG_ERROR, "node 0 counts other nodes", " its=%u ours=%u", msg->node_count,
+                 node->opts->node_count);
         node->link->broken = true;
         return;
     }
     if (node->super.state == SUPER_IDLE)
         node->start = *msg;
-    mst_log_who("agent", node->opts->node_rank, node->start.generation);
+    log_who("agent", node->opts->node_rank, node->start.generation);
     feed(node, SUPER_START);
 }
 
@@ -333,11 +334,10 @@ static void on_abort(struct node *node, const struct msg *msg)
     node->cause_rank = msg->rank;
     node->cause_code = msg->code;
     if (msg->rank == MST_PAGE_CAUSE_JOB)
-        mst_log(MST_LOG_WARN, "generation ends: a node was lost", "");
+        log_line(LOG_WARN, "generation ends: a node was lost", NULL);
     else if (!node->failed)
-        mst_log(MST_LOG_WARN, "generation ends: a rank of another node died",
-                " died=%u what=\"%s\"", msg->rank,
-                exitcode_describe((int)msg->code, what, sizeof what));
+        log_line(LOG_WARN, "generation ends: a rank of another node died", " died=%u what=\"%s\"",
+                 msg->rank, exitcode_describe((int)msg->code, what, sizeof what));
     feed(node, SUPER_ABORT);
 }
 
@@ -351,7 +351,8 @@ static void on_end(struct node *node, const struct msg *msg)
 void node_message(struct node *node, const struct msg *msg)
 {
     bool current = node->ranks.page && msg->generation == node->start.generation;
-
+    log_line(LOG_DEBUG, "message of node 0", " type=%s generation=%u", msg_name(msg->type),
+             msg->generation);
     switch (msg->type) {
     case MSG_START: on_start(node, msg); return;
     case MSG_ABORT:
@@ -366,7 +367,7 @@ void node_message(struct node *node, const struct msg *msg)
         if (current)
             on_drain_message(node, msg);
         return;
-    default: mst_log(MST_LOG_WARN, "strange message", " type=%s", msg_name(msg->type)); return;
+    default: log_line(LOG_WARN, "strange message", " type=%s", msg_name(msg->type)); return;
     }
 }
 
@@ -375,7 +376,7 @@ void node_link_lost(struct node *node)
     if (node->over || node->super.ending)
         return;
     node->exit_code = node->stopping ? EXITCODE_DRAINED : EXITCODE_RENDEZVOUS;
-    mst_log(MST_LOG_ERROR, "node 0 is lost: stopping all ranks", " exit=%d", node->exit_code);
+    log_line(LOG_ERROR, "node 0 is lost: stopping all ranks", " exit=%d", node->exit_code);
     feed(node, SUPER_LINK_LOST);
 }
 
@@ -399,7 +400,7 @@ static void end_grace(struct node *node, int code)
 
 void node_hurry(struct node *node)
 {
-    mst_log(MST_LOG_WARN, "interrupted again: killing all ranks", "");
+    log_line(LOG_WARN, "interrupted again: killing all ranks", NULL);
     end_grace(node, 128 + SIGINT);
     end_grace(node, 128 + SIGINT);
 }
@@ -412,7 +413,7 @@ void node_tick(struct node *node, uint64_t now_ns)
     }
     if (now_ns >= node->grace_soft_ns) {
         node->grace_soft_ns = MST_NEVER;
-        mst_log(MST_LOG_WARN, "the grace is nearly over: the last committed checkpoint counts", "");
+        log_line(LOG_WARN, "the grace is nearly over: the last committed checkpoint counts", NULL);
         end_grace(node, EXITCODE_DRAINED);
     }
     if (now_ns >= node->grace_hard_ns) {

@@ -28,10 +28,10 @@ static_assert(OPTS_HOST_BYTES == MST_HOST_BYTES, "host names are copied whole");
 
 /* What the command line says that others have a say in, too. */
 struct flags {
-    int64_t local_size;                         /* 0: nothing; NPROC_AUTO */
-    int64_t node_count;                         /* 0: nothing */
-    int64_t node_rank, max_restarts, gpu_count; /* -1: nothing */
-    int bind;
+    int64_t local_size;                                          /* 0: nothing; NPROC_AUTO */
+    int64_t node_count;                                          /* 0: nothing */
+    int64_t node_rank, max_restarts, gpu_count;                  /* -1: nothing */
+    int bind, log_level, log_format;                             /* -1: nothing */
     const char *rdzv, *job_id, *hostname, *pod_ip, *root, *from; /* NULL: nothing */
 };
 
@@ -88,6 +88,11 @@ static const struct option care_options[] = {
      .words = bind_words},
     {"log-dir", OPTION_TEXT, OPTION_AT(struct words, opts.log_dir), .value = "DIR",
      .help = "also write each rank's output to DIR/rank_<r>.gen_<g>.log"},
+    {"log-format", OPTION_CHOICE, OPTION_AT(struct words, flags.log_format), .value = "text|json",
+     .help = "what muster itself says: key=value, or a JSON object a line (text)",
+     .words = log_formats},
+    {"log-level", OPTION_CHOICE, OPTION_AT(struct words, flags.log_level), .value = "LEVEL",
+     .help = "how much it says: error, warn, info or debug (info)", .words = log_levels},
     {"dry-run", OPTION_FLAG, OPTION_AT(struct words, opts.dry_run),
      .help = "print the plan and start nothing"},
     {0},
@@ -432,31 +437,64 @@ static int name_job(struct opts *opts, struct mst_err *err)
     return 0;
 }
 
+/* Which of the words the flag says, else the variable, else `otherwise`; -EINVAL with text if the
+ * variable says another. */
+static int log_word(int flag, const char *variable, const char *const *words, int otherwise,
+                    struct mst_err *err)
+{
+    const char *text = getenv(variable);
+    if (flag >= 0)
+        return flag;
+    if (!text || !*text)
+        return otherwise;
+    for (int i = 0; words[i]; i++) {
+        if (strcmp(words[i], text) == 0)
+            return i;
+    }
+    return mst_err_set(err, -EINVAL, "%s=%s is none of its words: see muster-env(7)", variable,
+                       text);
+}
+
+/* Even a refused start is told in the form that was asked for. */
+static int settle_log(const struct flags *flags, struct opts *opts, struct mst_err *err)
+{
+    int level = log_word(flags->log_level, "MST_LOG_LEVEL", log_levels, LOG_INFO, err);
+    int format = log_word(flags->log_format, "MST_LOG_FORMAT", log_formats, LOG_TEXT, err);
+    opts->log_level = level < 0 ? LOG_INFO : (enum log_level)level;
+    opts->log_format = format < 0 ? LOG_TEXT : (enum log_format)format;
+    return level < 0 || format < 0 ? EXITCODE_CONFIG : 0;
+}
+
 int opts_read(const struct options *options, int argc, char **argv, struct opts *ret_opts,
               struct mst_err *err)
 {
     struct words words = {
-        .flags = {.node_rank = -1, .max_restarts = -1, .gpu_count = -1},
+        .flags = {.node_rank = -1,
+                  .max_restarts = -1,
+                  .gpu_count = -1,
+                  .log_level = -1,
+                  .log_format = -1},
         .opts = {.grace_ms = GRACE_S_DEFAULT * 1000,
                  .rdzv_timeout_ms = RDZV_TIMEOUT_S_DEFAULT * 1000,
                  .env = environ},
     };
-    struct opts *opts = &words.opts;
     struct command_line line;
     int rc = options_parse(options, argc, argv, &words, &line, err);
     if (rc)
         return rc;
-    rc = read_plan(&words.flags, opts, err);
+    rc = settle_log(&words.flags, &words.opts, err);
+    *ret_opts = words.opts;
+    if (rc == 0)
+        rc = read_plan(&words.flags, ret_opts, err);
     if (rc)
         return rc;
-    opts->argv = line.operands;
-    opts->unbound = words.flags.bind != 0;
+    ret_opts->argv = line.operands;
+    ret_opts->unbound = words.flags.bind != 0;
     if (words.flags.job_id)
-        snprintf(opts->job_id, sizeof opts->job_id, "%s", words.flags.job_id);
-    opts->max_restarts = opts->answer.plan.max_restarts >= 0
-                             ? (uint32_t)opts->answer.plan.max_restarts
-                             : MAX_RESTARTS_DEFAULT;
-    *ret_opts = *opts;
+        snprintf(ret_opts->job_id, sizeof ret_opts->job_id, "%s", words.flags.job_id);
+    ret_opts->max_restarts = ret_opts->answer.plan.max_restarts >= 0
+                                 ? (uint32_t)ret_opts->answer.plan.max_restarts
+                                 : MAX_RESTARTS_DEFAULT;
     return 0;
 }
 

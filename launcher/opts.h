@@ -5,6 +5,7 @@
 
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/world/state.h"
+#include "muster/launcher/log.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,6 +28,8 @@ struct opts {
     bool dry_run, json, explain, insecure;
     char job_id[64];
     const char *log_dir; /* or NULL; points into argv */
+    enum log_level log_level;
+    enum log_format log_format;
     uint8_t secret[MST_SECRET_BYTES_MAX];
     uint32_t secret_bytes;
     char **argv; /* the program and its arguments; NULL-ended, maybe empty; points into argv */
@@ -38,7 +41,8 @@ extern const struct options run_options, env_options;
 
 /* Parses what follows the word `run` or `env` (argv[0] is skipped) and finds out what the environment
  * and the hardware mean: fills answer, argv, env and what has a flag of its own. An answer of mode
- * error is no failure. 0; what options_parse returns; EXITCODE_CONFIG with text. */
+ * error is no failure. 0; what else options_parse returns; EXITCODE_CONFIG with text, and log_level
+ * and log_format are filled in then, too. */
 int opts_read(const struct options *options, int argc, char **argv, struct opts *ret_opts,
               struct mst_err *err);
 

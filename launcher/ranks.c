@@ -4,6 +4,7 @@
 #include "muster/core/libc.h"
 #include "muster/launcher/affinity.h"
 #include "muster/launcher/exitcode.h"
+#include "muster/launcher/log.h"
 #include "muster/launcher/opts.h"
 #include "muster/launcher/outlog.h"
 #include "muster/launcher/rankenv.h"
@@ -147,6 +148,8 @@ int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct ranke
         watch(ranks, i);
         atomic_store(&slot->pid, (unsigned)ranks->procs[i].pid);
         ranks->alive++;
+        log_line(LOG_DEBUG, "rank started", " started=%u pid=%d", mine.rank,
+                 (int)ranks->procs[i].pid);
     }
     return 0;
 }

@@ -55,6 +55,22 @@ mentions "no program"
 expect 64 muster run --nnodes 2 -- true
 expect 64 muster status nonsense
 
+say "what muster itself says"
+expect 0 muster run --nproc 2 --log-format json --log-level debug -- true
+/usr/bin/python3 - "$work/last.out" <<'PY'
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert {line["level"] for line in lines} == {"debug", "info"}, lines
+assert sum(line["msg"] == "rank started" for line in lines) == 2, lines
+assert lines[-1]["msg"] == "job over" and lines[-1]["exit"] == 0, lines
+PY
+expect 0 muster run --nproc 1 --log-level error -- true
+[ ! -s "$work/last.out" ] || fail "a good end was told at the level of errors"
+expect 127 env MST_LOG_FORMAT=json muster run --nproc 1 --log-level error -- "$work/absent"
+/usr/bin/python3 -c 'import json, sys; json.loads(sys.stdin.readline())["msg"]' <"$work/last.out"
+expect 78 env MST_LOG_LEVEL=loud muster run -- true
+mentions MST_LOG_LEVEL=loud
+
 say "exit codes"
 expect 0 muster run --nproc 3 true
 expect 1 muster run --nproc 2 --max-restarts 0 -- false

@@ -20,8 +20,8 @@ static int capture(void **state)
     saved_stderr = dup(STDERR_FILENO);
     if (saved_stderr < 0 || pipe(pipe_fds) < 0 || dup2(pipe_fds[1], STDERR_FILENO) < 0)
         return -1;
-    mst_log_init(MST_LOG_INFO, MST_LOG_KV);
-    mst_log_who(NULL, 0, 0);
+    log_init(LOG_INFO, LOG_TEXT);
+    log_who(NULL, 0, 0);
     return 0;
 }
 
@@ -52,28 +52,28 @@ static const char *written(void)
 static void writes_key_values(void **state)
 {
     (void)state;
-    mst_log(MST_LOG_INFO, "started", NULL);
+    log_line(LOG_INFO, "started", NULL);
     assert_string_equal(written(), "level=info msg=\"started\"\n");
-    mst_log_who("rank", 3, 2);
-    mst_log(MST_LOG_WARN, "slow", " step=%d path=\"%s\"", 400, "a b");
+    log_who("rank", 3, 2);
+    log_line(LOG_WARN, "slow", " step=%d path=\"%s\"", 400, "a b");
     assert_string_equal(written(), "level=warn rank=3 gen=2 msg=\"slow\" step=400 path=\"a b\"\n");
 }
 
 static void keeps_quiet_below_its_level(void **state)
 {
     (void)state;
-    mst_log(MST_LOG_DEBUG, "hidden", NULL);
+    log_line(LOG_DEBUG, "hidden", NULL);
     assert_string_equal(written(), "");
-    mst_log_init(MST_LOG_ERROR, MST_LOG_KV);
-    mst_log(MST_LOG_WARN, "hidden", NULL);
-    mst_log(MST_LOG_ERROR, "shown", NULL);
+    log_init(LOG_ERROR, LOG_TEXT);
+    log_line(LOG_WARN, "hidden", NULL);
+    log_line(LOG_ERROR, "shown", NULL);
     assert_string_equal(written(), "level=error msg=\"shown\"\n");
 }
 
 static void a_message_cannot_forge_a_line(void **state)
 {
     (void)state;
-    mst_log(MST_LOG_INFO, "x\"\nlevel=error \\ \x1b[31m", NULL);
+    log_line(LOG_INFO, "x\"\nlevel=error \\ \x1b[31m", NULL);
     assert_string_equal(written(), "level=info msg=\"x\\\"\\nlevel=error \\\\ \\u001b[31m\"\n");
 }
 
@@ -95,11 +95,10 @@ static const char *member(json_t *object, const char *key)
 static void writes_json(void **state)
 {
     (void)state;
-    mst_log_init(MST_LOG_INFO, MST_LOG_JSON);
-    mst_log_who("agent", 1, 4);
-    mst_log(MST_LOG_INFO, "say \"hi\"\n",
-            " step=%d loss=%s id=%s path=\"%s\" empty= word=%s point=1.", 7, "-0.25", "007",
-            "a \\\"b\\\" c", "x");
+    log_init(LOG_INFO, LOG_JSON);
+    log_who("agent", 1, 4);
+    log_line(LOG_INFO, "say \"hi\"\n", " step=%d loss=%s id=%s path=\"%s\" empty= word=%s point=1.",
+             7, "-0.25", "007", "a \\\"b\\\" c", "x");
     json_t *object = written_json();
     assert_string_equal(member(object, "level"), "info");
     assert_string_equal(member(object, "msg"), "say \"hi\"\n");
@@ -118,7 +117,7 @@ static void writes_json(void **state)
 static void fields_cannot_forge_a_line(void **state)
 {
     (void)state;
-    mst_log(MST_LOG_INFO, "m", " path=\"%s\"", "a\nlevel=error");
+    log_line(LOG_INFO, "m", " path=\"%s\"", "a\nlevel=error");
     assert_string_equal(written(), "level=info msg=\"m\" path=\"a\\nlevel=error\"\n");
 }
 
@@ -130,14 +129,14 @@ static void cuts_long_lines_whole(void **state)
     for (size_t length = 1900; length < 2100; length++) {
         memset(text, length % 2 ? '"' : 'm', length);
         text[length] = '\0';
-        mst_log_init(MST_LOG_INFO, MST_LOG_JSON);
-        mst_log(MST_LOG_INFO, text, " step=12 name=abc");
+        log_init(LOG_INFO, LOG_JSON);
+        log_line(LOG_INFO, text, " step=12 name=abc");
         json_decref(written_json());
         assert_true(strlen(line) <= 2048);
-        mst_log(MST_LOG_INFO, "m", " a=1 long=x%s b=2", text);
+        log_line(LOG_INFO, "m", " a=1 long=x%s b=2", text);
         json_decref(written_json());
-        mst_log_init(MST_LOG_INFO, MST_LOG_KV);
-        mst_log(MST_LOG_INFO, text, " step=12");
+        log_init(LOG_INFO, LOG_TEXT);
+        log_line(LOG_INFO, text, " step=12");
         assert_true(strlen(written()) <= 2048);
         assert_int_equal(line[strlen(line) - 1], '\n');
     }

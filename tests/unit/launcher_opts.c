@@ -16,7 +16,8 @@
 static const char *const variables[] = {
     "PET_NNODES", "PET_NODE_RANK",  "PET_NPROC_PER_NODE",  "PET_MASTER_ADDR",
     "WORLD_SIZE", "RANK",           "MASTER_ADDR",         "MASTER_PORT",
-    "LOCAL_RANK", "MST_JOB_SECRET", "MST_JOB_SECRET_FILE", "PET_MAX_RESTARTS"};
+    "LOCAL_RANK", "MST_JOB_SECRET", "MST_JOB_SECRET_FILE", "PET_MAX_RESTARTS",
+    "MST_LOG_LEVEL", "MST_LOG_FORMAT"};
 
 static int clear(void **state)
 {
@@ -179,6 +180,30 @@ static void test_other_modes(void **state)
     assert_int_equal(opts.answer.plan.mode, MST_PLAN_ERROR);
 }
 
+/* The flag stands above the variable; a start that is refused is told as asked for, too. */
+static void test_log(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("run -- p"), EXITCODE_OK);
+    assert_int_equal(opts.log_level, LOG_INFO);
+    assert_int_equal(opts.log_format, LOG_TEXT);
+    setenv("MST_LOG_LEVEL", "warn", 1);
+    setenv("MST_LOG_FORMAT", "json", 1);
+    assert_int_equal(parse("run -- p"), EXITCODE_OK);
+    assert_int_equal(opts.log_level, LOG_WARN);
+    assert_int_equal(opts.log_format, LOG_JSON);
+    assert_int_equal(parse("run --log-level debug --log-format text -- p"), EXITCODE_OK);
+    assert_int_equal(opts.log_level, LOG_DEBUG);
+    assert_int_equal(opts.log_format, LOG_TEXT);
+    refuse("run --nnodes 2 --node-rank 2 --rdzv h:1 -- p", EXITCODE_CONFIG, "node rank 2");
+    assert_int_equal(opts.log_format, LOG_JSON);
+    setenv("MST_LOG_LEVEL", "loud", 1);
+    refuse("run -- p", EXITCODE_CONFIG, "MST_LOG_LEVEL=loud");
+    assert_int_equal(opts.log_level, LOG_INFO);
+    assert_int_equal(opts.log_format, LOG_JSON);
+    refuse("run --log-level loud -- p", -EINVAL, "--log-level loud: error, warn, info or debug");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +213,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_contradictions, clear, clear),
         cmocka_unit_test_setup_teardown(test_operator_and_flags, clear, clear),
         cmocka_unit_test_setup_teardown(test_other_modes, clear, clear),
+        cmocka_unit_test_setup_teardown(test_log, clear, clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
