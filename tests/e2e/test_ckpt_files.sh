@@ -54,6 +54,18 @@ with open(sys.argv[1], "r+b") as file:
 PY
 expect 1 muster ckpt verify "$work/ckpt"
 mentions model/w2 "block 0"
+odd=$work/$'odd\xff'
+cp -r "$work/ckpt" "$odd"
+truncate -s 10 "$odd/step_20/MANIFEST.json"
+expect 1 muster ckpt verify "$odd/step_20"
+expect 1 muster ckpt verify --json "$odd"
+/usr/bin/python3 - "$work/last.out" <<'PY'
+import json, sys
+steps = {step["step"]: step for step in json.load(open(sys.argv[1]))}
+assert not steps[20]["ok"] and not steps[30]["ok"], steps
+assert all(len(steps[step]["damage"]) == 1 for step in (20, 30)), steps
+PY
+rm -r "$odd"
 reference=$(final "$work/train.out")
 train 30
 grep -q "passed over a damaged checkpoint" "$work/train.out" || fail "the damage was not told"
