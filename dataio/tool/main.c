@@ -79,7 +79,6 @@ struct dataset *tool_dataset(const struct tool *tool)
 {
     struct dataset *dataset = NULL;
     struct mst_err err = {0};
-
     if (dataset_open(tool->uri, tool->feed, &dataset, &err) < 0)
         fprintf(stderr, "muster-data: %s\n", err.text);
     return dataset;
@@ -87,11 +86,10 @@ struct dataset *tool_dataset(const struct tool *tool)
 
 struct index *tool_open(const struct tool *tool)
 {
-    struct index_opts opts = tool->opts;
+    struct dataset *dataset = tool_dataset(tool);
     struct index *index = NULL;
     struct mst_err err = {0};
-    struct dataset *dataset = tool_dataset(tool);
-
+    struct index_opts opts = tool->opts;
     opts.dataset = dataset;
     if (dataset && index_open(&opts, tool->feed, &index, &err) < 0)
         fprintf(stderr, "muster-data: %s\n", err.text);
@@ -110,9 +108,9 @@ static int run(int (*command)(const struct tool *), struct tool *tool)
         fprintf(stderr, "muster-data: %s\n", err.text);
         return OPTIONS_EXIT_USAGE;
     }
-    int status = command(tool);
+    rc = command(tool);
     feed_destroy(tool->feed);
-    return options_finish(&data_options, status);
+    return options_finish(&data_options, rc);
 }
 
 int main(int argc, char **argv)

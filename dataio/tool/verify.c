@@ -146,7 +146,7 @@ int tool_verify(const struct tool *tool)
     for (size_t i = 0; dataset && i < dataset->source_count; i++)
         whole = verify_source(&verify, &dataset->sources[i]) && whole;
     if (tool->json && dataset) {
-        (void)json_dumpf(verify.report, stdout, JSON_INDENT(2)); /* main looks at the stream */
+        (void)json_dumpf(verify.report, stdout, JSON_INDENT(2)); /* options_finish looks at it */
         putchar('\n');
     }
     json_decref(verify.report);
