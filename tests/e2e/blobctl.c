@@ -29,7 +29,8 @@ static int fill(struct mst_blob *blob, char **args, struct mst_err *err)
     for (long i = 0; i < count && rc == 0; i++) {
         char key[256];
         (void)snprintf(key, sizeof key, "%s/%05ld", args[0], i);
-        rc = mst_blob_put(blob, key, (struct mst_cspan){key, strlen(key)}, 0, MST_NEVER, err);
+        rc = mst_blob_put(blob, key, (struct mst_cspan){key, strlen(key), MST_MEM_HOST}, 0,
+                          MST_NEVER, err);
     }
     return rc;
 }

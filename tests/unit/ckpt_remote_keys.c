@@ -25,7 +25,8 @@ static int teardown(void **state)
 
 static void put(const char *key)
 {
-    assert_int_equal(mst_blob_put(blob, key, (struct mst_cspan){"x", 1}, 0, MST_NEVER, NULL), 0);
+    assert_int_equal(
+        mst_blob_put(blob, key, (struct mst_cspan){"x", 1, MST_MEM_HOST}, 0, MST_NEVER, NULL), 0);
 }
 
 static void test_ours(void **state)

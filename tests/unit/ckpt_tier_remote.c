@@ -97,9 +97,10 @@ static void put_object(const char *key, const char *text)
 {
     struct mst_blob *blob;
     assert_int_equal(mst_blob_open(fixture_uri, NULL, &blob, NULL), 0);
-    assert_int_equal(
-        __real_mst_blob_put(blob, key, (struct mst_cspan){text, strlen(text)}, 0, MST_NEVER, NULL),
-        0);
+    assert_int_equal(__real_mst_blob_put(blob, key,
+                                         (struct mst_cspan){text, strlen(text), MST_MEM_HOST}, 0,
+                                         MST_NEVER, NULL),
+                     0);
     mst_blob_close(blob);
 }
 
@@ -217,7 +218,8 @@ static void test_sweep(void **state)
 
 static int commit_before_us(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
-    return __real_mst_blob_put(blob, key, (struct mst_cspan){data, size / 2}, 0, MST_NEVER, NULL);
+    return __real_mst_blob_put(blob, key, (struct mst_cspan){data, size / 2, MST_MEM_HOST}, 0,
+                               MST_NEVER, NULL);
 }
 
 static void test_manifest_race(void **state)
@@ -240,7 +242,8 @@ static void test_manifest_race(void **state)
 /* The put went through, its answer was lost, and the try after it finds the manifest there. */
 static int lose_answer(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
-    int rc = __real_mst_blob_put(blob, key, (struct mst_cspan){data, size}, 0, MST_NEVER, NULL);
+    int rc = __real_mst_blob_put(blob, key, (struct mst_cspan){data, size, MST_MEM_HOST}, 0,
+                                 MST_NEVER, NULL);
     return rc < 0 ? rc : -EEXIST;
 }
 
@@ -257,7 +260,8 @@ static void test_lost_answer(void **state)
 /* The put went through, and that is never known: the step is abandoned, and whole. */
 static int time_out(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
-    int rc = __real_mst_blob_put(blob, key, (struct mst_cspan){data, size}, 0, MST_NEVER, NULL);
+    int rc = __real_mst_blob_put(blob, key, (struct mst_cspan){data, size, MST_MEM_HOST}, 0,
+                                 MST_NEVER, NULL);
     return rc < 0 ? rc : -ETIMEDOUT;
 }
 

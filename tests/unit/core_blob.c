@@ -55,9 +55,10 @@ static int close_place(void **state)
 
 static void put(struct place *place, const char *key, const char *text)
 {
-    assert_int_equal(
-        mst_blob_put(place->blob, key, (struct mst_cspan){text, strlen(text)}, 0, MST_NEVER, NULL),
-        0);
+    assert_int_equal(mst_blob_put(place->blob, key,
+                                  (struct mst_cspan){text, strlen(text), MST_MEM_HOST}, 0,
+                                  MST_NEVER, NULL),
+                     0);
 }
 
 static int64_t read_key(struct place *place, const char *key, uint64_t offset, char *data,
@@ -109,12 +110,12 @@ static void a_new_object_replaces_none(void **state)
 {
     struct place *place = *state;
     struct mst_err err;
-    assert_int_equal(
-        mst_blob_put(place->blob, "k", (struct mst_cspan){"1", 1}, MST_BLOB_NEW, MST_NEVER, &err),
-        0);
-    assert_int_equal(
-        mst_blob_put(place->blob, "k", (struct mst_cspan){"2", 1}, MST_BLOB_NEW, MST_NEVER, &err),
-        -EEXIST);
+    assert_int_equal(mst_blob_put(place->blob, "k", (struct mst_cspan){"1", 1, MST_MEM_HOST},
+                                  MST_BLOB_NEW, MST_NEVER, &err),
+                     0);
+    assert_int_equal(mst_blob_put(place->blob, "k", (struct mst_cspan){"2", 1, MST_MEM_HOST},
+                                  MST_BLOB_NEW, MST_NEVER, &err),
+                     -EEXIST);
     char data[4];
     assert_int_equal(read_key(place, "k", 0, data, 4, NULL), 1);
     assert_string_equal(data, "1");
@@ -129,13 +130,13 @@ static void a_put_that_fails_leaves_nothing(void **state)
     struct place *place = *state;
     put(place, "file", "x");
     struct mst_err err;
-    assert_int_equal(
-        mst_blob_put(place->blob, "file/k", (struct mst_cspan){"1", 1}, 0, MST_NEVER, &err),
-        -ENOTDIR);
+    assert_int_equal(mst_blob_put(place->blob, "file/k", (struct mst_cspan){"1", 1, MST_MEM_HOST},
+                                  0, MST_NEVER, &err),
+                     -ENOTDIR);
     put(place, "folder/k", "x");
-    assert_int_equal(
-        mst_blob_put(place->blob, "folder", (struct mst_cspan){"1", 1}, 0, MST_NEVER, &err),
-        -EISDIR);
+    assert_int_equal(mst_blob_put(place->blob, "folder", (struct mst_cspan){"1", 1, MST_MEM_HOST},
+                                  0, MST_NEVER, &err),
+                     -EISDIR);
     assert_int_equal(count_files(place->folder), 2);
     assert_int_equal(mst_blob_remove(place->blob, "folder", MST_NEVER, &err), -EISDIR);
     assert_int_equal(mst_blob_put_file(place->blob, "k", "/nonexistent", 0, MST_NEVER, &err),

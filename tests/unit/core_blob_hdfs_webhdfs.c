@@ -25,7 +25,7 @@
 #define CREATED REPLY("201 Created", "")
 
 static struct http_script script;
-static const struct mst_cspan xy = {"xy", 2};
+static const struct mst_cspan xy = {"xy", 2, MST_MEM_HOST};
 
 static struct mst_blob *open_nodes(const char *more)
 {

@@ -21,7 +21,7 @@
 #define OK REPLY("200 OK", "")
 
 static struct http_script script;
-static const struct mst_cspan xy = {"xy", 2};
+static const struct mst_cspan xy = {"xy", 2, MST_MEM_HOST};
 
 static void prepare(const struct script_step *steps, size_t count)
 {
@@ -271,7 +271,7 @@ static int put_large(const struct script_step *steps, size_t count, struct mst_e
     assert_non_null(data);
     prepare(steps, count);
     struct mst_blob *blob = open_bucket();
-    int rc = mst_blob_put(blob, "k", (struct mst_cspan){data, size}, MST_BLOB_NEW,
+    int rc = mst_blob_put(blob, "k", (struct mst_cspan){data, size, MST_MEM_HOST}, MST_BLOB_NEW,
                           mst_deadline_ms(20000), err);
     mst_blob_close(blob);
     script_stop(&script);

@@ -14,9 +14,9 @@
 #include <cmocka.h>
 
 static const char *const variables[] = {
-    "PET_NNODES", "PET_NODE_RANK",  "PET_NPROC_PER_NODE",  "PET_MASTER_ADDR",
-    "WORLD_SIZE", "RANK",           "MASTER_ADDR",         "MASTER_PORT",
-    "LOCAL_RANK", "MST_JOB_SECRET", "MST_JOB_SECRET_FILE", "PET_MAX_RESTARTS",
+    "PET_NNODES",    "PET_NODE_RANK",  "PET_NPROC_PER_NODE",  "PET_MASTER_ADDR",
+    "WORLD_SIZE",    "RANK",           "MASTER_ADDR",         "MASTER_PORT",
+    "LOCAL_RANK",    "MST_JOB_SECRET", "MST_JOB_SECRET_FILE", "PET_MAX_RESTARTS",
     "MST_LOG_LEVEL", "MST_LOG_FORMAT"};
 
 static int clear(void **state)

@@ -13,7 +13,8 @@ struct program {
     struct mst_job *job;
 };
 
-static int open_all(struct program *program, const char *data, const char *root, struct mst_err *err)
+static int open_all(struct program *program, const char *data, const char *root,
+                    struct mst_err *err)
 {
     struct mst_loader_opts loader = MST_LOADER_OPTS_INIT;
     struct mst_ckpt_opts ckpt = MST_CKPT_OPTS_INIT;
