@@ -1,3 +1,14 @@
+/* The life of an agent:
+ *
+ *   set up      signals into a descriptor, the secret into a sealed memory file, output, status
+ *   connect     node 0 makes the coordinator and talks to it over a socket pair; the others dial it
+ *               until the rendezvous deadline
+ *   run         JOIN, and then one poll loop, in which whatever is ready is handed to the node
+ *               (node.c: what a generation is), until the node says that the job is over
+ *   farewell    ranks and strays are gone; node 0 waits until the others have heard the end
+ *   take down   in the opposite order
+ *
+ * All of it is one thread, which ranks name as their parent: it must outlive them. */
 #include "muster/launcher/agent.h"
 
 #include "muster/core/clock.h"
@@ -50,23 +61,24 @@ struct agent {
     struct node node;
 };
 
+/* ---- setting up ------------------------------------------------------------------------------ */
+
 static int watch(struct agent *agent, int fd, enum source source, struct mst_err *err)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = source};
     if (epoll_ctl(agent->epoll_fd, EPOLL_CTL_ADD, fd, &event))
-        return mst_err_set(err, -errno, "epoll_ctl: %s", strerror(errno));
+        return mst_err_set(err, -errno, "epoll_ctl: %s", mst_err_meaning(errno));
     return 0;
 }
 
 static int open_signals(struct agent *agent, struct mst_err *err)
 {
     sigset_t all;
-
     sigfillset(&all);
-    (void)sigprocmask(SIG_SETMASK, &all, NULL);
+    (void)sigprocmask(SIG_SETMASK, &all, NULL); /* fails for a wrong first argument only */
     agent->signal_fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     if (agent->signal_fd < 0)
-        return mst_err_set(err, -errno, "signalfd: %s", strerror(errno));
+        return mst_err_set(err, -errno, "signalfd: %s", mst_err_meaning(errno));
     return watch(agent, agent->signal_fd, SOURCE_SIGNAL, err);
 }
 
@@ -74,32 +86,32 @@ static int open_signals(struct agent *agent, struct mst_err *err)
 static int open_secret(struct agent *agent, struct mst_err *err)
 {
     const struct opts *opts = agent->opts;
-
     agent->secret_fd = memfd_create("muster-secret", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (agent->secret_fd < 0 ||
         pwrite(agent->secret_fd, opts->secret, opts->secret_bytes, 0) != opts->secret_bytes ||
         fcntl(agent->secret_fd, F_ADD_SEALS,
               F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL))
-        return mst_err_set(err, -errno, "memory file of the job secret: %s", strerror(errno));
+        return mst_err_set(err, -errno, "memory file of the job secret: %s",
+                           mst_err_meaning(errno));
     return 0;
 }
 
-/* Each rank costs two pipes. A refusal shows as -EMFILE when it matters. */
+/* Each rank costs two pipes. */
 static void raise_fd_limit(void)
 {
     struct rlimit limit;
-
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
+        (void)setrlimit(RLIMIT_NOFILE, &limit); /* a refusal shows as -EMFILE when it matters */
     }
 }
+
+/* ---- what is ready --------------------------------------------------------------------------- */
 
 /* Handles one signal, after the ranks' own business. */
 static void on_signal(struct agent *agent, int number)
 {
     struct node *node = &agent->node;
-
     switch (number) {
     case SIGCHLD: node_reap_orphans(node); return;
     case SIGTERM: node_drain(node); return;
@@ -125,7 +137,6 @@ static void on_signal(struct agent *agent, int number)
 static void read_signals(struct agent *agent)
 {
     struct signalfd_siginfo info;
-
     while (read(agent->signal_fd, &info, sizeof info) == sizeof info)
         on_signal(agent, (int)info.ssi_signo);
 }
@@ -133,7 +144,6 @@ static void read_signals(struct agent *agent)
 static void read_link(struct agent *agent)
 {
     struct msg msg;
-
     link_run(&agent->link);
     while (link_next(&agent->link, &msg))
         node_message(&agent->node, &msg);
@@ -144,8 +154,8 @@ static void watch_link(struct agent *agent)
     bool wants_write = mst_stream_pending(&agent->link.stream) > 0;
     struct epoll_event event = {.events = wants_write ? EPOLLIN | EPOLLOUT : EPOLLIN,
                                 .data.u32 = SOURCE_LINK};
-
     if (agent->link.broken) {
+        /* it is in the set, and would leave it when it is closed */
         (void)epoll_ctl(agent->epoll_fd, EPOLL_CTL_DEL, agent->link.stream.fd, NULL);
         node_link_lost(&agent->node);
     } else if (wants_write != agent->link_wants_write &&
@@ -177,7 +187,6 @@ static void run_once(struct agent *agent)
 {
     struct epoll_event events[16];
     int count = epoll_wait(agent->epoll_fd, events, 16, wait_ms(agent));
-
     for (int i = 0; i < count; i++)
         dispatch(agent, (enum source)events[i].data.u32);
     node_tick(&agent->node, mst_now_ns());
@@ -186,11 +195,12 @@ static void run_once(struct agent *agent)
     watch_link(agent);
 }
 
+/* ---- meeting node 0 -------------------------------------------------------------------------- */
+
 /* Looks at the signals that came while the agent was not in its loop. True if it has to go. */
 static bool told_to_stop(struct agent *agent)
 {
     struct signalfd_siginfo info;
-
     while (read(agent->signal_fd, &info, sizeof info) == sizeof info) {
         if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
             return true;
@@ -205,17 +215,16 @@ static int dial(struct agent *agent)
     uint64_t deadline_ns = mst_deadline_ms(opts->rdzv_timeout_ms);
     uint64_t report_ns = mst_now_ns() + DIAL_REPORT_S * MST_NS_PER_S;
     struct mst_err err = {0};
-
     for (;;) {
-        int result = link_dial(&agent->link, opts, &err);
-        if (!result)
+        int rc = link_dial(&agent->link, opts, &err);
+        if (!rc)
             return 0;
         if (told_to_stop(agent))
             return EXITCODE_DRAINED;
-        if (result != -EAGAIN || mst_deadline_passed(deadline_ns)) {
+        if (rc != -EAGAIN || mst_deadline_passed(deadline_ns)) {
             log_line(LOG_ERROR, "cannot join node 0", " rdzv=%s:%u because=\"%s\"", opts->rdzv_host,
                      opts->rdzv_port, err.text);
-            return result == -EAGAIN ? EXITCODE_RENDEZVOUS : EXITCODE_CONFIG;
+            return rc == -EAGAIN ? EXITCODE_RENDEZVOUS : EXITCODE_CONFIG;
         }
         if (mst_deadline_passed(report_ns)) {
             log_line(LOG_INFO, "waiting for node 0", " left_s=%d because=\"%s\"",
@@ -223,7 +232,7 @@ static int dial(struct agent *agent)
             report_ns += DIAL_REPORT_S * MST_NS_PER_S;
         }
         struct pollfd signals = {.fd = agent->signal_fd, .events = POLLIN};
-        (void)poll(&signals, 1, DIAL_PAUSE_MS);
+        (void)poll(&signals, 1, DIAL_PAUSE_MS); /* ready, late or failed: the next try */
     }
 }
 
@@ -232,13 +241,12 @@ static int connect_to_coordinator(struct agent *agent)
 {
     struct mst_err err = {0};
     uint16_t port = agent->opts->rdzv_port;
-    int fd;
-
     if (agent->opts->node_rank > 0) {
-        int code = dial(agent);
-        if (code)
-            return code;
+        int rc = dial(agent);
+        if (rc)
+            return rc;
     } else {
+        int fd;
         if (coord_create(agent->opts, &agent->coord, &fd, &err) ||
             watch(agent, coord_fd(agent->coord), SOURCE_COORD, &err)) {
             log_line(LOG_ERROR, err.text, NULL);
@@ -247,8 +255,12 @@ static int connect_to_coordinator(struct agent *agent)
         link_init(&agent->link, fd);
         port = coord_port(agent->coord);
     }
-    if (node_init(&agent->node, agent->opts, &agent->link, agent->outlog, agent->secret_fd, port,
-                  &err) ||
+    const struct node_config config = {.opts = agent->opts,
+                                       .link = &agent->link,
+                                       .outlog = agent->outlog,
+                                       .secret_fd = agent->secret_fd,
+                                       .kv_port = port};
+    if (node_init(&agent->node, &config, &err) ||
         watch(agent, agent->link.stream.fd, SOURCE_LINK, &err) ||
         watch(agent, agent->node.ranks.death_fd, SOURCE_RANKS, &err)) {
         log_line(LOG_ERROR, err.text, NULL);
@@ -259,21 +271,21 @@ static int connect_to_coordinator(struct agent *agent)
 
 static int set_up(struct agent *agent, struct mst_err *err)
 {
-    const struct opts *opts = agent->opts;
-    int result;
-
-    log_who("agent", opts->node_rank, 0);
+    log_who("agent", agent->opts->node_rank, 0);
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* refused only by kernels before 3.4 */
     raise_fd_limit();
     agent->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (agent->epoll_fd < 0)
-        return mst_err_set(err, -errno, "epoll_create1: %s", strerror(errno));
-    if ((result = open_signals(agent, err)) || (result = open_secret(agent, err)) ||
-        (result = outlog_create(opts->log_dir, STDOUT_FILENO, STDERR_FILENO, &agent->outlog, err)))
-        return result;
-    result = watch(agent, outlog_fd(agent->outlog), SOURCE_OUTLOG, err);
-    if (result)
-        return result;
+        return mst_err_set(err, -errno, "epoll_create1: %s", mst_err_meaning(errno));
+    int rc = open_signals(agent, err);
+    if (rc == 0)
+        rc = open_secret(agent, err);
+    if (rc == 0)
+        rc = outlog_create(agent->opts->log_dir, STDOUT_FILENO, STDERR_FILENO, &agent->outlog, err);
+    if (rc == 0)
+        rc = watch(agent, outlog_fd(agent->outlog), SOURCE_OUTLOG, err);
+    if (rc)
+        return rc;
     struct mst_err why = {0};
     if (status_create(&agent->status, &why)) {
         log_line(LOG_WARN, "muster status will not see this agent", " because=\"%s\"", why.text);
@@ -281,6 +293,8 @@ static int set_up(struct agent *agent, struct mst_err *err)
     }
     return watch(agent, status_fd(agent->status), SOURCE_STATUS, err);
 }
+
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void close_fd(int fd)
 {
@@ -303,11 +317,10 @@ static void take_down(struct agent *agent)
 static void say_farewell(struct agent *agent)
 {
     uint64_t deadline_ns = mst_deadline_ms(FAREWELL_MS);
-
     while (agent->coord && coord_peer_count(agent->coord) > 0 &&
            !mst_deadline_passed(deadline_ns)) {
         struct pollfd ready = {.fd = coord_fd(agent->coord), .events = POLLIN};
-        (void)poll(&ready, 1, TICK_MS);
+        (void)poll(&ready, 1, TICK_MS); /* coord_run looks for itself */
         coord_run(agent->coord);
     }
 }
@@ -315,11 +328,10 @@ static void say_farewell(struct agent *agent)
 /* Kubernetes shows this file as the reason of a pod's end. */
 static void write_root_cause(const struct node *node)
 {
-    char what[64], text[256];
     int fd = open("/dev/termination-log", O_WRONLY | O_TRUNC | O_CLOEXEC);
-
     if (fd < 0)
         return;
+    char what[64], text[256];
     exitcode_describe(node->exit_code, what, sizeof what);
     int size = node->cause_rank == MST_PAGE_CAUSE_JOB
                    ? snprintf(text, sizeof text, "muster: %s\n", what)
@@ -331,14 +343,13 @@ static void write_root_cause(const struct node *node)
 
 static int run_job(struct agent *agent)
 {
-    char what[64];
     struct node *node = &agent->node;
-
     node_join(node);
     while (!node->over)
         run_once(agent);
     node_fini(node);
     say_farewell(agent);
+    char what[64];
     log_line(node->exit_code ? LOG_WARN : LOG_INFO, "job over", " exit=%d what=\"%s\"",
              node->exit_code, exitcode_describe(node->exit_code, what, sizeof what));
     if (node->exit_code)
@@ -354,14 +365,13 @@ int agent_run(const struct opts *opts)
                           .signal_fd = -1,
                           .secret_fd = -1,
                           .link = {.stream = {.fd = -1}}};
-    int code = EXITCODE_CONFIG;
-
+    int rc = EXITCODE_CONFIG;
     if (set_up(&agent, &err))
         log_line(LOG_ERROR, err.text, NULL);
     else
-        code = connect_to_coordinator(&agent);
-    if (code == EXITCODE_OK)
-        code = run_job(&agent);
+        rc = connect_to_coordinator(&agent);
+    if (rc == EXITCODE_OK)
+        rc = run_job(&agent);
     take_down(&agent);
-    return code;
+    return rc;
 }

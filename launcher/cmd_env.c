@@ -25,7 +25,6 @@ static json_t *word(const char *text)
 static json_t *candidate_json(const struct mst_candidate *candidate)
 {
     const struct mst_plan *plan = &candidate->plan;
-
     return json_pack("{s:s, s:s, s:s, s:b, s:o}", "scheme", plan->scheme, "scheduler",
                      plan->scheduler, "mode", mst_plan_mode_name(plan->mode), "passed_over",
                      candidate->is_passed_over, "error", word(candidate->err.text));
@@ -34,7 +33,6 @@ static json_t *candidate_json(const struct mst_candidate *candidate)
 static json_t *candidates_json(const struct mst_answer *answer)
 {
     json_t *list = json_array();
-
     for (uint32_t i = 0; i < answer->candidate_count; i++)
         json_array_append_new(list, candidate_json(&answer->candidates[i]));
     return list;
@@ -69,7 +67,6 @@ static void print_json(const struct mst_answer *answer)
         {"error", word(answer->err.text)},
     };
     json_t *root = json_object();
-
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
         json_object_set_new(root, members[i].key, members[i].value);
     json_dumpf(root, stdout, JSON_INDENT(2));
@@ -158,7 +155,6 @@ static void explain_candidate(const struct mst_candidate *candidate, char **env)
 static void explain(const struct opts *opts)
 {
     const struct mst_answer *answer = &opts->answer;
-
     for (uint32_t i = 0; i < answer->candidate_count; i++)
         explain_candidate(&answer->candidates[i], opts->env);
     if (answer->candidate_count == 0)

@@ -20,7 +20,6 @@
 static void plan_facts(const struct opts *opts, struct rankenv_facts *facts)
 {
     static char kv_addr[OPTS_HOST_BYTES + 16];
-
     snprintf(kv_addr, sizeof kv_addr, strchr(opts->rdzv_host, ':') ? "[%s]:%u" : "%s:%u",
              opts->rdzv_host, opts->rdzv_port);
     *facts = (struct rankenv_facts){.rank = opts->node_rank * opts->local_size,
@@ -47,7 +46,6 @@ static bool is_known(const char *var)
 static json_t *rank_json(const struct rankenv *env, uint32_t rank)
 {
     json_t *vars = json_object();
-
     for (size_t i = 0; i < env->own_count; i++) {
         const char *equals = strchr(env->own[i], '=');
         char name[64];
@@ -61,7 +59,6 @@ static json_t *rank_json(const struct rankenv *env, uint32_t rank)
 static void print_json(const struct opts *opts, json_t *ranks)
 {
     json_t *program = json_array();
-
     for (char **arg = opts->argv; *arg; arg++)
         json_array_append_new(program, json_text(*arg));
     json_t *root = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o}", "source",
@@ -100,7 +97,6 @@ static int dry_run(const struct opts *opts)
     struct rankenv env;
     struct rankenv_facts facts;
     json_t *ranks = json_array();
-
     plan_facts(opts, &facts);
     for (uint32_t i = 0; i < opts->local_size; i++) {
         if (rankenv_init(&env, opts->env, &facts)) {
@@ -127,7 +123,6 @@ static int dry_run(const struct opts *opts)
 static int become_rank(const struct opts *opts)
 {
     const struct mst_plan *plan = &opts->answer.plan;
-
     if (opts->dry_run) {
         printf("rank %lld already, by %s: the program would take this process's place\n",
                (long long)plan->rank, plan->scheme);

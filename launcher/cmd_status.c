@@ -46,7 +46,6 @@ static long long number_of(const json_t *object, const char *key)
 static const char *optional(const json_t *object, const char *key, char *text, size_t cap)
 {
     const json_t *value = json_object_get(object, key);
-
     if (json_is_integer(value))
         snprintf(text, cap, "%lld", (long long)json_integer_value(value));
     else if (json_is_real(value))
@@ -61,7 +60,6 @@ static const char *what_of(const json_t *op, char *text, size_t cap)
 {
     const char *reduction = json_string_value(json_object_get(op, "op"));
     const char *type = json_string_value(json_object_get(op, "dtype"));
-
     if (type)
         snprintf(text, cap, "%s%s%s %s count %lld", text_of(op, "kind"), reduction ? " " : "",
                  reduction ? reduction : "", type, number_of(op, "count"));
@@ -77,7 +75,6 @@ static const char *collective(const json_t *rank, char *text, size_t cap)
     long long seq = number_of(op, "seq"), result = number_of(op, "result");
     double age_s = json_real_value(json_object_get(op, "age_s"));
     double ended_s = age_s - json_real_value(json_object_get(op, "took_s"));
-
     if (!json_is_object(op))
         snprintf(text, cap, "-");
     else if (!json_is_true(json_object_get(op, "done")))
@@ -93,7 +90,6 @@ static void print_rank(const json_t *rank)
 {
     char step[32], age[32], checkpoint[32], op[160];
     bool alive = json_is_true(json_object_get(rank, "alive"));
-
     printf("  %6lld %8lld  %-16s %10s %10s %10s  %s\n", number_of(rank, "rank"),
            number_of(rank, "pid"), alive ? text_of(rank, "state") : "ended",
            optional(rank, "step", step, sizeof step), optional(rank, "beat_age_s", age, sizeof age),
@@ -106,7 +102,6 @@ static void print_agent(const json_t *agent)
     size_t index;
     const json_t *rank;
     const json_t *ranks = json_object_get(agent, "ranks");
-
     printf("job %s: %s%s, generation %lld, node %lld of %lld, agent %lld, %s\n",
            text_of(agent, "job"), text_of(agent, "state"),
            json_is_true(json_object_get(agent, "draining")) ? " (draining)" : "",

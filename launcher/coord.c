@@ -1,3 +1,7 @@
+/* How a word travels: a connection proves the secret in the kv server, which tells on_joined whose it
+ * is; frames that are messages come to on_frame and go into the rules (rdzv.c), whose answers are
+ * queued; when the server has run, they are sent. A connection that ends is a node that is lost. The
+ * agent of node 0 is a node like the others, over a socket pair. */
 #include "muster/launcher/coord.h"
 
 #include "muster/core/clock.h"
@@ -9,6 +13,7 @@
 #include "muster/launcher/opts.h"
 #include "muster/launcher/rdzv.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,11 +43,12 @@ struct coord {
     uint64_t report_ns; /* when to say again who is missing */
 };
 
+/* ---- messages in ----------------------------------------------------------------------------- */
+
 static void enqueue(void *arg, uint32_t node, const struct msg *msg)
 {
     struct coord *coord = arg;
     struct outgoing *outgoing = malloc(sizeof *outgoing);
-
     if (!outgoing) {
         log_line(LOG_ERROR, "no memory for a message", " type=%s", msg_name(msg->type));
         return; /* the nodes' own deadlines end what this leaves open */
@@ -66,7 +72,6 @@ static int on_joined(void *arg, uint64_t peer, const struct mst_auth_hello *hell
 {
     struct coord *coord = arg;
     uint32_t count = coord->rdzv.config.node_count;
-
     if (hello->rank >= count)
         return mst_err_set(err, -EPROTO,
                            "node rank %u, but the job has %u nodes: correct "
@@ -76,6 +81,7 @@ static int on_joined(void *arg, uint64_t peer, const struct mst_auth_hello *hell
         return mst_err_set(err, -EEXIST, "node rank %u is taken by a live agent", hello->rank);
     coord->connected[hello->rank] = true;
     coord->peers[hello->rank] = peer;
+    assert(node_of(coord, peer) == (int)hello->rank); /* no peer is two nodes */
     return 0;
 }
 
@@ -83,7 +89,6 @@ static void on_lost(void *arg, uint64_t peer)
 {
     struct coord *coord = arg;
     int node = node_of(coord, peer);
-
     if (node < 0)
         return;
     coord->connected[node] = false;
@@ -96,17 +101,18 @@ static void on_frame(void *arg, uint64_t peer, uint8_t type, const uint8_t *payl
                      size_t size_bytes)
 {
     struct coord *coord = arg;
-    struct msg msg;
     int node = node_of(coord, peer);
-
     if (node < 0)
         return;
+    struct msg msg;
     if (msg_decode(type, payload, size_bytes, &msg) ||
         rdzv_message(&coord->rdzv, (uint32_t)node, &msg, mst_now_ns())) {
         log_line(LOG_WARN, "node dropped: it broke the protocol", " node=%d type=%u", node, type);
         kv_server_drop(coord->server, peer);
     }
 }
+
+/* ---- messages out ---------------------------------------------------------------------------- */
 
 /* A port that is free now. Torch's rank 0 binds it itself, so it cannot be handed down open. */
 static uint16_t pick_port(void)
@@ -120,9 +126,7 @@ static uint16_t pick_port(void)
 
 static void announce(const struct coord *coord, const struct msg *msg)
 {
-    char what[64];
     const struct rdzv *rdzv = &coord->rdzv;
-
     if (msg->type == MSG_START && rdzv->restarts_used > 0)
         log_line(LOG_WARN, "restarting all ranks", " generation=%u restart=%u of=%u",
                  msg->generation, rdzv->restarts_used, rdzv->config.max_restarts);
@@ -131,21 +135,22 @@ static void announce(const struct coord *coord, const struct msg *msg)
     const char *why = msg->code == EXITCODE_RENDEZVOUS    ? "nodes are missing"
                       : exitcode_is_final((int)msg->code) ? "a restart cannot help"
                                                           : "the restart budget is used up";
+    char what[64];
     log_line(LOG_ERROR, why, " restarts=%u of=%u because=\"%s\"", rdzv->restarts_used,
              rdzv->config.max_restarts, exitcode_describe((int)msg->code, what, sizeof what));
 }
 
 static void deliver(struct coord *coord, struct outgoing *outgoing)
 {
-    uint8_t payload[MSG_BYTES_MAX];
     struct msg *msg = &outgoing->msg;
-
     announce(coord, msg);
     if (msg->type == MSG_START) {
         kv_server_set_generation(coord->server, msg->generation);
         msg->master_port = pick_port();
     }
+    uint8_t payload[MSG_BYTES_MAX];
     int size = msg_encode(msg, payload, sizeof payload);
+    assert(size >= 0);
     for (uint32_t i = 0; i < coord->rdzv.config.node_count; i++) {
         bool meant = outgoing->node == RDZV_ALL || outgoing->node == i;
         if (meant && coord->connected[i]) /* one that is gone is reported by on_lost */
@@ -161,6 +166,7 @@ static void deliver_all(struct coord *coord)
         coord->first = outgoing->next;
         if (!coord->first)
             coord->last = &coord->first;
+        assert(*coord->last == NULL);
         deliver(coord, outgoing);
         free(outgoing);
     }
@@ -168,13 +174,12 @@ static void deliver_all(struct coord *coord)
 
 static void report_missing(struct coord *coord)
 {
-    char missing[256] = "";
-    size_t used = 0;
     uint64_t now_ns = mst_now_ns();
-
     if (coord->rdzv.state != RDZV_GATHERING || now_ns < coord->report_ns)
         return;
     coord->report_ns = now_ns + WAIT_REPORT_NS;
+    char missing[256] = "";
+    size_t used = 0;
     for (uint32_t i = 0; i < coord->rdzv.config.node_count && used < sizeof missing - 8; i++) {
         if (coord->nodes[i].phase == RDZV_ABSENT)
             used += (size_t)snprintf(missing + used, sizeof missing - used, "%s%u", used ? "," : "",
@@ -185,6 +190,8 @@ static void report_missing(struct coord *coord)
                  coord->rdzv.config.node_count, coord->port);
 }
 
+/* ---- beginning and end ----------------------------------------------------------------------- */
+
 static int open_server(struct coord *coord, const struct opts *opts, struct mst_err *err)
 {
     const struct kv_server_events events = {coord, on_joined, on_frame, on_lost};
@@ -193,24 +200,22 @@ static int open_server(struct coord *coord, const struct opts *opts, struct mst_
     int fd = mst_sock_listen(host, opts->rdzv_port, &coord->port, err);
     if (fd < 0)
         return fd;
-    int result = kv_server_create(fd, opts->secret, opts->secret_bytes, &events, &coord->server,
-                                  err);
-    if (result)
+    int rc = kv_server_create(fd, opts->secret, opts->secret_bytes, &events, &coord->server, err);
+    if (rc)
         close(fd);
-    return result;
+    return rc;
 }
 
 static int attach_own_agent(struct coord *coord, int *ret_fd, struct mst_err *err)
 {
     int fds[2];
-
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds))
-        return mst_err_set(err, -errno, "socketpair: %s", strerror(errno));
-    int result = kv_server_attach(coord->server, fds[0], &coord->peers[0]);
-    if (result) {
+        return mst_err_set(err, -errno, "socketpair: %s", mst_err_meaning(errno));
+    int rc = kv_server_attach(coord->server, fds[0], &coord->peers[0]);
+    if (rc) {
         close(fds[0]);
         close(fds[1]);
-        return mst_err_set(err, result, "no memory for the agent's own connection");
+        return mst_err_set(err, rc, "no memory for the agent's own connection");
     }
     coord->connected[0] = true;
     *ret_fd = fds[1];
@@ -231,7 +236,6 @@ static void start_rdzv(struct coord *coord, const struct opts *opts)
 int coord_create(const struct opts *opts, struct coord **ret_coord, int *ret_fd,
                  struct mst_err *err)
 {
-    int result;
     struct coord *coord = calloc(1, sizeof *coord);
     if (!coord)
         return mst_err_set(err, -ENOMEM, "no memory for the coordinator");
@@ -241,23 +245,21 @@ int coord_create(const struct opts *opts, struct coord **ret_coord, int *ret_fd,
     coord->answered = calloc(opts->node_count, sizeof *coord->answered);
     coord->peers = calloc(opts->node_count, sizeof *coord->peers);
     coord->connected = calloc(opts->node_count, sizeof *coord->connected);
-    if (!coord->nodes || !coord->answered || !coord->peers || !coord->connected) {
-        result = mst_err_set(err, -ENOMEM, "no memory for %u nodes", opts->node_count);
-        goto fail;
+    int rc = 0;
+    if (!coord->nodes || !coord->answered || !coord->peers || !coord->connected)
+        rc = mst_err_set(err, -ENOMEM, "no memory for %u nodes", opts->node_count);
+    if (rc == 0)
+        rc = open_server(coord, opts, err);
+    if (rc == 0) {
+        start_rdzv(coord, opts);
+        rc = attach_own_agent(coord, ret_fd, err);
     }
-    result = open_server(coord, opts, err);
-    if (result)
-        goto fail;
-    start_rdzv(coord, opts);
-    result = attach_own_agent(coord, ret_fd, err);
-    if (result)
-        goto fail;
+    if (rc) {
+        coord_destroy(coord);
+        return rc;
+    }
     *ret_coord = coord;
     return 0;
-
-fail:
-    coord_destroy(coord);
-    return result;
 }
 
 void coord_destroy(struct coord *coord)

@@ -40,6 +40,7 @@ static bool query(struct drain *drain, enum mst_gate_action action, struct msg *
 
 static bool propose(struct drain *drain, struct msg *ret_msg)
 {
+    assert(drain->answer_count == drain->node_count && drain->highest != MST_PAGE_NO_STEP);
     drain->step = drain->highest + drain->margin;
     if (drain->margin < MARGIN_MAX)
         drain->margin *= 2;
@@ -49,6 +50,7 @@ static bool propose(struct drain *drain, struct msg *ret_msg)
 
 static bool conclude(struct drain *drain, enum msg_type type, struct msg *ret_msg)
 {
+    assert(drain->answer_count == drain->node_count && drain->state != DRAIN_STOPPING);
     *ret_msg = (struct msg){.type = type,
                             .generation = drain->generation,
                             .action = drain->action,
@@ -108,6 +110,7 @@ bool drain_steps(struct drain *drain, uint32_t node, const struct msg *steps, st
         return false;
     drain->answered[node] = drain->round;
     drain->answer_count++;
+    assert(drain->answer_count <= drain->node_count);
     if (steps->step != MST_PAGE_NO_STEP &&
         (drain->highest == MST_PAGE_NO_STEP || steps->step > drain->highest))
         drain->highest = steps->step;

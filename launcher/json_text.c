@@ -7,7 +7,6 @@ json_t *json_text(const char *text)
 {
     json_t *value = json_string(text);
     char *plain = value ? NULL : strdup(text);
-
     if (!plain)
         return value;
     for (char *c = plain; *c; c++)

@@ -32,19 +32,18 @@ void link_fini(struct link *link)
 int link_dial(struct link *link, const struct opts *opts, struct mst_err *err)
 {
     char address[OPTS_HOST_BYTES + 16];
-    const struct mst_auth_hello hello = {.role = MST_ROLE_AGENT, .rank = opts->node_rank};
-
     snprintf(address, sizeof address, strchr(opts->rdzv_host, ':') ? "[%s]:%u" : "%s:%u",
              opts->rdzv_host, opts->rdzv_port);
     int fd = mst_sock_dial(address, mst_deadline_ms(TRY_MS), err);
     if (fd < 0)
         return -EAGAIN;
-    int result = mst_auth_dial(fd, &hello, opts->secret, opts->secret_bytes,
-                               mst_deadline_ms(AUTH_MS), err);
-    if (result) {
+    const struct mst_auth_hello hello = {.role = MST_ROLE_AGENT, .rank = opts->node_rank};
+    int rc = mst_auth_dial(fd, &hello, opts->secret, opts->secret_bytes, mst_deadline_ms(AUTH_MS),
+                           err);
+    if (rc) {
         close(fd);
         /* A node that restarts, or whose predecessor is not yet missed, gets another chance. */
-        return result == -EACCES || result == -EPROTO ? result : -EAGAIN;
+        return rc == -EACCES || rc == -EPROTO ? rc : -EAGAIN;
     }
     link_init(link, fd);
     return 0;
@@ -54,7 +53,6 @@ void link_send(struct link *link, const struct msg *msg)
 {
     uint8_t payload[MSG_BYTES_MAX];
     int size = msg_encode(msg, payload, sizeof payload);
-
     assert(size >= 0);
     if (link->broken)
         return;
@@ -75,11 +73,10 @@ int link_next(struct link *link, struct msg *ret_msg)
     uint8_t type;
     const uint8_t *payload;
     size_t size_bytes;
-
-    int result = mst_stream_next(&link->stream, &type, &payload, &size_bytes);
-    if (result > 0)
-        result = msg_decode(type, payload, size_bytes, ret_msg) ? -EBADMSG : 1;
-    if (result < 0)
+    int rc = mst_stream_next(&link->stream, &type, &payload, &size_bytes);
+    if (rc > 0)
+        rc = msg_decode(type, payload, size_bytes, ret_msg) ? -EBADMSG : 1;
+    if (rc < 0)
         link->broken = true;
-    return result > 0;
+    return rc > 0;
 }

@@ -192,7 +192,6 @@ void log_line(enum log_level level, const char *message, const char *fields, ...
     va_start(args, fields);
     format_pairs(pairs, fields, args);
     va_end(args);
-
     struct line line = {.length = 0};
     put_head(&line, level);
     put_message(&line, message);

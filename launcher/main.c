@@ -40,7 +40,6 @@ static const struct options muster_options = {
 static int exec_program(const char *name, char **argv)
 {
     char beside[PATH_MAX + 64], program[64];
-
     snprintf(program, sizeof program, "muster-%s", name);
     ssize_t size = readlink("/proc/self/exe", beside, PATH_MAX);
     char *slash = size > 0 ? memrchr(beside, '/', (size_t)size) : NULL;

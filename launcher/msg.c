@@ -79,7 +79,6 @@ int msg_encode(const struct msg *msg, uint8_t *payload, size_t cap)
     struct writer writer = {payload, cap, false};
     const uint32_t words[] = {msg->generation, msg->local_size, msg->node_count, msg->rank,
                               msg->code,       msg->round,      msg->action};
-
     for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (fields & (1u << i))
             put_uint(&writer, words[i], 4);
@@ -131,8 +130,6 @@ static uint64_t take_step(struct reader *reader)
 /* Printable, then zeros to the end: one text has one encoding. */
 static void take_job_id(struct reader *reader, char *job_id)
 {
-    bool ended = false;
-
     if (reader->bad || reader->left < MSG_JOB_ID_BYTES) {
         reader->bad = true;
         return;
@@ -140,6 +137,7 @@ static void take_job_id(struct reader *reader, char *job_id)
     memcpy(job_id, reader->at, MSG_JOB_ID_BYTES);
     reader->at += MSG_JOB_ID_BYTES;
     reader->left -= MSG_JOB_ID_BYTES;
+    bool ended = false;
     for (size_t i = 0; i < MSG_JOB_ID_BYTES; i++) {
         bool printable = job_id[i] >= '!' && job_id[i] <= '~';
         if (job_id[i] && (ended || !printable))
@@ -162,7 +160,6 @@ static void take_words(struct reader *reader, unsigned fields, struct msg *msg)
                  {&msg->code, 0, 255},
                  {&msg->round, 0, UINT32_MAX},
                  {&msg->action, MST_GATE_STOP, MST_GATE_CHECKPOINT}};
-
     for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (fields & (1u << i))
             *words[i].word = (uint32_t)take(reader, 4, words[i].low, words[i].high);
@@ -176,7 +173,6 @@ int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct m
     unsigned fields = types[type - MSG_JOIN].fields;
     struct reader reader = {payload, size_bytes, false};
     struct msg msg = {.type = (enum msg_type)type};
-
     take_words(&reader, fields, &msg);
     if (fields & STEP)
         msg.step = take_step(&reader);

@@ -1,3 +1,17 @@
+/* The life of a node's membership:
+ *
+ *   JOIN           "I am here, with so many ranks"; then the node is idle and waits
+ *   START(g)       a page, a segment and a process per rank: generation g runs
+ *   a rank dies    FAILED to the coordinator, and the abort word for the ranks that are left
+ *   ABORT(g)       somebody's rank died: the abort word; ranks leave by themselves (1.5 s), then by
+ *                  SIGTERM (2 s), then by SIGKILL, again and again
+ *   DOWN(g)        no rank is left, strays are dead, output is written: idle again, for START(g + 1)
+ *   DONE(g)        every rank finished: the node waits for the others, and for END
+ *   END            the job is over, and so is this node once no rank is left
+ *
+ * A drain goes on beside that: the coordinator asks for steps, proposes one, and the gate of the page
+ * stops the ranks there (drain.h); grace_soft_ns and grace_hard_ns see to it that a drain ends.
+ * A lost link is an END of its own. Which event does what in which state says super.c; here is how. */
 #include "muster/launcher/node.h"
 
 #include "muster/core/clock.h"
@@ -10,6 +24,7 @@
 #include "muster/launcher/rankenv.h"
 #include "muster/launcher/strays.h"
 
+#include <assert.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,20 +35,22 @@
 #define KILL_MS 5000
 #define STRAYS_MS 2000
 
-int node_init(struct node *node, const struct opts *opts, struct link *link, struct outlog *outlog,
-              int secret_fd, uint16_t kv_port, struct mst_err *err)
+/* ---- beginning and end ----------------------------------------------------------------------- */
+
+int node_init(struct node *node, const struct node_config *config, struct mst_err *err)
 {
+    const struct opts *opts = config->opts;
     *node = (struct node){.opts = opts,
-                          .link = link,
-                          .outlog = outlog,
-                          .secret_fd = secret_fd,
+                          .link = config->link,
+                          .outlog = config->outlog,
+                          .secret_fd = config->secret_fd,
                           .patience_ns = MST_NEVER,
                           .grace_soft_ns = MST_NEVER,
                           .grace_hard_ns = MST_NEVER,
                           .stop_step = MST_PAGE_NO_STEP,
                           .cause_rank = MST_PAGE_CAUSE_JOB};
     snprintf(node->kv_addr, sizeof node->kv_addr,
-             strchr(opts->rdzv_host, ':') ? "[%s]:%u" : "%s:%u", opts->rdzv_host, kv_port);
+             strchr(opts->rdzv_host, ':') ? "[%s]:%u" : "%s:%u", opts->rdzv_host, config->kv_port);
     return ranks_init(&node->ranks, err);
 }
 
@@ -53,6 +70,8 @@ void node_join(struct node *node)
                                         .local_size = node->opts->local_size,
                                         .node_count = node->opts->node_count});
 }
+
+/* ---- a generation ---------------------------------------------------------------------------- */
 
 static void feed(struct node *node, enum super_event event);
 
@@ -75,7 +94,6 @@ static void fill_facts(const struct node *node, struct rankenv_facts *facts)
 {
     const struct msg *start = &node->start;
     uint32_t own = node->opts->node_rank;
-
     *facts = (struct rankenv_facts){.local_size = start->local_sizes[own],
                                     .node = own,
                                     .node_count = start->node_count,
@@ -97,29 +115,27 @@ static void spawn(struct node *node)
 {
     struct rankenv_facts facts;
     struct mst_err err = {0};
-
     fill_facts(node, &facts);
     ranks_close(&node->ranks);
     node->failed = false;
     node->drained = node->forwarded = false;
     node->stop_step = MST_PAGE_NO_STEP;
-    int result = ranks_open(&node->ranks, facts.generation, facts.rank, facts.local_size, &err);
-    if (!result)
-        result = ranks_spawn(&node->ranks, node->opts, &facts, node->outlog, &err);
-    if (!result) {
+    int rc = ranks_open(&node->ranks, facts.generation, facts.rank, facts.local_size, &err);
+    if (!rc)
+        rc = ranks_spawn(&node->ranks, node->opts, &facts, node->outlog, &err);
+    if (!rc) {
         log_line(LOG_INFO, "generation started", " world=%u nodes=%u first_rank=%u ranks=%u",
                  facts.world_size, facts.node_count, facts.rank, facts.local_size);
         return;
     }
     log_line(LOG_ERROR, err.text, NULL);
-    remember_failure(node, facts.rank + node->ranks.alive, exitcode_of_exec(-result));
+    remember_failure(node, facts.rank + node->ranks.alive, exitcode_of_exec(-rc));
     feed(node, node->ranks.alive ? SUPER_RANK_BAD : SUPER_LAST_BAD);
 }
 
 static uint64_t patience_of(const struct node *node)
 {
     uint64_t term_ms = node->opts->grace_ms / 10;
-
     switch (node->super.state) {
     case SUPER_LEAVING: return mst_deadline_ms(LEAVE_MS);
     case SUPER_TERMINATING:
@@ -131,15 +147,15 @@ static uint64_t patience_of(const struct node *node)
 
 static void clear_up(struct node *node)
 {
+    assert(node->ranks.alive == 0);
     strays_kill(mst_deadline_ms(STRAYS_MS));
     outlog_finish_ranks(node->outlog);
 }
 
 static void tell_down(struct node *node)
 {
-    uint64_t highest = MST_PAGE_NO_STEP, lowest;
-
     clear_up(node);
+    uint64_t highest = MST_PAGE_NO_STEP, lowest;
     if (node->ranks.page)
         ranks_steps(&node->ranks, &highest, &lowest);
     send_of_generation(node, (struct msg){.type = MSG_DOWN, .step = highest});
@@ -162,7 +178,6 @@ static void set_abort_word(struct node *node)
 static void feed(struct node *node, enum super_event event)
 {
     unsigned actions = super_step(&node->super, event);
-
     if (actions & SUPER_DO_ARM)
         node->patience_ns = patience_of(node);
     if (actions & SUPER_DO_FAILED)
@@ -183,7 +198,10 @@ static void feed(struct node *node, enum super_event event)
         node->over = true;
     if (actions & SUPER_DO_SPAWN) /* last: a program that is missing is an event of its own */
         spawn(node);
+    assert(node->ranks.alive == 0 || super_has_ranks(node->super.state));
 }
+
+/* ---- deaths ---------------------------------------------------------------------------------- */
 
 static bool is_draining(const struct node *node)
 {
@@ -194,7 +212,6 @@ static bool is_draining(const struct node *node)
 static bool left_for_drain(const struct node *node, uint32_t local_rank, int code)
 {
     uint64_t reached = atomic_load(&mst_page_slot(node->ranks.page, local_rank)->step);
-
     if (node->forwarded || code == EXITCODE_DRAINED)
         return true;
     return reached != MST_PAGE_NO_STEP && reached >= node->stop_step;
@@ -213,7 +230,6 @@ static void on_death(struct node *node, const struct rank_death *death)
     int code = death->code;
     uint32_t rank = node->ranks.first_rank + death->local_rank;
     bool ok = code == 0 || (is_draining(node) && code == EXITCODE_DRAINED);
-
     if (ok && is_draining(node) && left_for_drain(node, death->local_rank, code))
         node->drained = true;
     if (!ok && node->super.state == SUPER_RUNNING) {
@@ -231,7 +247,6 @@ static void on_death(struct node *node, const struct rank_death *death)
 void node_reap(struct node *node)
 {
     struct rank_death death;
-
     while (ranks_reap(&node->ranks, &death))
         on_death(node, &death);
 }
@@ -248,16 +263,17 @@ void node_reap_orphans(struct node *node)
         if (ranks_reap_pid(&node->ranks, info.si_pid, &death))
             on_death(node, &death);
         else
-            (void)waitid(P_PID, (id_t)info.si_pid, &info, WEXITED);
+            (void)waitid(P_PID, (id_t)info.si_pid, &info, WEXITED); /* it is a zombie, as seen */
     }
 }
 
+/* ---- what the coordinator says --------------------------------------------------------------- */
+
 static void start_grace(struct node *node)
 {
-    uint64_t now_ns = mst_now_ns();
-
     if (node->stopping)
         return;
+    uint64_t now_ns = mst_now_ns();
     node->stopping = true;
     node->grace_soft_ns = now_ns + node->opts->grace_ms * (MST_NS_PER_MS * 8 / 10);
     node->grace_hard_ns = now_ns + node->opts->grace_ms * (MST_NS_PER_MS * 95 / 100);
@@ -267,7 +283,6 @@ static void start_grace(struct node *node)
 static void answer_steps(struct node *node, uint32_t round)
 {
     struct msg msg = {.type = MSG_STEPS, .round = round};
-
     ranks_steps(&node->ranks, &msg.step, &msg.lowest_step);
     send_of_generation(node, msg);
 }
@@ -329,10 +344,9 @@ static void on_start(struct node *node, const struct msg *msg)
 
 static void on_abort(struct node *node, const struct msg *msg)
 {
-    char what[64];
-
     node->cause_rank = msg->rank;
     node->cause_code = msg->code;
+    char what[64];
     if (msg->rank == MST_PAGE_CAUSE_JOB)
         log_line(LOG_WARN, "generation ends: a node was lost", NULL);
     else if (!node->failed)
@@ -379,6 +393,8 @@ void node_link_lost(struct node *node)
     log_line(LOG_ERROR, "node 0 is lost: stopping all ranks", " exit=%d", node->exit_code);
     feed(node, SUPER_LINK_LOST);
 }
+
+/* ---- signals and time ------------------------------------------------------------------------ */
 
 void node_drain(struct node *node)
 {

@@ -42,10 +42,17 @@ struct node {
     bool over; /* leave the loop with exit_code */
 };
 
-/* Borrows everything; kv_port is where the ranks find the server on opts->rdzv_host. 0; errors of
- * ranks_init with text. */
-int node_init(struct node *node, const struct opts *opts, struct link *link, struct outlog *outlog,
-              int secret_fd, uint16_t kv_port, struct mst_err *err);
+/* What a node is made of, all borrowed. */
+struct node_config {
+    const struct opts *opts;
+    struct link *link; /* to the coordinator */
+    struct outlog *outlog;
+    int secret_fd;
+    uint16_t kv_port; /* where the ranks find the server on opts->rdzv_host */
+};
+
+/* 0; errors of ranks_init with text. */
+int node_init(struct node *node, const struct node_config *config, struct mst_err *err);
 
 /* Kills and reaps whatever is left. */
 void node_fini(struct node *node);

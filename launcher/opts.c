@@ -26,6 +26,8 @@
 static_assert(OPTS_HOST_BYTES == MST_HOST_BYTES, "host names are copied whole");
 #define RDZV_PORT_DEFAULT 29500 /* of a scheme that has none of its own */
 
+/* ---- tables ---------------------------------------------------------------------------------- */
+
 /* What the command line says that others have a say in, too. */
 struct flags {
     int64_t local_size;                                          /* 0: nothing; NPROC_AUTO */
@@ -159,6 +161,8 @@ const struct options env_options = {
     .stops_at_operand = true,
 };
 
+/* ---- the world ------------------------------------------------------------------------------- */
+
 bool opts_is_loopback(const char *host)
 {
     return strncmp(host, "127.", 4) == 0 || !strcmp(host, "::1") || !strcmp(host, "localhost");
@@ -196,7 +200,6 @@ static int apply_place(const struct flags *flags, struct opts *opts, struct mst_
 {
     struct mst_plan *plan = &opts->answer.plan;
     uint16_t port = 0;
-
     if (flags->rdzv &&
         (mst_sock_split(flags->rdzv, plan->master_host, sizeof plan->master_host, &port) ||
          port == 0))
@@ -229,7 +232,6 @@ static void apply_local_size(const struct flags *flags, const struct machine *ma
                              struct opts *opts)
 {
     struct mst_plan *plan = &opts->answer.plan;
-
     if (flags->local_size > 0) {
         plan->local_size = flags->local_size;
         opts->local_size_reason = "given";
@@ -246,7 +248,6 @@ static int apply_flags(const struct flags *flags, const struct machine *machine,
 {
     struct mst_plan *plan = &opts->answer.plan;
     bool has_flag = flags->local_size != 0 || flags->node_count > 0;
-
     if (flags->max_restarts >= 0)
         plan->max_restarts = flags->max_restarts;
     if (plan->mode != MST_PLAN_SPAWN)
@@ -261,7 +262,6 @@ static int apply_flags(const struct flags *flags, const struct machine *machine,
 static void look_around(const struct flags *flags, struct machine *machine)
 {
     const char *pod_ip = getenv("POD_IP");
-
     machine_init(machine, flags->root ? flags->root : "");
     if (flags->hostname)
         snprintf(machine->hostname, sizeof machine->hostname, "%s", flags->hostname);
@@ -277,7 +277,6 @@ static void look_around(const struct flags *flags, struct machine *machine)
 static int read_plan(const struct flags *flags, struct opts *opts, struct mst_err *err)
 {
     struct machine machine;
-
     if (flags->node_count > 1 && (flags->node_rank < 0 || !flags->rdzv))
         return mst_err_set(err, -EINVAL, "--nnodes %lld needs --node-rank R and --rdzv HOST:PORT",
                            (long long)flags->node_count);
@@ -291,6 +290,8 @@ static int read_plan(const struct flags *flags, struct opts *opts, struct mst_er
     machine_fini(&machine);
     return rc;
 }
+
+/* ---- a start --------------------------------------------------------------------------------- */
 
 /* What is to be done where there is nothing to start. */
 static const char *advice(enum mst_plan_mode mode)
@@ -336,7 +337,6 @@ static int check_plan(const struct mst_plan *plan, struct mst_err *err)
 static void name_own_host(struct opts *opts)
 {
     char name[OPTS_HOST_BYTES];
-
     if (gethostname(name, sizeof name) == 0 && memchr(name, '\0', sizeof name))
         snprintf(opts->rdzv_host, sizeof opts->rdzv_host, "%s", name);
 }
@@ -344,7 +344,6 @@ static void name_own_host(struct opts *opts)
 static void place_node(struct opts *opts)
 {
     const struct mst_plan *plan = &opts->answer.plan;
-
     opts->source = plan->scheme;
     opts->node_count = (uint32_t)plan->node_count;
     opts->node_rank = (uint32_t)plan->node_rank;
@@ -405,7 +404,6 @@ static int read_secret(struct opts *opts, struct mst_err *err)
     const char *text = getenv("MST_JOB_SECRET");
     const char *path = getenv("MST_JOB_SECRET_FILE");
     int size = 0;
-
     if (path && *path) {
         size = read_secret_file(path, secret, sizeof secret, err);
     } else if (text) {
@@ -427,15 +425,16 @@ static int read_secret(struct opts *opts, struct mst_err *err)
 
 static int name_job(struct opts *opts, struct mst_err *err)
 {
-    uint64_t id;
-
     if (opts->job_id[0])
         return 0;
+    uint64_t id;
     if (getrandom(&id, sizeof id, 0) != sizeof id)
         return mst_err_set(err, -EIO, "no random bytes for the job id");
     snprintf(opts->job_id, sizeof opts->job_id, "job-%016llx", (unsigned long long)id);
     return 0;
 }
+
+/* ---- both together --------------------------------------------------------------------------- */
 
 /* Which of the words the flag says, else the variable, else `otherwise`; -EINVAL with text if the
  * variable says another. */

@@ -3,6 +3,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -50,38 +51,39 @@ struct outlog {
     size_t source_count;
 };
 
+static int set_log_dir(struct outlog *outlog, const char *log_dir, struct mst_err *err)
+{
+    outlog->log_dir = strdup(log_dir);
+    if (!outlog->log_dir)
+        return mst_err_set(err, -ENOMEM, "no memory for the output of ranks");
+    if ((mkdir(log_dir, 0777) && errno != EEXIST) || access(log_dir, W_OK | X_OK))
+        return mst_err_set(err, -errno, "log directory %s: %s", log_dir, mst_err_meaning(errno));
+    return 0;
+}
+
 int outlog_create(const char *log_dir, int out_fd, int err_fd, struct outlog **ret_outlog,
                   struct mst_err *err)
 {
-    int result;
     struct outlog *outlog = calloc(1, sizeof *outlog);
     if (!outlog)
         return mst_err_set(err, -ENOMEM, "no memory for the output of ranks");
-    outlog->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     outlog->sinks[0].fd = out_fd;
     outlog->sinks[1].fd = err_fd;
-    if (outlog->epoll_fd < 0) {
-        result = mst_err_set(err, -errno, "epoll_create1: %s", strerror(errno));
-        goto fail;
-    }
-    if (log_dir) {
-        outlog->log_dir = strdup(log_dir);
-        if (!outlog->log_dir) {
-            result = mst_err_set(err, -ENOMEM, "no memory for the output of ranks");
-            goto fail;
-        }
-        if ((mkdir(log_dir, 0777) && errno != EEXIST) || access(log_dir, W_OK | X_OK)) {
-            result = mst_err_set(err, -errno, "log directory %s: %s", log_dir, strerror(errno));
-            goto fail;
-        }
+    outlog->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    int rc = 0;
+    if (outlog->epoll_fd < 0)
+        rc = mst_err_set(err, -errno, "epoll_create1: %s", mst_err_meaning(errno));
+    if (rc == 0 && log_dir)
+        rc = set_log_dir(outlog, log_dir, err);
+    if (rc) {
+        outlog_destroy(outlog);
+        return rc;
     }
     *ret_outlog = outlog;
     return 0;
-
-fail:
-    outlog_destroy(outlog);
-    return result;
 }
+
+/* ---- the agent's own outputs ----------------------------------------------------------------- */
 
 static bool sink_room(struct sink *sink, size_t bytes)
 {
@@ -102,13 +104,13 @@ static bool sink_room(struct sink *sink, size_t bytes)
 static void sink_line(struct sink *sink, const char *prefix, const char *line, size_t size)
 {
     size_t prefix_size = strlen(prefix);
-
     if (!sink_room(sink, prefix_size + size + 1))
         return;
     memcpy(sink->data + sink->used, prefix, prefix_size);
     memcpy(sink->data + sink->used + prefix_size, line, size);
     sink->data[sink->used + prefix_size + size] = '\n';
     sink->used += prefix_size + size + 1;
+    assert(sink->used <= sink->cap);
 }
 
 /* A pipe that polls as writable takes PIPE_BUF bytes without blocking, so the fd, which others may
@@ -125,7 +127,6 @@ static size_t next_chunk(const struct sink *sink, size_t sent)
 static void sink_write(struct sink *sink)
 {
     size_t sent = 0;
-
     while (sent < sink->used) {
         struct pollfd ready = {.fd = sink->fd, .events = POLLOUT};
         if (poll(&ready, 1, 0) <= 0)
@@ -145,18 +146,18 @@ static void watch_sink(struct outlog *outlog, struct sink *sink)
 {
     struct epoll_event event = {.events = EPOLLOUT, .data.ptr = NULL};
     bool wanted = sink->used > 0;
-
     if (wanted == sink->watched)
         return;
     if (epoll_ctl(outlog->epoll_fd, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, sink->fd, &event) == 0)
         sink->watched = wanted;
 }
 
+/* ---- pipes of ranks -------------------------------------------------------------------------- */
+
 /* A paused source leaves the set: one whose writers are gone would report EPOLLHUP for ever. */
 static int watch_source(struct outlog *outlog, struct source *source, bool wanted)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
-
     if (wanted == source->watched)
         return 0;
     if (epoll_ctl(outlog->epoll_fd, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, source->fd, &event))
@@ -169,7 +170,6 @@ static void take_lines(struct source *source)
 {
     size_t start = 0;
     char *end;
-
     while ((end = memchr(source->line + start, '\n', source->used - start))) {
         sink_line(source->sink, source->prefix, source->line + start,
                   (size_t)(end - source->line) - start);
@@ -196,14 +196,19 @@ static void copy_to_file(struct source *source, const char *data, size_t size)
     }
 }
 
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
 static void source_close(struct source *source)
 {
     if (!source)
         return;
     if (source->line && source->used > 0)
         sink_line(source->sink, source->prefix, source->line, source->used);
-    if (source->fd >= 0)
-        close(source->fd);
+    close_fd(source->fd);
     if (source->owns_file)
         close(source->file_fd);
     free(source->line);
@@ -215,13 +220,13 @@ static bool source_read(struct source *source)
 {
     char *at = source->line + source->used;
     ssize_t size = read(source->fd, at, LINE_BYTES_MAX - source->used);
-
     if (size <= 0) {
         source->ended = size == 0 || (errno != EAGAIN && errno != EINTR);
         return false;
     }
     copy_to_file(source, at, (size_t)size);
     source->used += (size_t)size;
+    assert(source->used <= LINE_BYTES_MAX);
     take_lines(source);
     return true;
 }
@@ -229,80 +234,72 @@ static bool source_read(struct source *source)
 static int open_file(const struct outlog *outlog, uint32_t rank, uint32_t generation,
                      struct mst_err *err)
 {
-    char path[PATH_MAX];
-
     if (!outlog->log_dir)
         return -1;
+    char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/rank_%u.gen_%u.log", outlog->log_dir, rank, generation);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
-    return fd >= 0 ? fd : mst_err_set(err, -errno, "log file %s: %s", path, strerror(errno));
+    return fd >= 0 ? fd : mst_err_set(err, -errno, "log file %s: %s", path, mst_err_meaning(errno));
 }
 
 static int add_source(struct outlog *outlog, struct source *source)
 {
     size_t bytes = (outlog->source_count + 1) * sizeof(struct source *);
     struct source **sources = realloc(outlog->sources, bytes);
-
     if (!sources)
         return -ENOMEM;
     outlog->sources = sources;
-    int result = watch_source(outlog, source, true);
-    if (!result)
+    int rc = watch_source(outlog, source, true);
+    if (!rc)
         sources[outlog->source_count++] = source;
-    return result;
+    return rc;
 }
 
 static int open_source(struct outlog *outlog, uint32_t rank, struct sink *sink, int file_fd,
                        int *ret_write_fd)
 {
-    int pipe_fds[2];
-    int result = -ENOMEM;
     struct source *source = calloc(1, sizeof *source);
-
     if (!source)
         return -ENOMEM;
     *source = (struct source){.fd = -1, .file_fd = file_fd, .sink = sink};
     snprintf(source->prefix, sizeof source->prefix, "[%u] ", rank);
     source->line = malloc(LINE_BYTES_MAX);
-    if (!source->line)
-        goto fail;
-    if (pipe2(pipe_fds, O_CLOEXEC)) {
-        result = -errno;
-        goto fail;
-    }
+    int pipe_fds[2] = {-1, -1};
+    int rc = source->line ? 0 : -ENOMEM;
+    if (rc == 0 && pipe2(pipe_fds, O_CLOEXEC))
+        rc = -errno;
     source->fd = pipe_fds[0];
-    (void)fcntl(source->fd, F_SETFL, O_NONBLOCK); /* only this end: the rank's writes block */
-    result = add_source(outlog, source);
-    if (result) {
-        close(pipe_fds[1]);
-        goto fail;
+    /* only this end: the rank's writes block */
+    if (rc == 0 && fcntl(source->fd, F_SETFL, O_NONBLOCK))
+        rc = -errno;
+    if (rc == 0)
+        rc = add_source(outlog, source);
+    if (rc) {
+        close_fd(pipe_fds[1]);
+        source_close(source);
+        return rc;
     }
     *ret_write_fd = pipe_fds[1];
     return 0;
-
-fail:
-    source_close(source);
-    return result;
 }
 
 int outlog_add_rank(struct outlog *outlog, uint32_t rank, uint32_t generation, int *ret_out_fd,
                     int *ret_err_fd, struct mst_err *err)
 {
-    int out_fd = -1, err_fd = -1;
     int file_fd = open_file(outlog, rank, generation, err);
     if (file_fd < -1)
         return file_fd;
-    int result = open_source(outlog, rank, &outlog->sinks[0], file_fd, &out_fd);
-    if (result) {
-        if (file_fd >= 0)
-            close(file_fd);
-        return mst_err_set(err, result, "output pipe of rank %u: %s", rank, strerror(-result));
+    int out_fd, err_fd;
+    int rc = open_source(outlog, rank, &outlog->sinks[0], file_fd, &out_fd);
+    if (rc) {
+        close_fd(file_fd);
+        return mst_err_set(err, rc, "output pipe of rank %u: %s", rank, mst_err_meaning(rc));
     }
     outlog->sources[outlog->source_count - 1]->owns_file = file_fd >= 0;
-    result = open_source(outlog, rank, &outlog->sinks[1], file_fd, &err_fd);
-    if (result) {
+    rc = open_source(outlog, rank, &outlog->sinks[1], file_fd, &err_fd);
+    if (rc) {
         close(out_fd);
-        return mst_err_set(err, result, "output pipe of rank %u: %s", rank, strerror(-result));
+        return mst_err_set(err, rc, "output pipe of rank %u: %s", rank, mst_err_meaning(rc));
     }
     *ret_out_fd = out_fd;
     *ret_err_fd = err_fd;
@@ -313,6 +310,8 @@ int outlog_fd(const struct outlog *outlog)
 {
     return outlog->epoll_fd;
 }
+
+/* ---- both ------------------------------------------------------------------------------------ */
 
 static void flush(struct outlog *outlog)
 {
@@ -331,10 +330,9 @@ void outlog_run(struct outlog *outlog)
 {
     struct epoll_event events[64];
     int count = epoll_wait(outlog->epoll_fd, events, 64, 0);
-
     for (int i = 0; i < count; i++) {
         if (events[i].data.ptr)
-            (void)source_read(events[i].data.ptr);
+            (void)source_read(events[i].data.ptr); /* more of it shows in the set */
     }
     flush(outlog);
 }
@@ -364,8 +362,7 @@ void outlog_destroy(struct outlog *outlog)
             sink_write(sink);
         free(sink->data);
     }
-    if (outlog->epoll_fd >= 0)
-        close(outlog->epoll_fd);
+    close_fd(outlog->epoll_fd);
     free(outlog->sources);
     free(outlog->log_dir);
     free(outlog);

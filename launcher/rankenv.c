@@ -10,9 +10,8 @@
 
 __attribute__((format(printf, 2, 3))) static void add(struct rankenv *env, const char *format, ...)
 {
-    va_list args;
-
     assert(env->own_count < RANKENV_VARS_MAX);
+    va_list args;
     va_start(args, format);
     vsnprintf(env->own[env->own_count++], RANKENV_VAR_BYTES, format, args);
     va_end(args);
@@ -76,7 +75,6 @@ int rankenv_init(struct rankenv *env, char *const *inherited, const struct ranke
 {
     size_t inherited_count = 0, kept = 0;
     bool threads_set = false;
-
     for (; inherited[inherited_count]; inherited_count++)
         threads_set = threads_set || has_prefix(inherited[inherited_count], "OMP_NUM_THREADS=");
     env->own_count = 0;
@@ -84,7 +82,6 @@ int rankenv_init(struct rankenv *env, char *const *inherited, const struct ranke
     add_torch(env, facts);
     if (!threads_set)
         add(env, "OMP_NUM_THREADS=1");
-
     env->vars = calloc(inherited_count + env->own_count + 1, sizeof *env->vars);
     if (!env->vars)
         return -ENOMEM;

@@ -1,3 +1,13 @@
+/* The life of a rank:
+ *
+ *   starting   its slot says so, its two pipes and its environment exist; fork, and in the child what
+ *              spawn.c does until execve, whose failure comes back over a pipe
+ *   running    it leads a process group of its own; death_fd watches its pidfd, where there is one
+ *   dead       its pidfd is readable, or SIGCHLD came; it stays a zombie, so that its number is its
+ *              own, until the rest of its group is killed; then it is reaped and forgotten
+ *
+ * Its slot in the page stays readable until the generation is closed: how far it came is what the
+ * restart budget depends on. */
 #include "muster/launcher/ranks.h"
 
 #include "muster/core/err.h"
@@ -20,12 +30,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static void check(const struct ranks *ranks)
+{
+    uint32_t alive = 0;
+    for (uint32_t i = 0; i < ranks->local_size; i++)
+        alive += ranks->procs[i].pid > 0;
+    assert(alive == ranks->alive);
+}
+
 int ranks_init(struct ranks *ranks, struct mst_err *err)
 {
     *ranks = (struct ranks){.page_fd = -1, .shm_fd = -1};
     ranks->death_fd = epoll_create1(EPOLL_CLOEXEC);
     if (ranks->death_fd < 0)
-        return mst_err_set(err, -errno, "watch over the ranks: epoll_create1: %s", strerror(errno));
+        return mst_err_set(err, -errno, "watch over the ranks: epoll_create1: %s",
+                           mst_err_meaning(errno));
     return 0;
 }
 
@@ -46,24 +65,23 @@ int ranks_open(struct ranks *ranks, uint32_t generation, uint32_t first_rank, ui
                             .local_size = local_size,
                             .page_fd = -1,
                             .shm_fd = -1};
-    int result = mst_page_create(local_size, generation, &ranks->page_fd, &ranks->page, err);
-    if (result)
+    int rc = mst_page_create(local_size, generation, &ranks->page_fd, &ranks->page, err);
+    if (rc)
         goto fail;
     ranks->shm_fd = memfd_create("muster-shm", MFD_CLOEXEC);
     if (ranks->shm_fd < 0) {
-        result = mst_err_set(err, -errno, "shared segment: memfd_create: %s", strerror(errno));
+        rc = mst_err_set(err, -errno, "shared segment: memfd_create: %s", mst_err_meaning(errno));
         goto fail;
     }
     ranks->procs = calloc(local_size, sizeof *ranks->procs);
     if (!ranks->procs) {
-        result = mst_err_set(err, -ENOMEM, "no memory for %u ranks", local_size);
+        rc = mst_err_set(err, -ENOMEM, "no memory for %u ranks", local_size);
         goto fail;
     }
     return 0;
-
 fail:
     ranks_close(ranks);
-    return result;
+    return rc;
 }
 
 static void forget(struct rank_proc *proc)
@@ -94,7 +112,6 @@ static void watch(const struct ranks *ranks, uint32_t local_rank)
 {
     struct rank_proc *proc = &ranks->procs[local_rank];
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = local_rank};
-
     proc->pidfd = libc_pidfd_open(proc->pid);
     if (proc->pidfd < 0 || epoll_ctl(ranks->death_fd, EPOLL_CTL_ADD, proc->pidfd, &event) == 0)
         return;
@@ -107,32 +124,30 @@ static int spawn_one(struct ranks *ranks, uint32_t local_rank, const struct opts
 {
     const int keep_fds[] = {facts->secret_fd, facts->page_fd, facts->shm_fd};
     struct spawn_request request = {.argv = opts->argv, .keep_fds = keep_fds, .keep_fd_count = 3};
-    struct rankenv env;
     cpu_set_t allowed, share;
-
     if (!opts->unbound && sched_getaffinity(0, sizeof allowed, &allowed) == 0 &&
         affinity_share(&allowed, local_rank, ranks->local_size, &share))
         request.cores = &share;
-    int result = rankenv_init(&env, opts->env, facts);
-    if (result)
-        return mst_err_set(err, result, "no memory for the environment of rank %u", facts->rank);
-    result = outlog_add_rank(outlog, facts->rank, facts->generation, &request.out_fd,
-                             &request.err_fd, err);
-    if (!result) {
+    struct rankenv env;
+    int rc = rankenv_init(&env, opts->env, facts);
+    if (rc)
+        return mst_err_set(err, rc, "no memory for the environment of rank %u", facts->rank);
+    rc = outlog_add_rank(outlog, facts->rank, facts->generation, &request.out_fd, &request.err_fd,
+                         err);
+    if (!rc) {
         request.env = env.vars;
-        result = spawn_start(&request, &ranks->procs[local_rank].pid, err);
+        rc = spawn_start(&request, &ranks->procs[local_rank].pid, err);
         close(request.out_fd);
         close(request.err_fd);
     }
     rankenv_fini(&env);
-    return result;
+    return rc;
 }
 
 int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct rankenv_facts *facts,
                 struct outlog *outlog, struct mst_err *err)
 {
     struct rankenv_facts mine = *facts;
-
     mine.page_fd = ranks->page_fd;
     mine.shm_fd = ranks->shm_fd;
     for (uint32_t i = 0; i < ranks->local_size; i++) {
@@ -140,14 +155,15 @@ int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct ranke
         mine.local_rank = i;
         mine.rank = ranks->first_rank + i;
         atomic_store(&slot->state, MST_RANK_STARTING); /* before the rank can store RUNNING */
-        int result = spawn_one(ranks, i, opts, &mine, outlog, err);
-        if (result) {
+        int rc = spawn_one(ranks, i, opts, &mine, outlog, err);
+        if (rc) {
             atomic_store(&slot->state, MST_RANK_EMPTY);
-            return result;
+            return rc;
         }
         watch(ranks, i);
         atomic_store(&slot->pid, (unsigned)ranks->procs[i].pid);
         ranks->alive++;
+        check(ranks);
         log_line(LOG_DEBUG, "rank started", " started=%u pid=%d", mine.rank,
                  (int)ranks->procs[i].pid);
     }
@@ -157,11 +173,12 @@ int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct ranke
 /* Its process is a zombie, so its number is still its own. */
 static void bury(struct ranks *ranks, uint32_t local_rank, struct rank_death *ret_death)
 {
-    siginfo_t info = {0};
+    assert(local_rank < ranks->local_size);
     struct rank_proc *proc = &ranks->procs[local_rank];
-
     assert(proc->pid > 0 && ranks->alive > 0);
     (void)kill(-proc->pid, SIGKILL); /* nobody left is fine */
+    siginfo_t info = {0};
+    /* (void): a zombie of ours is there to be reaped */
     if (proc->pidfd >= 0)
         (void)waitid(P_PIDFD, (id_t)proc->pidfd, &info, WEXITED);
     else
@@ -170,12 +187,12 @@ static void bury(struct ranks *ranks, uint32_t local_rank, struct rank_death *re
                                      exitcode_of_death(info.si_code != CLD_EXITED, info.si_status)};
     forget(proc);
     ranks->alive--;
+    check(ranks);
 }
 
 bool ranks_reap(struct ranks *ranks, struct rank_death *ret_death)
 {
     struct epoll_event event;
-
     if (epoll_wait(ranks->death_fd, &event, 1, 0) != 1)
         return false;
     bury(ranks, event.data.u32, ret_death);
@@ -204,7 +221,6 @@ void ranks_signal(const struct ranks *ranks, int signal_number)
 void ranks_steps(const struct ranks *ranks, uint64_t *ret_highest, uint64_t *ret_lowest)
 {
     uint64_t highest = MST_PAGE_NO_STEP, lowest = MST_PAGE_NO_STEP;
-
     for (uint32_t i = 0; i < ranks->local_size; i++) {
         /* seq_cst: pairs with the rank's store in mst_page_enter_step, after our gate's. */
         uint64_t step = atomic_load(&mst_page_slot(ranks->page, i)->step);

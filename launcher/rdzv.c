@@ -20,6 +20,22 @@ void rdzv_init(struct rdzv *rdzv, const struct rdzv_config *config, struct rdzv_
     drain_init(&rdzv->drain, 0, config->node_count, answered);
 }
 
+/* What holds between two events, whatever came in which order. */
+static void check(const struct rdzv *rdzv)
+{
+    uint32_t count[RDZV_PHASE_COUNT] = {0};
+    for (uint32_t i = 0; i < rdzv->config.node_count; i++) {
+        assert(rdzv->nodes[i].phase < RDZV_PHASE_COUNT);
+        assert(!rdzv->nodes[i].gone || rdzv->nodes[i].phase == RDZV_DONE);
+        count[rdzv->nodes[i].phase]++;
+    }
+    uint32_t with_ranks = count[RDZV_LIVE] + count[RDZV_DONE];
+    assert(rdzv->restarts_used <= rdzv->config.max_restarts);
+    assert(rdzv->state != RDZV_RUNNING || (rdzv->started && with_ranks == rdzv->config.node_count));
+    assert(rdzv->state != RDZV_GATHERING || (with_ranks == 0 && count[RDZV_ABSENT] > 0));
+    assert(rdzv->state != RDZV_STOPPING || with_ranks > 0);
+}
+
 static void broadcast(struct rdzv *rdzv, const struct msg *msg)
 {
     rdzv->config.send(rdzv->config.arg, RDZV_ALL, msg);
@@ -50,7 +66,6 @@ static void start(struct rdzv *rdzv)
     rdzv->cause_rank = MST_PAGE_CAUSE_JOB;
     rdzv->cause_code = 0;
     drain_init(&rdzv->drain, rdzv->generation, rdzv->config.node_count, rdzv->answered);
-
     struct msg msg = {
         .type = MSG_START, .generation = rdzv->generation, .node_count = rdzv->config.node_count};
     memcpy(msg.job_id, rdzv->config.job_id, sizeof msg.job_id);
@@ -116,7 +131,6 @@ static void stop(struct rdzv *rdzv, uint32_t rank, uint32_t code, uint64_t now_n
 static void say(struct rdzv *rdzv, struct msg *msg)
 {
     bool more = true;
-
     while (more) {
         more = false;
         broadcast(rdzv, msg);
@@ -168,7 +182,6 @@ static void on_down(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uin
 static void on_drain(struct rdzv *rdzv, const struct msg *msg)
 {
     struct msg out;
-
     if (msg->action == MST_GATE_STOP)
         rdzv->stop_wanted = true;
     if (rdzv->state == RDZV_GATHERING && rdzv->stop_wanted)
@@ -183,11 +196,9 @@ static bool is_of_a_generation(enum msg_type type)
     return type == MSG_FAILED || type == MSG_DONE || type == MSG_DOWN || type == MSG_STEPS;
 }
 
-int rdzv_message(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns)
+static int take(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns)
 {
-    assert(node < rdzv->config.node_count);
     struct msg out;
-
     if (rdzv->state == RDZV_ENDED)
         return 0;
     if (msg->type != MSG_JOIN && rdzv->nodes[node].phase == RDZV_ABSENT)
@@ -222,11 +233,17 @@ int rdzv_message(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64
     }
 }
 
-void rdzv_lost(struct rdzv *rdzv, uint32_t node, uint64_t now_ns)
+int rdzv_message(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns)
 {
     assert(node < rdzv->config.node_count);
-    enum rdzv_phase phase = rdzv->nodes[node].phase;
+    int rc = take(rdzv, node, msg, now_ns);
+    check(rdzv);
+    return rc;
+}
 
+static void lose(struct rdzv *rdzv, uint32_t node, uint64_t now_ns)
+{
+    enum rdzv_phase phase = rdzv->nodes[node].phase;
     if (rdzv->state == RDZV_ENDED || phase == RDZV_ABSENT)
         return;
     if (rdzv->state == RDZV_RUNNING && phase == RDZV_DONE) {
@@ -240,13 +257,20 @@ void rdzv_lost(struct rdzv *rdzv, uint32_t node, uint64_t now_ns)
         decide_if_all_down(rdzv, now_ns);
 }
 
+void rdzv_lost(struct rdzv *rdzv, uint32_t node, uint64_t now_ns)
+{
+    assert(node < rdzv->config.node_count);
+    lose(rdzv, node, now_ns);
+    check(rdzv);
+}
+
 void rdzv_tick(struct rdzv *rdzv, uint64_t now_ns)
 {
     struct msg out;
-
     if (rdzv->state == RDZV_RUNNING && drain_tick(&rdzv->drain, &out))
         say(rdzv, &out);
     bool waits = rdzv->state == RDZV_GATHERING || rdzv->state == RDZV_STOPPING;
     if (waits && now_ns >= rdzv->deadline_ns)
         end(rdzv, EXITCODE_RENDEZVOUS);
+    check(rdzv);
 }

@@ -12,19 +12,18 @@
 
 static void become_own_group_that_dies_with(pid_t agent)
 {
-    (void)setpgid(0, 0); /* cannot fail: the child leads nothing yet */
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)setpgid(0, 0);                    /* cannot fail: the child leads nothing yet */
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* cannot fail for a valid signal */
     if (getppid() != agent)
         _exit(128 + SIGKILL); /* the agent died before the line above */
 }
 
 static void reset_signals(void)
 {
-    sigset_t none;
-
     signal(SIGPIPE, SIG_DFL);
+    sigset_t none;
     sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL); /* fails for a wrong first argument only */
 }
 
 static int set_up_fds(const struct spawn_request *request)
@@ -44,51 +43,50 @@ static int set_up_fds(const struct spawn_request *request)
 static void run_child(const struct spawn_request *request, pid_t agent, int report_fd)
 {
     become_own_group_that_dies_with(agent);
-    int result = set_up_fds(request);
-    if (!result && request->cores && sched_setaffinity(0, sizeof *request->cores, request->cores))
-        result = -errno;
-    if (!result) {
+    int rc = set_up_fds(request);
+    if (!rc && request->cores && sched_setaffinity(0, sizeof *request->cores, request->cores))
+        rc = -errno;
+    if (!rc) {
         reset_signals();
         execvpe(request->argv[0], request->argv, request->env);
-        result = -errno;
+        rc = -errno;
     }
-    ssize_t written = write(report_fd, &result, sizeof result);
-    _exit(written == sizeof result ? 127 : 126);
+    ssize_t written = write(report_fd, &rc, sizeof rc);
+    _exit(written == sizeof rc ? 127 : 126);
 }
 
 /* The report pipe closes by itself when execve succeeds; an int in it is why it did not. */
 static int read_report(int report_fd)
 {
-    int result = 0;
+    int rc = 0;
     ssize_t size;
-
     do
-        size = read(report_fd, &result, sizeof result);
+        size = read(report_fd, &rc, sizeof rc);
     while (size < 0 && errno == EINTR);
-    return size == sizeof result ? result : 0;
+    return size == sizeof rc ? rc : 0;
 }
 
 int spawn_start(const struct spawn_request *request, pid_t *ret_pid, struct mst_err *err)
 {
     int report[2];
     if (pipe2(report, O_CLOEXEC))
-        return mst_err_set(err, -errno, "start %s: no pipe: %s", request->argv[0], strerror(errno));
-
+        return mst_err_set(err, -errno, "start %s: no pipe: %s", request->argv[0],
+                           mst_err_meaning(errno));
     pid_t agent = getpid();
     pid_t pid = fork();
     if (pid == 0)
         run_child(request, agent, report[1]);
-    int result = pid < 0 ? -errno : 0;
+    int rc = pid < 0 ? -errno : 0;
     close(report[1]);
-    if (!result) {
+    if (!rc) {
         (void)setpgid(pid, pid); /* whoever of the two is first; the other's call changes nothing */
-        result = read_report(report[0]);
-        if (result)
-            (void)waitpid(pid, NULL, 0);
+        rc = read_report(report[0]);
+        if (rc)
+            (void)waitpid(pid, NULL, 0); /* a child of ours that ends by itself */
     }
     close(report[0]);
-    if (result)
-        return mst_err_set(err, result, "cannot start %s: %s", request->argv[0], strerror(-result));
+    if (rc)
+        return mst_err_set(err, rc, "cannot start %s: %s", request->argv[0], mst_err_meaning(rc));
     *ret_pid = pid;
     return 0;
 }

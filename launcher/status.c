@@ -37,7 +37,6 @@ static bool peer_uid(int fd, uid_t *ret_uid)
 {
     struct ucred peer;
     socklen_t size = sizeof peer;
-
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size))
         return false;
     *ret_uid = peer.uid;
@@ -47,13 +46,12 @@ static bool peer_uid(int fd, uid_t *ret_uid)
 /* Anybody may take any abstract name: what counts is who listens. */
 static int dial(const char *name)
 {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
     uid_t uid;
     struct sockaddr_un address;
     socklen_t size = abstract_address(name, &address);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd < 0)
-        return -errno;
     if (connect(fd, (const struct sockaddr *)&address, size) == 0 && peer_uid(fd, &uid) &&
         uid == getuid())
         return fd;
@@ -67,7 +65,6 @@ static char *read_answer(int fd)
     size_t used = 0;
     char *text = malloc(ANSWER_BYTES_MAX + 1);
     uint64_t deadline_ns = mst_deadline_ms(ANSWER_MS);
-
     while (text && used < ANSWER_BYTES_MAX) {
         struct pollfd ready = {.fd = fd, .events = POLLIN};
         if (poll(&ready, 1, mst_deadline_left_ms(deadline_ns)) <= 0)
@@ -102,19 +99,17 @@ static bool ask_one(const char *name, status_answer_fn answer, void *arg)
 static bool is_listening(const char *line, const char *prefix, char name[NAME_BYTES])
 {
     char flags[16];
-
     return sscanf(line, "%*s %*s %*s %15s %*s %*s %*s @%63s", flags, name) == 2 &&
            strcmp(flags, "00010000") == 0 && strncmp(name, prefix, strlen(prefix)) == 0;
 }
 
 int status_ask_all(status_answer_fn answer, void *arg)
 {
-    char prefix[32], line[256], name[NAME_BYTES];
-    int count = 0;
     FILE *file = fopen("/proc/net/unix", "re");
-
     if (!file)
         return -errno;
+    char prefix[32], line[256], name[NAME_BYTES];
+    int count = 0;
     snprintf(prefix, sizeof prefix, "muster-%u-", getuid());
     while (fgets(line, sizeof line, file)) {
         if (is_listening(line, prefix, name))
@@ -127,13 +122,12 @@ int status_ask_all(status_answer_fn answer, void *arg)
 /* Two containers on the host's network may both have a PID 1: the pid alone is no name. */
 static int listen_at_new_name(int fd)
 {
-    char name[NAME_BYTES];
     uint32_t unique;
-    struct sockaddr_un address;
-
     if (getrandom(&unique, sizeof unique, 0) != sizeof unique)
         return -EIO;
+    char name[NAME_BYTES];
     snprintf(name, sizeof name, "muster-%u-%d-%08x", getuid(), (int)getpid(), unique);
+    struct sockaddr_un address;
     socklen_t size = abstract_address(name, &address);
     if (bind(fd, (const struct sockaddr *)&address, size) || listen(fd, 8))
         return -errno;
@@ -145,12 +139,11 @@ int status_create(struct status **ret_status, struct mst_err *err)
     struct status *status = calloc(1, sizeof *status);
     if (!status)
         return mst_err_set(err, -ENOMEM, "no memory for the status socket");
-
     status->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int result = status->fd < 0 ? -errno : listen_at_new_name(status->fd);
-    if (result) {
+    int rc = status->fd < 0 ? -errno : listen_at_new_name(status->fd);
+    if (rc) {
         status_destroy(status);
-        return mst_err_set(err, result, "status socket: %s", strerror(-result));
+        return mst_err_set(err, rc, "status socket: %s", mst_err_meaning(rc));
     }
     *ret_status = status;
     return 0;
@@ -179,13 +172,13 @@ static bool may_ask(int fd)
 void status_run(struct status *status, const struct node *node)
 {
     int fd;
-
     while ((fd = accept4(status->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
         int room = ANSWER_BYTES_MAX;
         char *text = may_ask(fd) ? status_json(node) : NULL;
+        /* with less room a long answer is cut, which the asker sees */
         (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
         if (text)
-            (void)send(fd, text, strlen(text), MSG_NOSIGNAL); /* or the asker sees a cut answer */
+            (void)send(fd, text, strlen(text), MSG_NOSIGNAL);
         free(text);
         close(fd);
     }

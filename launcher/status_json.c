@@ -35,7 +35,6 @@ static json_t *collective_json(struct mst_page *page, uint32_t local_rank, uint6
     bool reduces = op.kind == MST_COLL_ALLREDUCE || op.kind == MST_COLL_REDUCE_SCATTER;
     bool done = op.done_ns != 0;
     uint64_t size_bytes = op.count * mst_dtype_size((enum mst_dtype)op.dtype);
-
     return json_pack("{s:I, s:I, s:s, s:s?, s:s?, s:I, s:I, s:I, s:b, s:i, s:o, s:o}", "seq",
                      (json_int_t)op.seq, "comm", (json_int_t)op.comm_id, "kind",
                      mst_coll_name((enum mst_coll)op.kind), "op",
@@ -53,7 +52,6 @@ static json_t *rank_json(const struct ranks *ranks, uint32_t local_rank, uint64_
     unsigned state = atomic_load(&slot->state);
     uint64_t beat_ns = atomic_load(&slot->beat_ns);
     bool alive = ranks->procs[local_rank].pid > 0;
-
     /* Acquire: pairs with the rank's release in comm's recorder, which writes the entry before. */
     uint64_t op_count = atomic_load_explicit(&slot->op_count, memory_order_acquire);
     return json_pack("{s:i, s:i, s:b, s:s, s:o, s:o, s:o, s:o}", "rank",
@@ -70,7 +68,6 @@ char *status_json(const struct node *node)
 {
     uint64_t now_ns = mst_now_ns();
     json_t *ranks = json_array();
-
     for (uint32_t i = 0; node->ranks.page && i < node->ranks.local_size; i++)
         json_array_append_new(ranks, rank_json(&node->ranks, i, now_ns));
     const char *job_id = node->start.job_id[0] ? node->start.job_id : node->opts->job_id;

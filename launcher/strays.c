@@ -12,12 +12,11 @@
 static void kill_children(void)
 {
     char path[64];
-    int pid;
-
     snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
     FILE *file = fopen(path, "re");
     if (!file)
         return; /* a kernel without the list: PID 1's death or the pod's end takes them */
+    int pid;
     while (fscanf(file, "%d", &pid) == 1) /* NOLINT(cert-err34-c): the kernel wrote it */
         (void)kill(pid, SIGKILL);         /* it may be dead already */
     fclose(file);
@@ -27,7 +26,6 @@ static void kill_children(void)
 static bool reap(uint32_t *count)
 {
     pid_t pid;
-
     while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
         ++*count;
     return pid == 0;
@@ -36,10 +34,9 @@ static bool reap(uint32_t *count)
 /* Sleeps until a child dies. False at the deadline. */
 static bool wait_for_death(uint64_t deadline_ns)
 {
-    sigset_t set;
     int left_ms = mst_deadline_left_ms(deadline_ns);
     struct timespec left = {left_ms / 1000, left_ms % 1000 * 1000000L};
-
+    sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
     return left_ms > 0 && (sigtimedwait(&set, NULL, &left) > 0 || errno == EINTR);
@@ -48,7 +45,6 @@ static bool wait_for_death(uint64_t deadline_ns)
 uint32_t strays_kill(uint64_t deadline_ns)
 {
     uint32_t count = 0;
-
     while (reap(&count)) {
         kill_children();
         if (!wait_for_death(deadline_ns))

@@ -96,15 +96,22 @@ unsigned super_step(struct super *super, enum super_event event)
     assert(super->state < SUPER_STATE_COUNT && event < SUPER_EVENT_COUNT);
     enum super_state next = table[super->state][event].next;
     unsigned actions = table[super->state][event].actions;
-
     if (event == SUPER_END || event == SUPER_LINK_LOST || event == SUPER_GRACE_OVER)
         super->ending = true;
     if (super->ending && next == SUPER_IDLE) {
         next = SUPER_OVER;
         actions |= QUIT;
     }
+    assert(!(actions & SPAWN) || next == SUPER_RUNNING);
+    assert(!(actions & (DOWN | DONE)) || !super_has_ranks(next));
     super->state = next;
     return actions;
+}
+
+bool super_has_ranks(enum super_state state)
+{
+    return state == SUPER_RUNNING || state == SUPER_LEAVING || state == SUPER_TERMINATING ||
+           state == SUPER_KILLING;
 }
 
 const char *super_name(enum super_state state)

@@ -51,6 +51,9 @@ struct super {
 /* Takes one event: moves *super and returns the actions to do now, in the order of the enum. */
 unsigned super_step(struct super *super, enum super_event event);
 
+/* Whether ranks may live in this state. */
+bool super_has_ranks(enum super_state state);
+
 /* "running", … for logs and `muster status`. */
 const char *super_name(enum super_state state);
 

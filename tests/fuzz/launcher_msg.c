@@ -10,7 +10,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct msg msg;
     uint8_t back[MSG_BYTES_MAX];
-
     if (size == 0 || msg_decode(data[0], data + 1, size - 1, &msg))
         return 0;
     int back_size = msg_encode(&msg, back, sizeof back);

@@ -89,7 +89,6 @@ static void post(struct sim *sim, uint32_t node, bool to_coordinator, const stru
 {
     uint64_t at = sim->tick + 1 + chance(sim, 20);
     uint64_t *last = &sim->last_at[node][to_coordinator];
-
     if (at < *last)
         at = *last;
     *last = at;
@@ -129,7 +128,6 @@ static void check_end_message(const struct sim *sim, const struct msg *msg)
 static void on_send(void *arg, uint32_t node, const struct msg *msg)
 {
     struct sim *sim = arg;
-
     if (msg->type == MSG_START)
         check_start(sim, msg);
     if (msg->type == MSG_END)
@@ -151,7 +149,6 @@ static void say(struct sim *sim, uint32_t i, struct msg msg)
 static void join(struct sim *sim, uint32_t i)
 {
     struct sim_node *node = &sim->nodes[i];
-
     *node = (struct sim_node){.up = true, .joined = true, .local_size = 1 + chance(sim, LOCAL_MAX)};
     sim->incarnation[i]++;
     post(sim, i, true,
@@ -162,7 +159,6 @@ static void join(struct sim *sim, uint32_t i)
 static void lose(struct sim *sim, uint32_t i)
 {
     struct sim_node *node = &sim->nodes[i];
-
     *node = (struct sim_node){.return_at = sim->tick + 50 + chance(sim, 300)};
     sim->incarnation[i]++; /* what was on its way is lost */
     rdzv_lost(&sim->rdzv, i, sim->tick * TICK_NS);
@@ -212,7 +208,6 @@ static void finish_rank(struct sim *sim, uint32_t i, struct sim_rank *rank, enum
 {
     struct sim_node *node = &sim->nodes[i];
     bool stopped = false;
-
     rank->life = life;
     for (uint32_t k = 0; k < node->local_size; k++) {
         if (node->ranks[k].life == ALIVE)
@@ -238,7 +233,6 @@ static void deliver_to_node(struct sim *sim, uint32_t i, const struct msg *msg)
 {
     struct sim_node *node = &sim->nodes[i];
     bool current = msg->generation == node->generation;
-
     switch (msg->type) {
     case MSG_START: spawn(sim, node, msg); return;
     case MSG_ABORT:
@@ -326,7 +320,6 @@ static uint64_t slowest(const struct sim *sim)
 static void look_at_gate(struct sim *sim, uint32_t i, struct sim_rank *rank)
 {
     const struct mst_gate gate = sim->nodes[i].gate;
-
     rank->waiting = gate.state == MST_GATE_PROPOSED && gate.step == rank->step;
     if (gate.state != MST_GATE_AGREED || gate.step != rank->step)
         return;
@@ -391,7 +384,6 @@ static void kill_rank(struct sim *sim, uint32_t i)
 {
     struct sim_node *node = &sim->nodes[i];
     struct sim_rank *rank = &node->ranks[chance(sim, node->local_size)];
-
     if (!node->live || node->down_at || rank->life != ALIVE)
         return;
     rank->life = DEAD;
@@ -403,7 +395,6 @@ static void strike(struct sim *sim, uint32_t violence)
 {
     uint32_t i = chance(sim, sim->node_count);
     struct sim_node *node = &sim->nodes[i];
-
     if (violence == 0 || chance(sim, 6000 / violence) != 0 || !node->up || node->told_end)
         return;
     switch (chance(sim, 4)) {
@@ -431,7 +422,6 @@ static bool all_told(const struct sim *sim)
 static void check_end(const struct sim *sim)
 {
     uint32_t code = UINT32_MAX;
-
     for (uint32_t i = 0; i < sim->node_count; i++) {
         if (!sim->nodes[i].told_end)
             continue;
@@ -478,7 +468,6 @@ static void run_seed(uint64_t seed)
     uint32_t violence = chance(sim, 4) * 10;
     printf("seed %llu: %u nodes, violence %u\n", (unsigned long long)seed, sim->node_count,
            violence);
-
     for (;;) {
         sim->tick++;
         assert_true(sim->tick < TICKS_MAX); /* a job always ends */

@@ -33,7 +33,6 @@ struct fixture {
 static void begin(struct fixture *f)
 {
     int fd;
-
     *f = (struct fixture){.opts = {.node_count = 2,
                                    .rdzv_host = "127.0.0.1",
                                    .rdzv_timeout_ms = 60000,
@@ -66,7 +65,6 @@ static void *dial_in_thread(void *arg)
 static int dial(struct fixture *f, struct link *link, uint32_t node, const char *secret)
 {
     pthread_t thread;
-
     f->dialing = link;
     f->dial_opts = f->opts;
     f->dial_opts.node_rank = node;
@@ -104,7 +102,6 @@ static void test_two_nodes_start_together(void **state)
     (void)state;
     struct fixture f;
     struct msg first, second;
-
     begin(&f);
     join(&f.own, 1);
     assert_int_equal(dial(&f, &f.other, 1, "secret"), 0);
@@ -129,7 +126,6 @@ static void test_strangers_are_refused(void **state)
     (void)state;
     struct fixture f;
     struct link again = {.stream = {.fd = -1}};
-
     begin(&f);
     assert_int_equal(dial(&f, &again, 1, "guessd"), -EACCES);
     assert_int_equal(dial(&f, &again, 7, "secret"), -EPROTO);
@@ -143,7 +139,6 @@ static void test_nonsense_drops_the_node(void **state)
     (void)state;
     struct fixture f;
     struct msg msg;
-
     begin(&f);
     assert_int_equal(dial(&f, &f.other, 1, "secret"), 0);
     link_send(&f.other, &(struct msg){.type = MSG_DONE}); /* before it has joined */
@@ -160,7 +155,6 @@ static void test_a_port_in_use_is_named(void **state)
     struct mst_err err = {0};
     char port[16];
     int fd;
-
     begin(&f);
     snprintf(port, sizeof port, "%u", f.opts.rdzv_port);
     assert_int_equal(coord_create(&f.opts, &second, &fd, &err), -EADDRINUSE);

@@ -32,7 +32,6 @@ static void test_agrees_one_past_the_highest(void **state)
     (void)state;
     struct drain drain;
     struct msg out;
-
     drain_init(&drain, 7, 2, answered);
     assert_true(drain_request(&drain, MST_GATE_STOP, &out));
     assert_int_equal(out.type, MSG_QUERY);
@@ -55,7 +54,6 @@ static void test_a_step_that_may_have_passed_moves_the_proposal(void **state)
     struct drain drain;
     struct msg out;
     uint64_t at = 10, room = 1;
-
     drain_init(&drain, 0, 1, answered);
     drain_request(&drain, MST_GATE_STOP, &out);
     assert_true(answer(&drain, 0, at, at, &out));
@@ -73,7 +71,6 @@ static void test_ranks_without_steps_get_the_signal(void **state)
     (void)state;
     struct drain drain;
     struct msg out;
-
     drain_init(&drain, 0, 2, answered);
     drain_request(&drain, MST_GATE_STOP, &out);
     assert_false(answer(&drain, 0, NO_STEP, 0, &out));
@@ -98,7 +95,6 @@ static void test_a_stop_waits_until_the_checkpoint_is_taken(void **state)
     (void)state;
     struct drain drain;
     struct msg out;
-
     agree_checkpoint(&drain, &out);
     assert_true(drain_request(&drain, MST_GATE_STOP, &out));
     assert_int_equal(out.type, MSG_QUERY);
@@ -117,7 +113,6 @@ static void test_a_stop_overtakes_a_checkpoint_under_way(void **state)
     (void)state;
     struct drain drain;
     struct msg out;
-
     drain_init(&drain, 0, 1, answered);
     drain_request(&drain, MST_GATE_CHECKPOINT, &out);
     assert_false(drain_request(&drain, MST_GATE_STOP, &out));
@@ -133,7 +128,6 @@ static void test_old_answers_are_ignored(void **state)
     (void)state;
     struct drain drain;
     struct msg out;
-
     drain_init(&drain, 3, 1, answered);
     drain_request(&drain, MST_GATE_STOP, &out);
     struct msg old_round = steps(&drain, 1, 1), old_generation = steps(&drain, 1, 1);

@@ -33,7 +33,6 @@ static void test_descriptions(void **state)
 {
     (void)state;
     char text[64], tiny[4];
-
     assert_string_equal(exitcode_describe(137, text, sizeof text), "killed by SIGKILL");
     assert_string_equal(exitcode_describe(3, text, sizeof text), "exit code 3");
     assert_string_equal(exitcode_describe(255, text, sizeof text), "exit code 255");

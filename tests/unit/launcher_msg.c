@@ -32,7 +32,6 @@ static void test_round_trip_of_every_type(void **state)
 {
     (void)state;
     uint8_t first[MSG_BYTES_MAX], second[MSG_BYTES_MAX];
-
     for (int type = MSG_JOIN; type < MSG_TYPE_END; type++) {
         struct msg msg = full((enum msg_type)type), back;
         int size = msg_encode(&msg, first, sizeof first);
@@ -49,7 +48,6 @@ static void test_every_other_size_is_refused(void **state)
     (void)state;
     uint8_t bytes[MSG_BYTES_MAX] = {0};
     struct msg back;
-
     for (int type = MSG_JOIN; type < MSG_TYPE_END; type++) {
         struct msg msg = full((enum msg_type)type);
         int size = msg_encode(&msg, bytes, sizeof bytes);
@@ -73,7 +71,6 @@ static void test_fields_out_of_range_are_refused(void **state)
 {
     (void)state;
     struct msg msg;
-
     msg = full(MSG_JOIN), msg.local_size = 0, refuse(msg);
     msg = full(MSG_JOIN), msg.local_size = MST_PAGE_RANKS_MAX + 1, refuse(msg);
     msg = full(MSG_JOIN), msg.node_count = 0, refuse(msg);
@@ -93,7 +90,6 @@ static void test_unknown_types_are_refused(void **state)
 {
     (void)state;
     struct msg back;
-
     assert_int_equal(msg_decode(MSG_JOIN - 1, NULL, 0, &back), -EBADMSG);
     assert_int_equal(msg_decode(MSG_TYPE_END, NULL, 0, &back), -EBADMSG);
     assert_string_equal(msg_name(MSG_TYPE_END), "?");

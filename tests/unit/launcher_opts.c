@@ -36,7 +36,6 @@ static int parse(const char *line)
     static char text[512];
     static char *argv[32];
     int argc = 0;
-
     assert_true(strlen(line) < sizeof text);
     strncpy(text, line, sizeof text);
     argv[argc++] = text;

@@ -57,7 +57,6 @@ static void test_only_whole_lines_leave(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin(&f, NULL);
     say(f.rank_out, "half");
     say(f.rank_err, "all of it\n");
@@ -77,7 +76,6 @@ static void test_a_line_without_end_is_cut(void **state)
     struct fixture f;
     char piece[4096];
     size_t total = 0;
-
     begin(&f, NULL);
     memset(piece, 'x', sizeof piece);
     for (int i = 0; i < 17; i++) { /* 64 KiB and one piece more */
@@ -101,7 +99,6 @@ static void test_a_full_output_holds_the_rank_back(void **state)
     struct fixture f;
     char line[1024];
     long taken = 0, idle = 0;
-
     begin(&f, NULL);
     memset(line, 'y', sizeof line);
     line[sizeof line - 1] = '\n';
@@ -129,7 +126,6 @@ static void test_files_hold_the_rank_s_own_bytes(void **state)
     (void)state;
     struct fixture f;
     char dir[] = "/tmp/muster-outlog-XXXXXX", path[128], got[64];
-
     assert_non_null(mkdtemp(dir));
     begin(&f, dir);
     say(f.rank_out, "one\n");
@@ -152,7 +148,6 @@ static void test_a_bad_log_directory_is_named(void **state)
     (void)state;
     struct mst_err err = {0};
     struct outlog *outlog;
-
     assert_int_equal(outlog_create("/dev/null/logs", 1, 2, &outlog, &err), -ENOTDIR);
     assert_non_null(strstr(err.text, "/dev/null/logs"));
     outlog_destroy(NULL);

@@ -67,7 +67,6 @@ static void test_contract_and_torch(void **state)
     };
     char *inherited[] = {NULL};
     struct rankenv env;
-
     assert_int_equal(rankenv_init(&env, inherited, &facts), 0);
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
         assert_int_equal(count(&env, expected[i]), 1);
@@ -89,7 +88,6 @@ static void test_what_is_inherited(void **state)
                          "MST_JOB_SECRET_FILE=/hush",
                          NULL};
     struct rankenv env;
-
     assert_int_equal(rankenv_init(&env, inherited, &facts), 0);
     assert_int_equal(count(&env, "HOME=/root"), 1);
     assert_int_equal(count(&env, "RANKING=kept"), 1);

@@ -66,7 +66,6 @@ static struct rank_death reap_one(struct fixture *f)
 {
     struct rank_death death;
     struct pollfd ready = {.fd = f->ranks.death_fd, .events = POLLIN};
-
     assert_int_equal(poll(&ready, 1, 10000), 1);
     assert_true(ranks_reap(&f->ranks, &death));
     assert_int_equal(f->ranks.procs[death.local_rank].pid, 0);
@@ -99,7 +98,6 @@ static void test_each_rank_knows_who_it_is(void **state)
     struct fixture f;
     char text[256];
     char *argv[] = {"sh", "-c", "echo $RANK $LOCAL_RANK", NULL};
-
     begin(&f, argv);
     assert_int_equal(spawn(&f, NULL), 0);
     assert_int_equal(f.ranks.alive, 3);
@@ -118,7 +116,6 @@ static void test_signals_reach_all(void **state)
     (void)state;
     struct fixture f;
     char *argv[] = {"sleep", "60", NULL};
-
     begin(&f, argv);
     assert_int_equal(spawn(&f, NULL), 0);
     ranks_signal(&f.ranks, SIGTERM);
@@ -132,7 +129,6 @@ static void test_every_death_is_told_once(void **state)
     struct rank_death death;
     unsigned seen = 0;
     char *argv[] = {"sh", "-c", "[ $LOCAL_RANK != 1 ] || kill -9 $$; exit 4$LOCAL_RANK", NULL};
-
     begin(&f, argv);
     assert_false(ranks_reap(&f.ranks, &death)); /* nobody lives */
     assert_int_equal(spawn(&f, NULL), 0);
@@ -158,7 +154,6 @@ static void test_a_death_takes_the_group(void **state)
     struct fixture f;
     int held[2];
     char *argv[] = {"sh", "-c", "sleep 60 & exit 0", NULL};
-
     begin(&f, argv);
     close(f.secret_fd);
     assert_int_equal(pipe2(held, O_CLOEXEC), 0);
@@ -183,7 +178,6 @@ static void test_without_pidfds_the_zombies_are_looked_at(void **state)
     struct rank_death death;
     siginfo_t info;
     char *argv[] = {"sh", "-c", "exit 7", NULL};
-
     begin(&f, argv);
     pidfd_error = ENOSYS;
     assert_int_equal(spawn(&f, NULL), 0);
@@ -204,7 +198,6 @@ static void test_a_missing_program_stops_the_start(void **state)
     struct fixture f;
     struct mst_err err = {0};
     char *argv[] = {"/nowhere", NULL};
-
     begin(&f, argv);
     assert_int_equal(spawn(&f, &err), -ENOENT);
     assert_non_null(strstr(err.text, "/nowhere"));
@@ -219,7 +212,6 @@ static void test_steps(void **state)
     struct fixture f;
     uint64_t highest, lowest;
     char *argv[] = {"sleep", "60", NULL};
-
     begin(&f, argv);
     ranks_steps(&f.ranks, &highest, &lowest);
     assert_true(highest == MST_PAGE_NO_STEP && lowest == MST_PAGE_NO_STEP); /* nobody lives */

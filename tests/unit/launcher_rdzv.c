@@ -83,7 +83,6 @@ static void test_starts_when_all_are_there(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin_running(&f, 0);
     assert_int_equal(f.last.generation, 0);
     assert_int_equal(f.last.local_sizes[0], 1);
@@ -95,7 +94,6 @@ static void test_budget_counts_restarts_without_progress(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin_running(&f, 1);
     for (uint64_t step = 10; step < 15; step++) { /* each got further: restarts are free */
         crash(&f, 9, step);
@@ -111,7 +109,6 @@ static void test_a_missing_program_is_not_restarted(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin_running(&f, 5);
     crash(&f, EXITCODE_NOT_FOUND, MST_PAGE_NO_STEP);
     assert_int_equal(f.last.type, MSG_END);
@@ -122,7 +119,6 @@ static void test_a_lost_node_is_waited_for(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin_running(&f, 3);
     rdzv_lost(&f.rdzv, 1, 1000);
     assert_int_equal(f.last.type, MSG_ABORT);
@@ -140,7 +136,6 @@ static void test_gathering_has_a_deadline(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin(&f, 3);
     join(&f, 0);
     rdzv_tick(&f.rdzv, 1100);
@@ -152,7 +147,6 @@ static void test_a_node_that_cannot_stop_does_not_hold_the_job(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin_running(&f, 3);
     tell(&f, 1, (struct msg){.type = MSG_FAILED, .rank = 2, .code = 137});
     down(&f, 0, 5);
@@ -167,7 +161,6 @@ static void test_a_node_lost_after_its_end_changes_nothing(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin_running(&f, 3);
     tell(&f, 1, (struct msg){.type = MSG_DONE});
     rdzv_lost(&f.rdzv, 1, 1000);
@@ -181,7 +174,6 @@ static void test_a_failure_during_a_drain_ends_as_drained(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin_running(&f, 3);
     tell(&f, 0, (struct msg){.type = MSG_DRAIN, .action = MST_GATE_STOP});
     assert_int_equal(f.last.type, MSG_QUERY);
@@ -194,7 +186,6 @@ static void test_a_drain_before_the_start_ends_at_once(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin(&f, 3);
     join(&f, 0);
     tell(&f, 0, (struct msg){.type = MSG_DRAIN, .action = MST_GATE_STOP});
@@ -206,7 +197,6 @@ static void test_a_gone_node_does_not_hold_up_a_drain(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin_running(&f, 3);
     tell(&f, 1, (struct msg){.type = MSG_DONE});
     rdzv_lost(&f.rdzv, 1, 1000);
@@ -224,7 +214,6 @@ static void test_nonsense_is_refused(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin(&f, 3);
     assert_int_equal(tell(&f, 0, (struct msg){.type = MSG_DONE}), -EPROTO);
     join(&f, 0);

@@ -29,7 +29,6 @@ static int run(const char *script, int keep_fd, char *output, size_t cap)
     pid_t pid = 0;
     size_t used = 0;
     ssize_t size;
-
     snprintf(text, sizeof text, "%s", script);
     char *argv[] = {"sh", "-c", text, NULL};
     assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
@@ -53,7 +52,6 @@ static void test_environment_output_and_code(void **state)
 {
     (void)state;
     char output[256];
-
     int status = run("echo $WHO; echo two >&2; exit 7", -1, output, sizeof output);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 7);
@@ -65,7 +63,6 @@ static void test_signals_are_as_a_program_expects_them(void **state)
     (void)state;
     char output[256];
     sigset_t all, before;
-
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
     int status = run("kill -TERM $$; echo still here", -1, output, sizeof output);
@@ -78,7 +75,6 @@ static void test_own_group_and_no_input(void **state)
 {
     (void)state;
     char output[256];
-
     run("read x || echo none; set -- $(cat /proc/$$/stat); echo $((($1 == $5)))", -1, output,
         sizeof output);
     assert_string_equal(output, "none\n1\n");
@@ -89,7 +85,6 @@ static void test_kept_fds_and_no_others(void **state)
     (void)state;
     char output[256], script[128];
     int kept = memfd_create("kept", MFD_CLOEXEC), other = memfd_create("other", MFD_CLOEXEC);
-
     assert_int_equal(write(kept, "secret\n", 7), 7);
     snprintf(script, sizeof script, "cat /proc/self/fd/%d; [ -e /proc/self/fd/%d ] || echo closed",
              kept, other);
@@ -106,7 +101,6 @@ static void refuse(char *program, int expected)
     pid_t pid = -1;
     char *argv[] = {program, NULL};
     const struct spawn_request request = {.argv = argv, .env = env, .out_fd = 1, .err_fd = 2};
-
     assert_int_equal(spawn_start(&request, &pid, &err), expected);
     assert_int_equal(pid, -1);
     assert_non_null(strstr(err.text, program));
@@ -127,7 +121,6 @@ static void test_the_child_dies_with_its_agent(void **state)
     (void)state;
     int fds[2], pid_pipe[2];
     pid_t child = 0;
-
     assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
     assert_int_equal(pipe2(pid_pipe, O_CLOEXEC), 0);
     pid_t agent = fork();
@@ -135,8 +128,8 @@ static void test_the_child_dies_with_its_agent(void **state)
         char *argv[] = {"sleep", "30", NULL};
         const struct spawn_request request = {
             .argv = argv, .env = env, .out_fd = fds[1], .err_fd = fds[1]};
-        int result = spawn_start(&request, &child, NULL);
-        if (result || write(pid_pipe[1], &child, sizeof child) != sizeof child)
+        int rc = spawn_start(&request, &child, NULL);
+        if (rc || write(pid_pipe[1], &child, sizeof child) != sizeof child)
             _exit(1);
         pause();
         _exit(0);

@@ -33,7 +33,6 @@ static void begin(struct fixture *f)
 {
     static char program[] = "train";
     static char *argv[2];
-
     argv[0] = program;
     *f = (struct fixture){.opts = {.node_count = 2, .node_rank = 1, .argv = argv},
                           .node = {.super = {SUPER_RUNNING, false},
@@ -68,7 +67,6 @@ static void keep(void *arg, const char *text)
     struct fixture *f = arg;
     json_t *answer = json_loads(text, 0, NULL);
     const char *job = json_string_value(json_object_get(answer, "job"));
-
     if (job && strcmp(job, f->opts.job_id) == 0 && !f->answer)
         f->answer = answer;
     else
@@ -110,7 +108,6 @@ static void test_tells_what_the_page_says(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin(&f);
     struct mst_page_slot *slot = mst_page_slot(f.node.ranks.page, 1);
     atomic_store(&slot->state, MST_RANK_IN_COLL);
@@ -148,7 +145,6 @@ static void test_names_the_collective(void **state)
     struct fixture f;
     const struct mst_page_op running = {
         .seq = 9, .kind = MST_COLL_REDUCE_SCATTER, .dtype = MST_BF16, .op = MST_MAX, .count = 12};
-
     begin(&f);
     enter(&f, 0, running);
     enter(&f, 1, (struct mst_page_op){.kind = MST_COLL_BARRIER, .done_ns = 1, .result = -104});
@@ -176,7 +172,6 @@ static int listen_as_agent(const char *ending)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int size = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "muster-%u-%d-%s",
                         getuid(), (int)getpid(), ending);
-
     assert_int_equal(bind(fd, (struct sockaddr *)&address,
                           (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)size)),
                      0);
@@ -188,7 +183,6 @@ static void test_one_that_never_answers_is_left_alone(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin(&f);
     int silent = listen_as_agent("silent");
     ask(&f);
@@ -203,7 +197,6 @@ static void test_other_users_get_nothing(void **state)
     (void)state;
     struct fixture f;
     int status = 0;
-
     if (getuid() != 0)
         skip();
     begin(&f);
@@ -229,7 +222,6 @@ static void test_a_program_may_have_any_name(void **state)
     (void)state;
     static char program[] = "tr\xffin";
     struct fixture f;
-
     begin(&f);
     f.opts.argv[0] = program;
     ask(&f);
@@ -241,7 +233,6 @@ static void test_nothing_is_left(void **state)
 {
     (void)state;
     struct fixture f;
-
     begin(&f);
     ask(&f);
     json_decref(f.answer);

@@ -33,7 +33,6 @@ static void test_whole_families_are_killed(void **state)
     (void)state;
     int fds[2];
     char byte;
-
     assert_int_equal(pipe(fds), 0);
     leave_a_family(fds[1]);
     close(fds[1]);
@@ -61,7 +60,6 @@ int main(void)
         cmocka_unit_test(test_nobody_is_nobody),
     };
     sigset_t set;
-
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
     sigprocmask(SIG_BLOCK, &set, NULL);

@@ -22,7 +22,6 @@ static void test_a_failure_is_told_once_and_escalates(void **state)
 {
     (void)state;
     struct super super = {SUPER_IDLE, false};
-
     assert_int_equal(super_step(&super, SUPER_START), SUPER_DO_SPAWN);
     assert_int_equal(super_step(&super, SUPER_RANK_BAD),
                      SUPER_DO_FAILED | SUPER_DO_ABORT_WORD | SUPER_DO_ARM);
@@ -39,7 +38,6 @@ static void test_done_waits_for_the_others(void **state)
 {
     (void)state;
     struct super super = {SUPER_RUNNING, false};
-
     assert_int_equal(super_step(&super, SUPER_RANK_OK), 0);
     assert_int_equal(super_step(&super, SUPER_LAST_OK), SUPER_DO_DONE);
     assert_int_equal(super.state, SUPER_DONE);
@@ -69,7 +67,6 @@ static void test_every_end_leads_to_over(void **state)
 {
     (void)state;
     const enum super_event ends[] = {SUPER_END, SUPER_LINK_LOST, SUPER_GRACE_OVER};
-
     for (int s = 0; s < SUPER_STATE_COUNT; s++) {
         for (size_t e = 0; e < sizeof ends / sizeof ends[0]; e++) {
             struct super super = {(enum super_state)s, false};
