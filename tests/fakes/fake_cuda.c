@@ -59,7 +59,8 @@ static struct {
     long count;
 } memory = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static _Thread_local CUcontext current;
+/* In a thread's static block: gcc 12's leak sanitizer faults on that of a library loaded late. */
+static _Thread_local CUcontext current __attribute__((tls_model("initial-exec")));
 
 /* ---- device ---------------------------------------------------------------------------------- */
 
