@@ -18,8 +18,6 @@ static inline size_t megatron_index(uint8_t *idx, uint8_t type, size_t elem_byte
                                     const uint32_t *lengths, size_t count)
 {
     uint8_t *at = idx;
-    uint64_t offset = 0;
-
     memcpy(at, "MMIDIDX\0\0", 9);
     at += 9;
     at += megatron_put(at, 1, 8);
@@ -28,6 +26,7 @@ static inline size_t megatron_index(uint8_t *idx, uint8_t type, size_t elem_byte
     at += megatron_put(at, count + 1, 8);
     for (size_t i = 0; i < count; i++)
         at += megatron_put(at, lengths[i], 4);
+    uint64_t offset = 0;
     for (size_t i = 0; i < count; i++) {
         at += megatron_put(at, offset, 8);
         offset += lengths[i] * elem_bytes;

@@ -40,7 +40,6 @@ static inline const char *scratch_path(const char *name)
     static char paths[16][320];
     static unsigned next;
     char *path = paths[next++ % 16];
-
     (void)snprintf(path, sizeof paths[0], "%s/%s", scratch_dir, name);
     return path;
 }
@@ -50,7 +49,6 @@ static inline const char *scratch_write(const char *name, const void *data, size
 {
     const char *path = scratch_path(name);
     FILE *file = fopen(path, "we");
-
     if (!file || fwrite(data, 1, size_bytes, file) != size_bytes || fclose(file))
         abort(); /* no test can go on */
     return path;
