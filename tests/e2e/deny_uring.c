@@ -7,13 +7,11 @@
 
 int main(int argc, char **argv)
 {
-    int rc;
-
     if (argc < 2) {
         (void)fprintf(stderr, "usage: deny_uring PROG [ARGS...]\n");
-        return 2;
+        return 64;
     }
-    rc = deny_uring();
+    int rc = deny_uring();
     if (rc) {
         (void)fprintf(stderr, "deny_uring: no seccomp filter: %s\n", strerror(-rc));
         return 77;

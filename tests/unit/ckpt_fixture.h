@@ -53,7 +53,8 @@ static inline void fixture_remove(const char *path)
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         char child[768];
-        snprintf(child, sizeof child, "%s/%s", path, entry->d_name);
+        assert_in_range(snprintf(child, sizeof child, "%s/%s", path, entry->d_name), 1,
+                        sizeof child - 1);
         if (unlink(child) < 0)
             fixture_remove(child);
     }

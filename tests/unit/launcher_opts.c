@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,8 +37,7 @@ static int parse(const char *line)
     static char text[512];
     static char *argv[32];
     int argc = 0;
-    assert_true(strlen(line) < sizeof text);
-    strncpy(text, line, sizeof text);
+    assert_in_range(snprintf(text, sizeof text, "%s", line), 0, sizeof text - 1);
     argv[argc++] = text;
     for (char *c = text; *c; c++) {
         if (*c == ' ') {

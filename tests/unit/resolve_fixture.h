@@ -69,10 +69,10 @@ static inline void pod_file(struct pod *pod, const char *path, const char *text)
 
 static inline int pod_resolve(struct pod *pod)
 {
-    int result = mst_resolve(&pod->machine, NULL, &pod->answer);
-    if (result)
+    int rc = mst_resolve(&pod->machine, NULL, &pod->answer);
+    if (rc)
         print_message("refused: %s\n", pod->answer.err.text);
-    return result;
+    return rc;
 }
 
 /* The pod's environment is refused, and the reason contains `text`. */
