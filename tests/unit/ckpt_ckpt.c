@@ -1,4 +1,5 @@
 /* The API as ranks use it: save with one world, load with another. */
+#include "soon.h"
 #include "unit/ckpt_fixture.h"
 
 #include "muster/core/aio/aio.h"
@@ -80,9 +81,9 @@ static void load_then_save_fewer(struct fixture_rank *rank)
     state.tensor_count = 2;
     fixture_load_newest(rank);
     assert_int_equal(rank->result, -ENOENT);
-    rank->result = mst_ckpt_save(rank->ckpt, 1, &state, MST_NEVER);
+    rank->result = mst_ckpt_save(rank->ckpt, 1, &state, soon());
     if (rank->result == 0)
-        rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
+        rank->result = mst_ckpt_drain(rank->ckpt, soon());
 }
 
 static void test_save_after_load(void **state)
@@ -245,11 +246,11 @@ static void save_malformed(struct fixture_rank *rank)
     const struct mst_state state = fixture_state(model, "");
     if (rank->world.rank == 1)
         model->tensors[0].data.size_bytes--;
-    if (mst_ckpt_save(rank->ckpt, 1, &state, MST_NEVER) < 0)
+    if (mst_ckpt_save(rank->ckpt, 1, &state, soon()) < 0)
         rank->matches = strstr(mst_ckpt_error(rank->ckpt), "model/embedding") != NULL;
     else
         rank->matches = rank->world.rank != 1 && mst_ckpt_error(rank->ckpt)[0] == '\0';
-    rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
+    rank->result = mst_ckpt_drain(rank->ckpt, soon());
     if (rank->world.rank == 1)
         model->tensors[0].data.size_bytes++;
     fixture_look(rank);
@@ -257,8 +258,8 @@ static void save_malformed(struct fixture_rank *rank)
                     rank->status.failed_count == 1 &&
                     strstr(rank->status.failed_text, "model/embedding") != NULL &&
                     strcmp(mst_ckpt_error(rank->ckpt), rank->status.failed_text) == 0 &&
-                    mst_ckpt_save(rank->ckpt, 2, &state, MST_NEVER) == 0 &&
-                    mst_ckpt_drain(rank->ckpt, MST_NEVER) == 0 &&
+                    mst_ckpt_save(rank->ckpt, 2, &state, soon()) == 0 &&
+                    mst_ckpt_drain(rank->ckpt, soon()) == 0 &&
                     mst_ckpt_error(rank->ckpt)[0] == '\0';
 }
 
@@ -285,8 +286,8 @@ static void save_gap(struct fixture_rank *rank)
         tensor->row_count--;
         tensor->data.size_bytes -= rank->model.row_bytes[3];
     }
-    (void)mst_ckpt_save(rank->ckpt, 1, &state, MST_NEVER);
-    rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
+    (void)mst_ckpt_save(rank->ckpt, 1, &state, soon());
+    rank->result = mst_ckpt_drain(rank->ckpt, soon());
 }
 
 static void test_gap_between_shards(void **state)
@@ -306,8 +307,8 @@ static void save_unless_last(struct fixture_rank *rank)
     const struct mst_state state = fixture_state(&rank->model, "");
     if (rank->world.rank == 2)
         return;
-    (void)mst_ckpt_save(rank->ckpt, 1, &state, MST_NEVER);
-    rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
+    (void)mst_ckpt_save(rank->ckpt, 1, &state, soon());
+    rank->result = mst_ckpt_drain(rank->ckpt, soon());
 }
 
 static void test_missing_vote(void **state)
@@ -316,7 +317,7 @@ static void test_missing_vote(void **state)
     fixture_timeout_ms = 300;
     struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 3, save_unless_last, NULL);
-    fixture_timeout_ms = 20000;
+    fixture_timeout_ms = SOON_MS;
     assert_int_equal(ranks[0].result, -ETIMEDOUT);
     assert_int_equal(ranks[1].result, -ETIMEDOUT);
     assert_non_null(strstr(ranks[1].status.failed_text, "rank 2: no vote"));
@@ -329,12 +330,12 @@ static void save_malformed_twice(struct fixture_rank *rank)
     if (rank->world.rank == 1)
         rank->model.tensors[0].data.size_bytes--;
     for (uint64_t step = 1; step <= 2; step++) {
-        (void)mst_ckpt_save(rank->ckpt, step, &state, MST_NEVER);
-        (void)mst_ckpt_drain(rank->ckpt, MST_NEVER);
+        (void)mst_ckpt_save(rank->ckpt, step, &state, soon());
+        (void)mst_ckpt_drain(rank->ckpt, soon());
     }
     char value[64];
     size_t size;
-    rank->result = mst_kv_get(rank->kv, "ckpt/1/1/verdict", value, sizeof value, &size, MST_NEVER);
+    rank->result = mst_kv_get(rank->kv, "ckpt/1/1/verdict", value, sizeof value, &size, soon());
 }
 
 /* However many steps fail, the table does not keep their votes. */
@@ -366,7 +367,7 @@ static void test_late_leader(void **state)
     fixture_timeout_ms = 1500;
     struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, save_late, NULL);
-    fixture_timeout_ms = 20000;
+    fixture_timeout_ms = SOON_MS;
     assert_int_equal(ranks[0].result, 0);
     assert_int_equal(ranks[1].result, 0);
 }
@@ -379,11 +380,11 @@ static void save_and_count_faults(struct fixture_rank *rank)
     for (uint64_t step = 1; step <= 4; step++) {
         struct rusage before;
         assert_int_equal(getrusage(RUSAGE_THREAD, &before), 0);
-        rank->result = mst_ckpt_save(rank->ckpt, step, &state, MST_NEVER);
+        rank->result = mst_ckpt_save(rank->ckpt, step, &state, soon());
         struct rusage after;
         assert_int_equal(getrusage(RUSAGE_THREAD, &after), 0);
         if (rank->result == 0)
-            rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
+            rank->result = mst_ckpt_drain(rank->ckpt, soon());
         rank->matches = after.ru_minflt == before.ru_minflt;
     }
 }
@@ -404,14 +405,14 @@ static void save_bad_steps(struct fixture_rank *rank)
     struct mst_state long_cursor = state;
     long_cursor.cursor = (struct mst_cspan){.data = fixture_root, .size_bytes = 4097};
     assert_int_equal(mst_ckpt_drain(ckpt, 0), 0);
-    assert_int_equal(mst_ckpt_save(ckpt, 1, &long_cursor, MST_NEVER), -EINVAL);
+    assert_int_equal(mst_ckpt_save(ckpt, 1, &long_cursor, soon()), -EINVAL);
     assert_non_null(strstr(mst_ckpt_error(ckpt), "4097"));
-    assert_int_equal(mst_ckpt_save(ckpt, MST_CKPT_NONE, &state, MST_NEVER), -EINVAL);
-    assert_int_equal(mst_ckpt_save(ckpt, 5, &state, MST_NEVER), 0);
-    assert_int_equal(mst_ckpt_save(ckpt, 5, &state, MST_NEVER), -EINVAL);
+    assert_int_equal(mst_ckpt_save(ckpt, MST_CKPT_NONE, &state, soon()), -EINVAL);
+    assert_int_equal(mst_ckpt_save(ckpt, 5, &state, soon()), 0);
+    assert_int_equal(mst_ckpt_save(ckpt, 5, &state, soon()), -EINVAL);
     assert_string_equal(mst_ckpt_error(ckpt), "step 5 is not over the last saved, 5");
-    assert_int_equal(mst_ckpt_save(ckpt, 4, &state, MST_NEVER), -EINVAL);
-    assert_int_equal(mst_ckpt_drain(ckpt, MST_NEVER), 0);
+    assert_int_equal(mst_ckpt_save(ckpt, 4, &state, soon()), -EINVAL);
+    assert_int_equal(mst_ckpt_drain(ckpt, soon()), 0);
     rank->matches = true;
 }
 
@@ -428,11 +429,11 @@ static void save_nothing(struct fixture_rank *rank)
 {
     const struct mst_state state = MST_STATE_INIT;
     rank->loaded = (struct mst_ckpt_loaded)MST_CKPT_LOADED_INIT;
-    rank->result = mst_ckpt_save(rank->ckpt, 1, &state, MST_NEVER);
+    rank->result = mst_ckpt_save(rank->ckpt, 1, &state, soon());
     if (rank->result == 0)
-        rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
+        rank->result = mst_ckpt_drain(rank->ckpt, soon());
     if (rank->result == 0)
-        rank->result = mst_ckpt_load(rank->ckpt, &state, &rank->loaded, MST_NEVER, &rank->err);
+        rank->result = mst_ckpt_load(rank->ckpt, &state, &rank->loaded, soon(), &rank->err);
 }
 
 static void test_no_tensors(void **state)
@@ -457,17 +458,17 @@ static void use_other_sizes(struct fixture_rank *rank)
     } loaded = {.known = MST_CKPT_LOADED_INIT};
     newer.known.struct_bytes = sizeof newer;
     fixture_fill(&rank->model, 7);
-    assert_int_equal(mst_ckpt_save(rank->ckpt, 7, &newer.known, MST_NEVER), 0);
-    assert_int_equal(mst_ckpt_drain(rank->ckpt, MST_NEVER), 0);
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 7, &newer.known, soon()), 0);
+    assert_int_equal(mst_ckpt_drain(rank->ckpt, soon()), 0);
     newer.later = 1;
-    assert_int_equal(mst_ckpt_save(rank->ckpt, 8, &newer.known, MST_NEVER), -ENOTSUP);
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 8, &newer.known, soon()), -ENOTSUP);
     assert_non_null(strstr(mst_ckpt_error(rank->ckpt), "MST_STATE_INIT"));
     newer.later = 0;
     newer.known.cursor.size_bytes = SIZE_MAX; /* behind what an older program has */
     newer.known.struct_bytes = offsetof(struct mst_state, cursor);
     loaded.known.struct_bytes = sizeof loaded;
     fixture_fill(&rank->model, 9);
-    rank->result = mst_ckpt_load(rank->ckpt, &newer.known, &loaded.known, MST_NEVER, &rank->err);
+    rank->result = mst_ckpt_load(rank->ckpt, &newer.known, &loaded.known, soon(), &rank->err);
     assert_int_equal(loaded.known.struct_bytes, sizeof loaded);
     rank->loaded = loaded.known;
     rank->matches = fixture_is(&rank->model, 7);
@@ -493,13 +494,13 @@ static void forget_sizes(struct fixture_rank *rank)
     struct mst_ckpt_status status = {0};
     assert_int_equal(mst_ckpt_status(rank->ckpt, &status), -EINVAL);
     struct mst_ckpt_loaded loaded = {0};
-    assert_int_equal(mst_ckpt_load(rank->ckpt, &state, &loaded, MST_NEVER, &rank->err), -EINVAL);
+    assert_int_equal(mst_ckpt_load(rank->ckpt, &state, &loaded, soon(), &rank->err), -EINVAL);
     assert_non_null(strstr(rank->err.text, "MST_CKPT_LOADED_INIT"));
     loaded.struct_bytes = sizeof loaded;
     state.struct_bytes = 0;
-    assert_int_equal(mst_ckpt_load(rank->ckpt, &state, &loaded, MST_NEVER, &rank->err), -EINVAL);
+    assert_int_equal(mst_ckpt_load(rank->ckpt, &state, &loaded, soon(), &rank->err), -EINVAL);
     assert_non_null(strstr(rank->err.text, "MST_STATE_INIT"));
-    assert_int_equal(mst_ckpt_save(rank->ckpt, 2, &state, MST_NEVER), -EINVAL);
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 2, &state, soon()), -EINVAL);
     assert_non_null(strstr(mst_ckpt_error(rank->ckpt), "MST_STATE_INIT"));
     rank->matches = fixture_is(&rank->model, 99);
 }
@@ -554,7 +555,7 @@ static void test_open_faults(void **state)
     world_init_single(&world);
     struct mst_err err;
     struct mst_kv *kv;
-    assert_int_equal(mst_kv_dial(&world, MST_NEVER, &kv, &err), 0);
+    assert_int_equal(mst_kv_dial(&world, soon(), &kv, &err), 0);
     opts.timeout_ms = 1000;
     struct mst_ckpt *ckpt = NULL;
     assert_int_equal(mst_ckpt_open(&opts, &world, kv, &ckpt, &err), -EINVAL);

@@ -9,6 +9,7 @@
 #include "muster/core/kv/kv.h"
 #include "muster/core/kv/store.h"
 #include "muster/core/world/state.h"
+#include "soon.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -250,7 +251,7 @@ static inline void *fixture_main(void *arg)
     return NULL;
 }
 
-static uint32_t fixture_generation, fixture_keep, fixture_timeout_ms = 20000;
+static uint32_t fixture_generation, fixture_keep, fixture_timeout_ms = SOON_MS;
 
 /* Runs `fn` on `world_size` ranks at once, each with an open mst_ckpt; ranks[r] tells what came of
  * it. */
@@ -284,9 +285,9 @@ static inline void fixture_save_steps(struct fixture_rank *rank)
     const struct mst_state state = fixture_state(&rank->model, "cursor");
     for (const uint64_t *step = rank->arg; *step; step++) {
         fixture_fill(&rank->model, *step);
-        rank->result = mst_ckpt_save(rank->ckpt, *step, &state, MST_NEVER);
+        rank->result = mst_ckpt_save(rank->ckpt, *step, &state, soon());
         if (rank->result == 0)
-            rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
+            rank->result = mst_ckpt_drain(rank->ckpt, soon());
     }
 }
 
@@ -295,8 +296,7 @@ static inline void fixture_load_newest(struct fixture_rank *rank)
 {
     const struct mst_state state = fixture_state(&rank->model, "");
     rank->loaded = (struct mst_ckpt_loaded)MST_CKPT_LOADED_INIT;
-    rank->result = mst_ckpt_load(rank->ckpt, &state, &rank->loaded, mst_deadline_ms(20000),
-                                 &rank->err);
+    rank->result = mst_ckpt_load(rank->ckpt, &state, &rank->loaded, soon(), &rank->err);
     rank->matches = rank->result == 0 && fixture_is(&rank->model, rank->loaded.step) &&
                     rank->loaded.cursor_bytes == 6 && memcmp(rank->loaded.cursor, "cursor", 6) == 0;
 }

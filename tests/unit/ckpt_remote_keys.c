@@ -1,3 +1,4 @@
+#include "soon.h"
 #include "unit/ckpt_fixture.h"
 
 #include "failing_memory.h"
@@ -26,7 +27,7 @@ static int teardown(void **state)
 static void put(const char *key)
 {
     assert_int_equal(
-        mst_blob_put(blob, key, (struct mst_cspan){"x", 1, MST_MEM_HOST}, 0, MST_NEVER, NULL), 0);
+        mst_blob_put(blob, key, (struct mst_cspan){"x", 1, MST_MEM_HOST}, 0, soon(), NULL), 0);
 }
 
 static void test_ours(void **state)
@@ -37,7 +38,7 @@ static void test_ours(void **state)
     put("step_20/" COMMIT "/rank_1.h5");
     put("step_3/7.2.00000000000000ff/rank_0.h5");
     struct remote_keys keys = {0};
-    assert_int_equal(remote_keys_list(blob, "", MST_NEVER, &keys, NULL), 0);
+    assert_int_equal(remote_keys_list(blob, "", soon(), &keys, NULL), 0);
     assert_int_equal(keys.count, 4);
     assert_string_equal(keys.keys[0].text, "step_20/" COMMIT "/rank_0.h5");
     assert_string_equal(keys.keys[0].commit, COMMIT);
@@ -47,7 +48,7 @@ static void test_ours(void **state)
     assert_int_equal(keys.keys[3].step, 3);
     assert_int_equal(keys.keys[3].generation, 7);
     remote_keys_fini(&keys);
-    assert_int_equal(remote_keys_list(blob, "step_3", MST_NEVER, &keys, NULL), 0);
+    assert_int_equal(remote_keys_list(blob, "step_3", soon(), &keys, NULL), 0);
     assert_int_equal(keys.count, 1);
     remote_keys_fini(&keys);
 }
@@ -63,10 +64,10 @@ static void test_not_ours(void **state)
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         put(others[i]);
     struct remote_keys keys = {0};
-    assert_int_equal(remote_keys_list(blob, "", MST_NEVER, &keys, NULL), 0);
+    assert_int_equal(remote_keys_list(blob, "", soon(), &keys, NULL), 0);
     assert_int_equal(keys.count, 0);
     remote_keys_fini(&keys);
-    assert_int_equal(remote_keys_list(blob, "step_9", MST_NEVER, &keys, NULL), 0);
+    assert_int_equal(remote_keys_list(blob, "step_9", soon(), &keys, NULL), 0);
     assert_int_equal(keys.count, 0);
     remote_keys_fini(&keys);
 }
@@ -81,7 +82,7 @@ static void test_no_memory(void **state)
     size_t n = 0;
     for (; rc != 0; n++) {
         fail_allocations_after(n);
-        rc = remote_keys_list(blob, "", MST_NEVER, &keys, NULL);
+        rc = remote_keys_list(blob, "", soon(), &keys, NULL);
         allow_allocations();
         assert_true(rc == 0 || rc == -ENOMEM);
     }

@@ -1,4 +1,5 @@
 /* Checkpoints in a store of objects, which here is a folder. */
+#include "soon.h"
 #include "unit/ckpt_fixture.h"
 
 #include "muster/ckpt/remote_keys.h"
@@ -65,7 +66,7 @@ static struct remote_keys list_keys(void)
     struct mst_blob *blob;
     assert_int_equal(mst_blob_open(fixture_uri, NULL, &blob, NULL), 0);
     struct remote_keys keys = {0};
-    assert_int_equal(remote_keys_list(blob, "", MST_NEVER, &keys, NULL), 0);
+    assert_int_equal(remote_keys_list(blob, "", soon(), &keys, NULL), 0);
     mst_blob_close(blob);
     return keys;
 }
@@ -99,7 +100,7 @@ static void put_object(const char *key, const char *text)
     assert_int_equal(mst_blob_open(fixture_uri, NULL, &blob, NULL), 0);
     assert_int_equal(__real_mst_blob_put(blob, key,
                                          (struct mst_cspan){text, strlen(text), MST_MEM_HOST}, 0,
-                                         MST_NEVER, NULL),
+                                         soon(), NULL),
                      0);
     mst_blob_close(blob);
 }
@@ -219,7 +220,7 @@ static void test_sweep(void **state)
 static int commit_before_us(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
     return __real_mst_blob_put(blob, key, (struct mst_cspan){data, size / 2, MST_MEM_HOST}, 0,
-                               MST_NEVER, NULL);
+                               soon(), NULL);
 }
 
 static void test_manifest_race(void **state)
@@ -242,8 +243,8 @@ static void test_manifest_race(void **state)
 /* The put went through, its answer was lost, and the try after it finds the manifest there. */
 static int lose_answer(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
-    int rc = __real_mst_blob_put(blob, key, (struct mst_cspan){data, size, MST_MEM_HOST}, 0,
-                                 MST_NEVER, NULL);
+    int rc = __real_mst_blob_put(blob, key, (struct mst_cspan){data, size, MST_MEM_HOST}, 0, soon(),
+                                 NULL);
     return rc < 0 ? rc : -EEXIST;
 }
 
@@ -260,8 +261,8 @@ static void test_lost_answer(void **state)
 /* The put went through, and that is never known: the step is abandoned, and whole. */
 static int time_out(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
-    int rc = __real_mst_blob_put(blob, key, (struct mst_cspan){data, size, MST_MEM_HOST}, 0,
-                                 MST_NEVER, NULL);
+    int rc = __real_mst_blob_put(blob, key, (struct mst_cspan){data, size, MST_MEM_HOST}, 0, soon(),
+                                 NULL);
     return rc < 0 ? rc : -ETIMEDOUT;
 }
 
@@ -330,7 +331,7 @@ static void save_then_fail(struct fixture_rank *rank)
     if (rank->world.rank == 0)
         rank->model.tensors[0].shape[0]++;
     (void)save_one(rank, 2);
-    rank->result = mst_ckpt_drain(rank->ckpt, MST_NEVER);
+    rank->result = mst_ckpt_drain(rank->ckpt, soon());
 }
 
 /* Rank 0 has nothing to write, and removes what the others wrote all the same. */

@@ -1,3 +1,4 @@
+#include "soon.h"
 #include "unit/ckpt_fixture.h"
 
 #include "muster/ckpt/verdict.h"
@@ -43,8 +44,8 @@ static void test_over_kv(void **state)
     assert_non_null(strstr(got.text, "rank 0"));
     struct mst_err sent;
     mst_err_set(&sent, -EIO, "disk");
-    assert_int_equal(verdict_post(kv, "k", &sent, MST_NEVER), 0);
-    assert_int_equal(verdict_await(kv, "k", "rank 0", MST_NEVER, &got), -EIO);
+    assert_int_equal(verdict_post(kv, "k", &sent, soon()), 0);
+    assert_int_equal(verdict_await(kv, "k", "rank 0", soon(), &got), -EIO);
     assert_string_equal(got.text, "disk");
     mst_kv_close(kv);
     mst_kv_store_destroy(store);

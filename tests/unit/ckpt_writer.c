@@ -1,4 +1,5 @@
 /* A file through the writer and back through the reader, over both back ends of core/aio. */
+#include "soon.h"
 #include "unit/ckpt_fixture.h"
 
 #include "muster/ckpt/reader.h"
@@ -89,7 +90,7 @@ static void read_all(struct bench *bench, size_t *ret_good, size_t *ret_damaged)
     struct mst_err err;
     int rc;
     *ret_good = *ret_damaged = 0;
-    while ((rc = reader_next(reader, MST_NEVER, &block, &err)) != 0) {
+    while ((rc = reader_next(reader, soon(), &block, &err)) != 0) {
         assert_true(rc == 1 || rc == -EBADMSG);
         *ret_good += rc == 1;
         *ret_damaged += rc < 0;
@@ -110,7 +111,7 @@ static void round_trip(const char *backend)
 {
     struct bench bench;
     bench_open(&bench, backend);
-    assert_int_equal(bench_write(&bench, MST_NEVER, NULL), 0);
+    assert_int_equal(bench_write(&bench, soon(), NULL), 0);
     size_t good, damaged;
     read_all(&bench, &good, &damaged);
     assert_int_equal(good, bench.file.crc_count);
@@ -137,7 +138,7 @@ static void test_every_part_is_watched(void **state)
     (void)state;
     struct bench bench;
     bench_open(&bench, "threads");
-    assert_int_equal(bench_write(&bench, MST_NEVER, NULL), 0);
+    assert_int_equal(bench_write(&bench, soon(), NULL), 0);
     for (size_t i = 0; i < bench.file.part_count; i++) {
         off_t last = (off_t)(bench.file.parts[i].offset + bench.file.parts[i].size_bytes - 1);
         fixture_flip("step_3/rank_0.h5", last);
@@ -158,7 +159,7 @@ static void test_missing_file(void **state)
     (void)state;
     struct bench bench;
     bench_open(&bench, "threads");
-    assert_int_equal(bench_write(&bench, MST_NEVER, NULL), 0);
+    assert_int_equal(bench_write(&bench, soon(), NULL), 0);
     assert_int_equal(unlinkat(bench.step_fd, "rank_0.h5", 0), 0);
     size_t good, damaged;
     read_all(&bench, &good, &damaged);

@@ -1,4 +1,5 @@
 #include "muster/comm/boot.h"
+#include "soon.h"
 
 #include "muster/core/bytes.h"
 #include "muster/core/clock.h"
@@ -51,7 +52,7 @@ static void publish(struct fixture *f, uint32_t rank, uint32_t node, uint32_t lo
     mst_put_le32(record, node);
     mst_put_le32(record + 4, local_rank);
     memcpy(record + 8, "addr", 4);
-    assert_int_equal(mst_kv_set(f->kv, key, record, sizeof record, MST_NEVER), 0);
+    assert_int_equal(mst_kv_set(f->kv, key, record, sizeof record, soon()), 0);
 }
 
 static int exchange(struct fixture *f, uint32_t timeout_ms)
@@ -118,7 +119,7 @@ static void short_and_long_records_are_refused(void **state)
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         struct fixture f;
         set_up(&f, 2, 1, 2);
-        assert_int_equal(mst_kv_set(f.kv, "comm/1/rank/1", record, sizes[i], MST_NEVER), 0);
+        assert_int_equal(mst_kv_set(f.kv, "comm/1/rank/1", record, sizes[i], soon()), 0);
         assert_true(exchange(&f, 1000) < 0);
         assert_non_null(strstr(f.err.text, "rank 1"));
         tear_down(&f);
@@ -131,20 +132,20 @@ static void places_and_ids_go_over_the_table(void **state)
     struct fixture f;
     uint32_t id;
     set_up(&f, 1, 1, 1);
-    assert_int_equal(boot_next_id(f.kv, &f.world, MST_NEVER, &id, &f.err), 0);
+    assert_int_equal(boot_next_id(f.kv, &f.world, soon(), &id, &f.err), 0);
     assert_int_equal(id, 1);
-    assert_int_equal(boot_next_id(f.kv, &f.world, MST_NEVER, &id, &f.err), 0);
+    assert_int_equal(boot_next_id(f.kv, &f.world, soon(), &id, &f.err), 0);
     assert_int_equal(id, 2);
     assert_int_equal(exchange(&f, 1000), 0);
     struct segment_place place = {.pid = 12, .fd = 7, .offset = UINT64_C(1) << 35}, back;
     assert_int_equal(boot_get_place(&f.boot, f.kv, 0, &back, mst_deadline_ms(5), &f.err),
                      -ETIMEDOUT);
-    assert_int_equal(boot_put_place(&f.boot, f.kv, 0, &place, MST_NEVER, &f.err), 0);
-    assert_int_equal(boot_get_place(&f.boot, f.kv, 0, &back, MST_NEVER, &f.err), 0);
+    assert_int_equal(boot_put_place(&f.boot, f.kv, 0, &place, soon(), &f.err), 0);
+    assert_int_equal(boot_get_place(&f.boot, f.kv, 0, &back, soon(), &f.err), 0);
     assert_int_equal(back.pid, 12);
     assert_int_equal(back.fd, 7);
     assert_true(back.offset == place.offset);
-    boot_forget(&f.boot, f.kv, MST_NEVER);
+    boot_forget(&f.boot, f.kv, soon());
     assert_int_equal(boot_get_place(&f.boot, f.kv, 0, &back, mst_deadline_ms(5), &f.err),
                      -ETIMEDOUT);
     tear_down(&f);

@@ -1,6 +1,7 @@
 /* The face: what is refused, what ends a communicator and with which words, and started
  * requests. The results themselves are comm_conformance's. */
 #include "comm_team.h"
+#include "soon.h"
 
 #include "muster/core/world/page.h"
 
@@ -56,7 +57,7 @@ static void bad_worlds_and_backends_are_refused(void **state)
     struct mst_comm *comm = NULL;
     struct mst_err err;
     world_init_single(&world);
-    assert_int_equal(mst_kv_dial(&world, MST_NEVER, &kv, &err), 0);
+    assert_int_equal(mst_kv_dial(&world, soon(), &kv, &err), 0);
     struct mst_comm_opts opts = {.backend = "pigeon"};
     assert_int_equal(mst_comm_create(&world, kv, &opts, &comm, &err), -EINVAL);
     assert_non_null(strstr(err.text, "MST_COMM_OPTS_INIT"));
@@ -243,7 +244,7 @@ static const char *has_more_time(struct team_rank *rank)
 {
     uint64_t until_ns = mst_deadline_ms(rank->team->timeout_ms * 3 / 2);
     if (rank->world.rank == 0) {
-        CHECK_CODE(rank, mst_comm_barrier(rank->comm, BY(MST_NEVER)), 0);
+        CHECK_CODE(rank, mst_comm_barrier(rank->comm, BY(soon())), 0);
         return NULL;
     }
     while (!mst_deadline_passed(until_ns))

@@ -1,5 +1,6 @@
 /* The host back end in processes of their own: killed ranks, and an agent that says so. */
 #include "comm_team.h"
+#include "soon.h"
 
 #include "muster/core/world/page.h"
 
@@ -61,7 +62,7 @@ static void start_family(struct family *family, size_t count)
 
 static void wait_for_work(const struct family *family)
 {
-    uint64_t deadline_ns = mst_deadline_ms(10000);
+    uint64_t deadline_ns = soon();
     while (atomic_load(&mst_page_slot(family->page, VICTIM)->op_count) < 20) {
         assert_false(mst_deadline_passed(deadline_ns));
         (void)sched_yield();

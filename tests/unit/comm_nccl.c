@@ -115,14 +115,14 @@ static const char *on_device(struct team_rank *rank, struct mst_gpu *gpu)
     for (size_t i = 0; rc == 0 && i < COUNT; i++)
         values[i] = (float)(rank->world.rank + i);
     rc = rc || mst_gpu_copy(queue, device.data, values, bytes) ||
-         mst_gpu_event_record(event, queue) || mst_gpu_event_wait(event, mst_deadline_ms(9000));
+         mst_gpu_event_record(event, queue) || mst_gpu_event_wait(event, soon());
     int mixed = rc ? rc
                    : mst_comm_allreduce(rank->comm, values, device.data, 8, MST_F32, MST_SUM, NULL);
     rc = rc ? rc
             : mst_comm_allreduce(rank->comm, device.data, device.data, COUNT, MST_F32, MST_SUM,
                                  NULL);
     rc = rc || mst_gpu_copy(queue, values, device.data, bytes) ||
-         mst_gpu_event_record(event, queue) || mst_gpu_event_wait(event, mst_deadline_ms(9000));
+         mst_gpu_event_record(event, queue) || mst_gpu_event_wait(event, soon());
     for (size_t i = 0; rc == 0 && i < COUNT; i++)
         wrong += values[i] != (float)(3 + 3 * i);
     mst_gpu_event_destroy(event);
@@ -233,7 +233,7 @@ static const char *sum_by_stream(struct team_rank *rank, struct stream *stream, 
     if (rc == 0 && started)
         rc = mst_req_wait(req);
     rc = rc || stream_copy(stream, true) || mst_gpu_event_record(stream->event, stream->queue) ||
-         mst_gpu_event_wait(stream->event, mst_deadline_ms(9000));
+         mst_gpu_event_wait(stream->event, soon());
     TEAM_CHECK(rank, rc == 0 && *value == 6, "%d: %g: %s", rc, (double)*value,
                mst_comm_error(rank->comm));
     return NULL;
@@ -279,7 +279,7 @@ static const char *wait_for_stream(struct team_rank *rank)
     int rc = holds ? hold(&stream) : 0;
     float *device = stream.device.data;
     call.queue = mst_gpu_queue_native(stream.queue);
-    call.deadline_ns = mst_deadline_ms(holds ? 200 : 20000);
+    call.deadline_ns = mst_deadline_ms(holds ? 200 : SOON_MS);
     if (rc == 0)
         rc = meets ? mst_comm_barrier(rank->comm, &call)
                    : mst_comm_allreduce(rank->comm, device, device, 1, MST_F32, MST_SUM, &call);
@@ -430,31 +430,33 @@ static void versions_must_be_the_same(void **state)
 {
     (void)state;
     script("version=22700,version_step=100");
-    end_team(__func__, &(struct ending){-EPROTO, "rank 0 has NCCL 2.", 9000, true, NULL, 0}, 20000);
+    end_team(__func__, &(struct ending){-EPROTO, "rank 0 has NCCL 2.", SOON_MS, true, NULL, 0},
+             SOON_MS);
 }
 
 static void a_rank_without_a_driver_is_named(void **state)
 {
     (void)state;
     (void)setenv("FAKE_CUDA", "devices=2", 1);
-    end_team(
-        __func__,
-        &(struct ending){-EINVAL, "rank 2 cannot use NCCL: no CUDA device 2", 9000, true, NULL, 0},
-        20000);
+    end_team(__func__,
+             &(struct ending){-EINVAL, "rank 2 cannot use NCCL: no CUDA device 2", SOON_MS, true,
+                              NULL, 0},
+             SOON_MS);
 }
 
 static void no_unique_id(void **state)
 {
     (void)state;
     script("id=2");
-    end_team(__func__, &(struct ending){-ECONNRESET, "unique id", 9000, true, NULL, 0}, 20000);
+    end_team(__func__, &(struct ending){-ECONNRESET, "unique id", SOON_MS, true, NULL, 0}, SOON_MS);
 }
 
 static void init_fails(void **state)
 {
     (void)state;
     script("init=1");
-    end_team(__func__, &(struct ending){-EIO, "unhandled cuda error", 9000, true, NULL, 0}, 20000);
+    end_team(__func__, &(struct ending){-EIO, "unhandled cuda error", SOON_MS, true, NULL, 0},
+             SOON_MS);
 }
 
 /* One rank is told by NCCL, the others by it. */
@@ -463,16 +465,16 @@ static void an_async_error_ends_all(void **state)
     (void)state;
     script("error=3,at=1");
     end_team(__func__,
-             &(struct ending){-ECONNRESET, "rank 1: NCCL, async error: remote process exited", 9000,
-                              false, NULL, 0},
-             20000);
+             &(struct ending){-ECONNRESET, "rank 1: NCCL, async error: remote process exited",
+                              SOON_MS, false, NULL, 0},
+             SOON_MS);
 }
 
 /* Between nodes it is a message of the leaders. */
 static void an_async_error_crosses_nodes(void **state)
 {
     struct ending ending = {
-        -ECONNRESET, "rank 1: NCCL, async error: remote process exited", 9000, false, NULL, 0};
+        -ECONNRESET, "rank 1: NCCL, async error: remote process exited", SOON_MS, false, NULL, 0};
     (void)state;
     script("error=3,at=1");
     run_team((struct team){
@@ -486,8 +488,8 @@ static void an_empty_queue_may_be_an_aborted_one(void **state)
     (void)state;
     script("lost=3,at=1");
     end_team(__func__,
-             &(struct ending){-ECONNRESET, "rank 1: NCCL, async error: remote process exited", 9000,
-                              false, NULL, 0},
+             &(struct ending){-ECONNRESET, "rank 1: NCCL, async error: remote process exited",
+                              SOON_MS, false, NULL, 0},
              SOON_MS);
 }
 
@@ -509,7 +511,7 @@ static void a_hang_ends_by_the_deadline_of_the_call(void **state)
                               .words = "NCCL has not finished in time",
                               .within_ms = 1500,
                               .call_ms = 300},
-             20000);
+             SOON_MS);
 }
 
 /* In a process of its own, which ends with the threads that NCCL has not given back. */
@@ -536,8 +538,8 @@ static void a_device_error_ends_all(void **state)
 {
     (void)state;
     (void)setenv("FAKE_CUDA", "fail=8", 1); /* three pieces of work for each allreduce */
-    end_team(__func__, &(struct ending){-EIO, "an illegal memory access", 9000, false, NULL, 0},
-             20000);
+    end_team(__func__, &(struct ending){-EIO, "an illegal memory access", SOON_MS, false, NULL, 0},
+             SOON_MS);
 }
 
 /* The node's agent sets the abort word while NCCL hangs. */

@@ -1,6 +1,7 @@
 /* One leader against a scripted peer: what it sends, and what it makes of what it receives. Two
  * leaders that get on are comm_conformance's. */
 #include "muster/comm/tcp.h"
+#include "soon.h"
 
 #include "muster/core/clock.h"
 #include "muster/core/kv/sock.h"
@@ -79,7 +80,7 @@ static void a_message_goes_each_way(void **state)
     (void)state;
     struct fixture f;
     char got[5] = "", sent[HEADER_BYTES + 6];
-    set_up(&f, MST_NEVER);
+    set_up(&f, soon());
     struct header header = right_header(&f), theirs;
     peer_sends(&f, &header, "abcd");
     f.parts[1] = (struct tcp_part){.send = "uvwxyz", .send_bytes = 6, .recv = got, .recv_bytes = 4};
@@ -114,7 +115,7 @@ static void wrong_headers_are_told(void **state)
                                         "with 5 bytes"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct fixture f;
-        set_up(&f, MST_NEVER);
+        set_up(&f, soon());
         struct header header = right_header(&f);
         struct signature_desc other = {
             .coll = MST_COLL_BROADCAST, .dtype = MST_F32, .count = 2, .root = 1};
@@ -137,7 +138,7 @@ static void a_failed_peer_says_why(void **state)
 {
     (void)state;
     struct fixture f;
-    set_up(&f, MST_NEVER);
+    set_up(&f, soon());
     struct header header = right_header(&f);
     header.code = -ETIMEDOUT;
     header.size_bytes = 12;
@@ -153,7 +154,7 @@ static void our_failure_reaches_the_peer(void **state)
     struct mst_err err;
     uint8_t bytes[HEADER_BYTES + 8];
     struct header header;
-    set_up(&f, MST_NEVER);
+    set_up(&f, soon());
     (void)mst_err_set(&err, -EPROTO, "too bad!");
     tcp_fail(&f.tcp, &err);
     assert_int_equal(recv(f.peer_fd, bytes, sizeof bytes, MSG_WAITALL), sizeof bytes);
@@ -169,7 +170,7 @@ static void a_lost_peer_is_a_reset(void **state)
     (void)state;
     struct fixture f;
     char got[4];
-    set_up(&f, MST_NEVER);
+    set_up(&f, soon());
     (void)close(f.peer_fd);
     f.peer_fd = -1;
     f.parts[1] = (struct tcp_part){.recv = got, .recv_bytes = 4};
@@ -220,7 +221,7 @@ static void bytes_that_keep_coming_do_not_hide_a_failure(void **state)
     (void)state;
     struct fixture f;
     struct mst_err err;
-    set_up(&f, MST_NEVER);
+    set_up(&f, soon());
     (void)mst_err_set(&err, -ECONNRESET, "a local rank said so");
     (void)segment_fail(&f.segment, &err);
     struct header header = right_header(&f);
@@ -234,7 +235,7 @@ static void a_failure_of_this_node_ends_an_exchange(void **state)
     (void)state;
     struct fixture f;
     struct mst_err err;
-    set_up(&f, MST_NEVER);
+    set_up(&f, soon());
     (void)mst_err_set(&err, -ECONNRESET, "a local rank said so");
     (void)segment_fail(&f.segment, &err);
     assert_int_equal(tcp_exchange(&f.tcp, f.parts, &f.err), -ECONNRESET);

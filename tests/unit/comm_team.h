@@ -10,6 +10,7 @@
 #include "muster/core/kv/kv.h"
 #include "muster/core/kv/store.h"
 #include "muster/core/world/state.h"
+#include "soon.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -50,7 +51,7 @@ struct team {
     bool dealt;                          /* ranks go round the nodes, not node after node */
     bool inherit_shm;                    /* an agent's memfd per node, or none */
     bool by_hand;                        /* `run` creates the communicator itself, if it wants */
-    uint32_t timeout_ms;                 /* 0 = 20 s */
+    uint32_t timeout_ms;                 /* 0 = SOON_MS */
     int page_fd;                         /* for rank 0's node; 0 = none */
     team_fn run;
     void *arg;
@@ -74,7 +75,7 @@ static inline int team_join(struct team_rank *rank, struct mst_err *err)
     uint32_t timeout_ms = rank->team->timeout_ms;
     struct mst_comm_opts opts = {.struct_bytes = sizeof opts,
                                  .backend = rank->team->backend,
-                                 .timeout_ms = timeout_ms > 0 ? timeout_ms : 20000};
+                                 .timeout_ms = timeout_ms > 0 ? timeout_ms : SOON_MS};
     return mst_comm_create(&rank->world, rank->kv, &opts, &rank->comm, err);
 }
 

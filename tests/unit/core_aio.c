@@ -4,6 +4,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/rng.h"
+#include "soon.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -61,7 +62,7 @@ static unsigned char *pattern(size_t size_bytes, uint64_t seed)
 
 static int64_t run(struct mst_aio *aio, struct mst_aio_op op)
 {
-    return mst_aio_do(aio, &op, MST_NEVER);
+    return mst_aio_do(aio, &op, soon());
 }
 
 static int64_t move(struct mst_aio *aio, enum mst_aio_kind kind, int fd, void *data,
@@ -117,7 +118,7 @@ static void test_writes_are_read_back(void **state)
                                          .offset = i * PIECE,
                                          .user = &ops[i]};
         assert_int_equal(mst_aio_submit(aio, ops, COUNT), COUNT);
-        assert_int_equal(mst_aio_reap(aio, done, COUNT, COUNT, MST_NEVER), COUNT);
+        assert_int_equal(mst_aio_reap(aio, done, COUNT, COUNT, soon()), COUNT);
         for (size_t i = 0; i < COUNT; i++) {
             assert_int_equal(done[i].result, PIECE);
             struct mst_aio_op *op = done[i].user;
@@ -302,13 +303,13 @@ static void test_depth_bounds_what_is_taken(void **state)
     assert_int_equal(mst_aio_in_flight(aio), 3);
     assert_int_equal(mst_aio_submit(aio, ops + 3, 2), 0);
     struct mst_aio_done done[5];
-    assert_int_equal(mst_aio_reap(aio, done, 1, 5, MST_NEVER), 1); /* `cap` bounds `min` */
+    assert_int_equal(mst_aio_reap(aio, done, 1, 5, soon()), 1); /* `cap` bounds `min` */
     assert_int_equal(mst_aio_submit(aio, ops + 3, 2), 1);
-    assert_int_equal(mst_aio_reap(aio, done, 5, 5, MST_NEVER), 3); /* so does what is there */
+    assert_int_equal(mst_aio_reap(aio, done, 5, 5, soon()), 3); /* so does what is there */
     assert_int_equal(mst_aio_submit(aio, ops + 4, 1), 1);
-    assert_int_equal(mst_aio_reap(aio, done, 5, 1, MST_NEVER), 1);
+    assert_int_equal(mst_aio_reap(aio, done, 5, 1, soon()), 1);
     assert_int_equal(mst_aio_in_flight(aio), 0);
-    assert_int_equal(mst_aio_reap(aio, done, 5, 5, MST_NEVER), 0);
+    assert_int_equal(mst_aio_reap(aio, done, 5, 5, soon()), 0);
     assert_memory_equal(in, "abcde", 5);
     close(fd);
     mst_aio_destroy(aio);
@@ -334,7 +335,7 @@ static void test_deadline(void **state)
         if (rc == -ETIMEDOUT) {
             timeouts++;
             assert_int_equal(mst_aio_in_flight(aio), 8);
-            assert_int_equal(mst_aio_reap(aio, done, 8, 8, mst_deadline_ms(60000)), 8);
+            assert_int_equal(mst_aio_reap(aio, done, 8, 8, soon()), 8);
         }
         for (int i = 0; i < 8; i++)
             assert_int_equal(done[i].result, SIZE);
@@ -411,7 +412,7 @@ static void check_reads(struct mst_aio *aio, int fd, const unsigned char *data, 
                                          .offset = mst_rng_below(&rng, (uint32_t)size_bytes - 512),
                                          .user = &ops[i]};
         assert_int_equal(mst_aio_submit(aio, ops, 16), 16);
-        assert_int_equal(mst_aio_reap(aio, done, 16, 16, MST_NEVER), 16);
+        assert_int_equal(mst_aio_reap(aio, done, 16, 16, soon()), 16);
         for (size_t i = 0; i < 16; i++) {
             struct mst_aio_op *op = done[i].user;
             assert_int_equal(done[i].result, op->size_bytes);

@@ -1,4 +1,5 @@
 #include "muster/core/blob/blob.h"
+#include "soon.h"
 
 #include "muster/core/blob/listing.h"
 #include "muster/core/clock.h"
@@ -56,8 +57,8 @@ static int close_place(void **state)
 static void put(struct place *place, const char *key, const char *text)
 {
     assert_int_equal(mst_blob_put(place->blob, key,
-                                  (struct mst_cspan){text, strlen(text), MST_MEM_HOST}, 0,
-                                  MST_NEVER, NULL),
+                                  (struct mst_cspan){text, strlen(text), MST_MEM_HOST}, 0, soon(),
+                                  NULL),
                      0);
 }
 
@@ -69,7 +70,7 @@ static int64_t read_key(struct place *place, const char *key, uint64_t offset, c
     memset(data, 0, size);
     assert_int_equal(mst_blob_submit(place->blob, &read, 1), 1);
     struct mst_blob_done done;
-    assert_int_equal(mst_blob_reap(place->blob, &done, 1, 1, mst_deadline_ms(20000)), 1);
+    assert_int_equal(mst_blob_reap(place->blob, &done, 1, 1, soon()), 1);
     return done.result;
 }
 
@@ -78,7 +79,7 @@ static void keeps_what_is_put(void **state)
     struct place *place = *state;
     struct mst_blob_info info, later;
     put(place, "a/b/c", "hello");
-    assert_int_equal(mst_blob_stat(place->blob, "a/b/c", &info, MST_NEVER, NULL), 0);
+    assert_int_equal(mst_blob_stat(place->blob, "a/b/c", &info, soon(), NULL), 0);
     assert_int_equal(info.size_bytes, 5);
     char data[8];
     assert_int_equal(read_key(place, "a/b/c", 0, data, 8, info.version), 5);
@@ -87,7 +88,7 @@ static void keeps_what_is_put(void **state)
     assert_memory_equal(data, "ell", 3);
     assert_int_equal(read_key(place, "a/b/c", 5, data, 3, NULL), 0);
     put(place, "a/b/c", "other");
-    assert_int_equal(mst_blob_stat(place->blob, "a/b/c", &later, MST_NEVER, NULL), 0);
+    assert_int_equal(mst_blob_stat(place->blob, "a/b/c", &later, soon(), NULL), 0);
     assert_string_not_equal(info.version, later.version);
     assert_int_equal(read_key(place, "a/b/c", 0, data, 8, info.version), -ESTALE);
     assert_int_equal(read_key(place, "a/b", 0, data, 8, NULL), -ENOENT);
@@ -111,18 +112,18 @@ static void a_new_object_replaces_none(void **state)
     struct place *place = *state;
     struct mst_err err;
     assert_int_equal(mst_blob_put(place->blob, "k", (struct mst_cspan){"1", 1, MST_MEM_HOST},
-                                  MST_BLOB_NEW, MST_NEVER, &err),
+                                  MST_BLOB_NEW, soon(), &err),
                      0);
     assert_int_equal(mst_blob_put(place->blob, "k", (struct mst_cspan){"2", 1, MST_MEM_HOST},
-                                  MST_BLOB_NEW, MST_NEVER, &err),
+                                  MST_BLOB_NEW, soon(), &err),
                      -EEXIST);
     char data[4];
     assert_int_equal(read_key(place, "k", 0, data, 4, NULL), 1);
     assert_string_equal(data, "1");
     assert_int_equal(count_files(place->folder), 1); /* nothing half-made is left */
-    assert_int_equal(mst_blob_remove(place->blob, "k", MST_NEVER, &err), 0);
-    assert_int_equal(mst_blob_remove(place->blob, "k", MST_NEVER, &err), 0);
-    assert_int_equal(mst_blob_stat(place->blob, "k", NULL, MST_NEVER, &err), -ENOENT);
+    assert_int_equal(mst_blob_remove(place->blob, "k", soon(), &err), 0);
+    assert_int_equal(mst_blob_remove(place->blob, "k", soon(), &err), 0);
+    assert_int_equal(mst_blob_stat(place->blob, "k", NULL, soon(), &err), -ENOENT);
 }
 
 static void a_put_that_fails_leaves_nothing(void **state)
@@ -131,16 +132,15 @@ static void a_put_that_fails_leaves_nothing(void **state)
     put(place, "file", "x");
     struct mst_err err;
     assert_int_equal(mst_blob_put(place->blob, "file/k", (struct mst_cspan){"1", 1, MST_MEM_HOST},
-                                  0, MST_NEVER, &err),
+                                  0, soon(), &err),
                      -ENOTDIR);
     put(place, "folder/k", "x");
     assert_int_equal(mst_blob_put(place->blob, "folder", (struct mst_cspan){"1", 1, MST_MEM_HOST},
-                                  0, MST_NEVER, &err),
+                                  0, soon(), &err),
                      -EISDIR);
     assert_int_equal(count_files(place->folder), 2);
-    assert_int_equal(mst_blob_remove(place->blob, "folder", MST_NEVER, &err), -EISDIR);
-    assert_int_equal(mst_blob_put_file(place->blob, "k", "/nonexistent", 0, MST_NEVER, &err),
-                     -ENOENT);
+    assert_int_equal(mst_blob_remove(place->blob, "folder", soon(), &err), -EISDIR);
+    assert_int_equal(mst_blob_put_file(place->blob, "k", "/nonexistent", 0, soon(), &err), -ENOENT);
 }
 
 static void puts_files(void **state)
@@ -158,7 +158,7 @@ static void puts_files(void **state)
     assert_int_equal(fwrite(bytes, 1, size, file), size);
     assert_int_equal(fclose(file), 0);
     free(bytes);
-    assert_int_equal(mst_blob_put_file(place->blob, "copy", path, 0, MST_NEVER, NULL), 0);
+    assert_int_equal(mst_blob_put_file(place->blob, "copy", path, 0, soon(), NULL), 0);
     assert_int_equal(read_key(place, "copy", size - 3, data, 4, NULL), 3);
     assert_string_equal(data, "end");
 }
@@ -178,17 +178,17 @@ static void lists_in_byte_order(void **state)
     const char *const names[] = {"a/x", "a.b", "a/y/z", "a0", "b", ".muster-put-left"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         put(place, names[i], names[i]);
-    assert_int_equal(mst_blob_list(place->blob, "", note, keys, MST_NEVER, NULL), 0);
+    assert_int_equal(mst_blob_list(place->blob, "", note, keys, soon(), NULL), 0);
     assert_string_equal(keys, "a.b=3 a/x=3 a/y/z=5 a0=2 b=1 ");
     keys[0] = '\0';
-    assert_int_equal(mst_blob_list(place->blob, "a//", note, keys, MST_NEVER, NULL), 0);
+    assert_int_equal(mst_blob_list(place->blob, "a//", note, keys, soon(), NULL), 0);
     assert_string_equal(keys, "a/x=3 a/y/z=5 ");
     keys[0] = '\0';
-    assert_int_equal(mst_blob_list(place->blob, "none", note, keys, MST_NEVER, NULL), 0);
+    assert_int_equal(mst_blob_list(place->blob, "none", note, keys, soon(), NULL), 0);
     assert_string_equal(keys, "");
     put(place, "stop", "");
     put(place, "tail", "");
-    assert_int_equal(mst_blob_list(place->blob, "", note, keys, MST_NEVER, NULL), 7);
+    assert_int_equal(mst_blob_list(place->blob, "", note, keys, soon(), NULL), 7);
     assert_null(strstr(keys, "tail"));
 }
 
@@ -203,8 +203,8 @@ static void takes_depth_reads_at_a_time(void **state)
             .key = "k", .offset = i, .data = data[i], .size_bytes = 3, .user = &reads[i]};
     assert_int_equal(mst_blob_submit(place->blob, reads, 3), 2);
     struct mst_blob_done done[3];
-    assert_int_equal(mst_blob_reap(place->blob, done, 3, 3, mst_deadline_ms(20000)), 2);
-    assert_int_equal(mst_blob_reap(place->blob, done, 3, 1, MST_NEVER), 0); /* none in flight */
+    assert_int_equal(mst_blob_reap(place->blob, done, 3, 3, soon()), 2);
+    assert_int_equal(mst_blob_reap(place->blob, done, 3, 1, soon()), 0); /* none in flight */
     assert_string_equal(data[1], "123");
 }
 
@@ -216,15 +216,15 @@ static void keys_stay_inside(void **state)
     char data[1];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         const struct mst_blob_read read = {.key = bad[i], .data = data, .size_bytes = 1};
-        assert_int_equal(
-            mst_blob_put(place->blob, bad[i], (struct mst_cspan){0}, 0, MST_NEVER, &err), -EINVAL);
+        assert_int_equal(mst_blob_put(place->blob, bad[i], (struct mst_cspan){0}, 0, soon(), &err),
+                         -EINVAL);
         assert_int_equal(mst_blob_submit(place->blob, &read, 1), -EINVAL);
     }
     put(place, "..a/b..", "");
     char long_key[2000];
     memset(long_key, 'k', sizeof long_key);
     long_key[1024] = '\0';
-    assert_int_equal(mst_blob_stat(place->blob, long_key, NULL, MST_NEVER, &err), -EINVAL);
+    assert_int_equal(mst_blob_stat(place->blob, long_key, NULL, soon(), &err), -EINVAL);
 }
 
 static void names_the_schemes(void **state)

@@ -1,4 +1,5 @@
 #include "muster/core/blob/blob.h"
+#include "soon.h"
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
@@ -53,7 +54,7 @@ static int64_t read_once(const struct script_step *steps, size_t count, const ch
     memset(data, 0, 5);
     assert_int_equal(mst_blob_submit(blob, &read, 1), 1);
     struct mst_blob_done done;
-    assert_int_equal(mst_blob_reap(blob, &done, 1, 1, mst_deadline_ms(10000)), 1);
+    assert_int_equal(mst_blob_reap(blob, &done, 1, 1, soon()), 1);
     mst_blob_close(blob);
     script_stop(&script);
     assert_int_equal(script.served, count);
@@ -122,7 +123,7 @@ static int put(const struct script_step *steps, size_t count, uint32_t flags, st
 {
     script_start(&script, steps, count);
     struct mst_blob *blob = open_nodes("?delegation=to%2Fken");
-    int rc = mst_blob_put(blob, "d/k", xy, flags, mst_deadline_ms(10000), err);
+    int rc = mst_blob_put(blob, "d/k", xy, flags, soon(), err);
     mst_blob_close(blob);
     script_stop(&script);
     assert_int_equal(script.served, count);
@@ -155,7 +156,7 @@ static void puts_and_renames(void **state)
         {redirect(), SCRIPT_CLOSE}, {CREATED, SCRIPT_CLOSE}, {REPLY("200 OK", ""), SCRIPT_CLOSE}};
     script_run(&script, steps, 3);
     struct mst_blob *blob = open_nodes("?delegation=to%2Fken");
-    assert_int_equal(mst_blob_put(blob, "d/k", xy, 0, mst_deadline_ms(10000), NULL), 0);
+    assert_int_equal(mst_blob_put(blob, "d/k", xy, 0, soon(), NULL), 0);
     mst_blob_close(blob);
     script_stop(&script);
     assert_true(asked(0, "PUT /webhdfs/v1/pre/d/.muster-put-"));
@@ -176,7 +177,7 @@ static void does_not_replace(void **state)
     script_run(&script, steps, 4);
     struct mst_blob *blob = open_nodes("?delegation=hush");
     struct mst_err err;
-    int rc = mst_blob_put(blob, "k", xy, MST_BLOB_NEW, mst_deadline_ms(10000), &err);
+    int rc = mst_blob_put(blob, "k", xy, MST_BLOB_NEW, soon(), &err);
     assert_int_equal(rc, -EEXIST);
     assert_null(strstr(err.text, "hush"));
     mst_blob_close(blob);
@@ -198,7 +199,7 @@ static void a_lost_answer_to_a_rename_is_no_failure(void **state)
         {STATUS("FILE", "2"), SCRIPT_CLOSE}};
     script_run(&script, steps, 6);
     struct mst_blob *blob = open_nodes("");
-    assert_int_equal(mst_blob_put(blob, "k", xy, 0, mst_deadline_ms(10000), NULL), 0);
+    assert_int_equal(mst_blob_put(blob, "k", xy, 0, soon(), NULL), 0);
     mst_blob_close(blob);
     script_stop(&script);
     assert_int_equal(script.served, 6);
@@ -254,7 +255,7 @@ static void lists_folders_in_byte_order(void **state)
                        {LIST(ENTRY("x", "FILE")), SCRIPT_CLOSE}),
                  3);
     struct mst_blob *blob = open_nodes("");
-    assert_int_equal(mst_blob_list(blob, "", note_key, keys, MST_NEVER, NULL), 0);
+    assert_int_equal(mst_blob_list(blob, "", note_key, keys, soon(), NULL), 0);
     mst_blob_close(blob);
     script_stop(&script);
     assert_string_equal(keys, "a.b=3-4 a/x=3-4 ");
@@ -301,7 +302,7 @@ static void finds_the_active_node(void **state)
     script_start(&script, STEPS({STATUS("FILE", "7"), SCRIPT_CLOSE}), 1);
     struct mst_blob *blob = open_service(free_port(), script.port);
     struct mst_blob_info info;
-    assert_int_equal(mst_blob_stat(blob, "k", &info, mst_deadline_ms(10000), NULL), 0);
+    assert_int_equal(mst_blob_stat(blob, "k", &info, soon(), NULL), 0);
     assert_int_equal(info.size_bytes, 7);
     mst_blob_close(blob);
     script_stop(&script);
@@ -328,9 +329,9 @@ static void stays_with_the_active_node(void **state)
     struct mst_blob *blob = open_service(script.port, standby.port);
     assert_int_equal(mst_blob_submit(blob, &read, 1), 1);
     struct mst_blob_done done;
-    assert_int_equal(mst_blob_reap(blob, &done, 1, 1, mst_deadline_ms(10000)), 1);
+    assert_int_equal(mst_blob_reap(blob, &done, 1, 1, soon()), 1);
     assert_int_equal(done.result, 4);
-    assert_int_equal(mst_blob_put(blob, "k", xy, 0, mst_deadline_ms(10000), NULL), 0);
+    assert_int_equal(mst_blob_put(blob, "k", xy, 0, soon(), NULL), 0);
     mst_blob_close(blob);
     script_stop(&standby);
     script_stop(&script);

@@ -1,4 +1,5 @@
 #include "muster/core/blob/http/http.h"
+#include "soon.h"
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
@@ -29,7 +30,7 @@ static struct http *make_client(uint32_t depth)
 static void aim(struct http_request *request, enum http_method method)
 {
     http_request_init(request, method);
-    request->deadline_ns = mst_deadline_ms(20000);
+    request->deadline_ns = soon();
     assert_int_equal(http_request_url(request, "http://127.0.0.1:%u/p", script.port), 0);
 }
 
@@ -38,7 +39,7 @@ static const struct http_answer *await(struct http *http, struct http_request *r
     const struct http_answer *answer = NULL;
     struct http_request *ended;
     while (!(ended = http_next(http, &answer)))
-        assert_int_equal(http_step(http, mst_deadline_ms(20000)), 0);
+        assert_int_equal(http_step(http, soon()), 0);
     assert_ptr_equal(ended, request);
     return answer;
 }
@@ -209,7 +210,7 @@ static void knows_why_there_is_no_answer(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct http_request request;
         http_request_init(&request, HTTP_GET);
-        request.deadline_ns = mst_deadline_ms(20000);
+        request.deadline_ns = soon();
         assert_int_equal(http_request_url(&request, "%s", cases[i].url), 0);
         assert_int_equal(http_start(http, &request), 0);
         const struct http_answer *answer = await(http, &request);

@@ -1,4 +1,5 @@
 #include "muster/core/blob/blob.h"
+#include "soon.h"
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
@@ -48,7 +49,7 @@ static struct result read_once(uint32_t timeout_ms, const char *version)
                                        .user = &result};
     assert_int_equal(mst_blob_submit(blob, &read, 1), 1);
     struct mst_blob_done done;
-    assert_int_equal(mst_blob_reap(blob, &done, 1, 1, mst_deadline_ms(20000)), 1);
+    assert_int_equal(mst_blob_reap(blob, &done, 1, 1, soon()), 1);
     assert_ptr_equal(done.user, &result);
     result.result = done.result;
     snprintf(result.error, sizeof result.error, "%s", mst_blob_error(blob));
@@ -246,17 +247,17 @@ static void stats(void **state)
     struct mst_blob *blob = open_server(5000);
     struct mst_blob_info info;
     struct mst_err err;
-    assert_int_equal(mst_blob_stat(blob, "key", &info, MST_NEVER, &err), 0);
+    assert_int_equal(mst_blob_stat(blob, "key", &info, soon(), &err), 0);
     assert_int_equal(info.size_bytes, 10);
     assert_string_equal(info.version, "\"v1\"");
-    assert_int_equal(mst_blob_stat(blob, "key", &info, MST_NEVER, &err), 0);
+    assert_int_equal(mst_blob_stat(blob, "key", &info, soon(), &err), 0);
     assert_string_equal(info.version, "10-Mon, 01 Jan 2024 00:00:00 GMT");
-    assert_int_equal(mst_blob_stat(blob, "key", &info, MST_NEVER, &err), -ENOTSUP);
-    assert_int_equal(mst_blob_stat(blob, "key", &info, MST_NEVER, &err), 0);
+    assert_int_equal(mst_blob_stat(blob, "key", &info, soon(), &err), -ENOTSUP);
+    assert_int_equal(mst_blob_stat(blob, "key", &info, soon(), &err), 0);
     assert_int_equal(info.size_bytes, 7);
-    assert_int_equal(mst_blob_stat(blob, "key", &info, MST_NEVER, &err), 0);
+    assert_int_equal(mst_blob_stat(blob, "key", &info, soon(), &err), 0);
     assert_int_equal(info.size_bytes, 0);
-    assert_int_equal(mst_blob_stat(blob, "", &info, MST_NEVER, &err), -ENOENT);
+    assert_int_equal(mst_blob_stat(blob, "", &info, soon(), &err), -ENOENT);
     mst_blob_close(blob);
     script_stop(&script);
     assert_non_null(strstr(script.requests[0], "HEAD /a%20b/key?sig=secret HTTP/1.1\r\n"));
@@ -277,9 +278,9 @@ static void says_what_a_web_server_cannot(void **state)
     script_start(&script, NULL, 0);
     struct mst_blob *blob = open_server(5000);
     struct mst_err err;
-    assert_int_equal(mst_blob_list(blob, "", never, NULL, MST_NEVER, &err), -ENOTSUP);
-    assert_int_equal(mst_blob_put(blob, "k", (struct mst_cspan){0}, 0, MST_NEVER, &err), -ENOTSUP);
-    assert_int_equal(mst_blob_remove(blob, "k", MST_NEVER, &err), -ENOTSUP);
+    assert_int_equal(mst_blob_list(blob, "", never, NULL, soon(), &err), -ENOTSUP);
+    assert_int_equal(mst_blob_put(blob, "k", (struct mst_cspan){0}, 0, soon(), &err), -ENOTSUP);
+    assert_int_equal(mst_blob_remove(blob, "k", soon(), &err), -ENOTSUP);
     mst_blob_close(blob);
     script_stop(&script);
 }
@@ -309,7 +310,7 @@ static void reads_nothing_at_once(void **state)
     const struct mst_blob_read read = {.key = "k"};
     struct mst_blob_done done = {.result = 1};
     assert_int_equal(mst_blob_submit(blob, &read, 1), 1);
-    assert_int_equal(mst_blob_reap(blob, &done, 1, 1, MST_NEVER), 1);
+    assert_int_equal(mst_blob_reap(blob, &done, 1, 1, soon()), 1);
     assert_int_equal(done.result, 0);
     mst_blob_close(blob);
     script_stop(&script);
@@ -338,7 +339,7 @@ static void nobody_listens_and_others_do(void **state)
     struct mst_blob *blob = NULL;
     assert_int_equal(mst_blob_open(uri, &opts, &blob, NULL), 0);
     struct mst_blob_info info;
-    assert_int_equal(mst_blob_stat(blob, "k", &info, MST_NEVER, NULL), -ECONNREFUSED);
+    assert_int_equal(mst_blob_stat(blob, "k", &info, soon(), NULL), -ECONNREFUSED);
     assert_true(mst_now_ns() - start_ns < 10 * MST_NS_PER_S);
     mst_blob_close(blob);
 }

@@ -1,4 +1,5 @@
 #include "muster/core/blob/blob.h"
+#include "soon.h"
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
@@ -51,7 +52,7 @@ static int put(const struct script_step *steps, size_t count, uint32_t flags, st
 {
     prepare(steps, count);
     struct mst_blob *blob = open_bucket();
-    int rc = mst_blob_put(blob, "a b", xy, flags, mst_deadline_ms(10000), err);
+    int rc = mst_blob_put(blob, "a b", xy, flags, soon(), err);
     mst_blob_close(blob);
     script_stop(&script);
     assert_int_equal(script.served, count);
@@ -207,7 +208,7 @@ static void a_bucket_is_no_object(void **state)
     struct mst_blob *blob = NULL;
     assert_int_equal(mst_blob_open("s3://bkt?endpoint=http://127.0.0.1:1", NULL, &blob, NULL), 0);
     struct mst_blob_info info;
-    assert_int_equal(mst_blob_stat(blob, "", &info, MST_NEVER, NULL), -ENOENT);
+    assert_int_equal(mst_blob_stat(blob, "", &info, soon(), NULL), -ENOENT);
     mst_blob_close(blob);
     script_stop(&script);
 }
@@ -228,7 +229,7 @@ static void lists_all_pages(void **state)
     char keys[256] = "";
     prepare(STEPS({first, SCRIPT_CLOSE}, {second, SCRIPT_CLOSE}), 2);
     struct mst_blob *blob = open_bucket();
-    assert_int_equal(mst_blob_list(blob, "d/", note_key, keys, MST_NEVER, NULL), 0);
+    assert_int_equal(mst_blob_list(blob, "d/", note_key, keys, soon(), NULL), 0);
     mst_blob_close(blob);
     script_stop(&script);
     assert_string_equal(keys, "d/a +=5 d/b+=6 ");
@@ -249,7 +250,7 @@ static void finds_out_why_a_head_failed(void **state)
     struct mst_blob *blob = open_bucket();
     struct mst_err err;
     struct mst_blob_info info;
-    assert_int_equal(mst_blob_stat(blob, "k", &info, MST_NEVER, &err), 0);
+    assert_int_equal(mst_blob_stat(blob, "k", &info, soon(), &err), 0);
     assert_int_equal(info.size_bytes, 77);
     assert_string_equal(info.version, "\"e\"");
     mst_blob_close(blob);
@@ -272,7 +273,7 @@ static int put_large(const struct script_step *steps, size_t count, struct mst_e
     prepare(steps, count);
     struct mst_blob *blob = open_bucket();
     int rc = mst_blob_put(blob, "k", (struct mst_cspan){data, size, MST_MEM_HOST}, MST_BLOB_NEW,
-                          mst_deadline_ms(20000), err);
+                          soon(), err);
     mst_blob_close(blob);
     script_stop(&script);
     free(data);

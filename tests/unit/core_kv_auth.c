@@ -1,4 +1,5 @@
 #include "muster/core/kv/auth.h"
+#include "soon.h"
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
@@ -31,11 +32,6 @@ ssize_t __wrap_getrandom(void *buffer, size_t size_bytes, unsigned flags)
         return __real_getrandom(buffer, size_bytes, flags);
     memset(buffer, 0x0a, size_bytes);
     return (ssize_t)size_bytes;
-}
-
-static uint64_t soon(void)
-{
-    return mst_deadline_ms(20000);
 }
 
 struct dialer {

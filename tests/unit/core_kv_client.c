@@ -7,6 +7,7 @@
 #include "muster/core/kv/sock.h"
 #include "muster/core/kv/wire.h"
 #include "muster/core/world/state.h"
+#include "soon.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -22,11 +23,6 @@
 
 #include <cmocka.h>
 
-static uint64_t soon(void)
-{
-    return mst_deadline_ms(20000);
-}
-
 struct fake {
     int listener, fd;
     pthread_t thread;
@@ -40,7 +36,7 @@ static void *accept_one(void *arg)
     struct fake *fake = arg;
     struct pollfd pollfd = {.fd = fake->listener, .events = POLLIN};
     fake->code = -ETIMEDOUT;
-    if (poll(&pollfd, 1, 20000) != 1)
+    if (poll(&pollfd, 1, (int)SOON_MS) != 1)
         return NULL;
     fake->fd = mst_sock_accept(fake->listener);
     const struct mst_auth_wanted wanted = {.role = MST_ROLE_RANK_KV,

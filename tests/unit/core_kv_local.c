@@ -3,6 +3,7 @@
 #include "muster/core/kv/backend.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/kv/store.h"
+#include "soon.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -27,7 +28,7 @@ static void *watch_forever(void *arg)
     char value[8];
     size_t size;
     struct mst_span room = {.data = value, .size_bytes = sizeof value};
-    self->code = mst_kv_watch(self->kv, "key", &self->version, &room, &size, MST_NEVER);
+    self->code = mst_kv_watch(self->kv, "key", &self->version, &room, &size, soon());
     return NULL;
 }
 
@@ -53,16 +54,16 @@ static void every_change_wakes(void **state)
     assert_int_equal(mst_kv_local(store, 1, &kv), 0);
     struct waiter on_add = {0};
     start_waiter(&on_add, store, 1);
-    assert_int_equal(mst_kv_add(kv, "key", 1, NULL, MST_NEVER), 0);
+    assert_int_equal(mst_kv_add(kv, "key", 1, NULL, soon()), 0);
     assert_int_equal(join_waiter(&on_add), 0);
     struct waiter on_set = {.version = on_add.version};
     start_waiter(&on_set, store, 1);
-    assert_int_equal(mst_kv_set(kv, "key", "a", 1, MST_NEVER), 0);
+    assert_int_equal(mst_kv_set(kv, "key", "a", 1, soon()), 0);
     assert_int_equal(join_waiter(&on_set), 0);
     struct waiter on_cas = {.version = on_set.version};
     start_waiter(&on_cas, store, 1);
     struct mst_cspan held = {.data = "a", .size_bytes = 1};
-    assert_int_equal(mst_kv_cas(kv, "key", &held, NULL, MST_NEVER), 0);
+    assert_int_equal(mst_kv_cas(kv, "key", &held, NULL, soon()), 0);
     assert_int_equal(join_waiter(&on_cas), 0);
     assert_true(on_cas.version > on_set.version);
     mst_kv_close(kv);
@@ -81,7 +82,7 @@ static void advance_ends_only_older_waits(void **state)
     assert_int_equal(join_waiter(&old), -ESTALE);
     struct mst_kv *kv;
     assert_int_equal(mst_kv_local(store, 2, &kv), 0);
-    assert_int_equal(mst_kv_set(kv, "key", "a", 1, MST_NEVER), 0);
+    assert_int_equal(mst_kv_set(kv, "key", "a", 1, soon()), 0);
     assert_int_equal(join_waiter(&new), 0);
     mst_kv_close(kv);
     mst_kv_store_destroy(store);
@@ -94,13 +95,13 @@ static void private_table_goes_with_its_last_handle(void **state)
     (void)state;
     struct mst_kv *first, *second, *third;
     assert_int_equal(kv_local_private(0, &first), 0);
-    assert_int_equal(mst_kv_clone(first, MST_NEVER, &second, NULL), 0);
-    assert_int_equal(mst_kv_set(first, "key", "abcd", 4, MST_NEVER), 0);
+    assert_int_equal(mst_kv_clone(first, soon(), &second, NULL), 0);
+    assert_int_equal(mst_kv_set(first, "key", "abcd", 4, soon()), 0);
     mst_kv_close(first);
-    assert_int_equal(mst_kv_clone(second, MST_NEVER, &third, NULL), 0);
+    assert_int_equal(mst_kv_clone(second, soon(), &third, NULL), 0);
     mst_kv_close(second);
     char value[4];
-    assert_int_equal(mst_kv_get(third, "key", value, sizeof value, NULL, MST_NEVER), 0);
+    assert_int_equal(mst_kv_get(third, "key", value, sizeof value, NULL, soon()), 0);
     assert_memory_equal(value, "abcd", 4);
     mst_kv_close(third);
 }

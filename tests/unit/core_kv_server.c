@@ -1,5 +1,6 @@
 /* The suite over sockets: clients against the server, which runs in a thread as it does in the
  * agent's poll loop. */
+#include "soon.h"
 #include "unit/kv_suite.h"
 
 #include "muster/core/err.h"
@@ -407,7 +408,7 @@ static void silent_stranger_is_dropped(void **state)
         .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
     open_still(&host, &events);
     int fd = dial_still(&host);
-    assert_int_equal(wait_for_work(&host, 20000), 1);
+    assert_int_equal(wait_for_work(&host, (int)SOON_MS), 1);
     kv_server_run(host.server);
     kv_server_run(host.server);
     uint8_t byte;
@@ -431,7 +432,7 @@ static void out_of_fds_does_not_spin(void **state)
     open_still(&host, &events);
     kv_server_run(host.server);
     int fd = dial_still(&host);
-    assert_int_equal(wait_for_work(&host, 20000), 1);
+    assert_int_equal(wait_for_work(&host, (int)SOON_MS), 1);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     none.rlim_max = before.rlim_max;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
@@ -443,7 +444,7 @@ static void out_of_fds_does_not_spin(void **state)
     time_is_up = false;
     assert_int_equal(wait_for_work(&host, 0), 0);
     assert_int_equal(mst_sock_send_all(fd, "?", 1, soon()), 0);
-    assert_int_equal(wait_for_work(&host, 20000), 1);
+    assert_int_equal(wait_for_work(&host, (int)SOON_MS), 1);
     uint8_t byte;
     assert_int_equal(mst_sock_recv_all(fd, &byte, 1, mst_now_ns()), -ETIMEDOUT);
     kv_server_destroy(host.server);

@@ -1,4 +1,5 @@
 #include "muster/core/kv/sock.h"
+#include "soon.h"
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
@@ -21,11 +22,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static uint64_t soon(void)
-{
-    return mst_deadline_ms(20000);
-}
 
 static void make_pair(int pair[2])
 {
@@ -74,7 +70,7 @@ static void assert_connects(const char *host, const char *format)
     int fd = mst_sock_dial(address, soon(), &err);
     assert_true(fd >= 0);
     struct pollfd pollfd = {.fd = listener, .events = POLLIN};
-    assert_int_equal(poll(&pollfd, 1, 20000), 1);
+    assert_int_equal(poll(&pollfd, 1, (int)SOON_MS), 1);
     int accepted = mst_sock_accept(listener);
     assert_true(accepted >= 0);
     assert_true(fcntl(accepted, F_GETFL) & O_NONBLOCK);

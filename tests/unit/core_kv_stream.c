@@ -1,6 +1,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/span.h"
+#include "soon.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -75,7 +76,7 @@ static void frames_come_byte_by_byte(void **state)
                                       {.data = "parts", .size_bytes = 5}};
     assert_int_equal(mst_stream_put_parts(&ends->left, 9, parts, 3), 0);
     uint8_t bytes[MST_FRAME_HEADER_BYTES + 8], type;
-    assert_int_equal(mst_sock_recv_all(ends->right.fd, bytes, sizeof bytes, MST_NEVER), 0);
+    assert_int_equal(mst_sock_recv_all(ends->right.fd, bytes, sizeof bytes, soon()), 0);
     const uint8_t *payload;
     size_t size;
     for (size_t i = 0; i < sizeof bytes; i++) {
@@ -136,7 +137,7 @@ static void corrupt_payload_is_bad(void **state)
     struct ends *ends = *state;
     assert_int_equal(mst_stream_put(&ends->left, 1, "abcd", 4), 0);
     uint8_t bytes[MST_FRAME_HEADER_BYTES + 4], type;
-    assert_int_equal(mst_sock_recv_all(ends->right.fd, bytes, sizeof bytes, MST_NEVER), 0);
+    assert_int_equal(mst_sock_recv_all(ends->right.fd, bytes, sizeof bytes, soon()), 0);
     bytes[sizeof bytes - 1] ^= 0x10;
     assert_int_equal(write(ends->left.fd, bytes, sizeof bytes), sizeof bytes);
     assert_true(mst_stream_read(&ends->right) > 0);

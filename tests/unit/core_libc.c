@@ -1,4 +1,5 @@
 #include "muster/core/libc.h"
+#include "soon.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -47,7 +48,7 @@ static void pidfd_tells_the_end(void **state)
         assert_int_equal(poll(&pollfd, 1, 0), 0);
     assert_int_equal(kill(child, SIGKILL), 0);
     if (pollfd.fd >= 0) {
-        assert_int_equal(poll(&pollfd, 1, 20000), 1);
+        assert_int_equal(poll(&pollfd, 1, (int)SOON_MS), 1);
         assert_int_equal(close(pollfd.fd), 0);
     }
     assert_int_equal(waitpid(child, NULL, 0), child);

@@ -1,4 +1,5 @@
 #include "muster/core/world/page.h"
+#include "soon.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -226,9 +227,9 @@ static void a_wait_ends_at_its_deadline(void **state)
     assert_true(mst_deadline_passed(deadline_ns));
     struct mst_gate proposed = {MST_GATE_PROPOSED, MST_GATE_STOP, 4};
     mst_page_gate_set(page, proposed);
-    assert_int_equal(mst_page_gate_wait(page, open_gate, MST_NEVER), 0);
+    assert_int_equal(mst_page_gate_wait(page, open_gate, soon()), 0);
     mst_page_abort(page, 2);
-    assert_int_equal(mst_page_gate_wait(page, proposed, MST_NEVER), -ECONNRESET);
+    assert_int_equal(mst_page_gate_wait(page, proposed, soon()), -ECONNRESET);
 }
 
 struct waiter {
@@ -242,7 +243,7 @@ static void *wait_at_gate(void *arg)
     struct waiter *waiter = arg;
     struct mst_gate seen = mst_page_gate(page);
     waiter->tid = gettid();
-    waiter->result = mst_page_gate_wait(page, seen, mst_deadline_ms(20000));
+    waiter->result = mst_page_gate_wait(page, seen, soon());
     return NULL;
 }
 

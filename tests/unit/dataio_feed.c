@@ -93,7 +93,7 @@ static void read_through(struct feed_file *file, enum files_mode then)
             submitted++;
         }
         struct feed_done done[8];
-        int count = feed_reap(feed, done, 8, 1, mst_deadline_ms(20000));
+        int count = feed_reap(feed, done, 8, 1, soon());
         assert_true(count >= 1);
         for (int i = 0; i < count; i++)
             if (done[i].result <= 0)
@@ -207,7 +207,7 @@ static void test_a_server_that_comes_back_is_used_again(void **state)
     (void)state;
     struct feed *feed = sources_feed("auto");
     struct feed_file *file = open_copies(feed, one.uri, two.uri);
-    uint64_t deadline_ns = mst_deadline_ms(20000);
+    uint64_t deadline_ns = soon();
     read_through(file, FILES_DEAD);
     atomic_store(&one.mode, FILES_GOOD);
     unsigned before;

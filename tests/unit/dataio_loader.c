@@ -8,6 +8,7 @@
 #include "muster/core/world/state.h"
 #include "muster/dataio/dataio.h"
 #include "scratch.h"
+#include "soon.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -80,7 +81,7 @@ static struct mst_loader *open_loader(struct mst_loader_opts opts, const struct 
 static struct mst_batch next(struct mst_loader *loader)
 {
     struct mst_batch batch = MST_BATCH_INIT;
-    assert_int_equal(mst_loader_next(loader, &batch, mst_deadline_ms(60000)), 0);
+    assert_int_equal(mst_loader_next(loader, &batch, soon()), 0);
     return batch;
 }
 
@@ -408,7 +409,7 @@ static void give_forms(struct mst_loader *loader, uint32_t sample_bytes, uint64_
     for (uint64_t step = first_step; step < first_step + 300; step++) {
         if (step > first_step)
             fail_allocations_after(0); /* once it has room for samples of that size */
-        int rc = mst_loader_next(loader, &batch, mst_deadline_ms(60000));
+        int rc = mst_loader_next(loader, &batch, soon());
         allow_allocations();
         assert_int_equal(rc, 0);
         assert_int_equal(batch.sample_bytes, sample_bytes);
@@ -433,7 +434,7 @@ static void test_samples_lie_as_the_program_knows_them(void **state)
 static void refuse_batch(struct mst_loader *loader, struct mst_batch *batch, int rc,
                          const char *why)
 {
-    assert_int_equal(mst_loader_next(loader, batch, mst_deadline_ms(60000)), rc);
+    assert_int_equal(mst_loader_next(loader, batch, soon()), rc);
     assert_null(batch->samples);
     if (!strstr(mst_loader_error(loader), why))
         fail_msg("\"%s\" lacks \"%s\"", mst_loader_error(loader), why);
@@ -466,7 +467,7 @@ static void test_larger_samples_without_memory_lose_no_batch(void **state)
         fail_allocations_after(0);
         refuse_batch(loader, &batch, -ENOMEM, "batch of 7 samples");
         allow_allocations();
-        assert_int_equal(mst_loader_next(loader, &batch, mst_deadline_ms(60000)), 0);
+        assert_int_equal(mst_loader_next(loader, &batch, soon()), 0);
         assert_int_equal(batch.step, 0);
         check_form(&batch);
         mst_loader_close(loader);
@@ -481,11 +482,11 @@ static void test_results_of_other_sizes(void **state)
         struct mst_batch known;
         uint64_t later;
     } batch = {.known = {.struct_bytes = sizeof batch, .sample_bytes = sizeof(struct mst_sample)}};
-    assert_int_equal(mst_loader_next(loader, &batch.known, mst_deadline_ms(60000)), 0);
+    assert_int_equal(mst_loader_next(loader, &batch.known, soon()), 0);
     check_bytes(&batch.known);
     assert_int_equal(batch.known.struct_bytes, sizeof batch);
     batch.later = 1;
-    assert_int_equal(mst_loader_next(loader, &batch.known, mst_deadline_ms(60000)), -ENOTSUP);
+    assert_int_equal(mst_loader_next(loader, &batch.known, soon()), -ENOTSUP);
     struct {
         uint32_t struct_bytes, source_count;
         uint64_t guard;
@@ -566,14 +567,14 @@ static void test_read_error_comes_after_what_was_read(void **state)
             struct mst_batch batch = MST_BATCH_INIT;
             unsigned steps = 0;
             int rc;
-            while ((rc = mst_loader_next(loader, &batch, MST_NEVER)) == 0) {
+            while ((rc = mst_loader_next(loader, &batch, soon())) == 0) {
                 assert_int_equal(batch.step, steps++);
                 check_bytes(&batch);
             }
             assert_int_equal(rc, -EIO);
             assert_in_range(steps, (fail_at - 1) / 7, fail_at); /* a read brings 1 to 7 samples */
             assert_non_null(strstr(mst_loader_error(loader), path));
-            assert_int_equal(mst_loader_next(loader, &batch, MST_NEVER), -EIO);
+            assert_int_equal(mst_loader_next(loader, &batch, soon()), -EIO);
             uint8_t cursor[MST_CURSOR_BYTES];
             mst_loader_cursor(loader, cursor);
             assert_int_equal(mst_loader_seek(loader, cursor, sizeof cursor, NULL), 0);
@@ -596,7 +597,7 @@ static void test_truncation_in_use_is_noticed(void **state)
         assert_int_equal(truncate(opts.uri, 100), 0);
         struct mst_batch batch = MST_BATCH_INIT;
         int rc;
-        while ((rc = mst_loader_next(loader, &batch, MST_NEVER)) == 0)
+        while ((rc = mst_loader_next(loader, &batch, soon())) == 0)
             continue;
         assert_int_equal(rc, -EBADMSG);
         assert_non_null(strstr(mst_loader_error(loader), "became shorter"));

@@ -5,6 +5,7 @@
 #include "muster/core/world/state.h"
 #include "muster/dataio/dataio.h"
 #include "scratch.h"
+#include "soon.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,8 +55,8 @@ static void compare_steps(struct mst_loader *a, struct mst_loader *b, int step_c
 {
     for (int step = 0; step < step_count; step++) {
         struct mst_batch x = MST_BATCH_INIT, y = MST_BATCH_INIT;
-        assert_int_equal(mst_loader_next(a, &x, mst_deadline_ms(60000)), 0);
-        if (mst_loader_next(b, &y, mst_deadline_ms(60000)))
+        assert_int_equal(mst_loader_next(a, &x, soon()), 0);
+        if (mst_loader_next(b, &y, soon()))
             fail_msg("%s", mst_loader_error(b));
         for (uint32_t i = 0; i < BATCH; i++) {
             assert_int_equal(x.samples[i].index, y.samples[i].index);
@@ -103,7 +104,7 @@ static void test_neighbours_share_a_request(void **state)
     size_t at = 0;
     for (int step = 0; step < 300; step++) {
         struct mst_batch batch = MST_BATCH_INIT;
-        assert_int_equal(mst_loader_next(loader, &batch, mst_deadline_ms(60000)), 0);
+        assert_int_equal(mst_loader_next(loader, &batch, soon()), 0);
         for (uint32_t i = 0; i < BATCH; i++) {
             struct mst_cspan line = batch.samples[i].data;
             assert_memory_equal(line.data, text + at, line.size_bytes);
@@ -136,7 +137,7 @@ static void test_the_least_budget_is_enough(void **state)
     assert_int_equal(mst_loader_open(&opts, &world, &loader, NULL), 0);
     struct mst_batch batch = MST_BATCH_INIT;
     for (int step = 0; step < 40; step++)
-        if (mst_loader_next(loader, &batch, mst_deadline_ms(60000)))
+        if (mst_loader_next(loader, &batch, soon()))
             fail_msg("%s", mst_loader_error(loader));
     mst_loader_close(loader);
 }
@@ -190,7 +191,7 @@ static void test_without_a_mirror_left_the_error_tells_why(void **state)
     atomic_store(&one.mode, FILES_CHANGED);
     struct mst_batch batch = MST_BATCH_INIT;
     int rc;
-    while ((rc = mst_loader_next(loader, &batch, MST_NEVER)) == 0)
+    while ((rc = mst_loader_next(loader, &batch, soon())) == 0)
         continue;
     assert_int_equal(rc, -ESTALE);
     assert_non_null(strstr(mst_loader_error(loader), "/text.txt"));

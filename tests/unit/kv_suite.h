@@ -6,6 +6,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/kv/kv.h"
+#include "soon.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -21,11 +22,6 @@
 
 static struct mst_kv *open_kv(void **state, uint32_t generation);
 static void end_generations(void **state, uint32_t generation);
-
-static uint64_t soon(void)
-{
-    return mst_deadline_ms(20000);
-}
 
 static void assert_value(struct mst_kv *kv, const char *key, const char *expected)
 {

@@ -1,4 +1,5 @@
 #include "muster/launcher/ranks.h"
+#include "soon.h"
 
 #include "muster/core/err.h"
 #include "muster/launcher/opts.h"
@@ -66,7 +67,7 @@ static struct rank_death reap_one(struct fixture *f)
 {
     struct rank_death death;
     struct pollfd ready = {.fd = f->ranks.death_fd, .events = POLLIN};
-    assert_int_equal(poll(&ready, 1, 10000), 1);
+    assert_int_equal(poll(&ready, 1, (int)SOON_MS), 1);
     assert_true(ranks_reap(&f->ranks, &death));
     assert_int_equal(f->ranks.procs[death.local_rank].pid, 0);
     return death;
@@ -166,7 +167,7 @@ static void test_a_death_takes_the_group(void **state)
     reap_all(&f);
     assert_int_equal(fcntl(pidfd, F_GETFD), -1);
     struct pollfd closed = {.fd = held[0], .events = POLLIN};
-    assert_int_equal(poll(&closed, 1, 10000), 1);
+    assert_int_equal(poll(&closed, 1, (int)SOON_MS), 1);
     close(held[0]);
     end(&f);
 }
