@@ -3,6 +3,7 @@
 #include "soon.h"
 #include "unit/kv_suite.h"
 
+#include "muster/core/cond.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/auth.h"
 #include "muster/core/kv/server.h"
@@ -128,8 +129,8 @@ static void end_generations(void **state, uint32_t generation)
     pthread_mutex_lock(&host->locked.lock);
     host->locked.generation = generation;
     order(host);
-    while (host->locked.done_generation != generation)
-        pthread_cond_wait(&host->locked.changed, &host->locked.lock);
+    for (uint64_t deadline_ns = soon(); host->locked.done_generation != generation;)
+        assert_int_equal(mst_cond_wait(&host->locked.changed, &host->locked.lock, deadline_ns), 0);
     pthread_mutex_unlock(&host->locked.lock);
 }
 
@@ -146,7 +147,7 @@ static int start_host(void **state)
         0);
     host->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&host->locked.lock, NULL);
-    pthread_cond_init(&host->locked.changed, NULL);
+    mst_cond_init(&host->locked.changed);
     host->locked.generation = 1;
     assert_int_equal(pthread_create(&host->thread, NULL, serve, host), 0);
     *state = host;
@@ -255,8 +256,8 @@ static int dial_agent(const struct host *host, uint32_t node, int *ret_fd, struc
 static void await_lost(struct host *host, unsigned count)
 {
     pthread_mutex_lock(&host->locked.lock);
-    while (host->locked.lost < count)
-        pthread_cond_wait(&host->locked.changed, &host->locked.lock);
+    for (uint64_t deadline_ns = soon(); host->locked.lost < count;)
+        assert_int_equal(mst_cond_wait(&host->locked.changed, &host->locked.lock, deadline_ns), 0);
     pthread_mutex_unlock(&host->locked.lock);
 }
 
@@ -332,7 +333,7 @@ static void attached_agent_needs_no_listener(void **state)
     struct kv_server_events events = {
         .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
     pthread_mutex_init(&host.locked.lock, NULL);
-    pthread_cond_init(&host.locked.changed, NULL);
+    mst_cond_init(&host.locked.changed);
     assert_int_equal(kv_server_create(-1, NULL, 0, &events, &host.server, NULL), 0);
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
@@ -359,7 +360,7 @@ static void slow_reader_is_lost(void **state)
         .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
     int pair[2], code = 0;
     pthread_mutex_init(&host.locked.lock, NULL);
-    pthread_cond_init(&host.locked.changed, NULL);
+    mst_cond_init(&host.locked.changed);
     assert_int_equal(kv_server_create(-1, NULL, 0, &events, &host.server, NULL), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     uint64_t peer;
@@ -480,7 +481,7 @@ static void full_server_goes_on(void **state)
     uint64_t peer = 0, first = 0;
     int count = 0, rc = 0, pair[2] = {-1, -1};
     pthread_mutex_init(&host.locked.lock, NULL);
-    pthread_cond_init(&host.locked.changed, NULL);
+    mst_cond_init(&host.locked.changed);
     assert_int_equal(kv_server_create(-1, NULL, 0, &events, &host.server, NULL), 0);
     while (rc == 0 && count < 4100) {
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))

@@ -6,6 +6,7 @@
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/link.h"
 #include "muster/launcher/opts.h"
+#include "soon.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -35,7 +36,7 @@ static void begin(struct fixture *f)
     int fd;
     *f = (struct fixture){.opts = {.node_count = 2,
                                    .rdzv_host = "127.0.0.1",
-                                   .rdzv_timeout_ms = 60000,
+                                   .rdzv_timeout_ms = SOON_MS,
                                    .job_id = "job",
                                    .secret = "secret",
                                    .secret_bytes = 6},

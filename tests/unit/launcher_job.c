@@ -4,6 +4,7 @@
 #include "muster/core/err.h"
 #include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
+#include "soon.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -52,7 +53,7 @@ static void set_gate(struct fixture *f, enum mst_gate_state state, enum mst_gate
 
 static int step(struct fixture *f, uint64_t number)
 {
-    return mst_job_step(f->job, number, mst_deadline_ms(5000));
+    return mst_job_step(f->job, number, soon());
 }
 
 static void *step_in_thread(void *arg)
@@ -68,8 +69,10 @@ static pthread_t wait_at_gate(struct fixture *f, uint64_t number)
     f->step = number;
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, step_in_thread, f), 0);
-    while (atomic_load(&f->slot->state) != MST_RANK_AT_GATE)
+    for (uint64_t deadline_ns = soon(); atomic_load(&f->slot->state) != MST_RANK_AT_GATE;) {
+        assert_false(mst_deadline_passed(deadline_ns));
         sched_yield();
+    }
     return thread;
 }
 
