@@ -103,6 +103,53 @@ static void advance_drops_older_generations(void **state)
     kv_table_fini(&table);
 }
 
+static int cas(struct kv_table *table, const char *expected, const char *value)
+{
+    struct kv_reply reply;
+    struct kv_request request = {.verb = KV_CAS,
+                                 .key = "key",
+                                 .key_bytes = 3,
+                                 .expected = (const uint8_t *)expected,
+                                 .expected_bytes = strlen(expected),
+                                 .value = (const uint8_t *)value,
+                                 .value_bytes = strlen(value)};
+    return kv_table_call(table, 1, &request, &reply);
+}
+
+/* No value is what nothing has, and nothing else: an empty one is no match for it. */
+static void cas_expects_a_value_or_none(void **state)
+{
+    (void)state;
+    struct kv_table table;
+    assert_int_equal(kv_table_init(&table), 0);
+    assert_int_equal(cas(&table, "a", "b"), -EEXIST);
+    assert_int_equal(table.entry_count, 0);
+    assert_int_equal(cas(&table, "", "a"), 0);
+    assert_int_equal(cas(&table, "", "b"), -EEXIST);
+    assert_int_equal(cas(&table, "ab", "b"), -EEXIST);
+    assert_int_equal(cas(&table, "a", ""), 0);
+    assert_int_equal(cas(&table, "", "b"), -EEXIST);
+    kv_table_fini(&table);
+}
+
+/* What is overwritten is given back, so that a key which is set for ever costs no more in the end. */
+static void a_new_value_costs_what_it_has(void **state)
+{
+    (void)state;
+    struct kv_table table;
+    struct kv_reply reply;
+    assert_int_equal(kv_table_init(&table), 0);
+    assert_int_equal(set(&table, 1, "key", "abcd", 4), 0);
+    size_t size_bytes = table.size_bytes;
+    assert_int_equal(set(&table, 1, "key", "abcdef", 6), 0);
+    assert_int_equal(table.size_bytes, size_bytes + 2);
+    assert_int_equal(set(&table, 1, "key", "", 0), 0);
+    assert_int_equal(table.size_bytes, size_bytes - 4);
+    assert_int_equal(ask(&table, 1, KV_DELETE_PREFIX, "", 0, &reply), 0);
+    assert_int_equal(table.size_bytes, 0);
+    kv_table_fini(&table);
+}
+
 static void budget_holds(void **state)
 {
     (void)state;
@@ -205,6 +252,8 @@ int main(void)
         cmocka_unit_test(many_keys_grow_the_table),
         cmocka_unit_test(versions_rise),
         cmocka_unit_test(advance_drops_older_generations),
+        cmocka_unit_test(cas_expects_a_value_or_none),
+        cmocka_unit_test(a_new_value_costs_what_it_has),
         cmocka_unit_test(budget_holds),
         cmocka_unit_test(budget_is_never_passed),
         cmocka_unit_test(out_of_memory_changes_nothing),

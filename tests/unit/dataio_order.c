@@ -110,6 +110,25 @@ static void test_depends_on_seed_epoch_and_position_alone(void **state)
         assert_int_equal(order_sample(&order, i), first[i]);
 }
 
+/* A cursor outlives the build that saved it: what follows it must be what would have. */
+static void test_is_the_same_in_every_build(void **state)
+{
+    static const uint64_t first[] = {951, 768, 530, 470, 446, 713}, second[] = {568, 246, 357};
+    static const uint64_t sixth[] = {714302438455, 803282251778, 857580791155, 1065280106233};
+    const uint64_t vast = (UINT64_C(1) << 40) + 7;
+    struct order order;
+
+    (void)state;
+    order_init(&order, 9, 1000, false);
+    for (uint64_t i = 0; i < 6; i++)
+        assert_int_equal(order_sample(&order, i), first[i]);
+    for (uint64_t i = 0; i < 3; i++)
+        assert_int_equal(order_sample(&order, 1000 + i), second[i]);
+    order_init(&order, UINT64_MAX, vast, false);
+    for (uint64_t i = 0; i < 4; i++)
+        assert_int_equal(order_sample(&order, 5 * vast + i), sixth[i]);
+}
+
 /* Sum of (observed-expected)^2/expected over `bins`. */
 static double chi_square(const uint32_t *observed, uint32_t bins, double expected)
 {
@@ -149,6 +168,7 @@ int main(void)
         cmocka_unit_test(test_huge_sizes_do_not_collide),
         cmocka_unit_test(test_sequential_is_file_order),
         cmocka_unit_test(test_depends_on_seed_epoch_and_position_alone),
+        cmocka_unit_test(test_is_the_same_in_every_build),
         cmocka_unit_test(test_looks_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,6 +34,16 @@ static void test_a_failure_is_told_once_and_escalates(void **state)
     assert_int_equal(super_step(&super, SUPER_START), SUPER_DO_SPAWN);
 }
 
+/* A node of one rank has no time to leave. */
+static void test_the_failure_of_the_last_is_told_as_well(void **state)
+{
+    (void)state;
+    struct super super = {SUPER_RUNNING, false};
+
+    assert_int_equal(super_step(&super, SUPER_LAST_BAD), SUPER_DO_FAILED | SUPER_DO_DOWN);
+    assert_int_equal(super.state, SUPER_IDLE);
+}
+
 static void test_done_waits_for_the_others(void **state)
 {
     (void)state;
@@ -109,6 +119,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_failure_is_told_once_and_escalates),
+        cmocka_unit_test(test_the_failure_of_the_last_is_told_as_well),
         cmocka_unit_test(test_done_waits_for_the_others),
         cmocka_unit_test(test_no_state_with_ranks_quits),
         cmocka_unit_test(test_every_end_leads_to_over),
