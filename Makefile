@@ -22,7 +22,7 @@ need = missing=; for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: i
 make = cmake --preset $(1) $(2) >/dev/null && \
        cmake --build --preset $(1) -j $(JOBS) $(addprefix --target ,$(3))
 
-.PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-kits build portable demo trixie test check asan tsan fuzz lint fmt bench install clean
+.PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-kits build portable demo trixie test check asan tsan fuzz mutate lint fmt bench install clean
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 12
 deps: ; @$(call need,$(BASE)) ## install the Debian packages for build and demo that are missing
@@ -53,6 +53,8 @@ fuzz: deps deps-test ## every fuzzer, or those of T="name …", for SECS=60 each
 	    build/fuzz/tests/fuzz_$$t -max_total_time=$(SECS) -timeout=10 -print_final_stats=1 \
 	    -artifact_prefix=build/corpus/$$t- build/corpus/$$t tests/fuzz/seeds/$$t &>build/corpus/$$t.log || \
 	    { tail -n 50 build/corpus/$$t.log; exit 1; }; grep -H executed_units build/corpus/$$t.log; done
+mutate: deps deps-test ## sixty bugs in a copy of the source, one by one, or those of M="name …": does a test see each?
+	@tests/mutate/run $(M)
 lint: deps deps-test ## format, house rules, clang-tidy, man pages, shell scripts
 	@clang-format --dry-run -Werror $(SRC) $(HDR)
 	@for s in tests/lint/*.sh; do $$s . || [ $$? = 77 ] || exit 1; done

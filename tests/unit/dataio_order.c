@@ -117,7 +117,6 @@ static void test_is_the_same_in_every_build(void **state)
     static const uint64_t sixth[] = {714302438455, 803282251778, 857580791155, 1065280106233};
     const uint64_t vast = (UINT64_C(1) << 40) + 7;
     struct order order;
-
     (void)state;
     order_init(&order, 9, 1000, false);
     for (uint64_t i = 0; i < 6; i++)

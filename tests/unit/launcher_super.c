@@ -39,7 +39,6 @@ static void test_the_failure_of_the_last_is_told_as_well(void **state)
 {
     (void)state;
     struct super super = {SUPER_RUNNING, false};
-
     assert_int_equal(super_step(&super, SUPER_LAST_BAD), SUPER_DO_FAILED | SUPER_DO_DOWN);
     assert_int_equal(super.state, SUPER_IDLE);
 }
