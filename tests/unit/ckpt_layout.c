@@ -52,6 +52,18 @@ static void test_small_tensors_spread(void **state)
         assert_int_equal(counts[rank], 20);
 }
 
+static void test_a_tensor_is_split_from_a_size_on(void **state)
+{
+    struct layout_tensor whole = matrix(LAYOUT_SPLIT_BYTES / 4 - 1, 1);
+    struct layout_tensor split = matrix(LAYOUT_SPLIT_BYTES / 4, 1);
+    uint64_t start, count;
+    (void)state;
+    layout_share(&whole, 0, 0, 2, &start, &count);
+    assert_int_equal(count, LAYOUT_SPLIT_BYTES / 4 - 1);
+    layout_share(&split, 0, 0, 2, &start, &count);
+    assert_int_equal(count, LAYOUT_SPLIT_BYTES / 8);
+}
+
 static void test_rows_beyond_32_bits(void **state)
 {
     uint64_t shape[1] = {UINT64_C(1) << 62};
@@ -91,6 +103,11 @@ static void test_shape_limits(void **state)
     shape[1] = 0;
     assert_int_equal(layout_tensor_init(&tensor, "t", MST_U8, 3, shape, NULL), 0);
     assert_int_equal(tensor.row_bytes, 0);
+    uint64_t ones[MST_TENSOR_DIMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1}, most[1] = {INT64_MAX};
+    assert_int_equal(layout_tensor_init(&tensor, "t", MST_U8, MST_TENSOR_DIMS_MAX, ones, NULL), 0);
+    assert_int_equal(layout_tensor_init(&tensor, "t", MST_U8, 1, most, NULL), 0);
+    most[0]++;
+    assert_int_equal(layout_tensor_init(&tensor, "t", MST_U8, 1, most, NULL), -EINVAL);
 }
 
 static void test_describe_rows(void **state)
@@ -164,11 +181,16 @@ static void test_fingerprint(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shares_cover_once),   cmocka_unit_test(test_small_tensors_spread),
-        cmocka_unit_test(test_rows_beyond_32_bits), cmocka_unit_test(test_names),
-        cmocka_unit_test(test_shape_limits),        cmocka_unit_test(test_describe_rows),
-        cmocka_unit_test(test_names_that_clash),    cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_shares_cover_once),
+        cmocka_unit_test(test_small_tensors_spread),
+        cmocka_unit_test(test_rows_beyond_32_bits),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_shape_limits),
+        cmocka_unit_test(test_describe_rows),
+        cmocka_unit_test(test_names_that_clash),
+        cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_fingerprint),
+        cmocka_unit_test(test_a_tensor_is_split_from_a_size_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

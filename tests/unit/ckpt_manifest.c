@@ -159,6 +159,7 @@ static void test_limits(void **state)
     };
     (void)state;
     assert_int_equal(decode_changed("400", "401", NULL), 0);
+    assert_int_equal(decode_changed("\"name\":\"model/w\"", "\"name\":\"/w\"", NULL), -EBADMSG);
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         struct mst_err err = {0};
         assert_int_equal(decode_changed(changes[i][0], changes[i][1], &err), -EBADMSG);
@@ -185,6 +186,9 @@ static void test_cover(void **state)
     sample.parts[0].row_count = 20;
     assert_int_equal(manifest_check_cover(&sample.manifest, &err), -EINVAL);
     assert_non_null(strstr(err.text, "b: row 0"));
+    uint64_t no_rows[1] = {0};
+    assert_int_equal(layout_tensor_init(&sample.tensors[1], "b", MST_BF16, 1, no_rows, NULL), 0);
+    assert_int_equal(manifest_check_cover(&sample.manifest, &err), 0);
 }
 
 static int decode_vote(const struct sample *sample, size_t tensor_count, uint32_t fingerprint,

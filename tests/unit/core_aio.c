@@ -478,6 +478,9 @@ static void test_tap_sees_and_answers(void **state)
 
 /* ---- attempts that end early: not per back end, as the rule is the facade's ------------------ */
 
+#define INTERRUPTED SIZE_MAX /* -EINTR, and what is not ready now -EAGAIN, are no end */
+#define NOT_READY (SIZE_MAX - 1)
+
 /* A file that moves at each attempt what the test says: `moves` bytes, then 0 of them for ever. */
 static struct {
     int fd; /* 0 = none */
@@ -492,29 +495,34 @@ ssize_t __wrap_pread(int fd, void *data, size_t size_bytes, off_t offset);
 ssize_t __real_pwrite(int fd, const void *data, size_t size_bytes, off_t offset);
 ssize_t __wrap_pwrite(int fd, const void *data, size_t size_bytes, off_t offset);
 
-static size_t move_some(size_t size_bytes, off_t offset)
+static ssize_t move_some(size_t size_bytes, off_t offset)
 {
     size_t moved = early.moves[early.attempt_count];
     early.offsets[early.attempt_count++] = (uint64_t)offset;
-    return moved < size_bytes ? moved : size_bytes;
+    errno = moved == INTERRUPTED ? EINTR : EAGAIN;
+    if (moved == INTERRUPTED || moved == NOT_READY)
+        return -1;
+    return (ssize_t)(moved < size_bytes ? moved : size_bytes);
 }
 
 ssize_t __wrap_pread(int fd, void *data, size_t size_bytes, off_t offset)
 {
     if (fd != early.fd)
         return __real_pread(fd, data, size_bytes, offset);
-    size_t moved = move_some(size_bytes, offset);
-    memcpy(data, early.data + offset, moved);
-    return (ssize_t)moved;
+    ssize_t moved = move_some(size_bytes, offset);
+    if (moved > 0)
+        memcpy(data, early.data + offset, (size_t)moved);
+    return moved;
 }
 
 ssize_t __wrap_pwrite(int fd, const void *data, size_t size_bytes, off_t offset)
 {
     if (fd != early.fd)
         return __real_pwrite(fd, data, size_bytes, offset);
-    size_t moved = move_some(size_bytes, offset);
-    memcpy(early.data + offset, data, moved);
-    return (ssize_t)moved;
+    ssize_t moved = move_some(size_bytes, offset);
+    if (moved > 0)
+        memcpy(early.data + offset, data, (size_t)moved);
+    return moved;
 }
 
 #define EARLY_BYTES 32768u
@@ -612,6 +620,8 @@ static void test_other_short_attempts_go_on_at_once(void **state)
         {MST_AIO_WRITE, 0, 7, 9000, {1, 4096, -1u}, {7, 8, 4104}, 9000},
         {MST_AIO_READ, 0, 0, 16384, {5000, 0}, {0, 5000}, 5000},
         {MST_AIO_WRITE, 0, 0, 16384, {5000, 0}, {0, 5000}, -EIO},
+        {MST_AIO_READ, 0, 8, 9000, {INTERRUPTED, 5000, NOT_READY, -1u}, {8, 8, 5008, 5008}, 9000},
+        {MST_AIO_WRITE, 0, 8, 9000, {NOT_READY, 1, INTERRUPTED, -1u}, {8, 8, 9, 9}, 9000},
     };
     check_all_early(cases, sizeof cases / sizeof *cases);
 }

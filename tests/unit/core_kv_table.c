@@ -217,9 +217,10 @@ static void out_of_memory_changes_nothing(void **state)
         assert_true(rc == 0 || (table.version == version && table.size_bytes == size_bytes &&
                                 table.entry_count == 1));
     }
+    struct kv_reply reply;
+    assert_int_equal(ask(&table, 1, KV_GET, "new", 0, &reply), 0);
     fail_allocations_after(0);
     assert_int_equal(set(&table, 1, "old", "other", 5), -ENOMEM);
-    struct kv_reply reply;
     assert_int_equal(ask(&table, 1, KV_GET, "old", 0, &reply), 0);
     assert_memory_equal(reply.value, "value", 5);
     allow_allocations();

@@ -158,6 +158,9 @@ static void replies_round_trip(void **state)
     assert_memory_equal(out.value, "xyz", 3);
     for (size_t cut = 0; cut < KV_REPLY_HEAD_BYTES; cut++)
         assert_int_equal(kv_reply_decode(bytes, cut, &out), -EBADMSG);
+    memcpy(bytes + 8, "\xff\x0f", 2);
+    assert_int_equal(kv_reply_decode(bytes, sizeof bytes, &out), 0);
+    assert_int_equal(out.result, -4095);
     bytes[9] = 0x10; /* errno 4096 and more */
     assert_int_equal(kv_reply_decode(bytes, sizeof bytes, &out), -EBADMSG);
     bytes[9] = 0;

@@ -187,6 +187,8 @@ static void broken_ranks_are_refused(void **state)
         {"OMPI_COMM_WORLD_RANK=1", "OMPI_COMM_WORLD_SIZE is not set"},
         {"PMI_FD=3 PMI_SIZE=2", "PMI_ID is not set"},
         {"RANK=1 WORLD_SIZE=2 LOCAL_RANK=4 LOCAL_WORLD_SIZE=2", "local rank 4 of 2"},
+        {"RANK=1 WORLD_SIZE=2 LOCAL_RANK=2 LOCAL_WORLD_SIZE=2", "local rank 2 of 2"},
+        {"RANK=1 WORLD_SIZE=2 LOCAL_RANK=0 GROUP_RANK=2 GROUP_WORLD_SIZE=2", "node 2"},
         {"RANK=1 WORLD_SIZE=2 LOCAL_RANK=0 GROUP_RANK=3 GROUP_WORLD_SIZE=2", "node 3"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

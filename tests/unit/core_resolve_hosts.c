@@ -25,6 +25,7 @@ static void lines_of_every_grammar(void **state)
 {
     (void)state;
     one("j-worker-0 slots=2\n", "j-worker-0", 2);
+    one("j-worker-0 slots=1\n", "j-worker-0", 1);
     one("j-worker-0.j.ns.svc slots=2", "j-worker-0.j.ns.svc", 2);
     one("  root@node1\tslots=4 max_slots=8 # the big one\n", "node1", 4);
     one("# comment\n\n \nnode2\n#end", "node2", MST_UNKNOWN);

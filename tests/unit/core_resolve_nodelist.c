@@ -92,7 +92,14 @@ static void wrong_lists_are_refused(void **state)
                                       "n[1[2]]"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(resolve_nodelist_count(bad[i]), -EINVAL);
-    char tiny[3];
+    assert_int_equal(resolve_nodelist_count("n[0-65535]"), 65536);
+    assert_int_equal(resolve_nodelist_count("n[0-255]m[0-255]"), 65536);
+    assert_int_equal(resolve_nodelist_count("n[0-65534],z"), 65536);
+    assert_int_equal(resolve_nodelist_count("n[0-65535],z"), -EINVAL);
+    char tiny[3], full[6];
+    assert_int_equal(resolve_nodelist_at("node1", 0, full, 5), -ENOSPC);
+    assert_int_equal(resolve_nodelist_at("node1", 0, full, 6), 0);
+    assert_string_equal(full, "node1");
     assert_int_equal(resolve_nodelist_at("node1", 0, tiny, sizeof tiny), -ENOSPC);
     assert_int_equal(resolve_nodelist_at("n[1-2", 0, tiny, sizeof tiny), -EINVAL);
 }

@@ -26,6 +26,7 @@ static void splits_into_parts(void **state)
         {"file:///a/b", "file", "", "/a/b", ""},
         {"FILE://localhost/a%20b", "file", "localhost", "/a b", ""},
         {"s3://bucket/key%2fx%2B/#1", "s3", "bucket", "/key/x+/#1", ""},
+        {"s3://b/%09%10%ef%aF", "s3", "b", "/\t\x10\xef\xaf", ""},
         {"s3://bucket", "s3", "bucket", "/", ""},
         {"hdfs://nn:8020/d?user=a&x=%41", "hdfs", "nn:8020", "/d", "user=a&x=%41"},
         {"http://[::1]:80?q", "http", "[::1]:80", "/", "q"},

@@ -299,6 +299,9 @@ static void reads_tuning(void **state)
     assert_string_equal(tuning.aio, "threads");
     assert_int_equal(tuning.wait, MST_WAIT_BLOCK);
     assert_int_equal(tuning.timeout_ms, 1500);
+    env.arg = ENTRIES("MST_TIMEOUT_MS=4294967295");
+    assert_int_equal(world_env_tuning(&env, &tuning, NULL), 0);
+    assert_int_equal(tuning.timeout_ms, UINT32_MAX);
     env.arg = ENTRIES("HOME=/");
     assert_int_equal(world_env_tuning(&env, &tuning, NULL), 0);
     assert_string_equal(tuning.aio, "auto");

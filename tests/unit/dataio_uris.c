@@ -23,6 +23,7 @@ static void test_split(void **state)
         {"http://h", "http://h", ""},
         {"http://h?q", "http://h?q", ""},
         {"file:///a/b", "file:///a/", "b"},
+        {"file:/a", "file:/", "a"},
         {"/a/b?c%20", "/a/", "b?c%20"},
         {"name", "", "name"},
     };
