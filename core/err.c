@@ -80,7 +80,7 @@ const char *mst_err_meaning(int code)
     case -EPROTO: return "a peer broke the protocol or called another collective";
     case -EBADMSG: return "stored or received bytes fail their checksum or format";
     case -ESTALE: return "the generation is over";
-    case -EACCES: return "permission denied or the job secret is not known";
+    case -EACCES: return "permission denied";
     case -ECANCELED: return "aborted or closed by this process";
     case -ENOSPC: return "no room left";
     case -ENOENT: return "does not exist";
