@@ -97,8 +97,7 @@ static int load(const struct cuda_driver **ret_driver, struct mst_err *err)
     (void)pthread_mutex_lock(&locked.lock);
     int rc = load_locked(err);
     (void)pthread_mutex_unlock(&locked.lock);
-    if (rc == 0)
-        *ret_driver = &locked.driver;
+    *ret_driver = &locked.driver;
     return rc;
 }
 
@@ -211,7 +210,7 @@ static int find_device(const struct cuda_driver *driver, uint32_t index, CUdevic
 
 static int cuda_open(uint32_t index, struct mst_gpu **ret_gpu, struct mst_err *err)
 {
-    const struct cuda_driver *driver = NULL;
+    const struct cuda_driver *driver;
     CUdevice device = 0;
     int rc = load(&driver, err);
     if (rc == 0)
