@@ -4,9 +4,15 @@
  *   mpiexec.hydra -n 2 mpi_hello-mpich */
 #include <mpi.h>
 #include <stdio.h>
+#include <string.h>
 
 int main(int argc, char **argv)
 {
+    if (argc > 1) {
+        int asked = strcmp(argv[1], "--help") == 0;
+        fputs("usage: mpi_hello\n\nEach rank says hello.\n", asked ? stdout : stderr);
+        return asked ? 0 : 64;
+    }
     int rank, size;
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);

@@ -14,10 +14,13 @@ prefix=$work/prefix
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
 head -c 4096 /dev/urandom >"$work/tokens"
 
-# tries PROGRAM: it runs, and if it is the whole program it reads, saves and loads.
+# tries PROGRAM: it runs, and if it is more than a collective it reads, saves and loads.
 tries() {
     local arguments=()
-    [[ $(basename "$1") != whole* ]] || arguments=("$work/tokens" "$(mktemp -d "$work/ckpt.XXXX")")
+    case $(basename "$1") in
+    whole*) arguments=("$work/tokens" "$(mktemp -d "$work/ckpt.XXXX")") ;;
+    loop*) arguments=("$work/tokens" "$(mktemp -d "$work/ckpt.XXXX")" 10) ;;
+    esac
     expect 0 "$1" "${arguments[@]}"
 }
 
@@ -45,6 +48,8 @@ for language in c cxx; do
     build "collective.static.$language" "$consumers/collective.c" "${static_flags[@]}"
     build "whole.static.$language" "$consumers/whole.c" "${static_flags[@]}"
 done
+build loop.c "$root/examples/loop.c" "${flags[@]}"
+build loop.static.c "$root/examples/loop.c" "${static_flags[@]}"
 say "as ranks of a job"
 expect 0 muster run --nproc 2 -- "$work/collective.c"
 mentions "sum over 2 ranks: 2"

@@ -7,7 +7,7 @@ cd "${1:-.}"
 
 face() { # HEADER: what another component may include
     case "$1" in
-    core/* | gpu/gpu.h | comm/comm.h | ckpt/ckpt.h | dataio/dataio.h | launcher/job.h) ;;
+    core/* | gpu/gpu.h | comm/comm.h | ckpt/ckpt.h | dataio/dataio.h | launcher/job.h | muster.h) ;;
     *) return 1 ;;
     esac
 }

@@ -1,0 +1,86 @@
+#!/bin/bash
+# The loop that README.md shows keeps its word: left alone, preempted, killed or resized it ends with
+# the same line, to the bit and to the sample; what goes wrong ends it with a reason.
+source "$(dirname "$0")/lib.sh"
+unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT MST_JOB_SECRET MST_JOB_SECRET_FILE
+some_text 400000 "$work/text"
+gzip -k "$work/text"
+steps=3000
+
+program=(loop)
+start() { # RANKS CKPT: the job in the background, its pid in $job
+    muster run --nproc "$1" -- "${program[@]}" "$work/text.gz" "$work/$2" $steps >"$work/$2.out" 2>&1 &
+    job=$!
+}
+finish() { # CODE CKPT
+    local got=0
+    wait $job || got=$?
+    cp "$work/$2.out" "$work/last.out"
+    [ "$got" = "$1" ] || fail "$2: exit code $got instead of $1"
+    no_leftovers
+}
+saved() { compgen -G "$work/$1/step_*/MANIFEST.json"; }
+newest() { muster ckpt ls "$work/$1" | awk 'NR == 2 { print $1 }'; }
+same_end() { # CKPT
+    finish 0 "$1"
+    [ "$(final "$work/$1.out")" = "$want" ] || fail "$1: $(final "$work/$1.out") instead of $want"
+}
+
+say "left alone"
+start 2 alone
+finish 0 alone
+want=$(final "$work/alone.out")
+[[ $want =~ ^final\ step=$steps\ loss=0x.*\ samples=[0-9a-f]{16}$ ]] || fail "no final line: $want"
+[ "$(newest alone)" = $steps ] || fail "the last checkpoint is of step $(newest alone)"
+start 2 alone
+same_end alone
+mentions "resumed at step $steps"
+
+say "preempted with two ranks; the same command goes on; so does one rank"
+program=(sh -c 'loop "$@"; code=$?; echo "rank $RANK ends with $code"; exit $code' --)
+start 2 preempted
+program=(loop)
+until_true saved preempted
+kill -TERM $job
+finish 143 preempted
+mentions "rank 0 ends with 143" "rank 1 ends with 143"
+stopped=$(newest preempted)
+[ "$stopped" -lt $steps ] || fail "the preemption came too late"
+grep -q "msg=\"all ranks stop\" step=$stopped" "$work/preempted.out" || fail "not saved where it stopped"
+cp -r "$work/preempted" "$work/preempted.1"
+mv "$work/preempted" "$work/preempted.2"
+for ranks in 2 1; do
+    start $ranks preempted.$ranks
+    same_end preempted.$ranks
+    mentions "resumed at step $stopped"
+done
+
+say "a rank is killed: all go on from the last checkpoint"
+start 2 killed
+until_true saved killed
+kill -9 "$(pgrep -P $job | tail -n 1)"
+same_end killed
+mentions 'gen=1 msg="generation started"' "resumed at step "
+
+say "another text, other bytes: the loader refuses the position"
+head -c 300000 "$work/text" >"$work/other"
+expect 1 muster run --nproc 2 --max-restarts 0 -- loop "$work/other" "$work/alone" $((steps + 1))
+mentions "loop: resume: " dataset
+
+say "a disk without room: told at the end, at the latest"
+if unshare -m true 2>/dev/null; then
+    mkdir "$work/full"
+    expect 1 unshare -m sh -c "mount -t tmpfs -o size=128k none '$work/full' &&
+        exec muster run --nproc 2 --max-restarts 0 -- loop '$work/text' '$work/full' 200"
+    mentions "loop: save: " "no room"
+fi
+
+say "its command line"
+expect 0 loop --help
+mentions "usage: loop DATA CKPT STEPS"
+for words in "" "a b" "a b 0" "a b -1" "a b 9x" "a b 9 c"; do
+    # shellcheck disable=SC2086 # words of a command line
+    expect 64 loop $words
+done
+no_leftovers
+echo OK
