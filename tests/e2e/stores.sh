@@ -6,6 +6,7 @@ for program in java curl; do
     command -v $program >/dev/null || skip "no $program to run S3 and HDFS servers with"
 done
 servers=$here/../servers built=$here/../../build/servers
+# shellcheck source=../servers/versions
 source "$servers/versions"
 for part in "s3/$s3_program" "hdfs/$hdfs_stamp"; do
     [ -e "$built/$part" ] || skip "no $built/$part: make deps-servers"

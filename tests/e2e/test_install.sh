@@ -41,7 +41,7 @@ build() { # PROGRAM SOURCE FLAG …
 say "pkg-config: shared and static, C and C++"
 read -ra flags <<<"$(pkg-config --cflags --libs muster)"
 read -ra static_flags <<<"$(pkg-config --static --cflags --libs muster)"
-static_flags=(-Wl,--as-needed "${static_flags[@]/-lmuster/-l:libmuster.a}")
+static_flags=("-Wl,--as-needed" "${static_flags[@]/-lmuster/-l:libmuster.a}")
 for language in c cxx; do
     build "collective.$language" "$consumers/collective.c" "${flags[@]}"
     build "whole.$language" "$consumers/whole.c" "${flags[@]}"
