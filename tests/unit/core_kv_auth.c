@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,7 +22,7 @@
 
 #include <cmocka.h>
 
-static bool nonces_are_known;
+static atomic_bool nonces_are_known;
 
 ssize_t __real_getrandom(void *buffer, size_t size_bytes, unsigned flags);
 ssize_t __wrap_getrandom(void *buffer, size_t size_bytes, unsigned flags);
