@@ -124,6 +124,9 @@ static void test_describe_rows(void **state)
     (void)state;
     struct layout_tensor described;
     assert_int_equal(layout_describe(&tensor, &described, NULL), 0);
+    assert_string_equal(described.name, "t");
+    assert_int_equal(described.row_count, 10);
+    assert_int_equal(described.row_bytes, 16);
     tensor.row_start = 8;
     assert_int_equal(layout_describe(&tensor, &described, NULL), -EINVAL);
     tensor.row_start = UINT64_MAX;
@@ -135,6 +138,50 @@ static void test_describe_rows(void **state)
     assert_int_equal(layout_describe(&tensor, &described, NULL), -ENOTSUP);
     tensor.data = (struct mst_span){NULL, sizeof data, MST_MEM_HOST};
     assert_int_equal(layout_describe(&tensor, &described, NULL), -EINVAL);
+}
+
+/* Rank 1 of 2 has its shard, a small tensor that rank 0 then has nothing of, half of a large one, and
+ * no part of an empty one. */
+static void test_a_part_for_every_share_but_empty_ones(void **state)
+{
+    static const struct mst_tensor tensors[] = {
+        {.name = "a",
+         .dtype = MST_U8,
+         .dim_count = 1,
+         .shape = {9},
+         .sharded = true,
+         .row_start = 4,
+         .row_count = 5},
+        {.name = "b", .dtype = MST_U8, .dim_count = 1, .shape = {8}},
+        {.name = "c", .dtype = MST_U8, .dim_count = 1, .shape = {0}},
+        {.name = "d", .dtype = MST_U8, .dim_count = 1, .shape = {4 * LAYOUT_BLOCK_BYTES + 2}},
+    };
+    struct layout_tensor described[4];
+    struct layout_part parts[4];
+    (void)state;
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(
+            layout_tensor_init(&described[i], tensors[i].name, MST_U8, 1, tensors[i].shape, NULL),
+            0);
+    assert_int_equal(layout_plan(tensors, described, 4, 0, 2, parts), 2);
+    assert_int_equal(layout_plan(tensors, described, 4, 1, 2, parts), 3);
+    const struct layout_part want[] = {
+        {.tensor = 0, .row_start = 4, .row_count = 5, .size_bytes = 5, .block_count = 1},
+        {.tensor = 1, .row_count = 8, .size_bytes = 8, .block_first = 1, .block_count = 1},
+        {.tensor = 3,
+         .row_count = 2 * LAYOUT_BLOCK_BYTES + 1,
+         .size_bytes = 2 * LAYOUT_BLOCK_BYTES + 1,
+         .block_first = 2,
+         .block_count = 3},
+    };
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(parts[i].tensor, want[i].tensor);
+        assert_int_equal(parts[i].row_start, want[i].row_start);
+        assert_int_equal(parts[i].row_count, want[i].row_count);
+        assert_int_equal(parts[i].size_bytes, want[i].size_bytes);
+        assert_int_equal(parts[i].block_first, want[i].block_first);
+        assert_int_equal(parts[i].block_count, want[i].block_count);
+    }
 }
 
 static int check_pair(const char *a, const char *b)
@@ -187,6 +234,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_shape_limits),
         cmocka_unit_test(test_describe_rows),
+        cmocka_unit_test(test_a_part_for_every_share_but_empty_ones),
         cmocka_unit_test(test_names_that_clash),
         cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_fingerprint),

@@ -227,7 +227,11 @@ static void test_vote(void **state)
     assert_int_equal(back.failure.code, -ENOSPC);
     assert_memory_equal(back.failure.text, "a \"quote\"\n\\ and", 15);
     free(text);
-    assert_int_equal(decode_vote(&sample, 2, 9, "[]", &back), -EBADMSG);
+    static const char *const bad[] = {"[]", "{\"code\":1,\"text\":\"\"}",
+                                      "{\"code\":-4096,\"text\":\"\"}",
+                                      "{\"code\":\"-5\",\"text\":\"\"}", "{\"code\":-5}"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(decode_vote(&sample, 2, 9, bad[i], &back), -EBADMSG);
 }
 
 int main(void)

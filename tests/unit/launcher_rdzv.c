@@ -105,6 +105,28 @@ static void test_budget_counts_restarts_without_progress(void **state)
     assert_int_equal(f.last.rank, 2);
 }
 
+/* What a generation reached is what its best node did, whichever comes down last. */
+static void test_a_step_of_one_node_is_progress(void **state)
+{
+    (void)state;
+    const uint64_t firsts[] = {12, 14}, lasts[] = {3, 15};
+    const struct msg failed = {.type = MSG_FAILED, .rank = 2, .code = 9};
+    struct fixture f;
+    begin_running(&f, 1);
+    crash(&f, 9, 8);
+    for (size_t i = 0; i < 2; i++) {
+        struct msg msg = failed;
+        msg.generation = f.rdzv.generation;
+        assert_int_equal(f.last.type, MSG_START);
+        assert_int_equal(tell(&f, 1, msg), 0);
+        down(&f, 0, firsts[i]);
+        down(&f, 1, lasts[i]);
+    }
+    assert_int_equal(f.last.type, MSG_START);
+    crash(&f, 9, 15);
+    assert_int_equal(f.last.type, MSG_END);
+}
+
 static void test_a_missing_program_is_not_restarted(void **state)
 {
     (void)state;
@@ -233,6 +255,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_starts_when_all_are_there),
         cmocka_unit_test(test_budget_counts_restarts_without_progress),
+        cmocka_unit_test(test_a_step_of_one_node_is_progress),
         cmocka_unit_test(test_a_missing_program_is_not_restarted),
         cmocka_unit_test(test_a_lost_node_is_waited_for),
         cmocka_unit_test(test_gathering_has_a_deadline),
