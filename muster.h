@@ -1,8 +1,10 @@
 /* Muster, whole: everything that a training program calls. Each of these headers also stands alone,
  * and each component is a library of its own: a program that only wants collectives includes
- * <muster/comm/comm.h> and links -lmuster, which brings libmuster-comm and nothing of the others.
+ * <muster/comm/comm.h> and links -lmuster, which brings libmuster-comm, libmuster-core, and nothing
+ * of the others.
  *
- *   mst_world_from_env → mst_kv_dial → mst_comm_create · mst_loader_open · mst_ckpt_open · mst_job_open */
+ *   mst_world_from_env → mst_kv_dial → mst_comm_create · mst_loader_open · mst_ckpt_open
+ *                                    → mst_job_open */
 #ifndef MUSTER_MUSTER_H
 #define MUSTER_MUSTER_H
 

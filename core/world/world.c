@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,17 +105,26 @@ void world_fini(struct mst_world *world)
     world->secret_bytes = 0;
 }
 
+/* The numbers of the inherited fds mean something else once they were taken and closed. */
+static bool fds_taken;
+
 int mst_world_from_env(struct mst_world **ret_world, struct mst_err *err)
 {
+    if (fds_taken)
+        return mst_err_set(err, -EINVAL,
+                           "this process has taken the world of `muster run` already: hand that "
+                           "one on, the files that MST_*_FD name are taken once");
     struct mst_world *world = malloc(sizeof *world);
     if (!world)
         return mst_err_set(err, -ENOMEM, "no memory for a world");
     int rc = world_init_from_env(world, err);
-    if (rc < 0)
+    if (rc < 0) {
         free(world);
-    else
-        *ret_world = world;
-    return rc;
+        return rc;
+    }
+    fds_taken = world->source == MST_WORLD_MUSTER;
+    *ret_world = world;
+    return 0;
 }
 
 int mst_world_single(struct mst_world **ret_world)

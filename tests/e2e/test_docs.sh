@@ -205,6 +205,8 @@ cp examples/loop.c "$folder/train.c"
 runs README.md 0 'cc train.c $(pkg-config --cflags --libs muster)'
 expect 0 env LD_LIBRARY_PATH="$work/prefix/lib" "$folder/a.out" "$folder/text.gz" "$folder/a.ckpt" 10
 mentions "final step=10 "
+runs README.md 0 'cc train.c $(pkg-config --cflags --libs muster-static)'
+expect 0 "$folder/a.out" "$folder/text.gz" "$folder/b.ckpt" 10
 told README.md "block cmake"
 mkdir "$folder/project"
 cp examples/loop.c "$folder/project/train.c"

@@ -25,7 +25,7 @@ tries() {
 }
 
 # loads PROGRAM PATTERN: a library that matches is loaded with it.
-loads() { ldd "$1" | grep -qE "$2"; }
+loads() { grep -qE "$2" <<<"$(ldd "$1")"; }
 
 build() { # PROGRAM SOURCE FLAG …
     local program=$work/$1 source=$2
@@ -40,8 +40,7 @@ build() { # PROGRAM SOURCE FLAG …
 
 say "pkg-config: shared and static, C and C++"
 read -ra flags <<<"$(pkg-config --cflags --libs muster)"
-read -ra static_flags <<<"$(pkg-config --static --cflags --libs muster)"
-static_flags=("-Wl,--as-needed" "${static_flags[@]/-lmuster/-l:libmuster.a}")
+read -ra static_flags <<<"$(pkg-config --cflags --libs muster-static)"
 for language in c cxx; do
     build "collective.$language" "$consumers/collective.c" "${flags[@]}"
     build "whole.$language" "$consumers/whole.c" "${flags[@]}"
@@ -101,8 +100,8 @@ expect 1 "$work/newest/grown"
 mentions "create -95" "MST_COMM_OPTS_INIT" "which this libmuster"
 
 say "versions in the names"
-objdump -T "$work/collective.c" | grep -q 'MUSTER_0.1.*mst_comm_create' || fail "unversioned names"
-objdump -p "$prefix/lib/libmuster-comm.so" | grep -q 'SONAME.*libmuster-comm.so.0$' || fail "SONAME"
+grep -q 'MUSTER_0.1.*mst_comm_create' <<<"$(objdump -T "$work/collective.c")" || fail "unversioned names"
+grep -q 'SONAME.*libmuster-comm.so.0$' <<<"$(objdump -p "$prefix/lib/libmuster-comm.so")" || fail "SONAME"
 
 say "the installed programs run, each says what it does"
 unset LD_LIBRARY_PATH

@@ -26,6 +26,6 @@ for library in "${libraries[@]}" build/lib/libmuster.a; do
 done
 left=$(nm -D --defined-only "${libraries[@]}" | awk '$2 ~ /[TDBRW]/ { print $3 }')
 complain "$(comm -13 <(sed -n 's/@@MUSTER_[0-9.]*$//p' <<<"$left" | sort) <(echo "$mapped"))" "is in muster.map, but no library defines it"
-complain "$(grep -vE '^mst_[a-z0-9_]+@@MUSTER_([0-9.]+|PRIVATE)$|^MUSTER_' <<<"$left" || :)" "leaves a library"
+complain "$(grep -vE '^mst_[a-z0-9_]+@@MUSTER_(PRIVATE_)?[0-9.]+$|^MUSTER_' <<<"$left" || :)" "leaves a library"
 complain "$(nm build/lib/libmuster.a | awk 'NF == 3 && $2 ~ /[TDBRWVC]/ && $3 !~ /^mst_/ { print $3 }')" "is global in libmuster.a"
 exit $bad

@@ -165,6 +165,11 @@ static void a_program_sees_the_world_through_accessors(void **state)
     assert_int_equal(mst_world_generation(world), 7);
     assert_int_equal(mst_world_source(world), MST_WORLD_MUSTER);
     assert_string_equal(mst_world_job_id(world), "gcide");
+    struct mst_world *second = NULL;
+    struct mst_err err = {0};
+    assert_int_equal(mst_world_from_env(&second, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "hand that one on"));
+    assert_null(second);
     mst_world_destroy(world);
     mst_world_destroy(NULL);
     assert_int_equal(mst_world_single(&world), 0);
