@@ -97,6 +97,21 @@ static int get_records(struct boot *boot, struct mst_kv *kv, uint64_t deadline_n
     return 0;
 }
 
+/* A second process that takes itself for this rank has put its record over ours. */
+static int check_own(const struct boot *boot, const struct mst_world *world, const char *address,
+                     struct mst_err *err)
+{
+    const struct boot_peer *own = &boot->peers[world->rank];
+    if (own->node == world->node && own->local_rank == world->local_rank &&
+        strcmp(own->address, address) == 0)
+        return 0;
+    return mst_err_set(err, -EPROTO,
+                       "another process calls itself rank %u, too, local rank %u of node %u at %s: "
+                       "is the job started twice, or MST_RANK handed on to a child?",
+                       world->rank, own->local_rank, own->node,
+                       *own->address ? own->address : "no address");
+}
+
 /* Counting sort by node; then every local rank of a node must be there once. */
 static int sort_ranks(struct boot *boot, struct mst_err *err)
 {
@@ -141,6 +156,8 @@ int boot_exchange(struct boot *boot, struct mst_kv *kv, const struct mst_world *
     int rc = put_record(boot, kv, world, address, deadline_ns, err);
     if (rc == 0)
         rc = get_records(boot, kv, deadline_ns, err);
+    if (rc == 0)
+        rc = check_own(boot, world, address, err);
     if (rc == 0)
         rc = sort_ranks(boot, err);
     if (rc == 0 && boot_local_size(boot, world->node) != world->local_size)

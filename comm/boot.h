@@ -32,7 +32,8 @@ int boot_next_id(struct mst_kv *kv, const struct mst_world *world, uint64_t dead
                  uint32_t *ret_id, struct mst_err *err);
 
 /* Publishes this rank and waits for all others. 0; -ETIMEDOUT naming who did not come; -EPROTO if
- * what they say of nodes and local ranks does not fit together; -ENOMEM; errors of kv. */
+ * what they say of nodes and local ranks does not fit together, or another process says that it is
+ * this rank; -ENOMEM; errors of kv. */
 int boot_exchange(struct boot *boot, struct mst_kv *kv, const struct mst_world *world,
                   const char *address, uint64_t deadline_ns, struct mst_err *err);
 

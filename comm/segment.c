@@ -179,7 +179,6 @@ void segment_close(struct segment *segment)
 {
     if (segment->head) {
         unsigned members = atomic_fetch_sub(&segment->head->members, 1);
-        assert(members >= 1 && members <= segment->local_size);
         /* The last one out punches the room out of the file: others may still hold the fd. Private
          * memory has no file, and a mapping that is not there has no room. */
         if (members == 1)
@@ -279,30 +278,30 @@ static int timed_out(const struct segment *segment, struct mst_err *err)
                        signature_describe(&desc, mine, sizeof mine), absent);
 }
 
+/* What another rank wrote is bytes like those of a wire. */
+static int read_failure(const struct segment *segment, struct mst_err *err)
+{
+    *err = segment->head->failure;
+    err->text[sizeof err->text - 1] = '\0';
+    if (err->code >= 0)
+        err->code = -EPROTO;
+    return err->code;
+}
+
 int segment_explain(const struct segment *segment, int code, struct mst_err *err)
 {
-    if (code == -ECANCELED) {
-        *err = segment->head->failure;
-        return err->code;
-    }
+    if (code == -ECANCELED)
+        return read_failure(segment, err);
     uint32_t cause = mst_page_aborted(segment->wait.page) - 1;
     if (cause == MST_PAGE_CAUSE_JOB)
         return mst_err_set(err, code, "the generation was aborted");
     return mst_err_set(err, code, "the generation was aborted because of rank %u", cause);
 }
 
-/* Nobody but this rank writes its lines, each at every other step; they begin as zeros. */
-static bool is_next_of(const struct segment_line *line, uint32_t step)
-{
-    uint32_t before = atomic_load_explicit(&line->seq, memory_order_relaxed); /* our own store */
-    return before == step - 2 || (step == 1 && before == 0);
-}
-
 int segment_step(struct segment *segment, uint64_t deadline_ns, struct mst_err *err)
 {
     uint32_t step = ++segment->step;
     struct segment_line *mine = line_of(segment, segment->local_rank, step);
-    assert(is_next_of(mine, step));
     mine->signature = segment->signature;
     wait_post(&segment->wait, &mine->seq, step);
     for (uint32_t r = 0; r < segment->local_size; r++) {
@@ -328,7 +327,7 @@ int segment_fail(struct segment *segment, struct mst_err *err)
         for (uint32_t r = 0; r < 2 * segment->local_size; r++)
             wait_wake(&line_of(segment, 0, 0)[r].seq);
     } else if (atomic_load_explicit(&head->failed, memory_order_acquire) != 0) {
-        *err = head->failure;
+        return read_failure(segment, err);
     }
     return err->code;
 }

@@ -24,6 +24,7 @@ enum field {
     MASTER_PORT = 1 << 9,
     JOB_ID = 1 << 10,
     LOCAL_SIZES = 1 << 11,
+    NO_STEP = 1 << 12, /* not a field: its steps may be MST_PAGE_NO_STEP */
 };
 
 static const struct {
@@ -33,9 +34,9 @@ static const struct {
     [0] = {"JOIN", LOCAL_SIZE | NODE_COUNT},
     [MSG_FAILED - MSG_JOIN] = {"FAILED", GENERATION | RANK | CODE},
     [MSG_DONE - MSG_JOIN] = {"DONE", GENERATION | CODE},
-    [MSG_DOWN - MSG_JOIN] = {"DOWN", GENERATION | STEP},
+    [MSG_DOWN - MSG_JOIN] = {"DOWN", GENERATION | STEP | NO_STEP},
     [MSG_DRAIN - MSG_JOIN] = {"DRAIN", ACTION},
-    [MSG_STEPS - MSG_JOIN] = {"STEPS", GENERATION | ROUND | STEP | LOWEST_STEP},
+    [MSG_STEPS - MSG_JOIN] = {"STEPS", GENERATION | ROUND | STEP | LOWEST_STEP | NO_STEP},
     [MSG_START -
         MSG_JOIN] = {"START", GENERATION | NODE_COUNT | MASTER_PORT | JOB_ID | LOCAL_SIZES},
     [MSG_ABORT - MSG_JOIN] = {"ABORT", GENERATION | RANK | CODE},
@@ -119,10 +120,10 @@ static uint64_t take(struct reader *reader, size_t size, uint64_t low, uint64_t 
     return value;
 }
 
-static uint64_t take_step(struct reader *reader)
+static uint64_t take_step(struct reader *reader, unsigned fields)
 {
     uint64_t step = take(reader, 8, 0, UINT64_MAX);
-    if (step >= MSG_STEP_LIMIT && step != MST_PAGE_NO_STEP)
+    if (step >= MSG_STEP_LIMIT && (step != MST_PAGE_NO_STEP || !(fields & NO_STEP)))
         reader->bad = true;
     return step;
 }
@@ -175,9 +176,9 @@ int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct m
     struct msg msg = {.type = (enum msg_type)type};
     take_words(&reader, fields, &msg);
     if (fields & STEP)
-        msg.step = take_step(&reader);
+        msg.step = take_step(&reader, fields);
     if (fields & LOWEST_STEP)
-        msg.lowest_step = take_step(&reader);
+        msg.lowest_step = take_step(&reader, fields);
     if (fields & MASTER_PORT)
         msg.master_port = (uint32_t)take(&reader, 4, 0, UINT16_MAX);
     if (fields & JOB_ID)

@@ -43,7 +43,7 @@ struct msg {
     uint32_t code;        /* exit code, 0 … 255 */
     uint32_t round;       /* pairs STEPS with its QUERY or PROPOSE */
     uint32_t action;      /* enum mst_gate_action */
-    uint64_t step;        /* < MSG_STEP_LIMIT, or MST_PAGE_NO_STEP */
+    uint64_t step;        /* < MSG_STEP_LIMIT; of DOWN and STEPS also MST_PAGE_NO_STEP */
     uint64_t lowest_step; /* as step; MST_PAGE_NO_STEP if no rank is alive */
     uint32_t master_port; /* a free port on node 0 for torch programs, 0 … 65535 */
     char job_id[MSG_JOB_ID_BYTES];

@@ -16,6 +16,29 @@
 
 #include <cmocka.h>
 
+/* Once: who overwrites what this rank has just published. */
+static struct boot_peer *double_of_us;
+
+int __real_mst_kv_set(struct mst_kv *kv, const char *key, const void *value, size_t size_bytes,
+                      uint64_t deadline_ns);
+int __wrap_mst_kv_set(struct mst_kv *kv, const char *key, const void *value, size_t size_bytes,
+                      uint64_t deadline_ns);
+
+int __wrap_mst_kv_set(struct mst_kv *kv, const char *key, const void *value, size_t size_bytes,
+                      uint64_t deadline_ns)
+{
+    int rc = __real_mst_kv_set(kv, key, value, size_bytes, deadline_ns);
+    if (!double_of_us)
+        return rc;
+    uint8_t record[8 + BOOT_ADDRESS_MAX];
+    mst_put_le32(record, double_of_us->node);
+    mst_put_le32(record + 4, double_of_us->local_rank);
+    size_t address_bytes = strlen(double_of_us->address);
+    memcpy(record + 8, double_of_us->address, address_bytes);
+    double_of_us = NULL;
+    return __real_mst_kv_set(kv, key, record, 8 + address_bytes, deadline_ns);
+}
+
 /* The table holds what the other ranks have published; this test is rank 0. */
 struct fixture {
     struct mst_kv_store *store;
@@ -111,6 +134,23 @@ static void contradictions_are_refused(void **state)
     tear_down(&f);
 }
 
+static void a_double_of_this_rank_is_named(void **state)
+{
+    (void)state;
+    struct boot_peer doubles[] = {{0, 1, "me"}, {1, 0, "me"}, {0, 0, "elsewhere:1"}};
+    for (size_t i = 0; i < sizeof doubles / sizeof doubles[0]; i++) {
+        struct fixture f;
+        set_up(&f, 3, 2, 2);
+        publish(&f, 1, 0, 1);
+        publish(&f, 2, 1, 0);
+        double_of_us = &doubles[i];
+        assert_int_equal(exchange(&f, 1000), -EPROTO);
+        assert_non_null(strstr(f.err.text, "rank 0, too"));
+        assert_non_null(strstr(f.err.text, doubles[i].address));
+        tear_down(&f);
+    }
+}
+
 static void short_and_long_records_are_refused(void **state)
 {
     (void)state;
@@ -157,6 +197,7 @@ int main(void)
         cmocka_unit_test(ranks_are_sorted_by_node),
         cmocka_unit_test(the_absent_are_named),
         cmocka_unit_test(contradictions_are_refused),
+        cmocka_unit_test(a_double_of_this_rank_is_named),
         cmocka_unit_test(short_and_long_records_are_refused),
         cmocka_unit_test(places_and_ids_go_over_the_table),
     };

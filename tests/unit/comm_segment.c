@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -185,6 +186,42 @@ static void unequal_inheritance_is_an_error(void **state)
     segment_close(&segment);
 }
 
+/* What stands there was written by another process. */
+static void anothers_failure_is_read_like_a_wire(void **state)
+{
+    (void)state;
+    struct pair pair = {0};
+    open_pair(&pair, -1);
+    struct mst_err first = {.code = -EIO, .text = "first"}, second = {.code = -EPROTO};
+    assert_int_equal(segment_fail(&pair.segments[0], &first), -EIO);
+    struct mst_err *written = memmem(pair.segments[0].head, 4096, &first,
+                                     offsetof(struct mst_err, text) + sizeof "first");
+    assert_non_null(written);
+    written->code = 7;
+    memset(written->text, 'x', sizeof written->text);
+    assert_int_equal(segment_fail(&pair.segments[1], &second), -EPROTO);
+    assert_int_equal(second.code, -EPROTO);
+    assert_int_equal(strlen(second.text), sizeof second.text - 1);
+    close_pair(&pair);
+}
+
+/* A forked child that runs destructors counts itself out for its parent. */
+static void a_child_that_closes_harms_nobodys_close(void **state)
+{
+    (void)state;
+    struct pair pair = {0};
+    open_pair(&pair, -1);
+    pid_t child = fork();
+    if (child == 0) {
+        close_pair(&pair);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    close_pair(&pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +233,8 @@ int main(void)
         cmocka_unit_test(a_signal_does_not_stop_the_taking_of_room),
         cmocka_unit_test(a_node_without_memory_says_so),
         cmocka_unit_test(unequal_inheritance_is_an_error),
+        cmocka_unit_test(anothers_failure_is_read_like_a_wire),
+        cmocka_unit_test(a_child_that_closes_harms_nobodys_close),
     };
     return cmocka_run_group_tests_name("comm_segment", tests, NULL, NULL);
 }

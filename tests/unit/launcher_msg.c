@@ -79,6 +79,8 @@ static void test_fields_out_of_range_are_refused(void **state)
     msg = full(MSG_QUERY), msg.action = 2, refuse(msg);
     msg = full(MSG_PROPOSE), msg.step = MSG_STEP_LIMIT, refuse(msg);
     msg = full(MSG_STEPS), msg.lowest_step = MST_PAGE_NO_STEP - 1, refuse(msg);
+    msg = full(MSG_PROPOSE), msg.step = MST_PAGE_NO_STEP, refuse(msg);
+    msg = full(MSG_AGREED), msg.step = MST_PAGE_NO_STEP, refuse(msg);
     msg = full(MSG_START), msg.master_port = 65536, refuse(msg);
     msg = full(MSG_START), msg.local_sizes[1] = 0, refuse(msg);
     msg = full(MSG_START), msg.local_sizes[1] = 1025, refuse(msg);
