@@ -118,7 +118,7 @@ int mst_world_from_env(struct mst_world **ret_world, struct mst_err *err)
     if (!world)
         return mst_err_set(err, -ENOMEM, "no memory for a world");
     int rc = world_init_from_env(world, err);
-    if (rc < 0) {
+    if (rc != 0) {
         free(world);
         return rc;
     }
