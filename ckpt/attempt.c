@@ -11,7 +11,7 @@
  *                 ABANDON   after a failure before that: what was written goes; REFUSE: why, under
  *                           verdict
  *     the others  AWAIT     the verdict, which is their own from then on, whatever they had found
- *   the worker    records it (ckpt.c): mst_ckpt_status tells it, mst_ckpt_drain returns
+ *   the worker    records it (ckpt.c): mst_ckpt_get_status tells it, mst_ckpt_drain returns
  *
  * A rank that could not write votes all the same, so that nobody waits for it, and rank 0 hears of
  * every rank before it removes anything, so that nobody still writes there. A rank that is lost is

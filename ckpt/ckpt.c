@@ -471,7 +471,7 @@ int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_state *state,
     return rc;
 }
 
-int mst_ckpt_status(struct mst_ckpt *ckpt, struct mst_ckpt_status *ret_status)
+int mst_ckpt_get_status(struct mst_ckpt *ckpt, struct mst_ckpt_status *ret_status)
 {
     lock(ckpt);
     struct mst_ckpt_status status = ckpt->locked.status;

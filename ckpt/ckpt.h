@@ -19,7 +19,7 @@
  *
  * The training loop pays for one memory copy; writing, voting (over kv, never over the training
  * communicator) and committing go on behind, on one thread. A failure there abandons that step on
- * all ranks, is told by mst_ckpt_status, and never harms an older checkpoint or the training.
+ * all ranks, is told by mst_ckpt_get_status, and never harms an older checkpoint or the training.
  *
  * All ranks call save and load with the same steps and the same tensors (names, types, shapes). One
  * thread at a time. */
@@ -168,7 +168,7 @@ struct mst_ckpt_status {
     }
 
 /* 0; -EINVAL if MST_CKPT_STATUS_INIT was forgotten. Safe from any thread; does not block. */
-int mst_ckpt_status(struct mst_ckpt *ckpt, struct mst_ckpt_status *ret_status);
+int mst_ckpt_get_status(struct mst_ckpt *ckpt, struct mst_ckpt_status *ret_status);
 
 #ifdef __cplusplus
 }

@@ -155,7 +155,7 @@ int mst_loader_seek(struct mst_loader *loader, const uint8_t *cursor, size_t siz
 
 /* What the loader did since it was opened. 0; -EINVAL *ret_stats does not begin with
  * MST_LOADER_STATS_INIT. */
-int mst_loader_stats(const struct mst_loader *loader, struct mst_loader_stats *ret_stats);
+int mst_loader_get_stats(const struct mst_loader *loader, struct mst_loader_stats *ret_stats);
 
 #ifdef __cplusplus
 }

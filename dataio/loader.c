@@ -287,7 +287,7 @@ int mst_loader_info(const struct mst_loader *loader, struct mst_dataset_info *re
     return mst_sized_give(ret_info, &info, sizeof info);
 }
 
-int mst_loader_stats(const struct mst_loader *loader, struct mst_loader_stats *ret_stats)
+int mst_loader_get_stats(const struct mst_loader *loader, struct mst_loader_stats *ret_stats)
 {
     return mst_sized_give(ret_stats, &loader->stats, sizeof loader->stats);
 }

@@ -180,7 +180,7 @@ static int save(struct trainer *trainer)
 static void report_saves(struct trainer *trainer)
 {
     struct mst_ckpt_status status = MST_CKPT_STATUS_INIT;
-    (void)mst_ckpt_status(trainer->ckpt, &status); /* its size is set */
+    (void)mst_ckpt_get_status(trainer->ckpt, &status); /* its size is set */
     if (status.committed_step != MST_CKPT_NONE)
         mst_job_committed(trainer->job, status.committed_step);
     if (status.failed_count != trainer->failed_saves && trainer->rank == 0)
@@ -294,7 +294,7 @@ static void print_stats(struct trainer *trainer)
     struct mst_comm_stats comm = MST_COMM_STATS_INIT;
     struct mst_ckpt_status ckpt = MST_CKPT_STATUS_INIT;
     (void)mst_comm_stats(trainer->comm, &comm); /* their sizes are set */
-    (void)mst_ckpt_status(trainer->ckpt, &ckpt);
+    (void)mst_ckpt_get_status(trainer->ckpt, &ckpt);
     uint64_t steps = trainer->step - trainer->start_step;
     printf("stats generation=%u steps=%llu tokens_per_s=%.0f allreduce_share=%.3f "
            "ckpt_stall_ms=%.2f\n",

@@ -492,7 +492,7 @@ static void forget_sizes(struct fixture_rank *rank)
     struct mst_state state = fixture_state(&rank->model, "");
     fixture_fill(&rank->model, 99);
     struct mst_ckpt_status status = {0};
-    assert_int_equal(mst_ckpt_status(rank->ckpt, &status), -EINVAL);
+    assert_int_equal(mst_ckpt_get_status(rank->ckpt, &status), -EINVAL);
     struct mst_ckpt_loaded loaded = {0};
     assert_int_equal(mst_ckpt_load(rank->ckpt, &state, &loaded, soon(), &rank->err), -EINVAL);
     assert_non_null(strstr(rank->err.text, "MST_CKPT_LOADED_INIT"));

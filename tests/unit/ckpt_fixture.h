@@ -230,7 +230,7 @@ struct fixture_rank {
 static inline void fixture_look(struct fixture_rank *rank)
 {
     rank->status = (struct mst_ckpt_status)MST_CKPT_STATUS_INIT;
-    assert_int_equal(mst_ckpt_status(rank->ckpt, &rank->status), 0);
+    assert_int_equal(mst_ckpt_get_status(rank->ckpt, &rank->status), 0);
 }
 
 static inline void *fixture_main(void *arg)

@@ -95,7 +95,7 @@ static struct mst_dataset_info info_of(const struct mst_loader *loader)
 static struct mst_loader_stats stats_of(const struct mst_loader *loader)
 {
     struct mst_loader_stats stats = MST_LOADER_STATS_INIT;
-    assert_int_equal(mst_loader_stats(loader, &stats), 0);
+    assert_int_equal(mst_loader_get_stats(loader, &stats), 0);
     return stats;
 }
 
@@ -497,7 +497,7 @@ static void test_results_of_other_sizes(void **state)
     struct mst_dataset_info info = {0};
     assert_int_equal(mst_loader_info(loader, &info), -EINVAL);
     struct mst_loader_stats stats = {0};
-    assert_int_equal(mst_loader_stats(loader, &stats), -EINVAL);
+    assert_int_equal(mst_loader_get_stats(loader, &stats), -EINVAL);
     mst_loader_close(loader);
 }
 
