@@ -30,7 +30,6 @@
 
 struct mst_ckpt {
     /* The caller's. */
-    struct mst_kv *kv;  /* borrowed */
     uint64_t last_step; /* the last that save took, or MST_CKPT_NONE */
     uint32_t load_count;
     struct mst_err error; /* of the last save or drain */
@@ -40,6 +39,7 @@ struct mst_ckpt {
     /* The caller's while the worker is idle, then the worker's; `locked` hands them over. */
     struct shard shard;
     struct attempt_job job;
+    struct site site; /* its handle of the table is a clone of the program's */
 
     struct {
         pthread_mutex_t lock;
@@ -50,10 +50,6 @@ struct mst_ckpt {
         uint64_t started_ns;
         struct mst_ckpt_status status; /* saving_step says whether a save is in flight */
     } locked;
-
-    struct {
-        struct site site;
-    } worker;
 };
 
 /* ---- the worker ------------------------------------------------------------------------------ */
@@ -118,7 +114,7 @@ static void reserve(struct mst_ckpt *ckpt)
 static void run_attempt(struct mst_ckpt *ckpt)
 {
     struct mst_err failure = {0};
-    (void)attempt_run(&ckpt->worker.site, &ckpt->shard, &ckpt->job,
+    (void)attempt_run(&ckpt->site, &ckpt->shard, &ckpt->job,
                       &failure); /* its code is in the failure */
     lock(ckpt);
     record_locked(ckpt, &failure);
@@ -169,38 +165,36 @@ static void init_lock(struct mst_ckpt *ckpt)
     ckpt->has_lock = true;
 }
 
-static struct mst_ckpt *allocate(const struct mst_ckpt_opts *opts, const struct mst_world *world,
-                                 struct mst_kv *kv)
+static struct mst_ckpt *allocate(const struct mst_ckpt_opts *opts, const struct mst_world *world)
 {
     struct mst_ckpt *ckpt = calloc(1, sizeof *ckpt);
     if (!ckpt)
         return NULL;
-    ckpt->kv = kv;
     ckpt->last_step = MST_CKPT_NONE;
     ckpt->shard.rank = world->rank;
     ckpt->shard.world_size = world->size;
     ckpt->locked.status.committed_step = MST_CKPT_NONE;
     ckpt->locked.status.saving_step = MST_CKPT_NONE;
     ckpt->locked.status.failed_step = MST_CKPT_NONE;
-    ckpt->worker.site = (struct site){.rank = world->rank,
-                                      .world_size = world->size,
-                                      .generation = world->generation,
-                                      .keep = opts->keep ? opts->keep : KEEP_DEFAULT,
-                                      .timeout_ms = opts->timeout_ms ? opts->timeout_ms
-                                                                     : TIMEOUT_MS_DEFAULT};
+    ckpt->site = (struct site){.rank = world->rank,
+                               .world_size = world->size,
+                               .generation = world->generation,
+                               .keep = opts->keep ? opts->keep : KEEP_DEFAULT,
+                               .timeout_ms = opts->timeout_ms ? opts->timeout_ms
+                                                              : TIMEOUT_MS_DEFAULT};
     init_lock(ckpt);
     return ckpt;
 }
 
 /* How often this rank has opened within its generation: the same number on every rank, for open is
  * collective. */
-static int count_open(struct mst_ckpt *ckpt, uint64_t deadline_ns, struct mst_err *err)
+static int count_open(struct site *site, struct mst_kv *kv, uint64_t deadline_ns,
+                      struct mst_err *err)
 {
-    struct site *site = &ckpt->worker.site;
     char key[MST_KV_KEY_MAX];
     snprintf(key, sizeof key, "ckpt/opens/%" PRIu32, site->rank);
     int64_t number = 0;
-    int rc = mst_kv_add(ckpt->kv, key, 1, &number, deadline_ns);
+    int rc = mst_kv_add(kv, key, 1, &number, deadline_ns);
     if (rc < 0)
         return mst_err_set(err, rc, "checkpoint: key-value table: %s", mst_err_meaning(rc));
     site->number = (uint32_t)number;
@@ -218,9 +212,9 @@ static void choose_commit(struct site *site)
 }
 
 static int open_parts(struct mst_ckpt *ckpt, const struct mst_ckpt_opts *opts, const char *aio,
-                      uint64_t deadline_ns, struct mst_err *err)
+                      struct mst_kv *kv, uint64_t deadline_ns, struct mst_err *err)
 {
-    struct site *site = &ckpt->worker.site;
+    struct site *site = &ckpt->site;
     const struct tier_opts tier_opts = {.uri = opts->uri,
                                         .aio = aio[0] ? aio : NULL,
                                         .staging_dir = opts->staging_dir,
@@ -228,7 +222,7 @@ static int open_parts(struct mst_ckpt *ckpt, const struct mst_ckpt_opts *opts, c
     int rc = opts->uri ? tier_open(&tier_opts, &site->tier, err)
                        : mst_err_set(err, -EINVAL, "no URI of the checkpoints' root: set opts.uri");
     if (rc == 0)
-        rc = mst_kv_clone(ckpt->kv, deadline_ns, &site->kv, err);
+        rc = mst_kv_clone(kv, deadline_ns, &site->kv, err);
     if (rc == 0 && site->rank == 0)
         rc = site->tier->ops->sweep(site->tier, site->generation, deadline_ns, err);
     if (rc == 0)
@@ -237,21 +231,20 @@ static int open_parts(struct mst_ckpt *ckpt, const struct mst_ckpt_opts *opts, c
 }
 
 /* No rank may write before rank 0 has cleaned up, nor wait for one that could not open. */
-static int meet(struct mst_ckpt *ckpt, struct mst_err *own, uint64_t deadline_ns,
+static int meet(struct site *site, struct mst_kv *kv, struct mst_err *own, uint64_t deadline_ns,
                 struct mst_err *err)
 {
-    struct site *site = &ckpt->worker.site;
     char key[MST_KV_KEY_MAX];
     snprintf(key, sizeof key, "ckpt/%" PRIu32 "/open", site->number);
     if (site->rank == 0) {
         if (own->code == 0)
             snprintf(own->text, sizeof own->text, "%s", site->commit);
-        int rc = verdict_post(ckpt->kv, key, own, deadline_ns);
+        int rc = verdict_post(kv, key, own, deadline_ns);
         if (own->code == 0 && rc < 0)
             return mst_err_set(err, rc, "checkpoint: key-value table: %s", mst_err_meaning(rc));
     } else if (own->code == 0) {
         struct mst_err verdict = {0};
-        int rc = verdict_await(ckpt->kv, key, "rank 0", deadline_ns, &verdict);
+        int rc = verdict_await(kv, key, "rank 0", deadline_ns, &verdict);
         if (rc < 0)
             return mst_err_set(err, rc, "rank 0: %s", verdict.text);
         snprintf(site->commit, sizeof site->commit, "%.*s", ROOT_NAME_MAX - 1, verdict.text);
@@ -260,16 +253,17 @@ static int meet(struct mst_ckpt *ckpt, struct mst_err *own, uint64_t deadline_ns
 }
 
 static int open_all(struct mst_ckpt *ckpt, const struct mst_ckpt_opts *opts, const char *aio,
-                    struct mst_err *err)
+                    struct mst_kv *kv, struct mst_err *err)
 {
-    uint64_t deadline_ns = mst_deadline_ms(ckpt->worker.site.timeout_ms);
-    int rc = count_open(ckpt, deadline_ns, err);
+    struct site *site = &ckpt->site;
+    uint64_t deadline_ns = mst_deadline_ms(site->timeout_ms);
+    int rc = count_open(site, kv, deadline_ns, err);
     if (rc < 0)
         return rc;
     struct mst_err own = {0};
-    if (open_parts(ckpt, opts, aio, deadline_ns, &own) == 0)
+    if (open_parts(ckpt, opts, aio, kv, deadline_ns, &own) == 0)
         own.code = 0;
-    rc = meet(ckpt, &own, deadline_ns, err);
+    rc = meet(site, kv, &own, deadline_ns, err);
     return rc == 0 ? start_thread(ckpt, err) : rc;
 }
 
@@ -280,10 +274,10 @@ int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *worl
     int rc = mst_sized_take(&known, sizeof known, opts, "MST_CKPT_OPTS_INIT", err);
     if (rc < 0)
         return rc;
-    struct mst_ckpt *ckpt = allocate(&known, world, kv);
+    struct mst_ckpt *ckpt = allocate(&known, world);
     if (!ckpt)
         return mst_err_set(err, -ENOMEM, "checkpoint: no memory");
-    rc = open_all(ckpt, &known, world->tuning.aio, err);
+    rc = open_all(ckpt, &known, world->tuning.aio, kv, err);
     if (rc < 0) {
         mst_ckpt_close(ckpt);
         return rc;
@@ -307,8 +301,8 @@ void mst_ckpt_close(struct mst_ckpt *ckpt)
         return;
     if (ckpt->has_thread)
         stop_thread(ckpt);
-    mst_kv_close(ckpt->worker.site.kv);
-    tier_close(ckpt->worker.site.tier);
+    mst_kv_close(ckpt->site.kv);
+    tier_close(ckpt->site.tier);
     shard_fini(&ckpt->shard);
     if (ckpt->has_lock) {
         (void)pthread_cond_destroy(&ckpt->locked.changed); /* nobody waits: neither can fail */
@@ -440,15 +434,11 @@ static int load_state(struct mst_ckpt *ckpt, const struct state *state,
     unlock(ckpt);
     if (rc < 0)
         return mst_err_set(err, rc, "load: a save is still in flight");
-    /* The site was set before the thread began, and never again; the tier is free while the worker
-     * idles, but its handle of the table belongs to its thread. */
-    struct site site = ckpt->worker.site;
-    site.kv = ckpt->kv;
     const struct restore_job job = {.number = ckpt->load_count++,
                                     .state = state,
                                     .staging = shard_lend_pool(&ckpt->shard),
                                     .deadline_ns = deadline_ns};
-    rc = restore_run(&site, &job, ret_loaded, err);
+    rc = restore_run(&ckpt->site, &job, ret_loaded, err);
     if (rc == 0 || rc == -ENOENT)
         start_reserve(ckpt, state);
     return rc;

@@ -1,4 +1,4 @@
-/* Site: where one thread of a rank does its part of saves and loads. */
+/* Site: where a rank does its part of saves and loads, one thread at a time. */
 #ifndef MUSTER_CKPT_SITE_H
 #define MUSTER_CKPT_SITE_H
 

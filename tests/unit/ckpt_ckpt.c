@@ -520,6 +520,30 @@ static void test_forgotten_sizes(void **state)
     assert_non_null(strstr(err.text, "MST_CKPT_OPTS_INIT"));
 }
 
+/* The program's handle of the table is borrowed for open, as comm's is. */
+static void save_and_load_without_kv(struct fixture_rank *rank)
+{
+    static const uint64_t steps[] = {3, 0};
+    mst_kv_close(rank->kv);
+    rank->kv = NULL;
+    rank->arg = (void *)(uintptr_t)steps;
+    fixture_save_steps(rank);
+    if (rank->result == 0)
+        fixture_load_newest(rank);
+}
+
+static void test_kv_closed_after_open(void **state)
+{
+    (void)state;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    fixture_run(ranks, 2, save_and_load_without_kv, NULL);
+    for (uint32_t r = 0; r < 2; r++) {
+        assert_int_equal(ranks[r].result, 0);
+        assert_int_equal(ranks[r].loaded.step, 3);
+        assert_true(ranks[r].matches);
+    }
+}
+
 static void do_nothing(struct fixture_rank *rank)
 {
     (void)rank;
@@ -622,6 +646,7 @@ int main(void)
         CASE(test_no_tensors),
         CASE(test_other_sizes),
         CASE(test_forgotten_sizes),
+        CASE(test_kv_closed_after_open),
         CASE(test_abandoned_directories),
         CASE(test_open_faults),
     };
