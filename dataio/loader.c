@@ -17,6 +17,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdalign.h>
 #include <stdlib.h>
@@ -314,11 +315,23 @@ static void lay_out_resident(struct mst_loader *loader, uint32_t sample_bytes)
     }
 }
 
+/* Names a file that the batch needs. */
+static int tell_late(struct mst_loader *loader, uint64_t waited_ns)
+{
+    uint64_t first = order_sample(&loader->order, loader->position + loader->part_first);
+    uint32_t shard = index_locate(loader->index, first).shard;
+    return mst_err_set(&loader->error, -ETIMEDOUT,
+                       "no batch by the deadline: waited %" PRIu64 " ms on step %" PRIu64
+                       ", which begins here with sample %" PRIu64 " in %.120s; ask again",
+                       waited_ns / MST_NS_PER_MS, loader->position / loader->global_batch, first,
+                       loader->index->shards[shard].source.label);
+}
+
 /* Batches that were read before a failure are still handed out. */
 static int await_batch_locked(struct mst_loader *loader, uint64_t deadline_ns)
 {
     assert(mst_lock_is_held(&loader->locked.lock));
-    uint64_t start_ns = 0;
+    uint64_t start_ns = 0, waited_ns = 0;
     int waited = 0;
     while (loader->locked.progress.ready_count == loader->taken && !loader->locked.failed &&
            waited == 0) {
@@ -327,11 +340,12 @@ static int await_batch_locked(struct mst_loader *loader, uint64_t deadline_ns)
         waited = mst_cond_wait(&loader->ready, &loader->locked.lock, deadline_ns);
     }
     if (start_ns)
-        loader->stats.stall_ns += mst_now_ns() - start_ns;
+        waited_ns = mst_now_ns() - start_ns;
+    loader->stats.stall_ns += waited_ns;
     if (loader->locked.progress.ready_count > loader->taken)
         return 0;
     if (!loader->locked.failed)
-        return -ETIMEDOUT;
+        return tell_late(loader, waited_ns);
     loader->error = loader->locked.failure;
     return loader->locked.failed;
 }
@@ -358,6 +372,7 @@ static int take_batch(struct mst_loader *loader, uint32_t sample_bytes, uint64_t
 int mst_loader_next(struct mst_loader *loader, struct mst_batch *ret_batch, uint64_t deadline_ns)
 {
     struct mst_batch batch;
+    loader->error = (struct mst_err){0};
     int rc = mst_sized_take(&batch, sizeof batch, ret_batch, "MST_BATCH_INIT", &loader->error);
     if (rc == 0)
         rc = make_room(loader, batch.sample_bytes, &loader->error);

@@ -520,6 +520,17 @@ static int hold_worker(void *arg, const struct mst_aio_op *op)
     return sem_post(&trouble.gate) ? -EIO : 1; /* once open, open for all */
 }
 
+static void check_late(const struct mst_loader *loader, unsigned waited_ms, const char *what)
+{
+    static const char begin[] = "no batch by the deadline: waited ";
+    const char *text = mst_loader_error(loader);
+    char *rest = NULL;
+    if (strncmp(text, begin, sizeof begin - 1) != 0 ||
+        strtoul(text + sizeof begin - 1, &rest, 10) < waited_ms ||
+        strncmp(rest, what, strlen(what)) != 0 || !strstr(rest, path))
+        fail_msg("\"%s\"", text);
+}
+
 static void test_deadline_loses_no_batch(void **state)
 {
     (void)state;
@@ -530,9 +541,12 @@ static void test_deadline_loses_no_batch(void **state)
         struct mst_loader *loader = open_loader(opts_of(7), &modes[m], 0, 1);
         struct mst_batch batch = MST_BATCH_INIT;
         assert_int_equal(mst_loader_next(loader, &batch, mst_now_ns()), -ETIMEDOUT);
+        assert_string_not_equal(mst_loader_error(loader), "");
         assert_int_equal(mst_loader_next(loader, &batch, mst_deadline_ms(3)), -ETIMEDOUT);
+        check_late(loader, 3, " ms on step 0,");
         assert_int_equal(sem_post(&trouble.gate), 0);
         batch = next(loader);
+        assert_string_equal(mst_loader_error(loader), "");
         assert_int_equal(batch.step, 0);
         check_bytes(&batch);
         assert_true(stats_of(loader).stall_ns >= 3 * MST_NS_PER_MS);
@@ -575,10 +589,12 @@ static void test_read_error_comes_after_what_was_read(void **state)
             assert_in_range(steps, (fail_at - 1) / 7, fail_at); /* a read brings 1 to 7 samples */
             assert_non_null(strstr(mst_loader_error(loader), path));
             assert_int_equal(mst_loader_next(loader, &batch, soon()), -EIO);
+            assert_non_null(strstr(mst_loader_error(loader), path));
             uint8_t cursor[MST_CURSOR_BYTES];
             mst_loader_cursor(loader, cursor);
             assert_int_equal(mst_loader_seek(loader, cursor, sizeof cursor, NULL), 0);
             batch = next(loader);
+            assert_string_equal(mst_loader_error(loader), "");
             assert_int_equal(batch.step, steps);
             check_bytes(&batch);
             mst_loader_close(loader);
