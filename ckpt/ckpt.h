@@ -42,10 +42,11 @@ struct mst_err;
 struct mst_kv;
 struct mst_world;
 
-#define MST_TENSOR_DIMS_MAX 8
+#define MST_TENSOR_DIMS_MAX 8 /* never changes */
 #define MST_TENSOR_NAME_MAX 255
-#define MST_CKPT_CURSOR_MAX 4096
+#define MST_CKPT_CURSOR_MAX 4096 /* never changes */
 
+/* Begin it with zeros (= {0}), as it may grow: zero is the default of every later field. */
 struct mst_tensor {
     const char *name; /* HDF5 path without leading '/': "model/embedding"; unique */
     enum mst_dtype dtype;
@@ -79,13 +80,17 @@ struct mst_state {
         }                                                                                          \
     }
 
+/* A root is one of
+ *   /path, file:///path             a directory that all nodes see; made if it is missing
+ *   s3://bucket[/prefix]            endpoint from ?endpoint=, AWS_ENDPOINT_URL or the region
+ *   webhdfs://host:port/path        the name node's HTTP address; swebhdfs: by HTTPS
+ *   hdfs://authority/path           that address from HADOOP_CONF_DIR
+ *   file:///path?staged=1           a directory used as such a store: nothing in it is renamed */
 struct mst_ckpt_opts {
     uint32_t struct_bytes;
     uint32_t keep;           /* newest checkpoints that stay; 0 = 3 */
     uint32_t timeout_ms;     /* of one background save, uploads and votes included; 0 = 120 000 */
-    const char *uri;         /* of the root: a path or file: URI (made if missing), s3:, webhdfs:,
-                                swebhdfs: or hdfs:, as core/blob/blob.h has it. file:///path?staged=1
-                                uses a directory as such a store: nothing in it is renamed */
+    const char *uri;         /* of the root: one of the forms above */
     const char *staging_dir; /* not file: where this rank's file lies, without a name, while it is
                                 uploaded; NULL = /tmp */
 };
@@ -95,10 +100,24 @@ struct mst_ckpt_opts {
     }
 
 /* Makes the root, removes what saves of older generations left unpublished (rank 0), clones `kv`
- * for its thread, and starts that thread. Collective. 0; -EACCES, -EROFS, -ENOTDIR … naming the
- * directory; errors of mst_blob_list: a store that does not answer, or refuses the credentials, is
- * found out now; -ENOTSUP scheme, or a store that puts objects over others when it is asked not to;
- * -EINVAL no URI, or MST_CKPT_OPTS_INIT was forgotten; -ENOMEM. `opts` is borrowed for the call. */
+ * for its thread, and starts that thread. Collective: what fails on rank 0 fails on all, another
+ * rank fails alone. Blocks until rank 0 has cleaned up, opts.timeout_ms at most (single file
+ * operations and a few seconds for credentials aside); no request to a store is tried for longer
+ * than a sixth of that. `opts`, its strings, `world` and `kv` are borrowed for the call: it
+ * keeps none of them. 0, or with text
+ *   -EINVAL      no URI or a malformed one, or MST_CKPT_OPTS_INIT was forgotten
+ *   -ENOTSUP     the scheme, an option that only a newer libmuster knows, or a store that puts
+ *                objects over others when it is asked not to
+ *   -EACCES      the directory, naming it; a store's credentials, naming where they were found or
+ *                looked for: they are tried now
+ *   -ENOENT      no such bucket
+ *   -ENOTDIR -EROFS -ENOSPC …          what is wrong with the directory, naming it
+ *   -ECONNREFUSED -EHOSTUNREACH …      nobody answers at the store
+ *   -EIO -EBADMSG                      the store fails, or its answer makes no sense
+ *   -ETIMEDOUT   the store, the job's table or rank 0 is not heard of by the deadline
+ *   -ECONNRESET  the job's table is lost
+ *   -ESTALE      the generation is over
+ *   -ENOMEM */
 int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,
                   struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err);
 
@@ -156,7 +175,7 @@ struct mst_ckpt_status {
     uint64_t saving_step;    /* in flight, or MST_CKPT_NONE */
     uint64_t failed_step;    /* newest abandoned, or MST_CKPT_NONE */
     int failed_code;         /* -errno of the newest abandoned */
-    char failed_text[240];
+    char failed_text[240];   /* why; its size never changes */
     uint64_t save_count;
     uint64_t stall_ns; /* time save() blocked, all saves */
     uint64_t written_bytes;

@@ -117,11 +117,15 @@ struct mst_loader_stats {
     }
 
 /* Opens the dataset and starts reading ahead from position 0. gzip sources are inflated once into
- * an unlinked file in opts.scratch_dir. `opts` and its strings are copied. Blocks for the index. 0;
- * -ENOENT, -EACCES … naming the file; -EBADMSG a truncated or damaged file, an index that does not
- * match its data, or mirrors of different sizes, with both sizes; -EINVAL options, or they do not
- * begin with MST_LOADER_OPTS_INIT; -ENOMEM budget too small, saying how much is needed; -ENOTSUP
- * scheme, or an option that only a newer libmuster knows. */
+ * an unlinked file in opts.scratch_dir. Not collective: each rank opens for itself. `opts` and its
+ * strings are copied, `world` is borrowed for the call. Blocks until the index is read, gzip is
+ * inflated, and what fits half of the budget is in memory; that has no deadline, but each request to
+ * a server is given up after 60 s, after 5 s where a mirror stands in. 0, or with text -ENOENT,
+ * -EACCES … naming the file; -ETIMEDOUT, -ECONNREFUSED, -EIO … of a server, for each mirror;
+ * -EBADMSG a truncated or damaged file, an index that does not match its data, or mirrors of
+ * different sizes, with both sizes; -EINVAL options, or they do not begin with MST_LOADER_OPTS_INIT;
+ * -ENOMEM budget too small, saying how much is needed; -ENOTSUP scheme, or an option that only a
+ * newer libmuster knows. */
 int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *world,
                     struct mst_loader **ret_loader, struct mst_err *err);
 
@@ -135,21 +139,22 @@ int mst_loader_info(const struct mst_loader *loader, struct mst_dataset_info *re
  * deadline. Allocates nothing, but once for a program whose samples are larger than this library's.
  * 0; -ETIMEDOUT; -EIO, -EBADMSG, -ESTALE … when all mirrors of a source failed, -EINVAL *ret_batch
  * does not begin with MST_BATCH_INIT, -ENOTSUP it has what only a newer libmuster knows, -ENOMEM
- * (text of all but -ETIMEDOUT by mst_loader_error). No batch is lost by a failure. */
+ * (text by mst_loader_error). No batch is lost by a failure. */
 int mst_loader_next(struct mst_loader *loader, struct mst_batch *ret_batch, uint64_t deadline_ns);
 
-/* Why next failed last, or "". The loader's; until the next call of next. */
+/* Why the last call of next failed, "" if it did not. The loader's; until the next call of next. */
 const char *mst_loader_error(const struct mst_loader *loader);
 
 /* Where the next batch starts, as bytes for a checkpoint: versioned, checksummed, the same on every
  * rank. */
-#define MST_CURSOR_BYTES 64
+#define MST_CURSOR_BYTES 64 /* never changes */
 void mst_loader_cursor(const struct mst_loader *loader, uint8_t ret_cursor[MST_CURSOR_BYTES]);
 
-/* Goes on at a saved position, for any world size. Blocks while a read that the worker waits for is
- * under way, a second at most unless a server must be asked anew. 0; -EBADMSG not a cursor; -EINVAL
- * the dataset, seed, order or record shape is another than the cursor's, saying which. The loader
- * stays where it was on failure. */
+/* Goes on at a saved position, for any world size. Not collective. Blocks while a read that the
+ * worker waits for is under way, a second at most; if a server must be asked anew, as long as a
+ * request of open. Bytes of the new position are waited for by next. 0; -EBADMSG not a cursor;
+ * -EINVAL the dataset, seed, order or record shape is another than the cursor's, saying which. The
+ * loader stays where it was on failure. */
 int mst_loader_seek(struct mst_loader *loader, const uint8_t *cursor, size_t size_bytes,
                     struct mst_err *err);
 
