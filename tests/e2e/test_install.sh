@@ -77,27 +77,51 @@ done
 ! loads "$work/build/collective-muster" 'hdf5|curl' || fail "CMake's program loads HDF5 or curl"
 
 say "programs of an older and a newer minor version"
-# NAME SED FLAG …: against headers changed by SED
-against() {
-    local name=$1 edit=$2
-    shift 2
-    mkdir -p "$work/$name"
-    cp -r "$prefix/include/muster" "$work/$name/muster"
-    sed -i -E "$edit" "$work/$name/muster/comm/comm.h"
-    ! cmp -s "$work/$name/muster/comm/comm.h" "$prefix/include/muster/comm/comm.h" || fail "no edit"
-    cc -std=c11 -I"$work/$name" "$consumers/grown.c" -L"$prefix/lib" -lmuster -Wl,-rpath-link,"$prefix/lib" \
-        "$@" -o "$work/$name/grown"
+# changes NAME HEADER SED: the headers NAME, of which HEADER is changed by SED.
+changes() {
+    [ -d "$work/$1" ] || cp -r "$prefix/include" "$work/$1"
+    sed -i -E "$3" "$work/$1/muster/$2"
+    ! cmp -s "$work/$1/muster/$2" "$prefix/include/muster/$2" || fail "no edit"
 }
-against older '/^struct mst_comm_stats \{/,/^\}/ { /busy_ns/d }; /^struct mst_comm_opts \{/,/^\}/ { /backend;/d }'
-expect 0 "$work/older/grown"
+against() { # NAME PROGRAM FLAG …
+    local name=$1 program=$2
+    shift 2
+    cc -std=c11 -I"$work/$name" "$consumers/$program.c" -L"$prefix/lib" -lmuster -Wl,-rpath-link,"$prefix/lib" \
+        "$@" -o "$work/$program.$name"
+}
+changes older comm/comm.h \
+    '/^struct mst_comm_stats \{/,/^\}/ { /busy_ns/d }; /^struct mst_comm_opts \{/,/^\}/ { /backend;/d }'
+against older grown
+expect 0 "$work/grown.older"
 mentions "stats 0 operations 1"
-newer='/^struct mst_comm_(stats|opts) \{/,/^\}/ s/^\}/    unsigned long long shiny;\n}/'
-against newer "$newer" -DSHINY=0
-expect 0 "$work/newer/grown"
+more='s/^\}/    unsigned long long shiny;\n}/'
+changes newer comm/comm.h "/^struct mst_comm_(stats|opts) \\{/,/^\\}/ $more"
+against newer grown -DSHINY=0
+expect 0 "$work/grown.newer"
 mentions "stats 0 operations 1" "shiny 0"
-against newest "$newer" -DSHINY=1
-expect 1 "$work/newest/grown"
+against newer grown -DSHINY=1
+expect 1 "$work/grown.newer"
 mentions "create -95" "MST_COMM_OPTS_INIT" "which this libmuster"
+
+say "arrays of theirs: samples and tensors"
+printf onetwo.. >"$work/records"
+arrays() { # CODE NAME: what was compiled against the headers NAME
+    expect "$1" "$work/arrays.$2" "$work/records" "$(mktemp -d "$work/ckpt.XXXX")"
+    mentions "sample onet" "sample wo.."
+}
+changes older dataio/dataio.h '/^struct mst_sample \{/,/^\}/ { /index;/d }'
+against older arrays
+arrays 0 older
+mentions "tensors onet wo.."
+changes newer dataio/dataio.h "/^struct mst_sample \\{/,/^\\}/ $more"
+changes newer ckpt/ckpt.h "/^struct mst_tensor \\{/,/^\\}/ $more"
+against newer arrays -DSHINY=0
+arrays 0 newer
+[ "$(grep -c '^shiny 0$' "$work/last.out")" = 2 ] || fail "samples have what this library does not know"
+mentions "tensors onet wo.."
+against newer arrays -DSHINY=1
+arrays 1 newer
+mentions "save -95 tensor second: " "which this libmuster"
 
 say "versions in the names"
 grep -q 'MUSTER_0.1.*mst_comm_create' <<<"$(objdump -T "$work/collective.c")" || fail "unversioned names"
