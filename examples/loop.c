@@ -121,14 +121,28 @@ static void resume(void)
     int rc = mst_ckpt_load(ckpt, &state, &loaded, soon(), &err);
     if (rc == -ENOENT) /* there is no checkpoint: a fresh start */
         return;
-    if (rc < 0 || mst_loader_seek(loader, loaded.cursor, loaded.cursor_bytes, &err) < 0)
+    if (rc < 0)
+        die("resume", err.text);
+    if (loaded.skipped_count > 0 && mst_world_rank(world) == 0)
+        fprintf(stderr, "loop: passed over %" PRIu32 " damaged: %s\n", loaded.skipped_count,
+                err.text);
+    if (mst_loader_seek(loader, loaded.cursor, loaded.cursor_bytes, &err) < 0)
         die("resume", err.text);
     step = loaded.step;
     if (mst_world_rank(world) == 0)
         printf("resumed at step %" PRIu64 "\n", step);
 }
 
-/* Returns the exit status: 0 with all steps done, 143 if the job was preempted before that. */
+/* What is committed is shown by `muster status`. */
+static void report(void)
+{
+    struct mst_ckpt_status saves = MST_CKPT_STATUS_INIT;
+    (void)mst_ckpt_get_status(ckpt, &saves); /* its size is set */
+    if (saves.committed_step != MST_CKPT_NONE)
+        mst_job_committed(job, saves.committed_step);
+}
+
+/* Returns the exit status: 143 if the job is preempted, be it at the last step; else 0. */
 static int train(uint64_t steps)
 {
     struct mst_batch batch = MST_BATCH_INIT;
@@ -149,10 +163,11 @@ static int train(uint64_t steps)
             if (mst_ckpt_save(ckpt, step, &state, soon()) < 0) /* costs one memory copy */
                 die("save", mst_ckpt_error(ckpt));
         }
+        report();
     }
     if (mst_ckpt_drain(ckpt, soon()) < 0) /* waits until the last one is committed */
         die("save", mst_ckpt_error(ckpt));
-    mst_job_committed(job, step);
+    report();
     return verdict == MST_JOB_STOP ? MST_EXIT_DRAINED : 0;
 }
 /* … to here. */

@@ -9,7 +9,7 @@ steps=3000
 
 program=(loop)
 start() { # RANKS CKPT: the job in the background, its pid in $job
-    muster run --nproc "$1" -- "${program[@]}" "$work/text.gz" "$work/$2" $steps >"$work/$2.out" 2>&1 &
+    muster run --nproc "$1" --job-id "$2-$$" -- "${program[@]}" "$work/text.gz" "$work/$2" $steps >"$work/$2.out" 2>&1 &
     job=$!
 }
 finish() { # CODE CKPT
@@ -20,6 +20,13 @@ finish() { # CODE CKPT
     no_leftovers
 }
 saved() { compgen -G "$work/$1/step_*/MANIFEST.json"; }
+told() { # CKPT: `muster status` shows a checkpoint of this job
+    muster status --json >"$work/status" && /usr/bin/python3 - "$work/status" "$1-$$" <<'PY'
+import json, sys
+job = next(j for j in json.load(open(sys.argv[1])) if j["job"] == sys.argv[2])
+assert all(rank["step"] >= rank["checkpoint"] >= 100 for rank in job["ranks"])
+PY
+}
 newest() { muster ckpt ls "$work/$1" | awk 'NR == 2 { print $1 }'; }
 same_end() { # CKPT
     finish 0 "$1"
@@ -35,6 +42,13 @@ want=$(final "$work/alone.out")
 start 2 alone
 same_end alone
 mentions "resumed at step $steps"
+
+say "the newest checkpoint is damaged: the one before it is loaded, and that is said"
+cp -r "$work/alone" "$work/damaged"
+truncate -s -100 "$work/damaged/step_$steps/rank_1.h5"
+start 2 damaged
+same_end damaged
+mentions "loop: passed over 1 damaged: " "rank_1.h5" "resumed at step $((steps - 100))"
 
 say "preempted with two ranks; the same command goes on; so does one rank"
 program=(sh -c 'loop "$@"; code=$?; echo "rank $RANK ends with $code"; exit $code' --)
@@ -57,7 +71,7 @@ done
 
 say "a rank is killed: all go on from the last checkpoint"
 start 2 killed
-until_true saved killed
+until_true told killed
 kill -9 "$(pgrep -P $job | tail -n 1)"
 same_end killed
 mentions 'gen=1 msg="generation started"' "resumed at step "
