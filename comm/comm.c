@@ -193,7 +193,7 @@ const char *mst_comm_error(const struct mst_comm *comm)
     return atomic_load_explicit(&comm->dead, memory_order_acquire) != 0 ? comm->error.text : "";
 }
 
-int mst_comm_stats(const struct mst_comm *comm, struct mst_comm_stats *ret_stats)
+int mst_comm_get_stats(const struct mst_comm *comm, struct mst_comm_stats *ret_stats)
 {
     return mst_sized_give(ret_stats, &comm->stats, sizeof comm->stats);
 }

@@ -179,7 +179,7 @@ struct mst_comm_stats {
     }
 
 /* Since create. Same thread as the collectives. 0; -EINVAL ret_stats->struct_bytes was not set. */
-int mst_comm_stats(const struct mst_comm *comm, struct mst_comm_stats *ret_stats);
+int mst_comm_get_stats(const struct mst_comm *comm, struct mst_comm_stats *ret_stats);
 
 #ifdef __cplusplus
 }

@@ -293,7 +293,7 @@ static void print_stats(struct trainer *trainer)
     double seconds = (double)(mst_now_ns() - trainer->start_ns) / 1e9;
     struct mst_comm_stats comm = MST_COMM_STATS_INIT;
     struct mst_ckpt_status ckpt = MST_CKPT_STATUS_INIT;
-    (void)mst_comm_stats(trainer->comm, &comm); /* their sizes are set */
+    (void)mst_comm_get_stats(trainer->comm, &comm); /* their sizes are set */
     (void)mst_ckpt_get_status(trainer->ckpt, &ckpt);
     uint64_t steps = trainer->step - trainer->start_step;
     printf("stats generation=%u steps=%llu tokens_per_s=%.0f allreduce_share=%.3f "

@@ -25,7 +25,7 @@ static int run(const struct collective *coll, const struct bench_opts *opts, int
     if (mst_world_from_env(&world, &err) < 0)
         return fail(&err, OPTIONS_EXIT_USAGE);
     uint32_t nproc = opts->nproc > 0 ? (uint32_t)opts->nproc : launch_default_nproc();
-    bool alone = mst_world_source(world) == MST_WORLD_SINGLE && nproc > 1;
+    bool alone = mst_world_get_source(world) == MST_WORLD_SINGLE && nproc > 1;
     int rc = alone ? launch_ranks(nproc, argc, argv, &err)
                    : bench_run(coll, opts, world, argc, argv, &err);
     mst_world_destroy(world);

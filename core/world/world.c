@@ -178,7 +178,7 @@ uint32_t mst_world_generation(const struct mst_world *world)
     return world->generation;
 }
 
-enum mst_world_source mst_world_source(const struct mst_world *world)
+enum mst_world_source mst_world_get_source(const struct mst_world *world)
 {
     return world->source;
 }

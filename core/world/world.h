@@ -62,7 +62,7 @@ uint32_t mst_world_local_size(const struct mst_world *world);
 uint32_t mst_world_node(const struct mst_world *world);
 uint32_t mst_world_node_count(const struct mst_world *world);
 uint32_t mst_world_generation(const struct mst_world *world); /* of its members; it only rises */
-enum mst_world_source mst_world_source(const struct mst_world *world);
+enum mst_world_source mst_world_get_source(const struct mst_world *world);
 const char *mst_world_job_id(const struct mst_world *world); /* "" if it has none; until destroy */
 
 #ifdef __cplusplus

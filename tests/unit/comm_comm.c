@@ -91,7 +91,7 @@ static const char *calls_by_other_structs(struct team_rank *rank)
     CHECK_CODE(rank, mst_comm_barrier(rank->comm, &newer.call), 0);
     newer.later = 1;
     CHECK_CODE(rank, mst_comm_barrier(rank->comm, &newer.call), -ENOTSUP);
-    CHECK_CODE(rank, mst_comm_stats(rank->comm, &stats), -EINVAL);
+    CHECK_CODE(rank, mst_comm_get_stats(rank->comm, &stats), -EINVAL);
     TEAM_CHECK(rank, mst_comm_error(rank->comm)[0] == '\0', "a refusal killed the communicator");
     return NULL;
 }
@@ -109,7 +109,7 @@ static const char *knows_itself(struct team_rank *rank)
     CHECK_CODE(rank, mst_comm_allgather(rank->comm, in, out, 100, MST_F32, NULL), 0);
     CHECK_CODE(rank, mst_comm_barrier(rank->comm, NULL), 0);
     struct mst_comm_stats stats = MST_COMM_STATS_INIT;
-    CHECK_CODE(rank, mst_comm_stats(rank->comm, &stats), 0);
+    CHECK_CODE(rank, mst_comm_get_stats(rank->comm, &stats), 0);
     TEAM_CHECK(rank, mst_comm_rank(rank->comm) == rank->world.rank, "rank");
     TEAM_CHECK(rank, mst_comm_size(rank->comm) == 2, "size");
     TEAM_CHECK(rank, strcmp(mst_comm_backend(rank->comm), "host") == 0, "back end");

@@ -163,7 +163,7 @@ static void a_program_sees_the_world_through_accessors(void **state)
     assert_int_equal(mst_world_node(world), 1);
     assert_int_equal(mst_world_node_count(world), 4);
     assert_int_equal(mst_world_generation(world), 7);
-    assert_int_equal(mst_world_source(world), MST_WORLD_MUSTER);
+    assert_int_equal(mst_world_get_source(world), MST_WORLD_MUSTER);
     assert_string_equal(mst_world_job_id(world), "gcide");
     struct mst_world *second = NULL;
     struct mst_err err = {0};
@@ -175,7 +175,7 @@ static void a_program_sees_the_world_through_accessors(void **state)
     assert_int_equal(mst_world_single(&world), 0);
     assert_int_equal(mst_world_rank(world), 0);
     assert_int_equal(mst_world_size(world), 1);
-    assert_int_equal(mst_world_source(world), MST_WORLD_SINGLE);
+    assert_int_equal(mst_world_get_source(world), MST_WORLD_SINGLE);
     assert_string_equal(mst_world_job_id(world), "");
     mst_world_destroy(world);
 }

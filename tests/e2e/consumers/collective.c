@@ -26,7 +26,7 @@ int main(void)
         mst_comm_allreduce(comm, &one, &sum, 1, MST_F64, MST_SUM, &call) < 0 ||
         mst_req_wait(req) < 0 ||
         mst_comm_allreduce(comm, &sum, &sum, 1, MST_F64, MST_MAX, NULL) < 0 ||
-        mst_comm_stats(comm, &stats) < 0)
+        mst_comm_get_stats(comm, &stats) < 0)
         fprintf(stderr, "%s\n", err.text);
     printf("sum over %u ranks: %.0f, %u operations\n", mst_world_size(world), sum,
            (unsigned)stats.op_count);

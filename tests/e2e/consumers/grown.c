@@ -24,7 +24,7 @@ int main(void)
     if (rc == 0) {
         rc = mst_comm_barrier(comm, NULL);
         if (rc == 0)
-            rc = mst_comm_stats(comm, &stats);
+            rc = mst_comm_get_stats(comm, &stats);
         printf("stats %d operations %u\n", rc, (unsigned)stats.op_count);
 #ifdef SHINY
         printf("shiny %llu\n", (unsigned long long)stats.shiny);
