@@ -2,8 +2,10 @@
  * `uint32_t struct_bytes`, which its _INIT macro sets to the size that the program was compiled
  * with; fields are only ever added at its end, and zero is every field's default. So a program and
  * a library of different minor versions understand each other, or one of them says why not. There
- * is no padding at the end, where a field would not change the size; _INIT names every field, so
- * that no compiler warns of what it leaves out. */
+ * is no padding at the end, where a field would not change the size, and none between fields that
+ * are added: an older library takes what is set behind its own for a field that it does not know,
+ * and nobody sets the bytes of padding. _INIT names every field, so that no compiler warns of what
+ * it leaves out. */
 /* pure */
 #ifndef MUSTER_CORE_SIZED_H
 #define MUSTER_CORE_SIZED_H
