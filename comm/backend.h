@@ -40,9 +40,10 @@ struct comm_ops {
     /* Does not wait for peers. NULL is allowed. */
     void (*destroy)(struct comm_backend *backend);
 
-    /* Optional: NULL = all that comm.h allows. 0; -ENOTSUP this type or operator, -EINVAL these
-     * buffers; the communicator lives on. Safe from any thread; does not block. */
-    int (*accept)(const struct comm_backend *backend, const struct comm_call *call);
+    /* Optional: NULL = all that comm.h allows. 0; with text -ENOTSUP this type or operator, -EINVAL
+     * these buffers; the communicator lives on. Safe from any thread; does not block. */
+    int (*accept)(const struct comm_backend *backend, const struct comm_call *call,
+                  struct mst_err *err);
 
     /* Optional, both or none: NULL = this back end has no streams. On the thread of the call: sets
      * call->mark, after which `run` must come. 0; -EINVAL `queue` is no stream of the device;

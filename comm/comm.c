@@ -9,6 +9,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/sized.h"
+#include "muster/core/version.h"
 #include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
 
@@ -25,6 +26,7 @@ struct mst_comm {
     struct mst_comm_stats stats;
     uint32_t rank, size;
     uint32_t timeout_ms;
+    struct mst_err refused; /* of the last call, if it was refused */
 
     /* Of the thread that runs collectives: the caller's, or that of reqs while one is open. */
     struct {
@@ -190,51 +192,107 @@ const char *mst_comm_backend(const struct mst_comm *comm)
 const char *mst_comm_error(const struct mst_comm *comm)
 {
     /* Acquire: pairs with the release in execute. */
-    return atomic_load_explicit(&comm->dead, memory_order_acquire) != 0 ? comm->error.text : "";
+    bool is_dead = atomic_load_explicit(&comm->dead, memory_order_acquire) != 0;
+    return is_dead ? comm->error.text : comm->refused.text;
 }
 
-int mst_comm_get_stats(const struct mst_comm *comm, struct mst_comm_stats *ret_stats)
+/* The text of an earlier refusal is over. A load, as a rule. */
+static void forget_refusal(struct mst_comm *comm)
 {
-    return mst_sized_give(ret_stats, &comm->stats, sizeof comm->stats);
+    if (comm->refused.text[0])
+        comm->refused.text[0] = '\0';
 }
 
-/* ---- calls ----------------------------------------------------------------------------------- */
+int mst_comm_get_stats(struct mst_comm *comm, struct mst_comm_stats *ret_stats)
+{
+    int rc = mst_sized_give(ret_stats, &comm->stats, sizeof comm->stats);
+    if (rc < 0)
+        return mst_err_set(&comm->refused, rc,
+                           "statistics in a struct whose size is not set: begin it with "
+                           "MST_COMM_STATS_INIT");
+    forget_refusal(comm);
+    return 0;
+}
 
-/* Elements of the largest buffer of a call. */
-static bool is_countable(const struct mst_comm *comm, const struct signature_desc *desc)
+/* ---- what is refused ------------------------------------------------------------------------- */
+
+static bool is_reduction(const struct signature_desc *desc)
+{
+    return desc->coll == MST_COLL_ALLREDUCE || desc->coll == MST_COLL_REDUCE_SCATTER;
+}
+
+/* Numbers that this library does not know may be a newer one's. */
+static int check_kind(const struct signature_desc *desc, struct mst_err *err)
+{
+    if (mst_dtype_size(desc->dtype) == 0)
+        return mst_err_set(err, -ENOTSUP, "type %u is unknown to libmuster %s",
+                           (unsigned)desc->dtype, mst_version());
+    if ((unsigned)desc->op >= MST_OP_COUNT)
+        return mst_err_set(err, -ENOTSUP, "operator %u is unknown to libmuster %s",
+                           (unsigned)desc->op, mst_version());
+    if (is_reduction(desc) && reduce_acc_size(desc->dtype) == 0)
+        return mst_err_set(err, -ENOTSUP, "%s is moved only, never reduced: convert it",
+                           mst_dtype_name(desc->dtype));
+    return 0;
+}
+
+/* The largest buffer of a call can be addressed. */
+static int check_count(const struct mst_comm *comm, const struct signature_desc *desc,
+                       struct mst_err *err)
 {
     size_t size = mst_dtype_size(desc->dtype);
     bool per_rank = desc->coll == MST_COLL_ALLGATHER || desc->coll == MST_COLL_REDUCE_SCATTER;
     size_t blocks = per_rank ? comm->size : 1;
-    return desc->count <= PTRDIFF_MAX / size / blocks;
+    if (desc->count <= PTRDIFF_MAX / size / blocks)
+        return 0;
+    return mst_err_set(err, -EINVAL, "the count overflows: %zu blocks, %zu bytes an element",
+                       blocks, size);
 }
 
 /* The loops are compiled for aligned elements. */
-static bool is_buffer(const void *buf, enum mst_dtype dtype)
+static int check_buffer(const char *name, const void *buf, enum mst_dtype dtype,
+                        struct mst_err *err)
 {
-    return buf && (uintptr_t)buf % mst_dtype_size(dtype) == 0;
+    size_t size = mst_dtype_size(dtype);
+    if (!buf)
+        return mst_err_set(err, -EINVAL, "\"%s\" is NULL, and the count is not 0", name);
+    if ((uintptr_t)buf % size != 0)
+        return mst_err_set(err, -EINVAL, "\"%s\" at %p is not aligned to the %zu bytes of its type",
+                           name, buf, size);
+    return 0;
 }
 
-static int check_call(const struct mst_comm *comm, const struct comm_call *call)
+static int check_buffers(const struct comm_call *call, struct mst_err *err)
 {
     const struct signature_desc *desc = &call->desc;
-    bool reduces = desc->coll == MST_COLL_ALLREDUCE || desc->coll == MST_COLL_REDUCE_SCATTER;
-    bool reads = desc->coll != MST_COLL_BROADCAST;
-    if (call->queue && !comm->backend->ops->mark)
-        return -ENOTSUP;
+    if (desc->count == 0)
+        return 0;
+    if (desc->coll == MST_COLL_BROADCAST)
+        return check_buffer("buf", call->out, desc->dtype, err);
+    int rc = check_buffer("in", call->in, desc->dtype, err);
+    return rc == 0 ? check_buffer("out", call->out, desc->dtype, err) : rc;
+}
+
+static int check_call(const struct mst_comm *comm, const struct comm_call *call,
+                      struct mst_err *err)
+{
+    const struct signature_desc *desc = &call->desc;
+    const struct comm_ops *ops = comm->backend->ops;
+    if (call->queue && !ops->mark)
+        return mst_err_set(err, -ENOTSUP, "this back end (%s) has no streams", ops->name);
     if (desc->coll == MST_COLL_BARRIER)
         return 0;
-    if (mst_dtype_size(desc->dtype) == 0 || (unsigned)desc->op >= MST_OP_COUNT ||
-        desc->root >= comm->size || !is_countable(comm, desc))
-        return -EINVAL;
-    if (desc->count > 0 &&
-        (!is_buffer(call->out, desc->dtype) || (reads && !is_buffer(call->in, desc->dtype))))
-        return -EINVAL;
-    if (reduces && reduce_acc_size(desc->dtype) == 0)
-        return -ENOTSUP;
-    const struct comm_ops *ops = comm->backend->ops;
-    return ops->accept ? ops->accept(comm->backend, call) : 0;
+    int rc = check_kind(desc, err);
+    if (rc == 0 && desc->root >= comm->size)
+        rc = mst_err_set(err, -EINVAL, "no rank %u among %u", desc->root, comm->size);
+    if (rc == 0)
+        rc = check_count(comm, desc, err);
+    if (rc == 0)
+        rc = check_buffers(call, err);
+    return rc == 0 && ops->accept ? ops->accept(comm->backend, call, err) : rc;
 }
+
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 /* Notes where the caller's stream is now. A stream that has failed ends the communicator, which the
  * call then finds: the other ranks are to know, too. */
@@ -242,8 +300,10 @@ static int mark(struct mst_comm *comm, struct comm_call *call)
 {
     const struct comm_ops *ops = comm->backend->ops;
     int rc = call->queue ? ops->mark(comm->backend, call) : 0;
-    if (rc == 0 || rc == -EINVAL)
-        return rc;
+    if (rc == -EINVAL)
+        return mst_err_set(&comm->refused, rc, "%p is no stream of the rank's device", call->queue);
+    if (rc == 0)
+        return 0;
     struct mst_err err;
     (void)mst_err_set(&err, rc, "rank %u: the stream of a call: %s", comm->rank,
                       mst_err_meaning(rc));
@@ -339,35 +399,44 @@ static int call_start(struct mst_comm *comm, const struct comm_call *call, struc
     if (!comm->reqs) {
         int rc = req_queue_create(execute_started, comm, &comm->reqs);
         if (rc < 0)
-            return rc;
+            return mst_err_set(&comm->refused, rc, "no memory for the thread of what is started");
         comm->backend->ops->set_threads(comm->backend, 2);
     }
     int rc = req_start(comm->reqs, call, ret_req);
-    if (rc == 0)
-        count_call(comm, &call->desc, began_ns);
-    return rc;
+    if (rc < 0)
+        return mst_err_set(&comm->refused, rc, "%d requests are open: wait for one of them",
+                           MST_COMM_REQS_MAX);
+    count_call(comm, &call->desc, began_ns);
+    return 0;
+}
+
+/* Says which call it was that is not made. */
+static int refuse(struct mst_comm *comm, const struct signature_desc *desc)
+{
+    char text[SIGNATURE_TEXT_MAX];
+    return mst_err_wrap(&comm->refused, "%s", signature_describe(desc, text, sizeof text));
 }
 
 /* `call` as `given` says. */
 static int make(struct mst_comm *comm, struct comm_call *call, const struct mst_call *given)
 {
     struct mst_call how = MST_CALL_INIT;
-    int rc = given ? mst_sized_take(&how, sizeof how, given, "MST_CALL_INIT", NULL) : 0;
-    if (rc < 0)
-        return rc;
+    struct mst_err *err = &comm->refused;
+    int rc = given ? mst_sized_take(&how, sizeof how, given, "MST_CALL_INIT", err) : 0;
     call->deadline_ns = how.deadline_ns;
     call->queue = how.queue;
-    rc = check_call(comm, call);
+    if (rc == 0)
+        rc = check_call(comm, call, err);
     if (rc == 0)
         rc = mark(comm, call);
     if (rc < 0)
-        return rc;
-    if (!how.ret_req)
-        return call_now(comm, call);
-    rc = call_start(comm, call, how.ret_req);
-    if (rc < 0)
+        return refuse(comm, &call->desc);
+    if (how.ret_req && call_start(comm, call, how.ret_req) < 0) {
         unmark(comm, call);
-    return rc;
+        return refuse(comm, &call->desc);
+    }
+    forget_refusal(comm);
+    return how.ret_req ? 0 : call_now(comm, call);
 }
 
 int mst_req_wait(struct mst_req *req)

@@ -19,12 +19,14 @@
  *
  * Every wait ends: by its deadline, or within milliseconds when the generation is aborted. Create
  * is slower to notice an abort: while it waits for the key-value server, or dials another node, it
- * looks at its deadline only. Common errors of all collectives: -EINVAL; -ETIMEDOUT (mst_comm_error
- * names who has not arrived, and its last op); -ECONNRESET a peer is lost or the generation was
- * aborted; -EPROTO peers called different collectives (the text names both ranks' op, type and
- * count); -ENOTSUP type or op, or this back end has no streams. After any error but -EINVAL,
- * -ENOTSUP and what starting alone answers (-EAGAIN, -ENOMEM) the communicator is dead: every later
- * call returns the same code.
+ * looks at its deadline only. Common errors of all collectives: -EINVAL a root, count or buffer, or
+ * a struct without its size; -ETIMEDOUT (mst_comm_error names who has not arrived, and its last op);
+ * -ECONNRESET a peer is lost or the generation was aborted; -EPROTO peers called different
+ * collectives (the text names both ranks' op, type and count); -ENOTSUP a type or op that this
+ * library or back end does not know or reduce, a field of struct mst_call that only a newer library
+ * knows, or this back end has no streams. -EINVAL, -ENOTSUP and what starting alone answers
+ * (-EAGAIN, -ENOMEM) refuse the call, and the communicator lives on. After any other error it is
+ * dead: every later call that is not refused returns the same code.
  *
  * The mpi back end works over the MPI that started the ranks (Open MPI, MPICH). It initialises MPI
  * unless the program has, which then needs MPI_THREAD_SERIALIZED, or MPI_THREAD_MULTIPLE to call
@@ -104,7 +106,9 @@ uint32_t mst_comm_size(const struct mst_comm *comm);
 /* "host", "mpi" or "nccl". */
 const char *mst_comm_backend(const struct mst_comm *comm);
 
-/* The text of the error that ended the communicator, "" while it lives. Valid until destroy. */
+/* The text of the error that ended the communicator; while it lives, why the last collective or
+ * mst_comm_get_stats was refused, "" if it was not. On the thread of the collectives; never fails,
+ * does not block. Valid until the next call, the text of the end until destroy. */
 const char *mst_comm_error(const struct mst_comm *comm);
 
 /* How an operation is called, where NULL does not do. Read before the call returns; one struct may
@@ -178,8 +182,9 @@ struct mst_comm_stats {
         sizeof(struct mst_comm_stats), 0, 0, 0                                                     \
     }
 
-/* Since create. Same thread as the collectives. 0; -EINVAL ret_stats->struct_bytes was not set. */
-int mst_comm_get_stats(const struct mst_comm *comm, struct mst_comm_stats *ret_stats);
+/* Since create. Same thread as the collectives. 0; -EINVAL ret_stats->struct_bytes was not set, with
+ * text by mst_comm_error. */
+int mst_comm_get_stats(struct mst_comm *comm, struct mst_comm_stats *ret_stats);
 
 #ifdef __cplusplus
 }

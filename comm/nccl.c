@@ -143,9 +143,10 @@ static void nccl_unmark(struct comm_backend *backend, void *mark)
     mst_gpu_event_destroy(mark);
 }
 
-static int nccl_accept(const struct comm_backend *backend, const struct comm_call *call)
+static int nccl_accept(const struct comm_backend *backend, const struct comm_call *call,
+                       struct mst_err *err)
 {
-    return nccl_plan_accept(&((const struct nccl *)backend)->plan, call);
+    return nccl_plan_accept(&((const struct nccl *)backend)->plan, call, err);
 }
 
 static int nccl_run(struct comm_backend *backend, const struct comm_call *call, uint64_t op_seq,

@@ -254,14 +254,25 @@ static bool is_on_device(const struct nccl_plan *plan, const void *address)
     return address && mst_gpu_mem(plan->gpu, address) == MST_MEM_DEVICE;
 }
 
-int nccl_plan_accept(const struct nccl_plan *plan, const struct comm_call *call)
+int nccl_plan_accept(const struct nccl_plan *plan, const struct comm_call *call,
+                     struct mst_err *err)
 {
     ncclDataType_t type;
     if (reduces(&call->desc) && !find_type(call->desc.dtype, &type))
-        return -ENOTSUP;
+        return mst_err_set(err, -ENOTSUP, "NCCL does not reduce %s",
+                           mst_dtype_name(call->desc.dtype));
+    if (call->desc.count == 0)
+        return 0;
     bool on_device = is_on_device(plan, call->out);
-    bool mixed = call->in && is_on_device(plan, call->in) != on_device;
-    return call->desc.count > 0 && (mixed || (call->queue && !on_device)) ? -EINVAL : 0;
+    if (call->in && is_on_device(plan, call->in) != on_device)
+        return mst_err_set(err, -EINVAL,
+                           "\"%s\" is memory of the device and the other buffer is not: copy one",
+                           on_device ? "out" : "in");
+    if (call->queue && !on_device)
+        return mst_err_set(err, -EINVAL,
+                           "a stream orders memory of the device, and the buffers "
+                           "are memory of the host");
+    return 0;
 }
 
 /* What the call does on the device comes after its stream; a barrier does nothing there, so that

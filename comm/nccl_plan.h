@@ -36,9 +36,10 @@ int nccl_plan_check_gpu(struct nccl_plan *plan, int rc, const char *what);
  * what ended the communicator. */
 int nccl_plan_settle(struct nccl_plan *plan, uint64_t deadline_ns);
 
-/* Whether NCCL can do it: 0; -ENOTSUP it cannot reduce this type; -EINVAL one buffer is on the
- * device and the other is not, or both are not and the call names a stream. */
-int nccl_plan_accept(const struct nccl_plan *plan, const struct comm_call *call);
+/* Whether NCCL can do it: 0; with text -ENOTSUP it cannot reduce this type; -EINVAL one buffer is
+ * on the device and the other is not, or both are not and the call names a stream. */
+int nccl_plan_accept(const struct nccl_plan *plan, const struct comm_call *call,
+                     struct mst_err *err);
 
 /* One accepted collective over all ranks, the `op_seq`-th. As comm_ops.run, with text in
  * plan->err. */

@@ -19,26 +19,58 @@
 
 /* ---- arguments ------------------------------------------------------------------------------- */
 
+#define CHECK_REFUSED(rank, got, expected, part)                                                   \
+    do {                                                                                           \
+        CHECK_CODE(rank, got, expected);                                                           \
+        CHECK_TEXT(rank, part);                                                                    \
+    } while (0)
+
 static const char *refuses_bad_arguments(struct team_rank *rank)
 {
     float a[4] = {0};
     void *astray = (char *)a + 2; /* no place for a float */
     struct mst_comm *comm = rank->comm;
-    CHECK_CODE(rank, mst_comm_allreduce(comm, NULL, a, 4, MST_F32, MST_SUM, NULL), -EINVAL);
-    CHECK_CODE(rank, mst_comm_allreduce(comm, a, NULL, 4, MST_F32, MST_SUM, NULL), -EINVAL);
-    CHECK_CODE(rank, mst_comm_allreduce(comm, a, a, 4, (enum mst_dtype)99, MST_SUM, NULL), -EINVAL);
-    CHECK_CODE(rank, mst_comm_allreduce(comm, a, a, 4, MST_F32, (enum mst_op)99, NULL), -EINVAL);
-    CHECK_CODE(rank, mst_comm_allreduce(comm, a, a, SIZE_MAX / 2, MST_F32, MST_SUM, NULL), -EINVAL);
-    CHECK_CODE(rank, mst_comm_allgather(comm, a, a, PTRDIFF_MAX / 4, MST_F32, NULL), -EINVAL);
-    CHECK_CODE(rank, mst_comm_broadcast(comm, a, 4, MST_F32, rank->team->size, NULL), -EINVAL);
-    CHECK_CODE(rank, mst_comm_allreduce(comm, a, a, 4, MST_F8E4M3, MST_SUM, NULL), -ENOTSUP);
-    CHECK_CODE(rank, mst_comm_allreduce(comm, astray, a, 2, MST_F32, MST_SUM, NULL), -EINVAL);
-    CHECK_CODE(rank, mst_comm_allgather(comm, a, astray, 1, MST_F32, NULL), -EINVAL);
-    CHECK_CODE(rank, mst_comm_broadcast(comm, astray, 2, MST_F32, 0, NULL), -EINVAL);
+    CHECK_REFUSED(rank, mst_comm_allreduce(comm, NULL, a, 4, MST_F32, MST_SUM, NULL), -EINVAL,
+                  "allreduce sum f32 count 4: \"in\" is NULL");
+    CHECK_REFUSED(rank, mst_comm_allreduce(comm, a, NULL, 4, MST_F32, MST_SUM, NULL), -EINVAL,
+                  "\"out\" is NULL");
+    CHECK_REFUSED(rank, mst_comm_allreduce(comm, a, a, SIZE_MAX / 2, MST_F32, MST_SUM, NULL),
+                  -EINVAL, "the count overflows: 1 blocks, 4 bytes");
+    CHECK_REFUSED(rank, mst_comm_allgather(comm, a, a, PTRDIFF_MAX / 4, MST_F32, NULL), -EINVAL,
+                  "the count overflows: 2 blocks, 4 bytes");
+    CHECK_REFUSED(rank, mst_comm_broadcast(comm, a, 4, MST_F32, rank->team->size, NULL), -EINVAL,
+                  "broadcast f32 count 4 root 2: no rank 2 among 2");
+    CHECK_REFUSED(rank, mst_comm_allreduce(comm, a, a, 4, MST_F8E4M3, MST_SUM, NULL), -ENOTSUP,
+                  "f8e4m3 is moved only");
+    CHECK_REFUSED(rank, mst_comm_allreduce(comm, astray, a, 2, MST_F32, MST_SUM, NULL), -EINVAL,
+                  "is not aligned to the 4 bytes");
+    CHECK_REFUSED(rank, mst_comm_allgather(comm, a, astray, 1, MST_F32, NULL), -EINVAL,
+                  "allgather f32 count 1: \"out\" at 0x");
+    CHECK_REFUSED(rank, mst_comm_broadcast(comm, astray, 2, MST_F32, 0, NULL), -EINVAL,
+                  "\"buf\" at 0x");
     CHECK_CODE(rank, mst_comm_broadcast(comm, astray, 2, MST_U8, 0, NULL), 0);
+    TEAM_CHECK(rank, mst_comm_error(comm)[0] == '\0', "a refusal outlives the next call");
     CHECK_CODE(rank, mst_comm_allreduce(comm, NULL, NULL, 0, MST_F32, MST_SUM, NULL), 0);
     CHECK_CODE(rank, mst_comm_broadcast(comm, a, 4, MST_F8E4M3, 0, NULL), 0);
-    TEAM_CHECK(rank, mst_comm_error(comm)[0] == '\0', "a refusal killed the communicator");
+    return NULL;
+}
+
+/* Numbers of a newer library. */
+static const char *refuses_unknown_kinds(struct team_rank *rank)
+{
+    float a[4] = {0};
+    struct mst_comm *comm = rank->comm;
+    enum mst_dtype dtype = MST_DTYPE_COUNT;
+    enum mst_op op = MST_OP_COUNT;
+    CHECK_REFUSED(rank, mst_comm_allreduce(comm, a, a, 4, dtype, MST_SUM, NULL), -ENOTSUP,
+                  "type 14 is unknown to libmuster 0.");
+    CHECK_REFUSED(rank, mst_comm_broadcast(comm, a, 4, (enum mst_dtype)99, 0, NULL), -ENOTSUP,
+                  "type 99 is unknown");
+    CHECK_REFUSED(rank, mst_comm_allreduce(comm, a, a, 4, MST_F32, op, NULL), -ENOTSUP,
+                  "operator 4 is unknown to libmuster 0.");
+    CHECK_REFUSED(rank, mst_comm_reduce_scatter(comm, a, a, 1, MST_F32, (enum mst_op)99, NULL),
+                  -ENOTSUP, "operator 99 is unknown");
+    CHECK_CODE(rank, mst_comm_barrier(comm, NULL), 0);
     return NULL;
 }
 
@@ -46,6 +78,13 @@ static void bad_arguments_change_nothing(void **state)
 {
     (void)state;
     struct team team = {.name = __func__, .node_sizes = {2}, .run = refuses_bad_arguments};
+    team_run(&team);
+}
+
+static void kinds_of_a_newer_library_are_not_supported(void **state)
+{
+    (void)state;
+    struct team team = {.name = __func__, .node_sizes = {2}, .run = refuses_unknown_kinds};
     team_run(&team);
 }
 
@@ -85,14 +124,18 @@ static const char *calls_by_other_structs(struct team_rank *rank)
     struct mst_req *req;
     older.ret_req = &req; /* not read */
     stream.queue = &stream;
-    CHECK_CODE(rank, mst_comm_barrier(rank->comm, &unset), -EINVAL);
-    CHECK_CODE(rank, mst_comm_barrier(rank->comm, &stream), -ENOTSUP);
+    CHECK_REFUSED(rank, mst_comm_barrier(rank->comm, &unset), -EINVAL,
+                  "barrier: a struct whose size is not set: begin it with MST_CALL_INIT");
+    CHECK_REFUSED(rank, mst_comm_barrier(rank->comm, &stream), -ENOTSUP,
+                  "barrier: this back end (host) has no streams");
     CHECK_CODE(rank, mst_comm_barrier(rank->comm, &older), 0);
     CHECK_CODE(rank, mst_comm_barrier(rank->comm, &newer.call), 0);
     newer.later = 1;
-    CHECK_CODE(rank, mst_comm_barrier(rank->comm, &newer.call), -ENOTSUP);
-    CHECK_CODE(rank, mst_comm_get_stats(rank->comm, &stats), -EINVAL);
-    TEAM_CHECK(rank, mst_comm_error(rank->comm)[0] == '\0', "a refusal killed the communicator");
+    CHECK_REFUSED(rank, mst_comm_barrier(rank->comm, &newer.call), -ENOTSUP, "MST_CALL_INIT");
+    CHECK_REFUSED(rank, mst_comm_get_stats(rank->comm, &stats), -EINVAL, "MST_COMM_STATS_INIT");
+    stats.struct_bytes = sizeof stats;
+    CHECK_CODE(rank, mst_comm_get_stats(rank->comm, &stats), 0);
+    TEAM_CHECK(rank, mst_comm_error(rank->comm)[0] == '\0', "a refusal outlives the next call");
     return NULL;
 }
 
@@ -422,10 +465,10 @@ static const char *opens_too_many(struct team_rank *rank)
                    mst_comm_allreduce(rank->comm, &data[i], &data[i], 1, MST_I32, MST_SUM,
                                       STARTED(&reqs[i])),
                    0);
-    CHECK_CODE(
+    CHECK_REFUSED(
         rank,
         mst_comm_allreduce(rank->comm, &data[0], &data[0], 1, MST_I32, MST_SUM, STARTED(&extra)),
-        -EAGAIN);
+        -EAGAIN, "allreduce sum i32 count 1: 64 requests are open");
     for (int i = 0; i < MST_COMM_REQS_MAX; i++)
         CHECK_CODE(rank, mst_req_wait(reqs[i]), 0);
     return NULL;
@@ -504,7 +547,8 @@ static const char *calls_after_the_end(struct team_rank *rank)
                -ECONNRESET);
     CHECK_CODE(rank, mst_comm_allreduce(rank->comm, NULL, NULL, 0, MST_I32, MST_SUM, NULL),
                -ECONNRESET);
-    CHECK_CODE(rank, mst_comm_allreduce(rank->comm, NULL, a, 2, MST_I32, MST_SUM, NULL), -EINVAL);
+    CHECK_REFUSED(rank, mst_comm_allreduce(rank->comm, NULL, a, 2, MST_I32, MST_SUM, NULL), -EINVAL,
+                  "aborted");
     CHECK_CODE(rank, mst_comm_broadcast(rank->comm, a, 2, MST_I32, 0, STARTED(&req)), 0);
     CHECK_CODE(rank, mst_req_wait(req), -ECONNRESET);
     return NULL;
@@ -586,6 +630,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_arguments_change_nothing),
+        cmocka_unit_test(kinds_of_a_newer_library_are_not_supported),
         cmocka_unit_test(bad_worlds_and_backends_are_refused),
         cmocka_unit_test(calls_may_be_of_other_versions),
         cmocka_unit_test(a_communicator_knows_itself),
