@@ -76,10 +76,21 @@ struct mst_comm_opts {
     }
 
 /* Joins all ranks of `world` into a communicator. Collective; blocks until all have called or
- * opts->timeout_ms passed. `kv` is borrowed for the call only; world is copied as far as needed.
- * opts may be NULL, and so may kv for a back end that needs none: mpi, which "auto" takes then
- * under an MPI's launcher. 0; -EINVAL; -ENOTSUP back end unknown or missing, or host without kv;
- * -ETIMEDOUT naming ranks that did not come; -ENOMEM; errors of kv and sock with text. */
+ * opts->timeout_ms passed. `kv` and opts with its string are borrowed for the call only; world is
+ * copied as far as needed. opts may be NULL, and so may kv for a back end that needs none: mpi,
+ * which "auto" takes then under an MPI's launcher. 0; with text
+ *   -EINVAL      no such place in a world; opts does not begin with MST_COMM_OPTS_INIT
+ *   -ENOTSUP     the back end is unknown or missing, host has no kv, or an option is set that only
+ *                a newer libmuster knows
+ *   -ETIMEDOUT   naming the ranks that did not come, or the node or server that did not answer
+ *   -ECONNRESET  the key-value server or another rank is lost, or the generation was aborted
+ *   -ESTALE      the generation of this rank is over
+ *   -EACCES      another node does not know the job secret
+ *   -EPROTO      what the ranks say of themselves does not fit together, or is no answer at all
+ *   -EBADMSG     the node page is not one of this version
+ *   -EIO         the device failed, or gives no random bytes
+ *   -ENOMEM      no memory here, on the device, in the shared segment or on the server
+ * or the code of the system call that gives no listener or shared segment. */
 int mst_comm_create(const struct mst_world *world, struct mst_kv *kv,
                     const struct mst_comm_opts *opts, struct mst_comm **ret_comm,
                     struct mst_err *err);
@@ -103,7 +114,8 @@ void mst_comm_abort(struct mst_comm *comm);
 uint32_t mst_comm_rank(const struct mst_comm *comm);
 uint32_t mst_comm_size(const struct mst_comm *comm);
 
-/* "host", "mpi" or "nccl". */
+/* "host", "mpi" or "nccl"; later versions may add names. Static storage; never fails. Safe from any
+ * thread. */
 const char *mst_comm_backend(const struct mst_comm *comm);
 
 /* The text of the error that ended the communicator; while it lives, why the last collective or
@@ -167,8 +179,10 @@ int mst_comm_reduce_scatter(struct mst_comm *comm, const void *in, void *out, si
 /* Ends once every rank has called it. */
 int mst_comm_barrier(struct mst_comm *comm, const struct mst_call *call);
 
-/* Waits for a started request and frees it; the collective's result. Wait once per request, in any
- * order. */
+/* Waits for a started request and frees it, whatever the result, which is the collective's. Wait
+ * once per request, in any order, on the thread of the collectives. Blocks until the deadline of
+ * the call that started it; where that is 0, until what was started before it has ended, each by
+ * its own deadline, and the communicator's timeout has passed since. */
 int mst_req_wait(struct mst_req *req);
 
 struct mst_comm_stats {
