@@ -4,12 +4,11 @@
  *   mst_job_open(world, &job, &err)
  *   for (step = first; ; step++) {
  *       … compute step `step` …
- *       switch (mst_job_step(job, step + 1, deadline_ns)) {      steps finished so far
- *       case MST_JOB_STOP:       save, drain the checkpoint, leave the loop, exit MST_EXIT_DRAINED
- *       case MST_JOB_CHECKPOINT: save
- *       case MST_JOB_GO:         go on
- *       default:                 a -errno: exit non-zero
- *       }
+ *       int verdict = mst_job_step(job, step + 1, deadline_ns);  steps finished so far
+ *       verdict < 0              a -errno: exit non-zero
+ *       == MST_JOB_GO            go on
+ *       == MST_JOB_STOP          save, drain the checkpoint, leave the loop, exit MST_EXIT_DRAINED
+ *       else                     save, go on
  *   }
  *   mst_job_close(job)
  *
@@ -29,6 +28,8 @@ struct mst_err;
 struct mst_job;
 struct mst_world;
 
+/* Later versions may add verdicts over 0. Each will ask for a checkpoint at least: a program takes
+ * one that it does not know for MST_JOB_CHECKPOINT. */
 enum mst_job_verdict {
     MST_JOB_GO = 0,
     MST_JOB_CHECKPOINT = 1, /* the user asked for one (SIGUSR1 to the agent): save and go on */
@@ -46,14 +47,18 @@ int mst_job_open(const struct mst_world *world, struct mst_job **ret_job, struct
 /* Marks the rank as finishing and frees. Does not block. NULL is allowed. */
 void mst_job_close(struct mst_job *job);
 
-/* Says that `step` steps (at most 2^59) are finished and asks what to do. A load and a store when
- * nothing is proposed; blocks only at the gate, until deadline_ns (core/clock.h). A verdict >= 0;
- * -ECONNRESET the generation was aborted: exit non-zero at once; -ETIMEDOUT the nodes did not agree
- * by the deadline; -EINVAL a step over 2^59. */
+/* Says that `step` steps (at most 2^59) are finished and asks what to do. The first call may name
+ * any step, where a checkpoint left off; from then on every rank counts up by one per call. A
+ * verdict holds at one step exactly, and whoever skips that goes on: a program that asks only every
+ * ten steps counts its calls, or may never be told to stop. A load and a store when nothing is
+ * proposed; blocks only at the gate, until deadline_ns (core/clock.h). A verdict >= 0; -ECONNRESET
+ * the generation was aborted: exit non-zero at once; -ETIMEDOUT the nodes did not agree by the
+ * deadline; -EINVAL a step over 2^59. */
 int mst_job_step(struct mst_job *job, uint64_t step, uint64_t deadline_ns);
 
-/* Tells agent and `muster status` that the checkpoint of `step` is committed. Does not block and
- * never fails. Safe beside mst_job_step on another thread. */
+/* Tells agent and `muster status` that the checkpoint of `step` is committed. Every rank calls it
+ * after each commit that it learns of (committed_step of mst_ckpt_status): it is shown rank by
+ * rank. Does not block and never fails. Safe beside mst_job_step on another thread. */
 void mst_job_committed(struct mst_job *job, uint64_t step);
 
 #ifdef __cplusplus
