@@ -1,6 +1,7 @@
 /* Collectives and reduction operators by number and name, shared by communicators, the flight
  * recorder of the node page, and whoever reads it. The numbers are sent on wires and stay in pages:
- * they never change. */
+ * they never change. Later versions may add some: the counts grow with the library, and are no size
+ * for a table of a program's. */
 /* pure */
 #ifndef MUSTER_CORE_COLL_H
 #define MUSTER_CORE_COLL_H

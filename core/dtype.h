@@ -1,5 +1,6 @@
 /* Element types, shared by collectives, checkpoints and datasets. The numbers are stored in files
- * and sent on wires: they never change. Functions are safe from any thread. */
+ * and sent on wires: they never change. Later versions may add some: MST_DTYPE_COUNT grows with the
+ * library, and is no size for a table of a program's. Functions are safe from any thread. */
 #ifndef MUSTER_CORE_DTYPE_H
 #define MUSTER_CORE_DTYPE_H
 

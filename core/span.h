@@ -10,6 +10,7 @@
 extern "C" {
 #endif
 
+/* Later versions may add kinds of memory. */
 enum mst_mem {
     MST_MEM_HOST,   /* ordinary memory of this process */
     MST_MEM_PINNED, /* host memory that a device can reach by DMA */

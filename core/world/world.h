@@ -30,6 +30,7 @@ extern "C" {
 struct mst_err;
 struct mst_world;
 
+/* Whose contract described the world. Later versions may add sources. */
 enum mst_world_source {
     MST_WORLD_SINGLE,   /* nothing said otherwise: a world of one */
     MST_WORLD_MUSTER,   /* MST_* */
