@@ -51,7 +51,7 @@ find "$@" -name '*.[ch]' | sort | xargs awk '
     /[^a-z_]strerror\(/ && FILENAME != "core/err.c" && FILENAME !~ /^tests\// {
         complain(FNR, "strerror: mst_err_meaning")
     }
-    /^ +int ([a-z_]+( = [^,;]*)?, )*(r|ret|res|result|retval|rv)( = |;|,)/ || /^ +int (code|err|status) = mst_/ {
+    /^ +int ([a-z_]+( = [^,;(]*)?, )*(r|ret|res|result|retval|rv)( = |;|,)/ || /^ +int (code|err|status) = mst_/ {
         complain(FNR, "the result of a call is rc")
     }
     END { exit bad }'
