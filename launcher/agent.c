@@ -222,13 +222,13 @@ static int dial(struct agent *agent)
         if (told_to_stop(agent))
             return EXITCODE_DRAINED;
         if (rc != -EAGAIN || mst_deadline_passed(deadline_ns)) {
-            log_line(LOG_ERROR, "cannot join node 0", " rdzv=%s:%u because=\"%s\"", opts->rdzv_host,
-                     opts->rdzv_port, err.text);
+            log_line(LOG_ERROR, "cannot join node 0", " rdzv=%s:%u because=%s", opts->rdzv_host,
+                     opts->rdzv_port, log_quote(err.text).text);
             return rc == -EAGAIN ? EXITCODE_RENDEZVOUS : EXITCODE_CONFIG;
         }
         if (mst_deadline_passed(report_ns)) {
-            log_line(LOG_INFO, "waiting for node 0", " left_s=%d because=\"%s\"",
-                     mst_deadline_left_ms(deadline_ns) / 1000, err.text);
+            log_line(LOG_INFO, "waiting for node 0", " left_s=%d because=%s",
+                     mst_deadline_left_ms(deadline_ns) / 1000, log_quote(err.text).text);
             report_ns += DIAL_REPORT_S * MST_NS_PER_S;
         }
         struct pollfd signals = {.fd = agent->signal_fd, .events = POLLIN};
@@ -288,7 +288,8 @@ static int set_up(struct agent *agent, struct mst_err *err)
         return rc;
     struct mst_err why = {0};
     if (status_create(&agent->status, &why)) {
-        log_line(LOG_WARN, "muster status will not see this agent", " because=\"%s\"", why.text);
+        log_line(LOG_WARN, "muster status will not see this agent", " because=%s",
+                 log_quote(why.text).text);
         return 0;
     }
     return watch(agent, status_fd(agent->status), SOURCE_STATUS, err);

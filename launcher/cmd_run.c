@@ -130,8 +130,8 @@ static int become_rank(const struct opts *opts)
     }
     execvp(opts->argv[0], opts->argv);
     int rc = exitcode_of_exec(errno);
-    log_line(LOG_ERROR, "cannot run the program", " program=\"%s\" because=\"%s\"", opts->argv[0],
-             mst_err_meaning(errno));
+    log_line(LOG_ERROR, "cannot run the program", " program=%s because=\"%s\"",
+             log_quote(opts->argv[0]).text, mst_err_meaning(errno));
     return rc;
 }
 

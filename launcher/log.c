@@ -176,6 +176,19 @@ void log_who(const char *role, uint32_t index, uint32_t generation)
     who_generation = generation;
 }
 
+struct log_quoted log_quote(const char *text)
+{
+    struct log_quoted quoted = {.text = "\""};
+    size_t length = 1;
+    for (; *text && length < LOG_QUOTED_MAX - 3; text++) { /* room for two, the quote and the end */
+        if (*text == '"' || *text == '\\')
+            quoted.text[length++] = '\\';
+        quoted.text[length++] = *text;
+    }
+    quoted.text[length] = '"';
+    return quoted;
+}
+
 /* The caller's pairs as text; `pairs` has LINE_BYTES. */
 static void format_pairs(char *pairs, const char *fields, va_list args)
 {

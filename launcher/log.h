@@ -21,8 +21,19 @@ void log_init(enum log_level level, enum log_format format);
  * is borrowed and must outlive the process's last line (a literal). Not thread-safe. */
 void log_who(const char *role, uint32_t index, uint32_t generation);
 
+#define LOG_QUOTED_MAX 512
+
+struct log_quoted {
+    char text[LOG_QUOTED_MAX];
+};
+
+/* `text` as a value of log_line, in quotes and with its own escaped, so that it cannot end there
+ * and forge the pairs behind it: " because=%s", log_quote(why).text. Cut if it is long. Pure. */
+struct log_quoted log_quote(const char *text);
+
 /* One line. `fields` is a printf format of further " key=value" pairs, or NULL for none; `message`
- * is quoted by the sink. Never fails; a line over 2 KiB is cut. */
+ * is quoted by the sink, and a text that another than this program chose by log_quote. Never fails;
+ * a line over 2 KiB is cut. */
 void log_line(enum log_level level, const char *message, const char *fields, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -121,6 +121,40 @@ static void fields_cannot_forge_a_line(void **state)
     assert_string_equal(written(), "level=info msg=\"m\" path=\"a\\nlevel=error\"\n");
 }
 
+static void a_quoted_text_cannot_forge_a_field(void **state)
+{
+    (void)state;
+    const char *text = "no\" exit=\"0\\";
+    log_line(LOG_INFO, "m", " because=%s last=1", log_quote(text).text);
+    assert_string_equal(written(),
+                        "level=info msg=\"m\" because=\"no\\\" exit=\\\"0\\\\\" last=1\n");
+    log_init(LOG_INFO, LOG_JSON);
+    log_line(LOG_INFO, "m", " because=%s last=1", log_quote(text).text);
+    json_t *object = written_json();
+    assert_int_equal(json_object_size(object), 4);
+    assert_string_equal(member(object, "because"), text);
+    assert_int_equal(json_integer_value(json_object_get(object, "last")), 1);
+    json_decref(object);
+}
+
+/* A text of any length is cut within its quotes, and between two escapes. */
+static void quotes_long_texts_whole(void **state)
+{
+    (void)state;
+    char text[LOG_QUOTED_MAX + 8];
+    log_init(LOG_INFO, LOG_JSON);
+    for (size_t length = LOG_QUOTED_MAX / 2 - 8; length < sizeof text; length++) {
+        memset(text, '"', length);
+        text[0] = length % 2 ? 'a' : '"';
+        text[length] = '\0';
+        log_line(LOG_INFO, "m", " because=%s last=1", log_quote(text).text);
+        json_t *object = written_json();
+        assert_memory_equal(member(object, "because"), text, LOG_QUOTED_MAX / 2 - 8);
+        assert_int_equal(json_integer_value(json_object_get(object, "last")), 1);
+        json_decref(object);
+    }
+}
+
 /* Whatever the lengths, a cut line ends in a newline, stays under its limit, and is still JSON. */
 static void cuts_long_lines_whole(void **state)
 {
@@ -149,6 +183,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(keeps_quiet_below_its_level, capture, release),
         cmocka_unit_test_setup_teardown(a_message_cannot_forge_a_line, capture, release),
         cmocka_unit_test_setup_teardown(fields_cannot_forge_a_line, capture, release),
+        cmocka_unit_test_setup_teardown(a_quoted_text_cannot_forge_a_field, capture, release),
+        cmocka_unit_test_setup_teardown(quotes_long_texts_whole, capture, release),
         cmocka_unit_test_setup_teardown(writes_json, capture, release),
         cmocka_unit_test_setup_teardown(cuts_long_lines_whole, capture, release),
     };
