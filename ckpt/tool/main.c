@@ -79,25 +79,16 @@ static bool split_step(char *uri, uint64_t *ret_step)
     return true;
 }
 
-static int open_tier(struct tool *tool, const char *uri, struct mst_err *err)
-{
-    struct mst_tuning tuning = {0};
-    int rc = world_tuning_from_env(&tuning, err);
-    if (rc < 0)
-        return rc;
-    struct tier_opts opts = {
-        .uri = uri, .read_only = true, .aio = tuning.aio[0] ? tuning.aio : NULL};
-    return tier_open(&opts, &tool->tier, err);
-}
-
-static int open_target(struct tool *tool, struct mst_err *err)
+static int open_target(struct tool *tool, const struct mst_tuning *tuning, struct mst_err *err)
 {
     char uri[PATH_MAX];
     if (snprintf(uri, sizeof uri, "%s", tool->path) >= (int)sizeof uri)
         return mst_err_set(err, -ENAMETOOLONG, "the URI is too long");
     uint64_t step = 0;
     bool has_step = split_step(uri, &step);
-    int rc = open_tier(tool, uri, err);
+    struct tier_opts opts = {
+        .uri = uri, .read_only = true, .aio = tuning->aio[0] ? tuning->aio : NULL};
+    int rc = tier_open(&opts, &tool->tier, err);
     if (rc == 0)
         rc = tool->tier->ops->list(tool->tier, &tool->steps, &tool->step_count, MST_NEVER, err);
     if (rc < 0 || !has_step)
@@ -113,9 +104,14 @@ static int open_target(struct tool *tool, struct mst_err *err)
 
 static int run(int (*command)(const struct tool *), struct tool *tool)
 {
+    struct mst_tuning tuning = {0};
     struct mst_err err = {0};
     int status = TOOL_DAMAGED;
-    if (open_target(tool, &err) < 0)
+    if (world_tuning_from_env(&tuning, &err) < 0) {
+        fprintf(stderr, "muster-ckpt: %s\n", err.text);
+        return OPTIONS_EXIT_USAGE;
+    }
+    if (open_target(tool, &tuning, &err) < 0)
         fprintf(stderr, "muster-ckpt: %s\n", err.text);
     else
         status = command(tool);
