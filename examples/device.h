@@ -1,8 +1,7 @@
 /* Where train_lm's gradients are summed: in the model's own memory, or on a device.
  *
- * It stands on gpu/, which libmuster uses inside and does not offer: of the examples only this file
- * includes headers that are not installed. A program of your own has its device's memory already:
- * it gives comm the address, and the stream in mst_call.queue. */
+ * It stands on gpu/, which libmuster uses inside and does not offer. A program of your own has its
+ * device's memory already: it gives comm the address, and the stream in mst_call.queue. */
 #ifndef MUSTER_EXAMPLES_DEVICE_H
 #define MUSTER_EXAMPLES_DEVICE_H
 
