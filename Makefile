@@ -3,12 +3,12 @@ JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 SECS ?= 60
 T ?= $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_*.c))
-BASE := build-essential cmake ninja-build pkg-config liburing-dev zlib1g-dev libhdf5-dev \
+BASE := build-essential cmake ninja-build pkg-config liburing-dev libhdf5-dev \
         libjansson-dev libsodium-dev libssl-dev libisal-dev libcurl4-openssl-dev libexpat1-dev dict-gcide \
         gnuplot-nox procps
 TEST := libcmocka-dev clang-14 clang clang-format clang-tidy libclang-rt-14-dev python3-h5py \
         python3-yaml hdf5-tools iproute2 openmpi-bin libopenmpi-dev mpich libmpich-dev mandoc shellcheck \
-        nginx-light curl g++
+        nginx-light curl g++ zlib1g-dev
 SRC := $(filter-out build/%,$(wildcard */*.c */*/*.c */*/*/*.c))
 HDR := $(filter-out build/%,$(wildcard */*.h */*/*.h */*/*/*.h))
 MAN := $(wildcard */*.[1-8] */*/*.[1-8])
