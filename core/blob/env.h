@@ -1,5 +1,5 @@
 /* What the environment says about remote stores: the names that their own tools have for it. Read
- * in blob_env.c and nowhere else. */
+ * in core/blob/env.c and nowhere else. */
 #ifndef MUSTER_CORE_BLOB_ENV_H
 #define MUSTER_CORE_BLOB_ENV_H
 

@@ -6,7 +6,6 @@
  *
  * "--name value", "--name=value", "-x value" and "-xvalue" are understood; a later one wins, and
  * "--" ends the options. -h, --help and --version are every program's and stand in no table. */
-/* pure */
 #ifndef MUSTER_CORE_CLI_OPTIONS_H
 #define MUSTER_CORE_CLI_OPTIONS_H
 

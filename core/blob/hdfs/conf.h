@@ -1,5 +1,5 @@
-/* hadoop_conf: which HTTP addresses a cluster's name nodes have, by the files that its clients
- * have: core-site.xml and hdfs-site.xml. */
+/* conf: which HTTP addresses a cluster's name nodes have, by the files that its clients have:
+ * core-site.xml and hdfs-site.xml. */
 #ifndef MUSTER_CORE_BLOB_HDFS_CONF_H
 #define MUSTER_CORE_BLOB_HDFS_CONF_H
 

@@ -1,4 +1,4 @@
-/* webhdfs_json: what WebHDFS answers. */
+/* json: what WebHDFS answers. */
 #ifndef MUSTER_CORE_BLOB_HDFS_JSON_H
 #define MUSTER_CORE_BLOB_HDFS_JSON_H
 

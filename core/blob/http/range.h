@@ -1,4 +1,4 @@
-/* http_range: which bytes of an object an answer says it carries. */
+/* range: which bytes of an object an answer says it carries. */
 /* pure */
 #ifndef MUSTER_CORE_BLOB_HTTP_RANGE_H
 #define MUSTER_CORE_BLOB_HTTP_RANGE_H

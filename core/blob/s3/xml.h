@@ -1,4 +1,4 @@
-/* s3_xml: what S3 and STS say in XML. */
+/* xml: what S3 and STS say in XML. */
 #ifndef MUSTER_CORE_BLOB_S3_XML_H
 #define MUSTER_CORE_BLOB_S3_XML_H
 
