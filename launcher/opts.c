@@ -33,8 +33,9 @@ struct flags {
     int64_t local_size;                                          /* 0: nothing; NPROC_AUTO */
     int64_t node_count;                                          /* 0: nothing */
     int64_t node_rank, max_restarts, gpu_count;                  /* -1: nothing */
-    int bind, log_level, log_format;                             /* -1: nothing */
+    int log_level, log_format;                                   /* -1: nothing */
     const char *rdzv, *job_id, *hostname, *pod_ip, *root, *from; /* NULL: nothing */
+    int bind; /* of bind_words, the first of which is the default */
 };
 
 struct words {
