@@ -130,7 +130,8 @@ static const struct collective collectives[] = {
      .wrong = wrong_broadcast},
 };
 
-const struct collective *collective_at(size_t index)
+/* Number `index` of the table, NULL after the last. */
+static const struct collective *collective_at(size_t index)
 {
     return index < sizeof(collectives) / sizeof(collectives[0]) ? &collectives[index] : NULL;
 }

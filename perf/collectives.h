@@ -40,9 +40,6 @@ struct collective {
  * none. */
 const struct collective *collective_find(const char *name);
 
-/* Number `index` of the table, NULL after the last. */
-const struct collective *collective_at(size_t index);
-
 /* The count of a call whose larger buffer takes `size_bytes`, as nccl-tests rounds it: shares of
  * a buffer are multiples of 16 bytes. */
 size_t collective_count(const struct collective *coll, uint64_t size_bytes, enum mst_dtype dtype,
