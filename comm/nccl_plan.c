@@ -61,8 +61,8 @@ static int look_around(struct nccl_plan *plan, uint64_t deadline_ns)
 static int poll_library(struct nccl_plan *plan)
 {
     ncclResult_t state = ncclSuccess;
-    int rc = plan->library->ncclCommGetAsyncError(plan->comm, &state);
-    rc = nccl_plan_check(plan, rc, "async error");
+    ncclResult_t result = plan->library->ncclCommGetAsyncError(plan->comm, &state);
+    int rc = nccl_plan_check(plan, result, "async error");
     if (rc == 0)
         rc = nccl_plan_check(plan, state, "async error");
     return rc == 0 ? state == ncclInProgress : rc;
