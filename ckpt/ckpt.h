@@ -127,10 +127,10 @@ int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *worl
 void mst_ckpt_close(struct mst_ckpt *ckpt);
 
 /* Copies the tensors to a pre-faulted pool and returns; writing and publishing step `step` go on
- * behind. Tensors may be changed as soon as this returns. Blocks at most one snapshot copy, or until
- * the deadline if the previous save still holds the pool. 0; -ETIMEDOUT; -EINVAL if step is not over
- * the last saved, a tensor is malformed, or MST_STATE_INIT was forgotten; -ENOTSUP memory of a
- * device, or a field that this library does not know; -ENOMEM. Text by mst_ckpt_error. */
+ * behind. Tensors may be changed as soon as this returns. Blocks at most one snapshot copy, or
+ * until the deadline if the previous save still holds the pool. 0; -ETIMEDOUT; -EINVAL if step is
+ * not over the last saved, a tensor is malformed, or MST_STATE_INIT was forgotten; -ENOTSUP memory
+ * of a device, or a field that this library does not know; -ENOMEM. Text by mst_ckpt_error. */
 int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_state *state,
                   uint64_t deadline_ns);
 
@@ -157,11 +157,11 @@ struct mst_ckpt_loaded {
 
 /* Fills the tensors of `state` from the newest checkpoint that all ranks could read and verify,
  * whatever world saved it. Every block's checksum is checked, and all ranks agree, before a byte of
- * them is changed; on damage all ranks descend to the next older one together. Collective; blocks. 0
- * (with a text in `err` if newer ones were damaged); -ENOENT no checkpoint at all; -EBADMSG there
- * are some and none is good, naming file, tensor and block; -EINVAL it lacks a tensor or has another
- * shape or type, naming it, or MST_STATE_INIT or MST_CKPT_LOADED_INIT was forgotten; -ENOTSUP as
- * save; -ETIMEDOUT; -ECONNRESET. */
+ * them is changed; on damage all ranks descend to the next older one together. Collective; blocks.
+ * 0 (with a text in `err` if newer ones were damaged); -ENOENT no checkpoint at all; -EBADMSG there
+ * are some and none is good, naming file, tensor and block; -EINVAL it lacks a tensor or has
+ * another shape or type, naming it, or MST_STATE_INIT or MST_CKPT_LOADED_INIT was forgotten;
+ * -ENOTSUP as save; -ETIMEDOUT; -ECONNRESET. */
 int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_state *state,
                   struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns, struct mst_err *err);
 
