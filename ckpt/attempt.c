@@ -1,6 +1,7 @@
 /* The life of a save, on every rank.
  *
- *   the caller    mst_ckpt_save (ckpt.c): tensors → pool, in the layout of the file; wakes the worker
+ *   the caller    mst_ckpt_save (ckpt.c): tensors → pool, in the layout of the file; wakes the
+ *                 worker
  *   the worker    runs the states of commit.h, each once, forward only:
  *     every rank  WRITE     pool → a durable file, in the tier's temporary place
  *                 VOTE      what was written, or why not, under vote/<rank>
@@ -15,9 +16,10 @@
  *
  * A rank that could not write votes all the same, so that nobody waits for it, and rank 0 hears of
  * every rank before it removes anything, so that nobody still writes there. A rank that is lost is
- * missed by rank 0 at the deadline, and rank 0 by the others after two timeouts and a quarter. What a
- * killed rank 0 leaves is swept when its next generation opens the root: a step is published by one
- * operation of the tier, or not at all. Keys of a step go when the votes of the next have come. */
+ * missed by rank 0 at the deadline, and rank 0 by the others after two timeouts and a quarter. What
+ * a killed rank 0 leaves is swept when its next generation opens the root: a step is published by
+ * one operation of the tier, or not at all. Keys of a step go when the votes of the next have
+ * come. */
 #include "muster/ckpt/attempt.h"
 
 #include "muster/ckpt/commit.h"

@@ -3,18 +3,19 @@
  *   rank 0       lists the steps, newest first
  *   then rounds, each of which tries one step:
  *     rank 0     names it under candidate; with none left, a code and text that end the load
- *     every rank reads the manifest, finds the blocks that hold its rows, reads each whole, compares
- *                its checksum, copies the rows to staging memory (intake.c), and says under vote/<rank>
- *                how that went
+ *     every rank reads the manifest, finds the blocks that hold its rows, reads each whole,
+ *                compares its checksum, copies the rows to staging memory (intake.c), and says
+ *                under vote/<rank> how that went
  *     rank 0     hears every rank, and tells under verdict:
  *       good     all copy staging to their tensors, and the load ends
  *       damage   no rank has changed a tensor; all go on to the next older step
  *       else     no older step would mend it: the load ends with this fault on all ranks
  *
  * A rank that is lost on the way is waited for until the deadline; then the load ends on every rank
- * that waits, naming whom there is no word from. Rank 0 may have installed a step whose verdict came
- * too late for another rank: that rank's load has failed, and with it the generation. Nothing of a
- * load stays but its keys, which the table's end takes along: the next load has its own number. */
+ * that waits, naming whom there is no word from. Rank 0 may have installed a step whose verdict
+ * came too late for another rank: that rank's load has failed, and with it the generation. Nothing
+ * of a load stays but its keys, which the table's end takes along: the next load has its own
+ * number. */
 #include "muster/ckpt/restore.h"
 
 #include "muster/ckpt/intake.h"

@@ -43,8 +43,8 @@ struct skeleton_plan {
 };
 
 /* Makes the file and fills in each part's offset; parts are left sorted by it. Allocates; takes
- * about 0.1 ms per part. 0; -EINVAL naming a tensor whose name HDF5 refuses; -ENOMEM; -EIO for other
- * faults of libhdf5. */
+ * about 0.1 ms per part. 0; -EINVAL naming a tensor whose name HDF5 refuses; -ENOMEM; -EIO for
+ * other faults of libhdf5. */
 int skeleton_create(const struct skeleton_plan *plan, struct skeleton *ret_skeleton,
                     struct mst_err *err);
 

@@ -7,9 +7,9 @@
  *   rank 0      has all votes → puts step_<n>/MANIFEST.json, only where there is none. That is the
  *               one operation by which the step comes to exist:
  *     put       the step is published
- *     refused   there is one. With our commit: an earlier try of ours whose answer was lost, and the
- *               step is published. Of the past, which is what was there when this job opened the
- *               root (damaged, or given up on): it is removed, put again, and the files of its
+ *     refused   there is one. With our commit: an earlier try of ours whose answer was lost, and
+ *               the step is published. Of the past, which is what was there when this job opened
+ *               the root (damaged, or given up on): it is removed, put again, and the files of its
  *               commit go. Of anyone else: the step has failed
  *     no answer, or what is there cannot be read: nobody knows. The step has failed, but is
  *               undecided: abandon leaves its files, for its manifest may yet arrive and must not
@@ -19,8 +19,8 @@
  *   sweep       at the next open, rank 0 removes stale commits that no manifest speaks of: what a
  *               crash, an undecided step or a store that was away has left
  *
- * A commit id is "<generation>.<attempt>.<nonce>", chosen at open: keys of two jobs, or of two lives
- * of one, never meet. */
+ * A commit id is "<generation>.<attempt>.<nonce>", chosen at open: keys of two jobs, or of two
+ * lives of one, never meet. */
 #include "muster/ckpt/remote_keys.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/writer.h"

@@ -2,8 +2,8 @@
  * leaders between nodes. Leader k answers for stripe k of the node's vector.
  *
  * The life of an allreduce over two nodes of three ranks, each node with leaders 0, 1 and 2:
- *   1. the vector goes in rounds, each cut into three stripes; within the node stripe k of all three
- *      inputs is reduced by rank k (flat_reduce_scatter) into its `partial`, unrounded;
+ *   1. the vector goes in rounds, each cut into three stripes; within the node stripe k of all
+ *      three inputs is reduced by rank k (flat_reduce_scatter) into its `partial`, unrounded;
  *   2. leader k exchanges with leader k of the other node: it sends slice n of its partial to node
  *      n, receives its own slice of theirs, folds both in node order and rounds (the sliced way;
  *      a short stripe goes whole, and both fold all of it);

@@ -1,6 +1,6 @@
 /* What a collective of the host back end does: steps inside the node, exchanges between the nodes.
- * It is made of the ranks' places and of the two that move bytes, and knows nothing of how they came
- * to be: that is host.c. */
+ * It is made of the ranks' places and of the two that move bytes, and knows nothing of how they
+ * came to be: that is host.c. */
 #ifndef MUSTER_COMM_HOST_PLAN_H
 #define MUSTER_COMM_HOST_PLAN_H
 

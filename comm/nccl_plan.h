@@ -1,5 +1,6 @@
 /* What a collective of the nccl back end does: it meets the other ranks on the host, and has NCCL
- * move the bytes. It is made of what nccl.c has opened, and knows nothing of how that came to be. */
+ * move the bytes. It is made of what nccl.c has opened, and knows nothing of how that came to
+ * be. */
 #ifndef MUSTER_COMM_NCCL_PLAN_H
 #define MUSTER_COMM_NCCL_PLAN_H
 

@@ -99,8 +99,8 @@ void wait_wake(atomic_uint *word)
 }
 
 /* Dekker with wait_post: the sleeper counts itself, then the kernel compares the word with what was
- * seen; the poster writes the word, then reads the count. Ours are seq_cst and the kernel has a full
- * barrier before its own, so that at least one sees the other. */
+ * seen; the poster writes the word, then reads the count. Ours are seq_cst and the kernel has a
+ * full barrier before its own, so that at least one sees the other. */
 static void sleep_on(const struct waiter *waiter, atomic_uint *word, uint32_t seen,
                      uint64_t deadline_ns)
 {

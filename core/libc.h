@@ -1,5 +1,5 @@
-/* What glibc has only since 2.32, and musl not at all, for a launcher that starts in any image: every
- * build uses these in its place. Safe from any thread; the texts are constants. */
+/* What glibc has only since 2.32, and musl not at all, for a launcher that starts in any image:
+ * every build uses these in its place. Safe from any thread; the texts are constants. */
 #ifndef MUSTER_CORE_LIBC_H
 #define MUSTER_CORE_LIBC_H
 

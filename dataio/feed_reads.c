@@ -163,8 +163,8 @@ static void settle(struct feed *feed, struct slot *slot, int64_t result)
 
 /* ---- all reads under way --------------------------------------------------------------------- */
 
-/* Whether each read under way is in one place, queued or in flight at a store or ended, and each slot
- * without one is free. */
+/* Whether each read under way is in one place, queued or in flight at a store or ended, and each
+ * slot without one is free. */
 static bool all_accounted_for(const struct feed *feed)
 {
     size_t count = feed->ended;

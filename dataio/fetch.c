@@ -2,14 +2,15 @@
  *
  *   planned     its samples are known, and what is to be read for them: one read for neighbours
  *   begun       it has room in the arena, a ring of memory, and each of its reads a place there
- *   submitted   its reads are the feed's, which takes FEED_DEPTH at a time and ends them in any order
+ *   submitted   its reads are the feed's, which takes FEED_DEPTH at a time and ends them in any
+ *               order
  *   ready       nothing of it is pending, nor of a batch before it: the consumer may have it
  *   released    the consumer is through with it, and its room in the arena is free again
  *
  * As none overtakes another, four counters tell where each of them is. A step moves all as far as
- * they get: begins while there is room, submits while the feed has slots, waits for one read to end.
- * A read that failed stays pending, so the window ends in front of its batch: what came before is
- * still handed out, then the failure, until a seek forgets everything. */
+ * they get: begins while there is room, submits while the feed has slots, waits for one read to
+ * end. A read that failed stays pending, so the window ends in front of its batch: what came before
+ * is still handed out, then the failure, until a seek forgets everything. */
 #include "muster/dataio/fetch.h"
 
 #include "muster/core/clock.h"

@@ -1,7 +1,7 @@
-/* How a word travels: a connection proves the secret in the kv server, which tells on_joined whose it
- * is; frames that are messages come to on_frame and go into the rules (rdzv.c), whose answers are
- * queued; when the server has run, they are sent. A connection that ends is a node that is lost. The
- * agent of node 0 is a node like the others, over a socket pair. */
+/* How a word travels: a connection proves the secret in the kv server, which tells on_joined whose
+ * it is; frames that are messages come to on_frame and go into the rules (rdzv.c), whose answers
+ * are queued; when the server has run, they are sent. A connection that ends is a node that is
+ * lost. The agent of node 0 is a node like the others, over a socket pair. */
 #include "muster/launcher/coord.h"
 
 #include "muster/core/clock.h"

@@ -3,8 +3,8 @@
  *   agent → coordinator   JOIN, FAILED, DONE, DOWN, DRAIN, STEPS
  *   coordinator → agent   START, ABORT, QUERY, PROPOSE, AGREED, FORWARD, END
  *
- * A message is the payload of one frame (core/kv/sock.h) whose type is the message's. Its fields are
- * those that the table in msg.c gives its type, in the order of struct msg, little-endian. */
+ * A message is the payload of one frame (core/kv/sock.h) whose type is the message's. Its fields
+ * are those that the table in msg.c gives its type, in the order of struct msg, little-endian. */
 /* pure */
 #ifndef MUSTER_LAUNCHER_MSG_H
 #define MUSTER_LAUNCHER_MSG_H

@@ -5,13 +5,14 @@
  *   a rank dies    FAILED to the coordinator, and the abort word for the ranks that are left
  *   ABORT(g)       somebody's rank died: the abort word; ranks leave by themselves (1.5 s), then by
  *                  SIGTERM (2 s), then by SIGKILL, again and again
- *   DOWN(g)        no rank is left, strays are dead, output is written: idle again, for START(g + 1)
+ *   DOWN(g)        no rank is left, strays are dead, output is written: idle until START(g + 1)
  *   DONE(g)        every rank finished: the node waits for the others, and for END
  *   END            the job is over, and so is this node once no rank is left
  *
- * A drain goes on beside that: the coordinator asks for steps, proposes one, and the gate of the page
- * stops the ranks there (drain.h); grace_soft_ns and grace_hard_ns see to it that a drain ends.
- * A lost link is an END of its own. Which event does what in which state says super.c; here is how. */
+ * A drain goes on beside that: the coordinator asks for steps, proposes one, and the gate of the
+ * page stops the ranks there (drain.h); grace_soft_ns and grace_hard_ns see to it that it ends.
+ * A lost link is an END of its own. Which event does what in which state says super.c; here is
+ * how. */
 #include "muster/launcher/node.h"
 
 #include "muster/core/clock.h"

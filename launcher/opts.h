@@ -39,16 +39,16 @@ struct opts {
 /* What `muster run` and `muster env` understand. */
 extern const struct options run_options, env_options;
 
-/* Parses what follows the word `run` or `env` (argv[0] is skipped) and finds out what the environment
- * and the hardware mean: fills answer, argv, env and what has a flag of its own. An answer of mode
- * error is no failure. 0; what else options_parse returns; EXITCODE_CONFIG with text, and log_level
- * and log_format are filled in then, too. */
+/* Parses what follows the word `run` or `env` (argv[0] is skipped) and finds out what the
+ * environment and the hardware mean: fills answer, argv, env and what has a flag of its own. An
+ * answer of mode error is no failure. 0; what else options_parse returns; EXITCODE_CONFIG with
+ * text, and log_level and log_format are filled in then, too. */
 int opts_read(const struct options *options, int argc, char **argv, struct opts *ret_opts,
               struct mst_err *err);
 
-/* opts_read for `run`, and all that a start needs, the secret's file too. In another mode than spawn
- * and rank there is nothing to start: EXITCODE_CONFIG, as for a contradiction, with what to do
- * instead. In mode rank the rest of *ret_opts stays empty. */
+/* opts_read for `run`, and all that a start needs, the secret's file too. In another mode than
+ * spawn and rank there is nothing to start: EXITCODE_CONFIG, as for a contradiction, with what to
+ * do instead. In mode rank the rest of *ret_opts stays empty. */
 int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err);
 
 /* True if only processes of this machine can reach `host`. */

@@ -1,5 +1,5 @@
-/* Rankenv: the environment of one rank. The MST_* contract of core/world/world.h, and what torchrun would
- * have set, so that unchanged PyTorch programs run too. */
+/* Rankenv: the environment of one rank. The MST_* contract of core/world/world.h, and what torchrun
+ * would have set, so that unchanged PyTorch programs run too. */
 #ifndef MUSTER_LAUNCHER_RANKENV_H
 #define MUSTER_LAUNCHER_RANKENV_H
 

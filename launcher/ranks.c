@@ -1,7 +1,7 @@
 /* The life of a rank:
  *
- *   starting   its slot says so, its two pipes and its environment exist; fork, and in the child what
- *              spawn.c does until execve, whose failure comes back over a pipe
+ *   starting   its slot says so, its two pipes and its environment exist; fork, and in the child
+ *              what spawn.c does until execve, whose failure comes back over a pipe
  *   running    it leads a process group of its own; death_fd watches its pidfd, where there is one
  *   dead       its pidfd is readable, or SIGCHLD came; it stays a zombie, so that its number is its
  *              own, until the rest of its group is killed; then it is reaped and forgotten

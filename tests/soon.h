@@ -1,5 +1,5 @@
-/* When a wait that is to end at once has failed: late enough for a loaded machine under a sanitizer,
- * early enough that a lost wake-up is a failure and no hang. */
+/* When a wait that is to end at once has failed: late enough for a loaded machine under a
+ * sanitizer, early enough that a lost wake-up is a failure and no hang. */
 #ifndef MUSTER_TESTS_SOON_H
 #define MUSTER_TESTS_SOON_H
 

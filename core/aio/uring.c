@@ -135,7 +135,7 @@ static void prepare(struct io_uring_sqe *sqe, const struct aio_slot *slot)
     case MST_AIO_FSYNC: io_uring_prep_fsync(sqe, op->fd, 0); break;
     case MST_AIO_FDATASYNC: io_uring_prep_fsync(sqe, op->fd, IORING_FSYNC_DATASYNC); break;
     case MST_AIO_FALLOCATE:
-        /* As io_uring_prep_fallocate, whose arguments are signed in one liburing, not in the next. */
+        /* As io_uring_prep_fallocate, whose arguments are signed in one liburing only. */
         io_uring_prep_rw(IORING_OP_FALLOCATE, sqe, op->fd, NULL, 0, op->offset);
         sqe->addr = op->size_bytes;
         break;

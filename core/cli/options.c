@@ -318,8 +318,8 @@ static int take_short(struct parse *parse, const char *word)
     return take(parse, index, word[2] ? word + 2 : NULL);
 }
 
-/* Reads options, and leaves parse->at at the first operand if that stops it. Else operands gather at
- * the front of argv, over words that have been read. */
+/* Reads options, and leaves parse->at at the first operand if that stops it. Else operands gather
+ * at the front of argv, over words that have been read. */
 static int take_words(struct parse *parse, struct command_line *line)
 {
     bool ended = false; /* by "--" */

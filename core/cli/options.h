@@ -73,10 +73,10 @@ struct command_line {
 
 enum { OPTIONS_HELP = 1, OPTIONS_VERSION }; /* what else than 0 options_parse answers */
 
-/* Fills the fields of *place that the words of argv name; argv[0] is skipped, and operands are moved
- * to the front of what follows. 0; OPTIONS_HELP and OPTIONS_VERSION if that was asked for, with the
- * rest unread; -EINVAL naming the option, its value and what is allowed. *place may be half filled
- * when it is not 0. Pure. */
+/* Fills the fields of *place that the words of argv name; argv[0] is skipped, and operands are
+ * moved to the front of what follows. 0; OPTIONS_HELP and OPTIONS_VERSION if that was asked for,
+ * with the rest unread; -EINVAL naming the option, its value and what is allowed. *place may be
+ * half filled when it is not 0. Pure. */
 int options_parse(const struct options *options, int argc, char **argv, void *place,
                   struct command_line *ret_line, struct mst_err *err);
 

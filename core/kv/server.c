@@ -13,13 +13,13 @@
  * RANK       Each frame is a call: on the table at once, or `wait` stands in `waits` until a change
  *            of its key answers it. It has one at most: the next call ends it.
  * AGENT      Frames go to the owner and come from kv_server_send.
- * LOST       lose_peer may be called anywhere, also by an owner from inside a callback, while frames
- *            of the peer are being read: it shuts the socket down, ends the wait and puts the peer
- *            on `lost`. Nobody finds it by its number any longer. The memory stays until a
+ * LOST       lose_peer may be called anywhere, also by an owner from inside a callback, while
+ *            frames of the peer are being read: it shuts the socket down, ends the wait and puts
+ *            the peer on `lost`. Nobody finds it by its number any longer. The memory stays until a
  *            kv_server_run ends, and only reap (or kv_server_destroy) frees it.
  *
- * Answers are queued in the peer's stream, which writes what the socket takes; EPOLLOUT is asked for
- * while bytes are left, and who leaves 64 MiB of them is lost. */
+ * Answers are queued in the peer's stream, which writes what the socket takes; EPOLLOUT is asked
+ * for while bytes are left, and who leaves 64 MiB of them is lost. */
 #include "muster/core/kv/server.h"
 
 #include "muster/core/clock.h"
@@ -347,8 +347,8 @@ static void accept_peers(struct kv_server *server)
         if (fd == -EAGAIN)
             return;
         if (fd < 0) {
-            /* Out of fds or memory: polling on would spin. The next tick tries again. What is polled
-             * can be taken off. */
+            /* Out of fds or memory: polling on would spin. The next tick tries again. What is
+             * polled can be taken off. */
             (void)poll_fd(server, EPOLL_CTL_DEL, server->listen_fd, LISTENER_ID, 0);
             server->listens = false;
             return;

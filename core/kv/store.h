@@ -1,5 +1,5 @@
-/* The in-process table: what a world of one, a simulation and tests have in the server's place. Safe
- * from any thread: handles of one store serve the "ranks" of a simulation. */
+/* The in-process table: what a world of one, a simulation and tests have in the server's place.
+ * Safe from any thread: handles of one store serve the "ranks" of a simulation. */
 #ifndef MUSTER_CORE_KV_STORE_H
 #define MUSTER_CORE_KV_STORE_H
 

@@ -1,6 +1,6 @@
-/* Machine: what this machine tells the resolver (core/resolve/resolve.h): names, hardware and files.
- * Options of `muster env` may stand in for each, so the owner changes fields before the resolve.
- * One owner at a time. */
+/* Machine: what this machine tells the resolver (core/resolve/resolve.h): names, hardware and
+ * files. Options of `muster env` may stand in for each, so the owner changes fields before the
+ * resolve. One owner at a time. */
 #ifndef MUSTER_CORE_RESOLVE_MACHINE_H
 #define MUSTER_CORE_RESOLVE_MACHINE_H
 

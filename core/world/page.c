@@ -270,8 +270,8 @@ static void sleep_turn(struct mst_page *page, unsigned turn, uint64_t deadline_n
         .tv_sec = (time_t)(deadline_ns / MST_NS_PER_S),
         .tv_nsec = (long)(deadline_ns % MST_NS_PER_S),
     };
-    /* FUTEX_WAIT_BITSET takes a point on CLOCK_MONOTONIC, FUTEX_WAIT a duration. Why it ends is of no
-     * interest: the caller looks again. */
+    /* FUTEX_WAIT_BITSET takes a point on CLOCK_MONOTONIC, FUTEX_WAIT a duration. Why it ends is of
+     * no interest: the caller looks again. */
     (void)syscall(SYS_futex, &page->header->turn, FUTEX_WAIT_BITSET, turn,
                   deadline_ns == MST_NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
 }

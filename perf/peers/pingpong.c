@@ -1,10 +1,10 @@
-/* pingpong: how far two cores are from each other. Two threads, each bound to one of them, tell each
- * other a number in turn, by a cache line apiece.
+/* pingpong: how far two cores are from each other. Two threads, each bound to one of them, tell
+ * each other a number in turn, by a cache line apiece.
  *
  *   pingpong CORE CORE
  *
- * Prints the nanoseconds of one exchange: of many short batches the best, since a batch in which one
- * of the threads had to give up its core says nothing about the way between them. */
+ * Prints the nanoseconds of one exchange: of many short batches the best, since a batch in which
+ * one of the threads had to give up its core says nothing about the way between them. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>

@@ -1,5 +1,6 @@
-/* The words of a command line, ended by NUL; the first byte says whether an operand ends the options.
- * Whatever they are, what is stored is within its range and the operands are words of the line. */
+/* The words of a command line, ended by NUL; the first byte says whether an operand ends the
+ * options. Whatever they are, what is stored is within its range and the operands are words of the
+ * line. */
 #include "muster/core/cli/options.h"
 
 #include "muster/core/err.h"

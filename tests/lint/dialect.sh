@@ -5,6 +5,10 @@ cd "${1:-.}"
 [ $# -gt 0 ] && shift
 [ $# -gt 0 ] || set -- core gpu comm ckpt dataio launcher perf examples tests
 
+# Columns are characters, and one of awk's two kinds counts bytes.
+found=$(find "$@" -name '*.[ch]' | sort | LC_ALL=C.UTF-8 xargs grep -HnE '^.{101}' || :)
+[ -z "$found" ] || { echo "$found"; echo "  a line has 100 columns"; exit 1; }
+
 find "$@" -name '*.[ch]' | sort | xargs awk '
     function complain(line, text) {
         print FILENAME ":" line ": " text

@@ -140,8 +140,8 @@ static void test_describe_rows(void **state)
     assert_int_equal(layout_describe(&tensor, &described, NULL), -EINVAL);
 }
 
-/* Rank 1 of 2 has its shard, a small tensor that rank 0 then has nothing of, half of a large one, and
- * no part of an empty one. */
+/* Rank 1 of 2 has its shard, a small tensor that rank 0 then has nothing of, half of a large one,
+ * and no part of an empty one. */
 static void test_a_part_for_every_share_but_empty_ones(void **state)
 {
     static const struct mst_tensor tensors[] = {

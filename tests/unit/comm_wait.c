@@ -170,7 +170,8 @@ static void check_not_slept(void)
     assert_int_equal(atomic_load(&shared.sleepers), 0);
 }
 
-/* The poster comes where it is last possible: the sleeper has decided, the kernel has not looked. */
+/* The poster comes where it is last possible: the sleeper has decided, the kernel has not
+ * looked. */
 static void a_sleeper_is_seen_before_it_sleeps(void **state)
 {
     (void)state;

@@ -527,8 +527,8 @@ ssize_t __wrap_pwrite(int fd, const void *data, size_t size_bytes, off_t offset)
 
 #define EARLY_BYTES 32768u
 
-/* One operation, whose attempts move `moves` (0 ends them) and must begin at `offsets` (0 ends them,
- * but for the first). */
+/* One operation, whose attempts move `moves` (0 ends them) and must begin at `offsets` (0 ends
+ * them, but for the first). */
 struct early_case {
     enum mst_aio_kind kind;
     int flags;
@@ -574,8 +574,8 @@ static void check_all_early(const struct early_case *cases, size_t count)
         check_early(&cases[i]);
 }
 
-/* The next attempt begins where a block does: of 4096 bytes, or smaller if the operation's own offset
- * shows that they are. */
+/* The next attempt begins where a block does: of 4096 bytes, or smaller if the operation's own
+ * offset shows that they are. */
 static void test_a_short_direct_attempt_steps_back_to_a_block(void **state)
 {
     (void)state;

@@ -132,7 +132,7 @@ static void cas_expects_a_value_or_none(void **state)
     kv_table_fini(&table);
 }
 
-/* What is overwritten is given back, so that a key which is set for ever costs no more in the end. */
+/* What is overwritten is given back, so that a key set for ever costs no more in the end. */
 static void a_new_value_costs_what_it_has(void **state)
 {
     (void)state;

@@ -93,7 +93,7 @@ static void test_batches_in_order_at_any_budget(void **state)
     index_close(index);
 }
 
-/* As many reads as the queue is deep, or more: all in flight may end at once, with others not yet begun. */
+/* As many reads as the queue is deep, or more: all in flight may end before others have begun. */
 static void test_batches_larger_than_the_queue(void **state)
 {
     (void)state;

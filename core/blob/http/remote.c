@@ -1,17 +1,18 @@
 /* The life of a call:
  *
  *   idle      nobody's: blob_call_start takes it, with a verb, a key and a deadline of its own
- *   waiting   until its pause is over and the client has room; then the verb makes the request, anew
- *             for each try, so that a region, clock or credential put right meanwhile counts
+ *   waiting   until its pause is over and the client has room; then the verb makes the request,
+ *             anew for each try, so that a region, clock or credential put right meanwhile counts
  *   flying    the request is the client's. Of what comes back the verb says what it means: it is
  *             done or has failed (ended); its next request is to go at once (waiting); or the same
  *             one is to go again after a pause (waiting), unless that would be past the deadline
- *   ended     out of the list of active calls, its result set; whoever started it takes it from here
+ *   ended     out of the list of active calls, its result set; whoever started it takes it from
+ *             here
  *
- * Nothing happens behind the caller's back: blob_remote_step sends what may go, lets the client move
- * bytes until something has ended, and hands each answer to its verb. Reads are calls in a table of
- * `depth`, which reap makes idle again; any other call lies on its caller's stack, is waited for, and
- * goes beside the reads. */
+ * Nothing happens behind the caller's back: blob_remote_step sends what may go, lets the client
+ * move bytes until something has ended, and hands each answer to its verb. Reads are calls in a
+ * table of `depth`, which reap makes idle again; any other call lies on its caller's stack, is
+ * waited for, and goes beside the reads. */
 #include "muster/core/blob/http/remote.h"
 
 #include "muster/core/blob/http/escape.h"

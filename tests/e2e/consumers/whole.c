@@ -1,5 +1,5 @@
-/* whole DATA ROOT: a program that includes everything, reads a batch of the file DATA, and saves and
- * loads a checkpoint in ROOT. C11 and C++17. */
+/* whole DATA ROOT: a program that includes everything, reads a batch of the file DATA, and saves
+ * and loads a checkpoint in ROOT. C11 and C++17. */
 #include <muster/muster.h>
 
 #include <stdio.h>
