@@ -27,25 +27,25 @@ static void finish_locked(struct req_queue *queue, struct mst_req *req, int resu
     req->state = REQ_DONE;
     queue->locked.head = (queue->locked.head + 1) % MST_COMM_REQS_MAX;
     queue->locked.count--;
-    (void)pthread_cond_broadcast(&queue->locked.done);
+    pthread_cond_broadcast(&queue->locked.done);
 }
 
 static void *progress(void *arg)
 {
     struct req_queue *queue = arg;
-    (void)pthread_mutex_lock(&queue->locked.lock);
+    pthread_mutex_lock(&queue->locked.lock);
     for (;;) {
         while (queue->locked.count == 0 && !queue->locked.ending)
             (void)mst_cond_wait(&queue->locked.queued, &queue->locked.lock, MST_NEVER);
         if (queue->locked.count == 0)
             break;
         struct mst_req *req = first_locked(queue);
-        (void)pthread_mutex_unlock(&queue->locked.lock);
+        pthread_mutex_unlock(&queue->locked.lock);
         int rc = queue->run(queue->arg, &req->call);
-        (void)pthread_mutex_lock(&queue->locked.lock);
+        pthread_mutex_lock(&queue->locked.lock);
         finish_locked(queue, req, rc);
     }
-    (void)pthread_mutex_unlock(&queue->locked.lock);
+    pthread_mutex_unlock(&queue->locked.lock);
     return NULL;
 }
 
@@ -56,7 +56,7 @@ int req_queue_create(req_run_fn run, void *arg, struct req_queue **ret_queue)
         return -ENOMEM;
     queue->run = run;
     queue->arg = arg;
-    (void)pthread_mutex_init(&queue->locked.lock, NULL);
+    pthread_mutex_init(&queue->locked.lock, NULL);
     mst_cond_init(&queue->locked.queued);
     mst_cond_init(&queue->locked.done);
     if (mst_thread_start(&queue->thread, "mst-comm", progress, queue) < 0) {
@@ -71,15 +71,15 @@ void req_queue_destroy(struct req_queue *queue)
 {
     if (!queue)
         return;
-    (void)pthread_mutex_lock(&queue->locked.lock);
+    pthread_mutex_lock(&queue->locked.lock);
     queue->locked.ending = true;
-    (void)pthread_cond_signal(&queue->locked.queued);
-    (void)pthread_mutex_unlock(&queue->locked.lock);
+    pthread_cond_signal(&queue->locked.queued);
+    pthread_mutex_unlock(&queue->locked.lock);
     (void)pthread_join(queue->thread, NULL); /* ours, joined once */
     assert(queue->locked.count == 0);
-    (void)pthread_cond_destroy(&queue->locked.done);
-    (void)pthread_cond_destroy(&queue->locked.queued);
-    (void)pthread_mutex_destroy(&queue->locked.lock);
+    pthread_cond_destroy(&queue->locked.done);
+    pthread_cond_destroy(&queue->locked.queued);
+    pthread_mutex_destroy(&queue->locked.lock);
     free(queue);
 }
 
@@ -94,7 +94,7 @@ static struct mst_req *free_req_locked(struct req_queue *queue)
 
 int req_start(struct req_queue *queue, const struct comm_call *call, struct mst_req **ret_req)
 {
-    (void)pthread_mutex_lock(&queue->locked.lock);
+    pthread_mutex_lock(&queue->locked.lock);
     struct mst_req *req = free_req_locked(queue);
     if (req) {
         assert(queue->locked.count < MST_COMM_REQS_MAX); /* whatever is queued is not free */
@@ -102,9 +102,9 @@ int req_start(struct req_queue *queue, const struct comm_call *call, struct mst_
         size_t tail = (queue->locked.head + queue->locked.count) % MST_COMM_REQS_MAX;
         queue->locked.fifo[tail] = req;
         queue->locked.count++;
-        (void)pthread_cond_signal(&queue->locked.queued);
+        pthread_cond_signal(&queue->locked.queued);
     }
-    (void)pthread_mutex_unlock(&queue->locked.lock);
+    pthread_mutex_unlock(&queue->locked.lock);
     if (!req)
         return -EAGAIN;
     *ret_req = req;
@@ -122,36 +122,36 @@ int req_await_turn(struct mst_req *req)
     struct req_queue *queue = req->queue;
     uint64_t deadline_ns = req->call.deadline_ns ? req->call.deadline_ns : MST_NEVER;
     int rc = 0;
-    (void)pthread_mutex_lock(&queue->locked.lock);
+    pthread_mutex_lock(&queue->locked.lock);
     while (rc == 0 && is_waiting_locked(queue, req))
         rc = mst_cond_wait(&queue->locked.done, &queue->locked.lock, deadline_ns);
     if (!is_waiting_locked(queue, req)) /* it may have come to it at the last moment */
         rc = 0;
-    (void)pthread_mutex_unlock(&queue->locked.lock);
+    pthread_mutex_unlock(&queue->locked.lock);
     return rc;
 }
 
 int req_wait(struct mst_req *req)
 {
     struct req_queue *queue = req->queue;
-    (void)pthread_mutex_lock(&queue->locked.lock);
+    pthread_mutex_lock(&queue->locked.lock);
     assert(req->state != REQ_FREE);
     while (req->state != REQ_DONE)
         (void)mst_cond_wait(&queue->locked.done, &queue->locked.lock, MST_NEVER);
     int rc = req->result;
     req->state = REQ_FREE;
-    (void)pthread_mutex_unlock(&queue->locked.lock);
+    pthread_mutex_unlock(&queue->locked.lock);
     return rc;
 }
 
 int req_drain(struct req_queue *queue, uint64_t deadline_ns)
 {
     int rc = 0;
-    (void)pthread_mutex_lock(&queue->locked.lock);
+    pthread_mutex_lock(&queue->locked.lock);
     while (rc == 0 && queue->locked.count > 0)
         rc = mst_cond_wait(&queue->locked.done, &queue->locked.lock, deadline_ns);
     if (queue->locked.count == 0) /* at the last moment */
         rc = 0;
-    (void)pthread_mutex_unlock(&queue->locked.lock);
+    pthread_mutex_unlock(&queue->locked.lock);
     return rc;
 }

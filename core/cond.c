@@ -27,6 +27,6 @@ bool mst_lock_is_held(pthread_mutex_t *lock)
 {
     if (pthread_mutex_trylock(lock) == EBUSY)
         return true;
-    (void)pthread_mutex_unlock(lock); /* taken just now */
+    pthread_mutex_unlock(lock);
     return false;
 }

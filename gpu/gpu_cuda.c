@@ -94,9 +94,9 @@ static int load_locked(struct mst_err *err)
 
 static int load(const struct cuda_driver **ret_driver, struct mst_err *err)
 {
-    (void)pthread_mutex_lock(&locked.lock);
+    pthread_mutex_lock(&locked.lock);
     int rc = load_locked(err);
-    (void)pthread_mutex_unlock(&locked.lock);
+    pthread_mutex_unlock(&locked.lock);
     *ret_driver = &locked.driver;
     return rc;
 }

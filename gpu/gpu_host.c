@@ -81,10 +81,10 @@ static int host_alloc(struct mst_gpu *base, size_t size_bytes, enum mst_mem mem,
         free(block);
         return -ENOMEM;
     }
-    (void)pthread_mutex_lock(&gpu->locked.lock);
+    pthread_mutex_lock(&gpu->locked.lock);
     *block = (struct block){gpu->locked.blocks, data, size_bytes, mem};
     gpu->locked.blocks = block;
-    (void)pthread_mutex_unlock(&gpu->locked.lock);
+    pthread_mutex_unlock(&gpu->locked.lock);
     *ret_data = data;
     return 0;
 }
@@ -101,10 +101,10 @@ static struct block **find_block_locked(struct host_gpu *gpu, const char *addres
 static enum mst_mem host_mem(struct mst_gpu *base, const void *address)
 {
     struct host_gpu *gpu = (struct host_gpu *)base;
-    (void)pthread_mutex_lock(&gpu->locked.lock);
+    pthread_mutex_lock(&gpu->locked.lock);
     const struct block *block = *find_block_locked(gpu, address);
     enum mst_mem mem = block ? block->mem : MST_MEM_HOST;
-    (void)pthread_mutex_unlock(&gpu->locked.lock);
+    pthread_mutex_unlock(&gpu->locked.lock);
     return mem;
 }
 
@@ -135,19 +135,19 @@ static void do_work_locked(struct host_gpu *gpu, const struct work *work)
         pass_mark_locked(gpu, work);
         return;
     }
-    (void)pthread_mutex_unlock(&gpu->locked.lock);
+    pthread_mutex_unlock(&gpu->locked.lock);
     if (work->kind == WORK_COPY)
         memmove(work->to, work->from, work->size_bytes);
     else
         kernels_run(&work->launch, KERNEL_THREADS);
-    (void)pthread_mutex_lock(&gpu->locked.lock);
+    pthread_mutex_lock(&gpu->locked.lock);
 }
 
 static void *queue_main(void *arg)
 {
     struct host_queue *queue = arg;
     struct host_gpu *gpu = queue->gpu;
-    (void)pthread_mutex_lock(&gpu->locked.lock);
+    pthread_mutex_lock(&gpu->locked.lock);
     for (;;) {
         while (queue->locked.count == 0 && !queue->locked.ending)
             (void)mst_cond_wait(&gpu->locked.moved, &gpu->locked.lock, MST_NEVER);
@@ -158,9 +158,9 @@ static void *queue_main(void *arg)
         queue->locked.first = (queue->locked.first + 1) % WORK_MAX;
         queue->locked.count--;
         gpu->locked.work_count--;
-        (void)pthread_cond_broadcast(&gpu->locked.moved);
+        pthread_cond_broadcast(&gpu->locked.moved);
     }
-    (void)pthread_mutex_unlock(&gpu->locked.lock);
+    pthread_mutex_unlock(&gpu->locked.lock);
     return NULL;
 }
 
@@ -170,7 +170,7 @@ static int put(struct mst_gpu_queue *base, const struct work *work)
     struct host_queue *queue = (struct host_queue *)base;
     struct host_gpu *gpu = queue->gpu;
     struct host_event *event = work->event;
-    (void)pthread_mutex_lock(&gpu->locked.lock);
+    pthread_mutex_lock(&gpu->locked.lock);
     while (queue->locked.count == WORK_MAX)
         (void)mst_cond_wait(&gpu->locked.moved, &gpu->locked.lock, MST_NEVER);
     struct work *slot = &queue->locked.ring[(queue->locked.first + queue->locked.count) % WORK_MAX];
@@ -183,8 +183,8 @@ static int put(struct mst_gpu_queue *base, const struct work *work)
     queue->locked.count++;
     gpu->locked.work_count++;
     assert(queue->locked.count <= WORK_MAX && gpu->locked.work_count >= queue->locked.count);
-    (void)pthread_cond_broadcast(&gpu->locked.moved);
-    (void)pthread_mutex_unlock(&gpu->locked.lock);
+    pthread_cond_broadcast(&gpu->locked.moved);
+    pthread_mutex_unlock(&gpu->locked.lock);
     return 0;
 }
 
@@ -200,12 +200,12 @@ static void host_free(struct mst_gpu *base, void *data, enum mst_mem mem)
 {
     struct host_gpu *gpu = (struct host_gpu *)base;
     (void)mem; /* all kinds are the host's */
-    (void)pthread_mutex_lock(&gpu->locked.lock);
+    pthread_mutex_lock(&gpu->locked.lock);
     wait_idle_locked(gpu, &gpu->locked.work_count);
     struct block **at = find_block_locked(gpu, data), *block = *at;
     assert(block);
     *at = block->next;
-    (void)pthread_mutex_unlock(&gpu->locked.lock);
+    pthread_mutex_unlock(&gpu->locked.lock);
     free(block->data);
     free(block);
 }
@@ -230,10 +230,10 @@ static int host_queue_create(struct mst_gpu *base, struct mst_gpu_queue **ret_qu
 static void host_queue_destroy(struct mst_gpu_queue *base)
 {
     struct host_queue *queue = (struct host_queue *)base;
-    (void)pthread_mutex_lock(&queue->gpu->locked.lock);
+    pthread_mutex_lock(&queue->gpu->locked.lock);
     queue->locked.ending = true;
-    (void)pthread_cond_broadcast(&queue->gpu->locked.moved);
-    (void)pthread_mutex_unlock(&queue->gpu->locked.lock);
+    pthread_cond_broadcast(&queue->gpu->locked.moved);
+    pthread_mutex_unlock(&queue->gpu->locked.lock);
     (void)pthread_join(queue->thread, NULL); /* ours, joined once */
     free(queue);
 }
@@ -247,9 +247,9 @@ static void *host_queue_native(const struct mst_gpu_queue *queue)
 static int host_queue_query(struct mst_gpu_queue *base)
 {
     struct host_queue *queue = (struct host_queue *)base;
-    (void)pthread_mutex_lock(&queue->gpu->locked.lock);
+    pthread_mutex_lock(&queue->gpu->locked.lock);
     bool done = queue->locked.count == 0;
-    (void)pthread_mutex_unlock(&queue->gpu->locked.lock);
+    pthread_mutex_unlock(&queue->gpu->locked.lock);
     return done ? 0 : -EAGAIN;
 }
 
@@ -281,9 +281,9 @@ static void host_event_destroy(struct mst_gpu_event *base)
 {
     struct host_event *event = (struct host_event *)base;
     struct host_gpu *gpu = (struct host_gpu *)base->gpu;
-    (void)pthread_mutex_lock(&gpu->locked.lock);
+    pthread_mutex_lock(&gpu->locked.lock);
     wait_idle_locked(gpu, &event->locked.work_count);
-    (void)pthread_mutex_unlock(&gpu->locked.lock);
+    pthread_mutex_unlock(&gpu->locked.lock);
     free(event);
 }
 
@@ -303,9 +303,9 @@ static int host_event_query(struct mst_gpu_event *base)
 {
     struct host_event *event = (struct host_event *)base;
     struct host_gpu *gpu = (struct host_gpu *)base->gpu;
-    (void)pthread_mutex_lock(&gpu->locked.lock);
+    pthread_mutex_lock(&gpu->locked.lock);
     bool reached = event->locked.reached == event->locked.recorded;
-    (void)pthread_mutex_unlock(&gpu->locked.lock);
+    pthread_mutex_unlock(&gpu->locked.lock);
     return reached ? 0 : -EAGAIN;
 }
 
@@ -318,7 +318,7 @@ static int host_open(uint32_t device, struct mst_gpu **ret_gpu, struct mst_err *
         return mst_err_set(err, -ENOMEM, "no memory for a device");
     gpu->base.ops = &gpu_host_ops;
     (void)snprintf(gpu->base.name, sizeof gpu->base.name, "host threads, device %u", device);
-    (void)pthread_mutex_init(&gpu->locked.lock, NULL);
+    pthread_mutex_init(&gpu->locked.lock, NULL);
     mst_cond_init(&gpu->locked.moved);
     *ret_gpu = &gpu->base;
     return 0;
@@ -328,8 +328,8 @@ static void host_close(struct mst_gpu *base)
 {
     struct host_gpu *gpu = (struct host_gpu *)base;
     assert(!gpu->locked.blocks);
-    (void)pthread_cond_destroy(&gpu->locked.moved);
-    (void)pthread_mutex_destroy(&gpu->locked.lock);
+    pthread_cond_destroy(&gpu->locked.moved);
+    pthread_mutex_destroy(&gpu->locked.lock);
     free(gpu);
 }
 

@@ -10,7 +10,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-/* (void): a lock and a condition of ours that live cannot fail. */
 struct mst_kv_store {
     bool is_private; /* made for one handle and its clones: goes with the last of them */
     struct {
@@ -37,7 +36,7 @@ int mst_kv_store_create(struct mst_kv_store **ret_store)
         free(store);
         return -ENOMEM;
     }
-    (void)pthread_mutex_init(&store->locked.lock, NULL); /* a plain mutex cannot fail */
+    pthread_mutex_init(&store->locked.lock, NULL);
     mst_cond_init(&store->locked.changed);
     *ret_store = store;
     return 0;
@@ -49,17 +48,17 @@ void mst_kv_store_destroy(struct mst_kv_store *store)
         return;
     assert(store->locked.handle_count == 0 && store->locked.waiter_count == 0);
     kv_table_fini(&store->locked.table);
-    (void)pthread_cond_destroy(&store->locked.changed);
-    (void)pthread_mutex_destroy(&store->locked.lock);
+    pthread_cond_destroy(&store->locked.changed);
+    pthread_mutex_destroy(&store->locked.lock);
     free(store);
 }
 
 void mst_kv_store_advance(struct mst_kv_store *store, uint32_t generation)
 {
-    (void)pthread_mutex_lock(&store->locked.lock);
+    pthread_mutex_lock(&store->locked.lock);
     kv_table_advance(&store->locked.table, generation);
-    (void)pthread_cond_broadcast(&store->locked.changed);
-    (void)pthread_mutex_unlock(&store->locked.lock);
+    pthread_cond_broadcast(&store->locked.changed);
+    pthread_mutex_unlock(&store->locked.lock);
 }
 
 /* Sleeps until something in the table changed. 0; -ETIMEDOUT. */
@@ -92,11 +91,11 @@ static int local_call(struct mst_kv *kv, struct kv_request *request, struct kv_a
 {
     struct local_kv *local = (struct local_kv *)kv;
     struct mst_kv_store *store = local->store;
-    (void)pthread_mutex_lock(&store->locked.lock);
+    pthread_mutex_lock(&store->locked.lock);
     int rc = call_locked(store, local->generation, request, answer, deadline_ns);
     if (rc == 0 && kv_verb_wakes(request->verb) && store->locked.waiter_count > 0)
-        (void)pthread_cond_broadcast(&store->locked.changed);
-    (void)pthread_mutex_unlock(&store->locked.lock);
+        pthread_cond_broadcast(&store->locked.changed);
+    pthread_mutex_unlock(&store->locked.lock);
     return rc;
 }
 
@@ -112,10 +111,10 @@ static int local_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv **
 static void local_close(struct mst_kv *kv)
 {
     struct mst_kv_store *store = ((struct local_kv *)kv)->store;
-    (void)pthread_mutex_lock(&store->locked.lock);
+    pthread_mutex_lock(&store->locked.lock);
     assert(store->locked.handle_count > 0);
     bool is_last = --store->locked.handle_count == 0 && store->is_private;
-    (void)pthread_mutex_unlock(&store->locked.lock);
+    pthread_mutex_unlock(&store->locked.lock);
     free(kv);
     if (is_last)
         mst_kv_store_destroy(store);
@@ -135,9 +134,9 @@ int mst_kv_local(struct mst_kv_store *store, uint32_t generation, struct mst_kv 
         return -ENOMEM;
     *local = (struct local_kv){
         .kv.backend = &local_backend, .store = store, .generation = generation};
-    (void)pthread_mutex_lock(&store->locked.lock);
+    pthread_mutex_lock(&store->locked.lock);
     store->locked.handle_count++;
-    (void)pthread_mutex_unlock(&store->locked.lock);
+    pthread_mutex_unlock(&store->locked.lock);
     *ret_kv = &local->kv;
     return 0;
 }

@@ -52,6 +52,9 @@ find "$@" -name '*.[ch]' | sort | xargs awk '
     !body { next }
     /^$/ { complain(FNR, "a blank line in a function: they stand between functions") }
     /mst_lock_is_held\(/ { asserts = 1 }
+    /\(void\)pthread_(mutex_(init|lock|unlock|destroy)|cond_(wait|signal|broadcast|destroy))\(/ {
+        complain(FNR, "a plain mutex and a condition need no (void)")
+    }
     /[^a-z_]strerror\(/ && FILENAME != "core/err.c" && FILENAME !~ /^tests\// {
         complain(FNR, "strerror: mst_err_meaning")
     }
