@@ -56,18 +56,18 @@ struct mst_ckpt {
 
 static void lock(struct mst_ckpt *ckpt)
 {
-    (void)pthread_mutex_lock(&ckpt->locked.lock); /* a plain mutex, held briefly: cannot fail */
+    pthread_mutex_lock(&ckpt->locked.lock);
 }
 
 static void unlock(struct mst_ckpt *ckpt)
 {
-    (void)pthread_mutex_unlock(&ckpt->locked.lock); /* held: as above */
+    pthread_mutex_unlock(&ckpt->locked.lock);
 }
 
 static void wake_locked(struct mst_ckpt *ckpt)
 {
     assert(mst_lock_is_held(&ckpt->locked.lock));
-    (void)pthread_cond_broadcast(&ckpt->locked.changed); /* cannot fail */
+    pthread_cond_broadcast(&ckpt->locked.changed);
 }
 
 static bool is_saving_locked(struct mst_ckpt *ckpt)
@@ -160,7 +160,7 @@ static int start_thread(struct mst_ckpt *ckpt, struct mst_err *err)
 
 static void init_lock(struct mst_ckpt *ckpt)
 {
-    (void)pthread_mutex_init(&ckpt->locked.lock, NULL); /* does not fail on Linux */
+    pthread_mutex_init(&ckpt->locked.lock, NULL);
     mst_cond_init(&ckpt->locked.changed);
     ckpt->has_lock = true;
 }
@@ -305,8 +305,8 @@ void mst_ckpt_close(struct mst_ckpt *ckpt)
     tier_close(ckpt->site.tier);
     shard_fini(&ckpt->shard);
     if (ckpt->has_lock) {
-        (void)pthread_cond_destroy(&ckpt->locked.changed); /* nobody waits: neither can fail */
-        (void)pthread_mutex_destroy(&ckpt->locked.lock);
+        pthread_cond_destroy(&ckpt->locked.changed);
+        pthread_mutex_destroy(&ckpt->locked.lock);
     }
     free(ckpt);
 }

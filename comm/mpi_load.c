@@ -123,10 +123,10 @@ static int load_locked(const struct mst_world *world, struct mst_err *err)
 int mpi_load(const struct mst_world *world, const struct mpi_abi **ret_abi, struct mst_err *err)
 {
     struct mst_err local_err = {0};
-    (void)pthread_mutex_lock(&locked.lock);
+    pthread_mutex_lock(&locked.lock);
     int rc = load_locked(world, &local_err);
     if (rc == 0)
         *ret_abi = locked.abi;
-    (void)pthread_mutex_unlock(&locked.lock);
+    pthread_mutex_unlock(&locked.lock);
     return rc < 0 ? mst_err_set(err, rc, "%s", local_err.text) : 0;
 }

@@ -20,13 +20,13 @@ static bool abandoned;
 
 static void enter(void)
 {
-    (void)pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
 }
 
 /* Returns `rc`, the result of what was done inside. */
 static int leave(int rc)
 {
-    (void)pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
     return rc;
 }
 

@@ -59,10 +59,10 @@ static void *close_main(void *arg)
         (void)nccl->plan.library->ncclCommDestroy(nccl->plan.comm);
     else
         (void)nccl->plan.library->ncclCommAbort(nccl->plan.comm);
-    (void)pthread_mutex_lock(&nccl->locked.lock);
+    pthread_mutex_lock(&nccl->locked.lock);
     nccl->locked.closed = true;
-    (void)pthread_cond_signal(&nccl->locked.ended);
-    (void)pthread_mutex_unlock(&nccl->locked.lock);
+    pthread_cond_signal(&nccl->locked.ended);
+    pthread_mutex_unlock(&nccl->locked.lock);
     return NULL;
 }
 
@@ -78,11 +78,11 @@ static bool wait_closed(struct nccl *nccl)
 {
     uint64_t deadline_ns = mst_deadline_ms(CLOSE_MS);
     int rc = 0;
-    (void)pthread_mutex_lock(&nccl->locked.lock);
+    pthread_mutex_lock(&nccl->locked.lock);
     while (nccl->closing && !nccl->locked.closed && rc == 0)
         rc = mst_cond_wait(&nccl->locked.ended, &nccl->locked.lock, deadline_ns);
     bool closed = nccl->locked.closed;
-    (void)pthread_mutex_unlock(&nccl->locked.lock);
+    pthread_mutex_unlock(&nccl->locked.lock);
     if (closed)
         (void)pthread_join(nccl->closer, NULL); /* ours, joined once */
     return closed || !nccl->plan.comm;
@@ -96,8 +96,8 @@ static void free_all(struct nccl *nccl)
         mst_gpu_free(nccl->plan.gpu, &nccl->plan.device);
     }
     mst_gpu_close(nccl->plan.gpu);
-    (void)pthread_cond_destroy(&nccl->locked.ended);
-    (void)pthread_mutex_destroy(&nccl->locked.lock);
+    pthread_cond_destroy(&nccl->locked.ended);
+    pthread_mutex_destroy(&nccl->locked.lock);
     free(nccl);
 }
 
@@ -331,7 +331,7 @@ static int nccl_create(const struct mst_world *world, struct mst_kv *kv,
     nccl->base.ops = &comm_nccl_ops;
     nccl->plan.rank = world->rank;
     nccl->plan.size = world->size;
-    (void)pthread_mutex_init(&nccl->locked.lock, NULL);
+    pthread_mutex_init(&nccl->locked.lock, NULL);
     mst_cond_init(&nccl->locked.ended);
     struct mst_err local_err = {0};
     int rc = comm_host_ops.create(world, kv, page, deadline_ns, &nccl->plan.host, &local_err);

@@ -57,9 +57,9 @@ static int load_locked(const char *path, struct mst_err *err)
 
 int nccl_load(const char *path, const struct nccl_library **ret_library, struct mst_err *err)
 {
-    (void)pthread_mutex_lock(&locked.lock);
+    pthread_mutex_lock(&locked.lock);
     int rc = load_locked(path[0] ? path : "libnccl.so.2", err);
-    (void)pthread_mutex_unlock(&locked.lock);
+    pthread_mutex_unlock(&locked.lock);
     if (rc == 0)
         *ret_library = &locked.library;
     return rc;
