@@ -2,7 +2,6 @@
 #include "muster/ckpt/ckpt.h"
 
 #include "muster/ckpt/attempt.h"
-#include "muster/ckpt/manifest.h"
 #include "muster/ckpt/restore.h"
 #include "muster/ckpt/shard.h"
 #include "muster/ckpt/state.h"

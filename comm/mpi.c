@@ -10,7 +10,6 @@
 #include "muster/comm/mpi_notes.h"
 #include "muster/comm/reduce.h"
 #include "muster/comm/wait.h"
-#include "muster/core/clock.h"
 #include "muster/core/least.h"
 #include "muster/core/world/state.h"
 

@@ -1,7 +1,6 @@
 /* Lines, areas, and the record of a failure, in memory that the ranks of a node share. */
 #include "muster/comm/segment.h"
 
-#include "muster/core/clock.h"
 #include "muster/core/least.h"
 #include "muster/core/world/page.h"
 
