@@ -11,7 +11,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #define SLOT_BYTES (LAYOUT_BLOCK_BYTES + TIER_SLACK_BYTES)

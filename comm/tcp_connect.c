@@ -7,7 +7,6 @@
 #include "muster/core/least.h"
 #include "muster/core/world/state.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>

@@ -7,7 +7,6 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
 
 static const struct option answer_options[] = {
     {"json", OPTION_FLAG, 0, sizeof(bool), .help = "an array of objects, one per agent"},

@@ -8,7 +8,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
 static_assert(EXITCODE_DRAINED == MST_EXIT_DRAINED, "ranks and agent say drained alike");
 static_assert(EXITCODE_USAGE == OPTIONS_EXIT_USAGE, "all programs say wrong usage alike");

@@ -6,7 +6,6 @@
 #include "muster/core/world/state.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>

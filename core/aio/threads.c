@@ -4,7 +4,6 @@
  * Four threads keep a disk busy with large reads, and a queue entry is the slot itself, so the
  * queues are bounded by the depth and need no memory of their own. */
 #include "muster/core/aio/backend.h"
-#include "muster/core/clock.h"
 #include "muster/core/cond.h"
 #include "muster/core/err.h"
 #include "muster/core/least.h"

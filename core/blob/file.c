@@ -2,7 +2,6 @@
 #include "muster/core/aio/aio.h"
 #include "muster/core/blob/backend.h"
 #include "muster/core/blob/listing.h"
-#include "muster/core/clock.h"
 #include "muster/core/least.h"
 #include "muster/core/uri.h"
 

@@ -5,7 +5,6 @@
 #include "muster/core/resolve/parser.h"
 
 #include <errno.h>
-#include <string.h>
 
 static bool belongs_to_another(const struct mst_machine *machine)
 {

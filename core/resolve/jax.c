@@ -3,8 +3,6 @@
 /* pure */
 #include "muster/core/resolve/parser.h"
 
-#include <errno.h>
-
 static int read_jaxjob(const struct mst_machine *machine, struct mst_plan *plan,
                        struct mst_err *err)
 {

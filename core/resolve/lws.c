@@ -2,8 +2,6 @@
 /* pure */
 #include "muster/core/resolve/parser.h"
 
-#include <string.h>
-
 int resolve_lws(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     static const struct resolve_number numbers[] = {

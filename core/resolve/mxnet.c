@@ -3,7 +3,6 @@
 #include "muster/core/resolve/json.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 static int read_master(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)

@@ -3,8 +3,6 @@
 /* pure */
 #include "muster/core/resolve/parser.h"
 
-#include <string.h>
-
 int resolve_xgboost(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     static const struct resolve_number numbers[] = {

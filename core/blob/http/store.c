@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define REDIRECTS_MAX 5 /* mirrors send clients on to their caches */
 

@@ -3,7 +3,6 @@
 #include "muster/core/blob/http/object.h"
 #include "muster/core/blob/listing.h"
 #include "muster/core/blob/s3/xml.h"
-#include "muster/core/clock.h"
 #include "muster/core/uri.h"
 
 #include <assert.h>
