@@ -20,8 +20,8 @@
  * Every wait ends: by its deadline, or within milliseconds when the generation is aborted. Create
  * is slower to notice an abort: while it waits for the key-value server, or dials another node, it
  * looks at its deadline only. Common errors of all collectives: -EINVAL a root, count or buffer, or
- * a struct without its size; -ETIMEDOUT (mst_comm_error names who has not arrived, and its last op);
- * -ECONNRESET a peer is lost or the generation was aborted; -EPROTO peers called different
+ * a struct without its size; -ETIMEDOUT (mst_comm_error names who has not arrived, and its last
+ * op); -ECONNRESET a peer is lost or the generation was aborted; -EPROTO peers called different
  * collectives (the text names both ranks' op, type and count); -ENOTSUP a type or op that this
  * library or back end does not know or reduce, a field of struct mst_call that only a newer library
  * knows, or this back end has no streams. -EINVAL, -ENOTSUP and what starting alone answers
@@ -196,8 +196,8 @@ struct mst_comm_stats {
         sizeof(struct mst_comm_stats), 0, 0, 0                                                     \
     }
 
-/* Since create. Same thread as the collectives. 0; -EINVAL ret_stats->struct_bytes was not set, with
- * text by mst_comm_error. */
+/* Since create. Same thread as the collectives. 0; -EINVAL ret_stats->struct_bytes was not set,
+ * with text by mst_comm_error. */
 int mst_comm_get_stats(struct mst_comm *comm, struct mst_comm_stats *ret_stats);
 
 #ifdef __cplusplus

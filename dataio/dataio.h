@@ -119,13 +119,13 @@ struct mst_loader_stats {
 /* Opens the dataset and starts reading ahead from position 0. gzip sources are inflated once into
  * an unlinked file in opts.scratch_dir. Not collective: each rank opens for itself. `opts` and its
  * strings are copied, `world` is borrowed for the call. Blocks until the index is read, gzip is
- * inflated, and what fits half of the budget is in memory; that has no deadline, but each request to
- * a server is given up after 60 s, after 5 s where a mirror stands in. 0, or with text -ENOENT,
+ * inflated, and what fits half of the budget is in memory; that has no deadline, but each request
+ * to a server is given up after 60 s, after 5 s where a mirror stands in. 0, or with text -ENOENT,
  * -EACCES … naming the file; -ETIMEDOUT, -ECONNREFUSED, -EIO … of a server, for each mirror;
  * -EBADMSG a truncated or damaged file, an index that does not match its data, or mirrors of
- * different sizes, with both sizes; -EINVAL options, or they do not begin with MST_LOADER_OPTS_INIT;
- * -ENOMEM budget too small, saying how much is needed; -ENOTSUP scheme, or an option that only a
- * newer libmuster knows. */
+ * different sizes, with both sizes; -EINVAL options, or they do not begin with
+ * MST_LOADER_OPTS_INIT; -ENOMEM budget too small, saying how much is needed; -ENOTSUP scheme, or an
+ * option that only a newer libmuster knows. */
 int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *world,
                     struct mst_loader **ret_loader, struct mst_err *err);
 
