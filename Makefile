@@ -8,7 +8,8 @@ BASE := build-essential cmake ninja-build pkg-config liburing-dev libhdf5-dev \
         gnuplot-nox procps
 TEST := libcmocka-dev clang-14 clang clang-format clang-tidy libclang-rt-14-dev python3-h5py \
         python3-yaml hdf5-tools iproute2 openmpi-bin libopenmpi-dev mpich libmpich-dev mandoc shellcheck \
-        nginx-light curl g++ zlib1g-dev
+        nginx-light curl g++ zlib1g-dev maven openjdk-17-jre-headless python3 python3-pip dpkg-dev \
+        debootstrap qemu-user-static libc6-arm64-cross
 SRC := $(filter-out build/%,$(wildcard */*.c */*/*.c */*/*/*.c))
 HDR := $(filter-out build/%,$(wildcard */*.h */*/*.h */*/*/*.h))
 MAN := $(wildcard */*.[1-8] */*/*.[1-8])
@@ -49,18 +50,13 @@ asan: deps deps-test ## the tests under the address and undefined-behaviour sani
 tsan: deps deps-test ## the tests under the thread sanitizer, with aio on threads
 	@$(call make,tsan) && $$(setarch -R true 2>/dev/null && echo setarch -R) ctest --preset tsan -L 'unit|sim' -j $(JOBS)
 fuzz: deps deps-test ## every fuzzer, or those of T="name …", for SECS=60 each
-	@$(call make,fuzz,,$(addprefix fuzz_,$(T))) && for t in $(T); do mkdir -p build/corpus/$$t; \
-	    build/fuzz/tests/fuzz_$$t -max_total_time=$(SECS) -timeout=10 -print_final_stats=1 \
-	    -artifact_prefix=build/corpus/$$t- build/corpus/$$t tests/fuzz/seeds/$$t &>build/corpus/$$t.log || \
-	    { tail -n 50 build/corpus/$$t.log; exit 1; }; grep -H executed_units build/corpus/$$t.log; done
-mutate: deps deps-test ## sixty bugs in a copy of the source, one by one, or those of M="name …": does a test see each?
-	@tests/mutate/run $(M)
+	@$(call make,fuzz,,$(addprefix fuzz_,$(T))) && printf '%s\n' $(T) | xargs -P $(JOBS) -I{} tests/fuzz/run {} $(SECS)
 lint: deps deps-test ## format, house rules, clang-tidy, man pages, shell scripts
 	@clang-format --dry-run -Werror $(SRC) $(HDR)
 	@for s in tests/lint/*.sh; do $$s . || [ $$? = 77 ] || exit 1; done
 	@cmake --preset dev >/dev/null && $(MAKE) -s -j $(JOBS) $(patsubst %,build/tidy/%.ok,$(filter-out perf/peers/%,$(SRC)))
 	@$(if $(MAN),mandoc -Tlint -W warning $(MAN))
-	@shellcheck -x -P SCRIPTDIR -s bash -e SC2034 -S warning .ci/run perf/against gpu/get-cuda launcher/portable/* \
+	@shellcheck -x -P SCRIPTDIR -s bash -e SC2034 -S warning .ci/run perf/against gpu/get-cuda launcher/portable/* tests/fuzz/run \
 	    tests/{roots,servers}/* $(filter-out build/%,$(wildcard */*.sh */*/*.sh))
 build/tidy/%.ok: % $(HDR) .clang-tidy
 	@said=$$(clang-tidy --quiet -p build/dev $< $(if $(filter core/err.c,$<),,--extra-arg=-include \
