@@ -6,12 +6,14 @@ root=$here/../..
 nvcc=$(command -v "$root/build/cuda/bin/nvcc" nvcc | head -n 1 || :)
 [ -n "$nvcc" ] || skip "no nvcc: make deps-cuda, or put a CUDA toolkit in the PATH"
 kernels=$(sed -nE 's/^KERNEL (mst_kernel_[a-z]+)\(.*/\1/p' "$root/gpu/kernels.cu")
+mkdir "$work/include" # what the build has
+ln -s "$(realpath "$root")" "$work/include/muster"
 [ "$(wc -w <<<"$kernels")" -ge 4 ] || fail "the kernels have another look: $kernels"
 
 for arch in 80 90; do
     say "sm_$arch"
     expect 0 nice "$nvcc" -cubin -O3 --fmad=false -Werror all-warnings -Xptxas -v,-warn-spills \
-        -arch "sm_$arch" -I "$root" -o "$work/kernels.cubin" "$root/gpu/kernels.cu"
+        -arch "sm_$arch" -I "$work/include" -o "$work/kernels.cubin" "$root/gpu/kernels.cu"
     for kernel in $kernels; do
         grep -A1 "properties for $kernel\$" "$work/last.out" |
             grep -q ' 0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads' ||
@@ -22,7 +24,7 @@ for arch in 80 90; do
 done
 
 say "PTX"
-expect 0 nice "$nvcc" -ptx -O3 --fmad=false -arch compute_90 -I "$root" -o "$work/kernels.ptx" \
+expect 0 nice "$nvcc" -ptx -O3 --fmad=false -arch compute_90 -I "$work/include" -o "$work/kernels.ptx" \
     "$root/gpu/kernels.cu"
 for kernel in $kernels; do
     grep -q "\.visible \.entry $kernel(" "$work/kernels.ptx" || fail "no $kernel in the PTX"
