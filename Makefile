@@ -51,6 +51,8 @@ tsan: deps deps-test ## the tests under the thread sanitizer, with aio on thread
 	@$(call make,tsan) && $$(setarch -R true 2>/dev/null && echo setarch -R) ctest --preset tsan -L 'unit|sim' -j $(JOBS)
 fuzz: deps deps-test ## every fuzzer, or those of T="name …", for SECS=60 each
 	@$(call make,fuzz,,$(addprefix fuzz_,$(T))) && printf '%s\n' $(T) | xargs -P $(JOBS) -I{} tests/fuzz/run {} $(SECS)
+mutate: deps deps-test ## sixty bugs in a copy of the source, one by one, or those of M="name …": does a test see each?
+	@tests/mutate/run $(M)
 lint: deps deps-test ## format, house rules, clang-tidy, man pages, shell scripts
 	@clang-format --dry-run -Werror $(SRC) $(HDR)
 	@for s in tests/lint/*.sh; do $$s . || [ $$? = 77 ] || exit 1; done
