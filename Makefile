@@ -25,7 +25,7 @@ make = cmake --preset $(1) $(2) >/dev/null && \
 
 .PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-kits build portable demo trixie test check asan tsan fuzz mutate lint fmt bench install clean
 help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 14
 deps: ; @$(call need,$(BASE)) ## install the Debian packages for build and demo that are missing
 deps-test: ; @$(call need,$(TEST)) ## the same for tests and lint
 deps-cuda: ; @$(call need,python3 python3-pip) && gpu/get-cuda build/cuda ## a CUDA toolkit in build/cuda, for the kernels and their tests
