@@ -1,8 +1,7 @@
 #include "muster/core/err.h"
 
-#include "muster/core/libc.h"
-
 #include <errno.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -67,6 +66,15 @@ int mst_err_wrap(struct mst_err *err, const char *format, ...)
     return mst_err_set(err, cause.code, "%s: %s", object.text, cause.text);
 }
 
+/* The text of the system, in no locale's language: strerror_l with "C", which is a constant of the
+ * libc, so that nothing is made or freed. That of a number that is no errno would not last. */
+static const char *system_text(int errno_value)
+{
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    const char *text = plain ? strerror_l(errno_value, plain) : "unknown error";
+    return strncmp(text, "Unknown", 7) == 0 ? "unknown error" : text;
+}
+
 const char *mst_err_meaning(int code)
 {
     if (code > 0)
@@ -90,6 +98,5 @@ const char *mst_err_meaning(int code)
     case -EIO: return "input or output failed";
     default: break;
     }
-    const char *text = code >= -ERRNO_MAX ? libc_error_text(-code) : NULL;
-    return text ? text : "unknown error";
+    return code >= -ERRNO_MAX ? system_text(-code) : "unknown error";
 }

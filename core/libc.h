@@ -1,12 +1,9 @@
 /* What glibc has only since 2.32, and musl not at all, for a launcher that starts in any image:
- * every build uses these in its place. Safe from any thread; the texts are constants. */
+ * every build uses these in its place. Safe from any thread; the names are constants. */
 #ifndef MUSTER_CORE_LIBC_H
 #define MUSTER_CORE_LIBC_H
 
 #include <sys/types.h>
-
-/* The usual text of an errno, in no locale's language; NULL for what is none. */
-const char *libc_error_text(int errno_value);
 
 /* "KILL" for SIGKILL; NULL for real-time signals and for what is none. */
 const char *libc_signal_name(int signal);

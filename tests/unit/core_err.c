@@ -87,6 +87,11 @@ static void knows_meanings_by_either_sign(void **state)
     assert_string_equal(mst_err_meaning(-ETIMEDOUT), "the deadline passed");
     assert_string_equal(mst_err_meaning(0), "no error");
     assert_string_equal(mst_err_meaning(-ENOTDIR), "Not a directory");
+    for (int i = 1; i < 4096; i++)
+        if (!strerrordesc_np(i))
+            assert_string_equal(mst_err_meaning(i), "unknown error");
+        else
+            assert_string_not_equal(mst_err_meaning(i), "unknown error");
     assert_string_equal(mst_err_meaning(99999), "unknown error");
     assert_string_equal(mst_err_meaning(INT32_MIN), "unknown error");
 }
