@@ -5,8 +5,8 @@
 source "$(dirname "$0")/lib.sh"
 unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT MST_JOB_SECRET MST_JOB_SECRET_FILE
 
-portable=$(realpath "$here/../../build/portable")
-roots=$(realpath "$here/../../build/roots")
+portable=$(realpath -m "$here/../../build/portable")
+roots=$(realpath -m "$here/../../build/roots")
 [ -x "$portable/muster-aarch64-static" ] || skip "no programs in build/portable: make portable"
 
 needs() { readelf -dW "$portable/$1" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/\1/p' | sort | xargs; }
