@@ -70,7 +70,7 @@ struct mst_state {
     size_t tensor_count;     /* at most 2^20 */
     struct mst_cspan cursor; /* save: the loader's position or whatever else, at most
                                 MST_CKPT_CURSOR_MAX bytes of host memory, the same on every rank;
-                                load does not look at it */
+                                load refuses the same sizes, and does not look at its bytes */
 };
 #define MST_STATE_INIT                                                                             \
     {                                                                                              \

@@ -133,13 +133,19 @@ static void resume(void)
         printf("resumed at step %" PRIu64 "\n", step);
 }
 
-/* What is committed is shown by `muster status`. */
+/* A save that fails ends nothing, as the checkpoint before it stands; but it is told. What is
+ * committed is shown by `muster status`. */
 static void report(void)
 {
+    static uint32_t told;
     struct mst_ckpt_status saves = MST_CKPT_STATUS_INIT;
     (void)mst_ckpt_get_status(ckpt, &saves); /* its size is set */
     if (saves.committed_step != MST_CKPT_NONE)
         mst_job_committed(job, saves.committed_step);
+    if (saves.failed_count > told && mst_world_rank(world) == 0)
+        fprintf(stderr, "loop: step %" PRIu64 " is not saved: %s\n", saves.failed_step,
+                saves.failed_text);
+    told = saves.failed_count;
 }
 
 /* Returns the exit status: 143 if the job is preempted, be it at the last step; else 0. */
@@ -165,9 +171,10 @@ static int train(uint64_t steps)
         }
         report();
     }
-    if (mst_ckpt_drain(ckpt, soon()) < 0) /* waits until the last one is committed */
-        die("save", mst_ckpt_error(ckpt));
+    int rc = mst_ckpt_drain(ckpt, soon()); /* waits until the last one is committed */
     report();
+    if (rc < 0)
+        die("save", mst_ckpt_error(ckpt));
     return verdict == MST_JOB_STOP ? MST_EXIT_DRAINED : 0;
 }
 /* … to here. */

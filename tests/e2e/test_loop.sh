@@ -81,12 +81,12 @@ head -c 300000 "$work/text" >"$work/other"
 expect 1 muster run --nproc 2 --max-restarts 0 -- loop "$work/other" "$work/alone" $((steps + 1))
 mentions "loop: resume: " dataset
 
-say "a disk without room: told at the end, at the latest"
+say "a disk without room: told when it happens, and at the end"
 if unshare -m true 2>/dev/null; then
     mkdir "$work/full"
     expect 1 unshare -m sh -c "mount -t tmpfs -o size=128k none '$work/full' &&
         exec muster run --nproc 2 --max-restarts 0 -- loop '$work/text' '$work/full' 200"
-    mentions "loop: save: " "no room"
+    mentions "is not saved: " "loop: save: " "no room"
 fi
 
 say "its command line"
