@@ -404,24 +404,26 @@ static int read_secret(struct opts *opts, struct mst_err *err)
     uint8_t secret[MST_SECRET_BYTES_MAX + 1]; /* one more, so that a longer secret is seen */
     const char *text = getenv("MST_JOB_SECRET");
     const char *path = getenv("MST_JOB_SECRET_FILE");
-    int size = 0;
+    int rc = 0, size = 0;
     if (path && *path) {
         size = read_secret_file(path, secret, sizeof secret, err);
     } else if (text) {
         size = (int)strnlen(text, sizeof secret);
         memcpy(secret, text, (size_t)size);
     }
-    if (size < 0)
-        return size;
-    if (size == 0)
-        return supply_secret(opts, err);
-    if (size > MST_SECRET_BYTES_MAX)
-        return mst_err_set(err, -EINVAL, "the job secret is over %d bytes: shorten it",
-                           MST_SECRET_BYTES_MAX);
-    memcpy(opts->secret, secret, (size_t)size);
-    opts->secret_bytes = (uint32_t)size;
+    if (size < 0) {
+        rc = size;
+    } else if (size == 0) {
+        rc = supply_secret(opts, err);
+    } else if (size > MST_SECRET_BYTES_MAX) {
+        rc = mst_err_set(err, -EINVAL, "the job secret is over %d bytes: shorten it",
+                         MST_SECRET_BYTES_MAX);
+    } else {
+        memcpy(opts->secret, secret, (size_t)size);
+        opts->secret_bytes = (uint32_t)size;
+    }
     explicit_bzero(secret, sizeof secret);
-    return 0;
+    return rc;
 }
 
 static int name_job(struct opts *opts, struct mst_err *err)

@@ -112,6 +112,34 @@ static void test_wrong_usage(void **state)
     refuse("run --nnodes 2 --node-rank 0 --rdzv head -- p", -EINVAL, "HOST:PORT");
 }
 
+static size_t wiped_bytes;
+
+void __real_explicit_bzero(void *bytes, size_t size_bytes);
+void __wrap_explicit_bzero(void *bytes, size_t size_bytes);
+
+void __wrap_explicit_bzero(void *bytes, size_t size_bytes)
+{
+    wiped_bytes += size_bytes;
+    __real_explicit_bzero(bytes, size_bytes);
+}
+
+/* However the start ends: what was read of a secret is not left on the stack. */
+static void test_secret_is_wiped(void **state)
+{
+    static const char *const files[] = {"/dev/zero", "/dev/null", "/"};
+    (void)state;
+    wiped_bytes = 0;
+    setenv("MST_JOB_SECRET", "hush", 1);
+    assert_int_equal(parse("run -- p"), EXITCODE_OK);
+    assert_int_equal(wiped_bytes, MST_SECRET_BYTES_MAX + 1);
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        wiped_bytes = 0;
+        setenv("MST_JOB_SECRET_FILE", files[i], 1);
+        assert_int_equal(parse("run -- p"), EXITCODE_CONFIG);
+        assert_int_equal(wiped_bytes, MST_SECRET_BYTES_MAX + 1);
+    }
+}
+
 static void test_contradictions(void **state)
 {
     (void)state;
@@ -209,6 +237,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_defaults_of_one_node, clear, clear),
         cmocka_unit_test_setup_teardown(test_every_flag, clear, clear),
         cmocka_unit_test_setup_teardown(test_wrong_usage, clear, clear),
+        cmocka_unit_test_setup_teardown(test_secret_is_wiped, clear, clear),
         cmocka_unit_test_setup_teardown(test_contradictions, clear, clear),
         cmocka_unit_test_setup_teardown(test_operator_and_flags, clear, clear),
         cmocka_unit_test_setup_teardown(test_other_modes, clear, clear),
