@@ -1,6 +1,7 @@
 #include "muster/core/kv/store.h"
 
 #include "muster/core/cond.h"
+#include "muster/core/err.h"
 #include "muster/core/kv/backend.h"
 #include "muster/core/kv/table.h"
 
@@ -104,8 +105,8 @@ static int local_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv **
 {
     struct local_kv *local = (struct local_kv *)kv;
     (void)deadline_ns; /* nothing to wait for */
-    (void)err;         /* no memory needs no text */
-    return mst_kv_local(local->store, local->generation, ret_kv);
+    int rc = mst_kv_local(local->store, local->generation, ret_kv);
+    return rc ? mst_err_set(err, rc, "no memory for a key-value handle") : 0;
 }
 
 static void local_close(struct mst_kv *kv)

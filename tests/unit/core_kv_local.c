@@ -1,8 +1,10 @@
 /* What the suite (core_kv.c) cannot see from outside: who wakes whom, and who owns the store. */
 #include "muster/core/clock.h"
+#include "muster/core/err.h"
 #include "muster/core/kv/backend.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/kv/store.h"
+#include "failing_memory.h"
 #include "soon.h"
 
 #include <errno.h>
@@ -106,12 +108,29 @@ static void private_table_goes_with_its_last_handle(void **state)
     mst_kv_close(third);
 }
 
+static void no_memory_for_a_clone_is_told(void **state)
+{
+    (void)state;
+    struct mst_err err = {0};
+    struct mst_kv *first, *second = NULL;
+    assert_int_equal(kv_local_private(0, &first), 0);
+    fail_allocations_after(0);
+    int rc = mst_kv_clone(first, soon(), &second, &err);
+    allow_allocations();
+    assert_int_equal(rc, -ENOMEM);
+    assert_int_equal(err.code, -ENOMEM);
+    assert_string_equal(err.text, "no memory for a key-value handle");
+    assert_null(second);
+    mst_kv_close(first);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_change_wakes),
         cmocka_unit_test(advance_ends_only_older_waits),
         cmocka_unit_test(private_table_goes_with_its_last_handle),
+        cmocka_unit_test(no_memory_for_a_clone_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
