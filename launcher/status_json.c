@@ -12,8 +12,7 @@
 #include <unistd.h>
 
 static const char *const rank_states[MST_RANK_STATE_COUNT] = {
-    "empty",         "starting",    "running",  "in collective", "waiting for data",
-    "checkpointing", "at the gate", "finishing"};
+    "empty", "starting", "running", "in collective", "at the gate", "finishing"};
 
 static json_t *step_json(uint64_t step)
 {

@@ -17,7 +17,7 @@
 
 /* The page in memory: this header, then local_size slots, then local_size recorder rings. */
 #define PAGE_MAGIC UINT64_C(0x3145474150545354)
-#define PAGE_VERSION 1
+#define PAGE_VERSION 2
 
 struct header {
     uint64_t magic;

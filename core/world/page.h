@@ -29,8 +29,6 @@ enum mst_rank_state {
     MST_RANK_STARTING,  /* spawned, has not opened the page */
     MST_RANK_RUNNING,   /* in user code */
     MST_RANK_IN_COLL,   /* inside a collective */
-    MST_RANK_IN_DATA,   /* waiting for data */
-    MST_RANK_IN_CKPT,   /* inside a blocking checkpoint call */
     MST_RANK_AT_GATE,   /* waiting at the drain gate */
     MST_RANK_FINISHING, /* has left the job loop */
     MST_RANK_STATE_COUNT
