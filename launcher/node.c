@@ -121,7 +121,7 @@ static void spawn(struct node *node)
     node->failed = false;
     node->drained = node->forwarded = false;
     node->stop_step = MST_PAGE_NO_STEP;
-    int rc = ranks_open(&node->ranks, facts.generation, facts.rank, facts.local_size, &err);
+    int rc = ranks_open(&node->ranks, facts.rank, facts.local_size, &err);
     if (!rc)
         rc = ranks_spawn(&node->ranks, node->opts, &facts, node->outlog, &err);
     if (!rc) {

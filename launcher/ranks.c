@@ -55,16 +55,14 @@ void ranks_fini(struct ranks *ranks)
     ranks->death_fd = -1;
 }
 
-int ranks_open(struct ranks *ranks, uint32_t generation, uint32_t first_rank, uint32_t local_size,
-               struct mst_err *err)
+int ranks_open(struct ranks *ranks, uint32_t first_rank, uint32_t local_size, struct mst_err *err)
 {
     *ranks = (struct ranks){.death_fd = ranks->death_fd,
-                            .generation = generation,
                             .first_rank = first_rank,
                             .local_size = local_size,
                             .page_fd = -1,
                             .shm_fd = -1};
-    int rc = mst_page_create(local_size, generation, &ranks->page_fd, &ranks->page, err);
+    int rc = mst_page_create(local_size, &ranks->page_fd, &ranks->page, err);
     if (rc)
         goto fail;
     ranks->shm_fd = memfd_create("muster-shm", MFD_CLOEXEC);

@@ -29,8 +29,7 @@ struct rank_death {
 };
 
 struct ranks {
-    int death_fd; /* epoll of the pidfds: readable when a rank is dead and not reaped */
-    uint32_t generation;
+    int death_fd;        /* epoll of the pidfds: readable when a rank is dead and not reaped */
     uint32_t first_rank; /* global rank of local rank 0 */
     uint32_t local_size;
     uint32_t alive;
@@ -46,8 +45,7 @@ int ranks_init(struct ranks *ranks, struct mst_err *err);
 void ranks_fini(struct ranks *ranks);
 
 /* Makes page and segment. 0; -ENOMEM and errors of memfd_create with text. */
-int ranks_open(struct ranks *ranks, uint32_t generation, uint32_t first_rank, uint32_t local_size,
-               struct mst_err *err);
+int ranks_open(struct ranks *ranks, uint32_t first_rank, uint32_t local_size, struct mst_err *err);
 
 /* Unmaps and closes; death_fd stays. A closed struct is allowed. Asserts that none is alive. */
 void ranks_close(struct ranks *ranks);

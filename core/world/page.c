@@ -23,7 +23,6 @@ struct header {
     uint64_t magic;
     uint32_t version;
     uint32_t local_size;
-    uint32_t generation;
     _Alignas(64) atomic_uint aborted;        /* 0, or the cause + 1 */
     _Alignas(64) atomic_uint_least64_t gate; /* step << 3 | action << 2 | state */
     atomic_uint turn;                        /* futex; moves with every change of gate or abort */
@@ -34,15 +33,14 @@ static_assert(sizeof(struct mst_page_slot) == 64, "one cache line per rank");
 static_assert(sizeof(struct mst_page_op) == 64, "one cache line per recorder entry");
 static_assert(sizeof(atomic_uint) == sizeof(uint32_t), "a futex is 32 bits");
 
-/* local_size and generation are copies: whatever a rank scribbles over the page, the agent's
- * accesses stay inside it. */
+/* local_size is a copy: whatever a rank scribbles over the page, the agent's accesses stay inside
+ * it. */
 struct mst_page {
     struct header *header;
     struct mst_page_slot *slots;
     struct mst_page_op *ops;
     size_t size_bytes;
     uint32_t local_size;
-    uint32_t generation;
 };
 
 static size_t page_bytes(uint32_t local_size)
@@ -78,14 +76,12 @@ static int map_sized(int fd, uint32_t local_size, struct mst_page **ret_page, st
 }
 
 /* The memfd is zeros; a rank that has not begun is told by its steps. */
-static void fill(struct mst_page *page, uint32_t generation)
+static void fill(struct mst_page *page)
 {
-    page->generation = generation;
     *page->header = (struct header){
         .magic = PAGE_MAGIC,
         .version = PAGE_VERSION,
         .local_size = page->local_size,
-        .generation = generation,
     };
     for (uint32_t i = 0; i < page->local_size; i++) {
         atomic_init(&page->slots[i].step, MST_PAGE_NO_STEP);
@@ -108,8 +104,8 @@ static int make_memfd(size_t size_bytes, struct mst_err *err)
                        mst_err_meaning(rc));
 }
 
-int mst_page_create(uint32_t local_size, uint32_t generation, int *ret_fd,
-                    struct mst_page **ret_page, struct mst_err *err)
+int mst_page_create(uint32_t local_size, int *ret_fd, struct mst_page **ret_page,
+                    struct mst_err *err)
 {
     if (local_size == 0 || local_size > MST_PAGE_RANKS_MAX)
         return mst_err_set(err, -EINVAL, "a node page holds 1 to %d ranks, not %u",
@@ -123,7 +119,7 @@ int mst_page_create(uint32_t local_size, uint32_t generation, int *ret_fd,
         (void)close(fd); /* as above */
         return rc;
     }
-    fill(page, generation);
+    fill(page);
     *ret_fd = fd;
     *ret_page = page;
     return 0;
@@ -157,13 +153,7 @@ int mst_page_map(int fd, struct mst_page **ret_page, struct mst_err *err)
     int rc = check(fd, &header, err);
     if (rc < 0)
         return rc;
-    struct mst_page *page;
-    rc = map_sized(fd, header.local_size, &page, err);
-    if (rc < 0)
-        return rc;
-    page->generation = header.generation;
-    *ret_page = page;
-    return 0;
+    return map_sized(fd, header.local_size, ret_page, err);
 }
 
 void mst_page_unmap(struct mst_page *page)
@@ -179,11 +169,6 @@ void mst_page_unmap(struct mst_page *page)
 uint32_t mst_page_local_size(const struct mst_page *page)
 {
     return page->local_size;
-}
-
-uint32_t mst_page_generation(const struct mst_page *page)
-{
-    return page->generation;
 }
 
 struct mst_page_slot *mst_page_slot(struct mst_page *page, uint32_t local_rank)

@@ -65,11 +65,11 @@ struct mst_page_op {
 #define MST_PAGE_RING_OPS 64 /* entries kept per rank */
 #define MST_PAGE_RANKS_MAX 1024
 
-/* Agent: makes the page for `local_size` ranks of `generation`. The fd is close-on-exec. 0; -EINVAL
- * if local_size is 0 or over MST_PAGE_RANKS_MAX; -ENOMEM and other codes of memfd_create,
- * ftruncate, mmap with text. */
-int mst_page_create(uint32_t local_size, uint32_t generation, int *ret_fd,
-                    struct mst_page **ret_page, struct mst_err *err);
+/* Agent: makes the page for `local_size` ranks. The fd is close-on-exec. 0; -EINVAL if local_size
+ * is 0 or over MST_PAGE_RANKS_MAX; -ENOMEM and other codes of memfd_create, ftruncate, mmap with
+ * text. */
+int mst_page_create(uint32_t local_size, int *ret_fd, struct mst_page **ret_page,
+                    struct mst_err *err);
 
 /* Rank: maps an inherited page. The fd stays the caller's. 0; -EBADMSG if it is no page of this
  * version; codes of fstat and mmap. */
@@ -79,7 +79,6 @@ int mst_page_map(int fd, struct mst_page **ret_page, struct mst_err *err);
 void mst_page_unmap(struct mst_page *page);
 
 uint32_t mst_page_local_size(const struct mst_page *page);
-uint32_t mst_page_generation(const struct mst_page *page);
 
 /* Asserts local_rank < local_size. */
 struct mst_page_slot *mst_page_slot(struct mst_page *page, uint32_t local_rank);

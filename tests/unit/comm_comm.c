@@ -610,7 +610,7 @@ static void collectives_are_on_record(void **state)
     (void)state;
     struct mst_page *page;
     int fd;
-    assert_int_equal(mst_page_create(2, 1, &fd, &page, NULL), 0);
+    assert_int_equal(mst_page_create(2, &fd, &page, NULL), 0);
     struct team team = {.name = __func__, .node_sizes = {2}, .page_fd = fd, .run = leaves_a_record};
     team_run(&team);
     assert_int_equal(atomic_load(&mst_page_slot(page, 1)->op_count), 2);

@@ -45,7 +45,7 @@ static int live(struct mst_comm *comm, size_t count)
 
 static void start_family(struct family *family, size_t count)
 {
-    assert_int_equal(mst_page_create(RANKS, 1, &family->page_fd, &family->page, NULL), 0);
+    assert_int_equal(mst_page_create(RANKS, &family->page_fd, &family->page, NULL), 0);
     struct team team = {.node_sizes = {RANKS},
                         .by_hand = true,
                         .page_fd = family->page_fd,

@@ -570,7 +570,7 @@ static void the_abort_word_ends_a_hang(void **state)
     int fd = -1;
     (void)state;
     script("hang=1");
-    assert_int_equal(mst_page_create(3, 1, &fd, &ending.page, NULL), 0);
+    assert_int_equal(mst_page_create(3, &fd, &ending.page, NULL), 0);
     run_team((struct team){
         .name = __func__, .node_sizes = {3}, .page_fd = fd, .run = be_aborted, .arg = &ending});
     mst_page_unmap(ending.page);

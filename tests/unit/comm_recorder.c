@@ -18,7 +18,7 @@ static void an_entry_tells_all(void **state)
     (void)state;
     struct mst_page *page;
     int fd;
-    assert_int_equal(mst_page_create(2, 1, &fd, &page, NULL), 0);
+    assert_int_equal(mst_page_create(2, &fd, &page, NULL), 0);
     struct recorder recorder = {.page = page, .local_rank = 1, .comm_id = 9};
     struct mst_page_slot *slot = mst_page_slot(page, 1);
     uint64_t index = recorder_enter(&recorder, &desc, 5, 1000);
@@ -48,7 +48,7 @@ static void the_ring_keeps_the_last(void **state)
     (void)state;
     struct mst_page *page;
     int fd;
-    assert_int_equal(mst_page_create(1, 1, &fd, &page, NULL), 0);
+    assert_int_equal(mst_page_create(1, &fd, &page, NULL), 0);
     struct recorder recorder = {.page = page};
     for (uint64_t seq = 1; seq <= MST_PAGE_RING_OPS + 3; seq++)
         recorder_leave(&recorder, recorder_enter(&recorder, &desc, seq, seq), 0, seq);

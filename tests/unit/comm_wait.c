@@ -288,7 +288,7 @@ static void failures_and_aborts_end_a_wait(void **state)
     assert_int_equal(wait_word(&waiter, &word, 1, soon()), -ECANCELED);
     assert_int_equal(wait_word(&waiter, &word, 0, soon()), 0); /* what is there, is there */
     failed = 0;
-    assert_int_equal(mst_page_create(1, 1, &fd, &page, NULL), 0);
+    assert_int_equal(mst_page_create(1, &fd, &page, NULL), 0);
     waiter.page = page;
     assert_int_equal(wait_alive(&waiter), 0);
     mst_page_abort(page, 0);

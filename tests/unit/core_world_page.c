@@ -24,7 +24,6 @@
 #include "muster/core/err.h"
 
 #define RANKS 3
-#define GENERATION 9
 
 static int page_fd;
 static struct mst_page *page;
@@ -32,7 +31,7 @@ static struct mst_page *page;
 static int make_page(void **state)
 {
     (void)state;
-    return mst_page_create(RANKS, GENERATION, &page_fd, &page, NULL);
+    return mst_page_create(RANKS, &page_fd, &page, NULL);
 }
 
 static int drop_page(void **state)
@@ -46,7 +45,6 @@ static void starts_empty(void **state)
 {
     (void)state;
     assert_int_equal(mst_page_local_size(page), RANKS);
-    assert_int_equal(mst_page_generation(page), GENERATION);
     assert_int_equal(mst_page_aborted(page), 0);
     assert_int_equal(mst_page_gate(page).state, MST_GATE_OPEN);
     for (uint32_t i = 0; i < RANKS; i++) {
@@ -84,7 +82,6 @@ static void slots_and_entries_do_not_overlap(void **state)
             assert_int_equal(mst_page_op(other, i, op + 5 * MST_PAGE_RING_OPS)->comm_id, i);
         }
     }
-    assert_int_equal(mst_page_generation(other), GENERATION);
     mst_page_unmap(other);
 }
 
@@ -94,8 +91,8 @@ static void refuses_impossible_sizes(void **state)
     int fd = -7;
     struct mst_page *none = NULL;
     struct mst_err err = {0};
-    assert_int_equal(mst_page_create(0, 1, &fd, &none, &err), -EINVAL);
-    assert_int_equal(mst_page_create(MST_PAGE_RANKS_MAX + 1, 1, &fd, &none, &err), -EINVAL);
+    assert_int_equal(mst_page_create(0, &fd, &none, &err), -EINVAL);
+    assert_int_equal(mst_page_create(MST_PAGE_RANKS_MAX + 1, &fd, &none, &err), -EINVAL);
     assert_non_null(strstr(err.text, "1025"));
     assert_int_equal(fd, -7);
     assert_null(none);
@@ -106,7 +103,7 @@ static void holds_the_most_ranks(void **state)
     (void)state;
     int fd;
     struct mst_page *big;
-    assert_int_equal(mst_page_create(MST_PAGE_RANKS_MAX, 1, &fd, &big, NULL), 0);
+    assert_int_equal(mst_page_create(MST_PAGE_RANKS_MAX, &fd, &big, NULL), 0);
     mst_page_op(big, MST_PAGE_RANKS_MAX - 1, MST_PAGE_RING_OPS - 1)->result = -5;
     mst_page_unmap(big);
     assert_int_equal(mst_page_map(fd, &big, NULL), 0);
@@ -147,7 +144,7 @@ static void reports_what_the_system_refuses(void **state)
     few = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
     int fd;
-    int rc = mst_page_create(1, 1, &fd, &none, &err);
+    int rc = mst_page_create(1, &fd, &none, &err);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(rc, -EMFILE);
     assert_null(none);

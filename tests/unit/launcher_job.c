@@ -32,7 +32,7 @@ static void begin(struct fixture *f)
     *f = (struct fixture){.verdict = -1};
     world_init_single(&f->world);
     f->world.local_rank = 1;
-    assert_int_equal(mst_page_create(2, 0, &f->world.page_fd, &f->page, NULL), 0);
+    assert_int_equal(mst_page_create(2, &f->world.page_fd, &f->page, NULL), 0);
     assert_int_equal(mst_job_open(&f->world, &f->job, NULL), 0);
     f->slot = mst_page_slot(f->page, 1);
 }
@@ -183,7 +183,7 @@ static void test_a_foreign_page_is_refused(void **state)
     assert_int_equal(mst_job_open(&world, &job, &err), -EBADMSG);
     close(world.page_fd);
     struct mst_page *page;
-    assert_int_equal(mst_page_create(1, 0, &world.page_fd, &page, NULL), 0);
+    assert_int_equal(mst_page_create(1, &world.page_fd, &page, NULL), 0);
     world.local_rank = 1;
     assert_int_equal(mst_job_open(&world, &job, &err), -EBADMSG);
     assert_null(job);

@@ -47,7 +47,7 @@ static void begin(struct fixture *f, char **argv)
     assert_int_equal(outlog_create(NULL, f->out[1], f->out[1], &f->outlog, NULL), 0);
     f->secret_fd = memfd_create("secret", MFD_CLOEXEC);
     assert_int_equal(ranks_init(&f->ranks, NULL), 0);
-    assert_int_equal(ranks_open(&f->ranks, 2, 10, 3, NULL), 0);
+    assert_int_equal(ranks_open(&f->ranks, 10, 3, NULL), 0);
 }
 
 static int spawn(struct fixture *f, struct mst_err *err)
