@@ -24,8 +24,7 @@ enum drain_state {
     DRAIN_QUERYING,
     DRAIN_PROPOSING,
     DRAIN_SETTLING, /* a checkpoint was agreed, and not every rank is past it: ask again soon */
-    DRAIN_STOPPING, /* the last word of this generation is spoken: AGREED to stop, or FORWARD */
-    DRAIN_STATE_COUNT
+    DRAIN_STOPPING  /* the last word of this generation is spoken: AGREED to stop, or FORWARD */
 };
 
 struct drain {

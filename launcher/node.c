@@ -346,7 +346,6 @@ static void on_start(struct node *node, const struct msg *msg)
 static void on_abort(struct node *node, const struct msg *msg)
 {
     node->cause_rank = msg->rank;
-    node->cause_code = msg->code;
     char what[64];
     if (msg->rank == MST_PAGE_CAUSE_JOB)
         log_line(LOG_WARN, "generation ends: a node was lost", NULL);

@@ -37,7 +37,7 @@ struct node {
     bool drained;           /* a rank ended because of it */
     bool failed;            /* a rank failed in this generation */
     uint32_t failed_rank, failed_code;
-    uint32_t cause_rank, cause_code; /* why the last aborted generation ended */
+    uint32_t cause_rank; /* why the last aborted generation ended */
     int exit_code;
     bool over; /* leave the loop with exit_code */
 };
