@@ -195,7 +195,6 @@ static int challenge_dialer(struct mst_auth_acceptor *acceptor, struct mst_strea
     if (random_bytes(acceptor->nonce, NONCE_BYTES))
         return -EIO;
     memcpy(acceptor->hello_bytes, payload, size_bytes);
-    acceptor->hello_size_bytes = size_bytes;
     uint8_t challenge[CHALLENGE_BYTES];
     memcpy(challenge, acceptor->nonce, NONCE_BYTES);
     make_mac(acceptor_word, acceptor->hello_bytes, acceptor->nonce, acceptor->terms.secret,
@@ -227,7 +226,7 @@ static int judge_proof(struct mst_auth_acceptor *acceptor, struct mst_stream *st
 int mst_auth_acceptor_step(struct mst_auth_acceptor *acceptor, struct mst_stream *stream,
                            uint8_t type, const uint8_t *payload, size_t size_bytes)
 {
-    static_assert(sizeof acceptor->hello_bytes >= HELLO_BYTES, "a HELLO fits");
+    static_assert(sizeof acceptor->hello_bytes == HELLO_BYTES, "a HELLO is copied whole");
     if (type == AUTH_HELLO && !acceptor->challenged)
         return challenge_dialer(acceptor, stream, payload, size_bytes);
     if (type == AUTH_PROOF && acceptor->challenged && size_bytes == MAC_BYTES)

@@ -68,8 +68,7 @@ struct mst_auth_acceptor {
     struct mst_auth_terms terms;
     bool challenged;
     uint8_t nonce[32];
-    uint8_t hello_bytes[64];
-    size_t hello_size_bytes;
+    uint8_t hello_bytes[48];
     struct mst_auth_hello hello;
 };
 
