@@ -19,8 +19,6 @@ struct kv_answer {
 };
 
 struct kv_backend {
-    const char *name;
-
     /* Does a checked request and fills *answer. Blocks until the answer or the deadline; wait and
      * watch are answered once their key is there. Results of mst_kv_*; for a value over the
      * answer's cap -ENOSPC, with its size. */

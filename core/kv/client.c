@@ -154,7 +154,6 @@ static int client_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv *
 }
 
 static const struct kv_backend client_backend = {
-    .name = "client",
     .call = client_call,
     .clone = client_clone,
     .close = client_close,

@@ -122,7 +122,6 @@ static void local_close(struct mst_kv *kv)
 }
 
 static const struct kv_backend local_backend = {
-    .name = "local",
     .call = local_call,
     .clone = local_clone,
     .close = local_close,
