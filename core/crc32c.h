@@ -10,8 +10,4 @@
  * checksum of a then b. The value is the usual one: "123456789" gives 0xE3069283. */
 uint32_t mst_crc32c(uint32_t crc, const void *data, size_t size_bytes);
 
-/* The checksum of a then b from those of a and of b, without their bytes. O(log size). Source:
- * powers of x modulo the generator over GF(2), as zlib's crc32_combine. */
-uint32_t mst_crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t b_size_bytes);
-
 #endif
