@@ -8,6 +8,7 @@
 
 #include "muster/core/cli/options.h"
 #include "muster/core/err.h"
+#include "muster/core/kv/sock.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -19,8 +20,7 @@
 static void plan_facts(const struct opts *opts, struct rankenv_facts *facts)
 {
     static char kv_addr[OPTS_HOST_BYTES + 16];
-    snprintf(kv_addr, sizeof kv_addr, strchr(opts->rdzv_host, ':') ? "[%s]:%u" : "%s:%u",
-             opts->rdzv_host, opts->rdzv_port);
+    (void)mst_sock_join(opts->rdzv_host, opts->rdzv_port, kv_addr, sizeof kv_addr); /* it fits */
     *facts = (struct rankenv_facts){.rank = opts->node_rank * opts->local_size,
                                     .world_size = opts->node_count * opts->local_size,
                                     .local_size = opts->local_size,

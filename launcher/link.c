@@ -7,8 +7,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #define TRY_MS 1000
@@ -32,8 +30,7 @@ void link_fini(struct link *link)
 int link_dial(struct link *link, const struct opts *opts, struct mst_err *err)
 {
     char address[OPTS_HOST_BYTES + 16];
-    snprintf(address, sizeof address, strchr(opts->rdzv_host, ':') ? "[%s]:%u" : "%s:%u",
-             opts->rdzv_host, opts->rdzv_port);
+    (void)mst_sock_join(opts->rdzv_host, opts->rdzv_port, address, sizeof address); /* it fits */
     int fd = mst_sock_dial(address, mst_deadline_ms(TRY_MS), err);
     if (fd < 0)
         return -EAGAIN;

@@ -27,8 +27,6 @@
 
 #include <assert.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/wait.h>
 
 #define LEAVE_MS 1500 /* ranks see the abort word within their waits' polling */
@@ -50,8 +48,8 @@ int node_init(struct node *node, const struct node_config *config, struct mst_er
                           .grace_hard_ns = MST_NEVER,
                           .stop_step = MST_PAGE_NO_STEP,
                           .cause_rank = MST_PAGE_CAUSE_JOB};
-    snprintf(node->kv_addr, sizeof node->kv_addr,
-             strchr(opts->rdzv_host, ':') ? "[%s]:%u" : "%s:%u", opts->rdzv_host, config->kv_port);
+    (void)mst_sock_join(opts->rdzv_host, config->kv_port, node->kv_addr,
+                        sizeof node->kv_addr); /* it fits */
     return ranks_init(&node->ranks, err);
 }
 

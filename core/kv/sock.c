@@ -86,6 +86,17 @@ int mst_sock_split(const char *address, char *host, size_t cap, uint16_t *ret_po
     return 0;
 }
 
+int mst_sock_join(const char *host, uint16_t port, char *address, size_t cap)
+{
+    bool has_colons = strchr(host, ':') != NULL;
+    const char *open = has_colons ? "[" : "", *close = has_colons ? "]" : "";
+    int size = snprintf(NULL, 0, "%s%s%s:%u", open, host, close, port);
+    if (size < 0 || (size_t)size >= cap)
+        return -ENOSPC;
+    (void)snprintf(address, cap, "%s%s%s:%u", open, host, close, port); /* it was measured */
+    return 0;
+}
+
 /* Numeric hosts and "localhost" are answered without any name service. NULL means the loopback
  * addresses to getaddrinfo. Returns 0 or an EAI_ code. */
 static int resolve(const char *host, uint16_t port, struct addrinfo **ret_list)

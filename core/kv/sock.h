@@ -35,6 +35,10 @@ int mst_sock_dial(const char *address, uint64_t deadline_ns, struct mst_err *err
 /* Splits "host:port" or "[v6]:port". 0; -EINVAL; -ENOSPC if the host does not fit. */
 int mst_sock_split(const char *address, char *host, size_t cap, uint16_t *ret_port);
 
+/* The other way round: an IPv6 address, which has colons itself, gets brackets. 0; -ENOSPC if it
+ * does not fit: `address` stays as it is then. */
+int mst_sock_join(const char *host, uint16_t port, char *address, size_t cap);
+
 /* Writes or reads exactly `size_bytes`. 0; -ETIMEDOUT; -ECONNRESET also when the peer closed in the
  * middle. */
 int mst_sock_send_all(int fd, const void *data, size_t size_bytes, uint64_t deadline_ns);

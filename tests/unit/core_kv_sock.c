@@ -54,6 +54,24 @@ static void splits_addresses(void **state)
     assert_int_equal(port, 65535);
 }
 
+static void joins_what_it_splits(void **state)
+{
+    (void)state;
+    static const char *const addresses[] = {"node-0:29400", "10.0.0.1:0", "[fe80::1]:65535",
+                                            "[::]:1"};
+    for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++) {
+        char host[16], joined[24] = "as it was";
+        uint16_t port;
+        size_t length = strlen(addresses[i]);
+        assert_int_equal(mst_sock_split(addresses[i], host, sizeof host, &port), 0);
+        assert_int_equal(mst_sock_join(host, port, joined, 0), -ENOSPC);
+        assert_int_equal(mst_sock_join(host, port, joined, length), -ENOSPC);
+        assert_string_equal(joined, "as it was");
+        assert_int_equal(mst_sock_join(host, port, joined, length + 1), 0);
+        assert_string_equal(joined, addresses[i]);
+    }
+}
+
 static void assert_connects(const char *host, const char *format)
 {
     int one = 0;
@@ -278,6 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(splits_addresses),
+        cmocka_unit_test(joins_what_it_splits),
         cmocka_unit_test(listens_and_dials),
         cmocka_unit_test(listen_says_what_is_wrong),
         cmocka_unit_test(dial_tells_address_tries_and_failure),
