@@ -11,7 +11,6 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -71,7 +70,7 @@ int tcp_listen(const struct mst_world *world, char address[BOOT_ADDRESS_MAX], st
     int fd = mst_sock_listen(host, 0, &port, err);
     if (fd < 0)
         return fd;
-    (void)snprintf(address, BOOT_ADDRESS_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
+    (void)mst_sock_join(host, port, address, BOOT_ADDRESS_MAX); /* `host` has room for the port */
     return fd;
 }
 
