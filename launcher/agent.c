@@ -207,6 +207,14 @@ static bool told_to_stop(struct agent *agent)
     return false;
 }
 
+static void cannot_join(const struct opts *opts, const char *why)
+{
+    char rdzv[OPTS_HOST_BYTES + 16];
+    (void)mst_sock_join(opts->rdzv_host, opts->rdzv_port, rdzv, sizeof rdzv); /* it fits */
+    log_line(LOG_ERROR, "cannot join node 0", " rdzv=%s because=%s", log_quote(rdzv).text,
+             log_quote(why).text);
+}
+
 /* Dials node 0 until it answers. 0, or the exit code to leave with. */
 static int dial(struct agent *agent)
 {
@@ -221,8 +229,7 @@ static int dial(struct agent *agent)
         if (told_to_stop(agent))
             return EXITCODE_DRAINED;
         if (rc != -EAGAIN || mst_deadline_passed(deadline_ns)) {
-            log_line(LOG_ERROR, "cannot join node 0", " rdzv=%s:%u because=%s", opts->rdzv_host,
-                     opts->rdzv_port, log_quote(err.text).text);
+            cannot_join(opts, err.text);
             return rc == -EAGAIN ? EXITCODE_RENDEZVOUS : EXITCODE_CONFIG;
         }
         if (mst_deadline_passed(report_ns)) {

@@ -188,7 +188,7 @@ for address in 10.77.0.1 10.77.0.9; do # nobody listens; no such machine
     began=$(date +%s%N)
     expect 138 ip netns exec "$b" muster run --nnodes 2 --node-rank 1 --nproc 1 \
         --rdzv $address:29512 --rdzv-timeout 2 -- true
-    mentions "cannot join node 0" "rdzv=$address:29512"
+    mentions "cannot join node 0" "rdzv=\"$address:29512\""
     took=$((($(date +%s%N) - began) / 1000000))
     [ $took -ge 1900 ] && [ $took -le 3000 ] || fail "took $took ms of a deadline of 2 s"
 done
