@@ -2,6 +2,7 @@
 #include "muster/core/cli/options.h"
 
 #include "muster/core/err.h"
+#include "muster/core/words.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -100,17 +101,6 @@ static int fail_unknown(const struct parse *parse, const char *name)
     return mst_err_set(parse->err, -EINVAL, "unknown option --%s: did you mean --%s?", name, best);
 }
 
-static void join_words(const char *const *words, char *text, size_t cap)
-{
-    size_t used = 0;
-    text[0] = '\0';
-    for (size_t i = 0; words[i] && used < cap; i++) {
-        const char *joint = i == 0 ? "" : words[i + 1] ? ", " : " or ";
-        int length = snprintf(text + used, cap - used, "%s%s", joint, words[i]);
-        used += length > 0 ? (size_t)length : 0;
-    }
-}
-
 /* "what: run, env or status" */
 static int fail_command(const struct parse *parse, const char *what)
 {
@@ -120,8 +110,8 @@ static int fail_command(const struct parse *parse, const char *what)
         assert(i < COMMANDS_MAX);
         names[i] = parse->options->commands[i].name;
     }
-    join_words(names, known, sizeof known);
-    return mst_err_set(parse->err, -EINVAL, "%s: %s", what, known);
+    return mst_err_set(parse->err, -EINVAL, "%s: %s", what,
+                       mst_words_join(names, known, sizeof known));
 }
 
 static int find_command(const struct parse *parse, const char *name, int *ret_command)
@@ -161,7 +151,7 @@ static void describe(const struct option *option, char *text, size_t cap)
 {
     char low[32], high[32], words[128] = "";
     if (option->words)
-        join_words(option->words, words, sizeof words);
+        mst_words_join(option->words, words, sizeof words);
     switch (option->kind) {
     case OPTION_COUNT:
         snprintf(text, cap, "a whole number from %.16g to %.16g%s%s", option->least, option->most,
@@ -186,16 +176,6 @@ static int fail_value(const struct parse *parse, const struct option *option, co
     char allowed[192];
     describe(option, allowed, sizeof allowed);
     return mst_err_set(parse->err, -EINVAL, "--%s %.80s: %s", option->name, text, allowed);
-}
-
-/* Which of the words `text` is, or -1. */
-static int which_word(const char *const *words, const char *text)
-{
-    for (int i = 0; words && words[i]; i++) {
-        if (strcmp(words[i], text) == 0)
-            return i;
-    }
-    return -1;
 }
 
 static bool parse_whole(const char *text, double *ret_value)
@@ -243,7 +223,7 @@ static int store_number(const struct parse *parse, const struct option *option, 
                         void *field)
 {
     double value;
-    int word = which_word(option->words, text);
+    int word = mst_words_find(option->words, text);
     if (word >= 0)
         store_whole(option, -1 - word, field);
     else if (!parse_number(option, text, &value))
@@ -258,7 +238,7 @@ static int store_number(const struct parse *parse, const struct option *option, 
 static int store(const struct parse *parse, const struct option *option, const char *text)
 {
     void *field = (char *)parse->place + option->offset;
-    int word = which_word(option->words, text);
+    int word = mst_words_find(option->words, text);
     switch (option->kind) {
     case OPTION_FLAG: *(bool *)field = true; return 0;
     case OPTION_TEXT:
