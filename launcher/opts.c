@@ -6,6 +6,7 @@
 #include "muster/core/resolve/hardware.h"
 #include "muster/core/resolve/machine.h"
 #include "muster/core/resolve/resolve.h"
+#include "muster/core/words.h"
 #include "muster/core/world/page.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/msg.h"
@@ -449,12 +450,11 @@ static int log_word(int flag, const char *variable, const char *const *words, in
         return flag;
     if (!text || !*text)
         return otherwise;
-    for (int i = 0; words[i]; i++) {
-        if (strcmp(words[i], text) == 0)
-            return i;
-    }
-    return mst_err_set(err, -EINVAL, "%s=%s is none of its words: see muster-env(7)", variable,
-                       text);
+    int word = mst_words_find(words, text);
+    char known[64];
+    return word >= 0 ? word
+                     : mst_err_set(err, -EINVAL, "%s=%.64s is none of %s", variable, text,
+                                   mst_words_join(words, known, sizeof known));
 }
 
 /* Even a refused start is told in the form that was asked for. */

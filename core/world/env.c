@@ -2,6 +2,7 @@
 #include "muster/core/world/env.h"
 
 #include "muster/core/err.h"
+#include "muster/core/words.h"
 #include "muster/core/world/state.h"
 
 #include <ctype.h>
@@ -122,71 +123,51 @@ static int get_word(const struct world_env *env, const char *name, char *word, s
 
 /* ---- tuning ---------------------------------------------------------------------------------- */
 
-static const char *const wait_names[] = {
-    [MST_WAIT_AUTO] = "auto",
-    [MST_WAIT_SPIN] = "spin",
-    [MST_WAIT_YIELD] = "yield",
-    [MST_WAIT_BLOCK] = "block",
-};
+/* Of each the first is what an unset variable means. */
+static const char *const aio_words[] = {"auto", "uring", "threads", NULL};
+static const char *const comm_words[] = {"auto", "host", "mpi", "nccl", NULL};
+static const char *const wait_words[] = {[MST_WAIT_AUTO] = "auto",
+                                         [MST_WAIT_SPIN] = "spin",
+                                         [MST_WAIT_YIELD] = "yield",
+                                         [MST_WAIT_BLOCK] = "block",
+                                         NULL};
 
-static int get_wait(const struct world_env *env, enum mst_wait_policy *wait, struct mst_err *err)
+static int get_choice(const struct world_env *env, const char *name, const char *const *words,
+                      int *ret_choice, struct mst_err *err)
 {
-    const char *text = lookup(env, "MST_WAIT");
-    if (!text)
-        return 0;
-    for (unsigned i = 0; i < LENGTH(wait_names); i++) {
-        if (strcmp(text, wait_names[i]) == 0) {
-            *wait = (enum mst_wait_policy)i;
-            return 0;
-        }
-    }
-    return mst_err_set(err, -EINVAL, "MST_WAIT=%.64s is none of auto, spin, yield, block", text);
-}
-
-static int get_aio(const struct world_env *env, struct mst_tuning *tuning, struct mst_err *err)
-{
-    const char *text = lookup(env, "MST_AIO");
-    if (!text)
-        text = "auto";
-    if (strcmp(text, "auto") != 0 && strcmp(text, "uring") != 0 && strcmp(text, "threads") != 0)
-        return mst_err_set(err, -EINVAL, "MST_AIO=%.64s is none of auto, uring, threads", text);
-    memcpy(tuning->aio, text, strlen(text) + 1);
+    const char *text = lookup(env, name);
+    int choice = text ? mst_words_find(words, text) : 0;
+    char known[64];
+    if (choice < 0)
+        return mst_err_set(err, -EINVAL, "%s=%.64s is none of %s", name, text,
+                           mst_words_join(words, known, sizeof known));
+    *ret_choice = choice;
     return 0;
-}
-
-static int get_comm(const struct world_env *env, struct mst_tuning *tuning, struct mst_err *err)
-{
-    static const char *const names[] = {"auto", "host", "mpi", "nccl"};
-    const char *text = lookup(env, "MST_COMM");
-    if (!text)
-        text = "auto";
-    for (size_t i = 0; i < LENGTH(names); i++) {
-        if (strcmp(text, names[i]) == 0) {
-            memcpy(tuning->comm, text, strlen(text) + 1);
-            return 0;
-        }
-    }
-    return mst_err_set(err, -EINVAL, "MST_COMM=%.64s is none of auto, host, mpi, nccl", text);
 }
 
 int world_env_tuning(const struct world_env *env, struct mst_tuning *ret_tuning,
                      struct mst_err *err)
 {
-    struct mst_tuning tuning = {.wait = MST_WAIT_AUTO};
-    int rc = get_aio(env, &tuning, err);
+    struct mst_tuning tuning = {0};
+    int aio = 0, comm = 0, wait = 0;
+    int rc = get_choice(env, "MST_AIO", aio_words, &aio, err);
     if (rc == 0)
-        rc = get_comm(env, &tuning, err);
+        rc = get_choice(env, "MST_COMM", comm_words, &comm, err);
+    if (rc == 0)
+        rc = get_choice(env, "MST_WAIT", wait_words, &wait, err);
     if (rc == 0)
         rc = get_word(env, "MST_MPI_MODULE", tuning.mpi_module, sizeof tuning.mpi_module, err);
     if (rc == 0)
         rc = get_word(env, "MST_NCCL_LIB", tuning.nccl_lib, sizeof tuning.nccl_lib, err);
     if (rc == 0)
-        rc = get_wait(env, &tuning.wait, err);
-    if (rc == 0)
         rc = get_optional(env, "MST_TIMEOUT_MS", UINT32_MAX, &tuning.timeout_ms, err);
-    if (rc == 0)
-        *ret_tuning = tuning;
-    return rc;
+    if (rc < 0)
+        return rc;
+    memcpy(tuning.aio, aio_words[aio], strlen(aio_words[aio]) + 1);
+    memcpy(tuning.comm, comm_words[comm], strlen(comm_words[comm]) + 1);
+    tuning.wait = (enum mst_wait_policy)wait;
+    *ret_tuning = tuning;
+    return 0;
 }
 
 /* ---- launchers ------------------------------------------------------------------------------- */

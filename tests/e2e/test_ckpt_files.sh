@@ -40,7 +40,7 @@ for words in "" show "show a b" "ls $work/ckpt --jsn" "list $work/ckpt"; do
 done
 mentions "unknown command list: ls, show or verify" "see muster-ckpt --help"
 expect 64 env MST_AIO=magic muster ckpt ls "$work/ckpt"
-mentions "MST_AIO=magic is none of auto, uring, threads"
+mentions "MST_AIO=magic is none of auto, uring or threads"
 
 say "a flipped bit in model/w2"
 /usr/bin/python3 - "$work/ckpt/step_30/rank_0.h5" <<'PY'

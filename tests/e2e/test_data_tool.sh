@@ -25,7 +25,7 @@ head -c 1000 big.txt.gz >cut.txt.gz
 
 want 0 '^samples  *4$' "$data" index a.txt
 want 0 '"samples": 4' "$data" index a.txt --json
-want 64 'MST_AIO=magic is none of auto, uring, threads' env MST_AIO=magic "$data" index a.txt
+want 64 'MST_AIO=magic is none of auto, uring or threads' env MST_AIO=magic "$data" index a.txt
 want 0 '^lines .* 4  a.txt$' "$data" ls a.txt
 want 0 '"gzip": true' "$data" ls big.txt.gz --json
 mkdir -p good bad other

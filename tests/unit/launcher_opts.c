@@ -225,7 +225,7 @@ static void test_log(void **state)
     refuse("run --nnodes 2 --node-rank 2 --rdzv h:1 -- p", EXITCODE_CONFIG, "node rank 2");
     assert_int_equal(opts.log_format, LOG_JSON);
     setenv("MST_LOG_LEVEL", "loud", 1);
-    refuse("run -- p", EXITCODE_CONFIG, "MST_LOG_LEVEL=loud");
+    refuse("run -- p", EXITCODE_CONFIG, "MST_LOG_LEVEL=loud is none of error, warn, info or debug");
     assert_int_equal(opts.log_level, LOG_INFO);
     assert_int_equal(opts.log_format, LOG_JSON);
     refuse("run --log-level loud -- p", -EINVAL, "--log-level loud: error, warn, info or debug");
