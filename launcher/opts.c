@@ -182,20 +182,14 @@ static int64_t one_per_device(const struct machine *machine)
 static void plan_from_flags(const struct flags *flags, const struct machine *machine,
                             struct mst_plan *plan)
 {
-    *plan = (struct mst_plan){.mode = MST_PLAN_SPAWN,
-                              .scheme = "flags",
-                              .scheduler = "none",
-                              .role = "worker",
-                              .node_count = flags->node_count,
-                              .node_rank = flags->node_count == 1 ? 0 : MST_UNKNOWN,
-                              .local_size = one_per_device(machine),
-                              .rank = MST_UNKNOWN,
-                              .local_rank = MST_UNKNOWN,
-                              .elastic_min = MST_UNKNOWN,
-                              .elastic_max = MST_UNKNOWN,
-                              .max_restarts = MST_UNKNOWN,
-                              .incarnation = MST_UNKNOWN,
-                              .master_port = MST_UNKNOWN};
+    *plan = mst_plan_unknown;
+    plan->mode = MST_PLAN_SPAWN;
+    plan->scheme = "flags";
+    plan->scheduler = "none";
+    memcpy(plan->role, "worker", sizeof "worker");
+    plan->node_count = flags->node_count;
+    plan->node_rank = flags->node_count == 1 ? 0 : MST_UNKNOWN;
+    plan->local_size = one_per_device(machine);
 }
 
 static int apply_place(const struct flags *flags, struct opts *opts, struct mst_err *err)

@@ -98,7 +98,7 @@ static_assert(sizeof parsers / sizeof *parsers - 1 <= MST_CANDIDATES_MAX, "room 
 
 /* ---- candidates ------------------------------------------------------------------------------ */
 
-static const struct mst_plan unknown = {
+const struct mst_plan mst_plan_unknown = {
     .world_size = MST_UNKNOWN,
     .node_count = MST_UNKNOWN,
     .node_rank = MST_UNKNOWN,
@@ -136,7 +136,8 @@ static void collect(const struct mst_machine *machine, const char *from, struct 
             continue;
         assert(answer->candidate_count < MST_CANDIDATES_MAX);
         struct mst_candidate *candidate = &answer->candidates[answer->candidate_count];
-        *candidate = (struct mst_candidate){.plan = unknown, .variables = parser->variables};
+        *candidate = (struct mst_candidate){.plan = mst_plan_unknown,
+                                            .variables = parser->variables};
         candidate->plan.scheme = parser->scheme;
         candidate->plan.scheduler = parser->scheduler;
         if (parser->parse(machine, &candidate->plan, &candidate->err) != 0)
@@ -307,7 +308,7 @@ static int merge_candidate(struct merge *merge, const struct mst_plan *from, str
 static int decide(const struct mst_machine *machine, const char *from, struct mst_answer *answer,
                   struct mst_err *err)
 {
-    struct merge merge = {.plan = unknown};
+    struct merge merge = {.plan = mst_plan_unknown};
     int rc = from ? check_from(from, answer, err) : 0;
     if (rc == 0)
         rc = check_candidates(answer, &merge.plan, err);
@@ -324,7 +325,7 @@ static int decide(const struct mst_machine *machine, const char *from, struct ms
 /* Of a plan that is refused only this is still true: who the pod says it is. */
 static void blank(struct mst_plan *plan)
 {
-    struct mst_plan rest = unknown;
+    struct mst_plan rest = mst_plan_unknown;
     rest.mode = MST_PLAN_ERROR;
     rest.scheme = plan->scheme;
     rest.scheduler = plan->scheduler;

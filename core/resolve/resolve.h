@@ -47,6 +47,9 @@ struct mst_plan {
     char rdzv_id[128];
 };
 
+/* The plan that says nothing: every number unknown, every word empty. */
+extern const struct mst_plan mst_plan_unknown;
+
 struct mst_candidate {
     struct mst_plan plan;
     struct mst_err err;    /* code 0, or why these variables cannot be meant */

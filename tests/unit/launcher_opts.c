@@ -181,6 +181,9 @@ static void test_operator_and_flags(void **state)
     assert_string_equal(opts.rdzv_host, "other");
     assert_int_equal(parse("run --nnodes 1 --nproc 1 -- p"), EXITCODE_OK);
     assert_string_equal(opts.source, "flags");
+    assert_string_equal(opts.answer.plan.role, "worker");
+    assert_int_equal(opts.answer.plan.default_port, MST_UNKNOWN);
+    assert_int_equal(opts.answer.plan.loose_count, MST_UNKNOWN);
     assert_int_equal(opts.max_restarts, 3);
     setenv("PET_NODE_RANK", "0", 1);
     setenv("PET_MASTER_ADDR", "localhost", 1); /* what an old master is told of itself */
