@@ -195,7 +195,7 @@ static int open_server(struct coord *coord, const struct opts *opts, struct mst_
 {
     const struct kv_server_events events = {coord, on_joined, on_frame, on_lost};
     /* Behind a service or NAT, the name that others dial is no address of this machine. */
-    const char *host = opts_is_loopback(opts->rdzv_host) ? opts->rdzv_host : "";
+    const char *host = mst_host_is_local(opts->rdzv_host) ? opts->rdzv_host : "";
     int fd = mst_sock_listen(host, opts->rdzv_port, &coord->port, err);
     if (fd < 0)
         return fd;

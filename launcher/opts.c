@@ -165,11 +165,6 @@ const struct options env_options = {
 
 /* ---- the world ------------------------------------------------------------------------------- */
 
-bool opts_is_loopback(const char *host)
-{
-    return strncmp(host, "127.", 4) == 0 || !strcmp(host, "::1") || !strcmp(host, "localhost");
-}
-
 static int64_t one_per_device(const struct machine *machine)
 {
     uint32_t count = machine->gpu_count ? machine->gpu_count : machine->core_count;
@@ -352,7 +347,7 @@ static void place_node(struct opts *opts)
     if (opts->rdzv_host[0]) /* by a flag, which means what it says */
         return;
     snprintf(opts->rdzv_host, sizeof opts->rdzv_host, "%s", plan->master_host);
-    if (opts_is_loopback(opts->rdzv_host))
+    if (mst_host_is_local(opts->rdzv_host))
         name_own_host(opts);
 }
 
@@ -385,7 +380,7 @@ static int supply_secret(struct opts *opts, struct mst_err *err)
             return mst_err_set(err, -EIO, "no random bytes for the job secret");
         return 0;
     }
-    if (opts->insecure || opts_is_loopback(opts->rdzv_host))
+    if (opts->insecure || mst_host_is_local(opts->rdzv_host))
         return 0;
     return mst_err_set(err, -EACCES,
                        "%u nodes and no job secret: put the same random bytes on every node and "

@@ -51,7 +51,4 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
  * do instead. In mode rank the rest of *ret_opts stays empty. */
 int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err);
 
-/* True if only processes of this machine can reach `host`. */
-bool opts_is_loopback(const char *host);
-
 #endif

@@ -64,7 +64,7 @@ static int complete_node_count(struct mst_plan *plan, struct mst_err *err)
         plan->node_count = plan->world_size / plan->local_size;
     else if (plan->loose_count > 0 && plan->loose_count <= RESOLVE_NODES_MAX)
         plan->node_count = plan->loose_count;
-    else if (plan->node_rank < 0 && resolve_is_local(plan->master_host))
+    else if (plan->node_rank < 0 && mst_host_is_local(plan->master_host))
         plan->node_count = 1; /* MASTER_ADDR=localhost alone: a workstation's habit */
     else
         return mst_err_set(err, -EINVAL,
@@ -108,7 +108,7 @@ static int complete_node_rank(const struct mst_machine *machine, struct mst_plan
     if (plan->node_rank < 0 && plan->node_count == 1)
         plan->node_rank = 0;
     if (plan->node_rank < 0 && plan->elastic_min < 0 && plan->master_host[0] &&
-        !resolve_is_local(plan->master_host))
+        !mst_host_is_local(plan->master_host))
         plan->node_rank = resolve_rank_by_name(machine, plan->master_host);
     int64_t limit = plan->node_count > 0 ? plan->node_count : plan->elastic_max;
     if (plan->node_rank >= limit)
@@ -135,7 +135,7 @@ static int complete_master(struct mst_plan *plan, struct mst_err *err)
                            "%s says %lld nodes, but nothing says where node 0 is: set "
                            "MST_MASTER_ADDR (an Indexed Job: MST_SUBDOMAIN)",
                            plan->scheme, (long long)plan->node_count);
-    if (resolve_is_local(plan->master_host) && plan->node_rank > 0)
+    if (mst_host_is_local(plan->master_host) && plan->node_rank > 0)
         return mst_err_set(
             err, -EINVAL,
             "the master is %.40s, which is this node, but this is node %lld of %lld: "

@@ -50,7 +50,7 @@ bool resolve_same_host(const char *a, const char *b)
     return a_size >= b_size ? starts_with(a, b, b_size) : starts_with(b, a, a_size);
 }
 
-bool resolve_is_local(const char *host)
+bool mst_host_is_local(const char *host)
 {
     return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
            strcmp(host, "localhost") == 0;

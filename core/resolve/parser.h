@@ -108,9 +108,6 @@ int64_t resolve_worker_number(const char *host);
 /* The same name, or one is the other followed by a domain. An address is only itself. */
 bool resolve_same_host(const char *a, const char *b);
 
-/* localhost and its addresses: an operator's word for "this pod". */
-bool resolve_is_local(const char *host);
-
 /* True if `host` is the name or the address of this machine. Nothing is looked up. */
 bool resolve_is_self(const struct mst_machine *machine, const char *host);
 

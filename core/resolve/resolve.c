@@ -249,7 +249,7 @@ static bool is_comparable(const char *a, const char *b)
 {
     bool a_is_number = a[strspn(a, "0123456789.:")] == '\0';
     bool b_is_number = b[strspn(b, "0123456789.:")] == '\0';
-    return a_is_number == b_is_number && !resolve_is_local(a) && !resolve_is_local(b);
+    return a_is_number == b_is_number && !mst_host_is_local(a) && !mst_host_is_local(b);
 }
 
 static int merge_host(struct merge *merge, const struct mst_plan *from, struct mst_err *err)

@@ -81,6 +81,10 @@ struct mst_machine {
  * MST_* variables), or is NULL. 0; -EINVAL with the reason in ret_answer->err. */
 int mst_resolve(const struct mst_machine *machine, const char *from, struct mst_answer *ret_answer);
 
+/* localhost and its addresses: what only processes of this machine reach, and an operator's word for
+ * "this pod". */
+bool mst_host_is_local(const char *host);
+
 /* "spawn", "wait_for_launcher": static text. */
 const char *mst_plan_mode_name(enum mst_plan_mode mode);
 

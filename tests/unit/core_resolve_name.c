@@ -48,11 +48,11 @@ static void sameness(void **state)
 static void loopback(void **state)
 {
     (void)state;
-    assert_true(resolve_is_local("localhost"));
-    assert_true(resolve_is_local("127.0.1.1"));
-    assert_true(resolve_is_local("::1"));
-    assert_false(resolve_is_local("localhost-0"));
-    assert_false(resolve_is_local(""));
+    assert_true(mst_host_is_local("localhost"));
+    assert_true(mst_host_is_local("127.0.1.1"));
+    assert_true(mst_host_is_local("::1"));
+    assert_false(mst_host_is_local("localhost-0"));
+    assert_false(mst_host_is_local(""));
 }
 
 static void rank_by_name(void **state)
