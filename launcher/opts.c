@@ -165,7 +165,7 @@ const struct options env_options = {
 
 /* ---- the world ------------------------------------------------------------------------------- */
 
-static int64_t one_per_device(const struct machine *machine)
+static int64_t one_per_device(const struct mst_machine *machine)
 {
     uint32_t count = machine->gpu_count ? machine->gpu_count : machine->core_count;
     if (count > MST_PAGE_RANKS_MAX)
@@ -174,7 +174,7 @@ static int64_t one_per_device(const struct machine *machine)
 }
 
 /* Without anybody's word on the number of nodes the flags' count, and all else with it. */
-static void plan_from_flags(const struct flags *flags, const struct machine *machine,
+static void plan_from_flags(const struct flags *flags, const struct mst_machine *machine,
                             struct mst_plan *plan)
 {
     *plan = mst_plan_unknown;
@@ -212,14 +212,15 @@ static int apply_place(const struct flags *flags, struct opts *opts, struct mst_
 }
 
 /* Why there are as many ranks as there are, before --nproc. */
-static const char *environment_reason(const struct mst_plan *plan, const struct machine *machine)
+static const char *environment_reason(const struct mst_plan *plan,
+                                      const struct mst_machine *machine)
 {
     if (strcmp(plan->scheme, "single") != 0 && strcmp(plan->scheme, "flags") != 0)
         return "environment";
     return machine->gpu_count ? "GPUs" : "cores";
 }
 
-static void apply_local_size(const struct flags *flags, const struct machine *machine,
+static void apply_local_size(const struct flags *flags, const struct mst_machine *machine,
                              struct opts *opts)
 {
     struct mst_plan *plan = &opts->answer.plan;
@@ -234,8 +235,8 @@ static void apply_local_size(const struct flags *flags, const struct machine *ma
 }
 
 /* What a flag says stands above the environment. A rank that runs already is what it is. */
-static int apply_flags(const struct flags *flags, const struct machine *machine, struct opts *opts,
-                       struct mst_err *err)
+static int apply_flags(const struct flags *flags, const struct mst_machine *machine,
+                       struct opts *opts, struct mst_err *err)
 {
     struct mst_plan *plan = &opts->answer.plan;
     bool has_flag = flags->local_size != 0 || flags->node_count > 0;
@@ -250,19 +251,18 @@ static int apply_flags(const struct flags *flags, const struct machine *machine,
 }
 
 /* Which GPUs, cores, names and files there are; flags stand for what the machine would say. */
-static void look_around(const struct flags *flags, struct machine *machine)
+static void look_around(const struct flags *flags, struct mst_machine *facts)
 {
     const char *pod_ip = getenv("POD_IP");
-    machine_init(machine, flags->root ? flags->root : "");
     if (flags->hostname)
-        snprintf(machine->hostname, sizeof machine->hostname, "%s", flags->hostname);
-    machine->pod_ip = flags->pod_ip ? flags->pod_ip : pod_ip ? pod_ip : "";
-    machine->gpu_count = flags->gpu_count >= 0
-                             ? (uint32_t)flags->gpu_count
-                             : hardware_gpu_count("/dev", getenv("CUDA_VISIBLE_DEVICES"),
-                                                  getenv("NVIDIA_VISIBLE_DEVICES"));
+        facts->hostname = flags->hostname;
+    facts->pod_ip = flags->pod_ip ? flags->pod_ip : pod_ip ? pod_ip : "";
+    facts->gpu_count = flags->gpu_count >= 0
+                           ? (uint32_t)flags->gpu_count
+                           : hardware_gpu_count("/dev", getenv("CUDA_VISIBLE_DEVICES"),
+                                                getenv("NVIDIA_VISIBLE_DEVICES"));
     /* whoever describes another machine has said nothing of its cores */
-    machine->core_count = flags->gpu_count >= 0 ? 0 : hardware_core_count("");
+    facts->core_count = flags->gpu_count >= 0 ? 0 : hardware_core_count("");
 }
 
 static int read_plan(const struct flags *flags, struct opts *opts, struct mst_err *err)
@@ -271,13 +271,13 @@ static int read_plan(const struct flags *flags, struct opts *opts, struct mst_er
     if (flags->node_count > 1 && (flags->node_rank < 0 || !flags->rdzv))
         return mst_err_set(err, -EINVAL, "--nnodes %lld needs --node-rank R and --rdzv HOST:PORT",
                            (long long)flags->node_count);
-    look_around(flags, &machine);
+    machine_init(&machine, opts->env, flags->root ? flags->root : "");
+    look_around(flags, &machine.facts);
     if (flags->node_count > 0)
-        plan_from_flags(flags, &machine, &opts->answer.plan);
+        plan_from_flags(flags, &machine.facts, &opts->answer.plan);
     else
-        (void)machine_resolve(&machine, opts->env, flags->from,
-                              &opts->answer); /* it has the error */
-    int rc = apply_flags(flags, &machine, opts, err);
+        (void)mst_resolve(&machine.facts, flags->from, &opts->answer); /* it has the error */
+    int rc = apply_flags(flags, &machine.facts, opts, err);
     machine_fini(&machine);
     return rc;
 }

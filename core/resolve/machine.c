@@ -8,14 +8,6 @@
 
 #define FILE_BYTES_MAX (4u << 20) /* a hostfile of the largest world is below */
 
-void machine_init(struct machine *machine, const char *root)
-{
-    *machine = (struct machine){.root = root, .pod_ip = ""};
-    if (gethostname(machine->hostname, sizeof machine->hostname) ||
-        !memchr(machine->hostname, '\0', sizeof machine->hostname))
-        machine->hostname[0] = '\0';
-}
-
 void machine_fini(struct machine *machine)
 {
     free(machine->text);
@@ -68,15 +60,15 @@ static const char *read_file(void *arg, const char *path)
     return machine->text;
 }
 
-int machine_resolve(struct machine *machine, char **env, const char *from,
-                    struct mst_answer *ret_answer)
+void machine_init(struct machine *machine, char *const *env, const char *root)
 {
-    const struct mst_machine facts = {.env = env,
-                                      .hostname = machine->hostname,
-                                      .pod_ip = machine->pod_ip,
-                                      .gpu_count = machine->gpu_count,
-                                      .core_count = machine->core_count,
-                                      .read_file = read_file,
-                                      .arg = machine};
-    return mst_resolve(&facts, from, ret_answer);
+    *machine = (struct machine){.facts = {.env = env,
+                                          .hostname = machine->hostname,
+                                          .pod_ip = "",
+                                          .read_file = read_file,
+                                          .arg = machine},
+                                .root = root};
+    if (gethostname(machine->hostname, sizeof machine->hostname) ||
+        !memchr(machine->hostname, '\0', sizeof machine->hostname))
+        machine->hostname[0] = '\0';
 }

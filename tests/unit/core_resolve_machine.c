@@ -49,11 +49,12 @@ static int remove_root(void **state)
 static void the_hosts_name_is_known(void **state)
 {
     (void)state;
+    char *env[] = {NULL};
     struct machine machine;
-    machine_init(&machine, "");
+    machine_init(&machine, env, "");
     char name[256];
     assert_int_equal(gethostname(name, sizeof name), 0);
-    assert_string_equal(machine.hostname, name);
+    assert_string_equal(machine.facts.hostname, name);
     machine_fini(&machine);
 }
 
@@ -62,10 +63,10 @@ static void files_are_read_under_the_root(void **state)
     (void)state;
     char variable[] = "HYDRA_HOST_FILE=/hosts", *env[] = {variable, NULL};
     struct machine machine;
-    machine_init(&machine, root);
-    assert_true(machine_resolve(&machine, env, NULL, &answer) < 0);
+    machine_init(&machine, env, root);
+    assert_true(mst_resolve(&machine.facts, NULL, &answer) < 0);
     put("/hosts", "a:2\nb:2\n");
-    assert_int_equal(machine_resolve(&machine, env, NULL, &answer), 0);
+    assert_int_equal(mst_resolve(&machine.facts, NULL, &answer), 0);
     assert_int_equal(answer.plan.world_size, 4);
     machine_fini(&machine);
 }
@@ -81,9 +82,9 @@ static void a_folder_is_the_list_of_its_files(void **state)
     put("/etc/volcano/b.host", "j-b-0.j\n");
     put("/etc/volcano/a.host", "j-a-0.j\nj-a-1.j\n");
     struct machine machine;
-    machine_init(&machine, root);
-    (void)snprintf(machine.hostname, sizeof machine.hostname, "j-b-0");
-    assert_int_equal(machine_resolve(&machine, env, NULL, &answer), 0);
+    machine_init(&machine, env, root);
+    machine.facts.hostname = "j-b-0";
+    assert_int_equal(mst_resolve(&machine.facts, NULL, &answer), 0);
     assert_int_equal(answer.plan.node_count, 3);
     assert_int_equal(answer.plan.node_rank, 2);
     machine_fini(&machine);
