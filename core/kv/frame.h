@@ -1,4 +1,5 @@
 /* The head of a frame (core/kv/sock.h), shared by the blocking calls and the stream. */
+/* pure */
 #ifndef MUSTER_CORE_KV_FRAME_H
 #define MUSTER_CORE_KV_FRAME_H
 

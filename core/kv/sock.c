@@ -1,6 +1,5 @@
 #include "muster/core/kv/sock.h"
 
-#include "muster/core/bytes.h"
 #include "muster/core/clock.h"
 #include "muster/core/crc32c.h"
 #include "muster/core/err.h"
@@ -18,7 +17,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define FRAME_MAGIC UINT32_C(0x4d54534d) /* "MSTM" */
 #define HOST_CAP 256
 #define BACKLOG 1024
 #define RETRY_MS_MIN 10
@@ -356,29 +354,6 @@ int mst_sock_recv_all(int fd, void *data, size_t size_bytes, uint64_t deadline_n
             return -ECONNRESET;
         }
     }
-    return 0;
-}
-
-void frame_encode(uint8_t bytes[MST_FRAME_HEADER_BYTES], const struct frame_head *head)
-{
-    mst_put_le32(bytes, FRAME_MAGIC);
-    bytes[4] = head->type;
-    bytes[5] = 0;
-    mst_put_le16(bytes + 6, 0);
-    mst_put_le32(bytes + 8, head->size_bytes);
-    mst_put_le32(bytes + 12, head->crc);
-}
-
-int frame_decode(const uint8_t bytes[MST_FRAME_HEADER_BYTES], size_t payload_max,
-                 struct frame_head *ret_head)
-{
-    struct frame_head head = {
-        .type = bytes[4], .size_bytes = mst_get_le32(bytes + 8), .crc = mst_get_le32(bytes + 12)};
-    if (mst_get_le32(bytes) != FRAME_MAGIC || bytes[5] || mst_get_le16(bytes + 6))
-        return -EBADMSG;
-    if (head.size_bytes > payload_max || head.size_bytes > MST_FRAME_PAYLOAD_MAX)
-        return -EBADMSG;
-    *ret_head = head;
     return 0;
 }
 
