@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ERRNO_MAX 4095 /* the kernel's limit */
-
 /* Bytes of the UTF-8 sequence that starts with `lead`; 1 for anything that starts none. */
 static size_t sequence_bytes(unsigned char lead)
 {
@@ -98,5 +96,5 @@ const char *mst_err_meaning(int code)
     case -EIO: return "input or output failed";
     default: break;
     }
-    return code >= -ERRNO_MAX ? system_text(-code) : "unknown error";
+    return code >= -MST_ERRNO_MAX ? system_text(-code) : "unknown error";
 }

@@ -24,6 +24,8 @@
 extern "C" {
 #endif
 
+#define MST_ERRNO_MAX 4095 /* the kernel's limit: a larger number is no errno */
+
 struct mst_err {
     int code;       /* 0, or the -errno that the failing call returned */
     char text[240]; /* names the object, the value and the next step; always terminated */

@@ -21,7 +21,6 @@
 #define HELLO_BYTES (16 + NONCE_BYTES)
 #define CHALLENGE_BYTES (NONCE_BYTES + MAC_BYTES)
 #define REFUSE_BYTES_MAX (4 + sizeof((struct mst_err *)0)->text)
-#define ERRNO_MAX 4095
 
 enum auth_frame {
     AUTH_HELLO = 48,
@@ -109,7 +108,7 @@ static int read_refusal(const uint8_t *payload, size_t size_bytes, struct mst_er
         text[i] = (char)(byte >= 0x20 && byte <= 0x7e ? byte : '?');
     }
     text[text_bytes] = '\0';
-    if (error == 0 || error > ERRNO_MAX)
+    if (error == 0 || error > MST_ERRNO_MAX)
         error = EACCES;
     return mst_err_set(err, -(int)error, "%s", text);
 }

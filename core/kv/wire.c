@@ -2,12 +2,11 @@
 #include "muster/core/kv/wire.h"
 
 #include "muster/core/bytes.h"
+#include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
 
 #include <errno.h>
 #include <stdbool.h>
-
-#define ERRNO_MAX 4095
 
 static bool is_printable(const char *key, size_t key_bytes)
 {
@@ -90,7 +89,7 @@ int kv_reply_decode(const uint8_t *bytes, size_t size_bytes, struct kv_reply *re
     if (size_bytes < KV_REPLY_HEAD_BYTES || size_bytes - KV_REPLY_HEAD_BYTES > MST_KV_VALUE_MAX)
         return -EBADMSG;
     uint32_t error = mst_get_le32(bytes + 8);
-    if (error > ERRNO_MAX || mst_get_le32(bytes + 12) != 0)
+    if (error > MST_ERRNO_MAX || mst_get_le32(bytes + 12) != 0)
         return -EBADMSG;
     *ret_reply = (struct kv_reply){
         .id = mst_get_le64(bytes),
