@@ -3,6 +3,7 @@
 
 #include "muster/core/err.h"
 #include "muster/core/words.h"
+#include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
 
 #include <ctype.h>
@@ -196,6 +197,9 @@ static int check_numbers(const struct mst_world *world, struct mst_err *err)
         return mst_err_set(err, -EINVAL,
                            "local size %u and node count %u do not fit a world size of %u",
                            world->local_size, world->node_count, world->size);
+    if (world->local_size > MST_PAGE_RANKS_MAX)
+        return mst_err_set(err, -EINVAL, "local size %u is over %u: start fewer ranks on a node",
+                           world->local_size, MST_PAGE_RANKS_MAX);
     return 0;
 }
 

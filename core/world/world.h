@@ -43,8 +43,8 @@ enum mst_world_source {
 /* Makes the world that the environment describes; MST_* wins over foreign markers. Takes ownership
  * of the inherited fds and sets them close-on-exec. Does not block. Not thread-safe (reads the
  * environment). Once in a process that `muster run` started: the fds are taken. 0; -EINVAL naming
- * the variable, its value and the fault: not a number, rank >= size, some MST_* set and others
- * missing, an fd that is not open, or it was called before; -ENOMEM. */
+ * the variable, its value and the fault: not a number, rank >= size, over 1024 ranks on a node,
+ * some MST_* set and others missing, an fd that is not open, or it was called before; -ENOMEM. */
 int mst_world_from_env(struct mst_world **ret_world, struct mst_err *err);
 
 /* A world of one without server, whatever the environment says: for tests and one-process tools.

@@ -127,6 +127,12 @@ static void refuses_numbers_that_contradict(void **state)
     expect_fault(ENTRIES("MST_LOCAL_SIZE=9", CONTRACT), ENTRIES("local size 9", "size of 8"));
     expect_fault(ENTRIES("MST_NODE_COUNT=9", CONTRACT), ENTRIES("node count 9"));
     expect_fault(ENTRIES("MST_WORLD_SIZE=16777217", CONTRACT), ENTRIES("16777217"));
+    expect_fault(ENTRIES("MST_WORLD_SIZE=2000", "MST_LOCAL_SIZE=1025", CONTRACT),
+                 ENTRIES("local size 1025", "1024", "fewer ranks"));
+    int secret_fd;
+    struct mst_world most = expect_world(
+        ENTRIES("MST_WORLD_SIZE=2000", "MST_LOCAL_SIZE=1024", CONTRACT), &secret_fd);
+    assert_int_equal(most.local_size, 1024);
 }
 
 static void refuses_words_that_would_break_keys_and_lines(void **state)
