@@ -13,6 +13,7 @@
 #include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -76,16 +77,12 @@ static uint32_t choose_timeout(const struct mst_world *world, const struct mst_c
     return world->tuning.timeout_ms > 0 ? world->tuning.timeout_ms : MST_COMM_TIMEOUT_MS_DEFAULT;
 }
 
-static int check_world(const struct mst_world *world, struct mst_err *err)
+/* What every world is that core/world makes. */
+static void assert_world(const struct mst_world *world)
 {
-    if (world->rank < world->size && world->local_rank < world->local_size &&
-        world->node < world->node_count && world->local_size <= world->size &&
-        world->local_size <= MST_PAGE_RANKS_MAX)
-        return 0;
-    return mst_err_set(
-        err, -EINVAL, "no such place in a world: rank %u of %u, local rank %u of %u, node %u of %u",
-        world->rank, world->size, world->local_rank, world->local_size, world->node,
-        world->node_count);
+    assert(world->rank < world->size && world->local_size <= world->size);
+    assert(world->local_rank < world->local_size && world->local_size <= MST_PAGE_RANKS_MAX);
+    assert(world->node < world->node_count);
 }
 
 static int map_page(struct mst_comm *comm, const struct mst_world *world, struct mst_err *err)
@@ -94,29 +91,29 @@ static int map_page(struct mst_comm *comm, const struct mst_world *world, struct
         return 0;
     int rc = mst_page_map(world->page_fd, &comm->page, err);
     if (rc == 0 && world->local_rank >= mst_page_local_size(comm->page))
-        rc = mst_err_set(err, -EINVAL, "the node page has no slot for local rank %u",
-                         world->local_rank);
+        rc = mst_err_set(err, -EINVAL,
+                         "the node page has room for %u ranks, not for local rank %u; is "
+                         "MST_PAGE_FD stale?",
+                         mst_page_local_size(comm->page), world->local_rank);
     return rc;
 }
 
 static int create(const struct mst_world *world, struct mst_kv *kv,
                   const struct mst_comm_opts *opts, struct mst_comm **ret_comm, struct mst_err *err)
 {
+    assert_world(world);
     const char *backend = choose_backend(world, kv, opts);
     const struct comm_ops *ops = find_backend(backend);
     if (!ops)
         return mst_err_set(err, -ENOTSUP, "no back end \"%s\" in this build; try \"auto\"",
                            backend);
-    int rc = check_world(world, err);
-    if (rc < 0)
-        return rc;
     struct mst_comm *comm = calloc(1, sizeof *comm);
     if (!comm)
         return mst_err_set(err, -ENOMEM, "no memory for a communicator");
     comm->rank = world->rank;
     comm->size = world->size;
     comm->timeout_ms = choose_timeout(world, opts);
-    rc = map_page(comm, world, err);
+    int rc = map_page(comm, world, err);
     if (rc == 0)
         rc = ops->create(world, kv, comm->page, mst_deadline_ms(comm->timeout_ms), &comm->backend,
                          err);

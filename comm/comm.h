@@ -79,7 +79,7 @@ struct mst_comm_opts {
  * opts->timeout_ms passed. `kv` and opts with its string are borrowed for the call only; world is
  * copied as far as needed. opts may be NULL, and so may kv for a back end that needs none: mpi,
  * which "auto" takes then under an MPI's launcher. 0; with text
- *   -EINVAL      no such place in a world; opts does not begin with MST_COMM_OPTS_INIT
+ *   -EINVAL      opts does not begin with MST_COMM_OPTS_INIT; the node page is that of fewer ranks
  *   -ENOTSUP     the back end is unknown or missing, host has no kv, or an option is set that only
  *                a newer libmuster knows
  *   -ETIMEDOUT   naming the ranks that did not come, or the node or server that did not answer

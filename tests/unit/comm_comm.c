@@ -88,7 +88,7 @@ static void kinds_of_a_newer_library_are_not_supported(void **state)
     team_run(&team);
 }
 
-static void bad_worlds_and_backends_are_refused(void **state)
+static void unknown_backends_are_refused(void **state)
 {
     (void)state;
     struct mst_world world;
@@ -104,11 +104,32 @@ static void bad_worlds_and_backends_are_refused(void **state)
     opts.struct_bytes = sizeof opts;
     assert_int_equal(mst_comm_create(&world, kv, &opts, &comm, &err), -ENOTSUP);
     assert_non_null(strstr(err.text, "pigeon"));
-    world.rank = 1;
-    assert_int_equal(mst_comm_create(&world, kv, NULL, &comm, &err), -EINVAL);
     assert_null(comm);
     mst_comm_destroy(NULL);
     mst_kv_close(kv);
+}
+
+/* The second rank of a node, whose page is one of a single rank; and no page at all. */
+static void a_page_of_others_is_refused(void **state)
+{
+    (void)state;
+    struct mst_world world;
+    struct mst_page *page;
+    struct mst_comm *comm = NULL;
+    struct mst_err err;
+    world_init_single(&world);
+    world.rank = world.local_rank = 1;
+    world.size = world.local_size = 2;
+    assert_int_equal(mst_page_create(1, 1, &world.page_fd, &page, NULL), 0);
+    assert_int_equal(mst_comm_create(&world, NULL, NULL, &comm, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "the node page has room for 1 ranks, not for local rank 1"));
+    mst_page_unmap(page);
+    (void)close(world.page_fd);
+    world.page_fd = memfd_create("no-page", MFD_CLOEXEC);
+    assert_int_equal(mst_comm_create(&world, NULL, NULL, &comm, &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "is no node page"));
+    assert_null(comm);
+    (void)close(world.page_fd);
 }
 
 /* Programs of other minor versions, and a stream where there are none. */
@@ -631,7 +652,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_arguments_change_nothing),
         cmocka_unit_test(kinds_of_a_newer_library_are_not_supported),
-        cmocka_unit_test(bad_worlds_and_backends_are_refused),
+        cmocka_unit_test(unknown_backends_are_refused),
+        cmocka_unit_test(a_page_of_others_is_refused),
         cmocka_unit_test(calls_may_be_of_other_versions),
         cmocka_unit_test(a_communicator_knows_itself),
         cmocka_unit_test(a_mismatch_names_both_on_all_ranks),
