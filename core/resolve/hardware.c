@@ -1,13 +1,11 @@
 #include "muster/core/resolve/hardware.h"
 
 #include "muster/core/least.h"
+#include "muster/core/quota.h"
 
 #include <dirent.h>
-#include <limits.h>
 #include <sched.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -66,49 +64,13 @@ static uint32_t affinity_count(void)
     return online > 0 ? (uint32_t)online : 1;
 }
 
-static bool read_line(const char *root, const char *path, const char *name, char *line, int cap)
-{
-    char full[PATH_MAX];
-    int size = snprintf(full, sizeof full, "%s%s%s", root, path, name);
-    FILE *file = size < (int)sizeof full ? fopen(full, "re") : NULL;
-    if (!file)
-        return false;
-    bool ok = fgets(line, cap, file);
-    (void)fclose(file); /* only read */
-    if (ok)
-        line[strcspn(line, "\n")] = '\0';
-    return ok;
-}
-
-/* "max 100000" or "<quota us> <period us>". */
-static uint32_t limit_of(const char *root, const char *cgroup)
-{
-    char line[128];
-    if (!read_line(root, cgroup, "/cpu.max", line, sizeof line))
-        return UINT32_MAX;
-    char *end;
-    unsigned long long quota = strtoull(line, &end, 10);
-    unsigned long long period = strtoull(end, NULL, 10);
-    if (quota == 0 || period == 0)
-        return UINT32_MAX;
-    unsigned long long cores = (quota + period - 1) / period;
-    return (uint32_t)mst_least(cores, UINT32_MAX);
-}
-
+/* Part of a core is room for one more rank: it is slow, not wrong. */
 uint32_t hardware_core_count(const char *root)
 {
-    static const char mount[] = "/sys/fs/cgroup";
     uint32_t count = affinity_count();
-    char line[1024], cgroup[PATH_MAX];
-    if (!read_line(root, "/proc/self/cgroup", "", line, sizeof line) || strncmp(line, "0::", 3))
-        return count;
-    (void)snprintf(cgroup, sizeof cgroup, "%s%s", mount, line + 3); /* a line is shorter */
-    for (;;) {
-        count = (uint32_t)mst_least(count, limit_of(root, cgroup));
-        char *slash = strrchr(cgroup, '/');
-        if (strlen(cgroup) <= strlen(mount) || !slash)
-            break;
-        *slash = '\0';
-    }
+    struct mst_quota quota;
+    if (mst_quota_find(root, &quota))
+        count = (uint32_t)mst_least(count, ((uint64_t)quota.quota_us + quota.period_us - 1) /
+                                               quota.period_us);
     return count ? count : 1;
 }

@@ -10,8 +10,8 @@
 uint32_t hardware_gpu_count(const char *dev_dir, const char *cuda_visible,
                             const char *nvidia_visible);
 
-/* Cores: the affinity mask, limited by cpu.max of this process's cgroup and its parents (version
- * 2), rounded up. At least 1. `root` is put before /proc and /sys; "" outside tests. */
+/* Cores: the affinity mask, limited by the quota of this process's cgroup and its parents, rounded
+ * up. At least 1. `root` as in core/quota.h. */
 uint32_t hardware_core_count(const char *root);
 
 #endif
