@@ -32,7 +32,7 @@ struct card {
 /* What ranks tell one another at the start. */
 struct hello {
     uint32_t comm_id, node;
-    struct wait_cpus cpus;
+    cpu_set_t cpus;
 };
 
 struct mpi {
@@ -44,7 +44,7 @@ struct mpi {
     struct waiter wait;
     enum mst_wait_policy policy;
     uint32_t rank, size, local_size;
-    struct wait_cpus cpus; /* of all ranks of this node */
+    cpu_set_t cpus; /* of all ranks of this node */
 
     const struct comm_call *call;
     uint64_t op_seq, deadline_ns;
@@ -352,7 +352,7 @@ static void mpi_abort(struct comm_backend *backend, const struct mst_err *err)
 static void mpi_set_threads(struct comm_backend *backend, uint32_t threads_per_rank)
 {
     struct mpi *mpi = (struct mpi *)backend;
-    bool core_free = mpi->local_size * threads_per_rank <= wait_cpus_count(&mpi->cpus);
+    bool core_free = mpi->local_size * threads_per_rank <= wait_cpus_count(&mpi->cpus, "");
     wait_set_policy(&mpi->wait, mpi->policy, core_free);
 }
 
@@ -442,8 +442,7 @@ static int greet(struct mpi *mpi, uint32_t node, struct mst_err *err)
         if (all[r].node != node)
             continue;
         mpi->local_size++;
-        for (size_t i = 0; i < sizeof mpi->cpus.bits / sizeof mpi->cpus.bits[0]; i++)
-            mpi->cpus.bits[i] |= all[r].cpus.bits[i];
+        CPU_OR(&mpi->cpus, &mpi->cpus, &all[r].cpus);
     }
     return 0;
 }

@@ -28,7 +28,7 @@ static_assert(sizeof(struct segment_line) == CACHE_LINE, "a flag and its payload
 struct segment_slot {
     _Alignas(CACHE_LINE) atomic_uint_least64_t op_seq; /* 0 = none yet */
     atomic_uint_least64_t kind, count;                 /* signature_pack */
-    struct wait_cpus cpus;                             /* written before the first step */
+    cpu_set_t cpus;                                    /* written before the first step */
 };
 
 struct segment_head {
@@ -191,11 +191,11 @@ void segment_close(struct segment *segment)
 void segment_set_wait(struct segment *segment, enum mst_wait_policy policy,
                       uint32_t threads_per_rank)
 {
-    struct wait_cpus all = {{0}};
+    cpu_set_t all;
+    CPU_ZERO(&all);
     for (uint32_t r = 0; r < segment->local_size; r++)
-        for (size_t i = 0; i < sizeof all.bits / sizeof all.bits[0]; i++)
-            all.bits[i] |= slot_of(segment, r)->cpus.bits[i];
-    bool core_free = segment->local_size * threads_per_rank <= wait_cpus_count(&all);
+        CPU_OR(&all, &all, &slot_of(segment, r)->cpus);
+    bool core_free = segment->local_size * threads_per_rank <= wait_cpus_count(&all, "");
     wait_set_policy(&segment->wait, policy, core_free);
 }
 

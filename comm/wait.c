@@ -3,15 +3,11 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/least.h"
+#include "muster/core/quota.h"
 #include "muster/core/world/page.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/futex.h>
-#include <sched.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,7 +16,6 @@
 #define SPIN_NS 30000          /* on a core of its own: about what a wake-up would cost */
 #define YIELD_NS_FREE 300000   /* yielding to nobody is polite spinning */
 #define YIELD_NS_SHARED 100000 /* tens of hand-overs: after that a peer computes something long */
-#define QUOTA_PATH "/sys/fs/cgroup/cpu.max"
 
 void wait_set_policy(struct waiter *waiter, enum mst_wait_policy policy, bool core_free)
 {
@@ -135,48 +130,18 @@ int wait_word(const struct waiter *waiter, atomic_uint *word, uint32_t value, ui
     return 0;
 }
 
-uint32_t wait_parse_quota(const char *text)
+uint32_t wait_cpus_count(const cpu_set_t *cpus, const char *root)
 {
-    char *end;
-    unsigned long quota_us = strtoul(text, &end, 10);
-    if (end == text || *end != ' ')
-        return UINT32_MAX;
-    const char *period_text = end + 1;
-    unsigned long period_us = strtoul(period_text, &end, 10);
-    if (end == period_text || period_us == 0)
-        return UINT32_MAX;
-    unsigned long cores = quota_us / period_us;
-    if (cores == 0)
-        return 1;
-    return (uint32_t)mst_least(cores, UINT32_MAX);
+    uint64_t cores = (uint64_t)CPU_COUNT(cpus);
+    struct mst_quota quota;
+    if (mst_quota_find(root, &quota))
+        cores = mst_least(cores, quota.quota_us / quota.period_us);
+    return cores > 0 ? (uint32_t)cores : 1;
 }
 
-static uint32_t cgroup_quota(void)
+void wait_cpus_here(cpu_set_t *ret_cpus)
 {
-    char text[64] = "";
-    int fd = open(QUOTA_PATH, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return UINT32_MAX;
-    ssize_t size = read(fd, text, sizeof text - 1);
-    (void)close(fd); /* opened for reading */
-    return size > 0 ? wait_parse_quota(text) : UINT32_MAX;
-}
-
-uint32_t wait_cpus_count(const struct wait_cpus *cpus)
-{
-    uint32_t affinity = 0, quota = cgroup_quota();
-    for (size_t i = 0; i < sizeof cpus->bits / sizeof cpus->bits[0]; i++)
-        affinity += (uint32_t)__builtin_popcountll(cpus->bits[i]);
-    uint32_t cores = (uint32_t)mst_least(affinity, quota);
-    return cores > 0 ? cores : 1;
-}
-
-void wait_cpus_here(struct wait_cpus *ret_cpus)
-{
-    static_assert(sizeof(cpu_set_t) == sizeof *ret_cpus, "one bit per core");
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) < 0)
-        CPU_SET(0, &set);
-    memcpy(ret_cpus, &set, sizeof *ret_cpus);
+    CPU_ZERO(ret_cpus);
+    if (sched_getaffinity(0, sizeof *ret_cpus, ret_cpus) < 0)
+        CPU_SET(0, ret_cpus);
 }

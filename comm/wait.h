@@ -9,6 +9,7 @@
 
 #include "muster/core/world/state.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -57,20 +58,12 @@ int wait_check(const struct waiter *waiter, uint64_t deadline_ns);
 
 #define WAIT_SLICE_MS 5 /* the longest sleep between two looks at the abort words */
 
-/* A set of cores. The ranks of a node may be bound to cores of their own, so that only the union of
- * their sets says whether there is one for each. */
-struct wait_cpus {
-    uint64_t bits[16]; /* one bit per core, 1024 in all */
-};
+/* The cores that this thread may run on. The ranks of a node may be bound to cores of their own, so
+ * that only the union of their sets says whether there is one for each. */
+void wait_cpus_here(cpu_set_t *ret_cpus);
 
-/* The cores that this thread may run on. */
-void wait_cpus_here(struct wait_cpus *ret_cpus);
-
-/* Their number, cut by the cgroup's cpu.max; at least 1. */
-uint32_t wait_cpus_count(const struct wait_cpus *cpus);
-
-/* The quota of a "max 100000" or "150000 100000" line in whole cores, rounded down, at least 1;
- * UINT32_MAX when there is none or the text is not understood. */
-uint32_t wait_parse_quota(const char *text);
+/* How many of these cores may spin at the same time: cut by the cgroups' quota, in whole cores; at
+ * least 1. `root` as in core/quota.h. */
+uint32_t wait_cpus_count(const cpu_set_t *cpus, const char *root);
 
 #endif

@@ -1,5 +1,6 @@
 #include "muster/comm/wait.h"
 
+#include "fake_root.h"
 #include "muster/core/clock.h"
 #include "muster/core/world/page.h"
 #include "soon.h"
@@ -309,25 +310,35 @@ static void a_patient_wait_becomes_one_that_sleeps(void **state)
     assert_true(wait.patient);
 }
 
-static void quotas_are_read(void **state)
-{
-    (void)state;
-    assert_int_equal(wait_parse_quota("max 100000\n"), UINT32_MAX);
-    assert_int_equal(wait_parse_quota("200000 100000\n"), 2);
-    assert_int_equal(wait_parse_quota("150000 100000\n"), 1);
-    assert_int_equal(wait_parse_quota("1000 100000\n"), 1);
-    assert_int_equal(wait_parse_quota("200000 0\n"), UINT32_MAX);
-    assert_int_equal(wait_parse_quota("200000"), UINT32_MAX);
-    assert_int_equal(wait_parse_quota(""), UINT32_MAX);
-}
-
 static void cores_are_counted(void **state)
 {
     (void)state;
-    struct wait_cpus cpus = {{0}};
-    assert_int_equal(wait_cpus_count(&cpus), 1);
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    assert_int_equal(wait_cpus_count(&cpus, "/nowhere"), 1);
+    for (size_t core = 0; core < 8; core++)
+        CPU_SET(core, &cpus);
+    assert_int_equal(wait_cpus_count(&cpus, "/nowhere"), 8);
     wait_cpus_here(&cpus);
-    assert_true(wait_cpus_count(&cpus) >= 1);
+    assert_in_range(wait_cpus_count(&cpus, ""), 1, CPU_COUNT(&cpus));
+}
+
+/* Who spins uses a whole core up, wherever above this cgroup the quota is. */
+static void a_quota_leaves_whole_cores(void **state)
+{
+    (void)state;
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    for (size_t core = 0; core < 8; core++)
+        CPU_SET(core, &cpus);
+    fake_root_put("/proc/self/cgroup", "0::/slice/scope\n");
+    fake_root_put("/sys/fs/cgroup/slice/cpu.max", "390000 100000\n");
+    assert_int_equal(wait_cpus_count(&cpus, scratch_dir), 3);
+    fake_root_put("/sys/fs/cgroup/slice/scope/cpu.max", "90000 100000\n");
+    assert_int_equal(wait_cpus_count(&cpus, scratch_dir), 1);
+    fake_root_put("/sys/fs/cgroup/slice/scope/cpu.max", "max 100000\n");
+    fake_root_put("/sys/fs/cgroup/slice/cpu.max", "900000 100000\n");
+    assert_int_equal(wait_cpus_count(&cpus, scratch_dir), 8);
 }
 
 #define CASE(test) cmocka_unit_test_setup(test, reset)
@@ -345,8 +356,8 @@ int main(void)
         CASE(every_policy_ends_at_the_deadline),
         CASE(failures_and_aborts_end_a_wait),
         CASE(a_patient_wait_becomes_one_that_sleeps),
-        CASE(quotas_are_read),
         CASE(cores_are_counted),
+        CASE(a_quota_leaves_whole_cores),
     };
-    return cmocka_run_group_tests_name("comm_wait", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("comm_wait", tests, scratch_setup, scratch_teardown);
 }
