@@ -297,13 +297,20 @@ static int accept_steps(struct mst_stream *stream, struct mst_auth_acceptor *acc
     }
 }
 
-static int accept_failed(int rc, const struct mst_err *why, uint32_t rank, struct mst_err *err)
+static int accept_failed(int rc, const struct mst_err *why,
+                         const struct mst_auth_acceptor *acceptor, struct mst_err *err)
 {
+    uint32_t rank = acceptor->hello.rank;
     if (why->code)
         return mst_err_set(err, rc, "%s", why->text);
     if (rc == -EACCES)
         return mst_err_set(
             err, rc, "a peer that says to be rank %" PRIu32 " does not know the job secret", rank);
+    if (rc == -ECONNRESET && acceptor->challenged)
+        return mst_err_set(err, rc,
+                           "a peer that says to be rank %" PRIu32 " hung up when it saw our proof: "
+                           "has it another job's secret?",
+                           rank);
     return mst_err_set(err, rc, "handshake not finished: %s", mst_err_meaning(rc));
 }
 
@@ -321,7 +328,7 @@ int mst_auth_accept(int fd, const struct mst_auth_wanted *wanted, uint64_t deadl
     int rc = accept_steps(&stream, &acceptor, deadline_ns);
     mst_stream_fini(&stream);
     if (rc)
-        return accept_failed(rc, &expected.why, acceptor.hello.rank, err);
+        return accept_failed(rc, &expected.why, &acceptor, err);
     *ret_hello = acceptor.hello;
     return 0;
 }

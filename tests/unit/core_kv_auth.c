@@ -120,6 +120,8 @@ static void acceptor_without_the_secret(void **state)
     struct mst_auth_hello hello = {.rank = 99};
     struct mst_err err = {0};
     assert_int_equal(shake(&dialer, MST_ROLE_RANK_COMM, 5, "theirs", &hello, &err), -ECONNRESET);
+    assert_string_equal(err.text, "a peer that says to be rank 1 hung up when it saw our proof: "
+                                  "has it another job's secret?");
     assert_int_equal(hello.rank, 99);
     assert_int_equal(dialer.code, -EACCES);
     assert_non_null(strstr(dialer.err.text, "does not know our job secret"));
