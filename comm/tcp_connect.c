@@ -7,6 +7,7 @@
 #include "muster/core/least.h"
 #include "muster/core/world/state.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -89,20 +90,33 @@ static int dial(struct tcp *tcp, const struct mst_world *world, const struct boo
     return rc < 0 ? mst_err_wrap(err, "rank %u", peer->rank) : 0;
 }
 
-/* Waits until the listener is readable, looking at the abort words. */
+/* The first leader that has not dialled us yet, and why the last of those who came was turned
+ * away. */
+static int timed_out(const struct tcp *tcp, const struct mst_err *refused, struct mst_err *err)
+{
+    uint32_t n = 0;
+    while (n == tcp->node || tcp->peers[n].fd >= 0)
+        n++;
+    assert(n < tcp->node_count);
+    return mst_err_set(err, -ETIMEDOUT, "communicator %u: rank %u on node %u did not connect%s%s",
+                       tcp->header.comm_id, tcp->peers[n].rank, n,
+                       refused->text[0] ? "; the last try: " : "", refused->text);
+}
+
+/* Waits until the listener is readable, looking at the abort words. Strangers who come one after
+ * another do not outlast the deadline. */
 static int wait_listener(const struct tcp *tcp, int listen_fd, uint64_t deadline_ns,
-                         struct mst_err *err)
+                         const struct mst_err *refused, struct mst_err *err)
 {
     for (;;) {
+        int rc = wait_check(&tcp->segment->wait, deadline_ns);
+        if (rc == -ETIMEDOUT)
+            return timed_out(tcp, refused, err);
+        if (rc < 0)
+            return segment_explain(tcp->segment, rc, err);
         struct pollfd poll_fd = {.fd = listen_fd, .events = POLLIN};
         if (poll(&poll_fd, 1, WAIT_SLICE_MS) > 0)
             return 0;
-        int rc = wait_check(&tcp->segment->wait, deadline_ns);
-        if (rc == -ETIMEDOUT)
-            return mst_err_set(err, rc, "communicator %u: a leader of another node did not connect",
-                               tcp->header.comm_id);
-        if (rc < 0)
-            return segment_explain(tcp->segment, rc, err);
     }
 }
 
@@ -117,30 +131,45 @@ static struct tcp_peer *expected_peer(struct tcp *tcp, const struct mst_auth_hel
     return NULL;
 }
 
-/* Accepts one connection. 1 if a peer came, 0 if a stranger did. */
-static int accept_one(struct tcp *tcp, const struct mst_world *world, int listen_fd,
-                      uint64_t deadline_ns, struct mst_err *err)
+/* Lets a dialer in. 1 if it is a peer; 0 if it is a stranger, with the reason in *refused. */
+static int admit(struct tcp *tcp, const struct mst_world *world, int fd, uint64_t deadline_ns,
+                 struct mst_err *refused)
 {
-    int rc = wait_listener(tcp, listen_fd, deadline_ns, err);
-    if (rc < 0)
-        return rc;
-    int fd = mst_sock_accept(listen_fd);
-    if (fd < 0)
-        return 0;
     const struct mst_auth_wanted wanted = {.role = MST_ROLE_RANK_COMM,
                                            .generation = world->generation,
                                            .secret = world->secret,
                                            .secret_bytes = world->secret_bytes};
     uint64_t handshake_ns = mst_least(mst_deadline_ms(HANDSHAKE_MS), deadline_ns);
     struct mst_auth_hello hello;
-    rc = mst_auth_accept(fd, &wanted, handshake_ns, &hello, NULL);
-    struct tcp_peer *peer = rc == 0 ? expected_peer(tcp, &hello) : NULL;
+    if (mst_auth_accept(fd, &wanted, handshake_ns, &hello, refused) < 0)
+        return 0;
+    struct tcp_peer *peer = expected_peer(tcp, &hello);
     if (!peer) {
-        (void)close(fd); /* whoever it is, it is none of us */
+        (void)mst_err_set(refused, -EPROTO, /* the stranger is dropped, whatever it is */
+                          "rank %u of communicator %u, whom nobody expects", hello.rank, hello.tag);
         return 0;
     }
     peer->fd = fd;
     return 1;
+}
+
+/* Accepts one connection. 1 if a peer came, 0 if a stranger did. */
+static int accept_one(struct tcp *tcp, const struct mst_world *world, int listen_fd,
+                      uint64_t deadline_ns, struct mst_err *refused, struct mst_err *err)
+{
+    int rc = wait_listener(tcp, listen_fd, deadline_ns, refused, err);
+    if (rc < 0)
+        return rc;
+    int fd = mst_sock_accept(listen_fd);
+    if (fd < 0) {
+        if (fd != -EAGAIN)
+            (void)mst_err_set(refused, fd, "%s", mst_err_meaning(fd)); /* there may be another */
+        return 0;
+    }
+    rc = admit(tcp, world, fd, deadline_ns, refused);
+    if (rc == 0)
+        (void)close(fd); /* whoever it is, it is none of us */
+    return rc;
 }
 
 static int connect_all(struct tcp *tcp, const struct mst_world *world, const struct boot *boot,
@@ -159,8 +188,9 @@ static int connect_all(struct tcp *tcp, const struct mst_world *world, const str
         if (rc < 0)
             return rc;
     }
+    struct mst_err refused = {0};
     while (to_accept > 0) {
-        int rc = accept_one(tcp, world, listen_fd, deadline_ns, err);
+        int rc = accept_one(tcp, world, listen_fd, deadline_ns, &refused, err);
         if (rc < 0)
             return rc;
         to_accept -= (uint32_t)rc;

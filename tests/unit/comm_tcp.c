@@ -4,12 +4,16 @@
 #include "soon.h"
 
 #include "muster/core/clock.h"
+#include "muster/core/kv/auth.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/world/state.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -264,6 +268,145 @@ static void leaders_listen_where_the_server_is_reached(void **state)
     assert_non_null(strstr(err.text, "no port"));
 }
 
+/* ---- who may stay ---------------------------------------------------------------------------- */
+
+static atomic_bool time_is_up;
+
+bool __real_mst_deadline_passed(uint64_t deadline_ns);
+bool __wrap_mst_deadline_passed(uint64_t deadline_ns);
+
+bool __wrap_mst_deadline_passed(uint64_t deadline_ns)
+{
+    return time_is_up || __real_mst_deadline_passed(deadline_ns);
+}
+
+/* Whoever dials the leader, and runs its time out once it has its answer. */
+struct dialer {
+    char address[BOOT_ADDRESS_MAX];
+    struct mst_auth_hello hello;
+    const char *secret;
+};
+
+static bool nobody_dials;
+static atomic_bool no_more_files;
+
+int __real_mst_sock_accept(int listen_fd);
+int __wrap_mst_sock_accept(int listen_fd);
+
+int __wrap_mst_sock_accept(int listen_fd)
+{
+    if (!no_more_files)
+        return __real_mst_sock_accept(listen_fd);
+    time_is_up = true;
+    return -EMFILE;
+}
+
+static void *dial_leader(void *arg)
+{
+    const struct dialer *dialer = arg;
+    struct mst_err err = {0};
+    if (nobody_dials) {
+        time_is_up = true;
+        return NULL;
+    }
+    int fd = mst_sock_dial(dialer->address, soon(), &err);
+    if (fd < 0 || no_more_files) /* the kernel keeps the connection in its queue */
+        return (void *)(intptr_t)fd;
+    (void)mst_auth_dial(fd, &dialer->hello, (const uint8_t *)dialer->secret, strlen(dialer->secret),
+                        soon(), &err); /* refused, as a rule */
+    (void)shutdown(fd, SHUT_WR);
+    char end;
+    (void)recv(fd, &end, 1, 0); /* the leader has done with it */
+    time_is_up = true;
+    return (void *)(intptr_t)fd;
+}
+
+/* The leader of node 0 waits for rank 2, of node 1, and `dialer` comes. Its code. */
+static int be_dialled(struct dialer *dialer, struct mst_err *err)
+{
+    struct mst_world world;
+    struct segment segment;
+    struct segment_place place;
+    uint32_t ranks[] = {0, 2}, first[] = {0, 1, 2};
+    struct boot boot = {.id = 3, .size = 3, .node_count = 2, .ranks = ranks, .first = first};
+    struct tcp tcp = {.segment = &segment};
+    pthread_t thread;
+    world_init_single(&world);
+    world.size = 3;
+    world.node_count = 2;
+    world.generation = 6;
+    memcpy(world.secret, "ours", world.secret_bytes = 4);
+    boot.peers = (struct boot_peer[3]){{.node = 0}, {.node = 0}, {.node = 1}};
+    assert_int_equal(segment_create(&segment, -1, 1, &place, NULL), 0);
+    int listen_fd = tcp_listen(&world, dialer->address, NULL);
+    assert_true(listen_fd >= 0);
+    time_is_up = false;
+    assert_int_equal(pthread_create(&thread, NULL, dial_leader, dialer), 0);
+    int rc = tcp_connect(&tcp, &world, &boot, listen_fd, soon(), err);
+    tcp_close(&tcp);
+    void *fd;
+    assert_int_equal(pthread_join(thread, &fd), 0);
+    if ((intptr_t)fd > 0)
+        (void)close((int)(intptr_t)fd);
+    time_is_up = false;
+    (void)close(listen_fd);
+    segment_close(&segment);
+    return rc;
+}
+
+static void a_leader_lets_its_peers_in(void **state)
+{
+    (void)state;
+    struct dialer dialer = {.hello = {MST_ROLE_RANK_COMM, 6, 2, 3}, .secret = "ours"};
+    struct mst_err err = {0};
+    assert_int_equal(be_dialled(&dialer, &err), 0);
+    assert_string_equal(err.text, "");
+}
+
+static void who_is_turned_away_is_told_at_the_deadline(void **state)
+{
+    (void)state;
+    static const struct {
+        struct dialer dialer;
+        const char *why;
+    } cases[] = {
+        {{.hello = {MST_ROLE_RANK_COMM, 6, 2, 3}, .secret = "theirs"},
+         "a peer that says to be rank 2 hung up when it saw our proof: has it another job's "
+         "secret?"},
+        {{.hello = {MST_ROLE_RANK_COMM, 5, 2, 3}, .secret = "ours"},
+         "rank 2 refused: generation 5 is not ours, 6"},
+        {{.hello = {MST_ROLE_RANK_COMM, 6, 2, 4}, .secret = "ours"},
+         "rank 2 of communicator 4, whom nobody expects"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct dialer dialer = cases[i].dialer;
+        struct mst_err err = {0};
+        char text[sizeof err.text];
+        (void)snprintf(text, sizeof text,
+                       "communicator 3: rank 2 on node 1 did not connect; the last try: %s",
+                       cases[i].why);
+        assert_int_equal(be_dialled(&dialer, &err), -ETIMEDOUT);
+        assert_string_equal(err.text, text);
+    }
+}
+
+/* Nobody comes, or nobody can be let in: both end by the deadline. */
+static void a_leader_does_not_wait_for_ever(void **state)
+{
+    (void)state;
+    struct dialer nobody = {.hello = {MST_ROLE_RANK_COMM, 6, 2, 3}, .secret = "ours"};
+    struct mst_err err = {0};
+    nobody_dials = true;
+    assert_int_equal(be_dialled(&nobody, &err), -ETIMEDOUT);
+    assert_string_equal(err.text, "communicator 3: rank 2 on node 1 did not connect");
+    nobody_dials = false;
+    no_more_files = true;
+    assert_int_equal(be_dialled(&nobody, &err), -ETIMEDOUT);
+    assert_string_equal(err.text, "communicator 3: rank 2 on node 1 did not connect; the last try: "
+                                  "Too many open files");
+    no_more_files = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +421,9 @@ int main(void)
         cmocka_unit_test(bytes_that_keep_coming_do_not_hide_a_failure),
         cmocka_unit_test(a_failure_of_this_node_ends_an_exchange),
         cmocka_unit_test(leaders_listen_where_the_server_is_reached),
+        cmocka_unit_test(a_leader_lets_its_peers_in),
+        cmocka_unit_test(who_is_turned_away_is_told_at_the_deadline),
+        cmocka_unit_test(a_leader_does_not_wait_for_ever),
     };
     return cmocka_run_group_tests_name("comm_tcp", tests, NULL, NULL);
 }
