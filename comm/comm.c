@@ -212,11 +212,6 @@ int mst_comm_get_stats(struct mst_comm *comm, struct mst_comm_stats *ret_stats)
 
 /* ---- what is refused ------------------------------------------------------------------------- */
 
-static bool is_reduction(const struct signature_desc *desc)
-{
-    return desc->coll == MST_COLL_ALLREDUCE || desc->coll == MST_COLL_REDUCE_SCATTER;
-}
-
 /* Numbers that this library does not know may be a newer one's. */
 static int check_kind(const struct signature_desc *desc, struct mst_err *err)
 {
@@ -226,7 +221,7 @@ static int check_kind(const struct signature_desc *desc, struct mst_err *err)
     if ((unsigned)desc->op >= MST_OP_COUNT)
         return mst_err_set(err, -ENOTSUP, "operator %u is unknown to libmuster %s",
                            (unsigned)desc->op, mst_version());
-    if (is_reduction(desc) && reduce_acc_size(desc->dtype) == 0)
+    if (signature_reduces(desc) && reduce_acc_size(desc->dtype) == 0)
         return mst_err_set(err, -ENOTSUP, "%s is moved only, never reduced: convert it",
                            mst_dtype_name(desc->dtype));
     return 0;

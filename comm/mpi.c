@@ -146,12 +146,10 @@ static bool fits_card(const struct mpi *mpi, const struct signature_desc *desc)
 
 static int mismatch(struct mpi *mpi, uint32_t other, struct mst_err *err)
 {
-    char text[sizeof err->text];
     const struct card *cards = mpi->cards;
     struct signature_desc first = signature_unpack(cards[0].kind, cards[0].count);
     struct signature_desc theirs = signature_unpack(cards[other].kind, cards[other].count);
-    signature_mismatch(0, &first, other, &theirs, text, sizeof text);
-    return mst_err_set(err, -EPROTO, "%s", text);
+    return signature_mismatch(0, &first, other, &theirs, err);
 }
 
 /* All ranks see all cards, so all of them find the same mismatch. */

@@ -117,11 +117,6 @@ static bool find_type(enum mst_dtype dtype, ncclDataType_t *ret_type)
     }
 }
 
-static bool reduces(const struct signature_desc *desc)
-{
-    return desc->coll == MST_COLL_ALLREDUCE || desc->coll == MST_COLL_REDUCE_SCATTER;
-}
-
 static ncclRedOp_t find_op(enum mst_op op)
 {
     switch (op) {
@@ -140,7 +135,7 @@ static ncclResult_t enqueue(struct nccl_plan *plan, const struct signature_desc 
     size_t bytes = count * mst_dtype_size(desc->dtype);
     ncclRedOp_t op = find_op(desc->op);
     ncclDataType_t type = ncclUint8;
-    (void)find_type(desc->dtype, &type); /* what reduces was asked for; the others move bytes */
+    (void)find_type(desc->dtype, &type); /* what is reduced was asked for; the others move bytes */
     switch (desc->coll) {
     case MST_COLL_ALLREDUCE:
         return library->ncclAllReduce(in, out, count, type, op, plan->comm, stream);
@@ -258,7 +253,7 @@ int nccl_plan_accept(const struct nccl_plan *plan, const struct comm_call *call,
                      struct mst_err *err)
 {
     ncclDataType_t type;
-    if (reduces(&call->desc) && !find_type(call->desc.dtype, &type))
+    if (signature_reduces(&call->desc) && !find_type(call->desc.dtype, &type))
         return mst_err_set(err, -ENOTSUP, "NCCL does not reduce %s",
                            mst_dtype_name(call->desc.dtype));
     if (call->desc.count == 0)

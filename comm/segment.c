@@ -241,28 +241,20 @@ static int mismatch(const struct segment *segment, uint32_t other, struct mst_er
 {
     struct signature_desc mine = desc_of(segment, segment->local_rank);
     struct signature_desc theirs = desc_of(segment, other);
-    char text[sizeof err->text];
-    signature_mismatch(segment->ranks[segment->local_rank], &mine, segment->ranks[other], &theirs,
-                       text, sizeof text);
-    return mst_err_set(err, -EPROTO, "%s", text);
+    return signature_mismatch(segment->ranks[segment->local_rank], &mine, segment->ranks[other],
+                              &theirs, err);
 }
 
-/* Appends " rank 3 (last: op 17, barrier)" for a rank whose line has not come. */
+/* Appends a rank whose line has not come. */
 static void append_absent(const struct segment *segment, uint32_t local_rank, char *text,
                           size_t cap)
 {
-    char last[SIGNATURE_TEXT_MAX];
-    size_t used = strlen(text);
-    uint64_t seq = atomic_load_explicit(&slot_of(segment, local_rank)->op_seq,
-                                        memory_order_relaxed);
-    struct signature_desc desc = desc_of(segment, local_rank);
-    if (seq == 0)
-        (void)snprintf(text + used, cap - used, " rank %u (last: none)",
-                       segment->ranks[local_rank]);
-    else
-        (void)snprintf(text + used, cap - used, " rank %u (last: op %llu, %s)",
-                       segment->ranks[local_rank], (unsigned long long)seq,
-                       signature_describe(&desc, last, sizeof last));
+    char who[32];
+    struct signature_desc last = desc_of(segment, local_rank);
+    uint64_t op_seq = atomic_load_explicit(&slot_of(segment, local_rank)->op_seq,
+                                           memory_order_relaxed);
+    (void)snprintf(who, sizeof who, "rank %u", segment->ranks[local_rank]);
+    signature_append_absent(who, op_seq, &last, text, cap);
 }
 
 static int timed_out(const struct segment *segment, struct mst_err *err)

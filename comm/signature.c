@@ -2,10 +2,12 @@
 /* pure */
 #include "muster/comm/signature.h"
 
+#include "muster/core/err.h"
 #include "muster/core/rng.h"
 
-#include <stdbool.h>
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 uint64_t signature_pack(const struct signature_desc *desc)
 {
@@ -52,13 +54,30 @@ const char *signature_describe(const struct signature_desc *desc, char *text, si
     return text;
 }
 
-void signature_mismatch(uint32_t rank_a, const struct signature_desc *desc_a, uint32_t rank_b,
-                        const struct signature_desc *desc_b, char *text, size_t cap)
+bool signature_reduces(const struct signature_desc *desc)
+{
+    return desc->coll == MST_COLL_ALLREDUCE || desc->coll == MST_COLL_REDUCE_SCATTER;
+}
+
+int signature_mismatch(uint32_t rank_a, const struct signature_desc *desc_a, uint32_t rank_b,
+                       const struct signature_desc *desc_b, struct mst_err *err)
 {
     char a[SIGNATURE_TEXT_MAX], b[SIGNATURE_TEXT_MAX];
     bool a_first = rank_a < rank_b;
-    (void)snprintf(text, cap, "rank %u: %s; rank %u: %s", a_first ? rank_a : rank_b,
-                   signature_describe(a_first ? desc_a : desc_b, a, sizeof a),
-                   a_first ? rank_b : rank_a,
-                   signature_describe(a_first ? desc_b : desc_a, b, sizeof b));
+    return mst_err_set(err, -EPROTO, "rank %u: %s; rank %u: %s", a_first ? rank_a : rank_b,
+                       signature_describe(a_first ? desc_a : desc_b, a, sizeof a),
+                       a_first ? rank_b : rank_a,
+                       signature_describe(a_first ? desc_b : desc_a, b, sizeof b));
+}
+
+void signature_append_absent(const char *who, uint64_t op_seq, const struct signature_desc *last,
+                             char *text, size_t cap)
+{
+    char coll[SIGNATURE_TEXT_MAX];
+    size_t used = strlen(text);
+    if (op_seq == 0)
+        (void)snprintf(text + used, cap - used, " %s (last: none)", who);
+    else
+        (void)snprintf(text + used, cap - used, " %s (last: op %llu, %s)", who,
+                       (unsigned long long)op_seq, signature_describe(last, coll, sizeof coll));
 }

@@ -7,6 +7,7 @@
 
 #include "muster/comm/comm.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,11 +32,19 @@ struct signature_desc signature_unpack(uint64_t kind, uint64_t count);
  * not fit; always terminated. Returns `text`. Numbers out of range are shown as "?". */
 const char *signature_describe(const struct signature_desc *desc, char *text, size_t cap);
 
-/* Writes "rank 0: allreduce sum f32 count 1024; rank 1: allreduce sum f32 count 1023", the lower
- * rank first, so that both sides tell the same story. */
-void signature_mismatch(uint32_t rank_a, const struct signature_desc *desc_a, uint32_t rank_b,
-                        const struct signature_desc *desc_b, char *text, size_t cap);
-
 #define SIGNATURE_TEXT_MAX 96 /* room for any description */
+
+/* Whether elements are reduced, and not only moved. */
+bool signature_reduces(const struct signature_desc *desc);
+
+/* -EPROTO with "rank 0: allreduce sum f32 count 1024; rank 1: allreduce sum f32 count 1023", the
+ * lower rank first, so that both sides tell the same story. */
+int signature_mismatch(uint32_t rank_a, const struct signature_desc *desc_a, uint32_t rank_b,
+                       const struct signature_desc *desc_b, struct mst_err *err);
+
+/* Appends " <who> (last: op 17, barrier)", or "(last: none)" if op_seq is 0: whoever has not come,
+ * and the last collective that is known of it. Cut if it does not fit; always terminated. */
+void signature_append_absent(const char *who, uint64_t op_seq, const struct signature_desc *last,
+                             char *text, size_t cap);
 
 #endif

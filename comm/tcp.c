@@ -80,12 +80,9 @@ static bool send_done(const struct tcp_peer *peer)
 static int mismatch(const struct tcp *tcp, const struct tcp_peer *peer, const struct header *theirs,
                     struct mst_err *err)
 {
-    char text[sizeof err->text];
     struct signature_desc mine = signature_unpack(tcp->header.kind, tcp->header.count);
     struct signature_desc other = signature_unpack(theirs->kind, theirs->count);
-    uint32_t my_rank = tcp->peers[tcp->node].rank;
-    signature_mismatch(my_rank, &mine, peer->rank, &other, text, sizeof text);
-    return mst_err_set(err, -EPROTO, "%s", text);
+    return signature_mismatch(tcp->peers[tcp->node].rank, &mine, peer->rank, &other, err);
 }
 
 /* A whole header has come: is it the message that we expect? */
@@ -198,19 +195,12 @@ static void sleep_on_sockets(struct tcp *tcp)
     (void)poll(tcp->polls, count, soon ? left_ms : WAIT_SLICE_MS); /* any return: look again */
 }
 
-/* Appends " rank 3 on node 1 (last: op 17, barrier)". */
-static void append_missing(const struct tcp_peer *peer, uint32_t node, char *text, size_t cap)
+static void append_absent(const struct tcp_peer *peer, uint32_t node, char *text, size_t cap)
 {
-    char last[SIGNATURE_TEXT_MAX];
-    size_t used = strlen(text);
-    struct signature_desc desc = signature_unpack(peer->last.kind, peer->last.count);
-    if (peer->last.op_seq == 0)
-        (void)snprintf(text + used, cap - used, " rank %u on node %u (last: none)", peer->rank,
-                       node);
-    else
-        (void)snprintf(text + used, cap - used, " rank %u on node %u (last: op %llu, %s)",
-                       peer->rank, node, (unsigned long long)peer->last.op_seq,
-                       signature_describe(&desc, last, sizeof last));
+    char who[48];
+    struct signature_desc last = signature_unpack(peer->last.kind, peer->last.count);
+    (void)snprintf(who, sizeof who, "rank %u on node %u", peer->rank, node);
+    signature_append_absent(who, peer->last.op_seq, &last, text, cap);
 }
 
 static int timed_out(const struct tcp *tcp, struct mst_err *err)
@@ -218,7 +208,7 @@ static int timed_out(const struct tcp *tcp, struct mst_err *err)
     char text[SIGNATURE_TEXT_MAX], missing[sizeof err->text] = "";
     for (uint32_t n = 0; n < tcp->node_count; n++)
         if (n != tcp->node && !(send_done(&tcp->peers[n]) && recv_done(&tcp->peers[n])))
-            append_missing(&tcp->peers[n], n, missing, sizeof missing);
+            append_absent(&tcp->peers[n], n, missing, sizeof missing);
     struct signature_desc mine = signature_unpack(tcp->header.kind, tcp->header.count);
     return mst_err_set(err, -ETIMEDOUT, "op %llu, %s: still missing%s",
                        (unsigned long long)tcp->header.op_seq,

@@ -1,5 +1,8 @@
 #include "muster/comm/signature.h"
 
+#include "muster/core/err.h"
+
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -95,12 +98,37 @@ static void both_sides_tell_the_same_story(void **state)
     (void)state;
     struct signature_desc other = base;
     other.count = 1023;
-    char a[200], b[200];
-    signature_mismatch(0, &base, 1, &other, a, sizeof a);
-    signature_mismatch(1, &other, 0, &base, b, sizeof b);
-    assert_string_equal(a, b);
+    struct mst_err a, b;
+    assert_int_equal(signature_mismatch(0, &base, 1, &other, &a), -EPROTO);
+    assert_int_equal(signature_mismatch(1, &other, 0, &base, &b), -EPROTO);
+    assert_int_equal(a.code, -EPROTO);
+    assert_string_equal(a.text, b.text);
     assert_string_equal(
-        a, "rank 0: allreduce sum f32 count 1024; rank 1: allreduce sum f32 count 1023");
+        a.text, "rank 0: allreduce sum f32 count 1024; rank 1: allreduce sum f32 count 1023");
+}
+
+static void the_absent_are_listed_as_far_as_there_is_room(void **state)
+{
+    (void)state;
+    char text[64] = "missing", brief[12] = "missing";
+    struct signature_desc last = {.coll = MST_COLL_BARRIER};
+    signature_append_absent("rank 3", 0, &last, text, sizeof text);
+    signature_append_absent("rank 4 on node 1", 17, &last, text, sizeof text);
+    assert_string_equal(text, "missing rank 3 (last: none) rank 4 on node 1 (last: op 17, barr");
+    signature_append_absent("rank 3", 0, &last, text, sizeof text);
+    assert_int_equal(strlen(text), sizeof text - 1);
+    signature_append_absent("rank 3", 0, &last, brief, sizeof brief);
+    assert_string_equal(brief, "missing ran");
+}
+
+static void sums_are_reduced_and_copies_are_not(void **state)
+{
+    (void)state;
+    for (enum mst_coll coll = 0; coll < MST_COLL_COUNT; coll++) {
+        struct signature_desc desc = {.coll = coll};
+        bool reduces = coll == MST_COLL_ALLREDUCE || coll == MST_COLL_REDUCE_SCATTER;
+        assert_int_equal(signature_reduces(&desc), reduces);
+    }
 }
 
 int main(void)
@@ -111,6 +139,8 @@ int main(void)
         cmocka_unit_test(packing_loses_nothing),
         cmocka_unit_test(descriptions_read_well),
         cmocka_unit_test(both_sides_tell_the_same_story),
+        cmocka_unit_test(the_absent_are_listed_as_far_as_there_is_room),
+        cmocka_unit_test(sums_are_reduced_and_copies_are_not),
     };
     return cmocka_run_group_tests_name("comm_signature", tests, NULL, NULL);
 }
