@@ -3,13 +3,13 @@
 
 #include "muster/core/cond.h"
 #include "muster/core/err.h"
+#include "muster/core/symbols.h"
 
 #include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <string.h>
 
 /* NCCL keeps threads and the device's memory: what is loaded first stays. */
 static struct {
@@ -29,13 +29,11 @@ static const char *const names[] = {
 static int find_symbols(void *handle, const char *path, struct mst_err *err)
 {
     static_assert(sizeof locked.library == sizeof names, "a pointer for each name, in one order");
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        void *symbol = dlsym(handle, names[i]);
-        if (!symbol)
-            return mst_err_set(err, -ENOTSUP, "%s has no %s: NCCL 2.14 or later is needed", path,
-                               names[i]);
-        memcpy((char *)&locked.library + i * sizeof symbol, &symbol, sizeof symbol);
-    }
+    const char *missing = mst_symbols_find(handle, names, sizeof names / sizeof names[0],
+                                           &locked.library);
+    if (missing)
+        return mst_err_set(err, -ENOTSUP, "%s has no %s: NCCL 2.14 or later is needed", path,
+                           missing);
     return 0;
 }
 

@@ -3,6 +3,7 @@
  * CUDA runtime (NCCL) share. */
 #include "muster/core/cond.h"
 #include "muster/core/err.h"
+#include "muster/core/symbols.h"
 #include "muster/gpu/backend.h"
 #include "muster/gpu/fatbin.h"
 #include "muster/gpu/gpu_cuda_sym.h"
@@ -13,7 +14,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define LIBRARY "libcuda.so.1"
 
@@ -66,13 +66,9 @@ static int find_symbols(void *library, struct cuda_driver *driver, struct mst_er
 #undef X
     };
     static_assert(sizeof *driver == sizeof names, "one pointer for each name, in one order");
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        void *symbol = dlsym(library, names[i]);
-        if (!symbol)
-            return mst_err_set(err, -ENOTSUP, "%s has no %s: the driver is too old", LIBRARY,
-                               names[i]);
-        memcpy((char *)driver + i * sizeof symbol, &symbol, sizeof symbol);
-    }
+    const char *missing = mst_symbols_find(library, names, sizeof names / sizeof names[0], driver);
+    if (missing)
+        return mst_err_set(err, -ENOTSUP, "%s has no %s: the driver is too old", LIBRARY, missing);
     return 0;
 }
 
