@@ -125,9 +125,7 @@ static int explain(struct mpi *mpi, int code, struct mst_err *err)
         *err = mpi->notes.failure;
         return err->code;
     }
-    if (code == -ECONNRESET)
-        return mst_err_set(err, code, "the generation was aborted");
-    return err->code;
+    return code == -ECONNRESET ? wait_explain(&mpi->wait, err) : err->code;
 }
 
 /* ---- cards ----------------------------------------------------------------------------------- */

@@ -2,7 +2,6 @@
 #include "muster/comm/segment.h"
 
 #include "muster/core/least.h"
-#include "muster/core/world/page.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -104,7 +103,8 @@ static int take_room(const struct segment *segment, int fd, uint64_t *ret_offset
 {
     struct stat status;
     if (fstat(fd, &status) < 0)
-        return mst_err_set(err, -errno, "cannot read the size of the node's shared segment");
+        return mst_err_set(err, -errno, "cannot read the size of the node's shared segment, fd %d: %s",
+                           fd, mst_err_meaning(errno));
     uint64_t offset = mst_round_up((size_t)status.st_size, PAGE_ALIGN);
     int rc = -EINTR;
     while (rc == -EINTR) /* the program's signals; nothing was taken then */
@@ -129,7 +129,8 @@ int segment_create(struct segment *segment, int shm_fd, uint32_t local_size,
     } else if (shm_fd < 0) {
         fd = segment->fd = memfd_create("muster-comm", MFD_CLOEXEC);
         if (fd < 0)
-            return mst_err_set(err, -errno, "cannot make the node's shared segment");
+            return mst_err_set(err, -errno, "cannot make the node's shared segment: %s",
+                               mst_err_meaning(errno));
         place.pid = (uint32_t)getpid();
         place.fd = (uint32_t)fd;
     }
@@ -281,12 +282,7 @@ static int read_failure(const struct segment *segment, struct mst_err *err)
 
 int segment_explain(const struct segment *segment, int code, struct mst_err *err)
 {
-    if (code == -ECANCELED)
-        return read_failure(segment, err);
-    uint32_t cause = mst_page_aborted(segment->wait.page) - 1;
-    if (cause == MST_PAGE_CAUSE_JOB)
-        return mst_err_set(err, code, "the generation was aborted");
-    return mst_err_set(err, code, "the generation was aborted because of rank %u", cause);
+    return code == -ECANCELED ? read_failure(segment, err) : wait_explain(&segment->wait, err);
 }
 
 int segment_step(struct segment *segment, uint64_t deadline_ns, struct mst_err *err)

@@ -2,10 +2,12 @@
 #include "muster/comm/wait.h"
 
 #include "muster/core/clock.h"
+#include "muster/core/err.h"
 #include "muster/core/least.h"
 #include "muster/core/quota.h"
 #include "muster/core/world/page.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -43,6 +45,15 @@ int wait_check(const struct waiter *waiter, uint64_t deadline_ns)
 {
     int rc = wait_alive(waiter);
     return rc == 0 && mst_deadline_passed(deadline_ns) ? -ETIMEDOUT : rc;
+}
+
+int wait_explain(const struct waiter *waiter, struct mst_err *err)
+{
+    assert(waiter->page && mst_page_aborted(waiter->page) != 0);
+    uint32_t cause = mst_page_aborted(waiter->page) - 1;
+    if (cause == MST_PAGE_CAUSE_JOB)
+        return mst_err_set(err, -ECONNRESET, "the generation was aborted");
+    return mst_err_set(err, -ECONNRESET, "the generation was aborted because of rank %u", cause);
 }
 
 static inline void cpu_relax(void)

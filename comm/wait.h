@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct mst_err;
 struct mst_page;
 
 struct waiter {
@@ -55,6 +56,9 @@ bool wait_look(const struct wait_state *state);
 
 /* The reasons to give up: as wait_word, or 0 = go on. */
 int wait_check(const struct waiter *waiter, uint64_t deadline_ns);
+
+/* Puts a wait's -ECONNRESET into words: who aborted the generation. Returns it. */
+int wait_explain(const struct waiter *waiter, struct mst_err *err);
 
 #define WAIT_SLICE_MS 5 /* the longest sleep between two looks at the abort words */
 

@@ -33,6 +33,19 @@ int __wrap_posix_fallocate(int fd, off_t offset, off_t bytes)
     return refusal ? refusal : __real_posix_fallocate(fd, offset, bytes);
 }
 
+static bool no_more_files;
+
+int __real_memfd_create(const char *name, unsigned flags);
+int __wrap_memfd_create(const char *name, unsigned flags);
+
+int __wrap_memfd_create(const char *name, unsigned flags)
+{
+    if (!no_more_files)
+        return __real_memfd_create(name, flags);
+    errno = EMFILE;
+    return -1;
+}
+
 static const uint32_t global_ranks[] = {4, 5};
 static const struct signature_desc barrier = {.coll = MST_COLL_BARRIER};
 
@@ -173,6 +186,22 @@ static void a_node_without_memory_says_so(void **state)
     refusal = 0;
 }
 
+static void a_node_without_files_says_so(void **state)
+{
+    (void)state;
+    struct segment segment;
+    struct segment_place place;
+    struct mst_err err;
+    no_more_files = true;
+    assert_int_equal(segment_create(&segment, -1, 2, &place, &err), -EMFILE);
+    assert_string_equal(err.text,
+                        "cannot make the node's shared segment: Too many open files");
+    no_more_files = false;
+    assert_int_equal(segment_create(&segment, 1 << 20, 2, &place, &err), -EBADF);
+    assert_string_equal(err.text, "cannot read the size of the node's shared segment, fd 1048576: "
+                                  "Bad file descriptor");
+}
+
 static void unequal_inheritance_is_an_error(void **state)
 {
     (void)state;
@@ -232,6 +261,7 @@ int main(void)
         cmocka_unit_test(segments_share_a_file_and_give_it_back),
         cmocka_unit_test(a_signal_does_not_stop_the_taking_of_room),
         cmocka_unit_test(a_node_without_memory_says_so),
+        cmocka_unit_test(a_node_without_files_says_so),
         cmocka_unit_test(unequal_inheritance_is_an_error),
         cmocka_unit_test(anothers_failure_is_read_like_a_wire),
         cmocka_unit_test(a_child_that_closes_harms_nobodys_close),

@@ -2,6 +2,7 @@
 
 #include "fake_root.h"
 #include "muster/core/clock.h"
+#include "muster/core/err.h"
 #include "muster/core/world/page.h"
 #include "soon.h"
 
@@ -292,8 +293,18 @@ static void failures_and_aborts_end_a_wait(void **state)
     assert_int_equal(mst_page_create(1, &fd, &page, NULL), 0);
     waiter.page = page;
     assert_int_equal(wait_alive(&waiter), 0);
-    mst_page_abort(page, 0);
+    mst_page_abort(page, 3);
     assert_int_equal(wait_word(&waiter, &word, 1, soon()), -ECONNRESET);
+    struct mst_err err;
+    assert_int_equal(wait_explain(&waiter, &err), -ECONNRESET);
+    assert_string_equal(err.text, "the generation was aborted because of rank 3");
+    mst_page_unmap(page);
+    (void)close(fd);
+    assert_int_equal(mst_page_create(1, 1, &fd, &page, NULL), 0);
+    waiter.page = page;
+    mst_page_abort(page, MST_PAGE_CAUSE_JOB);
+    assert_int_equal(wait_explain(&waiter, &err), -ECONNRESET);
+    assert_string_equal(err.text, "the generation was aborted");
     mst_page_unmap(page);
     (void)close(fd);
 }
