@@ -23,23 +23,25 @@ need = missing=; for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: i
 make = cmake --preset $(1) $(2) >/dev/null && \
        cmake --build --preset $(1) -j $(JOBS) $(addprefix --target ,$(3))
 
-.PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-kits build portable demo trixie test check asan tsan fuzz mutate lint fmt bench install clean
+.PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-portable deps-kits build portable demo trixie test check asan tsan fuzz mutate lint fmt bench install clean
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 14
 deps: ; @$(call need,$(BASE)) ## install the Debian packages for build and demo that are missing
 deps-test: ; @$(call need,$(TEST)) ## the same for tests and lint
 deps-cuda: ; @$(call need,python3 python3-pip) && gpu/get-cuda build/cuda ## a CUDA toolkit in build/cuda, for the kernels and their tests
 deps-servers: ; @$(call need,maven openjdk-17-jre-headless curl python3 python3-pip) && tests/servers/get-servers build/servers ## Hadoop and an S3 server in build/servers, for tests
-deps-roots: ; @$(call need,debootstrap qemu-user-static libc6-arm64-cross) && tests/roots/get-roots build/roots ## bare Debian 11 and 13, for tests
+deps-roots: ; @$(call need,debootstrap qemu-user-static libc6-arm64-cross) && tests/roots/get-roots build/roots ## bare Debian 11 and 13, for tests; as root
+deps-portable: ; @$(call need,dpkg-dev python3 python3-pip) && launcher/portable/get build/portable ## what portable compiles with, in build/portable
 build: deps ## release build: programs in build/bin, libraries in build/lib
 	@$(call make,release,-DBUILD_TESTING=OFF)
-portable: ; @$(call need,dpkg-dev python3 python3-pip) && launcher/portable/build build/portable ## the launcher for any image: x86-64, aarch64; glibc 2.28 and later, static
+portable: deps-portable ; @launcher/portable/build build/portable ## the launcher for any image: x86-64, aarch64; glibc 2.28 and later, static
 demo: build ## train, be preempted, resume, lose a rank, resume, compare; draws demo/loss.svg
 	@examples/demo.sh
 trixie: deps-roots ## make demo on a bare Debian 13
 	@tests/roots/demo build/roots/trixie
-deps-kits: deps-test ## all of these and portable; tests of what cannot be had are skipped
-	@for kit in deps-cuda deps-servers deps-roots portable; do $(MAKE) -s $$kit || echo "no $$kit: what needs it is skipped"; done
+deps-kits: deps-test ## all of these; tests of what cannot be had are skipped
+	@for kit in deps-cuda deps-servers deps-roots; do $(MAKE) -s $$kit || echo "no $$kit: what needs it is skipped"; done
+	@rm -f build/portable/muster-*; if $(MAKE) -s deps-portable; then launcher/portable/build build/portable; else echo "no deps-portable: what needs it is skipped"; fi
 test: deps deps-kits ## every test of the release build; its summary is the last line
 	@$(call make,release,-DBUILD_TESTING=ON)
 	@ctest --preset release -O build/test.log; rc=$$?; grep 'tests passed' build/test.log; exit $$rc
