@@ -27,7 +27,7 @@ make = cmake --preset $(1) $(2) >/dev/null && \
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 14
 deps: ; @$(call need,$(BASE)) ## install the Debian packages for build and demo that are missing
-deps-test: ; @$(call need,$(TEST)) ## the same for tests and lint
+deps-test: deps ; @$(call need,$(TEST)) ## the same for tests and lint
 deps-cuda: ; @$(call need,python3 python3-pip) && gpu/get-cuda build/cuda ## a CUDA toolkit in build/cuda, for the kernels and their tests
 deps-servers: ; @$(call need,maven openjdk-17-jre-headless curl python3 python3-pip) && tests/servers/get-servers build/servers ## Hadoop and an S3 server in build/servers, for tests
 deps-roots: ; @$(call need,debootstrap qemu-user-static libc6-arm64-cross) && tests/roots/get-roots build/roots ## bare Debian 11 and 13, for tests; as root
@@ -42,20 +42,20 @@ trixie: deps-roots ## make demo on a bare Debian 13
 deps-kits: deps-test ## all of these; tests of what cannot be had are skipped
 	@for kit in deps-cuda deps-servers deps-roots; do $(MAKE) -s $$kit || echo "no $$kit: what needs it is skipped"; done
 	@rm -f build/portable/muster-*; if $(MAKE) -s deps-portable; then launcher/portable/build build/portable; else echo "no deps-portable: what needs it is skipped"; fi
-test: deps deps-kits ## every test of the release build; its summary is the last line
+test: deps-kits ## every test of the release build; its summary is the last line
 	@$(call make,release,-DBUILD_TESTING=ON)
 	@ctest --preset release -O build/test.log; rc=$$?; grep 'tests passed' build/test.log; exit $$rc
-check: deps deps-test ## unit tests, simulations and house lints of the dev build, under a minute
+check: deps-test ## unit tests, simulations and house lints of the dev build
 	@$(call make,dev) && ctest --preset dev -L 'unit|sim|lint' -j $(JOBS)
-asan: deps deps-test ## the tests under the address and undefined-behaviour sanitizers
+asan: deps-test ## the tests under the address and undefined-behaviour sanitizers
 	@$(call make,asan) && ctest --preset asan -L 'unit|sim|fuzz' -j $(JOBS)
-tsan: deps deps-test ## the tests under the thread sanitizer, with aio on threads
+tsan: deps-test ## the tests under the thread sanitizer, with aio on threads
 	@$(call make,tsan) && $$(setarch -R true 2>/dev/null && echo setarch -R) ctest --preset tsan -L 'unit|sim' -j $(JOBS)
-fuzz: deps deps-test ## every fuzzer, or those of T="name …", for SECS=60 each
+fuzz: deps-test ## every fuzzer, or those of T="name …", for SECS=60 each
 	@$(call make,fuzz,,$(addprefix fuzz_,$(T))) && printf '%s\n' $(T) | xargs -P $(JOBS) -I{} tests/fuzz/run {} $(SECS)
-mutate: deps deps-test ## sixty bugs in a copy of the source, one by one, or those of M="name …": does a test see each?
+mutate: deps-test ## sixty bugs in a copy of the source, one by one, or those of M="name …": does a test see each?
 	@tests/mutate/run $(M)
-lint: deps deps-test ## format, house rules, clang-tidy, man pages, shell scripts
+lint: deps-test ## format, house rules, clang-tidy, man pages, shell scripts
 	@clang-format --dry-run -Werror $(SRC) $(HDR)
 	@for s in tests/lint/*.sh; do $$s . || [ $$? = 77 ] || exit 1; done
 	@cmake --preset dev >/dev/null && $(MAKE) -s -j $(JOBS) $(patsubst %,build/tidy/%.ok,$(filter-out perf/peers/%,$(SRC)))
