@@ -37,7 +37,7 @@ build: deps ## release build: programs in build/bin, libraries in build/lib
 portable: deps-portable ; @launcher/portable/build build/portable ## the launcher for any image: x86-64, aarch64; glibc 2.28 and later, static
 demo: build ## train, be preempted, resume, lose a rank, resume, compare; draws demo/loss.svg
 	@examples/demo.sh
-trixie: deps-roots ## make demo on a bare Debian 13
+trixie: deps-roots ## make demo on a bare Debian 13; as root
 	@tests/roots/demo build/roots/trixie
 deps-kits: deps-test ## all of these; tests of what cannot be had are skipped
 	@for kit in deps-cuda deps-servers deps-roots; do $(MAKE) -s $$kit || echo "no $$kit: what needs it is skipped"; done
