@@ -53,7 +53,7 @@ tsan: deps-test ## the tests under the thread sanitizer, with aio on threads
 	@$(call make,tsan) && $$(setarch -R true 2>/dev/null && echo setarch -R) ctest --preset tsan -L 'unit|sim' -j $(JOBS)
 fuzz: deps-test ## every fuzzer, or those of T="name …", for SECS=60 each
 	@$(call make,fuzz,,$(addprefix fuzz_,$(T))) && printf '%s\n' $(T) | xargs -P $(JOBS) -I{} tests/fuzz/run {} $(SECS)
-mutate: deps-test ## sixty bugs in a copy of the source, one by one, or those of M="name …": does a test see each?
+mutate: deps-test ## bugs in a copy of the source, one by one, or those of M="name …": does a test see each?
 	@tests/mutate/run $(M)
 lint: deps-test ## format, house rules, clang-tidy, man pages, shell scripts
 	@clang-format --dry-run -Werror $(SRC) $(HDR)
