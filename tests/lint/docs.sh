@@ -4,9 +4,8 @@
 set -euo pipefail
 cd "${1:-.}"
 
-installed=$(sed -n '/^set(public_headers/,/)/p' CMakeLists.txt | tr -d '()' |
-    sed 's/set//; s/public_headers//')
-awk -v installed="$(printf '%s.h ' $installed)" '
+installed=$(tests/lint/installed)
+awk -v installed="$(tr '\n' ' ' <<<"$installed")" '
     FNR == 1 { all = index(" " installed, " " FILENAME " ") }
     FNR == 1 || /^$/ { commented = grouped = 0 }
     (all || /^(int|int64_t|uint64_t|size_t) /) && /^[a-z][a-z0-9_ ]* \**mst_[a-z0-9_]+\(/ &&

@@ -6,9 +6,7 @@ set -euo pipefail
 root=$(cd "${1:-.}" && pwd)
 cd "$root"
 
-headers=$(sed -n '/^set(public_headers/,/)/p' CMakeLists.txt | tr -d '()' |
-    sed 's/set//; s/public_headers//')
-[ -n "$headers" ] || { echo "CMakeLists.txt: no list of installed headers"; exit 1; }
+headers=$(tests/lint/installed)
 include=$(mktemp -d)
 trap 'rm -rf "$include"' EXIT
 ln -s "$root" "$include/muster"
@@ -48,7 +46,7 @@ ends_with_its_last_field() { # HEADER STRUCT
         "sizeof(struct $2), \"struct $2 has padding at its end\");"
 }
 
-hidden=$(for header in $headers; do cat "$header.h"; done | awk '
+hidden=$(cat $headers | awk '
     /^(struct|enum) mst_[a-z0-9_]+ \{/ { types[$2] = $1 }
     match($0, /^[a-z].*[ *]mst_[a-z0-9_]+\(/) {
         name = substr($0, RSTART, RLENGTH - 1)
@@ -60,7 +58,6 @@ hidden=$(for header in $headers; do cat "$header.h"; done | awk '
 [ -z "$hidden" ] || { echo "$hidden"; bad=1; }
 
 for header in $headers; do
-    header=$header.h
     test=$include/test.c
     ends=$include/ends.c
     echo "#include <muster/$header>" >"$test"
