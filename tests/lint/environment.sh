@@ -3,14 +3,13 @@
 set -euo pipefail
 cd "${1:-.}"
 
+calls=$(grep -hoE '(getenv|get|first)\("[A-Z_0-9]+"(, "[A-Z_0-9]+")?' core/blob/env.c launcher/opts.c)
+ours=$(grep -rhoE '"MST_[A-Z_0-9]+"' core launcher perf --include='*.c')
 bad=0
-while read -r name; do
+for name in $(grep -ohE '"[A-Z_0-9]+"' <<<"$calls $ours" | tr -d '"' | sort -u); do
     grep -qE "\b$name\b" launcher/man/muster.1 launcher/man/muster-env.7 && continue
-    grep -rn "\"$name\"" core launcher perf | head -1
+    grep -rn "\"$name\"" core launcher perf
     echo "  $name: no man page says what it does"
     bad=1
-done < <({
-    grep -rhoE '(getenv|get|first)\("[A-Z_0-9]+"(, "[A-Z_0-9]+")?' core/blob/env.c launcher/opts.c
-    grep -rhoE '"MST_[A-Z_0-9]+"' core launcher perf --include='*.c'
-} | grep -oE '"[A-Z_0-9]+"' | tr -d '"' | sort -u)
+done
 exit $bad

@@ -8,6 +8,7 @@ paths='(^|[^A-Za-z0-9_/.~-])/(work|root|home/[a-z][a-z0-9_-]*)(/|$)'
 hosts='(pypi|rubygems)\.org|pythonhosted\.org|npmjs\.(org|com)|crates\.io|proxy\.golang\.org'
 hosts+='|repo1?\.maven|maven\.apache\.org|deb\.debian\.org|anaconda\.org'
 
+[ -n "$(git ls-files 2>/dev/null)" ] || { echo "no git checkout: which files are tracked?"; exit 77; }
 bad=0
 search() { # PATTERN REASON
     local found

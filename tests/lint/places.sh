@@ -42,7 +42,8 @@ candidates() { # PAGE
                 if (i != rooms || column < 0) spans(cell[i], i == column)
         }' "$1"
 }
-tracked=$(git ls-files)
+tracked=$(git ls-files 2>/dev/null) && [ -n "$tracked" ] ||
+    { echo "no git checkout: which files are tracked?"; exit 77; }
 # As a glob, or as the name of a source file without its ending.
 exists() { compgen -G "$1" >/dev/null || compgen -G "$1.[ch]" >/dev/null || compgen -G "$1.cu" >/dev/null; }
 
