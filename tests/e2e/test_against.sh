@@ -21,6 +21,8 @@ expect 64 env ROUNDS=none "$against" HEAD startup
 mentions "ROUNDS=none"
 expect 64 env SIZES=8:128 "$against" HEAD allreduce
 mentions "SIZES=8:128"
+expect 64 timeout 20 env SIZES=0:128:4 "$against" HEAD allreduce
+mentions "SIZES=0:128:4"
 expect 2 "$against" no-such-revision startup
 mentions "no commit no-such-revision"
 expect 2 env MUSTER_AGAINST_BIN="$work/absent" "$against" HEAD startup
