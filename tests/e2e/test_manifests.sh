@@ -4,7 +4,6 @@
 source "$(dirname "$0")/lib.sh"
 /usr/bin/python3 -c 'import yaml' 2>/dev/null || skip "python3-yaml is not installed"
 manifests=$here/../../k8s-manifests
-unset MST_JOB_SECRET MST_JOB_SECRET_FILE
 
 say "documents"
 /usr/bin/python3 "$here/manifests.py" "$manifests/base" "$here/../data/env-vectors.json" "$work"
@@ -20,6 +19,11 @@ while read -r library; do
     package=$({ dpkg -S "*/$library" 2>/dev/null || :; } | sed 's/[:,].*//' | sort -u | head -n 1)
     [ "$package" = libc6 ] || [[ $library = libmuster* ]] || grep -qx "$package" <<<"$packages" || fail "the image lacks $package ($library)"
 done <"$work/needed"
+
+say "an image is made of what git has, not of what was built beside it"
+while read -r name; do
+    grep -qxF -- "$name" "$here/../../.dockerignore" || fail ".dockerignore lacks $name"
+done < <(echo .git/; cat "$here/../../.gitignore")
 
 if command -v kubectl >/dev/null; then
     say "kustomize builds the base"
