@@ -5,6 +5,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PATH=$MUSTER_BIN:$PATH
 work=$(mktemp -d -t muster-e2e-XXXXXX)
 text=/usr/share/dictd/gcide.dict.dz
+lacking=
+# A world that this shell may be part of is none of the test's.
+unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT MST_JOB_SECRET MST_JOB_SECRET_FILE MST_COMM
 
 cleanup() {
     local pids
@@ -19,6 +22,15 @@ skip() {
     echo "skipped: $*"
     exit 77
 }
+# lacks TEXT: a part cannot be tried here. The test goes on, and passed ends it as skipped.
+lacks() {
+    say "not tried: $*"
+    lacking+=${lacking:+; }$*
+}
+passed() {
+    [ -z "$lacking" ] || skip "$lacking"
+    echo OK
+}
 fail() {
     echo "FAILED: $*" >&2
     tail -n 30 "$work"/*.out >&2 2>/dev/null || :
@@ -31,6 +43,15 @@ expect() {
     shift
     "$@" >"$work/last.out" 2>&1 || got=$?
     [ "$got" = "$want" ] || fail "exit code $got instead of $want: $*"
+}
+
+# ended CODE PID NAME: waits for a program in the background, whose output is $work/NAME.out, and
+# checks its exit code.
+ended() {
+    local got=0
+    wait "$2" || got=$?
+    cp "$work/$3.out" "$work/last.out"
+    [ "$got" = "$1" ] || fail "$3: exit code $got instead of $1"
 }
 
 # mentions TEXT …: the last output contains each of them.

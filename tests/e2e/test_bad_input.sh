@@ -27,7 +27,8 @@ done
 say "data that is missing or damaged"
 expect 1 lm --data "$work/absent.txt" --ckpt "$work/ckpt"
 mentions absent.txt
-gzip -c "$work/data.txt" | head -c 30000 >"$work/cut.txt.gz"
+gzip -c "$work/data.txt" >"$work/whole.txt.gz"
+head -c 30000 "$work/whole.txt.gz" >"$work/cut.txt.gz"
 expect 1 lm --data "$work/cut.txt.gz" --ckpt "$work/ckpt"
 mentions cut.txt.gz
 expect 1 muster data verify "$work/cut.txt.gz"

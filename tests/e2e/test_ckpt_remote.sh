@@ -21,11 +21,8 @@ start() { # URI STEPS: a job in the background
     job=$!
 }
 finish() { # CODE
-    local got=0
-    wait "$job" || got=$?
+    ended "$1" "$job" job
     job=
-    cp "$work/job.out" "$work/last.out"
-    [ "$got" = "$1" ] || fail "exit code $got instead of $1"
     no_leftovers
     ! compgen -G "/tmp/mst-staging-*" >/dev/null || fail "staging space has a name"
 }

@@ -3,11 +3,11 @@
 # understand each other, and that it is PID 1 of a Debian 11, a Debian 13 and an image with nothing
 # in it.
 source "$(dirname "$0")/lib.sh"
-unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT MST_JOB_SECRET MST_JOB_SECRET_FILE
 
 portable=$(realpath -m "$here/../../build/portable")
 roots=$(realpath -m "$here/../../build/roots")
 [ -x "$portable/muster-aarch64-static" ] || skip "no programs in build/portable: make portable"
+[ "$(uname -m)" = x86_64 ] || skip "only x86-64 can start all of them, aarch64's in an emulator"
 
 needs() { readelf -dW "$portable/$1" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/\1/p' | sort | xargs; }
 
@@ -15,7 +15,7 @@ say "a small file that needs of an image what glibc 2.28 has, or nothing"
 for arch in x86_64 aarch64; do
     for program in muster-$arch muster-$arch-static; do
         size=$(stat -c %s "$portable/$program")
-        [ "$size" -le $((5 << 20)) ] || fail "$program has $size bytes"
+        [ "$size" -le 300000 ] || fail "$program has $size bytes"
     done
     [ "$(needs muster-$arch)" = "libc.so.6 libpthread.so.0" ] ||
         fail "muster-$arch needs $(needs muster-$arch)"
@@ -39,17 +39,11 @@ node() { # RANK PROGRAM OUTPUT: an agent of the job in the background; its pid i
     "$2" run --nnodes 2 --node-rank "$1" --nproc 2 --rdzv $rdzv --rdzv-timeout 20 -- \
         allreduce >"$work/$3.out" 2>&1 &
 }
-finish() { # CODE PID OUTPUT
-    local got=0
-    wait "$2" || got=$?
-    cp "$work/$3.out" "$work/last.out"
-    [ "$got" = "$1" ] || fail "$3: exit code $got instead of $1"
-}
 together() { # PROGRAM PROGRAM
     node 0 "$1" a; first=$!
     node 1 "$2" b; second=$!
-    finish 0 $second b
-    finish 0 $first a
+    ended 0 $second b
+    ended 0 $first a
     mentions "allreduce: OK on 4 ranks"
 }
 for program in "$portable/muster-x86_64" "$portable/muster-x86_64-static"; do
@@ -58,11 +52,11 @@ for program in "$portable/muster-x86_64" "$portable/muster-x86_64-static"; do
     node 0 "$program" a; first=$!
     until_true grep -q "waiting for nodes" "$work/a.out"
     MST_JOB_SECRET=wrong node 1 muster b
-    finish 78 $! b
+    ended 78 $! b
     mentions "cannot join node 0"
     node 1 muster b; second=$!
-    finish 0 $second b
-    finish 0 $first a
+    ended 0 $second b
+    ended 0 $first a
 done
 
 say "the other architecture"
@@ -135,7 +129,7 @@ for suite in bullseye trixie; do
         expect 0 inside "$roots/$suite" "$portable/$program" "${joins[@]}" node-zero:29517 -- \
             sh -c 'echo "rank $RANK of $WORLD_SIZE"'
         mentions "[1] rank 1 of 3" "[2] rank 2 of 3"
-        finish 0 $first a
+        ended 0 $first a
     done
 done
 
@@ -147,6 +141,6 @@ expect 0 inside "$work/empty" "$portable/muster-x86_64-static" "${joins[@]}" mus
     /muster env --json
 kill $dns
 mentions '"rank": 1' '"rank": 2'
-finish 0 $first a
+ended 0 $first a
 no_leftovers
 echo OK

@@ -1,7 +1,6 @@
 #!/bin/bash
 # muster run on one node: exit codes, restarts, kills, preemption, output, plan and status.
 source "$(dirname "$0")/lib.sh"
-unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT MST_JOB_SECRET MST_JOB_SECRET_FILE
 
 # A rank that names itself by this folder, so that no_leftovers sees it, and waits to be told.
 rank=$work/rank
@@ -22,10 +21,7 @@ start() { # options …: a job of rank in the background
     job=$!
 }
 finish() { # CODE
-    local got=0
-    wait "$job" || got=$?
-    cp "$work/job.out" "$work/last.out"
-    [ "$got" = "$1" ] || fail "exit code $got instead of $1"
+    ended "$1" "$job" job
     until_true no_rank_left
     no_leftovers
 }

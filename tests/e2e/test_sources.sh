@@ -5,7 +5,6 @@ source "$(dirname "$0")/lib.sh"
 source "$here/stores.sh"
 export PATH=$PATH:/usr/sbin
 command -v nginx >/dev/null || skip "no nginx to serve http with"
-unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT MST_JOB_SECRET MST_JOB_SECRET_FILE
 start_stores 17470 19400 corpus
 webhdfs=webhdfs://127.0.0.1:$((HDFS_PORT + 1))/tmp/corpus
 hdfs=hdfs://127.0.0.1:$HDFS_PORT/tmp/corpus
