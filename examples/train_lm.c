@@ -349,7 +349,8 @@ static int set_up(struct trainer *trainer)
     return open_logs(trainer);
 }
 
-/* 0 finished; MST_EXIT_DRAINED preempted, at a step that all ranks agreed on; -errno. */
+/* 0 finished; MST_EXIT_DRAINED preempted, at a step that all ranks agreed on; -errno, also if that
+ * step's checkpoint was refused. */
 static int run(struct trainer *trainer)
 {
     int rc = resume(trainer);
@@ -371,7 +372,7 @@ static int run(struct trainer *trainer)
         report_saves(trainer);
         if (verdict == MST_JOB_STOP) {
             drain(trainer);
-            return MST_EXIT_DRAINED;
+            return rc < 0 ? rc : MST_EXIT_DRAINED;
         }
     }
     if (rc >= 0)

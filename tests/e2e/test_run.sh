@@ -164,6 +164,19 @@ grep -A 3 "busy-$$" "$work/last.out" | awk '
 kill -TERM "$job"
 finish 143
 
+say "a preempted rank whose checkpoint is refused does not call itself drained"
+export refuse=$MUSTER_TESTS/refuse_save.so
+start --nproc 1 --max-restarts 0 -- sh -c \
+    'LD_PRELOAD=$refuse train_lm "$@"; code=$?; echo "rank ends with $code"; exit $code' -- \
+    --data "$work/text" --ckpt "$work/refused" --steps 1000000 --ckpt-every 1000000 --batch 4 \
+    --loss-log "$work/loss"
+until_true test -s "$work/loss"
+kill -TERM "$job"
+wait "$job" || :
+cp "$work/job.out" "$work/last.out"
+mentions "train_lm: rank 0: checkpoint: "
+grep -q "rank ends with 1$" "$work/last.out" || fail "143 with nothing saved"
+
 say "output is whole lines with the rank in front"
 expect 0 muster run --nproc 4 --log-dir "$work/logs" -- sh -c \
     'i=0; while [ $i -lt 500 ]; do echo "line $i of rank $RANK"; i=$((i + 1)); done; printf tail >&2'
