@@ -101,16 +101,17 @@ static int run(int (*command)(const struct tool *), struct tool *tool)
 {
     struct mst_tuning tuning;
     struct mst_err err = {0};
-    int rc = world_tuning_from_env(&tuning, &err);
-    if (rc == 0)
-        rc = feed_create(&(struct feed_opts){.aio = tuning.aio}, &tool->feed, &err);
-    if (rc < 0) {
+    int status = TOOL_DAMAGED;
+    if (world_tuning_from_env(&tuning, &err) < 0) {
         fprintf(stderr, "muster-data: %s\n", err.text);
         return OPTIONS_EXIT_USAGE;
     }
-    rc = command(tool);
+    if (feed_create(&(struct feed_opts){.aio = tuning.aio}, &tool->feed, &err) < 0)
+        fprintf(stderr, "muster-data: %s\n", err.text);
+    else
+        status = command(tool);
     feed_destroy(tool->feed);
-    return options_finish(&data_options, rc);
+    return options_finish(&data_options, status);
 }
 
 int main(int argc, char **argv)

@@ -20,5 +20,9 @@ threads=$(train threads env MST_AIO=threads)
 expect 1 "$deny" env MST_AIO=uring muster run --max-restarts 0 --nproc 1 -- train_lm \
     --data "$work/data.txt" --ckpt "$work/forced.ckpt" --steps 1
 mentions uring
+for tool in "data ls $work/data.txt" "ckpt ls $work/free.ckpt"; do
+    expect 1 "$deny" env MST_AIO=uring muster $tool # a machine that cannot, not a wrong word
+    mentions uring
+done
 expect 0 env MST_AIO=threads "$deny" muster run --nproc 4 -- allreduce
 no_leftovers
