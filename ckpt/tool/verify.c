@@ -2,6 +2,7 @@
 
 #include "muster/ckpt/reader.h"
 #include "muster/ckpt/tier.h"
+#include "muster/core/cli/progress.h"
 #include "muster/core/clock.h"
 #include "muster/core/size_text.h"
 
@@ -9,45 +10,24 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-#define PROGRESS_NS (100 * MST_NS_PER_MS)
 
 struct verify {
     const struct tool *tool;
     uint64_t step;
     uint64_t total_bytes, done_bytes, block_count;
-    uint64_t next_progress_ns;
-    bool has_bar;
+    char name[32]; /* step_<step> */
+    struct progress progress;
     size_t damage_count;
     json_t *damage; /* texts */
 };
-
-static void clear_bar(const struct verify *verify)
-{
-    if (verify->has_bar)
-        fputs("\r\033[K", stderr);
-}
-
-static void show_progress(struct verify *verify)
-{
-    static const char bar[] = "########################################";
-    uint64_t now = mst_now_ns();
-    if (!verify->has_bar || now < verify->next_progress_ns || verify->total_bytes == 0)
-        return;
-    verify->next_progress_ns = now + PROGRESS_NS;
-    double part = (double)verify->done_bytes / (double)verify->total_bytes;
-    fprintf(stderr, "\rstep_%" PRIu64 " [%-40.*s] %3.0f %%", verify->step, (int)(part * 40), bar,
-            part * 100);
-}
 
 static void add_damage(struct verify *verify, const char *text)
 {
     verify->damage_count++; /* whether or not there is memory for its text */
     tool_append(verify->damage, json_string(text));
     if (!verify->tool->json) {
-        clear_bar(verify);
-        printf("step_%" PRIu64 ": damaged: %s\n", verify->step, text);
+        progress_clear(&verify->progress);
+        printf("%s: damaged: %s\n", verify->name, text);
     }
 }
 
@@ -81,7 +61,7 @@ static int check_blocks(struct verify *verify, struct reader *reader)
             return rc;
         verify->block_count++;
         verify->done_bytes += block.size_bytes;
-        show_progress(verify);
+        progress_show(&verify->progress, verify->name, verify->done_bytes, verify->total_bytes);
     }
 }
 
@@ -117,10 +97,10 @@ static void check_manifest(struct verify *verify, const struct manifest *manifes
 /* Prints what was found, and adds it to `report` for --json. */
 static void conclude(struct verify *verify, json_t *report)
 {
-    clear_bar(verify);
+    progress_clear(&verify->progress);
     char size[SIZE_TEXT_BYTES];
     if (!verify->tool->json && verify->damage_count == 0)
-        printf("step_%" PRIu64 ": ok, %" PRIu64 " blocks, %s\n", verify->step, verify->block_count,
+        printf("%s: ok, %" PRIu64 " blocks, %s\n", verify->name, verify->block_count,
                size_text(verify->total_bytes, size));
     tool_append(report,
                 json_pack("{s:I, s:b, s:I, s:I, s:O}", "step", (json_int_t)verify->step, "ok",
@@ -131,10 +111,9 @@ static void conclude(struct verify *verify, json_t *report)
 /* Whether the step is whole. */
 static bool verify_step(const struct tool *tool, uint64_t step, json_t *report)
 {
-    struct verify verify = {.tool = tool,
-                            .step = step,
-                            .has_bar = !tool->json && isatty(STDERR_FILENO),
-                            .damage = json_array()};
+    struct verify verify = {.tool = tool, .step = step, .damage = json_array()};
+    (void)snprintf(verify.name, sizeof verify.name, "step_%" PRIu64, step); /* fits */
+    progress_init(&verify.progress, !tool->json);
     struct manifest manifest = {0};
     struct mst_err err = {0};
     if (tool->tier->ops->read_manifest(tool->tier, step, &manifest, MST_NEVER, &err) < 0) {

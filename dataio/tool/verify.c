@@ -2,15 +2,12 @@
  * the next, nor a good mirror a bad one. */
 #include "muster/dataio/tool/tool.h"
 
-#include "muster/core/clock.h"
+#include "muster/core/cli/progress.h"
 #include "muster/core/crc32c.h"
 #include "muster/core/size_text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <unistd.h>
-
-#define PROGRESS_NS (100 * MST_NS_PER_MS)
 
 struct verify {
     const struct tool *tool;
@@ -18,37 +15,20 @@ struct verify {
     const char *first; /* copy of the source that was good, or "" */
     uint32_t first_crc;
     const struct source *source; /* while it is read */
-    uint64_t done_bytes, next_progress_ns;
+    uint64_t done_bytes;
     uint32_t crc;
-    bool has_bar;
+    struct progress progress;
     json_t *report;
     bool told; /* all of it is in the report */
 };
-
-static void clear_bar(const struct verify *verify)
-{
-    if (verify->has_bar)
-        fputs("\r\033[K", stderr);
-}
-
-static void show_progress(struct verify *verify)
-{
-    static const char bar[] = "########################################";
-    uint64_t now_ns = mst_now_ns();
-    if (!verify->has_bar || now_ns < verify->next_progress_ns)
-        return;
-    verify->next_progress_ns = now_ns + PROGRESS_NS;
-    double part = (double)verify->done_bytes / (double)verify->source->size_bytes;
-    fprintf(stderr, "\r%s [%-40.*s] %3.0f %%", verify->source->name, (int)(part * 40), bar,
-            part * 100);
-}
 
 static int take_piece(void *arg, struct mst_cspan piece)
 {
     struct verify *verify = arg;
     verify->crc = mst_crc32c(verify->crc, piece.data, piece.size_bytes);
     verify->done_bytes += piece.size_bytes;
-    show_progress(verify);
+    progress_show(&verify->progress, verify->source->name, verify->done_bytes,
+                  verify->source->size_bytes);
     return 0;
 }
 
@@ -59,7 +39,7 @@ static void report(struct verify *verify, json_t *entry)
 
 static void report_damage(struct verify *verify, const char *text)
 {
-    clear_bar(verify);
+    progress_clear(&verify->progress);
     if (verify->tool->json)
         report(verify, json_pack("{s:s, s:b, s:s}", "uri", verify->uri, "ok", 0, "damage", text));
     else
@@ -68,7 +48,7 @@ static void report_damage(struct verify *verify, const char *text)
 
 static void report_good(struct verify *verify, uint64_t sample_count)
 {
-    clear_bar(verify);
+    progress_clear(&verify->progress);
     char size[SIZE_TEXT_BYTES], crc[9];
     (void)snprintf(crc, sizeof crc, "%08" PRIx32, verify->crc); /* fits */
     if (verify->tool->json)
@@ -136,10 +116,8 @@ static bool verify_source(struct verify *verify, const struct dataset_source *so
 int tool_verify(const struct tool *tool)
 {
     struct dataset *dataset = tool_dataset(tool);
-    struct verify verify = {.tool = tool,
-                            .has_bar = !tool->json && isatty(STDERR_FILENO),
-                            .report = json_array(),
-                            .told = true};
+    struct verify verify = {.tool = tool, .report = json_array(), .told = true};
+    progress_init(&verify.progress, !tool->json);
     bool whole = dataset != NULL;
     for (size_t i = 0; dataset && i < dataset->source_count; i++)
         whole = verify_source(&verify, &dataset->sources[i]) && whole;
