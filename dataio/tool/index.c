@@ -14,9 +14,7 @@ static void print_json(const struct index *index, const char *fingerprint)
                                (json_int_t)index->shard_count, "samples",
                                (json_int_t)index->sample_count, "bytes",
                                (json_int_t)index->size_bytes, "fingerprint", fingerprint);
-    (void)json_dumpf(object, stdout, JSON_INDENT(2)); /* options_finish looks at it */
-    putchar('\n');
-    json_decref(object);
+    tool_print(object);
 }
 
 static void print_text(const struct index *index, const char *fingerprint)

@@ -19,9 +19,7 @@ static bool print_json(const struct index *index)
                                    (json_int_t)shard->table.count);
         whole = tool_add_json(list, object, shard->source.label) && whole;
     }
-    (void)json_dumpf(list, stdout, JSON_INDENT(2)); /* options_finish looks at it */
-    putchar('\n');
-    json_decref(list);
+    tool_print(list);
     return whole;
 }
 

@@ -67,14 +67,6 @@ static const struct options data_options = {
     .operands_most = 2,
 };
 
-bool tool_add_json(json_t *list, json_t *entry, const char *label)
-{
-    if (json_array_append_new(list, entry) == 0)
-        return true;
-    fprintf(stderr, "muster-data: %s: not UTF-8, as JSON must be; try without --json\n", label);
-    return false;
-}
-
 struct dataset *tool_dataset(const struct tool *tool)
 {
     struct dataset *dataset = NULL;

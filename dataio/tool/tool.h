@@ -34,4 +34,7 @@ struct index *tool_open(const struct tool *tool);
  * whose it was. */
 bool tool_add_json(json_t *list, json_t *entry, const char *label);
 
+/* Prints `value` and lets it go. */
+void tool_print(json_t *value);
+
 #endif

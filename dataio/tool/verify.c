@@ -121,11 +121,10 @@ int tool_verify(const struct tool *tool)
     bool whole = dataset != NULL;
     for (size_t i = 0; dataset && i < dataset->source_count; i++)
         whole = verify_source(&verify, &dataset->sources[i]) && whole;
-    if (tool->json && dataset) {
-        (void)json_dumpf(verify.report, stdout, JSON_INDENT(2)); /* options_finish looks at it */
-        putchar('\n');
-    }
-    json_decref(verify.report);
+    if (tool->json && dataset)
+        tool_print(verify.report);
+    else
+        json_decref(verify.report);
     dataset_close(dataset);
     return whole && verify.told ? 0 : TOOL_DAMAGED;
 }
