@@ -4,9 +4,11 @@
 #include "muster/core/err.h"
 #include "muster/perf/nccl_format.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
+#include <string.h>
 
 #define BYTES_MAX 0x1p42
 #define COUNT_MAX 1e9
@@ -14,16 +16,13 @@
 #define ROOT_ALL -1 /* the first word */
 
 struct words {
-    int type, op;
+    const char *type, *op;
     int64_t root;
     struct bench_opts opts;
 };
 
 #define PLACE(field) OPTION_AT(struct words, field)
 
-static const char *const type_words[] = {"float",  "int32",    "int64", "half",
-                                         "double", "bfloat16", "all",   NULL};
-static const char *const op_words[] = {"sum", "max", "min", "avg", "all", NULL};
 static const char *const root_words[] = {"all", NULL};
 
 /* As in nccl-tests; --nproc has no letter, since `muster run` has none either. */
@@ -49,9 +48,9 @@ static const struct option test_options[] = {
      .help = "time of rank 0, mean, minimum, maximum of ranks (1)"},
     {"per_iter_timing", OPTION_COUNT, PLACE(opts.per_iter), .letter = 'I', .value = "0|1",
      .most = 1, .help = "also tell how iterations spread (0)"},
-    {"datatype", OPTION_CHOICE, PLACE(type), .letter = 'd', .value = "TYPE|all",
-     .words = type_words, .help = "int32 int64 half float double bfloat16 (float)"},
-    {"op", OPTION_CHOICE, PLACE(op), .letter = 'o', .value = "OP|all", .words = op_words,
+    {"datatype", OPTION_TEXT, PLACE(type), .letter = 'd', .value = "TYPE|all",
+     .words = nccl_type_words, .help = "int32 int64 half float double bfloat16 (float)"},
+    {"op", OPTION_TEXT, PLACE(op), .letter = 'o', .value = "OP|all", .words = nccl_op_words,
      .help = "sum max min avg (sum)"},
     {"root", OPTION_COUNT, PLACE(root), .letter = 'r', .value = "RANK|all", .most = RANK_MAX - 1,
      .words = root_words, .help = "of broadcast (0)"},
@@ -76,11 +75,15 @@ const struct options bench_options = {
              "muster-bench(1).",
 };
 
-/* "all" is no type and no operation. */
+/* Each is one of nccl_format's words. */
 static void settle_words(const struct words *words, struct bench_opts *opts)
 {
-    opts->all_types = nccl_type_parse(type_words[words->type], &opts->dtype) < 0;
-    opts->all_ops = nccl_op_parse(op_words[words->op], &opts->op) < 0;
+    opts->all_types = strcmp(words->type, "all") == 0;
+    opts->all_ops = strcmp(words->op, "all") == 0;
+    int rc = opts->all_types ? 0 : nccl_type_parse(words->type, &opts->dtype);
+    if (rc == 0 && !opts->all_ops)
+        rc = nccl_op_parse(words->op, &opts->op);
+    assert(rc == 0);
     opts->all_roots = words->root == ROOT_ALL;
     opts->root = opts->all_roots ? 0 : (uint64_t)words->root;
 }
@@ -112,7 +115,7 @@ int bench_opts_parse(int argc, char **argv, struct bench_opts *ret_opts, struct 
         .threads = 1,
         .devices = 1,
     };
-    struct words words = {.opts = defaults};
+    struct words words = {.type = "float", .op = "sum", .opts = defaults};
     struct command_line line;
     int rc = options_parse(&bench_options, argc, argv, &words, &line, err);
     if (rc)

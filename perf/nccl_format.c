@@ -7,42 +7,38 @@
 
 #define VERSION "2.19.6"
 
-static const struct {
-    enum mst_dtype dtype;
-    const char *name;
-} types[] = {
-    {MST_I32, "int32"}, {MST_I64, "int64"},  {MST_F16, "half"},
-    {MST_F32, "float"}, {MST_F64, "double"}, {MST_BF16, "bfloat16"},
-};
-
-static const struct {
-    enum mst_op op;
-    const char *name;
-} ops[] = {{MST_SUM, "sum"}, {MST_MAX, "max"}, {MST_MIN, "min"}, {MST_AVG, "avg"}};
-
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static const enum mst_dtype types[] = {MST_I32, MST_I64, MST_F16, MST_F32, MST_F64, MST_BF16};
+const char *const nccl_type_words[] = {"int32",  "int64",    "half", "float",
+                                       "double", "bfloat16", "all",  NULL};
+_Static_assert(COUNT(nccl_type_words) == COUNT(types) + 2, "a name each, \"all\" and NULL");
+
+static const enum mst_op ops[] = {MST_SUM, MST_MAX, MST_MIN, MST_AVG};
+const char *const nccl_op_words[] = {"sum", "max", "min", "avg", "all", NULL};
+_Static_assert(COUNT(nccl_op_words) == COUNT(ops) + 2, "a name each, \"all\" and NULL");
 
 const char *nccl_type_name(enum mst_dtype dtype)
 {
     for (size_t i = 0; i < COUNT(types); i++)
-        if (types[i].dtype == dtype)
-            return types[i].name;
+        if (types[i] == dtype)
+            return nccl_type_words[i];
     return "?";
 }
 
 const char *nccl_op_name(enum mst_op op)
 {
     for (size_t i = 0; i < COUNT(ops); i++)
-        if (ops[i].op == op)
-            return ops[i].name;
+        if (ops[i] == op)
+            return nccl_op_words[i];
     return "?";
 }
 
 int nccl_type_parse(const char *name, enum mst_dtype *ret_dtype)
 {
     for (size_t i = 0; i < COUNT(types); i++) {
-        if (strcmp(types[i].name, name) == 0) {
-            *ret_dtype = types[i].dtype;
+        if (strcmp(nccl_type_words[i], name) == 0) {
+            *ret_dtype = types[i];
             return 0;
         }
     }
@@ -52,8 +48,8 @@ int nccl_type_parse(const char *name, enum mst_dtype *ret_dtype)
 int nccl_op_parse(const char *name, enum mst_op *ret_op)
 {
     for (size_t i = 0; i < COUNT(ops); i++) {
-        if (strcmp(ops[i].name, name) == 0) {
-            *ret_op = ops[i].op;
+        if (strcmp(nccl_op_words[i], name) == 0) {
+            *ret_op = ops[i];
             return 0;
         }
     }
@@ -64,7 +60,7 @@ bool nccl_type_at(size_t index, enum mst_dtype *ret_dtype)
 {
     if (index >= COUNT(types))
         return false;
-    *ret_dtype = types[index].dtype;
+    *ret_dtype = types[index];
     return true;
 }
 
@@ -72,7 +68,7 @@ bool nccl_op_at(size_t index, enum mst_op *ret_op)
 {
     if (index >= COUNT(ops))
         return false;
-    *ret_op = ops[index].op;
+    *ret_op = ops[index];
     return true;
 }
 

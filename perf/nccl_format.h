@@ -56,8 +56,10 @@ struct nccl_summary {
     double bus_bw;            /* mean over all halves */
 };
 
-/* nccl-tests' name of a type or an operation. 0, or -EINVAL if the host back end has none of that
- * name. */
+/* nccl-tests' names of types and operations, in its order, then "all" and NULL. */
+extern const char *const nccl_type_words[], *const nccl_op_words[];
+
+/* The name of one. 0, or -EINVAL if the host back end has none of that name ("all" is none). */
 const char *nccl_type_name(enum mst_dtype dtype);
 const char *nccl_op_name(enum mst_op op);
 int nccl_type_parse(const char *name, enum mst_dtype *ret_dtype);

@@ -1,6 +1,8 @@
 /* The command line of the benchmarks. */
+#include "muster/core/cli/options.h"
 #include "muster/core/err.h"
 #include "muster/perf/bench_opts.h"
+#include "muster/perf/nccl_format.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -107,8 +109,10 @@ static void test_faults_are_named(void **state)
         {{"-n", "-1", NULL}, "--iters -1"},
         {{"-n", "3x", NULL}, "--iters 3x"},
         {{"-a", "4", NULL}, "--average 4"},
-        {{"-d", "int8", NULL}, "int8"},
-        {{"-o", "prod", NULL}, "prod"},
+        {{"-d", "int8", NULL},
+         "--datatype int8: int32, int64, half, float, double, bfloat16 or all"},
+        {{"-d", "al", NULL}, "--datatype al: "},
+        {{"-o", "prod", NULL}, "--op prod: sum, max, min, avg or all"},
         {{"-r", "4096", NULL}, "--root 4096"},
         {{"-g", "2", NULL}, "--ngpus 2"},
         {{"--nproc", "0", NULL}, "--nproc 0"},
@@ -127,6 +131,27 @@ static void test_faults_are_named(void **state)
     }
 }
 
+/* Each word is understood, and --help has it. */
+static void test_words(void **state)
+{
+    (void)state;
+    static char help[OPTIONS_HELP_MAX];
+    options_help(&bench_options, help);
+    for (size_t i = 0; nccl_type_words[i]; i++) {
+        struct bench_opts opts;
+        assert_int_equal(PARSE(&opts, NULL, "-d", (char *)nccl_type_words[i]), 0);
+        assert_string_equal(opts.all_types ? "all" : nccl_type_name(opts.dtype),
+                            nccl_type_words[i]);
+        assert_non_null(strstr(help, nccl_type_words[i]));
+    }
+    for (size_t i = 0; nccl_op_words[i]; i++) {
+        struct bench_opts opts;
+        assert_int_equal(PARSE(&opts, NULL, "-o", (char *)nccl_op_words[i]), 0);
+        assert_string_equal(opts.all_ops ? "all" : nccl_op_name(opts.op), nccl_op_words[i]);
+        assert_non_null(strstr(help, nccl_op_words[i]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +160,7 @@ int main(void)
         cmocka_unit_test(test_all),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_faults_are_named),
+        cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
