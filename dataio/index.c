@@ -59,7 +59,7 @@ static int find_companion(const struct dataset_source *source, const char *suffi
                           struct dataset_source *ret_companion, struct mst_err *err)
 {
     size_t gzip = record_is_gzip(source->name) ? 3 : 0, length = strlen(source->name) - gzip;
-    bool is_bin = length >= 4 && memcmp(source->name + length - 4, ".bin", 4) == 0;
+    bool is_bin = uris_text_ends_with(source->name, length, ".bin");
     return dataset_companion(source, gzip + (is_bin ? 4 : 0), suffix, ret_companion, err);
 }
 

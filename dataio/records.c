@@ -1,6 +1,8 @@
 /* pure */
 #include "muster/dataio/record.h"
 
+#include "muster/dataio/uris.h"
+
 #include <string.h>
 
 const struct record_reader *const record_readers[] = {&rec_raw, &rec_megatron, &rec_lines, NULL};
@@ -13,25 +15,18 @@ const struct record_reader *record_reader_of(enum mst_format format)
     return NULL;
 }
 
-static bool ends_with(const char *name, size_t length, const char *suffix)
-{
-    size_t suffix_length = strlen(suffix);
-    return length >= suffix_length &&
-           memcmp(name + length - suffix_length, suffix, suffix_length) == 0;
-}
-
 bool record_is_gzip(const char *name)
 {
     size_t length = strlen(name);
-    return ends_with(name, length, ".gz") || ends_with(name, length, ".dz");
+    return uris_text_ends_with(name, length, ".gz") || uris_text_ends_with(name, length, ".dz");
 }
 
 enum mst_format record_format_of(const char *name, bool has_idx)
 {
     size_t length = strlen(name) - (record_is_gzip(name) ? 3 : 0);
-    if (ends_with(name, length, ".bin") && has_idx)
+    if (uris_text_ends_with(name, length, ".bin") && has_idx)
         return MST_FORMAT_MEGATRON;
-    if (ends_with(name, length, ".txt") || ends_with(name, length, ".jsonl"))
+    if (uris_text_ends_with(name, length, ".txt") || uris_text_ends_with(name, length, ".jsonl"))
         return MST_FORMAT_LINES;
     return MST_FORMAT_RAW;
 }

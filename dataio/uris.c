@@ -45,11 +45,16 @@ bool uris_is_local(const char *uri)
     return scheme_bytes(uri) == 0 || strncasecmp(uri, "file:", 5) == 0;
 }
 
+bool uris_text_ends_with(const char *text, size_t length, const char *suffix)
+{
+    size_t suffix_length = strlen(suffix);
+    return length >= suffix_length &&
+           memcmp(text + length - suffix_length, suffix, suffix_length) == 0;
+}
+
 bool uris_ends_with(const char *uri, const char *suffix)
 {
-    size_t length = uris_shown_bytes(uri), suffix_length = strlen(suffix);
-    return length >= suffix_length &&
-           memcmp(uri + length - suffix_length, suffix, suffix_length) == 0;
+    return uris_text_ends_with(uri, uris_shown_bytes(uri), suffix);
 }
 
 /* The first `keep` bytes, then `middle`, then the query. */

@@ -19,6 +19,9 @@ bool uris_is_local(const char *uri);
 /* Length of all before the query, which may hold a secret and is not shown. */
 size_t uris_shown_bytes(const char *uri);
 
+/* Whether the first `length` bytes of any text end so. */
+bool uris_text_ends_with(const char *text, size_t length, const char *suffix);
+
 /* Whether its path, without the query, ends so. */
 bool uris_ends_with(const char *uri, const char *suffix);
 

@@ -64,6 +64,10 @@ static void test_what_they_are(void **state)
     assert_true(uris_ends_with("s3://b/x.gz?y", ".gz"));
     assert_false(uris_ends_with("x.gz?y", ".gz")); /* a path has no query */
     assert_false(uris_ends_with("z", ".gz"));
+    assert_true(uris_text_ends_with("x.bin.gz", 5, ".bin"));
+    assert_false(uris_text_ends_with("x.bin.gz", 4, ".bin"));
+    assert_true(uris_text_ends_with(".bin", 4, ".bin"));
+    assert_false(uris_text_ends_with("bin", 3, ".bin"));
 }
 
 static void test_too_long(void **state)
