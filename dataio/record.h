@@ -61,6 +61,9 @@ extern const struct record_reader *const record_readers[];
 /* The reader of a format; NULL for AUTO and for a number that is no format. */
 const struct record_reader *record_reader_of(enum mst_format format);
 
+/* A reader's name, or "auto". 0; -EINVAL. */
+int record_format_parse(const char *name, enum mst_format *ret_format);
+
 /* What AUTO means for a file of this name; `has_idx`: an .idx lies beside it. A .gz or .dz at the
  * end does not count. */
 enum mst_format record_format_of(const char *name, bool has_idx);

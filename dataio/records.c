@@ -3,6 +3,7 @@
 
 #include "muster/dataio/uris.h"
 
+#include <errno.h>
 #include <string.h>
 
 const struct record_reader *const record_readers[] = {&rec_raw, &rec_megatron, &rec_lines, NULL};
@@ -13,6 +14,20 @@ const struct record_reader *record_reader_of(enum mst_format format)
         if (record_readers[i]->format == format)
             return record_readers[i];
     return NULL;
+}
+
+int record_format_parse(const char *name, enum mst_format *ret_format)
+{
+    for (size_t i = 0; record_readers[i]; i++) {
+        if (strcmp(record_readers[i]->name, name) == 0) {
+            *ret_format = record_readers[i]->format;
+            return 0;
+        }
+    }
+    if (strcmp(name, "auto") != 0)
+        return -EINVAL;
+    *ret_format = MST_FORMAT_AUTO;
+    return 0;
 }
 
 bool record_is_gzip(const char *name)

@@ -20,11 +20,13 @@ static const struct option_command commands[] = {
 static int (*const runs[])(const struct tool *) = {
     [INDEX] = tool_index, [LS] = tool_ls, [VERIFY] = tool_verify};
 
-static const char *const formats[] = {[MST_FORMAT_AUTO] = "auto",
-                                      [MST_FORMAT_RAW] = "raw",
-                                      [MST_FORMAT_MEGATRON] = "megatron",
-                                      [MST_FORMAT_LINES] = "lines",
-                                      NULL};
+#define FORMATS "auto, raw, megatron or lines"
+
+static bool is_format(const char *text)
+{
+    enum mst_format format;
+    return record_format_parse(text, &format) == 0;
+}
 
 static bool is_dtype(const char *text)
 {
@@ -33,13 +35,13 @@ static bool is_dtype(const char *text)
 }
 
 struct words {
-    const char *dtype;
+    const char *format, *dtype;
     struct tool tool;
 };
 
 static const struct option sample_options[] = {
-    {"format", OPTION_CHOICE, OPTION_AT(struct words, tool.opts.shape.format), .value = "F",
-     .help = "auto, raw, megatron or lines (auto: by name)", .words = formats},
+    {"format", OPTION_TEXT, OPTION_AT(struct words, format), .value = "F",
+     .help = FORMATS " (auto: by name)", .accepts = is_format, .wanted = FORMATS},
     {"dtype", OPTION_TEXT, OPTION_AT(struct words, dtype), .value = "T",
      .help = "raw: type of an element, u8 … f64 (u8)", .accepts = is_dtype,
      .wanted = "a type, i8 … f64"},
@@ -109,11 +111,14 @@ static int run(int (*command)(const struct tool *), struct tool *tool)
 int main(int argc, char **argv)
 {
     struct words words = {
+        .format = "auto",
         .dtype = "u8",
         .tool = {.opts = {.shape = {.elems = 1}, .scratch_dir = "/tmp"}},
     };
     struct command_line line = options_or_exit(&data_options, argc, argv, &words);
     words.tool.uri = line.operands[1];
-    (void)mst_dtype_parse(words.dtype, &words.tool.opts.shape.dtype); /* is_dtype has seen it */
+    /* is_format and is_dtype have seen them. */
+    (void)record_format_parse(words.format, &words.tool.opts.shape.format);
+    (void)mst_dtype_parse(words.dtype, &words.tool.opts.shape.dtype);
     return run(runs[line.command], &words.tool);
 }

@@ -54,6 +54,8 @@ want 0 '"gzip": true' "$data" --json ls big.txt.gz
 want 64 '^muster-data: --elems x: a whole number from 1 to 4294967295' "$data" ls a.txt --elems x
 want 64 '^muster-data: --dtype q8: a type' "$data" ls a.txt --dtype q8
 want 64 '^muster-data: --format csv: auto, raw, megatron or lines' "$data" ls a.txt --format csv
+want 1 'big.txt.idx: does not exist' "$data" ls big.txt --format megatron
+want 0 '^raw ' "$data" ls a.txt --format raw
 want 64 'unknown option --frob' "$data" ls a.txt --frob
 want 64 'no command given: index, ls or verify' "$data"
 want 64 'no URI given' "$data" ls

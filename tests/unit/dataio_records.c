@@ -1,5 +1,6 @@
 #include "muster/dataio/record.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,6 +30,20 @@ static void test_gzip_names(void **state)
     assert_false(record_is_gzip("gz"));
 }
 
+static void test_formats_have_names(void **state)
+{
+    (void)state;
+    enum mst_format format = MST_FORMAT_RAW;
+    assert_int_equal(record_format_parse("auto", &format), 0);
+    assert_int_equal(format, MST_FORMAT_AUTO);
+    for (size_t i = 0; record_readers[i]; i++) {
+        assert_int_equal(record_format_parse(record_readers[i]->name, &format), 0);
+        assert_int_equal(format, record_readers[i]->format);
+    }
+    assert_int_equal(record_format_parse("csv", &format), -EINVAL);
+    assert_int_equal(record_format_parse("", &format), -EINVAL);
+}
+
 static void test_table_is_complete(void **state)
 {
     (void)state;
@@ -48,6 +63,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_tell_the_format),
         cmocka_unit_test(test_gzip_names),
+        cmocka_unit_test(test_formats_have_names),
         cmocka_unit_test(test_table_is_complete),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
