@@ -81,6 +81,44 @@ static void a_key_is_never_cut(void **state)
     assert_string_equal(cred.token, token);
 }
 
+/* A text with a token of `length` bytes in it. */
+static const char *with_token(const char *before, size_t length, const char *after)
+{
+    static char text[1 << 15];
+    size_t used = strlen(before);
+    assert_true(used + length + strlen(after) < sizeof text);
+    memcpy(text, before, used);
+    memset(text + used, 't', length);
+    memcpy(text + used + length, after, strlen(after) + 1);
+    return text;
+}
+
+#define TOKEN_MAX (sizeof((struct cred *)0)->token - 1)
+
+static void a_profile_is_never_cut(void **state)
+{
+    (void)state;
+    const char *begin = "[x]\naws_access_key_id=A\naws_secret_access_key=S\naws_session_token=";
+    struct blob_env env = {.config_file = "/nonexistent", .profile = "x"};
+    struct cred cred;
+    struct mst_err err;
+    env.profile_file = file_with("credentials", with_token(begin, TOKEN_MAX + 1, "\n"));
+    assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
+    assert_string_equal(err.text, "a key or the token from profile x is too long: the limits are "
+                                  "127, 127 and 4095 bytes");
+    env.profile_file = file_with("credentials", with_token(begin, 6000, "\n"));
+    assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
+    env.profile_file = file_with("credentials", with_token(begin, TOKEN_MAX, "\n"));
+    assert_int_equal(cred_find(&env, "r", &cred, &err), 0);
+    assert_int_equal(strlen(cred.token), TOKEN_MAX);
+    env.profile_file = "/dev/zero"; /* never ends */
+    assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
+    assert_non_null(strstr(err.text, "profile x: its file cannot be read: "));
+    begin = "[x]\naws_access_key_id=A\naws_secret_access_key=";
+    env.profile_file = file_with("credentials", with_token(begin, 128, "\n"));
+    assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
+}
+
 static void profiles_are_read(void **state)
 {
     (void)state;
@@ -141,6 +179,38 @@ static void a_web_identity_is_exchanged(void **state)
                            "Version=2011-06-15&WebIdentityToken=a.b%2Fc"));
 }
 
+#define SESSION_BEGIN                                                                              \
+    "<R><Credentials><AccessKeyId>AK</AccessKeyId><SecretAccessKey>SK</SecretAccessKey>"           \
+    "<SessionToken>"
+#define SESSION_END "</SessionToken></Credentials></R>"
+
+static void a_web_identity_is_never_cut(void **state)
+{
+    (void)state;
+    static char long_reply[8192], reply[8192];
+    snprintf(long_reply, sizeof long_reply, "HTTP/1.1 200 OK\r\n\r\n%s",
+             with_token(SESSION_BEGIN, TOKEN_MAX + 1, SESSION_END));
+    snprintf(reply, sizeof reply, "HTTP/1.1 200 OK\r\n\r\n%s",
+             with_token(SESSION_BEGIN, TOKEN_MAX, SESSION_END));
+    script_start(&script, STEPS({long_reply, SCRIPT_CLOSE}, {reply, SCRIPT_CLOSE}), 2);
+    char url[64];
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", script.port);
+    struct blob_env env = {.role_arn = "arn:aws:iam::1:role/r",
+                           .identity_file = file_with("token", "a.b/c\n"),
+                           .sts_endpoint = url};
+    struct cred cred;
+    struct mst_err err;
+    assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
+    assert_string_equal(err.text, "a key or the token from STS is too long: the limits are 127, "
+                                  "127 and 4095 bytes");
+    assert_int_equal(cred_find(&env, "r", &cred, &err), 0);
+    assert_int_equal(strlen(cred.token), TOKEN_MAX);
+    script_stop(&script);
+    env.identity_file = file_with("token", with_token("", 16384, "\n"));
+    assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
+    assert_non_null(strstr(err.text, "/token: is over 16383 bytes"));
+}
+
 static void a_container_is_asked(void **state)
 {
     (void)state;
@@ -164,6 +234,28 @@ static void a_container_is_asked(void **state)
         assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
         assert_non_null(strstr(err.text, "plain HTTP"));
     }
+}
+
+static void a_container_is_never_cut(void **state)
+{
+    (void)state;
+    static char reply[8192];
+    snprintf(reply, sizeof reply, "HTTP/1.1 200 OK\r\n\r\n%s",
+             with_token("{\"AccessKeyId\":\"AK\",\"SecretAccessKey\":\"SK\",\"Token\":\"",
+                        TOKEN_MAX + 1, "\"}"));
+    script_start(&script, STEPS({reply, SCRIPT_CLOSE}), 1);
+    char url[64];
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/v1/credentials", script.port);
+    struct blob_env env = {.container_url = url};
+    struct cred cred;
+    struct mst_err err;
+    assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
+    script_stop(&script);
+    assert_string_equal(err.text, "a key or the token from the container's credential endpoint is "
+                                  "too long: the limits are 127, 127 and 4095 bytes");
+    env.container_token = with_token("", 16384, "");
+    assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
+    assert_string_equal(err.text, "AWS_CONTAINER_AUTHORIZATION_TOKEN is over 16383 bytes");
 }
 
 static void the_machine_is_asked_last(void **state)
@@ -208,8 +300,11 @@ int main(void)
         cmocka_unit_test(the_environment_comes_first),
         cmocka_unit_test(a_key_is_never_cut),
         cmocka_unit_test(profiles_are_read),
+        cmocka_unit_test(a_profile_is_never_cut),
         cmocka_unit_test(a_web_identity_is_exchanged),
+        cmocka_unit_test(a_web_identity_is_never_cut),
         cmocka_unit_test(a_container_is_asked),
+        cmocka_unit_test(a_container_is_never_cut),
         cmocka_unit_test(the_machine_is_asked_last),
         cmocka_unit_test(times_are_read),
     };

@@ -18,6 +18,7 @@
 
 #define SERVICE_TIMEOUT_MS 2000 /* IMDS does not answer at all behind a hop limit of 1 */
 #define TOKEN_BYTES 16384       /* of an identity token's file */
+#define PROFILES_BYTES ((size_t)1 << 20)
 
 /* A place where credentials may be. 0: they are in *cred; -ENOENT: it is not set up; -EACCES: it
  * is, and gave none. */
@@ -29,30 +30,43 @@ static void set_source(struct cred *cred, const char *source)
     (void)snprintf(cred->source, sizeof cred->source, "%s", source); /* fits: all are ours */
 }
 
-/* Reads a small text file whole. Its length, -ENOENT, or another -errno. */
+/* Reads a small text file whole. Its length, -ENOENT, -EFBIG if it is not below `cap`, or another
+ * -errno. */
 static int read_text(const char *path, char *text, size_t cap)
 {
     FILE *file = fopen(path, "re");
     if (!file)
         return -errno;
-    size_t length = fread(text, 1, cap - 1, file);
+    size_t length = fread(text, 1, cap, file);
     bool failed = ferror(file);
     (void)fclose(file); /* read only */
+    if (failed || length == cap)
+        return failed ? -EIO : -EFBIG;
     text[length] = '\0';
-    return failed ? -EIO : (int)length;
+    return (int)length;
 }
 
 /* A token's file ends in a new line, which is not the token's. */
 static int read_token(const char *path, char *token, size_t cap, struct mst_err *err)
 {
     int rc = read_text(path, token, cap);
+    if (rc == -EFBIG)
+        return mst_err_set(err, -EACCES, "%s: is over %zu bytes", path, cap - 1);
     if (rc < 0)
         return mst_err_set(err, -EACCES, "%s: cannot be read: %s", path, mst_err_meaning(rc));
     token[strcspn(token, "\r\n")] = '\0';
     return 0;
 }
 
-/* A cut key would only be a wrong one. */
+/* A cut key would only be a wrong one. `what` and `where` say whose it is. */
+static int too_long(const char *what, const char *where, struct mst_err *err)
+{
+    const struct cred *cred = NULL;
+    return mst_err_set(err, -EACCES, "%s%.80s is too long: the limits are %zu, %zu and %zu bytes",
+                       what, where, sizeof cred->access_key - 1, sizeof cred->secret_key - 1,
+                       sizeof cred->token - 1);
+}
+
 static bool keep(char *field, size_t cap, const char *value)
 {
     return (size_t)snprintf(field, cap, "%s", value) < cap;
@@ -72,28 +86,30 @@ static int from_environment(const struct blob_env *env, const char *region, stru
     if (!keep(cred->access_key, sizeof cred->access_key, env->access_key) ||
         !keep(cred->secret_key, sizeof cred->secret_key, env->secret_key) ||
         !keep(cred->token, sizeof cred->token, token))
-        return mst_err_set(err, -EACCES,
-                           "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or AWS_SESSION_TOKEN is too "
-                           "long: the limits are %zu, %zu and %zu bytes",
-                           sizeof cred->access_key - 1, sizeof cred->secret_key - 1,
-                           sizeof cred->token - 1);
+        return too_long("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or AWS_SESSION_TOKEN", "", err);
     set_source(cred, "the environment");
     return 0;
 }
 
-/* Adds what one file says of the profile. 0 also if it says nothing. */
+/* Adds what one file says of the profile. 0 also if it says nothing or cannot be opened; as
+ * cred_parse_profile; -EFBIG; -ENOMEM. */
 static int add_profile_file(const char *path, const char *home, const char *name,
                             const char *profile, struct cred *cred)
 {
-    char own[512], text[1 << 16];
+    char own[512];
     if (!path && home)
         (void)snprintf(own, sizeof own, "%s/.aws/%s", home, name); /* cut, it is not found */
     if (!path && !home)
         return 0;
-    if (read_text(path ? path : own, text, sizeof text) < 0)
-        return 0;
-    int rc = cred_parse_profile(text, profile, cred);
-    OPENSSL_cleanse(text, sizeof text);
+    char *text = malloc(PROFILES_BYTES);
+    int rc = text ? read_text(path ? path : own, text, PROFILES_BYTES) : -ENOMEM;
+    if (rc >= 0) {
+        rc = cred_parse_profile(text, profile, cred);
+        OPENSSL_cleanse(text, strlen(text));
+    } else if (rc != -EFBIG && rc != -ENOMEM) {
+        rc = 0;
+    }
+    free(text);
     return rc == -ENOENT ? 0 : rc;
 }
 
@@ -105,8 +121,15 @@ static int from_profile(const struct blob_env *env, const char *region, struct c
     int rc = add_profile_file(env->config_file, env->home, "config", profile, cred);
     if (rc == 0)
         rc = add_profile_file(env->profile_file, env->home, "credentials", profile, cred);
-    if (rc < 0)
+    if (rc == -ENOSPC)
+        return too_long("a key or the token from profile ", profile, err);
+    if (rc == -EINVAL)
         return mst_err_set(err, -EACCES, "profile %s has a part of the access key only", profile);
+    if (rc < 0)
+        return mst_err_set(err, -EACCES,
+                           "profile %s: its file cannot be read: %s; the limit is "
+                           "%zu bytes",
+                           profile, mst_err_meaning(rc), PROFILES_BYTES - 1);
     if (cred->access_key[0]) {
         (void)snprintf(cred->source, sizeof cred->source, "profile %.80s", profile); /* fits */
         return 0;
@@ -185,6 +208,8 @@ static int ask_sts(const struct blob_env *env, const char *region, const char *f
     rc = s3_xml_session(text, strlen(text), &session);
     OPENSSL_cleanse(text, strlen(text));
     free(text);
+    if (rc == -ENOSPC)
+        return too_long("a key or the token from STS", "", err);
     if (rc < 0)
         return mst_err_set(err, -EACCES, "STS answers something that holds no credentials");
     take_session(&session, cred);
@@ -234,6 +259,8 @@ static int ask_json(struct http_request *request, const char *whom, struct cred 
     int rc = cred_parse_json(text, strlen(text), cred);
     OPENSSL_cleanse(text, strlen(text));
     free(text);
+    if (rc == -ENOSPC)
+        return too_long("a key or the token from ", whom, err);
     if (rc < 0)
         return mst_err_set(err, -EACCES, "%s answers something that holds no credentials", whom);
     return 0;
@@ -249,8 +276,9 @@ static int from_container(const struct blob_env *env, const char *region, struct
     int rc = 0;
     if (env->container_file) /* it is rotated: read anew each time */
         rc = read_token(env->container_file, token, sizeof token, err);
-    else if (env->container_token)
-        (void)snprintf(token, sizeof token, "%s", env->container_token); /* cut, it is refused */
+    else if (env->container_token && !keep(token, sizeof token, env->container_token))
+        rc = mst_err_set(err, -EACCES, "AWS_CONTAINER_AUTHORIZATION_TOKEN is over %zu bytes",
+                         sizeof token - 1);
     if (rc == 0 && !env->container_path && !is_trusted(env->container_url))
         rc = mst_err_set(err, -EACCES,
                          "AWS_CONTAINER_CREDENTIALS_FULL_URI %.80s: plain HTTP is for this "
@@ -299,6 +327,8 @@ static int ask_role(const char *base, const char *token, char *role, struct cred
     OPENSSL_cleanse(text, strlen(text));
     free(text);
     (void)snprintf(cred->source, sizeof cred->source, "the machine's role %.60s", role); /* fits */
+    if (rc == -ENOSPC)
+        return too_long("a key or the token from ", cred->source, err);
     return rc < 0 ? mst_err_set(err, -EACCES,
                                 "the metadata service gives no credentials for role "
                                 "%s",

@@ -47,58 +47,69 @@ static bool is_section(char *line, const char *profile)
     return strcmp(name, profile) == 0;
 }
 
-static void take_setting(char *line, struct cred *cred)
+static int keep(char *field, size_t cap, const char *value)
+{
+    return (size_t)snprintf(field, cap, "%s", value) < cap ? 0 : -ENOSPC;
+}
+
+/* 0; -ENOSPC a key or the token is too long. */
+static int take_setting(char *line, struct cred *cred)
 {
     char *equals = strchr(line, '=');
     if (!equals)
-        return;
+        return 0;
     *equals = '\0';
     const char *name = trim(line), *value = trim(equals + 1);
-    /* What is cut is longer than any that AWS gives, and is refused there. */
     if (strcmp(name, "aws_access_key_id") == 0)
-        (void)snprintf(cred->access_key, sizeof cred->access_key, "%s", value);
-    else if (strcmp(name, "aws_secret_access_key") == 0)
-        (void)snprintf(cred->secret_key, sizeof cred->secret_key, "%s", value);
-    else if (strcmp(name, "aws_session_token") == 0)
-        (void)snprintf(cred->token, sizeof cred->token, "%s", value);
-    else if (strcmp(name, "region") == 0)
+        return keep(cred->access_key, sizeof cred->access_key, value);
+    if (strcmp(name, "aws_secret_access_key") == 0)
+        return keep(cred->secret_key, sizeof cred->secret_key, value);
+    if (strcmp(name, "aws_session_token") == 0)
+        return keep(cred->token, sizeof cred->token, value);
+    if (strcmp(name, "region") == 0) /* cut, it is part of no host's name */
         (void)snprintf(cred->region, sizeof cred->region, "%s", value);
+    return 0;
 }
 
 int cred_parse_profile(const char *text, const char *profile, struct cred *cred)
 {
     bool found = false, inside = false;
     char line[LINE_BYTES];
-    while (next_line(&text, line)) {
+    int rc = 0;
+    while (rc == 0 && next_line(&text, line)) {
         if (line[0] == '[') {
             inside = is_section(line, profile);
             found |= inside;
         } else if (inside && line[0] != '#' && line[0] != ';' && !isspace((unsigned char)line[0])) {
-            take_setting(line, cred);
+            rc = take_setting(line, cred);
         }
     }
-    if (!found)
-        return -ENOENT;
+    if (rc < 0 || !found)
+        return rc < 0 ? rc : -ENOENT;
     return !cred->access_key[0] == !cred->secret_key[0] ? 0 : -EINVAL;
 }
 
-static bool take_string(const json_t *object, const char *name, char *value, size_t cap)
+static int take_string(const json_t *object, const char *name, char *value, size_t cap)
 {
     const char *text = json_string_value(json_object_get(object, name));
-    return text && (size_t)snprintf(value, cap, "%s", text) < cap;
+    return text ? keep(value, cap, text) : -EBADMSG;
 }
 
 int cred_parse_json(const char *text, size_t length, struct cred *cred)
 {
     json_t *root = json_loadb(text, length, 0, NULL);
     char expiration[40] = "";
-    bool whole = take_string(root, "AccessKeyId", cred->access_key, sizeof cred->access_key) &&
-                 take_string(root, "SecretAccessKey", cred->secret_key, sizeof cred->secret_key) &&
-                 take_string(root, "Token", cred->token, sizeof cred->token);
+    int rc = take_string(root, "AccessKeyId", cred->access_key, sizeof cred->access_key);
+    if (rc == 0)
+        rc = take_string(root, "SecretAccessKey", cred->secret_key, sizeof cred->secret_key);
+    if (rc == 0)
+        rc = take_string(root, "Token", cred->token, sizeof cred->token);
     (void)take_string(root, "Expiration", expiration, sizeof expiration); /* some never expire */
     cred->expires_s = cred_parse_time(expiration);
     json_decref(root);
-    return whole && cred->access_key[0] && cred->secret_key[0] ? 0 : -EBADMSG;
+    if (rc == 0 && (!cred->access_key[0] || !cred->secret_key[0]))
+        rc = -EBADMSG;
+    return rc;
 }
 
 int64_t cred_parse_time(const char *text)

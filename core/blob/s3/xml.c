@@ -18,14 +18,16 @@ struct field {
 
 struct fields {
     const struct field *list; /* ended by a NULL name */
+    bool whole;               /* what does not fit is -ENOSPC; else it is cut */
 };
 
 static int keep_field(void *arg, const char *parent, const char *name, const char *text)
 {
     const struct fields *fields = arg;
     for (const struct field *field = fields->list; field->name; field++)
-        if (strcmp(field->name, name) == 0 && strcmp(field->parent, parent) == 0)
-            (void)snprintf(field->value, field->cap, "%s", text); /* longer than any is cut */
+        if (strcmp(field->name, name) == 0 && strcmp(field->parent, parent) == 0 &&
+            (size_t)snprintf(field->value, field->cap, "%s", text) >= field->cap && fields->whole)
+            return -ENOSPC;
     return 0;
 }
 
@@ -191,7 +193,8 @@ int s3_xml_session(const char *document, size_t length, struct s3_session *ret_s
         {"Credentials", "Expiration", session.expiration, sizeof session.expiration},
         {0},
     };
-    int rc = read_fields(document, length, list);
+    struct fields fields = {.list = list, .whole = true};
+    int rc = xml_read(document, length, keep_field, &fields);
     if (rc == 0 && (!session.access_key[0] || !session.secret_key[0] || !session.token[0]))
         rc = -EBADMSG;
     if (rc == 0)

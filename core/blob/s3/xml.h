@@ -34,7 +34,8 @@ struct s3_session {
     char expiration[40]; /* ISO 8601 */
 };
 
-/* The credentials that AssumeRoleWithWebIdentity answers. 0; -EBADMSG; -ENOMEM. */
+/* The credentials that AssumeRoleWithWebIdentity answers. 0; -EBADMSG; -ENOSPC one of them is
+ * longer than its field; -ENOMEM. */
 int s3_xml_session(const char *document, size_t length, struct s3_session *ret_session);
 
 #endif
