@@ -59,7 +59,7 @@ int mst_aio_create(const struct mst_aio_opts *opts, struct mst_aio **ret_aio, st
 /* Waits for all ops in flight (their results are lost) and frees. NULL is allowed. */
 void mst_aio_destroy(struct mst_aio *aio);
 
-/* "uring" or "threads". */
+/* "uring" or "threads": how tests see what "auto" has found. */
 const char *mst_aio_backend(const struct mst_aio *aio);
 
 /* Starts ops. Returns how many were taken: fewer than `count` when `depth` ops are in flight. Does
