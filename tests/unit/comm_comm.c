@@ -120,7 +120,7 @@ static void a_page_of_others_is_refused(void **state)
     world_init_single(&world);
     world.rank = world.local_rank = 1;
     world.size = world.local_size = 2;
-    assert_int_equal(mst_page_create(1, 1, &world.page_fd, &page, NULL), 0);
+    assert_int_equal(mst_page_create(1, &world.page_fd, &page, NULL), 0);
     assert_int_equal(mst_comm_create(&world, NULL, NULL, &comm, &err), -EINVAL);
     assert_non_null(strstr(err.text, "the node page has room for 1 ranks, not for local rank 1"));
     mst_page_unmap(page);

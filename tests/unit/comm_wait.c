@@ -300,7 +300,7 @@ static void failures_and_aborts_end_a_wait(void **state)
     assert_string_equal(err.text, "the generation was aborted because of rank 3");
     mst_page_unmap(page);
     (void)close(fd);
-    assert_int_equal(mst_page_create(1, 1, &fd, &page, NULL), 0);
+    assert_int_equal(mst_page_create(1, &fd, &page, NULL), 0);
     waiter.page = page;
     mst_page_abort(page, MST_PAGE_CAUSE_JOB);
     assert_int_equal(wait_explain(&waiter, &err), -ECONNRESET);
