@@ -9,11 +9,13 @@
 #ifndef MUSTER_LAUNCHER_MSG_H
 #define MUSTER_LAUNCHER_MSG_H
 
+#include "muster/core/resolve/resolve.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
 #define MSG_NODES_MAX 4096
-#define MSG_JOB_ID_BYTES 64
+#define MSG_JOB_ID_BYTES MST_JOB_ID_BYTES
 #define MSG_BYTES_MAX (MSG_JOB_ID_BYTES + 64 + 2 * MSG_NODES_MAX)
 #define MSG_STEP_LIMIT (UINT64_C(1) << 60) /* steps are below, or MST_PAGE_NO_STEP */
 

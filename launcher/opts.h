@@ -26,7 +26,7 @@ struct opts {
     uint32_t grace_ms, rdzv_timeout_ms;
     bool unbound; /* ranks may use every core of this container */
     bool dry_run, json, explain, insecure;
-    char job_id[64];
+    char job_id[MST_JOB_ID_BYTES];
     const char *log_dir; /* or NULL; points into argv */
     enum log_level log_level;
     enum log_format log_format;

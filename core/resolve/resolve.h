@@ -15,6 +15,7 @@
 
 #define MST_UNKNOWN (-1)      /* in every number of a plan: nobody said */
 #define MST_HOST_BYTES 256    /* a host's name and its NUL */
+#define MST_JOB_ID_BYTES 128  /* a job's name and its NUL */
 #define MST_CANDIDATES_MAX 24 /* at least the number of parsers */
 
 enum mst_plan_mode {
@@ -45,6 +46,8 @@ struct mst_plan {
     char master_host[MST_HOST_BYTES]; /* empty if not known */
     char role[64];
     char rdzv_id[128];
+    char job_id[MST_JOB_ID_BYTES]; /* what the job is called on every node alike; empty: nobody
+                                      said */
 };
 
 /* The plan that says nothing: every number unknown, every word empty. */

@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define WORLD_SIZE_MAX (UINT32_C(1) << 24)
@@ -102,6 +103,19 @@ static int get_fd(const struct world_env *env, const char *name, int *ret_fd, st
     if (rc == 0)
         *ret_fd = (int)fd;
     return rc == -ENOENT ? 0 : rc;
+}
+
+/* Sixteen hexadecimal digits. An unset variable is no error. */
+static int get_nonce(const struct world_env *env, const char *name, uint64_t *nonce,
+                     struct mst_err *err)
+{
+    const char *text = lookup(env, name);
+    if (!text)
+        return 0;
+    if (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
+        return mst_err_set(err, -EINVAL, "%s=%.64s is not 16 hexadecimal digits", name, text);
+    *nonce = strtoull(text, NULL, 16);
+    return 0;
 }
 
 /* A word that goes into keys, addresses and log lines as it is: printable, without blanks. */
@@ -240,6 +254,8 @@ static int decode_muster(const struct world_env *env, const char *marker, struct
                          world->size);
     if (rc == 0)
         rc = get_word(env, "MST_JOB_ID", world->job_id, sizeof world->job_id, err);
+    if (rc == 0)
+        rc = get_nonce(env, "MST_JOB_NONCE", &world->job_nonce, err);
     if (rc == 0)
         rc = get_fd(env, "MST_SECRET_FD", secret_fd, err);
     if (rc == 0)

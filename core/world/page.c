@@ -17,7 +17,7 @@
 
 /* The page in memory: this header, then local_size slots, then local_size recorder rings. */
 #define PAGE_MAGIC UINT64_C(0x3145474150545354)
-#define PAGE_VERSION 2
+#define PAGE_VERSION 3
 
 struct header {
     uint64_t magic;
@@ -86,6 +86,7 @@ static void fill(struct mst_page *page)
     for (uint32_t i = 0; i < page->local_size; i++) {
         atomic_init(&page->slots[i].step, MST_PAGE_NO_STEP);
         atomic_init(&page->slots[i].ckpt_step, MST_PAGE_NO_STEP);
+        atomic_init(&page->slots[i].lost_step, MST_PAGE_NO_STEP);
     }
 }
 

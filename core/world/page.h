@@ -44,6 +44,8 @@ struct mst_page_slot {
     atomic_uint_least64_t beat_ns;   /* when the rank last showed life, mst_now_ns() */
     atomic_uint_least64_t ckpt_step; /* last checkpoint committed, or MST_PAGE_NO_STEP */
     atomic_uint_least64_t op_count;  /* collectives begun: the index of the next recorder entry */
+    atomic_uint_least64_t lost_step; /* last save, if it was abandoned, else MST_PAGE_NO_STEP */
+    atomic_int verdict; /* 0, or the -errno that the library met and no restart will cure */
 };
 
 /* One collective in the flight recorder: 64 bytes, written by its rank alone, read by anyone after

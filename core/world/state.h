@@ -2,6 +2,7 @@
 #ifndef MUSTER_CORE_WORLD_STATE_H
 #define MUSTER_CORE_WORLD_STATE_H
 
+#include "muster/core/resolve/resolve.h"
 #include "muster/core/world/world.h"
 
 #include <stdint.h>
@@ -32,7 +33,8 @@ struct mst_world {
     enum mst_world_source source;
     char kv_addr[272]; /* empty when there is no server: a world of one, or ranks of a foreign
                           launcher */
-    char job_id[64];
+    char job_id[MST_JOB_ID_BYTES]; /* empty: the job has no identity but its nonce */
+    uint64_t job_nonce; /* drawn by the coordinator at its start; 0: there is no coordinator */
     uint8_t secret[MST_SECRET_BYTES_MAX];
     uint32_t secret_bytes; /* 0: connections are not authenticated (one node only, or --insecure) */
     int page_fd;           /* -1 when no agent made one */

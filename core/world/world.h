@@ -15,6 +15,7 @@
  *   MST_PAGE_FD    the node page, by which a rank and its agent see each other
  *   MST_SHM_FD     an empty memfd, one per node, for the communicators' shared segment
  *   MST_JOB_ID     names the job in logs and keys
+ *   MST_JOB_NONCE  tells this start of the job from every other
  *
  * Tuning that a user may set for every program: MST_AIO, MST_COMM, MST_MPI_MODULE, MST_NCCL_LIB,
  * MST_WAIT, MST_TIMEOUT_MS (muster-env(7)). */

@@ -64,7 +64,8 @@ static void reads_the_contract(void **state)
     (void)state;
     int secret_fd;
     struct mst_world world = expect_world(ENTRIES(CONTRACT, "MST_SECRET_FD=10", "MST_PAGE_FD=11",
-                                                  "MST_SHM_FD=12", "MST_JOB_ID=ns/job-1", "RANK=0",
+                                                  "MST_SHM_FD=12", "MST_JOB_ID=ns/job-1",
+                                                  "MST_JOB_NONCE=00c0ffee00000001", "RANK=0",
                                                   "WORLD_SIZE=1", "OMPI_COMM_WORLD_RANK=0"),
                                           &secret_fd);
     assert_int_equal(world.source, MST_WORLD_MUSTER);
@@ -77,6 +78,7 @@ static void reads_the_contract(void **state)
     assert_int_equal(world.generation, 3);
     assert_string_equal(world.kv_addr, "node-0:4711");
     assert_string_equal(world.job_id, "ns/job-1");
+    assert_true(world.job_nonce == UINT64_C(0xc0ffee00000001));
     assert_int_equal(secret_fd, 10);
     assert_int_equal(world.page_fd, 11);
     assert_int_equal(world.shm_fd, 12);
@@ -115,6 +117,8 @@ static void refuses_bad_numbers(void **state)
     expect_fault(ENTRIES(CONTRACT, "MST_PAGE_FD=2147483648"), ENTRIES("MST_PAGE_FD"));
     expect_fault(ENTRIES(CONTRACT, "MST_SECRET_FD=-1"), ENTRIES("MST_SECRET_FD", "-1"));
     expect_fault(ENTRIES(CONTRACT, "MST_SHM_FD="), ENTRIES("MST_SHM_FD"));
+    expect_fault(ENTRIES(CONTRACT, "MST_JOB_NONCE=12"), ENTRIES("MST_JOB_NONCE=12", "16 hex"));
+    expect_fault(ENTRIES(CONTRACT, "MST_JOB_NONCE=00c0ffee0000000G"), ENTRIES("MST_JOB_NONCE"));
 }
 
 static void refuses_numbers_that_contradict(void **state)
@@ -138,10 +142,10 @@ static void refuses_numbers_that_contradict(void **state)
 static void refuses_words_that_would_break_keys_and_lines(void **state)
 {
     (void)state;
-    char job[80] = "MST_JOB_ID=", address[400] = "MST_KV_ADDR=";
-    memset(job + 11, 'j', 64);
+    char job[160] = "MST_JOB_ID=", address[400] = "MST_KV_ADDR=";
+    memset(job + 11, 'j', 128);
     memset(address + 12, 'a', 272);
-    expect_fault(ENTRIES(job, CONTRACT), ENTRIES("MST_JOB_ID", "63"));
+    expect_fault(ENTRIES(job, CONTRACT), ENTRIES("MST_JOB_ID", "127"));
     expect_fault(ENTRIES(address, CONTRACT), ENTRIES("MST_KV_ADDR", "271"));
     expect_fault(ENTRIES("MST_JOB_ID=a b", CONTRACT), ENTRIES("MST_JOB_ID"));
     expect_fault(ENTRIES("MST_KV_ADDR=h\n:1", CONTRACT), ENTRIES("MST_KV_ADDR"));

@@ -53,6 +53,8 @@ static void starts_empty(void **state)
         assert_int_equal(slot->state, MST_RANK_EMPTY);
         assert_true(slot->step == MST_PAGE_NO_STEP);
         assert_true(slot->ckpt_step == MST_PAGE_NO_STEP);
+        assert_true(slot->lost_step == MST_PAGE_NO_STEP);
+        assert_int_equal(slot->verdict, 0);
         assert_int_equal(mst_page_op(page, i, 0)->seq, 0);
     }
 }
