@@ -87,8 +87,11 @@ static const struct option care_options[] = {
     {"grace", OPTION_SECONDS, OPTION_AT(struct words, opts.grace_ms), .value = "S",
      .help = "seconds between SIGTERM and SIGKILL of this node (30)", .least = 1,
      .most = SECONDS_MAX},
+    {"report-bindings", OPTION_FLAG, OPTION_AT(struct words, opts.report_bindings),
+     .help = "say which CPUs and which GPU each rank got"},
     {"bind", OPTION_CHOICE, OPTION_AT(struct words, flags.bind), .value = "auto|none",
-     .help = "auto: each rank gets its share of the cores, if there are enough (auto)",
+     .help =
+         "auto: each rank gets its share of the cores, near its GPU, if there are enough (auto)",
      .words = bind_words},
     {"log-dir", OPTION_TEXT, OPTION_AT(struct words, opts.log_dir), .value = "DIR",
      .help = "also write each rank's output to DIR/rank_<r>.gen_<g>.log"},

@@ -25,6 +25,7 @@ struct opts {
     uint32_t max_restarts;
     uint32_t grace_ms, rdzv_timeout_ms;
     bool unbound; /* ranks may use every core of this container */
+    bool report_bindings;
     bool dry_run, json, explain, insecure;
     char job_id[MST_JOB_ID_BYTES];
     const char *log_dir; /* or NULL; points into argv */

@@ -19,11 +19,13 @@
 #include "muster/launcher/outlog.h"
 #include "muster/launcher/rankenv.h"
 #include "muster/launcher/spawn.h"
+#include "muster/launcher/topology.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -100,6 +102,7 @@ void ranks_close(struct ranks *ranks)
     if (ranks->page && ranks->shm_fd >= 0)
         close(ranks->shm_fd);
     free(ranks->procs);
+    free(ranks->shares);
     *ranks = (struct ranks){.death_fd = ranks->death_fd, .page_fd = -1, .shm_fd = -1};
 }
 
@@ -116,15 +119,61 @@ static void watch(const struct ranks *ranks, uint32_t local_rank)
     proc->pidfd = -1;
 }
 
+/* ---- binding --------------------------------------------------------------------------------- */
+
+static const char *visible_gpus(char *const *env)
+{
+    static const char name[] = "CUDA_VISIBLE_DEVICES=";
+    for (; *env; env++) {
+        if (strncmp(*env, name, sizeof name - 1) == 0)
+            return *env + sizeof name - 1;
+    }
+    return NULL;
+}
+
+static void report_bindings(const struct ranks *ranks, const struct topology *topology)
+{
+    for (uint32_t i = 0; i < ranks->local_size; i++) {
+        const cpu_set_t *cores = ranks->procs[i].cores;
+        uint32_t gpu = affinity_gpu(topology->gpu_count, i, ranks->local_size);
+        char text[1024];
+        log_line(LOG_INFO, "binding", " of=%u cpus=%s gpu=%s", ranks->first_rank + i,
+                 cores ? affinity_text(cores, text, sizeof text) : "all",
+                 gpu == UINT32_MAX ? "none" : topology->gpus[gpu].bus_id);
+    }
+}
+
+/* Gives each rank its CPUs, or all that this container may use. 0; -ENOMEM with text. */
+static int bind_ranks(struct ranks *ranks, const struct opts *opts, struct mst_err *err)
+{
+    cpu_set_t allowed;
+    struct topology topology;
+    bool binds = !opts->unbound && sched_getaffinity(0, sizeof allowed, &allowed) == 0;
+    if (!binds)
+        CPU_ZERO(&allowed);
+    topology_read("", &allowed, visible_gpus(opts->env), &topology);
+    ranks->shares = calloc(ranks->local_size, sizeof *ranks->shares);
+    if (!ranks->shares)
+        return mst_err_set(err, -ENOMEM, "no memory for the cores of %u ranks", ranks->local_size);
+    for (uint32_t i = 0; binds && i < ranks->local_size; i++) {
+        if (affinity_share(&topology, &allowed, i, ranks->local_size, &ranks->shares[i]))
+            ranks->procs[i].cores = &ranks->shares[i];
+    }
+    if (opts->report_bindings)
+        report_bindings(ranks, &topology);
+    return 0;
+}
+
+/* ---- starting -------------------------------------------------------------------------------- */
+
 static int spawn_one(struct ranks *ranks, uint32_t local_rank, const struct opts *opts,
                      const struct rankenv_facts *facts, struct outlog *outlog, struct mst_err *err)
 {
     const int keep_fds[] = {facts->secret_fd, facts->page_fd, facts->shm_fd};
-    struct spawn_request request = {.argv = opts->argv, .keep_fds = keep_fds, .keep_fd_count = 3};
-    cpu_set_t allowed, share;
-    if (!opts->unbound && sched_getaffinity(0, sizeof allowed, &allowed) == 0 &&
-        affinity_share(&allowed, local_rank, ranks->local_size, &share))
-        request.cores = &share;
+    struct spawn_request request = {.argv = opts->argv,
+                                    .keep_fds = keep_fds,
+                                    .keep_fd_count = 3,
+                                    .cores = ranks->procs[local_rank].cores};
     struct rankenv env;
     int rc = rankenv_init(&env, opts->env, facts);
     if (rc)
@@ -147,15 +196,16 @@ int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct ranke
     struct rankenv_facts mine = *facts;
     mine.page_fd = ranks->page_fd;
     mine.shm_fd = ranks->shm_fd;
-    for (uint32_t i = 0; i < ranks->local_size; i++) {
+    int rc = bind_ranks(ranks, opts, err);
+    for (uint32_t i = 0; rc == 0 && i < ranks->local_size; i++) {
         struct mst_page_slot *slot = mst_page_slot(ranks->page, i);
         mine.local_rank = i;
         mine.rank = ranks->first_rank + i;
         atomic_store(&slot->state, MST_RANK_STARTING); /* before the rank can store RUNNING */
-        int rc = spawn_one(ranks, i, opts, &mine, outlog, err);
+        rc = spawn_one(ranks, i, opts, &mine, outlog, err);
         if (rc) {
             atomic_store(&slot->state, MST_RANK_EMPTY);
-            return rc;
+            break;
         }
         watch(ranks, i);
         atomic_store(&slot->pid, (unsigned)ranks->procs[i].pid);
@@ -164,7 +214,7 @@ int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct ranke
         log_line(LOG_DEBUG, "rank started", " started=%u pid=%d", mine.rank,
                  (int)ranks->procs[i].pid);
     }
-    return 0;
+    return rc;
 }
 
 /* Its process is a zombie, so its number is still its own. */

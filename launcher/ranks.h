@@ -8,6 +8,7 @@
 
 #include "muster/core/world/page.h"
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -18,8 +19,9 @@ struct outlog;
 struct rankenv_facts;
 
 struct rank_proc {
-    pid_t pid; /* 0: not running */
-    int pidfd; /* of a running one; -1: the kernel or the sandbox has none */
+    pid_t pid;              /* 0: not running */
+    int pidfd;              /* of a running one; -1: the kernel or the sandbox has none */
+    const cpu_set_t *cores; /* the only ones it may use; NULL: those of the agent */
 };
 
 struct rank_death {
@@ -34,6 +36,7 @@ struct ranks {
     uint32_t local_size;
     uint32_t alive;
     struct rank_proc *procs; /* local_size of them */
+    cpu_set_t *shares;       /* local_size of them: where the cores of procs lie */
     struct mst_page *page;   /* NULL: not open */
     int page_fd, shm_fd;
 };
