@@ -87,12 +87,37 @@ static void what_is_no_quota_is_none(void **state)
     expect(UINT32_MAX, 100000);
 }
 
+static void version_1_has_a_file_for_each_number(void **state)
+{
+    (void)state;
+    fake_root_put(MOUNT, "max 100000");
+    fake_root_put(CGROUP, "5:memory:/box\n4:cpuset:/box\n3:cpu,cpuacct:/pod/box\n0::/\n");
+    fake_root_put("/sys/fs/cgroup/cpu/pod/box/cpu.cfs_quota_us", "-1\n");
+    fake_root_put("/sys/fs/cgroup/cpu/pod/box/cpu.cfs_period_us", "100000\n");
+    expect_none();
+    fake_root_put("/sys/fs/cgroup/cpu/pod/cpu.cfs_quota_us", "250000\n");
+    expect_none(); /* of an unknown period */
+    fake_root_put("/sys/fs/cgroup/cpu/pod/cpu.cfs_period_us", "100000\n");
+    expect(250000, 100000);
+    fake_root_put("/sys/fs/cgroup/cpu/pod/box/cpu.cfs_quota_us", "150000\n");
+    expect(150000, 100000);
+    fake_root_put(CGROUP, "3:cpuacct,cpu:/pod\n");
+    expect(250000, 100000);
+    static const char *const others[] = {"3:cpuacct:/pod\n", "3:cpu\n", "cpu:/pod\n",
+                                         "3:cpux:/pod\n",    "::\n",    ":\n"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        fake_root_put(CGROUP, others[i]);
+        expect_none();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_tightest_on_the_way_up_counts),
         cmocka_unit_test(containers_see_the_root),
         cmocka_unit_test(what_is_no_quota_is_none),
+        cmocka_unit_test(version_1_has_a_file_for_each_number),
     };
     return cmocka_run_group_tests_name("core_quota", tests, scratch_setup, scratch_teardown);
 }
