@@ -34,7 +34,7 @@ struct comm_ops {
     /* Joins all ranks; blocks until they have come or the deadline passed. world, kv and page are
      * borrowed: kv (NULL where the world has no server) for the call, page (may be NULL) until
      * destroy. Errors of mst_comm_create with text. */
-    int (*create)(const struct mst_world *world, struct mst_kv *kv, const struct mst_page *page,
+    int (*create)(const struct mst_world *world, struct mst_kv *kv, struct mst_page *page,
                   uint64_t deadline_ns, struct comm_backend **ret_backend, struct mst_err *err);
 
     /* Does not wait for peers. NULL is allowed. */

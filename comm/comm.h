@@ -61,7 +61,7 @@ struct mst_kv;
 struct mst_req;
 struct mst_world;
 
-#define MST_COMM_TIMEOUT_MS_DEFAULT 60000
+#define MST_COMM_TIMEOUT_MS_DEFAULT 600000
 
 struct mst_comm_opts {
     uint32_t struct_bytes;

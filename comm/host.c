@@ -142,7 +142,7 @@ static int make_plan(struct host *host, const struct mst_world *world, struct ms
 }
 
 static int join(struct host *host, const struct mst_world *world, struct mst_kv *kv,
-                const struct mst_page *page, uint64_t deadline_ns, struct mst_err *err)
+                struct mst_page *page, uint64_t deadline_ns, struct mst_err *err)
 {
     char address[BOOT_ADDRESS_MAX] = "";
     int listen_fd = -1;
@@ -167,9 +167,8 @@ static int join(struct host *host, const struct mst_world *world, struct mst_kv 
     return rc < 0 ? rc : first_barrier(host, kv, deadline_ns, err);
 }
 
-static int host_create(const struct mst_world *world, struct mst_kv *kv,
-                       const struct mst_page *page, uint64_t deadline_ns,
-                       struct comm_backend **ret_backend, struct mst_err *err)
+static int host_create(const struct mst_world *world, struct mst_kv *kv, struct mst_page *page,
+                       uint64_t deadline_ns, struct comm_backend **ret_backend, struct mst_err *err)
 {
     if (!kv)
         return mst_err_set(err, -ENOTSUP,

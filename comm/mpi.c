@@ -455,7 +455,7 @@ static int join(struct mpi *mpi, uint32_t node, struct mst_err *err)
     return rc == 0 ? greet(mpi, node, err) : rc;
 }
 
-static int mpi_create(const struct mst_world *world, struct mst_kv *kv, const struct mst_page *page,
+static int mpi_create(const struct mst_world *world, struct mst_kv *kv, struct mst_page *page,
                       uint64_t deadline_ns, struct comm_backend **ret_backend, struct mst_err *err)
 {
     (void)kv; /* MPI introduces the ranks to one another */

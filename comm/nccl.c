@@ -321,9 +321,8 @@ static int join(struct nccl *nccl, const struct mst_world *world, struct mst_kv 
     return rc;
 }
 
-static int nccl_create(const struct mst_world *world, struct mst_kv *kv,
-                       const struct mst_page *page, uint64_t deadline_ns,
-                       struct comm_backend **ret_backend, struct mst_err *err)
+static int nccl_create(const struct mst_world *world, struct mst_kv *kv, struct mst_page *page,
+                       uint64_t deadline_ns, struct comm_backend **ret_backend, struct mst_err *err)
 {
     struct nccl *nccl = calloc(1, sizeof *nccl);
     if (!nccl)

@@ -39,6 +39,7 @@ void recorder_leave(const struct recorder *recorder, uint64_t index, int result,
     assert(result <= 0);
     op->result = result;
     op->done_ns = now_ns;
+    atomic_store_explicit(&slot->waits_for, 0, memory_order_relaxed);
     atomic_store_explicit(&slot->beat_ns, now_ns, memory_order_relaxed);
     atomic_store_explicit(&slot->state, MST_RANK_RUNNING, memory_order_relaxed);
 }

@@ -2,6 +2,7 @@
 #include "muster/comm/tcp.h"
 
 #include "muster/core/clock.h"
+#include "muster/core/world/page.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -180,8 +181,23 @@ static ssize_t move_all(struct tcp *tcp, bool *ret_done, struct mst_err *err)
     return moved;
 }
 
+/* Whom this node waits for, for the agent to tell when it lasts. */
+static void note_absent(const struct tcp *tcp)
+{
+    struct mst_page *page = tcp->segment->wait.page;
+    for (uint32_t n = 0; page && n < tcp->node_count; n++) {
+        const struct tcp_peer *peer = &tcp->peers[n];
+        if (n == tcp->node || recv_done(peer))
+            continue;
+        struct mst_page_slot *slot = mst_page_slot(page, tcp->segment->local_rank);
+        atomic_store_explicit(&slot->waits_for, peer->rank + 1, memory_order_relaxed);
+        return;
+    }
+}
+
 static void sleep_on_sockets(struct tcp *tcp)
 {
+    note_absent(tcp);
     nfds_t count = 0;
     for (uint32_t n = 0; n < tcp->node_count; n++) {
         const struct tcp_peer *peer = &tcp->peers[n];

@@ -19,7 +19,7 @@ struct mst_page;
 
 struct waiter {
     uint64_t spin_ns, yield_ns;  /* a wait spins for spin_ns, yields until yield_ns, then sleeps */
-    const struct mst_page *page; /* its abort word is polled; NULL = none */
+    struct mst_page *page; /* its abort word is polled; NULL = none */
     atomic_uint *failed;         /* polled: not 0 once the communicator is over */
     atomic_uint *sleepers;       /* shared by all who wait for the same words */
 };

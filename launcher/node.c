@@ -120,6 +120,7 @@ static void spawn(struct node *node)
     node->drained = node->forwarded = false;
     node->stop_step = MST_PAGE_NO_STEP;
     int rc = ranks_open(&node->ranks, facts.rank, facts.local_size, &err);
+    late_init(&node->late, mst_now_ns());
     if (!rc)
         rc = ranks_spawn(&node->ranks, node->opts, &facts, node->outlog, &err);
     if (!rc) {
@@ -419,8 +420,19 @@ void node_hurry(struct node *node)
     end_grace(node, 128 + SIGINT);
 }
 
+static void tell_late(const struct late_report *report)
+{
+    log_line(LOG_WARN, "a collective waits",
+             " coll=%s communicator=%u op=%llu waits_s=%u here=%u for=%s", report->coll,
+             report->comm_id, (unsigned long long)report->seq, report->wait_s, report->here,
+             report->who[0] ? log_quote(report->who).text : "?");
+}
+
 void node_tick(struct node *node, uint64_t now_ns)
 {
+    struct late_report report;
+    if (now_ns >= node->late.look_ns && late_look(&node->late, &node->ranks, now_ns, &report))
+        tell_late(&report);
     if (now_ns >= node->patience_ns) {
         node->patience_ns = MST_NEVER;
         feed(node, SUPER_TIMER);
@@ -438,7 +450,9 @@ void node_tick(struct node *node, uint64_t now_ns)
 
 uint64_t node_wake_ns(const struct node *node)
 {
-    uint64_t wake_ns = node->patience_ns;
+    uint64_t wake_ns = node->ranks.alive > 0 ? node->late.look_ns : MST_NEVER;
+    if (node->patience_ns < wake_ns)
+        wake_ns = node->patience_ns;
     if (node->grace_soft_ns < wake_ns)
         wake_ns = node->grace_soft_ns;
     return node->grace_hard_ns < wake_ns ? node->grace_hard_ns : wake_ns;

@@ -7,6 +7,7 @@
 #ifndef MUSTER_LAUNCHER_NODE_H
 #define MUSTER_LAUNCHER_NODE_H
 
+#include "muster/launcher/late.h"
 #include "muster/launcher/msg.h"
 #include "muster/launcher/ranks.h"
 #include "muster/launcher/super.h"
@@ -31,11 +32,12 @@ struct node {
     uint64_t patience_ns;   /* when the state's patience ends, or MST_NEVER */
     uint64_t grace_soft_ns; /* when a drain turns into killing, or MST_NEVER */
     uint64_t grace_hard_ns; /* when the agent leaves whatever happens, or MST_NEVER */
-    bool stopping;          /* a drain that ends the job has begun */
-    bool forwarded;         /* by handing SIGTERM to ranks that count no steps */
-    uint64_t stop_step;     /* by this agreed step, or MST_PAGE_NO_STEP */
-    bool drained;           /* a rank ended because of it */
-    bool failed;            /* a rank failed in this generation */
+    struct late late;
+    bool stopping;      /* a drain that ends the job has begun */
+    bool forwarded;     /* by handing SIGTERM to ranks that count no steps */
+    uint64_t stop_step; /* by this agreed step, or MST_PAGE_NO_STEP */
+    bool drained;       /* a rank ended because of it */
+    bool failed;        /* a rank failed in this generation */
     uint32_t failed_rank, failed_code;
     uint32_t cause_rank; /* why the last aborted generation ended */
     int exit_code;

@@ -11,9 +11,6 @@
 #include <jansson.h>
 #include <unistd.h>
 
-static const char *const rank_states[MST_RANK_STATE_COUNT] = {
-    "empty", "starting", "running", "in collective", "at the gate", "finishing"};
-
 static json_t *step_json(uint64_t step)
 {
     return step == MST_PAGE_NO_STEP ? json_null() : json_integer((json_int_t)step);
@@ -48,16 +45,14 @@ static json_t *collective_json(struct mst_page *page, uint32_t local_rank, uint6
 static json_t *rank_json(const struct ranks *ranks, uint32_t local_rank, uint64_t now_ns)
 {
     struct mst_page_slot *slot = mst_page_slot(ranks->page, local_rank);
-    unsigned state = atomic_load(&slot->state);
     uint64_t beat_ns = atomic_load(&slot->beat_ns);
     bool alive = ranks->procs[local_rank].pid > 0;
     /* Acquire: pairs with the rank's release in comm's recorder, which writes the entry before. */
     uint64_t op_count = atomic_load_explicit(&slot->op_count, memory_order_acquire);
     return json_pack("{s:i, s:i, s:b, s:s, s:o, s:o, s:o, s:o}", "rank",
                      (int)(ranks->first_rank + local_rank), "pid", (int)atomic_load(&slot->pid),
-                     "alive", alive, "state",
-                     state < MST_RANK_STATE_COUNT ? rank_states[state] : "?", "step",
-                     step_json(atomic_load(&slot->step)), "beat_age_s",
+                     "alive", alive, "state", mst_rank_state_name(atomic_load(&slot->state)),
+                     "step", step_json(atomic_load(&slot->step)), "beat_age_s",
                      beat_ns ? seconds_json(beat_ns, now_ns) : json_null(), "checkpoint",
                      step_json(atomic_load(&slot->ckpt_step)), "collective",
                      collective_json(ranks->page, local_rank, op_count, now_ns));

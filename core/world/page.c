@@ -43,6 +43,13 @@ struct mst_page {
     uint32_t local_size;
 };
 
+const char *mst_rank_state_name(unsigned state)
+{
+    static const char *const names[MST_RANK_STATE_COUNT] = {
+        "empty", "starting", "running", "in collective", "at the gate", "finishing"};
+    return state < MST_RANK_STATE_COUNT ? names[state] : "?";
+}
+
 static size_t page_bytes(uint32_t local_size)
 {
     return sizeof(struct header) + local_size * (sizeof(struct mst_page_slot) +

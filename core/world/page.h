@@ -34,6 +34,9 @@ enum mst_rank_state {
     MST_RANK_STATE_COUNT
 };
 
+/* "in collective"; "?" for a number that is none. Static storage. */
+const char *mst_rank_state_name(unsigned state);
+
 #define MST_PAGE_NO_STEP UINT64_MAX           /* a rank that has not called mst_job_step yet */
 #define MST_PAGE_STEP_MAX (UINT64_C(1) << 59) /* of a rank; the gate's may lie a little beyond */
 
@@ -45,7 +48,8 @@ struct mst_page_slot {
     atomic_uint_least64_t ckpt_step; /* last checkpoint committed, or MST_PAGE_NO_STEP */
     atomic_uint_least64_t op_count;  /* collectives begun: the index of the next recorder entry */
     atomic_uint_least64_t lost_step; /* last save, if it was abandoned, else MST_PAGE_NO_STEP */
-    atomic_int verdict; /* 0, or the -errno that the library met and no restart will cure */
+    atomic_uint waits_for; /* rank + 1 of another node that a collective waits for; 0: nobody's */
+    atomic_int verdict;    /* 0, or the -errno that the library met and no restart will cure */
 };
 
 /* One collective in the flight recorder: 64 bytes, written by its rank alone, read by anyone after
