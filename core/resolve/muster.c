@@ -3,6 +3,22 @@
 /* pure */
 #include "muster/core/resolve/parser.h"
 
+#include <errno.h>
+#include <string.h>
+
+int resolve_single(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    const char *world = resolve_text(machine, "MST_WORLD");
+    if (!world)
+        return 0;
+    if (strcmp(world, "single") != 0)
+        return mst_err_set(err, -EINVAL, "MST_WORLD=%.40s: it may be single, or unset", world);
+    plan->mode = MST_PLAN_SPAWN;
+    plan->world_size = plan->node_count = plan->local_size = 1;
+    plan->node_rank = 0;
+    return 1;
+}
+
 int resolve_muster_rank(const struct mst_machine *machine, struct mst_plan *plan,
                         struct mst_err *err)
 {

@@ -24,11 +24,11 @@ struct resolve_parser {
 };
 
 /* One file per family; the order of precedence is in resolve.c. */
-extern resolve_parse_fn resolve_muster_rank, resolve_torchrun, resolve_ompi, resolve_pmi1,
-    resolve_horovod, resolve_paddle_rank, resolve_muster, resolve_pet, resolve_tfjob, resolve_mxnet,
-    resolve_paddle, resolve_paddle_old, resolve_jax, resolve_xgboost, resolve_dmlc, resolve_lws,
-    resolve_flyte, resolve_jobset, resolve_dlrover, resolve_volcano, resolve_mpi, resolve_slurm,
-    resolve_bare, resolve_index;
+extern resolve_parse_fn resolve_single, resolve_muster_rank, resolve_torchrun, resolve_ompi,
+    resolve_pmi1, resolve_horovod, resolve_paddle_rank, resolve_muster, resolve_pet, resolve_tfjob,
+    resolve_mxnet, resolve_paddle, resolve_paddle_old, resolve_jax, resolve_xgboost, resolve_dmlc,
+    resolve_lws, resolve_flyte, resolve_jobset, resolve_dlrover, resolve_volcano, resolve_mpi,
+    resolve_slurm, resolve_bare, resolve_index;
 
 /* A variable's text, NULL if it is absent or empty. */
 const char *resolve_text(const struct mst_machine *machine, const char *name);

@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <string.h>
 
-/* By precedence: who is a rank already; then launchers' variables, the more special first. */
+/* By precedence: who wants to be alone; who is a rank already; then launchers' variables, the more
+ * special first. */
 static const struct resolve_parser parsers[] = {
+    {"single", "MST_WORLD=single", "MST_WORLD", resolve_single},
     {"muster-rank", "muster",
      "MST_RANK MST_WORLD_SIZE MST_LOCAL_RANK MST_LOCAL_SIZE MST_NODE "
      "MST_NODE_COUNT MST_GENERATION",
@@ -169,14 +171,21 @@ static bool has_rank(const struct mst_answer *answer)
     return false;
 }
 
-/* A process that is a rank is what its launcher says; the variables of its pod, which it inherited,
- * describe the launcher. */
-static void set_ranks_apart(struct mst_answer *answer)
+static bool is_single(const struct mst_plan *plan)
 {
-    bool is_rank = has_rank(answer);
+    return plan->scheme && strcmp(plan->scheme, "single") == 0;
+}
+
+/* A process that is a rank is what its launcher says; the variables of its pod, which it inherited,
+ * describe the launcher. Who wants to be alone asks nobody. */
+static void set_apart(struct mst_answer *answer)
+{
+    bool is_alone = answer->candidate_count > 0 && is_single(&answer->candidates[0].plan);
+    bool is_rank = !is_alone && has_rank(answer);
     for (uint32_t i = 0; i < answer->candidate_count; i++) {
         struct mst_candidate *candidate = &answer->candidates[i];
-        candidate->is_passed_over = is_rank && candidate->plan.mode != MST_PLAN_RANK;
+        candidate->is_passed_over = (is_alone && i > 0) ||
+                                    (is_rank && candidate->plan.mode != MST_PLAN_RANK);
     }
 }
 
@@ -339,9 +348,40 @@ int mst_resolve(const struct mst_machine *machine, const char *from, struct mst_
     ret_answer->err = (struct mst_err){0};
     ret_answer->candidate_count = 0;
     collect(machine, from, ret_answer);
-    set_ranks_apart(ret_answer);
+    set_apart(ret_answer);
     int rc = decide(machine, from, ret_answer, &ret_answer->err);
     if (rc)
         blank(&ret_answer->plan);
     return rc;
+}
+
+/* ---- what the answer says -------------------------------------------------------------------- */
+
+static bool counts_others(const struct mst_plan *plan)
+{
+    return plan->local_size > 1 || plan->world_size > 1 || plan->loose_count > 1;
+}
+
+/* The plan's own count of ranks may be that of this node's GPUs: what variables say is in the
+ * candidates. */
+static bool has_neighbours(const struct mst_answer *answer)
+{
+    for (uint32_t i = 0; i < answer->candidate_count; i++) {
+        const struct mst_candidate *candidate = &answer->candidates[i];
+        if (!candidate->is_passed_over && counts_others(&candidate->plan))
+            return true;
+    }
+    return false;
+}
+
+bool mst_answer_has_others(const struct mst_answer *answer)
+{
+    const struct mst_plan *plan = &answer->plan;
+    if (plan->mode == MST_PLAN_NO_COLLECTIVE)
+        return false;
+    if (plan->mode == MST_PLAN_RANK)
+        return plan->world_size != 1;
+    if (plan->mode != MST_PLAN_SPAWN)
+        return true;
+    return !is_single(plan) && (plan->node_count != 1 || has_neighbours(answer));
 }

@@ -16,7 +16,8 @@
 #define MST_UNKNOWN (-1)      /* in every number of a plan: nobody said */
 #define MST_HOST_BYTES 256    /* a host's name and its NUL */
 #define MST_JOB_ID_BYTES 128  /* a job's name and its NUL */
-#define MST_CANDIDATES_MAX 24 /* at least the number of parsers */
+#define MST_STEP_ID_BYTES 32  /* a step's number and its NUL */
+#define MST_CANDIDATES_MAX 48 /* at least the number of parsers */
 
 enum mst_plan_mode {
     MST_PLAN_UNSET,                /* a candidate that knows a part only */
@@ -46,8 +47,9 @@ struct mst_plan {
     char master_host[MST_HOST_BYTES]; /* empty if not known */
     char role[64];
     char rdzv_id[128];
-    char job_id[MST_JOB_ID_BYTES]; /* what the job is called on every node alike; empty: nobody
-                                      said */
+    char job_id[MST_JOB_ID_BYTES];   /* what the job is called on every node alike; empty: nobody
+                                        said */
+    char step_id[MST_STEP_ID_BYTES]; /* which of the starts within that job; empty: nobody said */
 };
 
 /* The plan that says nothing: every number unknown, every word empty. */
@@ -83,6 +85,13 @@ struct mst_machine {
 /* Fills *ret_answer, all of it and in every case. `from` names the one scheme to believe (besides
  * MST_* variables), or is NULL. 0; -EINVAL with the reason in ret_answer->err. */
 int mst_resolve(const struct mst_machine *machine, const char *from, struct mst_answer *ret_answer);
+
+/* Whether the world has, or may have, other processes than one that was started here by itself: so
+ * says a plan of several nodes or of an unknown number of them, a rank of several, a launcher that
+ * is to start this process, a count that a variable gives on one node (PET_NPROC_PER_NODE=4), and a
+ * plan that is refused. Not so say "single", a pod beside the world, and one node whose ranks nobody
+ * counted but its own GPUs or cores. For answers as mst_resolve gives them, before any flag. */
+bool mst_answer_has_others(const struct mst_answer *answer);
 
 /* localhost and its addresses: what only processes of this machine reach, and an operator's word for
  * "this pod". */

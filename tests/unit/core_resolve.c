@@ -298,6 +298,67 @@ static void world_size_may_count_nodes_or_ranks(void **state)
     }
 }
 
+static void who_wants_to_be_alone_is(void **state)
+{
+    (void)state;
+    struct pod pod;
+    pod_init(&pod);
+    pod_env(&pod, "MST_WORLD=single MST_RANK=1 PET_NNODES=4 PET_NPROC_PER_NODE=many RANK=x");
+    pod.machine.gpu_count = 8;
+    assert_int_equal(pod_resolve(&pod), 0);
+    assert_string_equal(pod.answer.plan.scheme, "single");
+    assert_string_equal(pod.answer.plan.scheduler, "MST_WORLD=single");
+    assert_int_equal(pod.answer.plan.world_size, 1);
+    assert_string_equal(pod.answer.plan.master_host, "127.0.0.1");
+    assert_true(pod.answer.candidates[1].is_passed_over);
+    assert_false(mst_answer_has_others(&pod.answer));
+    pod_init(&pod);
+    pod_env(&pod, "MST_WORLD=alone");
+    pod_refused(&pod, "MST_WORLD=alone");
+    pod_init(&pod);
+    pod_env(&pod, "MST_WORLD=");
+    assert_int_equal(pod_resolve(&pod), 0);
+    assert_string_equal(pod.answer.plan.scheduler, "none");
+}
+
+static void an_answer_tells_whether_there_are_others(void **state)
+{
+    (void)state;
+    static const struct {
+        bool has_others;
+        const char *env;
+    } cases[] = {
+        {false, ""},
+        {false, "MASTER_ADDR=localhost"},
+        {false, "RANK=0 WORLD_SIZE=1 MASTER_ADDR=localhost"},
+        {false, "RANK=0 WORLD_SIZE=1 LOCAL_RANK=0"},
+        {false, "PET_NNODES=1 PET_NPROC_PER_NODE=auto"},
+        {false, "PET_NNODES=1 PET_NPROC_PER_NODE=1"},
+        {false, "PET_NNODES=1 PET_RDZV_ENDPOINT=h:1 PET_STANDALONE="},
+        {false, "SLURM_JOB_ID=1 SLURM_NNODES=1 SLURM_NTASKS=1"},
+        {false, "PADDLE_NNODES=2 PADDLE_MASTER=j-master-0:1 PADDLE_SERVER_NUM=1"},
+        {true, "PET_NNODES=1 PET_NPROC_PER_NODE=4"},
+        {true, "PET_NNODES=1 PET_NPROC_PER_NODE=gpu"},
+        {true, "PET_NNODES=2 PET_NODE_RANK=0 PET_MASTER_ADDR=m"},
+        {true, "PET_NNODES=1:2 PET_RDZV_ENDPOINT=m:1"},
+        {true, "SLURM_JOB_ID=1 SLURM_NNODES=1 SLURM_NTASKS=6"},
+        {true, "RANK=0 WORLD_SIZE=2 MASTER_ADDR=localhost"},
+        {true, "RANK=0 WORLD_SIZE=2 LOCAL_RANK=0"},
+        {true, "PMIX_RANK=0"},
+        {true, "K_MPI_JOB_ROLE=worker"},
+        {true, "JOB_COMPLETION_INDEX=0"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pod pod;
+        pod_init(&pod);
+        pod_env(&pod, cases[i].env);
+        pod.machine.gpu_count = 8;
+        (void)mst_resolve(&pod.machine, NULL, &pod.answer);
+        if (mst_answer_has_others(&pod.answer) != cases[i].has_others)
+            fail_msg("%s: %s", cases[i].env, pod.answer.err.text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +373,8 @@ int main(void)
         cmocka_unit_test(one_gpu_is_one_rank),
         cmocka_unit_test(the_last_of_two_values_counts),
         cmocka_unit_test(world_size_may_count_nodes_or_ranks),
+        cmocka_unit_test(who_wants_to_be_alone_is),
+        cmocka_unit_test(an_answer_tells_whether_there_are_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
