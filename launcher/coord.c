@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -221,11 +222,24 @@ static int attach_own_agent(struct coord *coord, int *ret_fd, struct mst_err *er
     return 0;
 }
 
-static void start_rdzv(struct coord *coord, const struct opts *opts)
+/* Tells this start of the job from every other, also where nobody has named the job. */
+static int draw_nonce(uint64_t *ret_nonce, struct mst_err *err)
+{
+    uint64_t nonce = 0;
+    while (nonce == 0) {
+        if (getrandom(&nonce, sizeof nonce, 0) != sizeof nonce)
+            return mst_err_set(err, -EIO, "no random bytes for the job's nonce");
+    }
+    *ret_nonce = nonce;
+    return 0;
+}
+
+static void start_rdzv(struct coord *coord, const struct opts *opts, uint64_t nonce)
 {
     struct rdzv_config config = {.node_count = opts->node_count,
                                  .max_restarts = opts->max_restarts,
                                  .timeout_ns = opts->rdzv_timeout_ms * MST_NS_PER_MS,
+                                 .job_nonce = nonce,
                                  .send = enqueue,
                                  .arg = coord};
     snprintf(config.job_id, sizeof config.job_id, "%s", opts->job_id);
@@ -244,13 +258,14 @@ int coord_create(const struct opts *opts, struct coord **ret_coord, int *ret_fd,
     coord->answered = calloc(opts->node_count, sizeof *coord->answered);
     coord->peers = calloc(opts->node_count, sizeof *coord->peers);
     coord->connected = calloc(opts->node_count, sizeof *coord->connected);
-    int rc = 0;
+    uint64_t nonce;
+    int rc = draw_nonce(&nonce, err);
     if (!coord->nodes || !coord->answered || !coord->peers || !coord->connected)
         rc = mst_err_set(err, -ENOMEM, "no memory for %u nodes", opts->node_count);
     if (rc == 0)
         rc = open_server(coord, opts, err);
     if (rc == 0) {
-        start_rdzv(coord, opts);
+        start_rdzv(coord, opts, nonce);
         rc = attach_own_agent(coord, ret_fd, err);
     }
     if (rc) {

@@ -11,7 +11,7 @@ struct opts;
 
 /* Listens where the other nodes and the ranks will look, and attaches node 0's own agent: *ret_fd
  * is that agent's end, the caller's. 0; -EADDRINUSE and other errors of mst_sock_listen; -ENOMEM;
- * all with text. */
+ * -EIO no random bytes; all with text. */
 int coord_create(const struct opts *opts, struct coord **ret_coord, int *ret_fd,
                  struct mst_err *err);
 

@@ -22,9 +22,10 @@ enum field {
     STEP = 1 << 7,
     LOWEST_STEP = 1 << 8,
     MASTER_PORT = 1 << 9,
-    JOB_ID = 1 << 10,
-    LOCAL_SIZES = 1 << 11,
-    NO_STEP = 1 << 12, /* not a field: its steps may be MST_PAGE_NO_STEP */
+    JOB_NONCE = 1 << 10,
+    JOB_ID = 1 << 11,
+    LOCAL_SIZES = 1 << 12,
+    NO_STEP = 1 << 13, /* not a field: its steps may be MST_PAGE_NO_STEP */
 };
 
 static const struct {
@@ -37,8 +38,8 @@ static const struct {
     [MSG_DOWN - MSG_JOIN] = {"DOWN", GENERATION | STEP | NO_STEP},
     [MSG_DRAIN - MSG_JOIN] = {"DRAIN", ACTION},
     [MSG_STEPS - MSG_JOIN] = {"STEPS", GENERATION | ROUND | STEP | LOWEST_STEP | NO_STEP},
-    [MSG_START -
-        MSG_JOIN] = {"START", GENERATION | NODE_COUNT | MASTER_PORT | JOB_ID | LOCAL_SIZES},
+    [MSG_START - MSG_JOIN] = {"START", GENERATION | NODE_COUNT | MASTER_PORT | JOB_NONCE | JOB_ID |
+                                           LOCAL_SIZES},
     [MSG_ABORT - MSG_JOIN] = {"ABORT", GENERATION | RANK | CODE},
     [MSG_QUERY - MSG_JOIN] = {"QUERY", GENERATION | ROUND | ACTION},
     [MSG_PROPOSE - MSG_JOIN] = {"PROPOSE", GENERATION | ROUND | ACTION | STEP},
@@ -90,6 +91,8 @@ int msg_encode(const struct msg *msg, uint8_t *payload, size_t cap)
         put_uint(&writer, msg->lowest_step, 8);
     if (fields & MASTER_PORT)
         put_uint(&writer, msg->master_port, 4);
+    if (fields & JOB_NONCE)
+        put_uint(&writer, msg->job_nonce, 8);
     if (fields & JOB_ID)
         put(&writer, msg->job_id, sizeof msg->job_id);
     for (uint32_t i = 0; (fields & LOCAL_SIZES) && i < msg->node_count; i++)
@@ -181,6 +184,8 @@ int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct m
         msg.lowest_step = take_step(&reader, fields);
     if (fields & MASTER_PORT)
         msg.master_port = (uint32_t)take(&reader, 4, 0, UINT16_MAX);
+    if (fields & JOB_NONCE)
+        msg.job_nonce = take(&reader, 8, 1, UINT64_MAX);
     if (fields & JOB_ID)
         take_job_id(&reader, msg.job_id);
     for (uint32_t i = 0; (fields & LOCAL_SIZES) && !reader.bad && i < msg.node_count; i++)

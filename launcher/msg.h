@@ -39,16 +39,17 @@ enum msg_type {
 struct msg {
     enum msg_type type;
     uint32_t generation;
-    uint32_t local_size;  /* 1 … MST_PAGE_RANKS_MAX */
-    uint32_t node_count;  /* 1 … MSG_NODES_MAX */
-    uint32_t rank;        /* global rank, or MST_PAGE_CAUSE_JOB */
-    uint32_t code;        /* exit code, 0 … 255 */
-    uint32_t round;       /* pairs STEPS with its QUERY or PROPOSE */
-    uint32_t action;      /* enum mst_gate_action */
-    uint64_t step;        /* < MSG_STEP_LIMIT; of DOWN and STEPS also MST_PAGE_NO_STEP */
-    uint64_t lowest_step; /* as step; MST_PAGE_NO_STEP if no rank is alive */
-    uint32_t master_port; /* a free port on node 0 for torch programs, 0 … 65535 */
-    char job_id[MSG_JOB_ID_BYTES];
+    uint32_t local_size;           /* 1 … MST_PAGE_RANKS_MAX */
+    uint32_t node_count;           /* 1 … MSG_NODES_MAX */
+    uint32_t rank;                 /* global rank, or MST_PAGE_CAUSE_JOB */
+    uint32_t code;                 /* exit code, 0 … 255 */
+    uint32_t round;                /* pairs STEPS with its QUERY or PROPOSE */
+    uint32_t action;               /* enum mst_gate_action */
+    uint64_t step;                 /* < MSG_STEP_LIMIT; of DOWN and STEPS also MST_PAGE_NO_STEP */
+    uint64_t lowest_step;          /* as step; MST_PAGE_NO_STEP if no rank is alive */
+    uint32_t master_port;          /* a free port on node 0 for torch programs, 0 … 65535 */
+    uint64_t job_nonce;            /* of this start of the job; never 0 */
+    char job_id[MSG_JOB_ID_BYTES]; /* empty: the job has no name */
     uint16_t local_sizes[MSG_NODES_MAX]; /* node_count of them */
 };
 

@@ -102,6 +102,7 @@ static void fill_facts(const struct node *node, struct rankenv_facts *facts)
                                     .master_host = node->opts->rdzv_host,
                                     .master_port = start->master_port,
                                     .job_id = start->job_id,
+                                    .job_nonce = start->job_nonce,
                                     .secret_fd = node->secret_fd};
     for (uint32_t i = 0; i < start->node_count; i++) {
         if (i == own)

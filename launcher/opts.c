@@ -72,8 +72,8 @@ static const struct option world_options[] = {
      .help = "believe one scheme of variables where several contradict one another; see muster env "
              "--explain"},
     {"job-id", OPTION_TEXT, OPTION_AT(struct words, flags.job_id), .value = "ID",
-     .help = "names the job in logs (random)", .accepts = is_job_id,
-     .wanted = "1 … 63 letters, digits, - _ ."},
+     .help = "names the job, alike on all nodes (what the scheduler calls it)",
+     .accepts = is_job_id, .wanted = "1 … 127 letters, digits, - _ ."},
     {"insecure", OPTION_FLAG, OPTION_AT(struct words, opts.insecure),
      .help = "several nodes without a job secret"},
     {0},
@@ -419,17 +419,6 @@ static int read_secret(struct opts *opts, struct mst_err *err)
     return rc;
 }
 
-static int name_job(struct opts *opts, struct mst_err *err)
-{
-    if (opts->job_id[0])
-        return 0;
-    uint64_t id;
-    if (getrandom(&id, sizeof id, 0) != sizeof id)
-        return mst_err_set(err, -EIO, "no random bytes for the job id");
-    snprintf(opts->job_id, sizeof opts->job_id, "job-%016llx", (unsigned long long)id);
-    return 0;
-}
-
 /* ---- both together --------------------------------------------------------------------------- */
 
 /* Which of the words the flag says, else the variable, else `otherwise`; -EINVAL with text if the
@@ -484,8 +473,8 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
         return rc;
     ret_opts->argv = line.operands;
     ret_opts->unbound = words.flags.bind != 0;
-    if (words.flags.job_id)
-        snprintf(ret_opts->job_id, sizeof ret_opts->job_id, "%s", words.flags.job_id);
+    const char *job_id = words.flags.job_id ? words.flags.job_id : ret_opts->answer.plan.job_id;
+    snprintf(ret_opts->job_id, sizeof ret_opts->job_id, "%s", job_id);
     ret_opts->max_restarts = ret_opts->answer.plan.max_restarts >= 0
                                  ? (uint32_t)ret_opts->answer.plan.max_restarts
                                  : MAX_RESTARTS_DEFAULT;
@@ -505,5 +494,5 @@ int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err
     if (check_plan(&ret_opts->answer.plan, err))
         return EXITCODE_CONFIG;
     place_node(ret_opts);
-    return read_secret(ret_opts, err) || name_job(ret_opts, err) ? EXITCODE_CONFIG : 0;
+    return read_secret(ret_opts, err) ? EXITCODE_CONFIG : 0;
 }

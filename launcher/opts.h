@@ -27,8 +27,8 @@ struct opts {
     bool unbound; /* ranks may use every core of this container */
     bool report_bindings;
     bool dry_run, json, explain, insecure;
-    char job_id[MST_JOB_ID_BYTES];
-    const char *log_dir; /* or NULL; points into argv */
+    char job_id[MST_JOB_ID_BYTES]; /* --job-id, else the scheduler's; empty: nobody named it */
+    const char *log_dir;           /* or NULL; points into argv */
     enum log_level log_level;
     enum log_format log_format;
     uint8_t secret[MST_SECRET_BYTES_MAX];

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -27,7 +28,10 @@ static void add_contract(struct rankenv *env, const struct rankenv_facts *facts)
     add(env, "MST_NODE_COUNT=%u", facts->node_count);
     add(env, "MST_GENERATION=%u", facts->generation);
     add(env, "MST_KV_ADDR=%s", facts->kv_addr);
-    add(env, "MST_JOB_ID=%s", facts->job_id);
+    if (facts->job_id[0])
+        add(env, "MST_JOB_ID=%s", facts->job_id);
+    if (facts->job_nonce)
+        add(env, "MST_JOB_NONCE=%016" PRIx64, facts->job_nonce);
     add(env, "MST_SECRET_FD=%d", facts->secret_fd);
     add(env, "MST_PAGE_FD=%d", facts->page_fd);
     add(env, "MST_SHM_FD=%d", facts->shm_fd);
@@ -48,7 +52,10 @@ static void add_torch(struct rankenv *env, const struct rankenv_facts *facts)
     add(env, "MASTER_PORT=%u", facts->master_port);
     add(env, "TORCHELASTIC_RESTART_COUNT=%u", facts->generation);
     add(env, "TORCHELASTIC_MAX_RESTARTS=%u", facts->max_restarts);
-    add(env, "TORCHELASTIC_RUN_ID=%s", facts->job_id);
+    if (facts->job_id[0])
+        add(env, "TORCHELASTIC_RUN_ID=%s", facts->job_id);
+    else if (facts->job_nonce)
+        add(env, "TORCHELASTIC_RUN_ID=muster-%016" PRIx64, facts->job_nonce);
 }
 
 static bool has_prefix(const char *var, const char *prefix)
@@ -66,9 +73,10 @@ static bool is_ours(const struct rankenv *env, const char *var)
     return false;
 }
 
+/* MST_JOB_ID and the nonce are of the job around this one, where ours has none. */
 static bool is_for_launcher(const char *var)
 {
-    return has_prefix(var, "PET_") || has_prefix(var, "MST_JOB_SECRET");
+    return has_prefix(var, "PET_") || has_prefix(var, "MST_JOB_");
 }
 
 int rankenv_init(struct rankenv *env, char *const *inherited, const struct rankenv_facts *facts)

@@ -14,7 +14,8 @@ struct rankenv_facts {
     const char *kv_addr;     /* host:port */
     const char *master_host; /* where rank 0 runs, for torch programs */
     uint32_t master_port;
-    const char *job_id;
+    const char *job_id; /* "": the job has no name */
+    uint64_t job_nonce; /* 0: not drawn yet, as in a dry run */
     int secret_fd, page_fd, shm_fd;
 };
 

@@ -66,8 +66,10 @@ static void start(struct rdzv *rdzv)
     rdzv->cause_rank = MST_PAGE_CAUSE_JOB;
     rdzv->cause_code = 0;
     drain_init(&rdzv->drain, rdzv->generation, rdzv->config.node_count, rdzv->answered);
-    struct msg msg = {
-        .type = MSG_START, .generation = rdzv->generation, .node_count = rdzv->config.node_count};
+    struct msg msg = {.type = MSG_START,
+                      .generation = rdzv->generation,
+                      .node_count = rdzv->config.node_count,
+                      .job_nonce = rdzv->config.job_nonce};
     memcpy(msg.job_id, rdzv->config.job_id, sizeof msg.job_id);
     for (uint32_t i = 0; i < msg.node_count; i++) {
         msg.local_sizes[i] = (uint16_t)rdzv->nodes[i].local_size;

@@ -44,6 +44,7 @@ struct rdzv_config {
     uint32_t node_count;   /* 1 … MSG_NODES_MAX */
     uint32_t max_restarts; /* without progress */
     uint64_t timeout_ns;   /* how long GATHERING, and STOPPING, may last */
+    uint64_t job_nonce;    /* not 0; in every START */
     char job_id[MSG_JOB_ID_BYTES];
     rdzv_send_fn send;
     void *arg;

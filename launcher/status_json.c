@@ -8,7 +8,9 @@
 #include "muster/launcher/node.h"
 #include "muster/launcher/opts.h"
 
+#include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <unistd.h>
 
 static json_t *step_json(uint64_t step)
@@ -58,15 +60,27 @@ static json_t *rank_json(const struct ranks *ranks, uint32_t local_rank, uint64_
                      collective_json(ranks->page, local_rank, op_count, now_ns));
 }
 
+/* What torch programs see as TORCHELASTIC_RUN_ID: a job that nobody named is told by its nonce. */
+static void name_job(const struct node *node, char *name, size_t cap)
+{
+    const struct msg *start = &node->start;
+    const char *job_id = start->job_id[0] ? start->job_id : node->opts->job_id;
+    if (job_id[0] || !start->job_nonce)
+        snprintf(name, cap, "%s", job_id);
+    else
+        snprintf(name, cap, "muster-%016" PRIx64, start->job_nonce);
+}
+
 char *status_json(const struct node *node)
 {
     uint64_t now_ns = mst_now_ns();
     json_t *ranks = json_array();
     for (uint32_t i = 0; node->ranks.page && i < node->ranks.local_size; i++)
         json_array_append_new(ranks, rank_json(&node->ranks, i, now_ns));
-    const char *job_id = node->start.job_id[0] ? node->start.job_id : node->opts->job_id;
+    char job[MST_JOB_ID_BYTES];
+    name_job(node, job, sizeof job);
     json_t *root = json_pack(
-        "{s:s, s:o, s:i, s:i, s:i, s:i, s:i, s:s, s:b, s:s, s:o, s:o}", "job", job_id, "program",
+        "{s:s, s:o, s:i, s:i, s:i, s:i, s:i, s:s, s:b, s:s, s:o, s:o}", "job", job, "program",
         json_text(node->opts->argv[0]), "agent_pid", (int)getpid(), "node",
         (int)node->opts->node_rank, "nodes", (int)node->opts->node_count, "generation",
         (int)node->start.generation, "max_restarts", (int)node->opts->max_restarts, "state",

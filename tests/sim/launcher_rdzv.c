@@ -451,6 +451,7 @@ static void set_the_scene(struct sim *sim, uint64_t seed)
                                  .max_restarts = chance(sim, 5),
                                  .timeout_ns = 2000 * TICK_NS,
                                  .job_id = "sim",
+                                 .job_nonce = 1 + seed,
                                  .send = on_send,
                                  .arg = sim};
     rdzv_init(&sim->rdzv, &config, sim->nodes_memory, sim->answered, 0);

@@ -112,7 +112,7 @@ static void test_two_nodes_start_together(void **state)
     assert_true(hear(&f, &f.other, &second));
     assert_int_equal(first.type, MSG_START);
     assert_int_equal(first.local_sizes[1], 3);
-    assert_true(first.master_port > 0);
+    assert_true(first.master_port > 0 && first.job_nonce != 0);
     assert_memory_equal(&first, &second, sizeof first);
     link_fini(&f.other);
     assert_true(hear(&f, &f.own, &first)); /* the other node is lost */

@@ -24,6 +24,7 @@ static struct msg full(enum msg_type type)
                         .step = UINT64_C(0x0123456789),
                         .lowest_step = MST_PAGE_NO_STEP,
                         .master_port = 65535,
+                        .job_nonce = UINT64_C(0xfedcba9876543210),
                         .job_id = "job-1",
                         .local_sizes = {3, 1024}};
 }
@@ -86,6 +87,7 @@ static void test_fields_out_of_range_are_refused(void **state)
     msg = full(MSG_START), msg.local_sizes[1] = 1025, refuse(msg);
     msg = full(MSG_START), memset(msg.job_id, 'x', sizeof msg.job_id), refuse(msg);
     msg = full(MSG_START), msg.job_id[1] = '\n', refuse(msg);
+    msg = full(MSG_START), msg.job_nonce = 0, refuse(msg);
 }
 
 static void test_unknown_types_are_refused(void **state)

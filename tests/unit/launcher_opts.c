@@ -64,7 +64,7 @@ static void test_defaults_of_one_node(void **state)
     assert_int_equal(opts.grace_ms, 30000);
     assert_int_equal(opts.rdzv_timeout_ms, 300000);
     assert_int_equal(opts.secret_bytes, 32);
-    assert_int_equal(strlen(opts.job_id), 20);
+    assert_string_equal(opts.job_id, "");
 }
 
 static void test_every_flag(void **state)

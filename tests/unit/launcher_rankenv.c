@@ -21,6 +21,7 @@ static const struct rankenv_facts facts = {.rank = 5,
                                            .master_host = "head",
                                            .master_port = 4321,
                                            .job_id = "job",
+                                           .job_nonce = UINT64_C(0xc0ffee),
                                            .secret_fd = 10,
                                            .page_fd = 11,
                                            .shm_fd = 12};
@@ -46,6 +47,7 @@ static void test_contract_and_torch(void **state)
         "MST_GENERATION=4",
         "MST_KV_ADDR=head:29500",
         "MST_JOB_ID=job",
+        "MST_JOB_NONCE=0000000000c0ffee",
         "MST_SECRET_FD=10",
         "MST_PAGE_FD=11",
         "MST_SHM_FD=12",
@@ -71,6 +73,25 @@ static void test_contract_and_torch(void **state)
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
         assert_int_equal(count(&env, expected[i]), 1);
     assert_int_equal(env.own_count, sizeof expected / sizeof expected[0]);
+    rankenv_fini(&env);
+}
+
+/* Where nobody named the job, and where nobody has started it yet. */
+static void test_without_a_name(void **state)
+{
+    (void)state;
+    char outer[] = "MST_JOB_ID=outer", *inherited[] = {outer, NULL};
+    struct rankenv_facts nameless = facts;
+    struct rankenv env;
+    nameless.job_id = "";
+    assert_int_equal(rankenv_init(&env, inherited, &nameless), 0);
+    assert_int_equal(count(&env, "MST_JOB_ID="), 0);
+    assert_int_equal(count(&env, "TORCHELASTIC_RUN_ID=muster-0000000000c0ffee"), 1);
+    rankenv_fini(&env);
+    nameless.job_nonce = 0;
+    assert_int_equal(rankenv_init(&env, inherited, &nameless), 0);
+    assert_int_equal(count(&env, "MST_JOB_NONCE="), 0);
+    assert_int_equal(count(&env, "TORCHELASTIC_RUN_ID="), 0);
     rankenv_fini(&env);
 }
 
@@ -105,6 +126,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_contract_and_torch),
+        cmocka_unit_test(test_without_a_name),
         cmocka_unit_test(test_what_is_inherited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

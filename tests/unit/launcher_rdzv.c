@@ -34,6 +34,7 @@ static void begin(struct fixture *f, uint32_t max_restarts)
                                        .max_restarts = max_restarts,
                                        .timeout_ns = 100,
                                        .job_id = "job",
+                                       .job_nonce = 7,
                                        .send = on_send,
                                        .arg = f};
     *f = (struct fixture){.sent = 0};
@@ -88,6 +89,7 @@ static void test_starts_when_all_are_there(void **state)
     assert_int_equal(f.last.local_sizes[0], 1);
     assert_int_equal(f.last.local_sizes[1], 2);
     assert_string_equal(f.last.job_id, "job");
+    assert_int_equal(f.last.job_nonce, 7);
 }
 
 static void test_budget_counts_restarts_without_progress(void **state)
