@@ -272,17 +272,17 @@ int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *worl
     struct mst_ckpt_opts known;
     int rc = mst_sized_take(&known, sizeof known, opts, "MST_CKPT_OPTS_INIT", err);
     if (rc < 0)
-        return rc;
+        return mst_world_note_verdict(world, rc);
     struct mst_ckpt *ckpt = allocate(&known, world);
     if (!ckpt)
         return mst_err_set(err, -ENOMEM, "checkpoint: no memory");
     rc = open_all(ckpt, &known, world->tuning.aio, kv, err);
     if (rc < 0) {
         mst_ckpt_close(ckpt);
-        return rc;
+        return mst_world_note_verdict(world, rc);
     }
     *ret_ckpt = ckpt;
-    return 0;
+    return mst_world_note_verdict(world, 0);
 }
 
 static void stop_thread(struct mst_ckpt *ckpt)

@@ -133,7 +133,9 @@ int mst_comm_create(const struct mst_world *world, struct mst_kv *kv,
 {
     struct mst_comm_opts known;
     int rc = mst_sized_take(&known, sizeof known, opts, "MST_COMM_OPTS_INIT", err);
-    return rc < 0 ? rc : create(world, kv, &known, ret_comm, err);
+    if (rc == 0)
+        rc = create(world, kv, &known, ret_comm, err);
+    return mst_world_note_verdict(world, rc);
 }
 
 int mst_comm_join(const struct mst_world *world, const struct mst_comm_opts *opts,
@@ -142,13 +144,13 @@ int mst_comm_join(const struct mst_world *world, const struct mst_comm_opts *opt
     struct mst_comm_opts known;
     int rc = mst_sized_take(&known, sizeof known, opts, "MST_COMM_OPTS_INIT", err);
     if (rc < 0)
-        return rc;
+        return mst_world_note_verdict(world, rc);
     struct mst_kv *kv = NULL;
     rc = mst_kv_dial(world, mst_deadline_ms(choose_timeout(world, &known)), &kv, err);
     if (rc == 0 || rc == -ENOTSUP) /* no server in this world: some back ends need none */
         rc = create(world, kv, &known, ret_comm, err);
     mst_kv_close(kv);
-    return rc;
+    return mst_world_note_verdict(world, rc);
 }
 
 void mst_comm_destroy(struct mst_comm *comm)

@@ -241,7 +241,7 @@ int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *
     if (rc == 0)
         rc = check_opts(&known, err);
     if (rc)
-        return rc;
+        return mst_world_note_verdict(world, rc);
     struct mst_loader *loader = calloc(1, sizeof *loader);
     if (!loader)
         return mst_err_set(err, -ENOMEM, "loader: no memory");
@@ -254,10 +254,10 @@ int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *
     rc = open_data(loader, &known, world, err);
     if (rc) {
         mst_loader_close(loader);
-        return rc;
+        return mst_world_note_verdict(world, rc);
     }
     *ret_loader = loader;
-    return 0;
+    return mst_world_note_verdict(world, 0);
 }
 
 void mst_loader_close(struct mst_loader *loader)

@@ -51,6 +51,12 @@ int world_tuning_from_env(struct mst_tuning *ret_tuning, struct mst_err *err);
 /* A world of one without server, page or segment. */
 void world_init_single(struct mst_world *ret_world);
 
+/* What a create or an open answers goes through here: one that no restart cures (-ENOTSUP, -EACCES,
+ * -EINVAL, -EEXIST) is left in the rank's line of the node page, where its agent finds it when the
+ * rank has died; a later success takes it back, as the program has found another way. Returns rc.
+ * Safe from any thread; not for a forked child, whose line is its parent's. */
+int mst_world_note_verdict(const struct mst_world *world, int rc);
+
 /* Closes the fds and wipes the secret. NULL is allowed. */
 void world_fini(struct mst_world *world);
 

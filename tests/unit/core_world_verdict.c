@@ -1,0 +1,96 @@
+#include "muster/core/world/page.h"
+#include "muster/core/world/state.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct fixture {
+    struct mst_page *page;
+    struct mst_world world;
+};
+
+static void begin(struct fixture *f)
+{
+    world_init_single(&f->world);
+    f->world.local_rank = 1;
+    assert_int_equal(mst_page_create(2, &f->world.page_fd, &f->page, NULL), 0);
+}
+
+static void end(struct fixture *f)
+{
+    mst_page_unmap(f->page);
+    world_fini(&f->world);
+}
+
+static int verdict_of(struct fixture *f, uint32_t local_rank)
+{
+    return atomic_load(&mst_page_slot(f->page, local_rank)->verdict);
+}
+
+static void what_no_restart_cures_is_noted(void **state)
+{
+    (void)state;
+    static const int past_cure[] = {-ENOTSUP, -EACCES, -EINVAL, -EEXIST};
+    struct fixture f;
+    begin(&f);
+    for (size_t i = 0; i < sizeof past_cure / sizeof *past_cure; i++) {
+        assert_int_equal(mst_world_note_verdict(&f.world, past_cure[i]), past_cure[i]);
+        assert_int_equal(verdict_of(&f, 1), past_cure[i]);
+        assert_int_equal(verdict_of(&f, 0), 0);
+    }
+    end(&f);
+}
+
+static void the_rest_is_worth_a_restart(void **state)
+{
+    (void)state;
+    static const int curable[] = {-ECONNRESET, -ETIMEDOUT, -ENOMEM, -ESTALE};
+    struct fixture f;
+    begin(&f);
+    for (size_t i = 0; i < sizeof curable / sizeof *curable; i++) {
+        assert_int_equal(mst_world_note_verdict(&f.world, curable[i]), curable[i]);
+        assert_int_equal(verdict_of(&f, 1), 0);
+    }
+    end(&f);
+}
+
+static void a_later_success_takes_it_back(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    assert_int_equal(mst_world_note_verdict(&f.world, -ENOTSUP), -ENOTSUP);
+    assert_int_equal(mst_world_note_verdict(&f.world, -ECONNRESET), -ECONNRESET);
+    assert_int_equal(verdict_of(&f, 1), -ENOTSUP);
+    assert_int_equal(mst_world_note_verdict(&f.world, 0), 0);
+    assert_int_equal(verdict_of(&f, 1), 0);
+    end(&f);
+}
+
+static void without_a_line_nothing_is_noted(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    f.world.local_rank = 2;
+    assert_int_equal(mst_world_note_verdict(&f.world, -EACCES), -EACCES);
+    end(&f);
+    assert_int_equal(mst_world_note_verdict(&f.world, -EACCES), -EACCES);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_no_restart_cures_is_noted),
+        cmocka_unit_test(the_rest_is_worth_a_restart),
+        cmocka_unit_test(a_later_success_takes_it_back),
+        cmocka_unit_test(without_a_line_nothing_is_noted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
