@@ -12,6 +12,7 @@
 #include "muster/launcher/log.h"
 #include "muster/launcher/opts.h"
 #include "muster/launcher/rdzv.h"
+#include "muster/launcher/restart.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -41,6 +42,7 @@ struct coord {
     bool *connected; /* per node */
     struct outgoing *first, **last;
     uint64_t report_ns; /* when to say again who is missing */
+    uint32_t decisions_told;
 };
 
 /* ---- messages in ----------------------------------------------------------------------------- */
@@ -124,26 +126,44 @@ static uint16_t pick_port(void)
     return port;
 }
 
-static void announce(const struct coord *coord, const struct msg *msg)
+/* Why a generation follows one that failed, and when. */
+static void announce_restart(struct coord *coord)
 {
     const struct rdzv *rdzv = &coord->rdzv;
-    if (msg->type == MSG_START && rdzv->restarts_used > 0)
-        log_line(LOG_WARN, "restarting all ranks", " generation=%u restart=%u of=%u",
-                 msg->generation, rdzv->restarts_used, rdzv->config.max_restarts);
-    if (msg->type != MSG_END || msg->code == EXITCODE_OK || msg->code == EXITCODE_DRAINED)
+    if (coord->decisions_told == rdzv->decision_count)
         return;
-    const char *why = msg->code == EXITCODE_RENDEZVOUS    ? "nodes are missing"
-                      : exitcode_is_final((int)msg->code) ? "a restart cannot help"
-                                                          : "the restart budget is used up";
+    coord->decisions_told = rdzv->decision_count;
+    if (rdzv->decision.again)
+        log_line(LOG_WARN, "restarting all ranks",
+                 " restart=%u of=%u lived_s=%.1f in_s=%.1f why=\"%s\"", rdzv->restart.used,
+                 rdzv->config.max_restarts, (double)rdzv->life.life_ns / MST_NS_PER_S,
+                 (double)rdzv->decision.pause_ns / MST_NS_PER_S,
+                 restart_reason(rdzv->decision.why));
+}
+
+/* A job that ends by a failure says which, and why there is no further try. */
+static void announce_end(const struct coord *coord, const struct msg *msg)
+{
+    const struct rdzv *rdzv = &coord->rdzv;
     char what[64];
-    log_line(LOG_ERROR, why, " restarts=%u of=%u because=\"%s\"", rdzv->restarts_used,
-             rdzv->config.max_restarts, exitcode_describe((int)msg->code, what, sizeof what));
+    if (msg->code == EXITCODE_OK || msg->code == EXITCODE_DRAINED)
+        return;
+    if (msg->code != EXITCODE_RENDEZVOUS && rdzv->life.verdict)
+        log_line(LOG_ERROR, "a restart cannot help", " rank=%u met=\"%s\" exit=%u",
+                 rdzv->verdict_rank, mst_err_meaning((int)rdzv->life.verdict), msg->code);
+    else
+        log_line(LOG_ERROR,
+                 msg->code == EXITCODE_RENDEZVOUS ? "nodes are missing"
+                                                  : restart_reason(rdzv->decision.why),
+                 " restarts=%u of=%u because=\"%s\"", rdzv->restart.used, rdzv->config.max_restarts,
+                 exitcode_describe((int)msg->code, what, sizeof what));
 }
 
 static void deliver(struct coord *coord, struct outgoing *outgoing)
 {
     struct msg *msg = &outgoing->msg;
-    announce(coord, msg);
+    if (msg->type == MSG_END)
+        announce_end(coord, msg);
     if (msg->type == MSG_START) {
         kv_server_set_generation(coord->server, msg->generation);
         msg->master_port = pick_port();
@@ -307,6 +327,7 @@ void coord_run(struct coord *coord)
 {
     kv_server_run(coord->server);
     rdzv_tick(&coord->rdzv, mst_now_ns());
+    announce_restart(coord);
     deliver_all(coord);
     report_missing(coord);
 }

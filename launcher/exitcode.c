@@ -47,7 +47,8 @@ int exitcode_of_exec(int errno_value)
 
 bool exitcode_is_final(int code)
 {
-    return code == EXITCODE_NOT_FOUND || code == EXITCODE_NOT_EXECUTABLE;
+    return code == EXITCODE_USAGE || code == EXITCODE_CONFIG || code == EXITCODE_NOT_FOUND ||
+           code == EXITCODE_NOT_EXECUTABLE;
 }
 
 const char *exitcode_describe(int code, char *text, size_t cap)

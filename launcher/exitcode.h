@@ -23,7 +23,8 @@ int exitcode_of_death(bool killed, int value);
 /* The code of a program that execve refused with `errno_value`: 127, 126 or 70. */
 int exitcode_of_exec(int errno_value);
 
-/* True if starting the ranks again cannot help: the program is missing or not executable. */
+/* True if starting the ranks again cannot help: called wrongly, configured wrongly, the program is
+ * missing or not executable. */
 bool exitcode_is_final(int code);
 
 /* "exit code 3", "killed by SIGKILL", "preempted, to be resumed", … into `text`, which it

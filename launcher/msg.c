@@ -1,6 +1,7 @@
 /* pure */
 #include "muster/launcher/msg.h"
 
+#include "muster/core/err.h"
 #include "muster/core/kv/server.h"
 #include "muster/core/world/page.h"
 
@@ -19,13 +20,14 @@ enum field {
     CODE = 1 << 4,
     ROUND = 1 << 5,
     ACTION = 1 << 6,
-    STEP = 1 << 7,
-    LOWEST_STEP = 1 << 8,
-    MASTER_PORT = 1 << 9,
-    JOB_NONCE = 1 << 10,
-    JOB_ID = 1 << 11,
-    LOCAL_SIZES = 1 << 12,
-    NO_STEP = 1 << 13, /* not a field: its steps may be MST_PAGE_NO_STEP */
+    VERDICT = 1 << 7,
+    STEP = 1 << 8,
+    LOWEST_STEP = 1 << 9,
+    MASTER_PORT = 1 << 10,
+    JOB_NONCE = 1 << 11,
+    JOB_ID = 1 << 12,
+    LOCAL_SIZES = 1 << 13,
+    NO_STEP = 1 << 14, /* not a field: its steps may be MST_PAGE_NO_STEP */
 };
 
 static const struct {
@@ -35,7 +37,7 @@ static const struct {
     [0] = {"JOIN", LOCAL_SIZE | NODE_COUNT},
     [MSG_FAILED - MSG_JOIN] = {"FAILED", GENERATION | RANK | CODE},
     [MSG_DONE - MSG_JOIN] = {"DONE", GENERATION | CODE},
-    [MSG_DOWN - MSG_JOIN] = {"DOWN", GENERATION | STEP | NO_STEP},
+    [MSG_DOWN - MSG_JOIN] = {"DOWN", GENERATION | RANK | VERDICT | STEP | NO_STEP},
     [MSG_DRAIN - MSG_JOIN] = {"DRAIN", ACTION},
     [MSG_STEPS - MSG_JOIN] = {"STEPS", GENERATION | ROUND | STEP | LOWEST_STEP | NO_STEP},
     [MSG_START - MSG_JOIN] = {"START", GENERATION | NODE_COUNT | MASTER_PORT | JOB_NONCE | JOB_ID |
@@ -80,7 +82,7 @@ int msg_encode(const struct msg *msg, uint8_t *payload, size_t cap)
     unsigned fields = types[msg->type - MSG_JOIN].fields;
     struct writer writer = {payload, cap, false};
     const uint32_t words[] = {msg->generation, msg->local_size, msg->node_count, msg->rank,
-                              msg->code,       msg->round,      msg->action};
+                              msg->code,       msg->round,      msg->action,     msg->verdict};
     for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (fields & (1u << i))
             put_uint(&writer, words[i], 4);
@@ -163,7 +165,8 @@ static void take_words(struct reader *reader, unsigned fields, struct msg *msg)
                  {&msg->rank, 0, MST_PAGE_CAUSE_JOB},
                  {&msg->code, 0, 255},
                  {&msg->round, 0, UINT32_MAX},
-                 {&msg->action, MST_GATE_STOP, MST_GATE_CHECKPOINT}};
+                 {&msg->action, MST_GATE_STOP, MST_GATE_CHECKPOINT},
+                 {&msg->verdict, 0, MST_ERRNO_MAX}};
     for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (fields & (1u << i))
             *words[i].word = (uint32_t)take(reader, 4, words[i].low, words[i].high);

@@ -23,7 +23,8 @@ enum msg_type {
     MSG_JOIN = 64, /* a node with local_size ranks is ready for a generation */
     MSG_FAILED,    /* rank died with code, the first of its node in this generation */
     MSG_DONE,      /* every local rank finished; code 0, or 143 after a drain */
-    MSG_DOWN,      /* no rank of the generation is left; step: the highest that any reached */
+    MSG_DOWN,      /* no rank of the generation is left; step: the highest that any reached; rank
+                      met verdict */
     MSG_DRAIN,     /* this node wants action at an agreed step */
     MSG_STEPS,     /* answer to QUERY and PROPOSE: highest and lowest step of the live ranks */
     MSG_START,     /* spawn generation; local_sizes of all nodes, first to last */
@@ -45,6 +46,7 @@ struct msg {
     uint32_t code;                 /* exit code, 0 … 255 */
     uint32_t round;                /* pairs STEPS with its QUERY or PROPOSE */
     uint32_t action;               /* enum mst_gate_action */
+    uint32_t verdict;              /* 0, or the errno that rank met and no restart cures */
     uint64_t step;                 /* < MSG_STEP_LIMIT; of DOWN and STEPS also MST_PAGE_NO_STEP */
     uint64_t lowest_step;          /* as step; MST_PAGE_NO_STEP if no rank is alive */
     uint32_t master_port;          /* a free port on node 0 for torch programs, 0 … 65535 */

@@ -156,10 +156,13 @@ static void clear_up(struct node *node)
 static void tell_down(struct node *node)
 {
     clear_up(node);
-    uint64_t highest = MST_PAGE_NO_STEP, lowest;
-    if (node->ranks.page)
-        ranks_steps(&node->ranks, &highest, &lowest);
-    send_of_generation(node, (struct msg){.type = MSG_DOWN, .step = highest});
+    uint64_t lowest;
+    struct msg msg = {.type = MSG_DOWN, .rank = MST_PAGE_CAUSE_JOB, .step = MST_PAGE_NO_STEP};
+    if (node->ranks.page) {
+        ranks_steps(&node->ranks, &msg.step, &lowest);
+        msg.verdict = ranks_verdict(&node->ranks, &msg.rank);
+    }
+    send_of_generation(node, msg);
 }
 
 static void tell_done(struct node *node)

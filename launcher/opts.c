@@ -83,7 +83,7 @@ static const struct option care_options[] = {
     {"rdzv-timeout", OPTION_SECONDS, OPTION_AT(struct words, opts.rdzv_timeout_ms), .value = "S",
      .help = "how long nodes wait for one another (300)", .least = 1, .most = SECONDS_MAX},
     {"max-restarts", OPTION_COUNT, OPTION_AT(struct words, flags.max_restarts), .value = "K",
-     .help = "restarts without progress before giving up (3)", .most = 1000000},
+     .help = "restarts without progress before giving up, with growing pauses (3)", .most = 1000000},
     {"grace", OPTION_SECONDS, OPTION_AT(struct words, opts.grace_ms), .value = "S",
      .help = "seconds between SIGTERM and SIGKILL of this node (30)", .least = 1,
      .most = SECONDS_MAX},

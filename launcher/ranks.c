@@ -282,3 +282,16 @@ void ranks_steps(const struct ranks *ranks, uint64_t *ret_highest, uint64_t *ret
     *ret_highest = highest;
     *ret_lowest = lowest;
 }
+
+uint32_t ranks_verdict(const struct ranks *ranks, uint32_t *ret_rank)
+{
+    for (uint32_t i = 0; i < ranks->local_size; i++) {
+        int verdict = atomic_load(&mst_page_slot(ranks->page, i)->verdict);
+        if (verdict < 0 && verdict >= -MST_ERRNO_MAX) { /* a rank may write anything there */
+            *ret_rank = ranks->first_rank + i;
+            return (uint32_t)-verdict;
+        }
+    }
+    *ret_rank = MST_PAGE_CAUSE_JOB;
+    return 0;
+}

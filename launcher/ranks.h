@@ -73,4 +73,8 @@ void ranks_signal(const struct ranks *ranks, int signal_number);
  * yet is at 0): MST_PAGE_NO_STEP if there is none. */
 void ranks_steps(const struct ranks *ranks, uint64_t *ret_highest, uint64_t *ret_lowest);
 
+/* An error that a rank's library met and no restart cures, as an errno, and whose it is; 0 and
+ * MST_PAGE_CAUSE_JOB if there is none. */
+uint32_t ranks_verdict(const struct ranks *ranks, uint32_t *ret_rank);
+
 #endif

@@ -17,6 +17,7 @@ void rdzv_init(struct rdzv *rdzv, const struct rdzv_config *config, struct rdzv_
                           .deadline_ns = now_ns + config->timeout_ns,
                           .cause_rank = MST_PAGE_CAUSE_JOB};
     memset(nodes, 0, config->node_count * sizeof *nodes);
+    restart_init(&rdzv->restart, config->max_restarts, config->job_nonce);
     drain_init(&rdzv->drain, 0, config->node_count, answered);
 }
 
@@ -30,9 +31,10 @@ static void check(const struct rdzv *rdzv)
         count[rdzv->nodes[i].phase]++;
     }
     uint32_t with_ranks = count[RDZV_LIVE] + count[RDZV_DONE];
-    assert(rdzv->restarts_used <= rdzv->config.max_restarts);
+    assert(rdzv->restart.used <= rdzv->config.max_restarts);
     assert(rdzv->state != RDZV_RUNNING || (rdzv->started && with_ranks == rdzv->config.node_count));
-    assert(rdzv->state != RDZV_GATHERING || (with_ranks == 0 && count[RDZV_ABSENT] > 0));
+    assert(rdzv->state != RDZV_GATHERING ||
+           (with_ranks == 0 && (count[RDZV_ABSENT] > 0 || rdzv->pause_end_ns > 0)));
     assert(rdzv->state != RDZV_STOPPING || with_ranks > 0);
 }
 
@@ -56,13 +58,14 @@ static bool all_nodes_are(const struct rdzv *rdzv, enum rdzv_phase phase)
     return true;
 }
 
-static void start(struct rdzv *rdzv)
+static void start(struct rdzv *rdzv, uint64_t now_ns)
 {
     if (rdzv->started)
         rdzv->generation++;
     rdzv->started = true;
     rdzv->state = RDZV_RUNNING;
-    rdzv->generation_best = 0;
+    rdzv->start_ns = now_ns;
+    rdzv->life = (struct restart_life){.rank = MST_PAGE_CAUSE_JOB};
     rdzv->cause_rank = MST_PAGE_CAUSE_JOB;
     rdzv->cause_code = 0;
     drain_init(&rdzv->drain, rdzv->generation, rdzv->config.node_count, rdzv->answered);
@@ -78,30 +81,36 @@ static void start(struct rdzv *rdzv)
     broadcast(rdzv, &msg);
 }
 
-static void gather(struct rdzv *rdzv, uint64_t now_ns)
+static void start_if_ready(struct rdzv *rdzv, uint64_t now_ns)
+{
+    if (now_ns < rdzv->pause_end_ns)
+        return;
+    rdzv->pause_end_ns = 0;
+    if (all_nodes_are(rdzv, RDZV_READY))
+        start(rdzv, now_ns);
+}
+
+static void gather(struct rdzv *rdzv, uint64_t pause_ns, uint64_t now_ns)
 {
     rdzv->state = RDZV_GATHERING;
-    rdzv->deadline_ns = now_ns + rdzv->config.timeout_ns;
-    if (all_nodes_are(rdzv, RDZV_READY))
-        start(rdzv);
+    rdzv->pause_end_ns = pause_ns ? now_ns + pause_ns : 0;
+    rdzv->deadline_ns = now_ns + pause_ns + rdzv->config.timeout_ns;
+    start_if_ready(rdzv, now_ns);
 }
 
 /* What follows a generation that failed, now that none of its ranks is left. */
 static void decide(struct rdzv *rdzv, uint64_t now_ns)
 {
-    if (rdzv->generation_best > rdzv->best_step) {
-        rdzv->best_step = rdzv->generation_best;
-        rdzv->restarts_used = 0;
-    }
     if (rdzv->stop_wanted) {
         end(rdzv, EXITCODE_DRAINED);
-    } else if (exitcode_is_final((int)rdzv->cause_code) ||
-               rdzv->restarts_used >= rdzv->config.max_restarts) {
-        end(rdzv, rdzv->cause_code);
-    } else {
-        rdzv->restarts_used++;
-        gather(rdzv, now_ns);
+        return;
     }
+    rdzv->decision = restart_decide(&rdzv->restart, &rdzv->life);
+    rdzv->decision_count++;
+    if (rdzv->decision.again)
+        gather(rdzv, rdzv->decision.pause_ns, now_ns);
+    else
+        end(rdzv, rdzv->cause_code);
 }
 
 static void decide_if_all_down(struct rdzv *rdzv, uint64_t now_ns)
@@ -119,6 +128,9 @@ static void stop(struct rdzv *rdzv, uint32_t rank, uint32_t code, uint64_t now_n
     rdzv->deadline_ns = now_ns + rdzv->config.timeout_ns;
     rdzv->cause_rank = rank;
     rdzv->cause_code = code;
+    rdzv->life.life_ns = now_ns - rdzv->start_ns;
+    rdzv->life.rank = rank;
+    rdzv->life.code = code;
     for (uint32_t i = 0; i < rdzv->config.node_count; i++) {
         if (rdzv->nodes[i].gone)
             rdzv->nodes[i] = (struct rdzv_node){.phase = RDZV_ABSENT};
@@ -148,7 +160,7 @@ static void say(struct rdzv *rdzv, struct msg *msg)
     }
 }
 
-static void on_join(struct rdzv *rdzv, uint32_t node, const struct msg *msg)
+static void on_join(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns)
 {
     if (msg->node_count != rdzv->config.node_count) {
         rdzv->config.send(
@@ -157,8 +169,8 @@ static void on_join(struct rdzv *rdzv, uint32_t node, const struct msg *msg)
         return;
     }
     rdzv->nodes[node] = (struct rdzv_node){.phase = RDZV_READY, .local_size = msg->local_size};
-    if (rdzv->state == RDZV_GATHERING && all_nodes_are(rdzv, RDZV_READY))
-        start(rdzv);
+    if (rdzv->state == RDZV_GATHERING)
+        start_if_ready(rdzv, now_ns);
 }
 
 static void on_done(struct rdzv *rdzv, uint32_t node, const struct msg *msg)
@@ -175,8 +187,12 @@ static void on_down(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uin
     if (rdzv->nodes[node].phase == RDZV_ABSENT)
         return;
     rdzv->nodes[node].phase = RDZV_READY;
-    if (msg->step != MST_PAGE_NO_STEP && msg->step + 1 > rdzv->generation_best)
-        rdzv->generation_best = msg->step + 1;
+    if (msg->step != MST_PAGE_NO_STEP && msg->step + 1 > rdzv->life.best_step)
+        rdzv->life.best_step = msg->step + 1;
+    if (msg->verdict && !rdzv->life.verdict) {
+        rdzv->life.verdict = msg->verdict;
+        rdzv->verdict_rank = msg->rank;
+    }
     if (rdzv->state == RDZV_STOPPING)
         decide_if_all_down(rdzv, now_ns);
 }
@@ -211,7 +227,7 @@ static int take(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_
     case MSG_JOIN:
         if (rdzv->nodes[node].phase != RDZV_ABSENT)
             return -EPROTO;
-        on_join(rdzv, node, msg);
+        on_join(rdzv, node, msg, now_ns);
         return 0;
     case MSG_FAILED:
         if (rdzv->state == RDZV_RUNNING)
@@ -271,6 +287,8 @@ void rdzv_tick(struct rdzv *rdzv, uint64_t now_ns)
     struct msg out;
     if (rdzv->state == RDZV_RUNNING && drain_tick(&rdzv->drain, &out))
         say(rdzv, &out);
+    if (rdzv->state == RDZV_GATHERING)
+        start_if_ready(rdzv, now_ns);
     bool waits = rdzv->state == RDZV_GATHERING || rdzv->state == RDZV_STOPPING;
     if (waits && now_ns >= rdzv->deadline_ns)
         end(rdzv, EXITCODE_RENDEZVOUS);

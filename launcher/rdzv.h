@@ -5,9 +5,9 @@
  *   GATHERING ── all nodes ready ──▶ RUNNING ── failure, loss ──▶ STOPPING ── all down ─▶ GATHERING
  *        └─ deadline ─▶ ENDED            └─ all done ─▶ ENDED         └─ budget, drain ─▶ ENDED
  *
- * The budget counts restarts without progress: it is full again whenever a generation got further
- * (highest step of any rank) than all before it. A drain (launcher/drain.h) that asked to stop
- * makes whatever ends the generation end the job, with EXITCODE_DRAINED.
+ * Whether and when a generation follows one that failed is restart.h's: its pause is a part of
+ * GATHERING. A drain (launcher/drain.h) that asked to stop makes whatever ends the generation end
+ * the job, with EXITCODE_DRAINED.
  *
  * Messages go out through `send`, in order; it must not call back. One thread. */
 /* pure */
@@ -16,6 +16,7 @@
 
 #include "muster/launcher/drain.h"
 #include "muster/launcher/msg.h"
+#include "muster/launcher/restart.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -43,8 +44,8 @@ enum rdzv_state { RDZV_GATHERING, RDZV_RUNNING, RDZV_STOPPING, RDZV_ENDED };
 struct rdzv_config {
     uint32_t node_count;   /* 1 … MSG_NODES_MAX */
     uint32_t max_restarts; /* without progress */
-    uint64_t timeout_ns;   /* how long GATHERING, and STOPPING, may last */
-    uint64_t job_nonce;    /* not 0; in every START */
+    uint64_t timeout_ns;   /* how long GATHERING, after its pause, and STOPPING may last */
+    uint64_t job_nonce;    /* not 0; in every START, and the seed of pauses */
     char job_id[MSG_JOB_ID_BYTES];
     rdzv_send_fn send;
     void *arg;
@@ -56,13 +57,17 @@ struct rdzv {
     uint32_t generation; /* of the last START, or of the first to come */
     bool started;        /* a generation has started */
     struct rdzv_node *nodes;
-    uint64_t deadline_ns; /* of GATHERING and STOPPING */
-    uint32_t restarts_used;
-    uint64_t best_step;              /* of all earlier generations + 1; 0: none counted steps */
-    uint64_t generation_best;        /* the same of this one */
-    bool stop_wanted;                /* a node asked for a drain that ends the job */
-    bool drained;                    /* a node finished by draining */
-    uint32_t cause_rank, cause_code; /* of the first failure of this generation */
+    uint64_t deadline_ns;  /* of GATHERING and STOPPING */
+    uint64_t pause_end_ns; /* none starts before it; 0: no pause */
+    uint64_t start_ns;     /* of the generation */
+    struct restart restart;
+    struct restart_life life;         /* of the generation, known as it ends */
+    uint32_t verdict_rank;            /* who met life.verdict */
+    uint32_t decision_count;          /* generations that failed, and were decided on */
+    struct restart_decision decision; /* about the last of them */
+    bool stop_wanted;                 /* a node asked for a drain that ends the job */
+    bool drained;                     /* a node finished by draining */
+    uint32_t cause_rank, cause_code;  /* of the first failure of this generation */
     struct drain drain;
     uint32_t *answered;
 };

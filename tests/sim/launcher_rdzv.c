@@ -23,7 +23,10 @@
 #define LOCAL_MAX 3
 #define MESSAGES_MAX 4096
 #define TICK_NS UINT64_C(1000000)
-#define TICKS_MAX 60000
+#define TICKS_MAX 200000
+#define LONG_LIFE 600000
+#define EARLY 60000
+#define LONGER_BY 250
 #define NO_STEP MST_PAGE_NO_STEP
 
 enum life { DEAD, ALIVE, FINISHED, STOPPED };
@@ -76,7 +79,10 @@ struct sim {
     uint32_t starts, restarts_used;
     bool progress; /* the coordinator has heard of a higher step in this generation */
     uint64_t best_step;
-    uint64_t agreed_stop; /* of the generation */
+    uint64_t started_at, failed_at, longest_life; /* ticks */
+    uint64_t last_life;
+    struct msg cause, last_cause; /* ABORTs */
+    uint64_t agreed_stop;         /* of the generation */
     bool stop_asked;
 };
 
@@ -97,6 +103,36 @@ static void post(struct sim *sim, uint32_t node, bool to_coordinator, const stru
         at, sim->order++, node, to_coordinator, sim->incarnation[node], *msg};
 }
 
+static bool is_the_same_fault(const struct sim *sim)
+{
+    return sim->cause.rank != MST_PAGE_CAUSE_JOB && sim->cause.rank == sim->last_cause.rank &&
+           sim->cause.code == sim->last_cause.code && sim->failed_at - sim->started_at < EARLY &&
+           sim->last_life < EARLY;
+}
+
+/* Whether the generation that failed was progress. */
+static bool got_further(const struct sim *sim)
+{
+    uint64_t life = sim->failed_at - sim->started_at;
+    if (sim->best_step > 0)
+        return sim->progress;
+    return life >= LONG_LIFE || (sim->longest_life > 0 && life > sim->longest_life + LONGER_BY &&
+                                 !is_the_same_fault(sim));
+}
+
+/* A restart that is not the first without progress has waited. */
+static void check_restart(struct sim *sim)
+{
+    sim->restarts_used = got_further(sim) ? 1 : sim->restarts_used + 1;
+    assert_true(sim->restarts_used <= sim->rdzv.config.max_restarts);
+    if (sim->restarts_used > 1)
+        assert_true(sim->tick - sim->failed_at >= UINT64_C(750) << (sim->restarts_used - 2));
+    sim->last_life = sim->failed_at - sim->started_at;
+    sim->last_cause = sim->cause;
+    if (sim->last_life > sim->longest_life)
+        sim->longest_life = sim->last_life;
+}
+
 /* The invariants of a START: generations rise, and none starts while an older one lives. */
 static void check_start(struct sim *sim, const struct msg *msg)
 {
@@ -109,9 +145,9 @@ static void check_start(struct sim *sim, const struct msg *msg)
         assert_int_equal(msg->local_sizes[i], sim->nodes[i].local_size);
     }
     if (msg->generation > 0)
-        sim->restarts_used = sim->progress ? 1 : sim->restarts_used + 1;
+        check_restart(sim);
     sim->progress = false;
-    assert_true(sim->restarts_used <= sim->rdzv.config.max_restarts);
+    sim->started_at = sim->tick;
 }
 
 /* The job may end for a failure only when the budget is spent, and never over living ranks. */
@@ -122,7 +158,7 @@ static void check_end_message(const struct sim *sim, const struct msg *msg)
     for (uint32_t i = 0; i < sim->node_count; i++)
         assert_false(sim->nodes[i].live);
     if (msg->code == 137)
-        assert_true((sim->progress ? 0 : sim->restarts_used) >= sim->rdzv.config.max_restarts);
+        assert_true((got_further(sim) ? 0 : sim->restarts_used) >= sim->rdzv.config.max_restarts);
 }
 
 static void on_send(void *arg, uint32_t node, const struct msg *msg)
@@ -130,6 +166,10 @@ static void on_send(void *arg, uint32_t node, const struct msg *msg)
     struct sim *sim = arg;
     if (msg->type == MSG_START)
         check_start(sim, msg);
+    if (msg->type == MSG_ABORT) {
+        sim->failed_at = sim->tick;
+        sim->cause = *msg;
+    }
     if (msg->type == MSG_END)
         check_end_message(sim, msg);
     if (msg->type == MSG_AGREED && msg->action == MST_GATE_STOP)

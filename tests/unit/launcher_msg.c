@@ -1,5 +1,6 @@
 #include "muster/launcher/msg.h"
 
+#include "muster/core/err.h"
 #include "muster/core/world/page.h"
 
 #include <errno.h>
@@ -21,6 +22,7 @@ static struct msg full(enum msg_type type)
                         .code = 137,
                         .round = 9,
                         .action = MST_GATE_CHECKPOINT,
+                        .verdict = ENOTSUP,
                         .step = UINT64_C(0x0123456789),
                         .lowest_step = MST_PAGE_NO_STEP,
                         .master_port = 65535,
@@ -78,6 +80,7 @@ static void test_fields_out_of_range_are_refused(void **state)
     msg = full(MSG_FAILED), msg.rank = MST_PAGE_CAUSE_JOB + 1, refuse(msg);
     msg = full(MSG_FAILED), msg.code = 256, refuse(msg);
     msg = full(MSG_QUERY), msg.action = 2, refuse(msg);
+    msg = full(MSG_DOWN), msg.verdict = MST_ERRNO_MAX + 1, refuse(msg);
     msg = full(MSG_PROPOSE), msg.step = MSG_STEP_LIMIT, refuse(msg);
     msg = full(MSG_STEPS), msg.lowest_step = MST_PAGE_NO_STEP - 1, refuse(msg);
     msg = full(MSG_PROPOSE), msg.step = MST_PAGE_NO_STEP, refuse(msg);

@@ -129,6 +129,55 @@ static void test_a_step_of_one_node_is_progress(void **state)
     assert_int_equal(f.last.type, MSG_END);
 }
 
+/* A pause is time to gather in: nothing starts before its end, and the deadline counts from there. */
+static void test_a_restart_waits_for_its_pause(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin_running(&f, 5);
+    crash(&f, 9, MST_PAGE_NO_STEP);
+    assert_int_equal(f.last.type, MSG_START);
+    crash(&f, 9, MST_PAGE_NO_STEP);
+    assert_int_equal(f.rdzv.state, RDZV_GATHERING);
+    assert_int_equal(f.rdzv.decision.why, RESTART_PAUSED);
+    uint64_t end_ns = 1000 + f.rdzv.decision.pause_ns;
+    rdzv_tick(&f.rdzv, end_ns - 1);
+    assert_int_equal(f.last.type, MSG_ABORT);
+    rdzv_lost(&f.rdzv, 1, end_ns - 1);
+    rdzv_tick(&f.rdzv, end_ns + 99);
+    assert_int_equal(f.rdzv.state, RDZV_GATHERING);
+    join(&f, 1);
+    assert_int_equal(f.last.type, MSG_START);
+    assert_int_equal(f.last.generation, 2);
+}
+
+static void test_a_drain_ends_a_pause(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin_running(&f, 5);
+    crash(&f, 9, MST_PAGE_NO_STEP);
+    crash(&f, 9, MST_PAGE_NO_STEP);
+    tell(&f, 0, (struct msg){.type = MSG_DRAIN, .action = MST_GATE_STOP});
+    assert_int_equal(f.last.type, MSG_END);
+    assert_int_equal(f.last.code, EXITCODE_DRAINED);
+}
+
+/* Any rank's library may have met it, not only the first to die. */
+static void test_what_a_library_found_past_cure_ends_the_job(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin_running(&f, 5);
+    tell(&f, 1, (struct msg){.type = MSG_FAILED, .rank = 2, .code = 1});
+    down(&f, 1, MST_PAGE_NO_STEP);
+    tell(&f, 0, (struct msg){.type = MSG_DOWN, .step = 7, .rank = 0, .verdict = ENOTSUP});
+    assert_int_equal(f.last.type, MSG_END);
+    assert_int_equal(f.last.code, 1);
+    assert_int_equal(f.rdzv.decision.why, RESTART_FINAL);
+    assert_int_equal(f.rdzv.verdict_rank, 0);
+}
+
 static void test_a_missing_program_is_not_restarted(void **state)
 {
     (void)state;
@@ -258,6 +307,9 @@ int main(void)
         cmocka_unit_test(test_starts_when_all_are_there),
         cmocka_unit_test(test_budget_counts_restarts_without_progress),
         cmocka_unit_test(test_a_step_of_one_node_is_progress),
+        cmocka_unit_test(test_a_restart_waits_for_its_pause),
+        cmocka_unit_test(test_a_drain_ends_a_pause),
+        cmocka_unit_test(test_what_a_library_found_past_cure_ends_the_job),
         cmocka_unit_test(test_a_missing_program_is_not_restarted),
         cmocka_unit_test(test_a_lost_node_is_waited_for),
         cmocka_unit_test(test_gathering_has_a_deadline),
