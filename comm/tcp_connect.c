@@ -12,6 +12,7 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -81,7 +82,9 @@ static int dial(struct tcp *tcp, const struct mst_world *world, const struct boo
     struct mst_auth_hello hello = {.role = MST_ROLE_RANK_COMM,
                                    .generation = world->generation,
                                    .rank = world->rank,
-                                   .tag = tcp->header.comm_id};
+                                   .tag = tcp->header.comm_id,
+                                   .job_nonce = world->job_nonce};
+    memcpy(hello.job_id, world->job_id, sizeof hello.job_id);
     int fd = mst_sock_dial(boot->peers[peer->rank].address, deadline_ns, err);
     if (fd < 0)
         return mst_err_wrap(err, "rank %u", peer->rank);
@@ -138,7 +141,9 @@ static int admit(struct tcp *tcp, const struct mst_world *world, int fd, uint64_
     const struct mst_auth_wanted wanted = {.role = MST_ROLE_RANK_COMM,
                                            .generation = world->generation,
                                            .secret = world->secret,
-                                           .secret_bytes = world->secret_bytes};
+                                           .secret_bytes = world->secret_bytes,
+                                           .job_id = world->job_id,
+                                           .job_nonce = world->job_nonce};
     uint64_t handshake_ns = mst_least(mst_deadline_ms(HANDSHAKE_MS), deadline_ns);
     struct mst_auth_hello hello;
     if (mst_auth_accept(fd, &wanted, handshake_ns, &hello, refused) < 0)

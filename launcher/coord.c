@@ -24,6 +24,7 @@
 
 #define FIRST_REPORT_NS MST_NS_PER_S
 #define WAIT_REPORT_NS (10 * MST_NS_PER_S)
+#define REFUSED_REPORT_NS (5 * MST_NS_PER_S)
 
 /* A message that waits until kv_server_run has returned: fencing is not allowed inside it. */
 struct outgoing {
@@ -41,7 +42,9 @@ struct coord {
     uint64_t *peers; /* per node */
     bool *connected; /* per node */
     struct outgoing *first, **last;
-    uint64_t report_ns; /* when to say again who is missing */
+    uint64_t report_ns;  /* when to say again who is missing */
+    uint64_t refused_ns; /* when to say again who was refused */
+    uint32_t untold;     /* refused since then */
     uint32_t decisions_told;
 };
 
@@ -97,6 +100,21 @@ static void on_lost(void *arg, uint64_t peer)
     if (coord->rdzv.state != RDZV_ENDED)
         log_line(LOG_WARN, "node lost", " node=%d", node);
     rdzv_lost(&coord->rdzv, (uint32_t)node, mst_now_ns());
+}
+
+/* Whoever finds the port can be refused as often as he likes: the log has one line in a while. */
+static void on_refused(void *arg, const struct mst_err *why)
+{
+    struct coord *coord = arg;
+    uint64_t now_ns = mst_now_ns();
+    if (now_ns < coord->refused_ns) {
+        coord->untold++;
+        return;
+    }
+    log_line(LOG_WARN, "connection refused", " because=%s others=%u", log_quote(why->text).text,
+             coord->untold);
+    coord->refused_ns = now_ns + REFUSED_REPORT_NS;
+    coord->untold = 0;
 }
 
 static void on_frame(void *arg, uint64_t peer, uint8_t type, const uint8_t *payload,
@@ -214,13 +232,18 @@ static void report_missing(struct coord *coord)
 
 static int open_server(struct coord *coord, const struct opts *opts, struct mst_err *err)
 {
-    const struct kv_server_events events = {coord, on_joined, on_frame, on_lost};
     /* Behind a service or NAT, the name that others dial is no address of this machine. */
     const char *host = mst_host_is_local(opts->rdzv_host) ? opts->rdzv_host : "";
     int fd = mst_sock_listen(host, opts->rdzv_port, &coord->port, err);
     if (fd < 0)
         return fd;
-    int rc = kv_server_create(fd, opts->secret, opts->secret_bytes, &events, &coord->server, err);
+    const struct kv_server_config config = {
+        .listen_fd = fd,
+        .secret = opts->secret,
+        .secret_bytes = opts->secret_bytes,
+        .job_id = opts->job_id,
+        .events = {coord, on_joined, on_frame, on_lost, on_refused}};
+    int rc = kv_server_create(&config, &coord->server, err);
     if (rc)
         close(fd);
     return rc;

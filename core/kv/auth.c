@@ -14,13 +14,18 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define AUTH_VERSION 1
-#define NONCE_BYTES 32
+/* Rises with every change to what follows, the calls and messages behind the handshake included:
+ * two builds that would misunderstand one another refuse one another here. */
+#define AUTH_VERSION 2
+#define NONCE_BYTES sizeof((struct mst_auth_transcript *)0)->nonce
 #define MAC_BYTES 32
 #define WORD_BYTES 8 /* a role word, zero-padded */
-#define HELLO_BYTES (16 + NONCE_BYTES)
+#define HELLO_BYTES sizeof((struct mst_auth_transcript *)0)->hello
+#define JOB_BYTES sizeof((struct mst_auth_transcript *)0)->dialer_job
 #define CHALLENGE_BYTES (NONCE_BYTES + MAC_BYTES)
+#define PROOF_BYTES (MAC_BYTES + JOB_BYTES) /* WELCOME's, too */
 #define REFUSE_BYTES_MAX (4 + sizeof((struct mst_err *)0)->text)
+#define NAME_BYTES_MAX 72 /* of an id in a text: two of them fit */
 
 enum auth_frame {
     AUTH_HELLO = 48,
@@ -30,8 +35,20 @@ enum auth_frame {
     AUTH_REFUSE,
 };
 
-static const char acceptor_word[WORD_BYTES] = "acceptor";
-static const char dialer_word[WORD_BYTES] = "dialer";
+/* What a MAC says, and how much of the transcript it covers. */
+struct statement {
+    char word[WORD_BYTES];
+    size_t size_bytes;
+};
+
+static const struct statement challenge_says = {"acceptor", HELLO_BYTES + NONCE_BYTES};
+static const struct statement proof_says = {"dialer", HELLO_BYTES + NONCE_BYTES + JOB_BYTES};
+static const struct statement welcome_says = {"welcome", sizeof(struct mst_auth_transcript)};
+
+struct key {
+    const uint8_t *secret;
+    size_t secret_bytes;
+};
 
 static int random_bytes(uint8_t *bytes, size_t size_bytes)
 {
@@ -41,28 +58,25 @@ static int random_bytes(uint8_t *bytes, size_t size_bytes)
 
 /* ---- frames ---------------------------------------------------------------------------------- */
 
-/* HMAC-SHA-256 over word, hello and the acceptor's nonce. */
-static void make_mac(const char word[WORD_BYTES], const uint8_t hello[HELLO_BYTES],
-                     const uint8_t nonce[NONCE_BYTES], const uint8_t *secret, size_t secret_bytes,
-                     uint8_t mac[MAC_BYTES])
+static void make_mac(const struct statement *says, const struct mst_auth_transcript *transcript,
+                     const struct key *key, uint8_t mac[MAC_BYTES])
 {
-    const uint8_t *key = secret_bytes > 0 ? secret : (const uint8_t *)"";
+    static_assert(sizeof *transcript == HELLO_BYTES + NONCE_BYTES + 2 * JOB_BYTES, "no holes");
+    const uint8_t *secret = key->secret_bytes > 0 ? key->secret : (const uint8_t *)"";
     crypto_auth_hmacsha256_state state;
     /* These three cannot fail: they have an int because all of libsodium's do. */
-    (void)crypto_auth_hmacsha256_init(&state, key, secret_bytes);
-    (void)crypto_auth_hmacsha256_update(&state, (const uint8_t *)word, WORD_BYTES);
-    (void)crypto_auth_hmacsha256_update(&state, hello, HELLO_BYTES);
-    (void)crypto_auth_hmacsha256_update(&state, nonce, NONCE_BYTES);
+    (void)crypto_auth_hmacsha256_init(&state, secret, key->secret_bytes);
+    (void)crypto_auth_hmacsha256_update(&state, (const uint8_t *)says->word, WORD_BYTES);
+    (void)crypto_auth_hmacsha256_update(&state, (const uint8_t *)transcript, says->size_bytes);
     (void)crypto_auth_hmacsha256_final(&state, mac);
     explicit_bzero(&state, sizeof state);
 }
 
-static bool is_mac(const char word[WORD_BYTES], const uint8_t hello[HELLO_BYTES],
-                   const uint8_t nonce[NONCE_BYTES], const uint8_t *secret, size_t secret_bytes,
-                   const uint8_t mac[MAC_BYTES])
+static bool is_mac(const struct statement *says, const struct mst_auth_transcript *transcript,
+                   const struct key *key, const uint8_t mac[MAC_BYTES])
 {
     uint8_t ours[MAC_BYTES];
-    make_mac(word, hello, nonce, secret, secret_bytes, ours);
+    make_mac(says, transcript, key, ours);
     return sodium_memcmp(ours, mac, MAC_BYTES) == 0;
 }
 
@@ -90,6 +104,73 @@ static int decode_hello(const uint8_t *bytes, size_t size_bytes, struct mst_auth
                                          .generation = mst_get_le32(bytes + 4),
                                          .rank = mst_get_le32(bytes + 8),
                                          .tag = mst_get_le32(bytes + 12)};
+    return 0;
+}
+
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+/* What one side calls the job. */
+struct job {
+    uint64_t nonce;
+    char id[MST_JOB_ID_BYTES];
+};
+
+static bool is_printable(char letter)
+{
+    return letter >= 0x20 && letter <= 0x7e;
+}
+
+static struct job job_of(const char *id, uint64_t nonce)
+{
+    struct job job = {.nonce = nonce};
+    for (size_t i = 0; id && id[i] && i < sizeof job.id - 1; i++)
+        job.id[i] = is_printable(id[i]) ? id[i] : '?';
+    return job;
+}
+
+static void encode_job(uint8_t bytes[JOB_BYTES], const struct job *job)
+{
+    mst_put_le64(bytes, job->nonce);
+    memcpy(bytes + 8, job->id, sizeof job->id);
+}
+
+/* Printable, then zeros to the end: one job has one encoding. */
+static int decode_job(const uint8_t bytes[JOB_BYTES], struct job *ret_job, struct mst_err *err)
+{
+    struct job job = {.nonce = mst_get_le64(bytes)};
+    memcpy(job.id, bytes + 8, sizeof job.id);
+    size_t length = strnlen(job.id, sizeof job.id);
+    bool bad = length == sizeof job.id;
+    for (size_t i = 0; i < sizeof job.id; i++)
+        bad = bad || (i < length ? !is_printable(job.id[i]) : job.id[i] != 0);
+    if (bad)
+        return mst_err_set(err, -EPROTO, "malformed job id in the handshake");
+    *ret_job = job;
+    return 0;
+}
+
+/* Of a long id the end, which is where ids of one site differ. */
+static const char *name_of(const struct job *job)
+{
+    size_t length = strlen(job->id);
+    return job->id + (length > NAME_BYTES_MAX ? length - NAME_BYTES_MAX : 0);
+}
+
+static int check_jobs(const struct job *acceptor, const struct job *dialer, struct mst_err *err)
+{
+    bool named = acceptor->id[0] && dialer->id[0];
+    bool started = acceptor->nonce && dialer->nonce;
+    if (started && acceptor->nonce == dialer->nonce)
+        return 0;
+    if (named && strcmp(acceptor->id, dialer->id) != 0)
+        return mst_err_set(err, -EACCES,
+                           "\"%s\" dialled, but \"%s\" listens here: two jobs, one secret",
+                           name_of(dialer), name_of(acceptor));
+    if (started)
+        return mst_err_set(
+            err, -ESTALE,
+            "another start of the job%s%s: %016" PRIx64 " dialled, but %016" PRIx64 " listens here",
+            acceptor->id[0] ? " " : "", name_of(acceptor), dialer->nonce, acceptor->nonce);
     return 0;
 }
 
@@ -143,27 +224,55 @@ static int send_step(int fd, enum auth_frame type, const uint8_t *payload, size_
     return 0;
 }
 
+/* Tells the acceptor, for its own log, that the two secrets differ. */
+static int refuse_acceptor(int fd, uint64_t deadline_ns, struct mst_err *err)
+{
+    uint8_t payload[4];
+    mst_put_le32(payload, EACCES);
+    /* One that cannot be told sees us hang up. */
+    (void)mst_sock_send_frame(fd, AUTH_REFUSE, payload, sizeof payload, deadline_ns);
+    return mst_err_set(err, -EACCES,
+                       "the acceptor does not know our job secret: is it of another job?");
+}
+
+/* What the acceptor's WELCOME says of its job. */
+static int read_welcome(const uint8_t welcome[PROOF_BYTES], const struct key *key,
+                        const struct job *job, struct mst_auth_transcript *transcript,
+                        struct mst_err *err)
+{
+    struct job theirs;
+    memcpy(transcript->acceptor_job, welcome + MAC_BYTES, JOB_BYTES);
+    if (!is_mac(&welcome_says, transcript, key, welcome))
+        return mst_err_set(err, -EACCES, "the acceptor's welcome is not made with our job secret");
+    int rc = decode_job(transcript->acceptor_job, &theirs, err);
+    return rc ? rc : check_jobs(&theirs, job, err);
+}
+
 int mst_auth_dial(int fd, const struct mst_auth_hello *hello, const uint8_t *secret,
                   size_t secret_bytes, uint64_t deadline_ns, struct mst_err *err)
 {
-    uint8_t hello_bytes[HELLO_BYTES], challenge[CHALLENGE_BYTES], proof[MAC_BYTES];
-    encode_hello(hello_bytes, hello);
-    if (random_bytes(hello_bytes + HELLO_BYTES - NONCE_BYTES, NONCE_BYTES))
+    const struct key key = {secret, secret_bytes};
+    const struct job job = job_of(hello->job_id, hello->job_nonce);
+    struct mst_auth_transcript transcript;
+    uint8_t challenge[CHALLENGE_BYTES], proof[PROOF_BYTES], welcome[PROOF_BYTES];
+    encode_hello(transcript.hello, hello);
+    if (random_bytes(transcript.hello + HELLO_BYTES - NONCE_BYTES, NONCE_BYTES))
         return mst_err_set(err, -EIO, "no random bytes for the handshake");
-    int rc = send_step(fd, AUTH_HELLO, hello_bytes, sizeof hello_bytes, deadline_ns, err);
+    int rc = send_step(fd, AUTH_HELLO, transcript.hello, HELLO_BYTES, deadline_ns, err);
     if (rc == 0)
         rc = expect_frame(fd, AUTH_CHALLENGE, challenge, sizeof challenge, deadline_ns, err);
     if (rc)
         return rc;
-    if (!is_mac(acceptor_word, hello_bytes, challenge, secret, secret_bytes,
-                challenge + NONCE_BYTES))
-        return mst_err_set(err, -EACCES,
-                           "the acceptor does not know our job secret: is it of another job?");
-    make_mac(dialer_word, hello_bytes, challenge, secret, secret_bytes, proof);
+    memcpy(transcript.nonce, challenge, NONCE_BYTES);
+    if (!is_mac(&challenge_says, &transcript, &key, challenge + NONCE_BYTES))
+        return refuse_acceptor(fd, deadline_ns, err);
+    encode_job(transcript.dialer_job, &job);
+    make_mac(&proof_says, &transcript, &key, proof);
+    memcpy(proof + MAC_BYTES, transcript.dialer_job, JOB_BYTES);
     rc = send_step(fd, AUTH_PROOF, proof, sizeof proof, deadline_ns, err);
-    if (rc)
-        return rc;
-    return expect_frame(fd, AUTH_WELCOME, NULL, 0, deadline_ns, err);
+    if (rc == 0)
+        rc = expect_frame(fd, AUTH_WELCOME, welcome, sizeof welcome, deadline_ns, err);
+    return rc ? rc : read_welcome(welcome, &key, &job, &transcript, err);
 }
 
 /* ---- acceptor -------------------------------------------------------------------------------- */
@@ -174,91 +283,110 @@ void mst_auth_acceptor_init(struct mst_auth_acceptor *acceptor, const struct mst
 }
 
 /* Queues REFUSE with the error's code and text. Returns the code. */
-static int refuse(struct mst_stream *stream, const struct mst_err *err)
+static int refuse(struct mst_stream *stream, const struct mst_err *why, struct mst_err *err)
 {
-    size_t text_bytes = strnlen(err->text, sizeof err->text);
+    size_t text_bytes = strnlen(why->text, sizeof why->text);
     uint8_t payload[REFUSE_BYTES_MAX];
-    mst_put_le32(payload, (uint32_t)-err->code);
-    memcpy(payload + 4, err->text, text_bytes);
+    mst_put_le32(payload, (uint32_t)-why->code);
+    memcpy(payload + 4, why->text, text_bytes);
     /* A peer that cannot be told is dropped by the caller all the same. */
     (void)mst_stream_put(stream, AUTH_REFUSE, payload, 4 + text_bytes);
-    return err->code;
+    return mst_err_set(err, why->code, "%s", why->text);
 }
 
 static int challenge_dialer(struct mst_auth_acceptor *acceptor, struct mst_stream *stream,
-                            const uint8_t *payload, size_t size_bytes)
+                            const uint8_t *payload, size_t size_bytes, struct mst_err *err)
 {
-    struct mst_err err = {0};
-    if (decode_hello(payload, size_bytes, &acceptor->hello, &err))
-        return refuse(stream, &err);
-    if (random_bytes(acceptor->nonce, NONCE_BYTES))
-        return -EIO;
-    memcpy(acceptor->hello_bytes, payload, size_bytes);
+    const struct key key = {acceptor->terms.secret, acceptor->terms.secret_bytes};
+    struct mst_auth_transcript *transcript = &acceptor->transcript;
+    struct mst_err why = {0};
+    if (decode_hello(payload, size_bytes, &acceptor->hello, &why))
+        return refuse(stream, &why, err);
+    if (random_bytes(transcript->nonce, NONCE_BYTES))
+        return mst_err_set(err, -EIO, "no random bytes for the handshake");
+    memcpy(transcript->hello, payload, size_bytes);
     uint8_t challenge[CHALLENGE_BYTES];
-    memcpy(challenge, acceptor->nonce, NONCE_BYTES);
-    make_mac(acceptor_word, acceptor->hello_bytes, acceptor->nonce, acceptor->terms.secret,
-             acceptor->terms.secret_bytes, challenge + NONCE_BYTES);
+    memcpy(challenge, transcript->nonce, NONCE_BYTES);
+    make_mac(&challenge_says, transcript, &key, challenge + NONCE_BYTES);
     acceptor->challenged = true;
     return mst_stream_put(stream, AUTH_CHALLENGE, challenge, sizeof challenge);
 }
 
+/* Whether who proved itself is wanted. */
+static int admit(struct mst_auth_acceptor *acceptor, const struct job *ours, struct mst_err *why)
+{
+    struct job theirs;
+    int rc = decode_job(acceptor->transcript.dialer_job, &theirs, why);
+    if (rc)
+        return rc;
+    memcpy(acceptor->hello.job_id, theirs.id, sizeof theirs.id);
+    acceptor->hello.job_nonce = theirs.nonce;
+    rc = check_jobs(ours, &theirs, why);
+    if (rc == 0 && acceptor->terms.check)
+        rc = acceptor->terms.check(acceptor->terms.arg, &acceptor->hello, why);
+    return rc;
+}
+
 static int judge_proof(struct mst_auth_acceptor *acceptor, struct mst_stream *stream,
-                       const uint8_t *payload)
+                       const uint8_t *payload, struct mst_err *err)
 {
     const struct mst_auth_terms *terms = &acceptor->terms;
-    struct mst_err err = {0};
-    int rc = 0;
-    if (!is_mac(dialer_word, acceptor->hello_bytes, acceptor->nonce, terms->secret,
-                terms->secret_bytes, payload))
-        rc = mst_err_set(&err, -EACCES,
-                         "the proof is wrong: it was not made with this job's secret");
-    else if (terms->check)
-        rc = terms->check(terms->arg, &acceptor->hello, &err);
-    if (rc) {
-        err.code = rc;
-        return refuse(stream, &err);
-    }
-    rc = mst_stream_put(stream, AUTH_WELCOME, NULL, 0);
+    const struct key key = {terms->secret, terms->secret_bytes};
+    const struct job ours = job_of(terms->job_id, terms->job_nonce);
+    struct mst_auth_transcript *transcript = &acceptor->transcript;
+    struct mst_err why = {0};
+    memcpy(transcript->dialer_job, payload + MAC_BYTES, JOB_BYTES);
+    if (is_mac(&proof_says, transcript, &key, payload))
+        why.code = admit(acceptor, &ours, &why);
+    else
+        (void)mst_err_set(&why, -EACCES, /* refuse returns it */
+                          "the proof is wrong: it was not made with this job's secret");
+    if (why.code)
+        return refuse(stream, &why, err);
+    uint8_t welcome[PROOF_BYTES];
+    encode_job(transcript->acceptor_job, &ours);
+    make_mac(&welcome_says, transcript, &key, welcome);
+    memcpy(welcome + MAC_BYTES, transcript->acceptor_job, JOB_BYTES);
+    int rc = mst_stream_put(stream, AUTH_WELCOME, welcome, sizeof welcome);
     return rc ? rc : 1;
 }
 
 int mst_auth_acceptor_step(struct mst_auth_acceptor *acceptor, struct mst_stream *stream,
-                           uint8_t type, const uint8_t *payload, size_t size_bytes)
+                           uint8_t type, const uint8_t *payload, size_t size_bytes,
+                           struct mst_err *err)
 {
-    static_assert(sizeof acceptor->hello_bytes == HELLO_BYTES, "a HELLO is copied whole");
     if (type == AUTH_HELLO && !acceptor->challenged)
-        return challenge_dialer(acceptor, stream, payload, size_bytes);
-    if (type == AUTH_PROOF && acceptor->challenged && size_bytes == MAC_BYTES)
-        return judge_proof(acceptor, stream, payload);
-    struct mst_err err = {0};
-    (void)mst_err_set(&err, -EPROTO, /* refuse returns it */
+        return challenge_dialer(acceptor, stream, payload, size_bytes, err);
+    if (type == AUTH_PROOF && acceptor->challenged && size_bytes == PROOF_BYTES)
+        return judge_proof(acceptor, stream, payload, err);
+    if (type == AUTH_REFUSE && acceptor->challenged)
+        return mst_err_set(err, -EACCES, "it has another job secret than we");
+    struct mst_err why = {0};
+    (void)mst_err_set(&why, -EPROTO, /* refuse returns it */
                       "frame type %u of %zu bytes is not the next one of the handshake", type,
                       size_bytes);
-    return refuse(stream, &err);
+    return refuse(stream, &why, err);
+}
+
+int mst_auth_acceptor_failed(const struct mst_auth_acceptor *acceptor, int rc, struct mst_err *err)
+{
+    if (rc == -ECONNRESET && acceptor->challenged)
+        return mst_err_set(err, rc, "it hung up when it saw our proof: has it another secret?");
+    return mst_err_set(err, rc, "handshake not finished: %s", mst_err_meaning(rc));
 }
 
 /* ---- acceptor that blocks -------------------------------------------------------------------- */
 
-struct expected_peer {
-    const struct mst_auth_wanted *wanted;
-    struct mst_err why; /* the acceptor's own copy of the text */
-};
-
 static int check_peer(void *arg, const struct mst_auth_hello *hello, struct mst_err *err)
 {
-    struct expected_peer *expected = arg;
-    const struct mst_auth_wanted *wanted = expected->wanted;
-    int rc = 0;
+    const struct mst_auth_wanted *wanted = arg;
     if (hello->role != wanted->role)
-        rc = mst_err_set(err, -EPROTO, "role %u is not wanted here, but %u", hello->role,
-                         wanted->role);
-    else if (hello->role != MST_ROLE_AGENT && hello->generation != wanted->generation)
-        rc = mst_err_set(err, -ESTALE, "generation %" PRIu32 " is not ours, %" PRIu32,
-                         hello->generation, wanted->generation);
-    if (rc)
-        (void)mst_err_set(&expected->why, rc, /* it returns rc */
-                          "rank %" PRIu32 " refused: %s", hello->rank, err->text);
-    return rc;
+        return mst_err_set(err, -EPROTO, "role %u is not wanted here, but %u", hello->role,
+                           wanted->role);
+    if (hello->role != MST_ROLE_AGENT && hello->generation != wanted->generation)
+        return mst_err_set(err, -ESTALE, "generation %" PRIu32 " is not ours, %" PRIu32,
+                           hello->generation, wanted->generation);
+    return 0;
 }
 
 /* Writes all that is queued. 0; -ETIMEDOUT; -ECONNRESET. */
@@ -277,58 +405,47 @@ static int flush(struct mst_stream *stream, uint64_t deadline_ns)
 
 /* Reads frame by frame, so that no byte behind the handshake is taken from the socket. */
 static int accept_steps(struct mst_stream *stream, struct mst_auth_acceptor *acceptor,
-                        uint64_t deadline_ns)
+                        uint64_t deadline_ns, struct mst_err *err)
 {
     for (;;) {
-        uint8_t type, payload[HELLO_BYTES];
+        uint8_t type, payload[PROOF_BYTES];
         size_t size_bytes;
         int rc = mst_sock_recv_frame(stream->fd, &type, payload, sizeof payload, &size_bytes,
                                      deadline_ns);
         if (rc)
-            return rc == -EBADMSG || rc == -ENOSPC ? -EPROTO : rc;
-        rc = mst_auth_acceptor_step(acceptor, stream, type, payload, size_bytes);
+            return mst_auth_acceptor_failed(acceptor,
+                                            rc == -EBADMSG || rc == -ENOSPC ? -EPROTO : rc, err);
+        rc = mst_auth_acceptor_step(acceptor, stream, type, payload, size_bytes, err);
         int flushed = flush(stream, deadline_ns);
         if (rc < 0)
             return rc;
         if (flushed)
-            return flushed;
+            return mst_auth_acceptor_failed(acceptor, flushed, err);
         if (rc == 1)
             return 0;
     }
 }
 
-static int accept_failed(int rc, const struct mst_err *why,
-                         const struct mst_auth_acceptor *acceptor, struct mst_err *err)
-{
-    uint32_t rank = acceptor->hello.rank;
-    if (why->code)
-        return mst_err_set(err, rc, "%s", why->text);
-    if (rc == -EACCES)
-        return mst_err_set(
-            err, rc, "a peer that says to be rank %" PRIu32 " does not know the job secret", rank);
-    if (rc == -ECONNRESET && acceptor->challenged)
-        return mst_err_set(err, rc,
-                           "a peer that says to be rank %" PRIu32 " hung up when it saw our proof: "
-                           "has it another job's secret?",
-                           rank);
-    return mst_err_set(err, rc, "handshake not finished: %s", mst_err_meaning(rc));
-}
-
 int mst_auth_accept(int fd, const struct mst_auth_wanted *wanted, uint64_t deadline_ns,
                     struct mst_auth_hello *ret_hello, struct mst_err *err)
 {
-    struct expected_peer expected = {.wanted = wanted};
+    struct mst_auth_wanted mine = *wanted;
     struct mst_auth_acceptor acceptor;
     mst_auth_acceptor_init(&acceptor, &(struct mst_auth_terms){.secret = wanted->secret,
                                                                .secret_bytes = wanted->secret_bytes,
+                                                               .job_id = wanted->job_id,
+                                                               .job_nonce = wanted->job_nonce,
                                                                .check = check_peer,
-                                                               .arg = &expected});
+                                                               .arg = &mine});
     struct mst_stream stream;
     mst_stream_init(&stream, fd);
-    int rc = accept_steps(&stream, &acceptor, deadline_ns);
+    int rc = accept_steps(&stream, &acceptor, deadline_ns, err);
     mst_stream_fini(&stream);
+    if (rc && acceptor.challenged)
+        (void)mst_err_wrap(err, "a peer that says to be rank %" PRIu32, /* it returns rc */
+                           acceptor.hello.rank);
     if (rc)
-        return accept_failed(rc, &expected.why, &acceptor, err);
+        return rc;
     *ret_hello = acceptor.hello;
     return 0;
 }

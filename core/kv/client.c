@@ -165,9 +165,13 @@ int kv_client_dial(const struct mst_world *world, uint64_t deadline_ns, struct m
 {
     struct client_kv from = {
         .kv.backend = &client_backend,
-        .hello = {.role = MST_ROLE_RANK_KV, .generation = world->generation, .rank = world->rank},
+        .hello = {.role = MST_ROLE_RANK_KV,
+                  .generation = world->generation,
+                  .rank = world->rank,
+                  .job_nonce = world->job_nonce},
         .secret_bytes = world->secret_bytes,
     };
+    memcpy(from.hello.job_id, world->job_id, sizeof from.hello.job_id);
     memcpy(from.address, world->kv_addr, sizeof from.address);
     memcpy(from.secret, world->secret, sizeof from.secret);
     int rc = client_clone(&from.kv, deadline_ns, ret_kv, err);

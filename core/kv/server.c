@@ -80,6 +80,8 @@ struct kv_server {
     struct kv_waits waits;
     struct peer *lost;
     struct peer *peers[PEERS_MAX];
+    char job_id[MST_JOB_ID_BYTES];
+    uint64_t job_nonce;
     size_t secret_bytes;
     uint8_t secret[MST_SECRET_BYTES_MAX];
 };
@@ -167,6 +169,8 @@ static struct peer *add_peer(struct kv_server *server, int fd, enum peer_state s
     mst_auth_acceptor_init(&peer->acceptor,
                            &(struct mst_auth_terms){.secret = server->secret,
                                                     .secret_bytes = server->secret_bytes,
+                                                    .job_id = server->job_id,
+                                                    .job_nonce = server->job_nonce,
                                                     .check = check_hello,
                                                     .arg = peer});
     mst_stream_init(&peer->stream, fd);
@@ -284,10 +288,32 @@ static int check_hello(void *arg, const struct mst_auth_hello *hello, struct mst
     return rc;
 }
 
+static const char *role_word(enum mst_auth_role role)
+{
+    return role == MST_ROLE_AGENT ? "node" : "rank";
+}
+
+/* Tells the owner who was turned away, and why. What it says of itself it may not have proved. */
+static void tell_refused(struct kv_server *server, const struct peer *peer, struct mst_err *why)
+{
+    char address[MST_SOCK_NAME_BYTES];
+    mst_sock_peer_name(peer->stream.fd, address);
+    if (peer->acceptor.challenged)
+        (void)mst_err_wrap(why, "%s, which says to be %s %" PRIu32, address, /* it returns rc */
+                           role_word(peer->acceptor.hello.role), peer->acceptor.hello.rank);
+    else
+        (void)mst_err_wrap(why, "%s", address); /* it returns rc */
+    server->events.refused(server->events.arg, why);
+}
+
 static void step_handshake(struct kv_server *server, struct peer *peer, uint8_t type,
                            const uint8_t *payload, size_t size_bytes)
 {
-    int rc = mst_auth_acceptor_step(&peer->acceptor, &peer->stream, type, payload, size_bytes);
+    struct mst_err why = {0};
+    int rc = mst_auth_acceptor_step(&peer->acceptor, &peer->stream, type, payload, size_bytes,
+                                    &why);
+    if (rc < 0 && why.code)
+        tell_refused(server, peer, &why);
     if (rc < 0)
         lose_peer(server, peer);
     if (rc == 1 && peer->state != PEER_LOST) {
@@ -312,11 +338,22 @@ static void take_frame(struct kv_server *server, struct peer *peer, uint8_t type
         lose_peer(server, peer);
 }
 
+/* A dialer that leaves instead of its proof has had a reason. */
+static void lose_reader(struct kv_server *server, struct peer *peer, int rc)
+{
+    struct mst_err why = {0};
+    if (peer->state == PEER_HANDSHAKE && peer->acceptor.challenged) {
+        (void)mst_auth_acceptor_failed(&peer->acceptor, rc, &why); /* it returns rc */
+        tell_refused(server, peer, &why);
+    }
+    lose_peer(server, peer);
+}
+
 static void read_peer(struct kv_server *server, struct peer *peer)
 {
     int rc = mst_stream_read(&peer->stream);
     if (rc < 0) {
-        lose_peer(server, peer);
+        lose_reader(server, peer, rc);
         return;
     }
     uint8_t type;
@@ -389,8 +426,7 @@ void kv_server_run(struct kv_server *server)
 
 /* ---- the owner's side ------------------------------------------------------------------------ */
 
-int kv_server_create(int listen_fd, const uint8_t *secret, size_t secret_bytes,
-                     const struct kv_server_events *events, struct kv_server **ret_server,
+int kv_server_create(const struct kv_server_config *config, struct kv_server **ret_server,
                      struct mst_err *err)
 {
     struct kv_server *server = calloc(1, sizeof *server);
@@ -399,26 +435,29 @@ int kv_server_create(int listen_fd, const uint8_t *secret, size_t secret_bytes,
         return mst_err_set(err, rc, "no memory for the key-value server");
     server->listen_fd = -1;
     server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    server->events = *events;
+    server->events = config->events;
+    server->job_nonce = config->job_nonce;
     if (server->epoll_fd < 0) {
         rc = mst_err_set(err, -errno, "key-value server: epoll_create1: %s",
                          mst_err_meaning(errno));
         goto fail;
     }
-    if (secret_bytes > sizeof server->secret) {
+    if (config->secret_bytes > sizeof server->secret) {
         rc = mst_err_set(err, -EINVAL, "a job secret of %zu bytes is over the limit of %zu",
-                         secret_bytes, sizeof server->secret);
+                         config->secret_bytes, sizeof server->secret);
         goto fail;
     }
-    if (secret_bytes > 0)
-        memcpy(server->secret, secret, secret_bytes);
-    server->secret_bytes = secret_bytes;
+    if (config->job_id)
+        memcpy(server->job_id, config->job_id, strnlen(config->job_id, MST_JOB_ID_BYTES - 1));
+    if (config->secret_bytes > 0)
+        memcpy(server->secret, config->secret, config->secret_bytes);
+    server->secret_bytes = config->secret_bytes;
     rc = kv_table_init(&server->table);
     if (rc) {
         (void)mst_err_set(err, rc, "no memory for the key-value table"); /* it returns rc */
         goto fail;
     }
-    server->listen_fd = listen_fd;
+    server->listen_fd = config->listen_fd;
     poll_listener(server);
     *ret_server = server;
     return 0;

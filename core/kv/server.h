@@ -32,13 +32,24 @@ struct kv_server_events {
     /* Its connection is gone: once for each that was kept or attached, also after kv_server_drop,
      * but not from kv_server_destroy. */
     void (*agent_lost)(void *arg, uint64_t peer);
+    /* Somebody was turned away in the handshake: another secret, job, start, generation or version,
+     * or agent_joined said no. The text says who, and why. Anyone can cause one. */
+    void (*refused)(void *arg, const struct mst_err *why);
 };
 
-/* Takes listen_fd if it succeeds (-1: no listener, only attached peers); secret and events, of
- * which all callbacks are set, are copied. 0; -EINVAL secret over MST_SECRET_BYTES_MAX; -ENOMEM and
- * errors of epoll_create1 with text. */
-int kv_server_create(int listen_fd, const uint8_t *secret, size_t secret_bytes,
-                     const struct kv_server_events *events, struct kv_server **ret_server,
+/* All copied; of `events` every callback is set. */
+struct kv_server_config {
+    int listen_fd; /* -1: no listener, only attached peers */
+    const uint8_t *secret;
+    size_t secret_bytes;
+    const char *job_id; /* what is told to dialers (core/kv/auth.h); NULL is empty */
+    uint64_t job_nonce;
+    struct kv_server_events events;
+};
+
+/* Takes listen_fd if it succeeds. 0; -EINVAL secret over MST_SECRET_BYTES_MAX; -ENOMEM and errors
+ * of epoll_create1 with text. */
+int kv_server_create(const struct kv_server_config *config, struct kv_server **ret_server,
                      struct mst_err *err);
 
 /* Closes every connection. NULL is allowed. */

@@ -95,6 +95,29 @@ int mst_sock_join(const char *host, uint16_t port, char *address, size_t cap)
     return 0;
 }
 
+void mst_sock_peer_name(int fd, char name[MST_SOCK_NAME_BYTES])
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in6 v6;
+        struct sockaddr_storage room;
+    } peer = {0};
+    socklen_t size = sizeof peer;
+    char host[INET6_ADDRSTRLEN + 17]; /* a zone may follow the address */
+    char port[8];
+    const char *mapped = "::ffff:";
+    if (getpeername(fd, &peer.any, &size) ||
+        getnameinfo(&peer.any, size, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV)) {
+        (void)snprintf(name, MST_SOCK_NAME_BYTES, "a local process"); /* it fits */
+        return;
+    }
+    bool is_mapped = strncmp(host, mapped, strlen(mapped)) == 0 && strchr(host, '.');
+    const char *bare = is_mapped ? host + strlen(mapped) : host;
+    /* Cut if the name of a zone is a long one. */
+    (void)mst_sock_join(bare, ntohs(peer.v6.sin6_port), name, MST_SOCK_NAME_BYTES);
+}
+
 /* Numeric hosts and "localhost" are answered without any name service. NULL means the loopback
  * addresses to getaddrinfo. Returns 0 or an EAI_ code. */
 static int resolve(const char *host, uint16_t port, struct addrinfo **ret_list)

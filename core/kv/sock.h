@@ -39,6 +39,11 @@ int mst_sock_split(const char *address, char *host, size_t cap, uint16_t *ret_po
  * does not fit: `address` stays as it is then. */
 int mst_sock_join(const char *host, uint16_t port, char *address, size_t cap);
 
+#define MST_SOCK_NAME_BYTES 64
+
+/* Who is at the other end, for people: "10.0.0.3:4000", or "a local process". */
+void mst_sock_peer_name(int fd, char name[MST_SOCK_NAME_BYTES]);
+
 /* Writes or reads exactly `size_bytes`. 0; -ETIMEDOUT; -ECONNRESET also when the peer closed in the
  * middle. */
 int mst_sock_send_all(int fd, const void *data, size_t size_bytes, uint64_t deadline_ns);

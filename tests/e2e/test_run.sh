@@ -209,6 +209,8 @@ MST_JOB_SECRET=right "${two[@]}" --node-rank 0 -- sh -c 'echo $RANK of $WORLD_SI
 job=$!
 until_true grep -q "waiting for nodes" "$work/job.out"
 expect 78 env MST_JOB_SECRET=wrong "${two[@]}" --node-rank 1 --rdzv-timeout 5 -- true
+mentions "does not know our job secret"
+until_true grep -q 'msg="connection refused".*says to be node 1: it has another job secret' "$work/job.out"
 expect 78 env MST_JOB_SECRET=right "${two[@]}" --node-rank 0 -- true
 mentions "port ${rdzv#*:}: Address already in use"
 expect 0 env MST_JOB_SECRET=right "${two[@]}" --node-rank 1 -- sh -c 'echo $RANK of $WORLD_SIZE'

@@ -336,6 +336,7 @@ static int be_dialled(struct dialer *dialer, struct mst_err *err)
     world.node_count = 2;
     world.generation = 6;
     memcpy(world.secret, "ours", world.secret_bytes = 4);
+    memcpy(world.job_id, "mine", 5);
     boot.peers = (struct boot_peer[3]){{.node = 0}, {.node = 0}, {.node = 1}};
     assert_int_equal(segment_create(&segment, -1, 1, &place, NULL), 0);
     int listen_fd = tcp_listen(&world, dialer->address, NULL);
@@ -371,10 +372,13 @@ static void who_is_turned_away_is_told_at_the_deadline(void **state)
         const char *why;
     } cases[] = {
         {{.hello = {MST_ROLE_RANK_COMM, 6, 2, 3}, .secret = "theirs"},
-         "a peer that says to be rank 2 hung up when it saw our proof: has it another job's "
-         "secret?"},
+         "a peer that says to be rank 2: it has another job secret than we"},
         {{.hello = {MST_ROLE_RANK_COMM, 5, 2, 3}, .secret = "ours"},
-         "rank 2 refused: generation 5 is not ours, 6"},
+         "a peer that says to be rank 2: generation 5 is not ours, 6"},
+        {{.hello = {MST_ROLE_RANK_COMM, 6, 2, 3, .job_id = "other"}, .secret = "ours"},
+         "a peer that says to be rank 2: \"other\" dialled, but \"mine\" listens here: two jobs, "
+         "one "
+         "secret"},
         {{.hello = {MST_ROLE_RANK_COMM, 6, 2, 4}, .secret = "ours"},
          "rank 2 of communicator 4, whom nobody expects"},
     };

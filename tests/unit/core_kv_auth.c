@@ -119,9 +119,9 @@ static void acceptor_without_the_secret(void **state)
     struct dialer dialer = {.hello = {MST_ROLE_RANK_COMM, 5, 1, 0}, .secret = "ours"};
     struct mst_auth_hello hello = {.rank = 99};
     struct mst_err err = {0};
-    assert_int_equal(shake(&dialer, MST_ROLE_RANK_COMM, 5, "theirs", &hello, &err), -ECONNRESET);
-    assert_string_equal(err.text, "a peer that says to be rank 1 hung up when it saw our proof: "
-                                  "has it another job's secret?");
+    assert_int_equal(shake(&dialer, MST_ROLE_RANK_COMM, 5, "theirs", &hello, &err), -EACCES);
+    assert_string_equal(err.text,
+                        "a peer that says to be rank 1: it has another job secret than we");
     assert_int_equal(hello.rank, 99);
     assert_int_equal(dialer.code, -EACCES);
     assert_non_null(strstr(dialer.err.text, "does not know our job secret"));
@@ -134,7 +134,7 @@ static void stale_generation(void **state)
     struct mst_err err = {0};
     struct mst_auth_hello hello;
     assert_int_equal(shake(&dialer, MST_ROLE_RANK_COMM, 5, "s", &hello, &err), -ESTALE);
-    assert_string_equal(err.text, "rank 7 refused: generation 4 is not ours, 5");
+    assert_string_equal(err.text, "a peer that says to be rank 7: generation 4 is not ours, 5");
     assert_int_equal(dialer.code, -ESTALE);
     assert_string_equal(dialer.err.text, "generation 4 is not ours, 5");
 }
@@ -185,6 +185,7 @@ static int open_bench(void **state)
     const struct mst_auth_terms terms = terms_of("s");
     mst_auth_acceptor_init(&bench->acceptor, &terms);
     bench->dialer = (struct dialer){.hello = {MST_ROLE_RANK_KV, 1, 2, 3}, .secret = "s"};
+    memcpy(bench->dialer.hello.job_id, "dialers-name", 13);
     bench->fd = start_dialer(&bench->dialer);
     *state = bench;
     return 0;
@@ -215,10 +216,14 @@ static void send_to_dialer(struct bench *bench)
         mst_sock_send_frame(bench->fd, bench->type, bench->payload, bench->size, soon()), 0);
 }
 
+static int feed(struct bench *bench, uint8_t type, const uint8_t *bytes, size_t size_bytes)
+{
+    return mst_auth_acceptor_step(&bench->acceptor, &bench->stream, type, bytes, size_bytes, NULL);
+}
+
 static int step(struct bench *bench)
 {
-    return mst_auth_acceptor_step(&bench->acceptor, &bench->stream, bench->type, bench->payload,
-                                  bench->size);
+    return feed(bench, bench->type, bench->payload, bench->size);
 }
 
 /* Takes the dialer's HELLO to the acceptor and its CHALLENGE back, then the PROOF is at hand. */
@@ -253,7 +258,7 @@ static void steps_to_the_welcome(void **state)
     assert_int_equal(step(bench), 1);
     assert_int_equal(checks, 1);
     receive(bench, bench->answers);
-    assert_int_equal(bench->size, 0);
+    assert_int_equal(bench->type, 51);
     send_to_dialer(bench);
     join_dialer(&bench->dialer);
     assert_int_equal(bench->dialer.code, 0);
@@ -309,11 +314,11 @@ static void replay_meets_a_fresh_nonce(void **state)
     receive(bench, bench->fd);
     struct mst_auth_acceptor other;
     mst_auth_acceptor_init(&other, &bench->acceptor.terms);
-    assert_int_equal(mst_auth_acceptor_step(&other, &bench->stream, hello_type, hello, hello_size),
-                     0);
     assert_int_equal(
-        mst_auth_acceptor_step(&other, &bench->stream, bench->type, bench->payload, bench->size),
-        -EACCES);
+        mst_auth_acceptor_step(&other, &bench->stream, hello_type, hello, hello_size, NULL), 0);
+    assert_int_equal(mst_auth_acceptor_step(&other, &bench->stream, bench->type, bench->payload,
+                                            bench->size, NULL),
+                     -EACCES);
     assert_int_equal(step(bench), 1);
 }
 
@@ -325,7 +330,12 @@ static void bad_frames_are_refused(void **state)
     for (bench->size = 0; bench->size < whole; bench->size++)
         assert_int_equal(step(bench), -EPROTO);
     bench->payload[0]++;
-    assert_int_equal(step(bench), -EPROTO);
+    struct mst_err err = {0};
+    assert_int_equal(mst_auth_acceptor_step(&bench->acceptor, &bench->stream, bench->type,
+                                            bench->payload, bench->size, &err),
+                     -EPROTO);
+    assert_string_equal(err.text, "handshake version 3 is not 2: is the same Muster installed on "
+                                  "every node?");
     bench->payload[0]--;
     bench->payload[1] = MST_ROLE_COUNT;
     assert_int_equal(step(bench), -EPROTO);
@@ -354,31 +364,39 @@ static void macs_are_those_of_any_hmac(void **state)
     memset(over_two_blocks, 'x', sizeof over_two_blocks - 1);
     over_two_blocks[sizeof over_two_blocks - 1] = '\0';
     const struct {
-        const char *secret, *challenge, *proof;
+        const char *secret, *challenge, *proof, *welcome;
     } cases[] = {
-        {"", "ddaca9c2ab239ab5bec7b6e2233a7af99b8e2b7ee141789312c3f1a660bceef2",
-         "8008aea99330937e1b5b7189a22f1737d808efae3bf085199c7863c0876dca82"},
-        {"Jefe", "57c793381d44d60933738e335aa2ba48c09c225715a7589f0a2f36c128965339",
-         "2d4624b8499d604036930d302222719ee2f0e196ae5dbba6b69d145b3e6aba2d"},
-        {over_two_blocks, "cd829430c1cac5b695352ae471c1a1a3aa6d7003ef010421629846b3e0ee6c11",
-         "7a09093ab33670bc9bee095880c932cbd547f9c297f0a34c624547de9a6a240f"},
+        {"", "384dd58cf3986a3575486f6e21b5f5a7db387146e51742487f7cc3c6a47822cf",
+         "8b12d9035252393409724bd19a37919ee3677adf54989af2a52ffcd1bcadf26e",
+         "0651deb6a8fb7e4a27f947b227c4e3e69a021c347063d9870f56dfcf7a273346"},
+        {"Jefe", "3023733ed16130aadaab37b69bef656235cc8ceaa2228ddb8a03d7043542f341",
+         "a17147026d6a52733dc4ab1c2bcc7b641690bd987466cf7d73ce323eaa00fd31",
+         "0be7ba04417944a3db7d647895562f9076bf8c12814bbaddda259de20836f204"},
+        {over_two_blocks, "f5eec949288b6f714a220191620ca06237f3531974d17bd0418fc0af1a15947e",
+         "b506aa061e78a85b803744f5791395e0a12ccb3fdd1ff955970c96ee46c509cf",
+         "194ae0aaf208c4dbbe5613b9e8f2c58e45815d538a2559b4376714eb9db7d268"},
     };
-    uint8_t hello[48] = {1, MST_ROLE_RANK_COMM, 0, 0, 5, 0, 0, 0, 7, 0, 0, 0, 9}, mac[32];
+    uint8_t hello[48] = {2, MST_ROLE_RANK_COMM, 0, 0, 5, 0, 0, 0, 7, 0, 0, 0, 9}, mac[32];
+    uint8_t proof[32 + 8 + MST_JOB_ID_BYTES] = {0};
     memset(hello + 16, 0x0d, 32);
+    memcpy(proof + 40, "job-7", 5);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const struct mst_auth_terms terms = terms_of(cases[i].secret);
+        struct mst_auth_terms terms = terms_of(cases[i].secret);
+        terms.job_id = "job-7";
+        terms.job_nonce = UINT64_C(0x0102030405060708);
         mst_auth_acceptor_init(&bench->acceptor, &terms);
         nonces_are_known = true;
-        int rc = mst_auth_acceptor_step(&bench->acceptor, &bench->stream, 48, hello, sizeof hello);
+        assert_int_equal(feed(bench, 48, hello, sizeof hello), 0);
         nonces_are_known = false;
-        assert_int_equal(rc, 0);
         receive(bench, bench->answers);
         to_bytes(cases[i].challenge, mac);
         assert_memory_equal(bench->payload + 32, mac, sizeof mac);
-        to_bytes(cases[i].proof, mac);
-        assert_int_equal(
-            mst_auth_acceptor_step(&bench->acceptor, &bench->stream, 50, mac, sizeof mac), 1);
+        to_bytes(cases[i].proof, proof);
+        assert_int_equal(feed(bench, 50, proof, sizeof proof), 1);
         receive(bench, bench->answers);
+        to_bytes(cases[i].welcome, mac);
+        assert_memory_equal(bench->payload, mac, sizeof mac);
+        assert_memory_equal(bench->payload + 32, "\x08\7\6\5\4\3\2\1job-7", 14);
     }
 }
 
@@ -411,10 +429,159 @@ static void dialer_survives_bad_answers(void **state)
     assert_int_equal(dial_against(51, zeros, 0, &err), -EPROTO);
 }
 
+/* A dialer that is of `theirs` at an acceptor of `ours`: what both are told. */
+static int meet(struct mst_auth_hello theirs, struct mst_auth_hello ours, struct mst_err *ret_told,
+                struct mst_err *ret_said)
+{
+    struct dialer dialer = {.hello = theirs, .secret = "s"};
+    struct mst_auth_hello hello = {0};
+    int fd = start_dialer(&dialer);
+    const struct mst_auth_wanted wanted = {.secret = (const uint8_t *)"s",
+                                           .secret_bytes = 1,
+                                           .job_id = ours.job_id,
+                                           .job_nonce = ours.job_nonce};
+    *ret_said = (struct mst_err){0};
+    int rc = mst_auth_accept(fd, &wanted, soon(), &hello, ret_said);
+    close(fd);
+    finish_dialer(&dialer);
+    *ret_told = dialer.err;
+    assert_int_equal(dialer.code, rc);
+    if (rc == 0) {
+        assert_string_equal(hello.job_id, theirs.job_id);
+        assert_int_equal(hello.job_nonce, theirs.job_nonce);
+    }
+    return rc;
+}
+
+static void jobs_do_not_mix(void **state)
+{
+    (void)state;
+    const struct {
+        struct mst_auth_hello theirs, ours;
+        int code;
+    } cases[] = {
+        {{.job_id = "a"}, {.job_id = "a"}, 0},
+        {{.job_id = ""}, {.job_id = ""}, 0},
+        {{.job_id = "a"}, {.job_id = ""}, 0},
+        {{.job_id = ""}, {.job_id = "a"}, 0},
+        {{.job_id = "a"}, {.job_id = "b"}, -EACCES},
+        {{.job_id = "a"}, {.job_id = "a/1"}, -EACCES},
+        {{.job_id = "a", .job_nonce = 7}, {.job_id = "b"}, -EACCES},
+        {{.job_id = "a", .job_nonce = 7}, {.job_id = "b", .job_nonce = 8}, -EACCES},
+        {{.job_id = "a", .job_nonce = 7}, {.job_id = "a"}, 0},
+        {{.job_id = "a", .job_nonce = 7}, {.job_id = "a", .job_nonce = 8}, -ESTALE},
+        {{.job_id = "a", .job_nonce = 7}, {.job_nonce = 8}, -ESTALE},
+        {{.job_nonce = 7}, {.job_nonce = 8}, -ESTALE},
+        {{.job_nonce = 7}, {.job_nonce = 7}, 0},
+        {{.job_id = "a", .job_nonce = 7}, {.job_id = "a/1", .job_nonce = 7}, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct mst_err told, said;
+        assert_int_equal(meet(cases[i].theirs, cases[i].ours, &told, &said), cases[i].code);
+        assert_int_equal(told.text[0] != 0, cases[i].code != 0);
+        assert_int_equal(said.text[0] != 0, cases[i].code != 0);
+    }
+}
+
+static void both_sides_are_told_both_names(void **state)
+{
+    (void)state;
+    struct mst_auth_hello ours = {.job_id = "trainer"}, theirs = {.job_id = "evaluator"};
+    struct mst_err told, said;
+    assert_int_equal(meet(theirs, ours, &told, &said), -EACCES);
+    assert_string_equal(told.text, "\"evaluator\" dialled, but \"trainer\" listens here: two jobs, "
+                                   "one secret");
+    assert_non_null(strstr(said.text, told.text));
+    ours.job_nonce = 0xab;
+    theirs = (struct mst_auth_hello){.job_nonce = 0xcd};
+    assert_int_equal(meet(theirs, ours, &told, &said), -ESTALE);
+    assert_string_equal(told.text,
+                        "another start of the job trainer: 00000000000000cd dialled, but "
+                        "00000000000000ab listens here");
+    assert_non_null(strstr(said.text, told.text));
+    memset(ours.job_id, 'x', sizeof ours.job_id - 1);
+    memset(theirs.job_id, 'y', sizeof theirs.job_id - 1);
+    ours.job_id[sizeof ours.job_id - 2] = '1';
+    theirs.job_id[sizeof theirs.job_id - 2] = '2';
+    assert_int_equal(meet(theirs, ours, &told, &said), -EACCES);
+    assert_non_null(strstr(told.text, "y2\" dialled"));
+    assert_non_null(strstr(told.text, "x1\" listens here: two jobs, one secret"));
+}
+
+/* What is no printable id is one of ours all the same, and is told as such. */
+static void odd_bytes_of_an_id_are_not_sent(void **state)
+{
+    (void)state;
+    struct mst_auth_hello ours = {.job_id = "a\nb"}, theirs = {.job_id = "a\nb"};
+    struct dialer dialer = {.hello = theirs, .secret = "s"};
+    struct mst_auth_hello hello;
+    int fd = start_dialer(&dialer);
+    const struct mst_auth_wanted wanted = {
+        .secret = (const uint8_t *)"s", .secret_bytes = 1, .job_id = ours.job_id};
+    assert_int_equal(mst_auth_accept(fd, &wanted, soon(), &hello, NULL), 0);
+    close(fd);
+    finish_dialer(&dialer);
+    assert_int_equal(dialer.code, 0);
+    assert_string_equal(hello.job_id, "a?b");
+}
+
+static bool contains(const uint8_t *bytes, size_t size_bytes, const char *text)
+{
+    return memmem(bytes, size_bytes, text, strlen(text)) != NULL;
+}
+
+/* Neither side's id is on the wire before the other has proved itself. */
+static void a_stranger_learns_no_name(void **state)
+{
+    struct bench *bench = *state;
+    bench->acceptor.terms.job_id = "secret-name";
+    receive(bench, bench->fd);
+    assert_false(contains(bench->payload, bench->size, "dialers-name"));
+    assert_int_equal(step(bench), 0);
+    receive(bench, bench->answers);
+    assert_false(contains(bench->payload, bench->size, "secret-name"));
+    uint8_t challenge[64];
+    memcpy(challenge, bench->payload, sizeof challenge);
+    uint8_t proof[32 + 8 + MST_JOB_ID_BYTES] = {0};
+    struct mst_auth_acceptor fresh = bench->acceptor;
+    assert_int_equal(feed(bench, 50, proof, sizeof proof), -EACCES);
+    receive(bench, bench->answers);
+    assert_false(contains(bench->payload, bench->size, "secret-name"));
+    bench->acceptor = fresh;
+    bench->type = 49;
+    bench->size = sizeof challenge;
+    memcpy(bench->payload, challenge, sizeof challenge);
+    bench->payload[63] ^= 1;
+    send_to_dialer(bench);
+    receive(bench, bench->fd);
+    assert_int_equal(bench->type, 52);
+    assert_false(contains(bench->payload, bench->size, "dialers-name"));
+    struct mst_err err = {0};
+    assert_int_equal(mst_auth_acceptor_step(&bench->acceptor, &bench->stream, bench->type,
+                                            bench->payload, bench->size, &err),
+                     -EACCES);
+    assert_string_equal(err.text, "it has another job secret than we");
+}
+
+/* Who changes a name on its way spoils the proof. */
+static void every_bit_of_a_name_counts(void **state)
+{
+    struct bench *bench = *state;
+    go_to_proof(bench);
+    assert_int_equal(bench->size, 32 + 8 + MST_JOB_ID_BYTES);
+    assert_true(contains(bench->payload, bench->size, "dialers-name"));
+    assert_int_equal(step(bench), 1);
+    receive(bench, bench->answers);
+    bench->payload[32 + 8] ^= 1;
+    send_to_dialer(bench);
+    join_dialer(&bench->dialer);
+    assert_int_equal(bench->dialer.code, -EACCES);
+}
+
 static void silence_ends_at_the_deadline(void **state)
 {
     (void)state;
-    struct mst_auth_hello hello = {MST_ROLE_RANK_KV, 1, 2, 3};
+    struct mst_auth_hello hello = {.role = MST_ROLE_RANK_KV, .generation = 1, .rank = 2};
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     struct mst_err err = {0};
@@ -445,6 +612,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(macs_are_those_of_any_hmac, open_bench, close_bench),
         cmocka_unit_test(dialer_survives_bad_answers),
         cmocka_unit_test(silence_ends_at_the_deadline),
+        cmocka_unit_test(jobs_do_not_mix),
+        cmocka_unit_test(both_sides_are_told_both_names),
+        cmocka_unit_test(odd_bytes_of_an_id_are_not_sent),
+        cmocka_unit_test_setup_teardown(a_stranger_learns_no_name, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(every_bit_of_a_name_counts, open_bench, close_bench),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

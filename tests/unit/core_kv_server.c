@@ -41,7 +41,8 @@ struct host {
         bool stop;
         uint32_t generation;
         uint32_t done_generation;
-        unsigned joined, lost, frames;
+        unsigned joined, lost, frames, refused;
+        struct mst_err why; /* of the last that was refused */
         uint64_t agent;
         bool drop_on_frame;
     } locked;
@@ -87,6 +88,24 @@ static void on_lost(void *arg, uint64_t peer)
     pthread_mutex_lock(&host->locked.lock);
     host->locked.lost++;
     pthread_cond_broadcast(&host->locked.changed);
+    pthread_mutex_unlock(&host->locked.lock);
+}
+
+static void on_refused(void *arg, const struct mst_err *why)
+{
+    struct host *host = arg;
+    pthread_mutex_lock(&host->locked.lock);
+    host->locked.refused++;
+    host->locked.why = *why;
+    pthread_cond_broadcast(&host->locked.changed);
+    pthread_mutex_unlock(&host->locked.lock);
+}
+
+static void await_refused(struct host *host, unsigned count)
+{
+    pthread_mutex_lock(&host->locked.lock);
+    for (uint64_t deadline_ns = soon(); host->locked.refused < count;)
+        assert_int_equal(mst_cond_wait(&host->locked.changed, &host->locked.lock, deadline_ns), 0);
     pthread_mutex_unlock(&host->locked.lock);
 }
 
@@ -137,14 +156,20 @@ static void end_generations(void **state, uint32_t generation)
 static int start_host(void **state)
 {
     struct host *host = calloc(1, sizeof *host);
-    struct kv_server_events events = {
-        .arg = host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    struct kv_server_events events = {.arg = host,
+                                      .agent_joined = on_joined,
+                                      .agent_frame = on_frame,
+                                      .agent_lost = on_lost,
+                                      .refused = on_refused};
     assert_non_null(host);
     int fd = mst_sock_listen("127.0.0.1", 0, &host->port, NULL);
     assert_true(fd >= 0);
-    assert_int_equal(
-        kv_server_create(fd, (const uint8_t *)SECRET, strlen(SECRET), &events, &host->server, NULL),
-        0);
+    const struct kv_server_config config = {.listen_fd = fd,
+                                            .secret = (const uint8_t *)SECRET,
+                                            .secret_bytes = strlen(SECRET),
+                                            .job_id = "job-1",
+                                            .events = events};
+    assert_int_equal(kv_server_create(&config, &host->server, NULL), 0);
     host->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&host->locked.lock, NULL);
     mst_cond_init(&host->locked.changed);
@@ -209,6 +234,45 @@ static void wrong_secret_is_refused(void **state)
     assert_int_equal(mst_kv_dial(&world, soon(), &kv, &err), -EACCES);
     assert_null(kv);
     assert_non_null(strstr(err.text, "secret"));
+    await_refused(*state, 1);
+    const struct host *host = *state;
+    assert_non_null(strstr(host->locked.why.text, "127.0.0.1:"));
+    assert_non_null(strstr(host->locked.why.text, "which says to be rank 3: it has another job "
+                                                  "secret than we"));
+}
+
+static void another_job_is_refused(void **state)
+{
+    struct mst_world world;
+    make_world(*state, 1, &world);
+    (void)snprintf(world.job_id, sizeof world.job_id, "job-2");
+    struct mst_kv *kv = NULL;
+    struct mst_err err = {0};
+    assert_int_equal(mst_kv_dial(&world, soon(), &kv, &err), -EACCES);
+    assert_non_null(strstr(err.text, "\"job-2\" dialled, but \"job-1\" listens here"));
+    await_refused(*state, 1);
+    const struct host *host = *state;
+    assert_non_null(strstr(host->locked.why.text, "\"job-2\" dialled, but \"job-1\""));
+    (void)snprintf(world.job_id, sizeof world.job_id, "job-1");
+    assert_int_equal(mst_kv_dial(&world, soon(), &kv, &err), 0);
+    mst_kv_close(kv);
+}
+
+/* Who hangs up instead of its proof has seen that the secrets differ. */
+static void a_hang_up_at_the_challenge_is_told(void **state)
+{
+    struct host *host = *state;
+    uint8_t hello[48] = {2, MST_ROLE_AGENT, 0, 0, 0, 0, 0, 0, 5}, type, challenge[64];
+    char address[32];
+    size_t size;
+    (void)snprintf(address, sizeof address, "127.0.0.1:%u", host->port);
+    int fd = mst_sock_dial(address, soon(), NULL);
+    assert_true(fd >= 0);
+    assert_int_equal(mst_sock_send_frame(fd, 48, hello, sizeof hello, soon()), 0);
+    assert_int_equal(mst_sock_recv_frame(fd, &type, challenge, sizeof challenge, &size, soon()), 0);
+    close(fd);
+    await_refused(host, 1);
+    assert_non_null(strstr(host->locked.why.text, "which says to be node 5: it hung up"));
 }
 
 static void stale_generation_is_refused(void **state)
@@ -330,11 +394,16 @@ static void attached_agent_needs_no_listener(void **state)
 {
     (void)state;
     struct host host = {0};
-    struct kv_server_events events = {
-        .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    struct kv_server_events events = {.arg = &host,
+                                      .agent_joined = on_joined,
+                                      .agent_frame = on_frame,
+                                      .agent_lost = on_lost,
+                                      .refused = on_refused};
     pthread_mutex_init(&host.locked.lock, NULL);
     mst_cond_init(&host.locked.changed);
-    assert_int_equal(kv_server_create(-1, NULL, 0, &events, &host.server, NULL), 0);
+    assert_int_equal(kv_server_create(&(struct kv_server_config){.listen_fd = -1, .events = events},
+                                      &host.server, NULL),
+                     0);
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     uint64_t peer = 0;
@@ -356,12 +425,17 @@ static void slow_reader_is_lost(void **state)
     (void)state;
     static uint8_t payload[1 << 20];
     struct host host = {0};
-    struct kv_server_events events = {
-        .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    struct kv_server_events events = {.arg = &host,
+                                      .agent_joined = on_joined,
+                                      .agent_frame = on_frame,
+                                      .agent_lost = on_lost,
+                                      .refused = on_refused};
     int pair[2], code = 0;
     pthread_mutex_init(&host.locked.lock, NULL);
     mst_cond_init(&host.locked.changed);
-    assert_int_equal(kv_server_create(-1, NULL, 0, &events, &host.server, NULL), 0);
+    assert_int_equal(kv_server_create(&(struct kv_server_config){.listen_fd = -1, .events = events},
+                                      &host.server, NULL),
+                     0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     uint64_t peer;
     assert_int_equal(kv_server_attach(host.server, pair[0], &peer), 0);
@@ -381,9 +455,11 @@ static void open_still(struct host *host, const struct kv_server_events *events)
 {
     int fd = mst_sock_listen("127.0.0.1", 0, &host->port, NULL);
     assert_true(fd >= 0);
-    assert_int_equal(
-        kv_server_create(fd, (const uint8_t *)SECRET, strlen(SECRET), events, &host->server, NULL),
-        0);
+    const struct kv_server_config config = {.listen_fd = fd,
+                                            .secret = (const uint8_t *)SECRET,
+                                            .secret_bytes = strlen(SECRET),
+                                            .events = *events};
+    assert_int_equal(kv_server_create(&config, &host->server, NULL), 0);
 }
 
 static int dial_still(const struct host *host)
@@ -405,8 +481,11 @@ static void silent_stranger_is_dropped(void **state)
 {
     (void)state;
     struct host host = {0};
-    struct kv_server_events events = {
-        .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    struct kv_server_events events = {.arg = &host,
+                                      .agent_joined = on_joined,
+                                      .agent_frame = on_frame,
+                                      .agent_lost = on_lost,
+                                      .refused = on_refused};
     open_still(&host, &events);
     int fd = dial_still(&host);
     assert_int_equal(wait_for_work(&host, (int)SOON_MS), 1);
@@ -427,8 +506,11 @@ static void out_of_fds_does_not_spin(void **state)
 {
     (void)state;
     struct host host = {0};
-    struct kv_server_events events = {
-        .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    struct kv_server_events events = {.arg = &host,
+                                      .agent_joined = on_joined,
+                                      .agent_frame = on_frame,
+                                      .agent_lost = on_lost,
+                                      .refused = on_refused};
     struct rlimit before, none = {0};
     open_still(&host, &events);
     kv_server_run(host.server);
@@ -456,14 +538,18 @@ static void create_says_what_is_wrong(void **state)
 {
     (void)state;
     static const uint8_t secret[MST_SECRET_BYTES_MAX + 1];
-    struct kv_server_events events = {
-        .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    struct kv_server_events events = {.agent_joined = on_joined,
+                                      .agent_frame = on_frame,
+                                      .agent_lost = on_lost,
+                                      .refused = on_refused};
     uint16_t port;
     int fd = mst_sock_listen("127.0.0.1", 0, &port, NULL);
     assert_true(fd >= 0);
     struct kv_server *server = NULL;
     struct mst_err err = {0};
-    assert_int_equal(kv_server_create(fd, secret, sizeof secret, &events, &server, &err), -EINVAL);
+    const struct kv_server_config config = {
+        .listen_fd = fd, .secret = secret, .secret_bytes = sizeof secret, .events = events};
+    assert_int_equal(kv_server_create(&config, &server, &err), -EINVAL);
     assert_null(server);
     assert_non_null(strstr(err.text, "secret of 257 bytes"));
     assert_int_equal(close(fd), 0); /* still the test's */
@@ -476,13 +562,18 @@ static void full_server_goes_on(void **state)
     (void)state;
     static int mine[4100];
     struct host host = {0};
-    struct kv_server_events events = {
-        .arg = &host, .agent_joined = on_joined, .agent_frame = on_frame, .agent_lost = on_lost};
+    struct kv_server_events events = {.arg = &host,
+                                      .agent_joined = on_joined,
+                                      .agent_frame = on_frame,
+                                      .agent_lost = on_lost,
+                                      .refused = on_refused};
     uint64_t peer = 0, first = 0;
     int count = 0, rc = 0, pair[2] = {-1, -1};
     pthread_mutex_init(&host.locked.lock, NULL);
     mst_cond_init(&host.locked.changed);
-    assert_int_equal(kv_server_create(-1, NULL, 0, &events, &host.server, NULL), 0);
+    assert_int_equal(kv_server_create(&(struct kv_server_config){.listen_fd = -1, .events = events},
+                                      &host.server, NULL),
+                     0);
     while (rc == 0 && count < 4100) {
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
             break; /* this machine's limit of open files is lower */
@@ -533,6 +624,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         KV_SUITE(start_host, stop_host),
         cmocka_unit_test_setup_teardown(wrong_secret_is_refused, start_host, stop_host),
+        cmocka_unit_test_setup_teardown(another_job_is_refused, start_host, stop_host),
+        cmocka_unit_test_setup_teardown(a_hang_up_at_the_challenge_is_told, start_host, stop_host),
         cmocka_unit_test_setup_teardown(stale_generation_is_refused, start_host, stop_host),
         cmocka_unit_test_setup_teardown(lost_server_ends_waits, start_host, stop_host),
         cmocka_unit_test_setup_teardown(agents_talk_to_the_owner, start_host, stop_host),
