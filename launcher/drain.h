@@ -3,9 +3,10 @@
  *   request → QUERY all nodes → PROPOSE(highest step + margin) → each node puts the step into its
  *   gate and then reads its ranks' steps → all still below: AGREED; else a later proposal
  *
- * A rank that finishes the proposed step waits at the gate. One whose step is read at or past the
- * proposal may have gone by before the gate was shut, so the proposal fails and the next one leaves
- * twice the room: ranks that do not wait for one another are caught after a few rounds.
+ * A rank that comes to the proposed step, or tells a later one first, waits at the gate. One whose
+ * step is read at or past the proposal may have gone by before the gate was shut, so the proposal
+ * fails and the next one leaves twice the room: ranks that do not wait for one another are caught
+ * after a few rounds.
  * If no rank counts steps, FORWARD says so.
  *
  * Each call returns true if the message in *ret_msg must go to all nodes. */

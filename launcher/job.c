@@ -54,13 +54,24 @@ void mst_job_close(struct mst_job *job)
     free(job);
 }
 
-/* Only the rank that is exactly at the step waits: an earlier one is not there yet, and a later one
- * passed before the gate was shut, which the agent has seen. */
+/* What the rank does at the agreed step, or at the first that it tells after it: it stops whenever
+ * it asks, and saves once. The slot says so before the program is told, as the agent lets nothing
+ * else into the gate until every rank has taken its word. */
+static int act(struct mst_job *job, struct mst_gate gate)
+{
+    if (gate.action == MST_GATE_CHECKPOINT && atomic_load(&job->slot->acted_step) == gate.step)
+        return MST_JOB_GO;
+    atomic_store(&job->slot->acted_step, gate.step);
+    return gate.action == MST_GATE_STOP ? MST_JOB_STOP : MST_JOB_CHECKPOINT;
+}
+
+/* A rank at the proposed step or past it waits: either the agent has seen that it is there, and
+ * proposes a later one, or all agree. */
 static int verdict_at(struct mst_job *job, struct mst_gate gate, uint64_t step,
                       uint64_t deadline_ns)
 {
     struct mst_page_slot *slot = job->slot;
-    while (gate.state == MST_GATE_PROPOSED && gate.step == step) {
+    while (gate.state == MST_GATE_PROPOSED && step >= gate.step) {
         atomic_store(&slot->state, MST_RANK_AT_GATE);
         int rc = mst_page_gate_wait(job->page, gate, deadline_ns);
         atomic_store(&slot->state, MST_RANK_RUNNING);
@@ -68,9 +79,7 @@ static int verdict_at(struct mst_job *job, struct mst_gate gate, uint64_t step,
             return rc;
         gate = mst_page_gate(job->page);
     }
-    if (gate.state != MST_GATE_AGREED || gate.step != step)
-        return MST_JOB_GO;
-    return gate.action == MST_GATE_STOP ? MST_JOB_STOP : MST_JOB_CHECKPOINT;
+    return gate.state == MST_GATE_AGREED && step >= gate.step ? act(job, gate) : MST_JOB_GO;
 }
 
 int mst_job_step(struct mst_job *job, uint64_t step, uint64_t deadline_ns)

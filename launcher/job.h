@@ -13,7 +13,7 @@
  *   mst_job_close(job)
  *
  * Every rank gets the same answer at the same step: the agents propose a step ahead of all ranks,
- * and a rank that reaches it waits at the gate until all nodes agree or a later step is proposed.
+ * and a rank that comes to it waits at the gate until all nodes agree or a later step is proposed.
  * A handle serves one thread at a time. Without an agent every answer is MST_JOB_GO. */
 #ifndef MUSTER_LAUNCHER_JOB_H
 #define MUSTER_LAUNCHER_JOB_H
@@ -39,7 +39,8 @@ enum mst_job_verdict {
 /* How a rank exits after MST_JOB_STOP; never 0: the work is not done. */
 #define MST_EXIT_DRAINED 143
 
-/* Maps the node page and marks the rank as running. The handle is the caller's to close; the world
+/* Maps the node page and marks the rank as running; a handler of SIGTERM or of another signal that
+ * the program has set stays as it is. The handle is the caller's to close; the world
  * is not needed any longer. Does not block. 0; with text -ENOMEM; -EBADMSG the page is not one of
  * this version, or has no slot for this rank. */
 int mst_job_open(const struct mst_world *world, struct mst_job **ret_job, struct mst_err *err);
@@ -48,12 +49,12 @@ int mst_job_open(const struct mst_world *world, struct mst_job **ret_job, struct
 void mst_job_close(struct mst_job *job);
 
 /* Says that `step` steps (at most 2^59) are finished and asks what to do. The first call may name
- * any step, where a checkpoint left off; from then on every rank counts up by one per call. A
- * verdict holds at one step exactly, and whoever skips that goes on: a program that asks only every
- * ten steps counts its calls, or may never be told to stop. A load and a store when nothing is
- * proposed; blocks only at the gate, until deadline_ns (core/clock.h). A verdict >= 0; -ECONNRESET
- * the generation was aborted: exit non-zero at once; -ETIMEDOUT the nodes did not agree by the
- * deadline; -EINVAL a step over 2^59. */
+ * any step, where a checkpoint left off; from then on steps rise, and every rank names the same
+ * ones: each, or each tenth. A verdict holds at the agreed step or at the first that is named after
+ * it, and MST_JOB_STOP from there on. A load and a store when nothing is proposed; blocks only at
+ * the gate, until deadline_ns (core/clock.h). A verdict >= 0; -ECONNRESET the generation was
+ * aborted: exit non-zero at once; -ETIMEDOUT the nodes did not agree by the deadline; -EINVAL a
+ * step over 2^59. */
 int mst_job_step(struct mst_job *job, uint64_t step, uint64_t deadline_ns);
 
 /* Tells agent and `muster status` that the checkpoint of `step` is committed. Every rank calls it

@@ -265,6 +265,17 @@ void ranks_signal(const struct ranks *ranks, int signal_number)
     }
 }
 
+/* Where a rank counts as being: before a checkpoint's agreed step until it has taken its word. */
+static uint64_t settled_step(const struct ranks *ranks, uint32_t local_rank, uint64_t step)
+{
+    struct mst_gate gate = mst_page_gate(ranks->page);
+    if (step == MST_PAGE_NO_STEP)
+        return 0;
+    bool owes = gate.state == MST_GATE_AGREED && gate.action == MST_GATE_CHECKPOINT &&
+                atomic_load(&mst_page_slot(ranks->page, local_rank)->acted_step) != gate.step;
+    return owes && step > gate.step ? gate.step : step;
+}
+
 void ranks_steps(const struct ranks *ranks, uint64_t *ret_highest, uint64_t *ret_lowest)
 {
     uint64_t highest = MST_PAGE_NO_STEP, lowest = MST_PAGE_NO_STEP;
@@ -273,7 +284,7 @@ void ranks_steps(const struct ranks *ranks, uint64_t *ret_highest, uint64_t *ret
         uint64_t step = atomic_load(&mst_page_slot(ranks->page, i)->step);
         if (step > MST_PAGE_STEP_MAX && step != MST_PAGE_NO_STEP)
             step = MST_PAGE_STEP_MAX; /* a rank may write anything there; the drain counts on it */
-        uint64_t at = step == MST_PAGE_NO_STEP ? 0 : step;
+        uint64_t at = settled_step(ranks, i, step);
         if (step != MST_PAGE_NO_STEP && (highest == MST_PAGE_NO_STEP || step > highest))
             highest = step;
         if (ranks->procs[i].pid > 0 && at < lowest)

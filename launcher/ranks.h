@@ -70,7 +70,8 @@ bool ranks_reap_pid(struct ranks *ranks, pid_t pid, struct rank_death *ret_death
 void ranks_signal(const struct ranks *ranks, int signal_number);
 
 /* Highest step of any rank, dead ones too, and lowest of the live ones (one that has counted none
- * yet is at 0): MST_PAGE_NO_STEP if there is none. */
+ * yet is at 0, one that has an agreed checkpoint still before it not past that):
+ * MST_PAGE_NO_STEP if there is none. */
 void ranks_steps(const struct ranks *ranks, uint64_t *ret_highest, uint64_t *ret_lowest);
 
 /* An error that a rank's library met and no restart cures, as an errno, and whose it is; 0 and

@@ -17,7 +17,7 @@
 
 /* The page in memory: this header, then local_size slots, then local_size recorder rings. */
 #define PAGE_MAGIC UINT64_C(0x3145474150545354)
-#define PAGE_VERSION 3
+#define PAGE_VERSION 4
 
 struct header {
     uint64_t magic;
@@ -94,6 +94,7 @@ static void fill(struct mst_page *page)
         atomic_init(&page->slots[i].step, MST_PAGE_NO_STEP);
         atomic_init(&page->slots[i].ckpt_step, MST_PAGE_NO_STEP);
         atomic_init(&page->slots[i].lost_step, MST_PAGE_NO_STEP);
+        atomic_init(&page->slots[i].acted_step, MST_PAGE_NO_STEP);
     }
 }
 

@@ -48,6 +48,8 @@ struct mst_page_slot {
     atomic_uint_least64_t ckpt_step; /* last checkpoint committed, or MST_PAGE_NO_STEP */
     atomic_uint_least64_t op_count;  /* collectives begun: the index of the next recorder entry */
     atomic_uint_least64_t lost_step; /* last save, if it was abandoned, else MST_PAGE_NO_STEP */
+    atomic_uint_least64_t
+        acted_step;        /* the agreed step that the rank acted on last, or ..NO_STEP */
     atomic_uint waits_for; /* rank + 1 of another node that a collective waits for; 0: nobody's */
     atomic_int verdict;    /* 0, or the -errno that the library met and no restart will cure */
 };
@@ -102,7 +104,8 @@ void mst_page_abort(struct mst_page *page, uint32_t cause_rank);
 /* 0 while the generation lives, else cause + 1. One acquire load: cheap enough for spin loops. */
 uint32_t mst_page_aborted(const struct mst_page *page);
 
-/* The drain gate. PROPOSED(s): a rank that has finished step s waits; AGREED(s): it acts. */
+/* The drain gate. PROPOSED(s): a rank that has finished step s or a later one waits; AGREED(s): it
+ * acts, at the first step that it tells from s on. */
 enum mst_gate_state { MST_GATE_OPEN, MST_GATE_PROPOSED, MST_GATE_AGREED };
 enum mst_gate_action { MST_GATE_STOP, MST_GATE_CHECKPOINT };
 
@@ -115,8 +118,8 @@ struct mst_gate {
 struct mst_gate mst_page_gate(const struct mst_page *page);
 
 /* Agent: stores the gate with seq_cst and wakes waiting ranks. With mst_page_enter_step it forms
- * the Dekker pair: after PROPOSED(s) is stored, either the agent sees a rank's step > s, or that
- * rank sees the proposal. */
+ * the Dekker pair: after PROPOSED(s) is stored, either the agent sees that a rank has told a step
+ * of s or more, or that rank sees the proposal. */
 void mst_page_gate_set(struct mst_page *page, struct mst_gate gate);
 
 /* Rank: stores the step just finished with seq_cst, then returns the gate. */

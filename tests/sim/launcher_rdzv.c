@@ -2,7 +2,8 @@
  * messages, and a fate that kills ranks and nodes and asks for drains. Time is a counter. The seed
  * is printed and is the first argument: sim_launcher_rdzv 123 runs that one only.
  *
- * Each rank is what mst_job_step makes of it: it waits at a proposed step, acts at an agreed one.
+ * Each rank is what mst_job_step makes of it: it tells each step or each third, waits at a proposed
+ * one or past it, and acts so at an agreed one.
  * Ranks of one generation keep within one step of each other, as collectives would keep them, or
  * run free. */
 #include "muster/core/rng.h"
@@ -35,7 +36,7 @@ struct sim_rank {
     enum life life;
     uint64_t step;
     bool waiting;   /* at the gate */
-    uint64_t saved; /* step of its last agreed checkpoint */
+    uint64_t saved; /* the agreed step of its last checkpoint */
 };
 
 struct sim_node {
@@ -71,6 +72,7 @@ struct sim {
     uint32_t node_count;
     uint64_t goal; /* the step at which the work is done */
     bool counts_steps, in_lockstep;
+    uint64_t from, stride; /* the steps that ranks of this generation tell */
     struct sim_node nodes[NODES_MAX];
     uint32_t incarnation[NODES_MAX];
     uint64_t last_at[NODES_MAX][2]; /* links keep order */
@@ -204,6 +206,11 @@ static void lose(struct sim *sim, uint32_t i)
     rdzv_lost(&sim->rdzv, i, sim->tick * TICK_NS);
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static void steps_of(const struct sim_node *node, uint64_t *highest, uint64_t *lowest)
 {
     *highest = *lowest = NO_STEP;
@@ -211,8 +218,12 @@ static void steps_of(const struct sim_node *node, uint64_t *highest, uint64_t *l
         uint64_t step = node->ranks[i].step;
         if (step != NO_STEP && (*highest == NO_STEP || step > *highest))
             *highest = step;
-        if (node->ranks[i].life == ALIVE && (step == NO_STEP ? 0 : step) < *lowest)
-            *lowest = step == NO_STEP ? 0 : step;
+        bool owes = node->gate.state == MST_GATE_AGREED &&
+                    node->gate.action == MST_GATE_CHECKPOINT &&
+                    node->ranks[i].saved != node->gate.step;
+        uint64_t at = step == NO_STEP ? 0 : owes ? least(step, node->gate.step) : step;
+        if (node->ranks[i].life == ALIVE && at < *lowest)
+            *lowest = at;
     }
 }
 
@@ -238,10 +249,10 @@ static void spawn(struct sim *sim, struct sim_node *node, const struct msg *msg)
     node->live = true;
     node->down_at = 0;
     node->gate = (struct mst_gate){MST_GATE_OPEN, MST_GATE_STOP, 0};
-    uint64_t from = sim->best_step == 0 ? 0 : sim->best_step - 1;
+    sim->from = sim->best_step == 0 ? 0 : sim->best_step - 1;
     for (uint32_t i = 0; i < node->local_size; i++)
         node->ranks[i] = (struct sim_rank){.life = ALIVE,
-                                           .step = sim->counts_steps ? from : NO_STEP};
+                                           .step = sim->counts_steps ? sim->from : NO_STEP};
 }
 
 static void finish_rank(struct sim *sim, uint32_t i, struct sim_rank *rank, enum life life)
@@ -355,19 +366,26 @@ static uint64_t slowest(const struct sim *sim)
     return lowest;
 }
 
+/* The first step from `step` on that a rank tells. */
+static uint64_t told_from(const struct sim *sim, uint64_t step)
+{
+    return sim->from + (step - sim->from + sim->stride - 1) / sim->stride * sim->stride;
+}
+
 /* The verdict of mst_job_step, once: the gate is read when the step is entered, and again only by a
  * rank that waits at it. */
 static void look_at_gate(struct sim *sim, uint32_t i, struct sim_rank *rank)
 {
     const struct mst_gate gate = sim->nodes[i].gate;
-    rank->waiting = gate.state == MST_GATE_PROPOSED && gate.step == rank->step;
-    if (gate.state != MST_GATE_AGREED || gate.step != rank->step)
+    rank->waiting = gate.state == MST_GATE_PROPOSED && rank->step >= gate.step;
+    if (gate.state != MST_GATE_AGREED || rank->step < gate.step)
         return;
     if (gate.action == MST_GATE_CHECKPOINT) {
-        rank->saved = rank->step;
+        assert_true(rank->saved == gate.step || rank->step == told_from(sim, gate.step));
+        rank->saved = gate.step;
         return;
     }
-    assert_int_equal(rank->step, sim->agreed_stop); /* the same everywhere */
+    assert_int_equal(rank->step, told_from(sim, sim->agreed_stop)); /* the same everywhere */
     finish_rank(sim, i, rank, STOPPED);
 }
 
@@ -393,7 +411,7 @@ static void advance(struct sim *sim, uint32_t i, struct sim_rank *rank)
     } else if (rank->step >= sim->goal) {
         finish_rank(sim, i, rank, FINISHED);
     } else if (chance(sim, 3) == 0 && (!sim->in_lockstep || rank->step <= slowest(sim))) {
-        rank->step++;
+        rank->step += sim->stride;
         look_at_gate(sim, i, rank);
     }
 }
@@ -474,7 +492,7 @@ static void check_end(const struct sim *sim)
     if (code == EXITCODE_OK && sim->counts_steps && !sim->stop_asked) {
         for (uint32_t i = 0; i < sim->node_count; i++) {
             for (uint32_t k = 0; sim->nodes[i].up && k < sim->nodes[i].local_size; k++)
-                assert_int_equal(sim->nodes[i].ranks[k].step, sim->goal);
+                assert_int_equal(sim->nodes[i].ranks[k].step, told_from(sim, sim->goal));
         }
     }
 }
@@ -485,6 +503,7 @@ static void set_the_scene(struct sim *sim, uint64_t seed)
     sim->node_count = 1 + chance(sim, NODES_MAX);
     sim->counts_steps = chance(sim, 8) != 0;
     sim->in_lockstep = chance(sim, 3) != 0;
+    sim->stride = chance(sim, 3) == 0 ? 3 : 1;
     sim->goal = sim->counts_steps ? 100 + chance(sim, 900) : 0;
     sim->agreed_stop = NO_STEP;
     struct rdzv_config config = {.node_count = sim->node_count,

@@ -103,7 +103,7 @@ static void test_open_gate_costs_nothing(void **state)
     end(&f);
 }
 
-static void test_acts_at_the_agreed_step_only(void **state)
+static void test_saves_once_at_the_agreed_step_and_stops_from_it_on(void **state)
 {
     (void)state;
     struct fixture f;
@@ -114,6 +114,26 @@ static void test_acts_at_the_agreed_step_only(void **state)
     assert_int_equal(step(&f, 6), MST_JOB_GO);
     set_gate(&f, MST_GATE_AGREED, MST_GATE_STOP, 7);
     assert_int_equal(step(&f, 7), MST_JOB_STOP);
+    assert_int_equal(step(&f, 8), MST_JOB_STOP);
+    end(&f);
+}
+
+static void test_a_program_that_tells_each_tenth_step_is_told_as_well(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    set_gate(&f, MST_GATE_AGREED, MST_GATE_CHECKPOINT, 11);
+    assert_int_equal(step(&f, 10), MST_JOB_GO);
+    assert_true(atomic_load(&f.slot->acted_step) == MST_PAGE_NO_STEP);
+    assert_int_equal(step(&f, 20), MST_JOB_CHECKPOINT);
+    assert_int_equal(atomic_load(&f.slot->acted_step), 11);
+    assert_int_equal(step(&f, 30), MST_JOB_GO);
+    set_gate(&f, MST_GATE_PROPOSED, MST_GATE_STOP, 31);
+    pthread_t thread = wait_at_gate(&f, 40);
+    set_gate(&f, MST_GATE_AGREED, MST_GATE_STOP, 31);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(f.verdict, MST_JOB_STOP);
     end(&f);
 }
 
@@ -124,7 +144,6 @@ static void test_waits_at_a_proposal_until_it_is_agreed(void **state)
     begin(&f);
     set_gate(&f, MST_GATE_PROPOSED, MST_GATE_STOP, 9);
     assert_int_equal(step(&f, 8), MST_JOB_GO);
-    assert_int_equal(step(&f, 10), MST_JOB_GO); /* it passed before the gate was shut */
     pthread_t thread = wait_at_gate(&f, 9);
     set_gate(&f, MST_GATE_AGREED, MST_GATE_STOP, 9);
     assert_int_equal(pthread_join(thread, NULL), 0);
@@ -196,7 +215,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_an_agent_it_goes_on),
         cmocka_unit_test(test_open_gate_costs_nothing),
-        cmocka_unit_test(test_acts_at_the_agreed_step_only),
+        cmocka_unit_test(test_saves_once_at_the_agreed_step_and_stops_from_it_on),
+        cmocka_unit_test(test_a_program_that_tells_each_tenth_step_is_told_as_well),
         cmocka_unit_test(test_waits_at_a_proposal_until_it_is_agreed),
         cmocka_unit_test(test_a_later_proposal_lets_it_go_on),
         cmocka_unit_test(test_abort_and_deadline_end_the_wait),

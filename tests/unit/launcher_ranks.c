@@ -223,6 +223,13 @@ static void test_steps(void **state)
         atomic_store(&mst_page_slot(f.ranks.page, i)->step, 40 + i);
     ranks_steps(&f.ranks, &highest, &lowest);
     assert_true(highest == 42 && lowest == 40);
+    mst_page_gate_set(f.ranks.page, (struct mst_gate){MST_GATE_AGREED, MST_GATE_CHECKPOINT, 35});
+    ranks_steps(&f.ranks, &highest, &lowest);
+    assert_true(highest == 42 && lowest == 35); /* nobody has taken the verdict */
+    for (uint32_t i = 0; i < 3; i++)
+        atomic_store(&mst_page_slot(f.ranks.page, i)->acted_step, 35);
+    ranks_steps(&f.ranks, &highest, &lowest);
+    assert_true(highest == 42 && lowest == 40);
     atomic_store(&mst_page_slot(f.ranks.page, 2)->step, MST_PAGE_NO_STEP - 1);
     ranks_steps(&f.ranks, &highest, &lowest);
     assert_true(highest == MST_PAGE_STEP_MAX && lowest == 40);
