@@ -7,6 +7,7 @@
 #include <isa-l/igzip_lib.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define IN_BYTES ((size_t)256 << 10)
 #define OUT_BYTES ((size_t)1 << 20)
@@ -35,24 +36,32 @@ static void begin_member(struct stream *stream)
     stream->inside = true;
 }
 
-/* Returns 1, 0 at the end of the input, or -errno. */
+/* Reads on behind what is left of the input. Returns 1, 0 at the end, or -errno. */
 static int fill(struct stream *stream, struct mst_err *err)
 {
-    int64_t count = stream->io->read(stream->io->arg, stream->in, IN_BYTES);
+    size_t left = stream->state.avail_in;
+    memmove(stream->in, stream->state.next_in, left);
+    int64_t count = stream->io->read(stream->io->arg, stream->in + left, IN_BYTES - left);
     if (count < 0)
         return mst_err_set(err, (int)count, "reading at byte %" PRIu64 ": %s", stream->read_bytes,
                            mst_err_meaning((int)count));
     stream->state.next_in = stream->in;
-    stream->state.avail_in = (uint32_t)count;
+    stream->state.avail_in = (uint32_t)(left + (size_t)count);
     stream->read_bytes += (uint64_t)count;
     return count > 0;
 }
 
+static uint64_t position(const struct stream *stream)
+{
+    return stream->read_bytes - stream->state.avail_in;
+}
+
 static int damaged(const struct stream *stream, int rc, struct mst_err *err)
 {
-    const char *what = rc == ISAL_INCORRECT_CHECKSUM ? "checksum does not match" : "bad gzip data";
-    return mst_err_set(err, -EBADMSG, "%s before compressed byte %" PRIu64, what,
-                       stream->read_bytes - stream->state.avail_in);
+    const char *what = rc == ISAL_INCORRECT_CHECKSUM ? "checksum does not match"
+                       : rc == ISAL_INVALID_WRAPPER  ? "no gzip header"
+                                                     : "bad gzip data";
+    return mst_err_set(err, -EBADMSG, "%s before compressed byte %" PRIu64, what, position(stream));
 }
 
 /* isal_inflate would parse headers too, but forgets where it was when one comes in pieces. */
@@ -95,21 +104,67 @@ static int drain(struct stream *stream, struct mst_err *err)
     return rc;
 }
 
+/* 0; -errno. */
+static int read_member(struct stream *stream, struct mst_err *err)
+{
+    begin_member(stream);
+    int rc = 0;
+    while (rc == 0 && stream->inside) {
+        int more = stream->state.avail_in ? 1 : fill(stream, err);
+        if (more == 0)
+            rc = mst_err_set(err, -EBADMSG, "gzip data ends in the middle, after %" PRIu64 " bytes",
+                             stream->read_bytes);
+        else
+            rc = more < 0 ? more : drain(stream, err);
+    }
+    return rc;
+}
+
+static bool is_zero(const uint8_t *bytes, size_t count)
+{
+    while (count > 0 && *bytes == 0) {
+        bytes++;
+        count--;
+    }
+    return count == 0;
+}
+
+/* What is no member must be the zeros that fill a tape's last block: behind them, readers of gzip
+ * see different things. 0; -errno. */
+static int read_padding(struct stream *stream, struct mst_err *err)
+{
+    uint64_t begin = position(stream);
+    bool zero = true;
+    int rc;
+    do {
+        zero = zero && is_zero(stream->state.next_in, stream->state.avail_in);
+        stream->state.avail_in = 0;
+    } while ((rc = fill(stream, err)) > 0);
+    if (rc < 0 || zero)
+        return rc;
+    return mst_err_set(err, -EBADMSG,
+                       "%" PRIu64 " bytes after the last gzip member, from compressed byte %" PRIu64
+                       ", are neither gzip nor zeros: cut them off, or fetch the file again",
+                       stream->read_bytes - begin, begin);
+}
+
+/* 1: another member follows; 0: the end, or padding; -errno. */
+static int look_ahead(struct stream *stream, struct mst_err *err)
+{
+    int rc = 1;
+    while (rc > 0 && stream->state.avail_in < 2)
+        rc = fill(stream, err);
+    const uint8_t *in = stream->state.next_in;
+    return rc < 0 ? rc : stream->state.avail_in >= 2 && in[0] == 0x1f && in[1] == 0x8b;
+}
+
 static int run(struct stream *stream, struct mst_err *err)
 {
-    begin_member(stream); /* an empty file is not gzip */
-    int rc;
-    while ((rc = stream->state.avail_in ? 1 : fill(stream, err)) > 0) {
-        if (!stream->inside)
-            begin_member(stream);
-        rc = drain(stream, err);
-        if (rc)
-            return rc;
-    }
-    if (rc == 0 && stream->inside)
-        rc = mst_err_set(err, -EBADMSG, "gzip data ends in the middle, after %" PRIu64 " bytes",
-                         stream->read_bytes);
-    return rc;
+    int rc; /* the first is not looked for: an empty file is not gzip */
+    do
+        rc = read_member(stream, err);
+    while (rc == 0 && (rc = look_ahead(stream, err)) > 0);
+    return rc < 0 ? rc : read_padding(stream, err);
 }
 
 int64_t inflate_gzip(const struct inflate_io *io, struct mst_err *err)
@@ -120,6 +175,7 @@ int64_t inflate_gzip(const struct inflate_io *io, struct mst_err *err)
     stream->io = io;
     stream->read_bytes = stream->written_bytes = 0;
     isal_inflate_init(&stream->state);
+    stream->state.next_in = stream->in;
     int64_t rc = run(stream, err);
     if (rc == 0)
         rc = (int64_t)stream->written_bytes;

@@ -97,6 +97,11 @@ static int check_documents(const struct idx *idx, struct mst_err *err)
                                i, first, idx->sequence_count);
         before = first;
     }
+    if (before != idx->sequence_count || idx->document_count == 0)
+        return mst_err_set(err, -EBADMSG,
+                           "index: its %" PRIu64 " document boundaries end at sequence %" PRIu64
+                           " of %" PRIu64 ": cut short, write it anew",
+                           idx->document_count, before, idx->sequence_count);
     return 0;
 }
 

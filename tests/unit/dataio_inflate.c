@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -189,12 +190,64 @@ static void test_what_follows_must_be_gzip(void **state)
     (void)state;
     uint8_t *data = text(700), *gz = malloc(CAP), *out = malloc(CAP);
     size_t gz_bytes = deflate_member(data, 700, false, gz);
-    struct pipe pipe = {.in = gz, .in_bytes = gz_bytes + 20, .piece_bytes = CAP, .out = out};
+    struct pipe pipe = {.in = gz, .out = out};
+    char where[64];
+    (void)snprintf(where, sizeof where, "from compressed byte %zu,", gz_bytes); /* fits */
     memset(gz + gz_bytes, 'x', 20);
-    assert_int_equal(inflate_pipe(&pipe, NULL), -EBADMSG);
+    for (size_t junk_bytes = 1; junk_bytes <= 20; junk_bytes++)
+        for (size_t piece = 1; piece < 2000; piece = piece * 2 + 1) {
+            struct mst_err err = {0};
+            char count[32];
+            (void)snprintf(count, sizeof count, "%zu bytes after", junk_bytes); /* fits */
+            pipe.in_bytes = gz_bytes + junk_bytes;
+            pipe.piece_bytes = piece;
+            assert_int_equal(inflate_pipe(&pipe, &err), -EBADMSG);
+            assert_non_null(strstr(err.text, count));
+            assert_non_null(strstr(err.text, where));
+            assert_null(strstr(err.text, "in the middle"));
+        }
     free(out);
     free(gz);
     free(data);
+}
+
+/* As gzip, Python and igzip read it: zeros may follow the last member, and nothing else them. */
+static void test_padding_is_passed_over(void **state)
+{
+    (void)state;
+    uint8_t *data = text(700), *gz = calloc(1, CAP), *out = malloc(CAP);
+    size_t gz_bytes = deflate_member(data, 700, false, gz);
+    for (size_t zeros = 1; zeros <= 600000; zeros = zeros * 3 + 1)
+        for (size_t piece = 1; piece < 2000; piece = piece * 5 + 2) {
+            struct pipe pipe = {.in = gz, .piece_bytes = piece, .out = out};
+            pipe.in_bytes = gz_bytes + zeros;
+            assert_int_equal(inflate_pipe(&pipe, NULL), 700);
+            assert_memory_equal(out, data, 700);
+            gz[gz_bytes + zeros - 1] = 1;
+            assert_int_equal(inflate_pipe(&pipe, NULL), -EBADMSG);
+            gz[gz_bytes + zeros - 1] = 0;
+        }
+    uint8_t *member = malloc(CAP);
+    size_t member_bytes = deflate_member(data, 700, false, member);
+    memcpy(gz + gz_bytes + 512, member, member_bytes);
+    struct pipe pipe = {.in = gz, .piece_bytes = CAP, .out = out};
+    pipe.in_bytes = gz_bytes + 512 + member_bytes;
+    assert_int_equal(inflate_pipe(&pipe, NULL), -EBADMSG);
+    free(member);
+    free(out);
+    free(gz);
+    free(data);
+}
+
+static void test_what_is_no_gzip_at_all_is_told_so(void **state)
+{
+    (void)state;
+    uint8_t zeros[512] = {0}, *out = malloc(CAP);
+    struct pipe pipe = {.in = zeros, .in_bytes = sizeof zeros, .piece_bytes = CAP, .out = out};
+    struct mst_err err = {0};
+    assert_int_equal(inflate_pipe(&pipe, &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "no gzip header"));
+    free(out);
 }
 
 static void test_errors_of_read_and_write_come_back(void **state)
@@ -223,6 +276,8 @@ int main(void)
         cmocka_unit_test(test_every_truncation_is_refused),
         cmocka_unit_test(test_no_flipped_bit_changes_the_contents),
         cmocka_unit_test(test_what_follows_must_be_gzip),
+        cmocka_unit_test(test_padding_is_passed_over),
+        cmocka_unit_test(test_what_is_no_gzip_at_all_is_told_so),
         cmocka_unit_test(test_errors_of_read_and_write_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,6 +111,25 @@ static void test_every_flipped_bit_is_refused(void **state)
     assert_int_equal(cut(idx, IDX_BYTES, TOKENS * 2, &shape, &table, NULL), -EBADMSG);
 }
 
+/* Megatron's own reader stops at such an index: documents would be missing from an epoch. */
+static void test_documents_end_with_the_last_sequence(void **state)
+{
+    (void)state;
+    struct record_shape shape = {.elems = 1, .stride = 1};
+    size_t documents = 34 + 12 * COUNT;
+    uint8_t idx[IDX_BYTES];
+    struct record_table table;
+    struct mst_err err = {0};
+    megatron_index(idx, 8, 2, lengths, COUNT);
+    megatron_put(idx + documents + 8 * (size_t)COUNT, COUNT - 1, 8);
+    assert_int_equal(cut(idx, IDX_BYTES, TOKENS * 2, &shape, &table, &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "end at sequence 3 of 4"));
+    megatron_index(idx, 8, 2, lengths, COUNT);
+    megatron_put(idx + 26, 0, 8); /* no boundary at all */
+    assert_int_equal(cut(idx, documents, TOKENS * 2, &shape, &table, &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "0 document boundaries"));
+}
+
 static void test_impossible_counts_are_refused(void **state)
 {
     (void)state;
@@ -134,6 +153,7 @@ int main(void)
         cmocka_unit_test(test_sizes_must_agree),
         cmocka_unit_test(test_every_truncation_is_refused),
         cmocka_unit_test(test_every_flipped_bit_is_refused),
+        cmocka_unit_test(test_documents_end_with_the_last_sequence),
         cmocka_unit_test(test_impossible_counts_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
