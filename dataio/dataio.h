@@ -44,7 +44,8 @@ enum mst_format {
 
 struct mst_loader_opts {
     uint32_t struct_bytes;
-    /* A file, a folder (ends in '/': all files below) or a dataset file (*.dataset.json): path, or
+    /* A file, a folder (ends in '/': all files below it, but for those whose name, or that of a
+     * folder on the way to them, begins with '.' or '_') or a dataset file (*.dataset.json): path, or
      * file:, s3:, http(s):, webhdfs: or hdfs: URI. Several, separated by ',', are mirrors of one
      * dataset: when one fails the next is read. Names in *.gz or *.dz are gzip. A ',' within a URI
      * is written %2C. */
@@ -97,11 +98,12 @@ struct mst_dataset_info {
                              same wherever the data lies */
     enum mst_format format;
     enum mst_dtype dtype;
+    uint64_t hidden_count; /* names left out of a folder: files, folders with all below them */
 };
 
 #define MST_DATASET_INFO_INIT                                                                      \
     {                                                                                              \
-        sizeof(struct mst_dataset_info), 0, 0, 0, 0, MST_FORMAT_AUTO, MST_I8                       \
+        sizeof(struct mst_dataset_info), 0, 0, 0, 0, MST_FORMAT_AUTO, MST_I8, 0                    \
     }
 
 struct mst_loader_stats {

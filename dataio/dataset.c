@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -114,17 +115,11 @@ struct listing {
     struct mst_err *err;
 };
 
-static bool is_source(const char *key)
-{
-    const char *slash = strrchr(key, '/'), *name = slash ? slash + 1 : key;
-    return *name && *name != '.' && *name != '_' && !uris_ends_with(name, ".idx");
-}
-
 static int add_listed(void *arg, const char *key, const struct mst_blob_info *info)
 {
     (void)info;
     struct listing *listing = arg;
-    if (!is_source(key))
+    if (uris_text_ends_with(key, strlen(key), ".idx"))
         return 0;
     struct dataset_source *source = append(listing->dataset, listing->err);
     int rc = source ? set_name(source, key, listing->err) : -ENOMEM;
@@ -139,12 +134,13 @@ static int add_listed(void *arg, const char *key, const struct mst_blob_info *in
 
 static int list_mirror(const char *folder, struct listing *listing)
 {
-    struct mst_blob_opts opts = {.fail_fast = listing->self->mirror_count > 1};
+    struct mst_blob_opts opts = {.fail_fast = listing->self->mirror_count > 1, .skip_hidden = true};
     struct mst_blob *blob = NULL;
     int rc = mst_blob_open(folder, &opts, &blob, listing->err);
     if (rc == 0)
         rc = mst_blob_list(blob, "", add_listed, listing, mst_deadline_ms(LIST_TIMEOUT_MS),
                            listing->err);
+    listing->dataset->hidden_count = blob ? mst_blob_hidden_count(blob) : 0;
     mst_blob_close(blob);
     return rc;
 }
@@ -174,8 +170,11 @@ static int list_folder(const struct dataset_source *self, struct dataset *datase
     if (rc)
         return mst_err_set(err, rc, "%s", fault.text);
     if (dataset->source_count == 0)
-        rc = mst_err_set(err, -EINVAL, "%.*s: no file there that could be a source",
-                         (int)uris_shown_bytes(self->mirrors[0]), self->mirrors[0]);
+        rc = mst_err_set(err, -EINVAL,
+                         "%.*s: no file there that could be a source; %" PRIu64
+                         " names that begin with . or _ do not count",
+                         (int)uris_shown_bytes(self->mirrors[0]), self->mirrors[0],
+                         dataset->hidden_count);
     return rc;
 }
 

@@ -2,7 +2,8 @@
  *
  * A dataset is named by one URI or by several, its mirrors, separated by ','. A URI names a file; a
  * folder, if it ends in '/': then all files below are sources, in byte order of their names, but
- * for hidden ones (. or _ in front) and indices (*.idx); or, in *.dataset.json, a dataset file:
+ * for indices (*.idx) and hidden ones, where the name or that of a folder below the URI begins with
+ * '.' or '_'; or, in *.dataset.json, a dataset file, whose names all count:
  *
  *   {"version": 1, "sources": [{"name": "a.txt.gz", "mirrors": ["s3://b/a.txt.gz", "a.txt.gz"]}]}
  *
@@ -12,6 +13,7 @@
 #define MUSTER_DATAIO_DATASET_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct mst_err;
 struct feed;
@@ -28,6 +30,7 @@ struct dataset_source {
 struct dataset {
     struct dataset_source *sources;
     size_t source_count;
+    uint64_t hidden_count; /* names left out of a folder: files, and folders with all below them */
 };
 
 /* Finds the sources that `uris` names; folders and dataset files are read. 0; -EINVAL an empty URI,

@@ -390,6 +390,7 @@ int index_open(const struct index_opts *opts, struct feed *feed, struct index **
     if (!index)
         return mst_err_set(err, -ENOMEM, "no memory for the index");
     index->shape = opts->shape;
+    index->hidden_count = opts->dataset->hidden_count;
     int rc = open_shards(index, opts, feed, err);
     if (!rc)
         rc = settle_format(index, opts->dataset, feed, err);

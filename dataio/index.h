@@ -28,6 +28,7 @@ struct index {
     uint32_t shard_count;
     uint64_t sample_count;
     uint64_t size_bytes;       /* of all contents */
+    uint64_t hidden_count;     /* dataset.h */
     uint64_t record_bytes_max; /* of one sample */
     uint64_t fingerprint, shape_hash;
     uint8_t *resident; /* all contents, or NULL */

@@ -284,7 +284,8 @@ int mst_loader_info(const struct mst_loader *loader, struct mst_dataset_info *re
                                     .size_bytes = index->size_bytes,
                                     .fingerprint = index->fingerprint,
                                     .format = index->shape.format,
-                                    .dtype = index->shape.dtype};
+                                    .dtype = index->shape.dtype,
+                                    .hidden_count = index->hidden_count};
     return mst_sized_give(ret_info, &info, sizeof info);
 }
 

@@ -53,6 +53,8 @@ struct blob_backend {
 /* Every back end's handle starts with this. */
 struct mst_blob {
     const struct blob_backend *backend;
+    bool skip_hidden; /* as its options say */
+    uint64_t hidden_count;
     struct mst_err last;
 };
 
@@ -61,6 +63,9 @@ extern const struct blob_backend blob_file_backend, blob_http_backend, blob_http
 
 /* Writes "base/key", or the base alone for "". `base` may end in '/'. 0; -ENOSPC. */
 int blob_join(const char *base, const char *key, char *ret_path, size_t cap);
+
+/* Whether a list leaves the key out, which is then counted. */
+bool blob_skips(struct mst_blob *blob, const char *key);
 
 /* How an unfinished put is named: in the folder of its object, and never listed. */
 #define BLOB_TEMP_PREFIX ".muster-put-"

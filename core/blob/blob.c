@@ -43,7 +43,10 @@ int mst_blob_open(const char *uri, const struct mst_blob_opts *opts, struct mst_
         filled.depth = BLOB_DEPTH_DEFAULT;
     if (filled.timeout_ms == 0)
         filled.timeout_ms = BLOB_TIMEOUT_MS_DEFAULT;
-    return backend->open(&parsed, &filled, ret_blob, err);
+    rc = backend->open(&parsed, &filled, ret_blob, err);
+    if (rc == 0)
+        (*ret_blob)->skip_hidden = filled.skip_hidden;
+    return rc;
 }
 
 void mst_blob_close(struct mst_blob *blob)
@@ -111,6 +114,29 @@ int mst_blob_list(struct mst_blob *blob, const char *prefix, mst_blob_each_fn ea
     memcpy(folder, prefix, length);
     folder[length] = '\0';
     return blob->backend->list(blob, folder, each, arg, deadline_ns, err);
+}
+
+/* Tools keep there what is no data of the user's: halves, copies, notes. */
+static bool is_hidden(const char *key)
+{
+    bool hidden = false;
+    for (const char *part = key; part && !hidden; part = strchr(part, '/')) {
+        part += *part == '/';
+        hidden = *part == '.' || *part == '_';
+    }
+    return hidden;
+}
+
+bool blob_skips(struct mst_blob *blob, const char *key)
+{
+    bool skips = blob->skip_hidden && is_hidden(key);
+    blob->hidden_count += skips;
+    return skips;
+}
+
+uint64_t mst_blob_hidden_count(const struct mst_blob *blob)
+{
+    return blob->hidden_count;
 }
 
 static int put_source(struct mst_blob *blob, const char *key, const struct blob_source *source,

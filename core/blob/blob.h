@@ -30,6 +30,7 @@ struct mst_blob_opts {
     uint32_t timeout_ms; /* of one request, retries included, and a second more for each MiB that
                             it sends; 0 = 60 000 */
     bool fail_fast;      /* there is another place to ask: where nobody listens is soon given up */
+    bool skip_hidden;    /* list leaves out what begins with '.' or '_', and all below it */
     const char *aio;     /* file: as mst_aio_opts.backend (world.tuning.aio); NULL = probe */
 };
 
@@ -59,6 +60,9 @@ int mst_blob_stat(struct mst_blob *blob, const char *key, struct mst_blob_info *
 typedef int (*mst_blob_each_fn)(void *arg, const char *key, const struct mst_blob_info *info);
 int mst_blob_list(struct mst_blob *blob, const char *prefix, mst_blob_each_fn each, void *arg,
                   uint64_t deadline_ns, struct mst_err *err);
+
+/* What lists have left out, with skip_hidden: files, folders that were not looked into, objects. */
+uint64_t mst_blob_hidden_count(const struct mst_blob *blob);
 
 /* Makes object `key` of `data`, host memory; it appears whole or not at all. With MST_BLOB_NEW only
  * if there is none: -EEXIST otherwise. */

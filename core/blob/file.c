@@ -125,8 +125,7 @@ static int add_entry(const struct file_store *store, struct blob_listing *listin
     return S_ISREG(found.st_mode) ? blob_listing_add(listing, key, &info) : 0;
 }
 
-static int list_folder(const struct file_store *store, struct blob_listing *listing,
-                       const char *folder)
+static int list_folder(struct file_store *store, struct blob_listing *listing, const char *folder)
 {
     char path[BLOB_PATH_MAX];
     path_of(store, folder, path);
@@ -138,7 +137,8 @@ static int list_folder(const struct file_store *store, struct blob_listing *list
     while (rc == 0 && (errno = 0, entry = readdir(dir))) {
         const char *name = entry->d_name;
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
-            strncmp(name, BLOB_TEMP_PREFIX, strlen(BLOB_TEMP_PREFIX)) == 0)
+            strncmp(name, BLOB_TEMP_PREFIX, strlen(BLOB_TEMP_PREFIX)) == 0 ||
+            blob_skips(&store->blob, name))
             continue;
         char key[BLOB_KEY_MAX];
         rc = blob_join(folder, name, key, sizeof key);

@@ -9,9 +9,10 @@
 static void print_json(const struct index *index, const char *fingerprint)
 {
     const struct record_reader *reader = record_reader_of(index->shape.format);
-    json_t *object = json_pack("{s:s, s:s?, s:I, s:I, s:I, s:s}", "format", reader->name, "dtype",
-                               reader->typed ? mst_dtype_name(index->shape.dtype) : NULL, "sources",
-                               (json_int_t)index->shard_count, "samples",
+    json_t *object = json_pack("{s:s, s:s?, s:I, s:I, s:I, s:I, s:s}", "format", reader->name,
+                               "dtype", reader->typed ? mst_dtype_name(index->shape.dtype) : NULL,
+                               "sources", (json_int_t)index->shard_count, "left_out",
+                               (json_int_t)index->hidden_count, "samples",
                                (json_int_t)index->sample_count, "bytes",
                                (json_int_t)index->size_bytes, "fingerprint", fingerprint);
     tool_print(object);
@@ -25,6 +26,8 @@ static void print_text(const struct index *index, const char *fingerprint)
         printf("sample       %u x %s, stride %u\n", index->shape.elems,
                mst_dtype_name(index->shape.dtype), index->shape.stride);
     printf("sources      %u\n", index->shard_count);
+    if (index->hidden_count)
+        printf("left out     %" PRIu64 " names that begin with . or _\n", index->hidden_count);
     printf("samples      %" PRIu64 "\n", index->sample_count);
     char size[SIZE_TEXT_BYTES];
     printf("bytes        %" PRIu64 " (%s)\n", index->size_bytes,

@@ -36,6 +36,13 @@ echo '{"version": 1, "sources": [{"name": "a.txt", "mirrors": ["a.txt", "other/a
     >x.dataset.json
 want 0 '^good/a.txt: ok' "$data" verify good/
 want 0 '^sources  *2$' "$data" index good/
+mkdir -p good/_temporary/0 good/..2026 && cp a.txt good/_temporary/0 && cp a.txt good/..2026 && ln -s ..2026 good/..data
+want 0 '^left out  *3 names that begin with . or _$' "$data" index good/
+want 0 '^sources  *2$' "$data" index good/
+{ cat big.txt.gz && head -c 512 /dev/zero; } >padded.txt.gz
+{ cat big.txt.gz && echo junk; } >junk.txt.gz
+want 0 '^padded.txt.gz: ok' "$data" verify padded.txt.gz
+want 1 'damaged: .*: 5 bytes after the last gzip member' "$data" verify junk.txt.gz
 want 1 '^bad/cut.txt.gz: damaged: .*ends in the middle' "$data" verify bad/
 want 1 '^bad/a.txt: ok' "$data" verify bad/
 want 0 '^samples  *4$' "$data" index missing/a.txt,a.txt

@@ -192,6 +192,25 @@ static void lists_in_byte_order(void **state)
     assert_null(strstr(keys, "tail"));
 }
 
+/* Where the URI itself lies below such a name, that counts for nothing. */
+static void lists_without_what_is_hidden(void **state)
+{
+    struct place *place = *state;
+    char keys[256] = "", uri[sizeof place->folder + 16];
+    const char *const names[] = {"_top/x",        "_top/.hidden",     "_top/_temporary/0/x",
+                                 "_top/a/.b/c/d", "_top/a/c_.d/_e.f", "_top/a/c_.d/g"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        put(place, names[i], names[i]);
+    snprintf(uri, sizeof uri, "%s/_top/", place->folder);
+    struct mst_blob *blob;
+    assert_int_equal(mst_blob_open(uri, &(struct mst_blob_opts){.skip_hidden = true}, &blob, NULL),
+                     0);
+    assert_int_equal(mst_blob_list(blob, "", note, keys, soon(), NULL), 0);
+    assert_string_equal(keys, "a/c_.d/g=13 x=6 ");
+    assert_int_equal(mst_blob_hidden_count(blob), 4);
+    mst_blob_close(blob);
+}
+
 static void takes_depth_reads_at_a_time(void **state)
 {
     struct place *place = *state;
@@ -249,6 +268,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_put_that_fails_leaves_nothing, open_place, close_place),
         cmocka_unit_test_setup_teardown(puts_files, open_place, close_place),
         cmocka_unit_test_setup_teardown(lists_in_byte_order, open_place, close_place),
+        cmocka_unit_test_setup_teardown(lists_without_what_is_hidden, open_place, close_place),
         cmocka_unit_test_setup_teardown(takes_depth_reads_at_a_time, open_place, close_place),
         cmocka_unit_test_setup_teardown(keys_stay_inside, open_place, close_place),
         cmocka_unit_test(names_the_schemes),

@@ -261,6 +261,24 @@ static void lists_folders_in_byte_order(void **state)
     assert_string_equal(keys, "a.b=3-4 a/x=3-4 ");
 }
 
+static void lists_without_what_is_hidden(void **state)
+{
+    (void)state;
+    char keys[256] = "", uri[64];
+    const char *top = LIST(ENTRY(".a", "DIRECTORY") "," ENTRY("_SUCCESS", "FILE") "," ENTRY(
+        "b_", "FILE") "," ENTRY(".muster-put-1", "FILE"));
+    script_start(&script, STEPS({top, SCRIPT_CLOSE}), 1);
+    snprintf(uri, sizeof uri, "webhdfs://127.0.0.1:%u/_base/", script.port);
+    struct mst_blob *blob;
+    assert_int_equal(mst_blob_open(uri, &(struct mst_blob_opts){.skip_hidden = true}, &blob, NULL),
+                     0);
+    assert_int_equal(mst_blob_list(blob, "", note_key, keys, soon(), NULL), 0);
+    assert_string_equal(keys, "b_=3-4 ");
+    assert_int_equal(mst_blob_hidden_count(blob), 2);
+    mst_blob_close(blob);
+    script_stop(&script);
+}
+
 /* Opens the service of two name nodes, which have these ports. */
 static struct mst_blob *open_service(uint16_t first, uint16_t second)
 {
@@ -351,6 +369,7 @@ int main(void)
         cmocka_unit_test(a_put_that_is_late_leaves_nothing),
         cmocka_unit_test(a_put_needs_a_data_node),
         cmocka_unit_test(lists_folders_in_byte_order),
+        cmocka_unit_test(lists_without_what_is_hidden),
         cmocka_unit_test(finds_the_active_node),
         cmocka_unit_test(stays_with_the_active_node),
     };

@@ -237,6 +237,27 @@ static void lists_all_pages(void **state)
     assert_true(asked(1, "continuation-token=to%2Fken%3D&"));
 }
 
+#define FOUND(key) "<Contents><Key>" key "</Key><Size>1</Size></Contents>"
+
+static void lists_without_what_is_hidden(void **state)
+{
+    (void)state;
+    const char *page = REPLY(
+        "200 OK", "<ListBucketResult><IsTruncated>false</IsTruncated>" FOUND("pre/.a/b")
+                      FOUND("pre/a/_b/c") FOUND("pre/a/c") FOUND("pre/b_") "</ListBucketResult>");
+    char keys[256] = "", uri[64];
+    prepare(STEPS({page, SCRIPT_CLOSE}), 1);
+    snprintf(uri, sizeof uri, "s3://bkt/pre/?endpoint=http://127.0.0.1:%u", script.port);
+    struct mst_blob *blob;
+    assert_int_equal(mst_blob_open(uri, &(struct mst_blob_opts){.skip_hidden = true}, &blob, NULL),
+                     0);
+    assert_int_equal(mst_blob_list(blob, "", note_key, keys, soon(), NULL), 0);
+    assert_string_equal(keys, "a/c=1 b_=1 ");
+    assert_int_equal(mst_blob_hidden_count(blob), 2);
+    mst_blob_close(blob);
+    script_stop(&script);
+}
+
 static void finds_out_why_a_head_failed(void **state)
 {
     (void)state;
@@ -337,6 +358,7 @@ int main(void)
         cmocka_unit_test(a_failed_renewal_is_not_tried_before_every_request),
         cmocka_unit_test(a_bucket_is_no_object),
         cmocka_unit_test(lists_all_pages),
+        cmocka_unit_test(lists_without_what_is_hidden),
         cmocka_unit_test(finds_out_why_a_head_failed),
         cmocka_unit_test(uploads_in_parts),
         cmocka_unit_test(an_upload_that_fails_is_taken_back),

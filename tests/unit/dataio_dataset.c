@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static struct feed *feed;
 
@@ -73,6 +74,14 @@ static void test_a_folder_is_all_its_files(void **state)
     assert_int_equal(mkdir(scratch_path("d"), 0700), 0);
     assert_int_equal(mkdir(scratch_path("d/sub"), 0700), 0);
     assert_int_equal(mkdir(scratch_path("empty"), 0700), 0);
+    assert_int_equal(mkdir(scratch_path("empty/_temporary"), 0700), 0);
+    scratch_write("empty/_temporary/part-0.txt", "x", 1);
+    assert_int_equal(mkdir(scratch_path("d/sub/.ipynb_checkpoints"), 0700), 0);
+    scratch_write("d/sub/.ipynb_checkpoints/a b.txt", "x", 1);
+    assert_int_equal(mkdir(scratch_path("d/..2026"), 0700), 0);
+    scratch_write("d/..2026/c.txt", "c", 1);
+    assert_int_equal(symlink("..2026", scratch_path("d/..data")), 0);
+    assert_int_equal(symlink("..data/c.txt", scratch_path("d/c.txt")), 0);
     scratch_write("d/b.txt", "b", 1);
     scratch_write("d/sub/a b.txt", "a", 1);
     scratch_write("d/.hidden", "", 0);
@@ -80,16 +89,22 @@ static void test_a_folder_is_all_its_files(void **state)
     scratch_write("d/b.idx", "", 0);
     snprintf(uris, sizeof uris, "gopher://nowhere/,%s,http://h/e/?q", scratch_path("d/"));
     struct dataset *dataset = open_dataset(uris);
-    assert_int_equal(dataset->source_count, 2);
+    assert_int_equal(dataset->source_count, 3);
+    assert_int_equal(dataset->hidden_count, 5);
     snprintf(mirrors, sizeof mirrors, "gopher://nowhere/b.txt %sb.txt http://h/e/b.txt?q ",
              scratch_path("d/"));
     check(dataset, 0, "b.txt", mirrors);
     snprintf(mirrors, sizeof mirrors,
              "gopher://nowhere/sub/a%%20b.txt %ssub/a b.txt http://h/e/sub/a%%20b.txt?q ",
              scratch_path("d/"));
-    check(dataset, 1, "a b.txt", mirrors);
+    check(dataset, 2, "a b.txt", mirrors);
+    assert_string_equal(dataset->sources[1].name, "c.txt");
     dataset_close(dataset);
     refuse(scratch_path("empty/"), -EINVAL, "no file there");
+    refuse(scratch_path("empty/"), -EINVAL, "1 names that begin with . or _");
+    dataset = open_dataset(scratch_path("empty/_temporary/")); /* what the user names is meant */
+    assert_int_equal(dataset->source_count, 1);
+    dataset_close(dataset);
     refuse("http://127.0.0.1:1/x/", -ENOTSUP, "list");
     refuse("webhdfs://127.0.0.1:1/x/,http://127.0.0.1:1/x/", -ENOTSUP, "list");
     refuse("webhdfs://127.0.0.1:1/x/,http://127.0.0.1:1/x/", -ENOTSUP, "webhdfs://127.0.0.1:1");

@@ -214,6 +214,7 @@ static const struct blob_verb read_verb = {.prepare = prepare_read, .judge = jud
 
 /* One folder of a listing. */
 struct folder_call {
+    struct mst_blob *blob;
     const char *folder;
     struct blob_listing listing;
 };
@@ -228,6 +229,8 @@ static int add_entry(void *arg, const struct webhdfs_status *status)
     struct folder_call *folder = arg;
     if (strncmp(status->name, BLOB_TEMP_PREFIX, strlen(BLOB_TEMP_PREFIX)) == 0 || !status->name[0])
         return 0; /* unfinished, or the folder is an object, which has nothing below it */
+    if (blob_skips(folder->blob, status->name))
+        return 0;
     char key[BLOB_KEY_MAX];
     if (blob_join(folder->folder, status->name, key, sizeof key) < 0)
         return 0; /* no key can name it */
@@ -255,7 +258,7 @@ static const struct blob_verb list_verb = {.prepare = prepare_list, .judge = jud
 static int hdfs_list(struct mst_blob *blob, const char *prefix, mst_blob_each_fn each, void *arg,
                      uint64_t deadline_ns, struct mst_err *err)
 {
-    struct folder_call walk = {0};
+    struct folder_call walk = {.blob = blob};
     int rc = blob_listing_visit(&walk.listing, prefix);
     char *folder;
     while (rc == 0 && (folder = blob_listing_next(&walk.listing))) {

@@ -66,6 +66,7 @@ static int s3_stat(struct mst_blob *blob, const char *key, struct mst_blob_info 
 
 /* One page of a listing. */
 struct page_call {
+    struct mst_blob *blob;
     char prefix[BLOB_PATH_MAX]; /* of the objects' whole names */
     size_t base_bytes;          /* of which belong to the store, not to keys */
     struct s3_page page;
@@ -91,7 +92,8 @@ static int add_object(void *arg, const char *name, const struct mst_blob_info *i
 {
     struct page_call *page = arg;
     size_t length = strlen(name);
-    if (length < page->base_bytes || length == 0 || name[length - 1] == '/')
+    if (length < page->base_bytes || length == 0 || name[length - 1] == '/' ||
+        blob_skips(page->blob, name + page->base_bytes))
         return 0;
     return blob_listing_add(&page->listing, name + page->base_bytes, info);
 }
@@ -130,7 +132,7 @@ static int s3_list(struct mst_blob *blob, const char *prefix, mst_blob_each_fn e
                    uint64_t deadline_ns, struct mst_err *err)
 {
     struct blob_remote *remote = (struct blob_remote *)blob;
-    struct page_call page = {0};
+    struct page_call page = {.blob = blob};
     make_prefix(remote, prefix, &page);
     int rc = 0;
     do {
