@@ -354,7 +354,15 @@ static void place_node(struct opts *opts)
         name_own_host(opts);
 }
 
-/* Returns the secret's size; a trailing newline is none of it. Any byte may be in it. */
+/* The size without the newlines at the end, which are the file's or the shell's. */
+static size_t trim_secret(const uint8_t *secret, size_t size)
+{
+    while (size > 0 && (secret[size - 1] == '\n' || secret[size - 1] == '\r'))
+        size--;
+    return size;
+}
+
+/* Returns the secret's size. Any byte may be in it. */
 static int read_secret_file(const char *path, uint8_t *secret, size_t cap, struct mst_err *err)
 {
     FILE *file = fopen(path, "re");
@@ -366,8 +374,7 @@ static int read_secret_file(const char *path, uint8_t *secret, size_t cap, struc
     fclose(file);
     if (rc)
         return mst_err_set(err, rc, "MST_JOB_SECRET_FILE=%s: %s", path, mst_err_meaning(rc));
-    while (size > 0 && (secret[size - 1] == '\n' || secret[size - 1] == '\r'))
-        size--;
+    size = trim_secret(secret, size);
     if (size == 0)
         return mst_err_set(err, -EINVAL, "MST_JOB_SECRET_FILE=%s holds no secret", path);
     return (int)size;
@@ -403,6 +410,7 @@ static int read_secret(struct opts *opts, struct mst_err *err)
     } else if (text) {
         size = (int)strnlen(text, sizeof secret);
         memcpy(secret, text, (size_t)size);
+        size = (int)trim_secret(secret, (size_t)size);
     }
     if (size < 0) {
         rc = size;

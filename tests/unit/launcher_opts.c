@@ -140,6 +140,18 @@ static void test_secret_is_wiped(void **state)
     }
 }
 
+/* Nodes that have it by a variable and by a file have the same. */
+static void test_secret_ends_before_its_newline(void **state)
+{
+    (void)state;
+    setenv("MST_JOB_SECRET", "hush\r\n", 1);
+    assert_int_equal(parse("run -- p"), EXITCODE_OK);
+    assert_int_equal(opts.secret_bytes, 4);
+    assert_memory_equal(opts.secret, "hush", 4);
+    setenv("MST_JOB_SECRET", "\n", 1);
+    refuse("run --nnodes 2 --node-rank 0 --rdzv h:1 -- p", EXITCODE_CONFIG, "no job secret");
+}
+
 static void test_contradictions(void **state)
 {
     (void)state;
@@ -241,6 +253,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_every_flag, clear, clear),
         cmocka_unit_test_setup_teardown(test_wrong_usage, clear, clear),
         cmocka_unit_test_setup_teardown(test_secret_is_wiped, clear, clear),
+        cmocka_unit_test_setup_teardown(test_secret_ends_before_its_newline, clear, clear),
         cmocka_unit_test_setup_teardown(test_contradictions, clear, clear),
         cmocka_unit_test_setup_teardown(test_operator_and_flags, clear, clear),
         cmocka_unit_test_setup_teardown(test_other_modes, clear, clear),
