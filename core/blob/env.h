@@ -3,7 +3,15 @@
 #ifndef MUSTER_CORE_BLOB_ENV_H
 #define MUSTER_CORE_BLOB_ENV_H
 
-/* Borrowed from the environment, NULL where a variable is missing or empty. */
+#include <stdbool.h>
+#include <stddef.h>
+
+#define BLOB_ENV_COPIES 32 /* more than there are fields */
+
+struct mst_err;
+
+/* Borrowed from the environment, NULL where a variable is missing or empty. The newline that a
+ * value ends in, as one from a file does, is none of it: such a value is a copy. */
 struct blob_env {
     /* the first of them that is set */
     const char *region;   /* AWS_REGION, AWS_DEFAULT_REGION */
@@ -31,9 +39,20 @@ struct blob_env {
     const char *hadoop_conf;     /* HADOOP_CONF_DIR */
     const char *hadoop_user;     /* HADOOP_USER_NAME */
     const char *hdfs_delegation; /* MST_HDFS_DELEGATION: a delegation token's urlString */
+
+    char *copies[BLOB_ENV_COPIES];
+    size_t copy_count;
 };
 
-/* Not safe beside a change of the environment. */
-void blob_env_read(struct blob_env *ret_env);
+/* Not safe beside a change of the environment. 0; -EINVAL one of these, or of the variables that
+ * name proxies, has a control character in it, which would end a header early: the text has the
+ * variable's name and not its value; -ENOMEM. */
+int blob_env_read(struct blob_env *ret_env, struct mst_err *err);
+
+/* Overwrites and frees the copies. */
+void blob_env_fini(struct blob_env *env);
+
+/* Whether there is no control character in it. */
+bool blob_env_is_plain(const char *text);
 
 #endif

@@ -81,6 +81,30 @@ static void a_key_is_never_cut(void **state)
     assert_string_equal(cred.token, token);
 }
 
+static void control_characters_never_reach_a_header(void **state)
+{
+    (void)state;
+    struct cred cred;
+    struct mst_err err;
+    struct blob_env env = {.access_key = "A\nK", .secret_key = "SK"};
+    assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
+    assert_non_null(strstr(err.text, "access key of the environment"));
+    const char *path = file_with("credentials", "[default]\naws_access_key_id = A\n"
+                                                "aws_secret_access_key = hu\tsh\n");
+    env = (struct blob_env){.profile_file = path, .config_file = "/nonexistent"};
+    assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
+    assert_non_null(strstr(err.text, "secret key of profile default"));
+    assert_null(strstr(err.text, "hu"));
+    static const char *const tokens[] = {"", "\n", "one\ntwo\n"};
+    for (size_t i = 0; i < 3; i++) {
+        env = (struct blob_env){.container_url = "http://127.0.0.1:1/",
+                                .config_file = "/nonexistent",
+                                .container_file = file_with("token", tokens[i])};
+        assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);
+        assert_non_null(strstr(err.text, "/token: holds no token"));
+    }
+}
+
 /* A text with a token of `length` bytes in it. */
 static const char *with_token(const char *before, size_t length, const char *after)
 {
@@ -299,6 +323,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_environment_comes_first),
         cmocka_unit_test(a_key_is_never_cut),
+        cmocka_unit_test(control_characters_never_reach_a_header),
         cmocka_unit_test(profiles_are_read),
         cmocka_unit_test(a_profile_is_never_cut),
         cmocka_unit_test(a_web_identity_is_exchanged),

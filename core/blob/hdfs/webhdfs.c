@@ -492,6 +492,8 @@ static int set_auth(struct hdfs_store *store, const struct mst_uri *uri, const s
         }
     }
     char escaped[2000];
+    if (rc == 0 && !blob_env_is_plain(value))
+        rc = -EINVAL;
     if (rc == 0)
         rc = http_escape(value, false, escaped, sizeof escaped);
     if (rc < 0)
@@ -525,21 +527,26 @@ static int open_store(const struct blob_backend *backend, const struct mst_uri *
                       const struct mst_blob_opts *opts, struct mst_blob **ret_blob,
                       struct mst_err *err)
 {
-    struct hdfs_store *store = calloc(1, sizeof *store);
-    if (!store)
-        return mst_err_set(err, -ENOMEM, "no memory for a store");
-    struct blob_remote *remote = &store->remote;
     struct blob_env env;
-    blob_env_read(&env);
+    int rc = blob_env_read(&env, err);
+    if (rc < 0)
+        return rc;
+    struct hdfs_store *store = calloc(1, sizeof *store);
+    if (!store) {
+        blob_env_fini(&env);
+        return mst_err_set(err, -ENOMEM, "no memory for a store");
+    }
+    struct blob_remote *remote = &store->remote;
     remote->blob.backend = backend;
     /* Both have room for the part of a URI that they hold. */
     (void)snprintf(remote->label, sizeof remote->label, "%s://%s", uri->scheme, uri->authority);
     (void)snprintf(remote->base, sizeof remote->base, "%s", uri->path);
-    int rc = set_nodes(store, uri, &env, err);
+    rc = set_nodes(store, uri, &env, err);
     if (rc == 0)
         rc = set_auth(store, uri, &env, err);
     if (rc == 0)
         rc = blob_remote_init(remote, opts, &read_verb, env.ca_file, err);
+    blob_env_fini(&env);
     /* Each name node gets a chance. */
     if (opts->fail_fast)
         remote->refused_max = (uint32_t)store->nodes.count;

@@ -101,17 +101,22 @@ static int open_store(const struct blob_backend *backend, const struct mst_uri *
     if (!uri->authority[0])
         return mst_err_set(err, -EINVAL, "%s:%s names no host", uri->scheme, uri->path);
     struct blob_env env;
-    blob_env_read(&env);
+    int rc = blob_env_read(&env, err);
+    if (rc < 0)
+        return rc;
     struct http_store *store = calloc(1, sizeof *store);
-    if (!store)
+    if (!store) {
+        blob_env_fini(&env);
         return mst_err_set(err, -ENOMEM, "no memory for a store");
+    }
     struct blob_remote *remote = &store->remote;
     remote->blob.backend = backend;
     /* Each has room for the part of a URI that it holds. */
     (void)snprintf(remote->label, sizeof remote->label, "%s://%s", uri->scheme, uri->authority);
     (void)snprintf(remote->base, sizeof remote->base, "%s", uri->path);
     (void)snprintf(store->query, sizeof store->query, "%s", uri->query);
-    int rc = blob_remote_init(remote, opts, &read_verb, env.ca_file, err);
+    rc = blob_remote_init(remote, opts, &read_verb, env.ca_file, err);
+    blob_env_fini(&env);
     if (rc < 0) {
         http_close(&remote->blob);
         return rc;

@@ -46,15 +46,19 @@ static int read_text(const char *path, char *text, size_t cap)
     return (int)length;
 }
 
-/* A token's file ends in a new line, which is not the token's. */
+/* A newline at the end of a token's file is not the token's; anywhere else it would end a header. */
 static int read_token(const char *path, char *token, size_t cap, struct mst_err *err)
 {
     int rc = read_text(path, token, cap);
+    while (rc > 0 && strchr("\r\n", token[rc - 1]))
+        token[--rc] = '\0';
     if (rc == -EFBIG)
         return mst_err_set(err, -EACCES, "%s: is over %zu bytes", path, cap - 1);
     if (rc < 0)
         return mst_err_set(err, -EACCES, "%s: cannot be read: %s", path, mst_err_meaning(rc));
-    token[strcspn(token, "\r\n")] = '\0';
+    if (rc == 0 || !blob_env_is_plain(token))
+        return mst_err_set(
+            err, -EACCES, "%s: holds no token: it is empty, or has control characters in it", path);
     return 0;
 }
 
@@ -355,6 +359,19 @@ static int from_metadata(const struct blob_env *env, const char *region, struct 
     return rc;
 }
 
+/* A control character in a header would end it early. */
+static int check_plain(const struct cred *cred, struct mst_err *err)
+{
+    const char *what = !blob_env_is_plain(cred->access_key)   ? "access key"
+                       : !blob_env_is_plain(cred->secret_key) ? "secret key"
+                       : !blob_env_is_plain(cred->token)      ? "session token"
+                                                              : NULL;
+    if (!what)
+        return 0;
+    return mst_err_set(err, -EACCES, "the %s of %s has a control character in it: set it anew",
+                       what, cred->source);
+}
+
 int cred_find(const struct blob_env *env, const char *region, struct cred *ret_cred,
               struct mst_err *err)
 {
@@ -364,6 +381,8 @@ int cred_find(const struct blob_env *env, const char *region, struct cred *ret_c
     struct cred cred = {0};
     for (size_t i = 0; rc == -ENOENT && i < sizeof places / sizeof *places; i++)
         rc = places[i](env, region, &cred, err);
+    if (rc == 0)
+        rc = check_plain(&cred, err);
     if (rc == 0)
         *ret_cred = cred;
     cred_wipe(&cred);

@@ -176,6 +176,7 @@ static void s3_close(struct mst_blob *blob)
     struct s3_store *store = (struct s3_store *)blob;
     blob_remote_fini(&store->remote);
     cred_wipe(&store->cred);
+    blob_env_fini(&store->env);
     free(store);
 }
 
@@ -218,6 +219,8 @@ static int param(const struct mst_uri *uri, const char *name, const char *fallba
     int rc = mst_uri_param(uri, name, value, cap);
     if (rc == -ENOENT)
         rc = (size_t)snprintf(value, cap, "%s", fallback ? fallback : "") < cap ? 0 : -ENOSPC;
+    if (rc == 0 && !blob_env_is_plain(value))
+        rc = -EINVAL;
     return rc < 0 ? mst_err_set(err, -EINVAL, "%s of s3://%s is malformed or too long", name,
                                 uri->authority)
                   : 0;
@@ -226,12 +229,14 @@ static int param(const struct mst_uri *uri, const char *name, const char *fallba
 static int set_up(struct s3_store *store, const struct mst_uri *uri, struct mst_err *err)
 {
     struct blob_remote *remote = &store->remote;
-    blob_env_read(&store->env);
+    int rc = blob_env_read(&store->env, err);
+    if (rc < 0)
+        return rc;
     /* Each has room for the part of a URI that it holds. */
     (void)snprintf(store->bucket, sizeof store->bucket, "%s", uri->authority);
     (void)snprintf(remote->label, sizeof remote->label, "s3://%s", uri->authority);
     (void)snprintf(remote->base, sizeof remote->base, "%s", uri->path);
-    int rc = param(uri, "region", store->env.region, store->region, sizeof store->region, err);
+    rc = param(uri, "region", store->env.region, store->region, sizeof store->region, err);
     char endpoint[320];
     if (rc == 0)
         rc = param(uri, "endpoint", store->env.endpoint, endpoint, sizeof endpoint, err);
