@@ -3,7 +3,6 @@
 #include "muster/core/cli/options.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/sock.h"
-#include "muster/core/resolve/hardware.h"
 #include "muster/core/resolve/machine.h"
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/words.h"
@@ -253,19 +252,17 @@ static int apply_flags(const struct flags *flags, const struct mst_machine *mach
     return apply_place(flags, opts, err);
 }
 
-/* Which GPUs, cores, names and files there are; flags stand for what the machine would say. */
-static void look_around(const struct flags *flags, struct mst_machine *facts)
+/* Flags stand for what the machine would say. */
+static void describe_machine(const struct flags *flags, struct mst_machine *facts)
 {
-    const char *pod_ip = getenv("POD_IP");
     if (flags->hostname)
         facts->hostname = flags->hostname;
-    facts->pod_ip = flags->pod_ip ? flags->pod_ip : pod_ip ? pod_ip : "";
-    facts->gpu_count = flags->gpu_count >= 0
-                           ? (uint32_t)flags->gpu_count
-                           : hardware_gpu_count("/dev", getenv("CUDA_VISIBLE_DEVICES"),
-                                                getenv("NVIDIA_VISIBLE_DEVICES"));
-    /* whoever describes another machine has said nothing of its cores */
-    facts->core_count = flags->gpu_count >= 0 ? 0 : hardware_core_count("");
+    if (flags->pod_ip)
+        facts->pod_ip = flags->pod_ip;
+    if (flags->gpu_count < 0)
+        return;
+    facts->gpu_count = (uint32_t)flags->gpu_count;
+    facts->core_count = 0; /* whoever describes another machine has said nothing of its cores */
 }
 
 static int read_plan(const struct flags *flags, struct opts *opts, struct mst_err *err)
@@ -275,7 +272,8 @@ static int read_plan(const struct flags *flags, struct opts *opts, struct mst_er
         return mst_err_set(err, -EINVAL, "--nnodes %lld needs --node-rank R and --rdzv HOST:PORT",
                            (long long)flags->node_count);
     machine_init(&machine, opts->env, flags->root ? flags->root : "");
-    look_around(flags, &machine.facts);
+    machine_look(&machine);
+    describe_machine(flags, &machine.facts);
     if (flags->node_count > 0)
         plan_from_flags(flags, &machine.facts, &opts->answer.plan);
     else

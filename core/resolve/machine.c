@@ -1,5 +1,8 @@
 #include "muster/core/resolve/machine.h"
 
+#include "muster/core/resolve/hardware.h"
+#include "muster/core/resolve/parser.h"
+
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,4 +74,14 @@ void machine_init(struct machine *machine, char *const *env, const char *root)
     if (gethostname(machine->hostname, sizeof machine->hostname) ||
         !memchr(machine->hostname, '\0', sizeof machine->hostname))
         machine->hostname[0] = '\0';
+}
+
+void machine_look(struct machine *machine)
+{
+    struct mst_machine *facts = &machine->facts;
+    const char *pod_ip = resolve_text(facts, "POD_IP");
+    facts->pod_ip = pod_ip ? pod_ip : "";
+    facts->gpu_count = hardware_gpu_count("/dev", resolve_value(facts, "CUDA_VISIBLE_DEVICES"),
+                                          resolve_value(facts, "NVIDIA_VISIBLE_DEVICES"));
+    facts->core_count = hardware_core_count("");
 }

@@ -1,7 +1,7 @@
 /* Machine: what this machine tells the resolver (core/resolve/resolve.h): names, hardware and
  * files.
  *
- *   machine_init → change facts: options of `muster env` may stand in for each
+ *   machine_init → machine_look → change facts: options of `muster env` may stand in for each
  *   → mst_resolve(&machine.facts, …) → machine_fini
  *
  * The facts point into the struct: it stays where it is. One owner at a time. */
@@ -20,6 +20,10 @@ struct machine {
 /* Reads the host's name, and files when they are asked for; of the rest nothing is known yet. `env`
  * is borrowed. */
 void machine_init(struct machine *machine, char *const *env, const char *root);
+
+/* The rest: GPUs and cores, and this pod's address by POD_IP. */
+void machine_look(struct machine *machine);
+
 void machine_fini(struct machine *machine);
 
 #endif

@@ -33,6 +33,9 @@ extern resolve_parse_fn resolve_single, resolve_muster_rank, resolve_torchrun, r
 /* A variable's text, NULL if it is absent or empty. */
 const char *resolve_text(const struct mst_machine *machine, const char *name);
 
+/* The same, but "" if it is empty. */
+const char *resolve_value(const struct mst_machine *machine, const char *name);
+
 /* True if the variable is there, be it empty. */
 bool resolve_is_set(const struct mst_machine *machine, const char *name);
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *find(const struct mst_machine *machine, const char *name)
+const char *resolve_value(const struct mst_machine *machine, const char *name)
 {
     size_t size = strlen(name);
     const char *value = NULL;
@@ -19,13 +19,13 @@ static const char *find(const struct mst_machine *machine, const char *name)
 
 const char *resolve_text(const struct mst_machine *machine, const char *name)
 {
-    const char *value = find(machine, name);
+    const char *value = resolve_value(machine, name);
     return value && *value ? value : NULL;
 }
 
 bool resolve_is_set(const struct mst_machine *machine, const char *name)
 {
-    return find(machine, name) != NULL;
+    return resolve_value(machine, name) != NULL;
 }
 
 int64_t resolve_digits(const char **text, int64_t high)
@@ -135,7 +135,7 @@ int resolve_copy(char *to, size_t cap, const char *what, const char *text, size_
 int resolve_master(const struct mst_machine *machine, const char *name, struct mst_plan *plan,
                    struct mst_err *err)
 {
-    const char *text = find(machine, name);
+    const char *text = resolve_value(machine, name);
     if (!text)
         return 0;
     if (!*text)

@@ -58,6 +58,24 @@ static void the_hosts_name_is_known(void **state)
     machine_fini(&machine);
 }
 
+static void the_environment_tells_address_and_devices(void **state)
+{
+    (void)state;
+    char address[] = "POD_IP=10.0.0.7", hidden[] = "CUDA_VISIBLE_DEVICES=";
+    char *env[] = {address, hidden, NULL}, *bare[] = {NULL};
+    struct machine machine;
+    machine_init(&machine, env, "");
+    machine_look(&machine);
+    assert_string_equal(machine.facts.pod_ip, "10.0.0.7");
+    assert_int_equal(machine.facts.gpu_count, 0);
+    assert_true(machine.facts.core_count >= 1);
+    machine_fini(&machine);
+    machine_init(&machine, bare, "");
+    machine_look(&machine);
+    assert_string_equal(machine.facts.pod_ip, "");
+    machine_fini(&machine);
+}
+
 static void files_are_read_under_the_root(void **state)
 {
     (void)state;
@@ -94,6 +112,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_hosts_name_is_known),
+        cmocka_unit_test(the_environment_tells_address_and_devices),
         cmocka_unit_test(files_are_read_under_the_root),
         cmocka_unit_test(a_folder_is_the_list_of_its_files),
     };
