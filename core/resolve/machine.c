@@ -65,7 +65,8 @@ static const char *read_file(void *arg, const char *path)
 
 void machine_init(struct machine *machine, char *const *env, const char *root)
 {
-    *machine = (struct machine){.facts = {.env = env,
+    static char *const none[] = {NULL};
+    *machine = (struct machine){.facts = {.env = env ? env : none,
                                           .hostname = machine->hostname,
                                           .pod_ip = "",
                                           .read_file = read_file,

@@ -18,7 +18,7 @@ struct machine {
 };
 
 /* Reads the host's name, and files when they are asked for; of the rest nothing is known yet. `env`
- * is borrowed. */
+ * is borrowed; NULL, which clearenv leaves, is an empty one. */
 void machine_init(struct machine *machine, char *const *env, const char *root);
 
 /* The rest: GPUs and cores, and this pod's address by POD_IP. */

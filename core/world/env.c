@@ -185,7 +185,7 @@ int world_env_tuning(const struct world_env *env, struct mst_tuning *ret_tuning,
     return 0;
 }
 
-/* ---- launchers ------------------------------------------------------------------------------- */
+/* ---- a rank of muster run -------------------------------------------------------------------- */
 
 static int check_below(const char *index_name, uint32_t index, const char *count_name,
                        uint32_t count, struct mst_err *err)
@@ -196,7 +196,7 @@ static int check_below(const char *index_name, uint32_t index, const char *count
                        count);
 }
 
-static int check_numbers(const struct mst_world *world, struct mst_err *err)
+int world_check(const struct mst_world *world, struct mst_err *err)
 {
     if (world->size > WORLD_SIZE_MAX)
         return mst_err_set(err, -EINVAL, "world size %u is over %u", world->size, WORLD_SIZE_MAX);
@@ -265,164 +265,31 @@ static int decode_muster(const struct world_env *env, const char *marker, struct
     return rc;
 }
 
-/* Node and node count where the launcher tells neither: as if every node had as many ranks as
- * this one, in rank order. */
-static void guess_node(struct mst_world *world)
-{
-    if (world->local_size == 0)
-        return;
-    world->node = world->rank / world->local_size;
-    world->node_count = world->size / world->local_size + (world->size % world->local_size != 0);
-}
-
-static int decode_torchrun(const struct world_env *env, struct mst_world *world,
-                           struct mst_err *err)
-{
-    static const struct number numbers[] = {
-        NUMBER("RANK", rank),
-        NUMBER("WORLD_SIZE", size),
-        NUMBER("LOCAL_RANK", local_rank),
-        NUMBER("LOCAL_WORLD_SIZE", local_size),
-    };
-    world->source = MST_WORLD_TORCHRUN;
-    int rc = get_all(env, numbers, LENGTH(numbers), "TORCHELASTIC_RUN_ID", world, err);
-    if (rc < 0)
-        return rc;
-    guess_node(world);
-    rc = get_optional(env, "GROUP_RANK", UINT32_MAX, &world->node, err);
-    if (rc == 0)
-        rc = get_optional(env, "GROUP_WORLD_SIZE", UINT32_MAX, &world->node_count, err);
-    if (rc == 0)
-        rc = get_optional(env, "TORCHELASTIC_RESTART_COUNT", UINT32_MAX, &world->generation, err);
-    if (rc == 0)
-        rc = get_word(env, "TORCHELASTIC_RUN_ID", world->job_id, sizeof world->job_id, err);
-    return rc;
-}
-
-/* OMPI_COMM_WORLD_NODE_RANK is a local rank over all jobs of the node, not the node's index. */
-static int decode_openmpi(const struct world_env *env, struct mst_world *world, struct mst_err *err)
-{
-    static const struct number numbers[] = {
-        NUMBER("OMPI_COMM_WORLD_RANK", rank),
-        NUMBER("OMPI_COMM_WORLD_SIZE", size),
-        NUMBER("OMPI_COMM_WORLD_LOCAL_RANK", local_rank),
-        NUMBER("OMPI_COMM_WORLD_LOCAL_SIZE", local_size),
-    };
-    world->source = MST_WORLD_OPENMPI;
-    int rc = get_all(env, numbers, LENGTH(numbers), "OMPI_COMM_WORLD_RANK", world, err);
-    guess_node(world);
-    return rc;
-}
-
-/* A process manager that does not tell the local numbers leaves each rank a node of its own: that
- * is slow where it is wrong, while a shared segment that is not shared would be broken. */
-static int decode_pmi(const struct world_env *env, struct mst_world *world, struct mst_err *err)
-{
-    static const struct number numbers[] = {NUMBER("PMI_RANK", rank), NUMBER("PMI_SIZE", size)};
-    static const struct number local[] = {NUMBER("MPI_LOCALRANKID", local_rank),
-                                          NUMBER("MPI_LOCALNRANKS", local_size)};
-    world->source = MST_WORLD_PMI;
-    int rc = get_all(env, numbers, LENGTH(numbers), "PMI_RANK", world, err);
-    if (rc == 0 && is_set(env, "MPI_LOCALNRANKS"))
-        rc = get_all(env, local, LENGTH(local), "MPI_LOCALNRANKS", world, err);
-    guess_node(world);
-    return rc;
-}
-
-/* Tasks on node `node` by Slurm's run-length list: "2(x3),1" is 2, 2, 2, 1. 0; -EINVAL. */
-static int slurm_tasks_on(const char *list, uint32_t node, uint32_t *ret_tasks)
-{
-    for (uint64_t first = 0;;) {
-        uint32_t tasks, repeat = 1;
-        if (parse_digits(&list, &tasks) < 0)
-            return -EINVAL;
-        if (strncmp(list, "(x", 2) == 0) {
-            list += 2;
-            if (parse_digits(&list, &repeat) < 0 || *list++ != ')')
-                return -EINVAL;
-        }
-        if (node - first < repeat) {
-            *ret_tasks = tasks;
-            return 0;
-        }
-        first += repeat;
-        if (*list++ != ',')
-            return -EINVAL;
-    }
-}
-
-static int decode_slurm(const struct world_env *env, uint32_t local_size, struct mst_world *world,
-                        struct mst_err *err)
-{
-    static const struct number numbers[] = {
-        NUMBER("SLURM_PROCID", rank),        NUMBER("SLURM_NTASKS", size),
-        NUMBER("SLURM_LOCALID", local_rank), NUMBER("SLURM_NODEID", node),
-        NUMBER("SLURM_NNODES", node_count),
-    };
-    world->source = MST_WORLD_SLURM;
-    world->local_size = local_size;
-    int rc = get_all(env, numbers, LENGTH(numbers), "SLURM_PROCID", world, err);
-    if (rc == 0)
-        rc = get_optional(env, "SLURM_RESTART_COUNT", UINT32_MAX, &world->generation, err);
-    if (rc == 0)
-        rc = get_word(env, "SLURM_JOB_ID", world->job_id, sizeof world->job_id, err);
-    return rc;
-}
-
-/* Slurm's marker of a rank is more than one task on this node: a single task is where `muster run`
- * is meant to start the ranks. 0 and the tasks, 0 of them when this is no rank; -EINVAL. */
-static int slurm_local_size(const struct world_env *env, uint32_t *ret_tasks, struct mst_err *err)
-{
-    *ret_tasks = 0;
-    const char *list = lookup(env, "SLURM_TASKS_PER_NODE");
-    if (!is_set(env, "SLURM_PROCID") || !is_set(env, "SLURM_NTASKS") || !list)
-        return 0;
-    uint32_t node = 0;
-    int rc = get_optional(env, "SLURM_NODEID", UINT32_MAX, &node, err);
-    if (rc < 0)
-        return rc;
-    uint32_t tasks;
-    if (slurm_tasks_on(list, node, &tasks) < 0)
-        return mst_err_set(err, -EINVAL, "SLURM_TASKS_PER_NODE=%.64s says nothing for node %u",
-                           list, node);
-    *ret_tasks = tasks > 1 ? tasks : 0;
-    return 0;
-}
-
-/* In the order of trust: a launcher that started this very process before those around it. */
-static int decode_foreign(const struct world_env *env, struct mst_world *world, struct mst_err *err)
-{
-    if (is_set(env, "TORCHELASTIC_RUN_ID") && is_set(env, "LOCAL_RANK"))
-        return decode_torchrun(env, world, err);
-    if (is_set(env, "OMPI_COMM_WORLD_RANK"))
-        return decode_openmpi(env, world, err);
-    if (is_set(env, "PMI_RANK"))
-        return decode_pmi(env, world, err);
-    uint32_t tasks;
-    int rc = slurm_local_size(env, &tasks, err);
-    return rc == 0 && tasks > 0 ? decode_slurm(env, tasks, world, err) : rc;
-}
-
 /* ---- all of it ------------------------------------------------------------------------------- */
+
+bool world_env_is_alone(const struct world_env *env)
+{
+    const char *text = lookup(env, "MST_WORLD");
+    return text && strcmp(text, "single") == 0;
+}
 
 int world_env_decode(const struct world_env *env, struct mst_world *ret_world, int *ret_secret_fd,
                      struct mst_err *err)
 {
     struct mst_world world;
     world_init_single(&world);
-    const char *marker = muster_marker(env);
+    const char *marker = world_env_is_alone(env) ? NULL : muster_marker(env);
     int secret_fd = -1;
-    int rc = marker ? decode_muster(env, marker, &world, &secret_fd, err)
-                    : decode_foreign(env, &world, err);
+    int rc = world_env_tuning(env, &world.tuning, err);
+    if (rc == 0 && marker)
+        rc = decode_muster(env, marker, &world, &secret_fd, err);
     if (rc == 0)
-        rc = check_numbers(&world, err);
-    if (rc == 0)
-        rc = world_env_tuning(env, &world.tuning, err);
+        rc = world_check(&world, err);
     if (rc < 0)
         return rc;
     *ret_world = world;
     *ret_secret_fd = secret_fd;
-    return 0;
+    return marker != NULL;
 }
 
 void world_init_single(struct mst_world *ret_world)

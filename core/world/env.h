@@ -4,6 +4,8 @@
 #ifndef MUSTER_CORE_WORLD_ENV_H
 #define MUSTER_CORE_WORLD_ENV_H
 
+#include <stdbool.h>
+
 struct mst_err;
 struct mst_tuning;
 struct mst_world;
@@ -16,13 +18,19 @@ struct world_env {
     void *arg;
 };
 
+/* MST_WORLD=single: alone by its own word, whoever started it. */
+bool world_env_is_alone(const struct world_env *env);
+
 /* Fills *ret_world (no secret yet; page_fd and shm_fd unchecked numbers) and *ret_secret_fd (-1
- * when not set). 0; -EINVAL naming the variable, its value and the fault. Outputs untouched on
- * failure. */
+ * when not set). 1: a rank of `muster run`; 0: none, and a world of one with what is tuned;
+ * -EINVAL naming the variable, its value and the fault. Outputs untouched on failure. */
 int world_env_decode(const struct world_env *env, struct mst_world *ret_world, int *ret_secret_fd,
                      struct mst_err *err);
 
-/* The tuning variables. As above. */
+/* Whether its numbers fit one another, and what this library can hold: 0; -EINVAL with text. */
+int world_check(const struct mst_world *world, struct mst_err *err);
+
+/* The tuning variables. 0; -EINVAL as above. */
 int world_env_tuning(const struct world_env *env, struct mst_tuning *ret_tuning,
                      struct mst_err *err);
 

@@ -1,6 +1,8 @@
 #include "muster/core/world/world.h"
 
 #include "muster/core/err.h"
+#include "muster/core/resolve/machine.h"
+#include "muster/core/world/answer.h"
 #include "muster/core/world/env.h"
 #include "muster/core/world/state.h"
 
@@ -60,24 +62,49 @@ static int read_secret(int fd, struct mst_world *world, struct mst_err *err)
     return rc;
 }
 
+/* What `muster run` would find out here. MST_FROM is its --from, and names the launcher of a rank
+ * that it became. */
+static int ask_resolver(struct mst_world *world, struct mst_err *err)
+{
+    struct machine machine;
+    const char *from = getenv("MST_FROM");
+    struct mst_answer *answer = malloc(sizeof *answer);
+    if (!answer)
+        return mst_err_set(err, -ENOMEM, "no memory for what the environment means");
+    machine_init(&machine, environ, "");
+    machine_look(&machine);
+    (void)mst_resolve(&machine.facts, from && *from ? from : NULL, answer); /* it has the error */
+    int rc = world_from_answer(answer, world, err);
+    machine_fini(&machine);
+    free(answer);
+    return rc;
+}
+
+static int take_files(struct mst_world *world, int secret_fd, struct mst_err *err)
+{
+    int rc = take_fd("MST_SECRET_FD", secret_fd, err);
+    if (rc == 0)
+        rc = take_fd("MST_PAGE_FD", world->page_fd, err);
+    if (rc == 0)
+        rc = take_fd("MST_SHM_FD", world->shm_fd, err);
+    if (rc == 0 && secret_fd >= 0)
+        rc = read_secret(secret_fd, world, err);
+    if (rc == 0 && secret_fd >= 0)
+        (void)close(secret_fd); /* read only */
+    return rc;
+}
+
 int world_init_from_env(struct mst_world *ret_world, struct mst_err *err)
 {
     int secret_fd = -1;
-    struct mst_world world;
+    struct mst_world world = {0};
     int rc = world_env_decode(&process_env, &world, &secret_fd, err);
+    if (rc > 0)
+        rc = take_files(&world, secret_fd, err);
+    else if (rc == 0 && !world_env_is_alone(&process_env))
+        rc = ask_resolver(&world, err);
     if (rc == 0)
-        rc = take_fd("MST_SECRET_FD", secret_fd, err);
-    if (rc == 0)
-        rc = take_fd("MST_PAGE_FD", world.page_fd, err);
-    if (rc == 0)
-        rc = take_fd("MST_SHM_FD", world.shm_fd, err);
-    if (rc == 0 && secret_fd >= 0)
-        rc = read_secret(secret_fd, &world, err);
-    if (rc == 0) {
-        if (secret_fd >= 0)
-            (void)close(secret_fd); /* read only */
         *ret_world = world;
-    }
     explicit_bzero(world.secret, sizeof world.secret);
     return rc;
 }

@@ -2,7 +2,7 @@
  * create and open takes one.
  *
  *   struct mst_world *world;
- *   mst_world_from_env(&world, &err)   MST_* from `muster run`, a foreign launcher's, or one of one
+ *   mst_world_from_env(&world, &err)   MST_* of `muster run`, another launcher's, or one of one
  *   mst_kv_dial(world, …)  mst_comm_create(world, …)  mst_loader_open(…)  mst_ckpt_open(…)
  *   mst_world_destroy(world)
  *
@@ -16,6 +16,12 @@
  *   MST_SHM_FD     an empty memfd, one per node, for the communicators' shared segment
  *   MST_JOB_ID     names the job in logs and keys
  *   MST_JOB_NONCE  tells this start of the job from every other
+ *
+ * Without them the environment is read as `muster run` reads it (muster-env(7)). A rank of another
+ * launcher is that rank. A world of one is who is told nothing, a pod beside the world (evaluator,
+ * parameter server), or the only node of a plan in which no variable counts other processes. All
+ * else is one of several that nobody connects, and is refused: it would train alone beside the
+ * others. MST_WORLD=single is for who means to be alone.
  *
  * Tuning that a user may set for every program: MST_AIO, MST_COMM, MST_MPI_MODULE, MST_NCCL_LIB,
  * MST_WAIT, MST_TIMEOUT_MS (muster-env(7)). */
@@ -39,13 +45,17 @@ enum mst_world_source {
     MST_WORLD_OPENMPI,  /* OMPI_COMM_WORLD_* */
     MST_WORLD_PMI,      /* PMI_RANK, PMI_SIZE (MPICH, Intel MPI) */
     MST_WORLD_SLURM,    /* SLURM_PROCID, SLURM_NTASKS, more than one task on the node */
+    MST_WORLD_FOREIGN,  /* another launcher's rank: horovodrun, paddle, … */
 };
 
-/* Makes the world that the environment describes; MST_* wins over foreign markers. Takes ownership
- * of the inherited fds and sets them close-on-exec. Does not block. Not thread-safe (reads the
- * environment). Once in a process that `muster run` started: the fds are taken. 0; -EINVAL naming
- * the variable, its value and the fault: not a number, rank >= size, over 1024 ranks on a node,
- * some MST_* set and others missing, an fd that is not open, or it was called before; -ENOMEM. */
+/* Makes the world that the environment describes, above; MST_* wins over all other variables. Takes
+ * ownership of the inherited fds and sets them close-on-exec. Reads files such as a hostfile that a
+ * variable names. Not thread-safe (reads the environment). Once in a process that `muster run`
+ * started: the fds are taken. 0; -EINVAL naming the variable, its value and the fault: not a number,
+ * rank >= size, over 1024 ranks on a node, some MST_* set and others missing, an fd that is not
+ * open, or it was called before; -EINVAL, with what to start instead, if this is one of several
+ * processes that nobody has connected, or of a number that is not known; -ENOTSUP if it is a rank of
+ * an unknown number of them; -ENOMEM. */
 int mst_world_from_env(struct mst_world **ret_world, struct mst_err *err);
 
 /* A world of one without server, whatever the environment says: for tests and one-process tools.

@@ -1,17 +1,21 @@
-/* An environment as execve lays it out, "NAME=value" texts ended by NUL: whatever it says, the
- * world that comes out holds together. */
+/* An environment as execve lays it out, "NAME=value" texts ended by NUL: whatever it says, to the
+ * contract of `muster run` and to the resolver, the world that comes out holds together. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "muster/core/err.h"
+#include "muster/core/resolve/resolve.h"
+#include "muster/core/world/answer.h"
 #include "muster/core/world/env.h"
 #include "muster/core/world/state.h"
+
+#define VARS_MAX 256
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct block {
-    const char *text;
+    char *text;
     size_t size;
 };
 
@@ -37,6 +41,27 @@ static void check(const struct mst_world *world, int secret_fd)
         abort();
 }
 
+static const char *no_file(void *arg, const char *path)
+{
+    (void)arg; /* there are none, of whatever name */
+    (void)path;
+    return NULL;
+}
+
+static int ask_resolver(const struct block *block, struct mst_world *world, struct mst_err *err)
+{
+    static struct mst_answer answer;
+    char *vars[VARS_MAX + 1];
+    size_t count = 0;
+    for (size_t at = 0; at < block->size && count < VARS_MAX; at += strlen(block->text + at) + 1)
+        vars[count++] = block->text + at;
+    vars[count] = NULL;
+    struct mst_machine machine = {
+        .env = vars, .hostname = "job-worker-1", .pod_ip = "", .read_file = no_file};
+    (void)mst_resolve(&machine, NULL, &answer); /* it has the error */
+    return world_from_answer(&answer, world, err);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text = malloc(size + 1);
@@ -51,6 +76,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct mst_world world;
     int rc = world_env_decode(&env, &world, &secret_fd, &err);
     if (rc == 0)
+        rc = ask_resolver(&block, &world, &err);
+    if (rc >= 0)
         check(&world, secret_fd);
     else if (err.code != rc || !err.text[0])
         abort();

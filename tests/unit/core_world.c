@@ -143,6 +143,36 @@ static void reads_the_process_environment(void **state)
     assert_int_equal(world_tuning_from_env(&tuning, NULL), -EINVAL);
 }
 
+/* What `muster run` would refuse or start is no world of one, and --from is there as a variable. */
+static void asks_what_muster_run_would_do(void **state)
+{
+    (void)state;
+    clearenv();
+    assert_int_equal(setenv("PET_NNODES", "2", 1), 0);
+    assert_int_equal(setenv("PET_NODE_RANK", "1", 1), 0);
+    assert_int_equal(setenv("PET_MASTER_ADDR", "m", 1), 0);
+    struct mst_world world = {.rank = 77};
+    struct mst_err err = {0};
+    assert_int_equal(world_init_from_env(&world, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "muster run"));
+    assert_int_equal(world.rank, 77);
+    assert_int_equal(setenv("MST_WORLD", "single", 1), 0);
+    assert_int_equal(world_init_from_env(&world, NULL), 0);
+    assert_int_equal(world.size, 1);
+    world_fini(&world);
+    assert_int_equal(unsetenv("MST_WORLD"), 0);
+    assert_int_equal(setenv("PMI_RANK", "1", 1), 0);
+    assert_int_equal(setenv("PMI_SIZE", "2", 1), 0);
+    assert_int_equal(setenv("HOROVOD_RANK", "0", 1), 0);
+    assert_int_equal(setenv("HOROVOD_SIZE", "2", 1), 0);
+    assert_int_equal(world_init_from_env(&world, NULL), -EINVAL);
+    assert_int_equal(setenv("MST_FROM", "pmi1", 1), 0);
+    assert_int_equal(world_init_from_env(&world, NULL), 0);
+    assert_int_equal(world.rank, 1);
+    assert_int_equal(world.source, MST_WORLD_PMI);
+    world_fini(&world);
+}
+
 static void a_program_sees_the_world_through_accessors(void **state)
 {
     (void)state;
@@ -189,6 +219,7 @@ int main(void)
         cmocka_unit_test_setup(names_a_secret_that_cannot_be_read, enter_contract),
         cmocka_unit_test_setup(a_program_sees_the_world_through_accessors, enter_contract),
         cmocka_unit_test(reads_the_process_environment),
+        cmocka_unit_test(asks_what_muster_run_would_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

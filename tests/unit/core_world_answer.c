@@ -1,0 +1,255 @@
+/* What the resolver's answers are to a program that nobody started as a rank of `muster run`. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "muster/core/world/answer.h"
+#include "muster/core/world/state.h"
+#include "resolve_fixture.h"
+
+static int ask(const char *vars, struct mst_world *world, struct mst_err *err)
+{
+    struct pod pod;
+    pod_init(&pod);
+    pod_env(&pod, vars);
+    pod.machine.gpu_count = 8;
+    (void)mst_resolve(&pod.machine, NULL, &pod.answer); /* its errors are some of the cases */
+    world_init_single(world);
+    return world_from_answer(&pod.answer, world, err);
+}
+
+static struct mst_world expect_world(const char *vars)
+{
+    struct mst_world world;
+    struct mst_err err = {0};
+    int rc = ask(vars, &world, &err);
+    assert_string_equal(err.text, "");
+    assert_int_equal(rc, 0);
+    return world;
+}
+
+/* Both words are in the text, and the world is as it was. */
+static void expect_fault(const char *vars, int code, const char *first, const char *second)
+{
+    struct mst_world world;
+    struct mst_err err = {0};
+    int rc = ask(vars, &world, &err);
+    if (rc != code || !strstr(err.text, first) || !strstr(err.text, second))
+        fail_msg("%s: %d %s", vars, rc, err.text);
+    assert_int_equal(world.size, 1);
+    assert_int_equal(world.source, MST_WORLD_SINGLE);
+}
+
+static void a_legitimate_single_process_goes_on(void **state)
+{
+    (void)state;
+    static const char *const alone[] = {
+        "HOME=/",
+        "MASTER_ADDR=localhost",
+        "RANK=0 WORLD_SIZE=1 MASTER_ADDR=localhost",
+        "PET_NNODES=1 PET_NPROC_PER_NODE=auto",
+        "PET_NNODES=1 PET_NPROC_PER_NODE=1 PET_NODE_RANK=0",
+        "SLURM_JOB_ID=1 SLURM_NNODES=1 SLURM_NTASKS=1",
+        "JAX_NUM_PROCESSES=1 JAX_PROCESS_ID=0 JAX_COORDINATOR_ADDRESS=j:1",
+        "MST_WORLD=single PET_NNODES=4 RANK=2",
+    };
+    for (size_t i = 0; i < sizeof alone / sizeof alone[0]; i++) {
+        struct mst_world world = expect_world(alone[i]);
+        assert_int_equal(world.size, 1);
+        assert_int_equal(world.source, MST_WORLD_SINGLE);
+    }
+}
+
+static void nobody_is_alone_by_mistake(void **state)
+{
+    (void)state;
+    static const char *const several[] = {
+        "PET_NNODES=2 PET_NODE_RANK=0 PET_MASTER_ADDR=m",
+        "PET_NNODES=1 PET_NPROC_PER_NODE=4",
+        "PET_NNODES=1:3 PET_RDZV_ENDPOINT=m:1",
+        "RANK=0 WORLD_SIZE=2 MASTER_ADDR=m",
+        "RANK=1 WORLD_SIZE=2 MASTER_ADDR=m",
+        "SLURM_JOB_ID=1 SLURM_NNODES=1 SLURM_NTASKS=6",
+    };
+    for (size_t i = 0; i < sizeof several / sizeof several[0]; i++)
+        expect_fault(several[i], -EINVAL, "muster run", "MST_WORLD=single");
+    expect_fault("JOB_COMPLETION_INDEX=1", -EINVAL, "MST_NNODES", "MST_WORLD=single");
+    expect_fault("K_MPI_JOB_ROLE=worker", -EINVAL, "its launcher", "MST_WORLD=single");
+    expect_fault("MPI_HOST=a,b VC_TASK_INDEX=0", -EINVAL, "mpirun", "MST_WORLD=single");
+    expect_fault("PMIX_RANK=0", -ENOTSUP, "not of how many", "MST_WORLD=single");
+    expect_fault("PMI_FD=3 PMI_ID=1", -ENOTSUP, "rank 1", "muster run");
+}
+
+/* The resolver's text may fill an error; what to do stands behind it all the same. */
+static void a_long_reason_leaves_room_for_the_way_on(void **state)
+{
+    (void)state;
+    struct mst_answer answer = {.plan = {.mode = MST_PLAN_ERROR}, .err = {.code = -EINVAL}};
+    memset(answer.err.text, 'x', sizeof answer.err.text - 1);
+    struct mst_world world;
+    struct mst_err err = {0};
+    world_init_single(&world);
+    assert_int_equal(world_from_answer(&answer, &world, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "; who means to be alone sets MST_WORLD=single"));
+}
+
+static void reads_torchrun(void **state)
+{
+    (void)state;
+    struct mst_world world = expect_world(
+        "TORCHELASTIC_RUN_ID=run7 RANK=5 WORLD_SIZE=8 LOCAL_RANK=1 LOCAL_WORLD_SIZE=4 GROUP_RANK=1 "
+        "GROUP_WORLD_SIZE=2 TORCHELASTIC_RESTART_COUNT=6 MASTER_ADDR=m MASTER_PORT=1");
+    assert_int_equal(world.source, MST_WORLD_TORCHRUN);
+    assert_int_equal(world.rank, 5);
+    assert_int_equal(world.size, 8);
+    assert_int_equal(world.local_rank, 1);
+    assert_int_equal(world.local_size, 4);
+    assert_int_equal(world.node, 1);
+    assert_int_equal(world.node_count, 2);
+    assert_int_equal(world.generation, 6);
+    assert_string_equal(world.job_id, "run7");
+    assert_string_equal(world.kv_addr, "");
+}
+
+static void reads_openmpi(void **state)
+{
+    (void)state;
+    struct mst_world world = expect_world(
+        "OMPI_COMM_WORLD_RANK=5 OMPI_COMM_WORLD_SIZE=6 OMPI_COMM_WORLD_LOCAL_RANK=1 "
+        "OMPI_COMM_WORLD_LOCAL_SIZE=4 OMPI_COMM_WORLD_NODE_RANK=1 PMIX_RANK=5");
+    assert_int_equal(world.source, MST_WORLD_OPENMPI);
+    assert_int_equal(world.rank, 5);
+    assert_int_equal(world.local_rank, 1);
+    assert_int_equal(world.node, 1);
+    assert_int_equal(world.node_count, 2);
+    expect_fault("OMPI_COMM_WORLD_RANK=0", -EINVAL, "OMPI_COMM_WORLD_SIZE", "");
+}
+
+static void reads_pmi(void **state)
+{
+    (void)state;
+    struct mst_world world = expect_world(
+        "PMI_RANK=2 PMI_SIZE=3 PMI_FD=9 MPI_LOCALRANKID=0 MPI_LOCALNRANKS=2");
+    assert_int_equal(world.source, MST_WORLD_PMI);
+    assert_int_equal(world.local_size, 2);
+    assert_int_equal(world.node, 1);
+    assert_int_equal(world.node_count, 2);
+    world = expect_world("PMI_RANK=2 PMI_SIZE=3");
+    assert_int_equal(world.local_size, 1);
+    assert_int_equal(world.node, 2);
+    assert_int_equal(world.node_count, 3);
+}
+
+static void reads_slurm(void **state)
+{
+    (void)state;
+    struct mst_world world = expect_world(
+        "SLURM_PROCID=4 SLURM_NTASKS=7 SLURM_LOCALID=0 SLURM_NODEID=2 SLURM_NNODES=4 "
+        "SLURM_STEP_ID=0 SLURM_RESTART_COUNT=2 SLURM_JOB_ID=991 SLURM_TASKS_PER_NODE=2(x3),1");
+    assert_int_equal(world.source, MST_WORLD_SLURM);
+    assert_int_equal(world.rank, 4);
+    assert_int_equal(world.size, 7);
+    assert_int_equal(world.local_size, 2);
+    assert_int_equal(world.node, 2);
+    assert_int_equal(world.node_count, 4);
+    assert_int_equal(world.generation, 2);
+}
+
+static void reads_launchers_without_a_name_here(void **state)
+{
+    (void)state;
+    struct mst_world world = expect_world("HOROVOD_RANK=5 HOROVOD_SIZE=8 HOROVOD_LOCAL_RANK=1 "
+                                          "HOROVOD_LOCAL_SIZE=4");
+    assert_int_equal(world.source, MST_WORLD_FOREIGN);
+    assert_int_equal(world.rank, 5);
+    assert_int_equal(world.node, 1);
+}
+
+/* Scripts set torchrun's variables in ranks of mpirun and srun, which MPI connects; torchrun itself
+ * says so by its run's id. */
+static void the_launcher_is_the_one_whose_mpi_connects(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *vars;
+        enum mst_world_source source;
+    } cases[] = {
+        {"RANK=1 WORLD_SIZE=2 LOCAL_RANK=1 OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 "
+         "OMPI_COMM_WORLD_LOCAL_RANK=1 OMPI_COMM_WORLD_LOCAL_SIZE=2",
+         MST_WORLD_OPENMPI},
+        {"RANK=1 WORLD_SIZE=2 LOCAL_RANK=1 PMI_RANK=1 PMI_SIZE=2", MST_WORLD_PMI},
+        {"RANK=1 WORLD_SIZE=2 LOCAL_RANK=1", MST_WORLD_TORCHRUN},
+        {"RANK=1 WORLD_SIZE=2 LOCAL_RANK=1 TORCHELASTIC_RUN_ID=r PMI_RANK=1 PMI_SIZE=2",
+         MST_WORLD_TORCHRUN},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(expect_world(cases[i].vars).source, cases[i].source);
+}
+
+static void refuses_numbers_over_the_librarys_limits(void **state)
+{
+    (void)state;
+    expect_fault("RANK=1 WORLD_SIZE=16777217 LOCAL_RANK=0", -EINVAL, "16777217", "");
+}
+
+/* What goes into keys and log lines has no blanks. */
+static void a_name_with_blanks_is_none(void **state)
+{
+    (void)state;
+    struct mst_answer answer = {.plan = mst_plan_unknown};
+    answer.plan.mode = MST_PLAN_NO_COLLECTIVE;
+    (void)snprintf(answer.plan.job_id, sizeof answer.plan.job_id, "%s", "job 7");
+    struct mst_world world;
+    world_init_single(&world);
+    assert_int_equal(world_from_answer(&answer, &world, NULL), 0);
+    assert_string_equal(world.job_id, "");
+    answer.plan.job_id[3] = '-';
+    assert_int_equal(world_from_answer(&answer, &world, NULL), 0);
+    assert_string_equal(world.job_id, "job-7");
+}
+
+/* All worlds of 1 to 17 ranks on nodes of 1 to 5, the last node short: what a launcher that tells
+ * no nodes lets us guess always fits. */
+static void guesses_fit_in_every_small_world(void **state)
+{
+    (void)state;
+    for (unsigned size = 1; size <= 17; size++) {
+        for (unsigned width = 1; width <= 5 && width <= size; width++) {
+            for (unsigned rank = 0; rank < size; rank++) {
+                unsigned first = rank / width * width;
+                unsigned local_size = size - first < width ? size - first : width;
+                char vars[160];
+                (void)snprintf(vars, sizeof vars,
+                               "PMI_RANK=%u PMI_SIZE=%u MPI_LOCALRANKID=%u MPI_LOCALNRANKS=%u",
+                               rank, size, rank - first, local_size);
+                struct mst_world world = expect_world(vars);
+                assert_true(world.node < world.node_count && world.node_count <= size);
+            }
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_legitimate_single_process_goes_on),
+        cmocka_unit_test(nobody_is_alone_by_mistake),
+        cmocka_unit_test(a_long_reason_leaves_room_for_the_way_on),
+        cmocka_unit_test(reads_torchrun),
+        cmocka_unit_test(reads_openmpi),
+        cmocka_unit_test(reads_pmi),
+        cmocka_unit_test(reads_slurm),
+        cmocka_unit_test(reads_launchers_without_a_name_here),
+        cmocka_unit_test(the_launcher_is_the_one_whose_mpi_connects),
+        cmocka_unit_test(refuses_numbers_over_the_librarys_limits),
+        cmocka_unit_test(a_name_with_blanks_is_none),
+        cmocka_unit_test(guesses_fit_in_every_small_world),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
