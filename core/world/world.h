@@ -51,11 +51,11 @@ enum mst_world_source {
 /* Makes the world that the environment describes, above; MST_* wins over all other variables. Takes
  * ownership of the inherited fds and sets them close-on-exec. Reads files such as a hostfile that a
  * variable names. Not thread-safe (reads the environment). Once in a process that `muster run`
- * started: the fds are taken. 0; -EINVAL naming the variable, its value and the fault: not a number,
- * rank >= size, over 1024 ranks on a node, some MST_* set and others missing, an fd that is not
- * open, or it was called before; -EINVAL, with what to start instead, if this is one of several
- * processes that nobody has connected, or of a number that is not known; -ENOTSUP if it is a rank of
- * an unknown number of them; -ENOMEM. */
+ * started: the fds are taken. 0; -EINVAL naming the variable, its value and the fault: not a
+ * number, rank >= size, over 1024 ranks on a node, some MST_* set and others missing, an fd that is
+ * not open, or it was called before; -EINVAL, with what to start instead, if this is one of several
+ * processes that nobody has connected, or of nobody knows how many; -ENOTSUP if it is a rank of an
+ * unknown number of them; -ENOMEM. */
 int mst_world_from_env(struct mst_world **ret_world, struct mst_err *err);
 
 /* A world of one without server, whatever the environment says: for tests and one-process tools.
