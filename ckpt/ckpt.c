@@ -11,6 +11,7 @@
 #include "muster/core/cond.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
+#include "muster/core/process.h"
 #include "muster/core/sized.h"
 #include "muster/core/thread.h"
 #include "muster/core/world/state.h"
@@ -31,6 +32,7 @@ struct mst_ckpt {
     /* The caller's. */
     uint64_t last_step; /* the last that save took, or MST_CKPT_NONE */
     uint32_t load_count;
+    uint32_t process;     /* that opened it */
     struct mst_err error; /* of the last save or drain */
     bool has_lock, has_thread;
     pthread_t thread;
@@ -169,6 +171,7 @@ static struct mst_ckpt *allocate(const struct mst_ckpt_opts *opts, const struct 
     struct mst_ckpt *ckpt = calloc(1, sizeof *ckpt);
     if (!ckpt)
         return NULL;
+    ckpt->process = mst_process_mark();
     ckpt->last_step = MST_CKPT_NONE;
     ckpt->shard.rank = world->rank;
     ckpt->shard.world_size = world->size;
@@ -273,6 +276,9 @@ int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *worl
     int rc = mst_sized_take(&known, sizeof known, opts, "MST_CKPT_OPTS_INIT", err);
     if (rc < 0)
         return mst_world_note_verdict(world, rc);
+    rc = mst_world_check_process(world, err);
+    if (rc < 0)
+        return rc;
     struct mst_ckpt *ckpt = allocate(&known, world);
     if (!ckpt)
         return mst_err_set(err, -ENOMEM, "checkpoint: no memory");
@@ -296,7 +302,7 @@ static void stop_thread(struct mst_ckpt *ckpt)
 
 void mst_ckpt_close(struct mst_ckpt *ckpt)
 {
-    if (!ckpt)
+    if (!ckpt || !mst_process_owns(ckpt->process))
         return;
     if (ckpt->has_thread)
         stop_thread(ckpt);
@@ -311,6 +317,11 @@ void mst_ckpt_close(struct mst_ckpt *ckpt)
 }
 
 /* ---- save, drain, load, status --------------------------------------------------------------- */
+
+static int check_process(const struct mst_ckpt *ckpt, struct mst_err *err)
+{
+    return mst_process_check(ckpt->process, "the checkpoint handle", err);
+}
 
 /* Waits until the worker is idle. 0; -ETIMEDOUT. */
 static int await_idle_locked(struct mst_ckpt *ckpt, uint64_t deadline_ns)
@@ -384,7 +395,9 @@ int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_state *
                   uint64_t deadline_ns)
 {
     ckpt->error = (struct mst_err){0};
-    int rc = check_step(ckpt, step, &ckpt->error);
+    int rc = check_process(ckpt, &ckpt->error);
+    if (rc == 0)
+        rc = check_step(ckpt, step, &ckpt->error);
     struct state known = {0};
     if (rc == 0)
         rc = state_take(&known, state, &ckpt->error);
@@ -397,8 +410,11 @@ int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_state *
 int mst_ckpt_drain(struct mst_ckpt *ckpt, uint64_t deadline_ns)
 {
     ckpt->error = (struct mst_err){0};
+    int rc = check_process(ckpt, &ckpt->error);
+    if (rc)
+        return rc;
     lock(ckpt);
-    int rc = await_idle_locked(ckpt, deadline_ns);
+    rc = await_idle_locked(ckpt, deadline_ns);
     if (rc < 0)
         mst_err_set(&ckpt->error, rc, "the last save has not ended");
     else if (ckpt->locked.last_rc < 0)
@@ -448,7 +464,9 @@ int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_state *state,
                   struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns, struct mst_err *err)
 {
     struct mst_ckpt_loaded loaded;
-    int rc = mst_sized_take(&loaded, sizeof loaded, ret_loaded, "MST_CKPT_LOADED_INIT", err);
+    int rc = check_process(ckpt, err);
+    if (rc == 0)
+        rc = mst_sized_take(&loaded, sizeof loaded, ret_loaded, "MST_CKPT_LOADED_INIT", err);
     struct state known = {0};
     if (rc == 0)
         rc = state_take(&known, state, err);
@@ -462,6 +480,8 @@ int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_state *state,
 
 int mst_ckpt_get_status(struct mst_ckpt *ckpt, struct mst_ckpt_status *ret_status)
 {
+    if (!mst_process_owns(ckpt->process))
+        return -ENOTSUP;
     lock(ckpt);
     struct mst_ckpt_status status = ckpt->locked.status;
     unlock(ckpt);

@@ -22,7 +22,7 @@
  * all ranks, is told by mst_ckpt_get_status, and never harms an older checkpoint or the training.
  *
  * All ranks call save and load with the same steps and the same tensors (names, types, shapes). One
- * thread at a time. */
+ * thread at a time. A forked child of the process that opened a handle is answered -ENOTSUP. */
 #ifndef MUSTER_CKPT_CKPT_H
 #define MUSTER_CKPT_CKPT_H
 
@@ -186,7 +186,7 @@ struct mst_ckpt_status {
         sizeof(struct mst_ckpt_status), 0, 0, 0, 0, 0, "", 0, 0, 0, 0                              \
     }
 
-/* 0; -EINVAL if MST_CKPT_STATUS_INIT was forgotten. Safe from any thread; does not block. */
+/* 0; -EINVAL if MST_CKPT_STATUS_INIT was forgotten; -ENOTSUP in a forked child. Safe from any thread; does not block. */
 int mst_ckpt_get_status(struct mst_ckpt *ckpt, struct mst_ckpt_status *ret_status);
 
 #ifdef __cplusplus

@@ -5,6 +5,7 @@
 #include "muster/core/crc32c.h"
 #include "muster/core/err.h"
 #include "muster/core/least.h"
+#include "muster/core/process.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -44,6 +45,8 @@ int reader_create(struct tier *tier, const struct manifest *manifest, struct rea
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (reader->buffers == MAP_FAILED)
         reader->buffers = NULL;
+    else
+        mst_process_keep(reader->buffers, TIER_DEPTH * SLOT_BYTES);
     reader->has_begun = reader->buffers && tier->ops->begin(tier, manifest) == 0;
     if (!reader->has_begun) {
         reader_destroy(reader);

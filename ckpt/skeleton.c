@@ -24,6 +24,24 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 /* libhdf5 is often built without thread safety. */
 static pthread_mutex_t hdf5_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t hdf5_once = PTHREAD_ONCE_INIT;
+
+static void lock_hdf5(void)
+{
+    pthread_mutex_lock(&hdf5_lock);
+}
+
+static void unlock_hdf5(void)
+{
+    pthread_mutex_unlock(&hdf5_lock);
+}
+
+/* A child that was forked while libhdf5 was at work would wait for libhdf5's own lock when it
+ * exits, and the thread that holds that lock does not exist there. */
+static void guard_forks(void)
+{
+    (void)pthread_atfork(lock_hdf5, unlock_hdf5, unlock_hdf5); /* no memory: as likely as before */
+}
 
 /* While a skeleton is made: its plan, and the open handles. */
 struct maker {
@@ -400,6 +418,7 @@ int skeleton_create(const struct skeleton_plan *plan, struct skeleton *ret_skele
     for (size_t i = 0; i < plan->part_count; i++)
         skeleton.crc_count += plan->parts[i].block_count;
     int rc;
+    pthread_once(&hdf5_once, guard_forks);
     pthread_mutex_lock(&hdf5_lock);
     H5E_BEGIN_TRY
     {

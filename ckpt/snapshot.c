@@ -1,6 +1,7 @@
 #include "muster/ckpt/snapshot.h"
 
 #include "muster/core/least.h"
+#include "muster/core/process.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,6 +23,7 @@ static uint8_t *map_aligned(size_t size_bytes)
         (void)munmap(base, head); /* a hole in our own mapping: cannot fail but for map limits */
     if (head < HUGE_BYTES)
         (void)munmap(base + head + size_bytes, HUGE_BYTES - head);
+    mst_process_keep(base + head, size_bytes);
     return base + head;
 }
 

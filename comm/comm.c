@@ -8,6 +8,7 @@
 #include "muster/comm/req.h"
 #include "muster/core/clock.h"
 #include "muster/core/kv/kv.h"
+#include "muster/core/process.h"
 #include "muster/core/sized.h"
 #include "muster/core/version.h"
 #include "muster/core/world/page.h"
@@ -26,6 +27,7 @@ struct mst_comm {
     struct mst_comm_stats stats;
     uint32_t rank, size;
     uint32_t timeout_ms;
+    uint32_t process;       /* that created it */
     struct mst_err refused; /* of the last call, if it was refused */
 
     /* Of the thread that runs collectives: the caller's, or that of reqs while one is open. */
@@ -102,6 +104,9 @@ static int create(const struct mst_world *world, struct mst_kv *kv,
                   const struct mst_comm_opts *opts, struct mst_comm **ret_comm, struct mst_err *err)
 {
     assert_world(world);
+    int rc = mst_world_check_process(world, err);
+    if (rc)
+        return rc;
     const char *backend = choose_backend(world, kv, opts);
     const struct comm_ops *ops = find_backend(backend);
     if (!ops)
@@ -113,7 +118,8 @@ static int create(const struct mst_world *world, struct mst_kv *kv,
     comm->rank = world->rank;
     comm->size = world->size;
     comm->timeout_ms = choose_timeout(world, opts);
-    int rc = map_page(comm, world, err);
+    comm->process = mst_process_mark();
+    rc = map_page(comm, world, err);
     if (rc == 0)
         rc = ops->create(world, kv, comm->page, mst_deadline_ms(comm->timeout_ms), &comm->backend,
                          err);
@@ -155,7 +161,7 @@ int mst_comm_join(const struct mst_world *world, const struct mst_comm_opts *opt
 
 void mst_comm_destroy(struct mst_comm *comm)
 {
-    if (!comm)
+    if (!comm || !mst_process_owns(comm->process))
         return;
     req_queue_destroy(comm->reqs);
     if (comm->backend)
@@ -167,6 +173,8 @@ void mst_comm_destroy(struct mst_comm *comm)
 void mst_comm_abort(struct mst_comm *comm)
 {
     struct mst_err err;
+    if (!mst_process_owns(comm->process))
+        return;
     (void)mst_err_set(&err, -ECONNRESET, "rank %u aborted the communicator",
                       comm->rank); /* known */
     comm->backend->ops->abort(comm->backend, &err);
@@ -271,6 +279,8 @@ static int check_call(const struct mst_comm *comm, const struct comm_call *call,
 {
     const struct signature_desc *desc = &call->desc;
     const struct comm_ops *ops = comm->backend->ops;
+    if (!mst_process_owns(comm->process))
+        return mst_process_check(comm->process, "the communicator", err);
     if (call->queue && !ops->mark)
         return mst_err_set(err, -ENOTSUP, "this back end (%s) has no streams", ops->name);
     if (desc->coll == MST_COLL_BARRIER)
@@ -436,6 +446,8 @@ int mst_req_wait(struct mst_req *req)
 {
     uint64_t began_ns = mst_now_ns();
     struct mst_comm *comm = req->queue->arg;
+    if (!mst_process_owns(comm->process))
+        return -ENOTSUP;
     if (req_await_turn(req) < 0)
         end_overdue(comm, &req->call.desc);
     int rc = req_wait(req);

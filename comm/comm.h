@@ -24,8 +24,9 @@
  * op); -ECONNRESET a peer is lost or the generation was aborted; -EPROTO peers called different
  * collectives (the text names both ranks' op, type and count); -ENOTSUP a type or op that this
  * library or back end does not know or reduce, a field of struct mst_call that only a newer library
- * knows, or this back end has no streams. -EINVAL, -ENOTSUP and what starting alone answers
- * (-EAGAIN, -ENOMEM) refuse the call, and the communicator lives on. After any other error it is
+ * knows, or this back end has no streams. -ENOTSUP, too, answers a forked child of the
+ * process that created it. -EINVAL, -ENOTSUP and what starting alone answers (-EAGAIN, -ENOMEM)
+ * refuse the call, and the communicator lives on. After any other error it is
  * dead: every later call that is not refused returns the same code.
  *
  * The mpi back end works over the MPI that started the ranks (Open MPI, MPICH). It initialises MPI
@@ -85,6 +86,7 @@ struct mst_comm_opts {
  *   -ETIMEDOUT   naming the ranks that did not come, or the node or server that did not answer
  *   -ECONNRESET  the key-value server or another rank is lost, or the generation was aborted
  *   -ESTALE      the generation of this rank is over
+ *   -ENOTSUP     the world is that of the process that this one was forked from
  *   -EACCES      another node does not know the job secret
  *   -EPROTO      what the ranks say of themselves does not fit together, or is no answer at all
  *   -EBADMSG     the node page is not one of this version

@@ -15,7 +15,7 @@
  * contiguous part [r*B/N, (r+1)*B/N) of it. So a job that is resumed, or resized, sees every sample
  * exactly once per epoch. Reading goes on behind, on one thread, by O_DIRECT reads through core/aio
  * and ranged requests through core/blob, within opts.budget_bytes. One thread at a time a
- * loader. */
+ * loader. A forked child of the process that opened it is answered -ENOTSUP, and finds no batch. */
 #ifndef MUSTER_DATAIO_DATAIO_H
 #define MUSTER_DATAIO_DATAIO_H
 

@@ -16,6 +16,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/least.h"
+#include "muster/core/process.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -124,6 +125,7 @@ static int map_arena(struct arena *arena, uint64_t budget_bytes, struct mst_err 
     if (data == MAP_FAILED)
         return mst_err_set(err, -ENOMEM, "no memory for a budget of %" PRIu64 " bytes",
                            budget_bytes);
+    mst_process_keep(data, size);
     *arena = (struct arena){.data = data, .size_bytes = size};
     return 0;
 }

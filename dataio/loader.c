@@ -4,6 +4,7 @@
 #include "muster/core/cond.h"
 #include "muster/core/err.h"
 #include "muster/core/least.h"
+#include "muster/core/process.h"
 #include "muster/core/sized.h"
 #include "muster/core/thread.h"
 #include "muster/core/world/state.h"
@@ -35,6 +36,7 @@ struct mst_loader {
     struct order order;
     uint32_t global_batch, part_first, part_count;
     uint64_t position; /* of the next batch */
+    uint32_t process;  /* that opened it */
     struct mst_loader_stats stats;
     struct mst_err error;
     uint8_t *samples; /* of the current batch, laid out as the program knows them */
@@ -248,6 +250,7 @@ int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *
     pthread_mutex_init(&loader->locked.lock, NULL);
     mst_cond_init(&loader->work);
     mst_cond_init(&loader->ready);
+    loader->process = mst_process_mark();
     loader->global_batch = known.global_batch;
     loader->part_count = fetch_part(known.global_batch, world->rank, world->size,
                                     &loader->part_first);
@@ -262,7 +265,7 @@ int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *
 
 void mst_loader_close(struct mst_loader *loader)
 {
-    if (!loader)
+    if (!loader || !mst_process_owns(loader->process))
         return;
     stop_worker(loader);
     fetch_destroy(loader->fetch);
@@ -370,11 +373,18 @@ static int take_batch(struct mst_loader *loader, uint32_t sample_bytes, uint64_t
     return 0;
 }
 
+static int check_process(const struct mst_loader *loader, struct mst_err *err)
+{
+    return mst_process_check(loader->process, "the loader", err);
+}
+
 int mst_loader_next(struct mst_loader *loader, struct mst_batch *ret_batch, uint64_t deadline_ns)
 {
     struct mst_batch batch;
     loader->error = (struct mst_err){0};
-    int rc = mst_sized_take(&batch, sizeof batch, ret_batch, "MST_BATCH_INIT", &loader->error);
+    int rc = check_process(loader, &loader->error);
+    if (rc == 0)
+        rc = mst_sized_take(&batch, sizeof batch, ret_batch, "MST_BATCH_INIT", &loader->error);
     if (rc == 0)
         rc = make_room(loader, batch.sample_bytes, &loader->error);
     if (rc == 0 && loader->fetch)
@@ -427,7 +437,9 @@ int mst_loader_seek(struct mst_loader *loader, const uint8_t *cursor, size_t siz
                     struct mst_err *err)
 {
     struct cursor saved, here = cursor_of(loader);
-    int rc = cursor_decode(cursor, size_bytes, &saved, err);
+    int rc = check_process(loader, err);
+    if (rc == 0)
+        rc = cursor_decode(cursor, size_bytes, &saved, err);
     if (rc == 0)
         rc = cursor_match(&saved, &here, err);
     if (rc)

@@ -2,6 +2,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/process.h"
 #include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
 
@@ -12,6 +13,7 @@ struct mst_job {
     struct mst_page *page;      /* NULL without an agent */
     struct mst_page_slot *slot; /* this rank's */
     uint32_t local_rank;
+    uint32_t process; /* that opened it */
 };
 
 static int attach(struct mst_job *job, const struct mst_world *world, struct mst_err *err)
@@ -34,7 +36,10 @@ int mst_job_open(const struct mst_world *world, struct mst_job **ret_job, struct
     struct mst_job *job = calloc(1, sizeof *job);
     if (!job)
         return mst_err_set(err, -ENOMEM, "no memory for the job handle");
-    int rc = world->page_fd >= 0 ? attach(job, world, err) : 0;
+    job->process = mst_process_mark();
+    int rc = mst_world_check_process(world, err);
+    if (rc == 0 && world->page_fd >= 0)
+        rc = attach(job, world, err);
     if (rc) {
         mst_page_unmap(job->page);
         free(job);
@@ -46,7 +51,7 @@ int mst_job_open(const struct mst_world *world, struct mst_job **ret_job, struct
 
 void mst_job_close(struct mst_job *job)
 {
-    if (!job)
+    if (!job || !mst_process_owns(job->process))
         return;
     if (job->page)
         atomic_store(&job->slot->state, MST_RANK_FINISHING);
@@ -86,6 +91,8 @@ int mst_job_step(struct mst_job *job, uint64_t step, uint64_t deadline_ns)
 {
     if (step > MST_PAGE_STEP_MAX)
         return -EINVAL;
+    if (!mst_process_owns(job->process))
+        return -ENOTSUP;
     if (!job->page)
         return MST_JOB_GO;
     atomic_store_explicit(&job->slot->beat_ns, mst_now_ns(),
@@ -98,6 +105,6 @@ int mst_job_step(struct mst_job *job, uint64_t step, uint64_t deadline_ns)
 
 void mst_job_committed(struct mst_job *job, uint64_t step)
 {
-    if (job->page)
+    if (job->page && mst_process_owns(job->process))
         atomic_store(&job->slot->ckpt_step, step);
 }

@@ -42,7 +42,8 @@ enum mst_job_verdict {
 /* Maps the node page and marks the rank as running; a handler of SIGTERM or of another signal that
  * the program has set stays as it is. The handle is the caller's to close; the world
  * is not needed any longer. Does not block. 0; with text -ENOMEM; -EBADMSG the page is not one of
- * this version, or has no slot for this rank. */
+ * this version, or has no slot for this rank; -ENOTSUP the world is that of the process that this
+ * one was forked from. */
 int mst_job_open(const struct mst_world *world, struct mst_job **ret_job, struct mst_err *err);
 
 /* Marks the rank as finishing and frees. Does not block. NULL is allowed. */
@@ -54,7 +55,7 @@ void mst_job_close(struct mst_job *job);
  * it, and MST_JOB_STOP from there on. A load and a store when nothing is proposed; blocks only at
  * the gate, until deadline_ns (core/clock.h). A verdict >= 0; -ECONNRESET the generation was
  * aborted: exit non-zero at once; -ETIMEDOUT the nodes did not agree by the deadline; -EINVAL a
- * step over 2^59. */
+ * step over 2^59; -ENOTSUP this is a forked child of the process that opened the handle. */
 int mst_job_step(struct mst_job *job, uint64_t step, uint64_t deadline_ns);
 
 /* Tells agent and `muster status` that the checkpoint of `step` is committed. Every rank calls it

@@ -47,6 +47,8 @@ static int setup(struct io_uring *uring, uint32_t depth)
             params.flags |= optional_flags[i];
         rc = io_uring_queue_init_params(depth, uring, &params);
     }
+    if (rc == 0)
+        (void)io_uring_ring_dontfork(uring); /* refused: a child has the ring, and lets it be */
     return rc;
 }
 

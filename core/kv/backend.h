@@ -36,6 +36,7 @@ struct kv_backend {
 /* Every back end's handle starts with this. */
 struct mst_kv {
     const struct kv_backend *backend;
+    uint32_t process; /* that made it, core/process.h */
 };
 
 /* Copies a reply to the answer. The reply's result, or -ENOSPC. */

@@ -6,6 +6,7 @@
 #include "muster/core/kv/auth.h"
 #include "muster/core/kv/backend.h"
 #include "muster/core/kv/sock.h"
+#include "muster/core/process.h"
 #include "muster/core/span.h"
 #include "muster/core/world/state.h"
 
@@ -138,7 +139,7 @@ static int client_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv *
     struct client_kv *client = calloc(1, sizeof *client);
     if (!client)
         return mst_err_set(err, -ENOMEM, "no memory for a key-value connection");
-    client->kv.backend = from->kv.backend;
+    client->kv = from->kv;
     client->hello = from->hello;
     client->secret_bytes = from->secret_bytes;
     memcpy(client->secret, from->secret, sizeof client->secret);
@@ -164,7 +165,7 @@ int kv_client_dial(const struct mst_world *world, uint64_t deadline_ns, struct m
                    struct mst_err *err)
 {
     struct client_kv from = {
-        .kv.backend = &client_backend,
+        .kv = {&client_backend, mst_process_mark()},
         .hello = {.role = MST_ROLE_RANK_KV,
                   .generation = world->generation,
                   .rank = world->rank,

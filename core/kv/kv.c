@@ -2,6 +2,7 @@
 
 #include "muster/core/err.h"
 #include "muster/core/kv/backend.h"
+#include "muster/core/process.h"
 #include "muster/core/world/state.h"
 
 #include <errno.h>
@@ -12,6 +13,9 @@
 int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_kv **ret_kv,
                 struct mst_err *err)
 {
+    int rc = mst_world_check_process(world, err);
+    if (rc)
+        return rc;
     if (world->kv_addr[0])
         return kv_client_dial(world, deadline_ns, ret_kv, err);
     if (world->size != 1)
@@ -19,19 +23,20 @@ int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_
                            "rank %" PRIu32 " of %" PRIu32 " has no key-value server to meet the "
                            "others at: start the ranks with `muster run`",
                            world->rank, world->size);
-    int rc = kv_local_private(world->generation, ret_kv);
+    rc = kv_local_private(world->generation, ret_kv);
     return rc ? mst_err_set(err, rc, "no memory for a key-value table") : 0;
 }
 
 int mst_kv_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv **ret_kv,
                  struct mst_err *err)
 {
-    return kv->backend->clone(kv, deadline_ns, ret_kv, err);
+    int rc = mst_process_check(kv->process, "the key-value handle", err);
+    return rc ? rc : kv->backend->clone(kv, deadline_ns, ret_kv, err);
 }
 
 void mst_kv_close(struct mst_kv *kv)
 {
-    if (kv)
+    if (kv && mst_process_owns(kv->process))
         kv->backend->close(kv);
 }
 
@@ -54,7 +59,7 @@ static int call(struct mst_kv *kv, struct kv_request *request, const char *key,
 {
     request->key = key;
     request->key_bytes = strnlen(key, MST_KV_KEY_MAX + 1);
-    int rc = kv_request_check(request);
+    int rc = mst_process_owns(kv->process) ? kv_request_check(request) : -ENOTSUP;
     if (rc)
         return rc;
     return kv->backend->call(kv, request, answer, deadline_ns);

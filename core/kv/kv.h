@@ -18,6 +18,7 @@
  *   -ECONNRESET  the server is lost
  *   -ESTALE      the generation of the handle is over
  *   -EPROTO      the server's answer is none
+ *   -ENOTSUP     the handle is that of the process that this one was forked from
  *   -ENOMEM      no memory here, or the table is full (1 GiB of keys and values)
  * After -ECONNRESET, -ESTALE and -EPROTO every further call on the handle answers the same. */
 #ifndef MUSTER_CORE_KV_KV_H
@@ -43,7 +44,7 @@ struct mst_world;
  * an in-process table of its own. Retries until the deadline. The world is not needed any longer
  * once this returns; the handle is the caller's to close. 0; with text -ETIMEDOUT nobody answered;
  * -EACCES the secret is another job's; -ESTALE our generation is over; -ENOTSUP more ranks, but no
- * server; -EINVAL the address has no port; -ECONNRESET -EPROTO the server hung up or is none. */
+ * server, or the world is that of the process that this one was forked from; -EINVAL the address has no port; -ECONNRESET -EPROTO the server hung up or is none. */
 int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_kv **ret_kv,
                 struct mst_err *err);
 

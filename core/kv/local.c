@@ -4,6 +4,7 @@
 #include "muster/core/err.h"
 #include "muster/core/kv/backend.h"
 #include "muster/core/kv/table.h"
+#include "muster/core/process.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -133,7 +134,7 @@ int mst_kv_local(struct mst_kv_store *store, uint32_t generation, struct mst_kv 
     if (!local)
         return -ENOMEM;
     *local = (struct local_kv){
-        .kv.backend = &local_backend, .store = store, .generation = generation};
+        .kv = {&local_backend, mst_process_mark()}, .store = store, .generation = generation};
     pthread_mutex_lock(&store->locked.lock);
     store->locked.handle_count++;
     pthread_mutex_unlock(&store->locked.lock);

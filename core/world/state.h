@@ -40,6 +40,7 @@ struct mst_world {
     int page_fd;           /* -1 when no agent made one */
     int shm_fd;            /* -1 when no agent made one */
     struct mst_tuning tuning;
+    uint32_t process; /* that made it, core/process.h; 0: whoever has it */
 };
 
 /* Fills *ret_world from the environment, as mst_world_from_env. It is untouched on failure. */
@@ -56,6 +57,10 @@ void world_init_single(struct mst_world *ret_world);
  * rank has died; a later success takes it back, as the program has found another way. Returns rc.
  * Safe from any thread; not for a forked child, whose line is its parent's. */
 int mst_world_note_verdict(const struct mst_world *world, int rc);
+
+/* 0; -ENOTSUP with text: the world is that of the process that this one was forked from, which is
+ * no rank. */
+int mst_world_check_process(const struct mst_world *world, struct mst_err *err);
 
 /* Closes the fds and wipes the secret. NULL is allowed. */
 void world_fini(struct mst_world *world);

@@ -12,8 +12,8 @@ static bool is_past_cure(int rc)
 int mst_world_note_verdict(const struct mst_world *world, int rc)
 {
     struct mst_page *page;
-    if (world->page_fd < 0 || (rc < 0 && !is_past_cure(rc)) ||
-        mst_page_map(world->page_fd, &page, NULL))
+    bool is_rank = world->page_fd >= 0 && mst_world_check_process(world, NULL) == 0;
+    if (!is_rank || (rc < 0 && !is_past_cure(rc)) || mst_page_map(world->page_fd, &page, NULL))
         return rc;
     if (world->local_rank < mst_page_local_size(page))
         atomic_store(&mst_page_slot(page, world->local_rank)->verdict, rc < 0 ? rc : 0);

@@ -1,6 +1,7 @@
 #include "muster/core/world/world.h"
 
 #include "muster/core/err.h"
+#include "muster/core/process.h"
 #include "muster/core/resolve/machine.h"
 #include "muster/core/world/answer.h"
 #include "muster/core/world/env.h"
@@ -148,6 +149,7 @@ int mst_world_from_env(struct mst_world **ret_world, struct mst_err *err)
         free(world);
         return rc;
     }
+    world->process = mst_process_mark();
     fds_taken = world->source == MST_WORLD_MUSTER;
     *ret_world = world;
     return 0;
@@ -159,8 +161,14 @@ int mst_world_single(struct mst_world **ret_world)
     if (!world)
         return -ENOMEM;
     world_init_single(world);
+    world->process = mst_process_mark();
     *ret_world = world;
     return 0;
+}
+
+int mst_world_check_process(const struct mst_world *world, struct mst_err *err)
+{
+    return world->process ? mst_process_check(world->process, "the world", err) : 0;
 }
 
 void mst_world_destroy(struct mst_world *world)

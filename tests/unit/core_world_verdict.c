@@ -1,3 +1,4 @@
+#include "muster/core/process.h"
 #include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
 
@@ -73,6 +74,21 @@ static void a_later_success_takes_it_back(void **state)
     end(&f);
 }
 
+/* What a child tries with the parent's world is refused, which is no fault of the rank. */
+static void a_forked_child_notes_nothing(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    f.world.process = mst_process_mark() + 1;
+    assert_int_equal(mst_world_note_verdict(&f.world, -ENOTSUP), -ENOTSUP);
+    assert_int_equal(verdict_of(&f, 1), 0);
+    f.world.process = mst_process_mark();
+    assert_int_equal(mst_world_note_verdict(&f.world, -ENOTSUP), -ENOTSUP);
+    assert_int_equal(verdict_of(&f, 1), -ENOTSUP);
+    end(&f);
+}
+
 static void without_a_line_nothing_is_noted(void **state)
 {
     (void)state;
@@ -90,6 +106,7 @@ int main(void)
         cmocka_unit_test(what_no_restart_cures_is_noted),
         cmocka_unit_test(the_rest_is_worth_a_restart),
         cmocka_unit_test(a_later_success_takes_it_back),
+        cmocka_unit_test(a_forked_child_notes_nothing),
         cmocka_unit_test(without_a_line_nothing_is_noted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
