@@ -8,18 +8,33 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* No tensor of ours comes near it: a larger size is memory that nobody initialised. */
 #define TENSOR_BYTES_MAX 65536
 
+/* What every program's tensor has, whatever headers it knows: name, type and shape. */
+#define TENSOR_BYTES_MIN offsetof(struct mst_tensor, sharded)
+
+static bool is_plausible(uint32_t tensor_bytes)
+{
+    return tensor_bytes >= TENSOR_BYTES_MIN && tensor_bytes <= TENSOR_BYTES_MAX &&
+           tensor_bytes % _Alignof(struct mst_tensor) == 0;
+}
+
 static int check(const struct mst_state *known, struct mst_err *err)
 {
-    if (known->tensor_bytes == 0 || known->tensor_bytes > TENSOR_BYTES_MAX)
+    if (!is_plausible(known->tensor_bytes))
         return mst_err_set(err, -EINVAL,
-                           "a struct mst_state whose tensor_bytes is not set: begin it with "
-                           "MST_STATE_INIT");
+                           "a struct mst_state whose tensor_bytes, %" PRIu32 ", is not the size of "
+                           "a struct mst_tensor: begin it with MST_STATE_INIT",
+                           known->tensor_bytes);
+    if (!known->tensors && known->tensor_count > 0)
+        return mst_err_set(err, -EINVAL, "%zu tensors, but state.tensors is NULL",
+                           known->tensor_count);
     if (known->tensor_count > MANIFEST_TENSORS_MAX)
         return mst_err_set(err, -EINVAL, "%zu tensors, at most %" PRIu32 ": join small ones",
                            known->tensor_count, MANIFEST_TENSORS_MAX);

@@ -13,13 +13,17 @@
 /* No struct of ours comes near it: a larger size is memory that nobody initialised. */
 #define STRUCT_BYTES_MAX 65536
 
-/* The size that the program says its struct has, 0 if it says none. */
-static size_t said_bytes(const void *given)
+/* The size that the program says its struct has, 0 if it says none, or one that no struct has: such
+ * structs have no padding at the end, so that a size that is no multiple of the largest field's cuts
+ * a field. */
+static size_t said_bytes(const void *given, size_t known_bytes)
 {
     uint32_t struct_bytes;
     memcpy(&struct_bytes, given, sizeof struct_bytes);
-    return struct_bytes >= sizeof struct_bytes && struct_bytes <= STRUCT_BYTES_MAX ? struct_bytes
-                                                                                   : 0;
+    size_t unit = known_bytes % sizeof(uint64_t) == 0 ? sizeof(uint64_t) : sizeof(uint32_t);
+    if (struct_bytes < unit || struct_bytes > STRUCT_BYTES_MAX || struct_bytes % unit != 0)
+        return 0;
+    return struct_bytes;
 }
 
 static void set_bytes(void *at, size_t struct_bytes)
@@ -32,9 +36,11 @@ int mst_sized_take(void *ret_known, size_t known_bytes, const void *given, const
                    struct mst_err *err)
 {
     assert(known_bytes >= sizeof(uint32_t) && known_bytes <= STRUCT_BYTES_MAX);
-    size_t given_bytes = given ? said_bytes(given) : 0;
+    size_t given_bytes = given ? said_bytes(given, known_bytes) : 0;
     if (given && given_bytes == 0)
-        return mst_err_set(err, -EINVAL, "a struct whose size is not set: begin it with %s", init);
+        return mst_err_set(err, -EINVAL,
+                           "a struct whose size is not set, or cuts a field: begin it with %s",
+                           init);
     for (size_t i = known_bytes; i < given_bytes; i++)
         if (((const unsigned char *)given)[i])
             return mst_err_set(err, -ENOTSUP,
@@ -52,7 +58,7 @@ int mst_sized_take(void *ret_known, size_t known_bytes, const void *given, const
 int mst_sized_give(void *ret_given, const void *known, size_t known_bytes)
 {
     assert(known_bytes >= sizeof(uint32_t) && known_bytes <= STRUCT_BYTES_MAX);
-    size_t given_bytes = said_bytes(ret_given);
+    size_t given_bytes = said_bytes(ret_given, known_bytes);
     if (given_bytes == 0)
         return -EINVAL;
     memset(ret_given, 0, given_bytes);

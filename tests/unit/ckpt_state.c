@@ -105,7 +105,8 @@ static void a_size_that_was_not_set_names_the_macro(void **unused)
 {
     (void)unused;
     const struct mst_tensor tensors[COUNT] = {make(0), make(1), make(2)};
-    const size_t wrong[] = {0, 65537, UINT32_MAX};
+    const size_t wrong[] = {0,     1,         8, sizeof tensors[0] - 4, sizeof tensors[0] + 1,
+                            65537, UINT32_MAX};
     struct state state;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         const struct mst_state given = describe(tensors, wrong[i]);
@@ -118,6 +119,19 @@ static void a_size_that_was_not_set_names_the_macro(void **unused)
     assert_int_equal(state_take(&state, &unset, &err), -EINVAL);
     assert_non_null(strstr(err.text, "MST_STATE_INIT"));
     assert_int_equal(state_take(&state, NULL, &err), -EINVAL);
+}
+
+static void tensors_that_are_not_there_are_refused(void **unused)
+{
+    (void)unused;
+    struct mst_state given = describe(NULL, sizeof(struct mst_tensor));
+    struct state state;
+    struct mst_err err = {0};
+    assert_int_equal(state_take(&state, &given, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "state.tensors is NULL"));
+    given.tensor_count = 0;
+    assert_int_equal(state_take(&state, &given, &err), 0);
+    state_fini(&state);
 }
 
 static void limits_hold(void **unused)
@@ -140,6 +154,7 @@ int main(void)
         cmocka_unit_test(what_an_older_program_does_not_know_is_zero),
         cmocka_unit_test(a_newer_program_is_understood_if_it_asks_for_nothing_new),
         cmocka_unit_test(a_size_that_was_not_set_names_the_macro),
+        cmocka_unit_test(tensors_that_are_not_there_are_refused),
         cmocka_unit_test(limits_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

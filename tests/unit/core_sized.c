@@ -76,7 +76,7 @@ static void a_size_that_was_not_set_names_the_macro(void **state)
 {
     (void)state;
     struct known known, given = {0};
-    const uint32_t wrong[] = {0, 3, 65537, UINT32_MAX};
+    const uint32_t wrong[] = {0, 3, 4, 12, 15, 17, 65537, UINT32_MAX};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         given.struct_bytes = wrong[i];
         struct mst_err err = {0};
