@@ -198,12 +198,37 @@ static int read_all(int fd, char *text, size_t size_bytes)
     return 0;
 }
 
-/* The whole file, to be freed. 0; -EFBIG over the limit; -ENOMEM; -errno. */
-static int slurp(int dir_fd, const char *path, char **ret_text, size_t *ret_bytes)
+/* Opening a FIFO would wait for its writer, for ever; the flag that keeps it from that is of no use
+ * to a regular file, and in the way of reads in a ring. */
+int root_open_file(int dir_fd, const char *path, int flags)
 {
-    int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC);
+    int fd = openat(dir_fd, path, flags | O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return -errno;
+    struct stat st;
+    int rc = fstat(fd, &st) < 0 ? -errno : 0;
+    if (rc == 0 && !S_ISREG(st.st_mode))
+        rc = -EBADMSG;
+    if (rc == 0 && fcntl(fd, F_SETFL, flags) < 0)
+        rc = -errno;
+    if (rc == 0)
+        return fd;
+    close(fd);
+    return rc;
+}
+
+const char *root_fault(int rc)
+{
+    return rc == -EBADMSG ? "is no regular file" : mst_err_meaning(rc);
+}
+
+/* The whole file, to be freed. 0; -EFBIG over the limit; -EBADMSG no regular
+ * file; -ENOMEM; -errno. */
+static int slurp(int dir_fd, const char *path, char **ret_text, size_t *ret_bytes)
+{
+    int fd = root_open_file(dir_fd, path, 0);
+    if (fd < 0)
+        return fd;
     struct stat st;
     int rc = fstat(fd, &st) < 0 ? -errno : 0;
     if (rc == 0 && (st.st_size < 0 || (uint64_t)st.st_size > MANIFEST_BYTES_MAX))
@@ -250,7 +275,7 @@ int root_read_manifest(int root_fd, uint64_t step, struct manifest *ret_manifest
     if (rc == -ENOMEM)
         return mst_err_set(err, rc, "%s: no memory to read it", path);
     if (rc < 0)
-        return mst_err_set(err, -EBADMSG, "%s: %s", path, mst_err_meaning(rc));
+        return mst_err_set(err, -EBADMSG, "%s: %s", path, root_fault(rc));
     rc = root_decode_manifest(text, size, step, ret_manifest, err);
     free(text);
     return rc;

@@ -25,6 +25,13 @@ struct mst_aio;
  * -ENOTDIR … naming it. */
 int root_open(const char *path, int *ret_fd, struct mst_err *err);
 
+/* Opens a file to read, whatever lies under its name: links are followed, and nothing is waited for.
+ * `flags` beside O_RDONLY. An fd; -EBADMSG it is no regular file; -errno. */
+int root_open_file(int dir_fd, const char *path, int flags);
+
+/* What a code of root_open_file means. */
+const char *root_fault(int rc);
+
 void root_step_name(char name[ROOT_NAME_MAX], uint64_t step);
 void root_temp_name(char name[ROOT_NAME_MAX], uint64_t step, uint32_t generation, uint32_t attempt);
 void root_file_name(char name[ROOT_NAME_MAX], uint32_t rank);
@@ -63,7 +70,8 @@ int root_read_manifest(int root_fd, uint64_t step, struct manifest *ret_manifest
 /* Makes the temporary directory unless another rank has, and opens it. An fd; -errno. */
 int root_make_temp(struct mst_aio *aio, int root_fd, const char *temp);
 
-/* Makes `name` in dir_fd with these bytes, durable. 0; -errno. */
+/* Makes `name` in dir_fd with these bytes, durable; what has that name already, a link too, stays as
+ * it is: -EEXIST. 0; -errno. */
 int root_write_file(struct mst_aio *aio, int dir_fd, const char *name, const void *data,
                     size_t size_bytes);
 

@@ -31,14 +31,14 @@ int root_make_temp(struct mst_aio *aio, int root_fd, const char *temp)
     int rc = do_path(aio, MST_AIO_MKDIR, root_fd, temp, NULL, 0);
     if (rc < 0 && rc != -EEXIST)
         return rc;
-    int fd = openat(root_fd, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(root_fd, temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
 }
 
 int root_write_file(struct mst_aio *aio, int dir_fd, const char *name, const void *data,
                     size_t size_bytes)
 {
-    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd < 0)
         return -errno;
     struct mst_aio_op op = {
@@ -86,7 +86,9 @@ int root_point_latest(struct mst_aio *aio, int root_fd, uint64_t step)
     root_step_name(name, step);
     char line[ROOT_NAME_MAX + 1];
     int size = snprintf(line, sizeof line, "%s\n", name);
-    int rc = root_write_file(aio, root_fd, "LATEST.tmp", line, (size_t)size);
+    int rc = do_path(aio, MST_AIO_UNLINK, root_fd, "LATEST.tmp", NULL, 0); /* whatever it is */
+    if (rc == 0 || rc == -ENOENT)
+        rc = root_write_file(aio, root_fd, "LATEST.tmp", line, (size_t)size);
     return rc < 0 ? rc : do_path(aio, MST_AIO_RENAME, root_fd, "LATEST.tmp", "LATEST", 0);
 }
 

@@ -82,7 +82,7 @@ static int dir_publish(struct tier *tier, const struct tier_save *save, const ch
     struct tier_dir *dir = dir_of(tier);
     char temp[ROOT_NAME_MAX];
     name_temp(save, temp);
-    int temp_fd = openat(dir->root_fd, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int temp_fd = openat(dir->root_fd, temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (temp_fd < 0)
         return mst_err_set(err, -errno, "%s: %s", temp, mst_err_meaning(errno));
     int rc = root_write_file(dir->aio, temp_fd, MANIFEST_NAME, text, size_bytes);
@@ -172,12 +172,12 @@ static int open_file(struct tier_dir *dir, uint32_t file, const char *path, stru
 {
     if (dir->fds[file] >= 0)
         return 0;
-    int fd = writer_open_direct(dir->root_fd, path, O_RDONLY);
+    int fd = writer_open_to_read(dir->root_fd, path);
     if (fd == -EMFILE || fd == -ENFILE)
         return mst_err_set(err, fd, "%s: %s: raise the limit (ulimit -n)", path,
                            mst_err_meaning(fd));
     if (fd < 0)
-        return mst_err_set(err, -EBADMSG, "%s: %s", path, mst_err_meaning(fd));
+        return mst_err_set(err, -EBADMSG, "%s: %s", path, root_fault(fd));
     uint64_t expected = dir->manifest->files[file].size_bytes;
     struct stat st;
     if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != expected) {

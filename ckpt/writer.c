@@ -1,5 +1,6 @@
 #include "muster/ckpt/writer.h"
 
+#include "muster/ckpt/root.h"
 #include "muster/core/aio/aio.h"
 #include "muster/core/clock.h"
 #include "muster/core/crc32c.h"
@@ -20,12 +21,20 @@ struct writer {
     uint64_t block;
 };
 
+/* No link at the end of the name leads elsewhere. */
 int writer_open_direct(int dir_fd, const char *name, int flags)
 {
-    int fd = openat(dir_fd, name, flags | O_CLOEXEC | O_DIRECT, 0666);
+    flags |= O_CLOEXEC | O_NOFOLLOW;
+    int fd = openat(dir_fd, name, flags | O_DIRECT, 0666);
     if (fd < 0 && errno == EINVAL) /* O_CREAT may have made the file before the flag was refused */
-        fd = openat(dir_fd, name, (flags & ~O_EXCL) | O_CLOEXEC, 0666);
+        fd = openat(dir_fd, name, flags & ~O_EXCL, 0666);
     return fd < 0 ? -errno : fd;
+}
+
+int writer_open_to_read(int dir_fd, const char *name)
+{
+    int fd = root_open_file(dir_fd, name, O_DIRECT);
+    return fd == -EINVAL ? root_open_file(dir_fd, name, 0) : fd;
 }
 
 /* Checksums the blocks that end at or before `offset` of the file, from where it stopped. */

@@ -111,6 +111,42 @@ static void test_read_manifest_faults(void **state)
     assert_non_null(strstr(err.text, "step_4/MANIFEST.json: checksum"));
 }
 
+/* Whoever opens a FIFO to read waits for a writer, unless he looks first. */
+static void test_no_regular_files(void **state)
+{
+    (void)state;
+    make_dir("step_4");
+    assert_int_equal(mkfifoat(root_fd, "step_4/MANIFEST.json", 0600), 0);
+    struct manifest manifest;
+    struct mst_err err = {0};
+    assert_int_equal(root_read_manifest(root_fd, 4, &manifest, &err), -EBADMSG);
+    assert_string_equal(err.text, "step_4/MANIFEST.json: is no regular file");
+    assert_int_equal(root_open_file(root_fd, "step_4", 0), -EBADMSG);
+    write_file("file", "x");
+    assert_int_equal(symlinkat("file", root_fd, "link"), 0);
+    int fd = root_open_file(root_fd, "link", 0);
+    assert_true(fd >= 0);
+    assert_int_equal(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+    close(fd);
+}
+
+/* What somebody else has put there under a name of ours is not written through. */
+static void test_links_are_not_written_through(void **state)
+{
+    (void)state;
+    write_file("precious", "x");
+    make_dir("folder");
+    assert_int_equal(symlinkat("precious", root_fd, "LATEST.tmp"), 0);
+    assert_int_equal(symlinkat("folder", root_fd, "step_4.tmp.0.1"), 0);
+    assert_int_equal(root_point_latest(aio, root_fd, 4), 0);
+    assert_true(root_make_temp(aio, root_fd, "step_4.tmp.0.1") < 0);
+    assert_int_equal(symlinkat("precious", root_fd, "MANIFEST.json"), 0);
+    assert_int_equal(root_write_file(aio, root_fd, "MANIFEST.json", "text", 4), -EEXIST);
+    struct stat st;
+    assert_int_equal(fstatat(root_fd, "precious", &st, AT_SYMLINK_NOFOLLOW), 0);
+    assert_int_equal(st.st_size, 1);
+}
+
 /* The manifest of another step, copied or renamed by hand. */
 static void test_manifest_of_another_step(void **state)
 {
@@ -238,6 +274,8 @@ int main(void)
         CASE(test_list),
         CASE(test_open_makes_parents),
         CASE(test_read_manifest_faults),
+        CASE(test_no_regular_files),
+        CASE(test_links_are_not_written_through),
         CASE(test_manifest_of_another_step),
         CASE(test_publish_new_and_again),
         CASE(test_remove),
