@@ -14,6 +14,7 @@
 #include "muster/core/process.h"
 #include "muster/core/sized.h"
 #include "muster/core/thread.h"
+#include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
 
 #include <assert.h>
@@ -36,6 +37,8 @@ struct mst_ckpt {
     struct mst_err error; /* of the last save or drain */
     bool has_lock, has_thread;
     pthread_t thread;
+    struct mst_page *page; /* NULL: no agent looks at it */
+    uint32_t local_rank;
 
     /* The caller's while the worker is idle, then the worker's; `locked` hands them over. */
     struct shard shard;
@@ -83,15 +86,38 @@ static bool is_busy_locked(struct mst_ckpt *ckpt)
     return is_saving_locked(ckpt) || ckpt->locked.reserving;
 }
 
+/* Tells the agent that the save of this step came to nothing: a job whose last save was lost has
+ * not done what it was to do. */
+static void note_lost(struct mst_ckpt *ckpt, uint64_t step)
+{
+    if (ckpt->page)
+        atomic_store(&mst_page_slot(ckpt->page, ckpt->local_rank)->lost_step, step);
+}
+
+/* A later commit holds all that was lost before. A save that could not even be taken is later than
+ * the one in flight. */
+static void note_committed(struct mst_ckpt *ckpt, uint64_t step)
+{
+    if (!ckpt->page)
+        return;
+    struct mst_page_slot *slot = mst_page_slot(ckpt->page, ckpt->local_rank);
+    uint64_t lost = atomic_load(&slot->lost_step);
+    if (lost <= step)
+        (void)atomic_compare_exchange_strong(&slot->lost_step, &lost,
+                                             MST_PAGE_NO_STEP); /* a newer loss stays */
+}
+
 static void record_locked(struct mst_ckpt *ckpt, const struct mst_err *failure)
 {
     assert(mst_lock_is_held(&ckpt->locked.lock));
     assert(is_saving_locked(ckpt) && ckpt->locked.status.saving_step == ckpt->job.step);
     struct mst_ckpt_status *status = &ckpt->locked.status;
     if (failure->code == 0) {
+        note_committed(ckpt, status->saving_step);
         status->committed_step = status->saving_step;
         status->written_bytes += ckpt->shard.skeleton.size_bytes;
     } else {
+        note_lost(ckpt, status->saving_step);
         status->failed_step = status->saving_step;
         status->failed_count++;
         status->failed_code = failure->code;
@@ -188,6 +214,18 @@ static struct mst_ckpt *allocate(const struct mst_ckpt_opts *opts, const struct 
     return ckpt;
 }
 
+static int map_page(struct mst_ckpt *ckpt, const struct mst_world *world, struct mst_err *err)
+{
+    if (world->page_fd < 0)
+        return 0;
+    int rc = mst_page_map(world->page_fd, &ckpt->page, err);
+    if (rc == 0 && world->local_rank >= mst_page_local_size(ckpt->page))
+        rc = mst_err_set(err, -EINVAL, "node page: %" PRIu32 " ranks, but local rank is %" PRIu32,
+                         mst_page_local_size(ckpt->page), world->local_rank);
+    ckpt->local_rank = world->local_rank;
+    return rc;
+}
+
 /* How often this rank has opened within its generation: the same number on every rank, for open is
  * collective. */
 static int count_open(struct site *site, struct mst_kv *kv, uint64_t deadline_ns,
@@ -282,7 +320,9 @@ int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *worl
     struct mst_ckpt *ckpt = allocate(&known, world);
     if (!ckpt)
         return mst_err_set(err, -ENOMEM, "checkpoint: no memory");
-    rc = open_all(ckpt, &known, world->tuning.aio, kv, err);
+    rc = map_page(ckpt, world, err);
+    if (rc == 0)
+        rc = open_all(ckpt, &known, world->tuning.aio, kv, err);
     if (rc < 0) {
         mst_ckpt_close(ckpt);
         return mst_world_note_verdict(world, rc);
@@ -309,6 +349,7 @@ void mst_ckpt_close(struct mst_ckpt *ckpt)
     mst_kv_close(ckpt->site.kv);
     tier_close(ckpt->site.tier);
     shard_fini(&ckpt->shard);
+    mst_page_unmap(ckpt->page);
     if (ckpt->has_lock) {
         pthread_cond_destroy(&ckpt->locked.changed);
         pthread_mutex_destroy(&ckpt->locked.lock);
@@ -355,6 +396,16 @@ static int check_step(const struct mst_ckpt *ckpt, uint64_t step, struct mst_err
     return 0;
 }
 
+static int check_cursor(const struct mst_cspan *cursor, struct mst_err *err)
+{
+    if (cursor->size_bytes > 0 && !cursor->data)
+        return mst_err_set(err, -EINVAL, "a cursor of %zu bytes whose data is NULL",
+                           cursor->size_bytes);
+    if (cursor->size_bytes > 0 && cursor->mem == MST_MEM_DEVICE)
+        return mst_err_set(err, -ENOTSUP, "the cursor is in device memory: copy it to the host");
+    return 0;
+}
+
 /* Makes the worker's job of it. A rank whose tensors are refused has a job too: its vote tells the
  * others why, so that they need not wait until the deadline. */
 static int take_snapshot(struct mst_ckpt *ckpt, uint64_t step, const struct state *state)
@@ -384,7 +435,10 @@ static int save_state(struct mst_ckpt *ckpt, uint64_t step, const struct state *
     bool follows_failure = ckpt->locked.last_rc < 0;
     unlock(ckpt);
     if (rc < 0)
-        return mst_err_set(&ckpt->error, rc, "the snapshot pool is still in use");
+        return mst_err_set(&ckpt->error, rc,
+                           "step %" PRIu64 " is not saved: the save before it still holds the "
+                           "snapshot pool",
+                           step);
     ckpt->job.follows_failure = follows_failure;
     rc = take_snapshot(ckpt, step, state);
     start_job(ckpt, started_ns);
@@ -398,11 +452,16 @@ int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_state *
     int rc = check_process(ckpt, &ckpt->error);
     if (rc == 0)
         rc = check_step(ckpt, step, &ckpt->error);
+    if (rc < 0)
+        return rc;
     struct state known = {0};
+    rc = state_take(&known, state, &ckpt->error);
     if (rc == 0)
-        rc = state_take(&known, state, &ckpt->error);
+        rc = check_cursor(&known.cursor, &ckpt->error);
     if (rc == 0)
         rc = save_state(ckpt, step, &known, deadline_ns);
+    if (rc < 0)
+        note_lost(ckpt, step);
     state_fini(&known);
     return rc;
 }
@@ -441,37 +500,41 @@ static void start_reserve(struct mst_ckpt *ckpt, const struct state *state)
     unlock(ckpt);
 }
 
-static int load_state(struct mst_ckpt *ckpt, const struct state *state,
-                      struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns, struct mst_err *err)
+/* What is wrong with this rank's arguments goes to the others as its vote, as in a save. */
+static int load_state(struct mst_ckpt *ckpt, struct restore_job *job,
+                      struct mst_ckpt_loaded *ret_loaded, struct mst_err *err)
 {
     lock(ckpt);
-    int rc = await_idle_locked(ckpt, deadline_ns);
+    int rc = await_idle_locked(ckpt, job->deadline_ns);
     unlock(ckpt);
     if (rc < 0)
         return mst_err_set(err, rc, "load: a save is still in flight");
-    const struct restore_job job = {.number = ckpt->load_count++,
-                                    .state = state,
-                                    .staging = shard_lend_pool(&ckpt->shard),
-                                    .deadline_ns = deadline_ns};
-    rc = restore_run(&ckpt->site, &job, ret_loaded, err);
-    if (rc == 0 || rc == -ENOENT)
-        start_reserve(ckpt, state);
+    job->staging = shard_lend_pool(&ckpt->shard);
+    rc = restore_run(&ckpt->site, job, ret_loaded, err);
+    if (ckpt->has_thread && job->failure.code == 0 && (rc == 0 || rc == -ENOENT))
+        start_reserve(ckpt, job->state);
     return rc;
 }
 
-/* What could be refused of the arguments is refused before a tensor is changed. */
+/* Every call counts, whatever comes of it, so that ranks of which one has timed out still mean the
+ * same load by the same number. What could be refused of the arguments is refused before a tensor
+ * is changed. */
 int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_state *state,
                   struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns, struct mst_err *err)
 {
-    struct mst_ckpt_loaded loaded;
     int rc = check_process(ckpt, err);
-    if (rc == 0)
-        rc = mst_sized_take(&loaded, sizeof loaded, ret_loaded, "MST_CKPT_LOADED_INIT", err);
+    if (rc < 0)
+        return rc;
     struct state known = {0};
+    struct restore_job job = {
+        .number = ckpt->load_count++, .state = &known, .deadline_ns = deadline_ns};
+    struct mst_ckpt_loaded loaded;
+    rc = mst_sized_take(&loaded, sizeof loaded, ret_loaded, "MST_CKPT_LOADED_INIT", &job.failure);
     if (rc == 0)
-        rc = state_take(&known, state, err);
-    if (rc == 0)
-        rc = load_state(ckpt, &known, &loaded, deadline_ns, err);
+        (void)state_take(&known, state, &job.failure); /* its code is in the failure */
+    rc = load_state(ckpt, &job, &loaded, err);
+    if (job.failure.code != 0)
+        rc = mst_err_set(err, job.failure.code, "%s", job.failure.text);
     if (rc == 0)
         rc = mst_sized_give(ret_loaded, &loaded, sizeof loaded);
     state_fini(&known);

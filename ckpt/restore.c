@@ -138,9 +138,9 @@ static int search(struct restore *restore, struct intake *intake, struct mst_err
         int rc = agree_candidate(restore, &step, err);
         if (rc < 0)
             return rc;
-        struct mst_err own = {0};
-        if (intake_read(intake, restore->site->tier, step, restore->job->state,
-                        restore->job->deadline_ns, &own) == 0)
+        struct mst_err own = restore->job->failure;
+        if (own.code == 0 && intake_read(intake, restore->site->tier, step, restore->job->state,
+                                         restore->job->deadline_ns, &own) == 0)
             own = (struct mst_err){0};
         struct mst_err verdict = {0};
         rc = agree_verdict(restore, &own, &verdict);

@@ -14,6 +14,7 @@ struct restore_job {
     struct snapshot *staging; /* memory to stage in, or a zeroed one; the caller's still, grown if
                                  need be */
     uint64_t deadline_ns;
+    struct mst_err failure; /* code not 0: there is nothing to load into; the vote says why */
 };
 
 /* mst_ckpt_load of the site's rank. Blocks. */

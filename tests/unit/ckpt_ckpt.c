@@ -3,6 +3,7 @@
 #include "unit/ckpt_fixture.h"
 
 #include "muster/core/aio/aio.h"
+#include "muster/core/world/page.h"
 
 #include <errno.h>
 #include <sys/resource.h>
@@ -154,6 +155,21 @@ static void test_missing_file(void **state)
     struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(4, ranks), 1);
     assert_non_null(strstr(ranks[0].err.text, "rank_2.h5"));
+}
+
+/* A FIFO in place of a file is damage, and is not waited for. */
+static void test_fifo_in_place_of_a_file(void **state)
+{
+    static const uint64_t steps[] = {1, 2, 0};
+    (void)state;
+    fixture_save(2, steps);
+    move("step_2/rank_1.h5", "x");
+    char path[512];
+    snprintf(path, sizeof path, "%s/step_2/rank_1.h5", fixture_root);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    assert_int_equal(fixture_load(2, ranks), 1);
+    assert_non_null(strstr(ranks[0].err.text, "rank_1.h5: is no regular file"));
 }
 
 static void test_truncated_file(void **state)
@@ -445,6 +461,108 @@ static void test_no_tensors(void **state)
     assert_int_equal(ranks[1].loaded.step, 1);
 }
 
+/* ---- what is refused, and what was lost ------------------------------------------------------ */
+
+static void save_odd_cursors(struct fixture_rank *rank)
+{
+    struct mst_state state = fixture_state(&rank->model, "cursor");
+    state.cursor.data = NULL;
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 1, &state, soon()), -EINVAL);
+    assert_non_null(strstr(mst_ckpt_error(rank->ckpt), "cursor of 6 bytes whose data is NULL"));
+    state.cursor.data = "cursor";
+    state.cursor.mem = MST_MEM_DEVICE;
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 1, &state, soon()), -ENOTSUP);
+    assert_non_null(strstr(mst_ckpt_error(rank->ckpt), "device memory"));
+}
+
+static void test_odd_cursors(void **state)
+{
+    (void)state;
+    struct fixture_rank rank;
+    fixture_run(&rank, 1, save_odd_cursors, NULL);
+}
+
+/* No name is refused without a word that says which, and what a name is. */
+static void save_odd_names(struct fixture_rank *rank)
+{
+    static const char *const names[] = {"",      "/a",    "a//b",    "muster",   "muster/x",
+                                        "a/./b", "tab\t", "quote\"", "model/w1", "lr/x"};
+    const struct mst_state state = fixture_state(&rank->model, "");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        rank->model.tensors[0].name = names[i];
+        assert_int_equal(mst_ckpt_save(rank->ckpt, i + 1, &state, soon()), -EINVAL);
+        const char *text = mst_ckpt_error(rank->ckpt);
+        assert_non_null(strstr(text, "name"));
+        assert_true(!names[i][0] || strstr(text, names[i]) || strstr(text, "lr"));
+    }
+}
+
+static void test_odd_names(void **state)
+{
+    (void)state;
+    struct fixture_rank rank;
+    fixture_run(&rank, 1, save_odd_names, NULL);
+}
+
+/* One rank has nothing to load into: all are told, at once, and the next load means the same. */
+static void load_with_one_unset(struct fixture_rank *rank)
+{
+    struct mst_state state = fixture_state(&rank->model, "");
+    rank->loaded = (struct mst_ckpt_loaded)MST_CKPT_LOADED_INIT;
+    if (rank->world.rank == 1)
+        state.tensor_bytes = 1;
+    rank->result = mst_ckpt_load(rank->ckpt, &state, &rank->loaded, soon(), &rank->err);
+    assert_int_equal(rank->result, -EINVAL);
+    assert_non_null(strstr(rank->err.text, "MST_STATE_INIT"));
+    fixture_load_newest(rank);
+}
+
+static void test_load_with_one_unset(void **state)
+{
+    static const uint64_t steps[] = {1, 0};
+    (void)state;
+    fixture_save(3, steps);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    fixture_run(ranks, 3, load_with_one_unset, NULL);
+    for (uint32_t r = 0; r < 3; r++)
+        assert_true(ranks[r].matches);
+}
+
+/* What the agent sees of a rank: the last save, if it came to nothing. */
+static struct mst_page *fixture_page;
+
+static uint64_t lost_step(const struct fixture_rank *rank)
+{
+    return atomic_load(&mst_page_slot(fixture_page, rank->world.local_rank)->lost_step);
+}
+
+static void lose_saves(struct fixture_rank *rank)
+{
+    const struct mst_state state = fixture_state(&rank->model, "");
+    assert_int_equal(lost_step(rank), MST_PAGE_NO_STEP);
+    rank->model.tensors[0].data.size_bytes--;
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 1, &state, soon()), -EINVAL);
+    assert_int_equal(mst_ckpt_drain(rank->ckpt, soon()), -EINVAL);
+    assert_int_equal(lost_step(rank), 1);
+    rank->model.tensors[0].data.size_bytes++;
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 2, &state, soon()), 0);
+    assert_int_equal(mst_ckpt_drain(rank->ckpt, soon()), 0);
+    assert_int_equal(lost_step(rank), MST_PAGE_NO_STEP);
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 3, NULL, soon()), -EINVAL);
+    assert_int_equal(lost_step(rank), 3);
+}
+
+static void test_lost_step(void **state)
+{
+    (void)state;
+    assert_int_equal(mst_page_create(1, &fixture_page_fd, &fixture_page, NULL), 0);
+    struct fixture_rank rank;
+    fixture_run(&rank, 1, lose_saves, NULL);
+    mst_page_unmap(fixture_page);
+    close(fixture_page_fd);
+    fixture_page_fd = -1;
+}
+
 /* Programs that were compiled against other headers than the library's. */
 static void use_other_sizes(struct fixture_rank *rank)
 {
@@ -632,6 +750,7 @@ int main(void)
         CASE(test_swapped_files),
         CASE(test_missing_file),
         BIG_CASE(test_truncated_file),
+        CASE(test_fifo_in_place_of_a_file),
         CASE(test_mixed_steps),
         BIG_CASE(test_nothing_installed_on_damage),
         CASE(test_other_shape),
@@ -644,6 +763,10 @@ int main(void)
         BIG_CASE(test_no_page_faults),
         CASE(test_bad_steps),
         CASE(test_no_tensors),
+        CASE(test_odd_cursors),
+        CASE(test_odd_names),
+        CASE(test_load_with_one_unset),
+        CASE(test_lost_step),
         CASE(test_other_sizes),
         CASE(test_forgotten_sizes),
         CASE(test_kv_closed_after_open),

@@ -251,6 +251,7 @@ static inline void *fixture_main(void *arg)
     return NULL;
 }
 
+static int fixture_page_fd = -1; /* the page of the node, if there is one */
 static uint32_t fixture_generation, fixture_keep, fixture_timeout_ms = SOON_MS;
 
 /* Runs `fn` on `world_size` ranks at once, each with an open mst_ckpt; ranks[r] tells what came of
@@ -268,6 +269,8 @@ static inline void fixture_run(struct fixture_rank *ranks, uint32_t world_size,
         ranks[r].world.rank = r;
         ranks[r].world.size = world_size;
         ranks[r].world.generation = fixture_generation;
+        ranks[r].world.local_rank = r;
+        ranks[r].world.page_fd = fixture_page_fd;
         strcpy(ranks[r].world.tuning.aio, "threads");
         assert_int_equal(mst_kv_local(store, fixture_generation, &ranks[r].kv), 0);
         assert_int_equal(pthread_create(&threads[r], NULL, fixture_main, &ranks[r]), 0);
