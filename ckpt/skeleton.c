@@ -283,6 +283,9 @@ static int describe_part(hid_t dataset, const struct layout_tensor *tensor,
     const struct content shape = {
         .type = H5T_STD_U64LE, .dim_count = 1, .dims = {tensor->dim_count}};
     int rc = put_string(dataset, "muster_dtype", mst_dtype_name(tensor->dtype));
+    const char *encoding = h5type_encoding(tensor->dtype);
+    if (rc == 0 && encoding)
+        rc = put_string(dataset, "muster_encoding", encoding);
     if (rc == 0 && tensor->dim_count > 0)
         rc = put_attribute(dataset, "muster_shape", &shape, tensor->shape);
     if (rc == 0)

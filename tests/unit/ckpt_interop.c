@@ -59,10 +59,50 @@ static void test_h5py(void **state)
     assert_int_equal(run(argv), 0);
 }
 
+/* Every code of every type that HDF5 has no name for. */
+static void save_small_types(struct fixture_rank *rank)
+{
+    static uint16_t wide[65536];
+    static uint8_t narrow[256];
+    for (uint32_t i = 0; i < 65536; i++)
+        wide[i] = (uint16_t)i;
+    for (uint32_t i = 0; i < 256; i++)
+        narrow[i] = (uint8_t)i;
+    const struct mst_span words = {wide, sizeof wide, MST_MEM_HOST};
+    const struct mst_span bytes = {narrow, sizeof narrow, MST_MEM_HOST};
+    const struct mst_tensor tensors[] = {
+        {.name = "f16", .dtype = MST_F16, .dim_count = 1, .shape = {65536}, .data = words},
+        {.name = "bf16", .dtype = MST_BF16, .dim_count = 1, .shape = {65536}, .data = words},
+        {.name = "f8e4m3", .dtype = MST_F8E4M3, .dim_count = 1, .shape = {256}, .data = bytes},
+        {.name = "f8e5m2", .dtype = MST_F8E5M2, .dim_count = 1, .shape = {256}, .data = bytes},
+    };
+    struct mst_state state = MST_STATE_INIT;
+    state.tensors = tensors;
+    state.tensor_count = 4;
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 1, &state, soon()), 0);
+    assert_int_equal(mst_ckpt_drain(rank->ckpt, soon()), 0);
+}
+
+static void test_small_types(void **state)
+{
+    char *probe[] = {PYTHON, "-c", "import h5py, numpy", NULL};
+    char script[] = MUSTER_TEST_DATA "/ckpt_small_types.py";
+    char path[600];
+    char has_h5dump[] = {access(H5DUMP, X_OK) == 0 ? '1' : '0', '\0'};
+    char *argv[] = {PYTHON, script, path, has_h5dump, NULL};
+    (void)state;
+    if (access(PYTHON, X_OK) < 0 || run(probe) != 0)
+        skip();
+    struct fixture_rank rank;
+    fixture_run(&rank, 1, save_small_types, NULL);
+    snprintf(path, sizeof path, "%s/step_1/rank_0.h5", fixture_root);
+    assert_int_equal(run(argv), 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CASE(test_h5dump), CASE(test_h5py)};
+    const struct CMUnitTest tests[] = {CASE(test_h5dump), CASE(test_h5py), CASE(test_small_types)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
