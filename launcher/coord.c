@@ -230,7 +230,8 @@ static void report_missing(struct coord *coord)
 
 /* ---- beginning and end ----------------------------------------------------------------------- */
 
-static int open_server(struct coord *coord, const struct opts *opts, struct mst_err *err)
+static int open_server(struct coord *coord, const struct opts *opts, uint64_t nonce,
+                       struct mst_err *err)
 {
     /* Behind a service or NAT, the name that others dial is no address of this machine. */
     const char *host = mst_host_is_local(opts->rdzv_host) ? opts->rdzv_host : "";
@@ -242,6 +243,7 @@ static int open_server(struct coord *coord, const struct opts *opts, struct mst_
         .secret = opts->secret,
         .secret_bytes = opts->secret_bytes,
         .job_id = opts->job_id,
+        .job_nonce = nonce,
         .events = {coord, on_joined, on_frame, on_lost, on_refused}};
     int rc = kv_server_create(&config, &coord->server, err);
     if (rc)
@@ -306,7 +308,7 @@ int coord_create(const struct opts *opts, struct coord **ret_coord, int *ret_fd,
     if (!coord->nodes || !coord->answered || !coord->peers || !coord->connected)
         rc = mst_err_set(err, -ENOMEM, "no memory for %u nodes", opts->node_count);
     if (rc == 0)
-        rc = open_server(coord, opts, err);
+        rc = open_server(coord, opts, nonce, err);
     if (rc == 0) {
         start_rdzv(coord, opts, nonce);
         rc = attach_own_agent(coord, ret_fd, err);

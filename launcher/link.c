@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #define TRY_MS 1000
@@ -34,7 +35,8 @@ int link_dial(struct link *link, const struct opts *opts, struct mst_err *err)
     int fd = mst_sock_dial(address, mst_deadline_ms(TRY_MS), err);
     if (fd < 0)
         return -EAGAIN;
-    const struct mst_auth_hello hello = {.role = MST_ROLE_AGENT, .rank = opts->node_rank};
+    struct mst_auth_hello hello = {.role = MST_ROLE_AGENT, .rank = opts->node_rank};
+    memcpy(hello.job_id, opts->job_id, sizeof hello.job_id);
     int rc = mst_auth_dial(fd, &hello, opts->secret, opts->secret_bytes, mst_deadline_ms(AUTH_MS),
                            err);
     if (rc) {
