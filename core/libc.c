@@ -1,8 +1,10 @@
 #include "muster/core/libc.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,4 +29,18 @@ int libc_pidfd_open(pid_t pid)
 {
     long fd = syscall(SYS_pidfd_open, pid, 0);
     return fd < 0 ? -errno : (int)fd;
+}
+
+/* Kernels before 5.9 cannot close a range; there a limit that was raised costs a close for each. */
+void libc_close_from(int first)
+{
+    struct rlimit limit = {.rlim_cur = 1024};
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, first, UINT_MAX, 0) == 0)
+        return;
+#endif
+    (void)getrlimit(RLIMIT_NOFILE, &limit); /* it stays as it is above */
+    int end = limit.rlim_cur > INT_MAX ? INT_MAX : (int)limit.rlim_cur;
+    for (int fd = first; fd < end; fd++)
+        close(fd);
 }

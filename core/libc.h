@@ -12,4 +12,7 @@ const char *libc_signal_name(int signal);
  * before Linux 5.3, -EPERM in some sandboxes. */
 int libc_pidfd_open(pid_t pid);
 
+/* Closes every descriptor from `first` on. Async-signal-safe. */
+void libc_close_from(int first);
+
 #endif

@@ -2,10 +2,12 @@
 #include "soon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -50,11 +52,27 @@ static void pidfd_tells_the_end(void **state)
     assert_true(libc_pidfd_open(-1) < 0);
 }
 
+static void closing_from_a_number_on_leaves_those_below(void **state)
+{
+    (void)state;
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        bool opened = dup2(0, 30) == 30 && dup2(0, 31) == 31 && dup2(0, 900) == 900;
+        libc_close_from(31);
+        _exit(!(opened && fcntl(30, F_GETFD) >= 0 && fcntl(31, F_GETFD) < 0 &&
+                fcntl(900, F_GETFD) < 0));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_those_of_libc),
         cmocka_unit_test(pidfd_tells_the_end),
+        cmocka_unit_test(closing_from_a_number_on_leaves_those_below),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

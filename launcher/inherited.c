@@ -1,0 +1,88 @@
+#include "muster/launcher/inherited.h"
+
+#include "muster/core/err.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static struct {
+    bool taken;
+    sigset_t mask;                /* as it was found */
+    bool hangup, interrupt, quit; /* were ignored */
+    bool child;                   /* SIGCHLD was ignored */
+    bool raised;
+    struct rlimit fds; /* as it was found, if it was raised */
+} found;
+
+static bool was_ignored(int number)
+{
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+/* The lowest number that is free is the one that is closed, as those below it are open by now. */
+static int fill_standard_fds(struct mst_err *err)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+            return mst_err_set(err, -errno,
+                               "/dev/null in place of descriptor %d, which is closed: %s", fd,
+                               mst_err_meaning(errno));
+    }
+    return 0;
+}
+
+int inherited_take(struct mst_err *err)
+{
+    sigset_t all;
+    sigfillset(&all);
+    (void)sigprocmask(SIG_SETMASK, &all, &found.mask); /* fails for a wrong first argument only */
+    found.taken = true;
+    found.hangup = was_ignored(SIGHUP);
+    found.interrupt = was_ignored(SIGINT);
+    found.quit = was_ignored(SIGQUIT);
+    found.child = was_ignored(SIGCHLD);
+    (void)signal(SIGCHLD, SIG_DFL); /* cannot fail for a signal that may be caught */
+    return fill_standard_fds(err);
+}
+
+void inherited_give_back(void)
+{
+    if (!found.taken)
+        return;
+    (void)signal(SIGCHLD, found.child ? SIG_IGN : SIG_DFL); /* as above */
+    (void)sigprocmask(SIG_SETMASK, &found.mask, NULL);      /* as above */
+}
+
+void inherited_raise_fd_limit(void)
+{
+    struct rlimit most;
+    if (getrlimit(RLIMIT_NOFILE, &found.fds))
+        return;
+    most = (struct rlimit){found.fds.rlim_max, found.fds.rlim_max};
+    found.raised = setrlimit(RLIMIT_NOFILE, &most) == 0;
+}
+
+void inherited_hand_on(bool deaf)
+{
+    sigset_t none;
+    if (found.raised)
+        (void)setrlimit(RLIMIT_NOFILE, &found.fds); /* it was so before */
+    for (int number = 1; number <= SIGRTMAX; number++)
+        (void)signal(number, SIG_DFL); /* refused for SIGKILL, SIGSTOP and what is libc's own */
+    if (found.hangup)
+        (void)signal(SIGHUP, SIG_IGN); /* this and the following cannot fail */
+    if (found.interrupt || deaf)
+        (void)signal(SIGINT, SIG_IGN);
+    if (found.quit || deaf)
+        (void)signal(SIGQUIT, SIG_IGN);
+    if (deaf) {
+        (void)signal(SIGTERM, SIG_IGN);
+        (void)signal(SIGUSR1, SIG_IGN);
+    }
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}

@@ -1,0 +1,165 @@
+#include "muster/launcher/procs.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* What is of interest in /proc/<pid>/stat. */
+struct stat_line {
+    char state;
+    pid_t group, session;
+};
+
+static size_t read_file(const char *path, char *text, size_t cap)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t size = read(fd, text, cap - 1);
+    close(fd);
+    text[size > 0 ? size : 0] = '\0';
+    return size > 0 ? (size_t)size : 0;
+}
+
+/* The number at *text, which moves behind it and the blank that follows. */
+static pid_t take_number(const char **text)
+{
+    pid_t number = 0;
+    for (; **text >= '0' && **text <= '9'; ++*text)
+        number = number * 10 + (**text - '0');
+    *text += **text == ' ';
+    return number;
+}
+
+/* "77 (name) S 1 77 77 …": the name may hold anything, so what follows its last bracket counts. No
+ * stdio: the guard has the agent's memory as it was in the middle of its life. */
+static bool read_stat(pid_t pid, struct stat_line *ret_line)
+{
+    char path[32] = "/proc/", text[512], digits[12];
+    size_t size = 0, used = 6;
+    for (pid_t rest = pid; rest > 0; rest /= 10)
+        digits[size++] = (char)('0' + rest % 10);
+    while (size > 0)
+        path[used++] = digits[--size];
+    memcpy(path + used, "/stat", sizeof "/stat");
+    if (read_file(path, text, sizeof text) == 0)
+        return false;
+    const char *at = strrchr(text, ')');
+    if (!at || strlen(at) < 5)
+        return false;
+    ret_line->state = at[2];
+    at += 4;
+    (void)take_number(&at); /* of its parent */
+    ret_line->group = take_number(&at);
+    ret_line->session = take_number(&at);
+    return true;
+}
+
+static bool belongs(const struct stat_line *line, const pid_t *leaders, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (line->group == leaders[i] || line->session == leaders[i])
+            return true;
+    }
+    return false;
+}
+
+/* The kernel's own record of a directory's entry, as getdents64 gives it. */
+struct entry {
+    ino64_t inode;
+    off64_t offset;
+    unsigned short bytes;
+    unsigned char type;
+    char name[];
+};
+
+/* Each process that there is; no stdio and no memory, as above. */
+static void each_process(void (*visit)(pid_t pid, const struct stat_line *line, void *arg),
+                         void *arg)
+{
+    _Alignas(struct entry) char buffer[4096];
+    int fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    long size;
+    while (fd >= 0 && (size = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0) {
+        for (long at = 0; at < size;) {
+            const struct entry *entry = (const struct entry *)(buffer + at);
+            const char *name = entry->name;
+            struct stat_line line;
+            pid_t pid = take_number(&name);
+            if (pid > 0 && read_stat(pid, &line))
+                visit(pid, &line, arg);
+            at += entry->bytes;
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+struct search {
+    const pid_t *leaders;
+    size_t count, found;
+    int signal_number;
+};
+
+static void kill_one(pid_t pid, const struct stat_line *line, void *arg)
+{
+    struct search *search = arg;
+    if (line->state != 'Z' && belongs(line, search->leaders, search->count) &&
+        kill(pid, SIGKILL) == 0)
+        search->found++;
+}
+
+size_t procs_kill(const pid_t *leaders, size_t count)
+{
+    struct search search = {.leaders = leaders, .count = count};
+    each_process(kill_one, &search);
+    return search.found;
+}
+
+static bool catches(pid_t pid, int signal_number)
+{
+    char path[64], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    if (read_file(path, text, sizeof text) == 0)
+        return false;
+    const char *line = strstr(text, "\nSigCgt:");
+    unsigned long long caught = line ? strtoull(line + 8, NULL, 16) : 0;
+    return caught >> (signal_number - 1) & 1;
+}
+
+static void ask_one(pid_t pid, const struct stat_line *line, void *arg)
+{
+    struct search *search = arg;
+    if (line->state != 'Z' && belongs(line, search->leaders, search->count) &&
+        catches(pid, search->signal_number))
+        search->found++;
+}
+
+bool procs_listen(pid_t leader, int signal_number)
+{
+    struct search search = {&leader, 1, 0, signal_number};
+    each_process(ask_one, &search);
+    return search.found > 0;
+}
+
+char procs_state(pid_t pid)
+{
+    struct stat_line line;
+    return read_stat(pid, &line) ? line.state : '?';
+}
+
+const char *procs_where(pid_t pid, char text[PROCS_WHERE_BYTES])
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/wchan", (int)pid);
+    size_t size = read_file(path, text, PROCS_WHERE_BYTES);
+    if (size == 0 || strcmp(text, "0") == 0)
+        text[0] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+    return text;
+}

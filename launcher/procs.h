@@ -1,0 +1,27 @@
+/* Procs: what /proc says about the processes of ranks: who belongs to a rank, whether it listens to
+ * a signal, and what it hangs in. Nothing here fails: what cannot be read is not there. */
+#ifndef MUSTER_LAUNCHER_PROCS_H
+#define MUSTER_LAUNCHER_PROCS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Sends SIGKILL to every process, zombies excepted, whose process group or session is one of
+ * `leaders`. Returns how many there were. Async-signal-safe. */
+size_t procs_kill(const pid_t *leaders, size_t count);
+
+/* Whether a process of `leader`'s session or group has set a handler for the signal. */
+bool procs_listen(pid_t leader, int signal_number);
+
+/* The state letter of a process: 'R', 'S', 'D' (in the kernel, where no signal reaches it), 'Z' …;
+ * '?' if there is none. */
+char procs_state(pid_t pid);
+
+#define PROCS_WHERE_BYTES 64
+
+/* The kernel function that the process sleeps in, "" if that is not told, into `text`, which it
+ * returns. */
+const char *procs_where(pid_t pid, char text[PROCS_WHERE_BYTES]);
+
+#endif
