@@ -59,7 +59,8 @@ struct mst_loader_opts {
     uint64_t budget_bytes;   /* memory for reading ahead, at least two batches; 0 = 128 MiB; a
                                 dataset of at most half of it is kept in memory whole */
     int sequential;          /* not 0: the epoch is in file order */
-    const char *scratch_dir; /* for inflated sources; NULL = /tmp */
+    const char *scratch_dir; /* for inflated sources; NULL = TMPDIR, else /tmp, else up to 64 MiB of
+                                memory */
 };
 
 #define MST_LOADER_OPTS_INIT                                                                       \

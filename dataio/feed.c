@@ -238,27 +238,35 @@ int feed_open(struct feed *feed, char *const *uris, size_t uri_count, struct fee
     return 0;
 }
 
-int feed_adopt(struct feed *feed, const char *label, int fd, struct feed_file **ret_file,
-               struct mst_err *err)
+int feed_begin(struct feed *feed, const char *label, const char *dir, struct feed_file **ret_file,
+               int *ret_fd, uint64_t *ret_offset, struct mst_err *err)
 {
     struct feed_file *file = alloc_file(feed, 1);
-    struct store_item *item;
-    int rc = store_local_adopt(feed->local, label, fd, &item, err);
+    char *shown = strdup(label);
+    struct store_item *item = NULL;
+    int rc = file && shown ? 0 : mst_err_set(err, -ENOMEM, "no memory");
+    if (rc == 0)
+        rc = store_local_begin(feed->local, dir, &item, ret_fd, ret_offset, err);
     if (rc) {
         free(file);
-        return rc;
+        free(shown);
+        return mst_err_wrap(err, "%s", label);
     }
-    if (file)
-        file->copies[0] = (struct copy){.shown = strdup(label), .store = feed->local, .item = item};
-    if (!file || !file->copies[0].shown) {
-        feed->local->ops->close_item(item);
-        free(file);
-        return mst_err_set(err, -ENOMEM, "%s: no memory", label);
-    }
-    file->size_bytes = item->size_bytes;
+    file->copies[0] = (struct copy){.shown = shown, .store = feed->local, .item = item};
     file->sized = true;
     *ret_file = file;
     return 0;
+}
+
+int feed_check(const struct feed_file *file, uint64_t size_bytes)
+{
+    return store_local_check(file->copies[0].item, size_bytes);
+}
+
+void feed_end(struct feed_file *file, uint64_t size_bytes)
+{
+    store_local_end(file->copies[0].item, size_bytes);
+    file->size_bytes = size_bytes;
 }
 
 void feed_cancel_store(struct store *store)

@@ -40,9 +40,12 @@ const char *feed_aio(const struct feed *feed);
 int feed_open(struct feed *feed, char *const *uris, size_t uri_count, struct feed_file **ret_file,
               struct mst_err *err);
 
-/* Makes an open local file, which it takes, one of the feed's. `label`: what texts call it. */
-int feed_adopt(struct feed *feed, const char *label, int fd, struct feed_file **ret_file,
-               struct mst_err *err);
+/* An empty file in the feed's scratch file: store_local_begin and its like in store.h. `label`: what
+ * texts call it. */
+int feed_begin(struct feed *feed, const char *label, const char *dir, struct feed_file **ret_file,
+               int *ret_fd, uint64_t *ret_offset, struct mst_err *err);
+int feed_check(const struct feed_file *file, uint64_t size_bytes);
+void feed_end(struct feed_file *file, uint64_t size_bytes);
 
 /* Nothing is under way. NULL is allowed. */
 void feed_close(struct feed_file *file);

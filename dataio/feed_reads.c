@@ -135,8 +135,9 @@ static int judge(const struct slot *slot, int64_t result, struct mst_err *fault)
 {
     const struct feed_read *read = &slot->read;
     const struct copy *copy = copy_of(slot);
-    if (result < 0 && copy->store->ops->failure)
-        return mst_err_set(fault, (int)result, "%s", copy->store->ops->failure(copy->store));
+    const char *text = result < 0 ? copy->store->ops->failure(copy->store) : NULL;
+    if (text)
+        return mst_err_set(fault, (int)result, "%s", text);
     if (result < 0)
         return mst_err_set(fault, (int)result, "%s: reading at byte %" PRIu64 ": %s", copy->shown,
                            read->offset, mst_err_meaning((int)result));

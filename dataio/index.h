@@ -43,7 +43,7 @@ struct place {
 struct index_opts {
     const struct dataset *dataset;
     struct record_shape shape;
-    const char *scratch_dir;
+    const char *scratch_dir; /* as in scratch.h */
     uint64_t resident_bytes; /* contents up to this size are kept in memory */
 };
 

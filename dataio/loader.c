@@ -25,7 +25,6 @@
 #include <string.h>
 
 #define BUDGET_BYTES_DEFAULT (UINT64_C(128) << 20)
-#define SCRATCH_DIR_DEFAULT "/tmp"
 #define SAMPLE_BYTES_MAX 4096u /* as a program knows it: no later form of it comes near */
 
 static_assert(CURSOR_BYTES == MST_CURSOR_BYTES, "the codec's and the face's size");
@@ -183,8 +182,7 @@ static int open_index(struct mst_loader *loader, const struct mst_loader_opts *o
                                          .dtype = opts->dtype,
                                          .elems = opts->record_elems,
                                          .stride = opts->record_stride},
-                               .scratch_dir = opts->scratch_dir ? opts->scratch_dir
-                                                                : SCRATCH_DIR_DEFAULT,
+                               .scratch_dir = opts->scratch_dir,
                                .resident_bytes = budget_bytes / 2};
     struct dataset *dataset = NULL;
     int rc = dataset_open(opts->uri, loader->feed, &dataset, err);

@@ -10,11 +10,9 @@
 #include "muster/dataio/uris.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 void source_close_contents(struct source *source)
 {
@@ -34,7 +32,9 @@ struct transfer {
     struct scan scan;
     struct mst_cspan rest; /* of the last piece */
     struct mst_aio *aio;   /* for the scratch file: the feed's is busy reading ahead */
+    const struct feed_file *contents;
     int fd;
+    uint64_t offset; /* of the contents */
     uint64_t written_bytes;
     struct mst_err fault; /* of reading */
 };
@@ -55,52 +55,53 @@ static int64_t read_stored(void *arg, void *data, size_t cap)
 static int write_contents(void *arg, const void *data, size_t size_bytes)
 {
     struct transfer *t = arg;
+    int rc = feed_check(t->contents, t->written_bytes + size_bytes);
+    if (rc)
+        return rc;
     struct mst_aio_op op = {.kind = MST_AIO_WRITE,
                             .fd = t->fd,
                             .data = (void *)(uintptr_t)data, /* only read from */
                             .size_bytes = size_bytes,
-                            .offset = t->written_bytes};
+                            .offset = t->offset + t->written_bytes};
     int64_t count = mst_aio_do(t->aio, &op, MST_NEVER);
     t->written_bytes += size_bytes;
     return count < 0 ? (int)count : 0;
 }
 
-static int inflate_into(struct source *source, int fd, struct mst_err *err)
+static int inflate_into(const struct source *source, struct transfer *t, struct mst_err *err)
 {
-    struct transfer t = {.fd = fd};
-    struct inflate_io io = {.read = read_stored, .write = write_contents, .arg = &t};
+    struct inflate_io io = {.read = read_stored, .write = write_contents, .arg = t};
     struct mst_aio_opts aio = {.depth = 1, .backend = feed_aio(feed_of(source->file))};
-    int rc = mst_aio_create(&aio, &t.aio, err);
+    int rc = mst_aio_create(&aio, &t->aio, err);
     if (rc == 0)
-        rc = scan_init(&t.scan, source->file, NULL, err);
+        rc = scan_init(&t->scan, source->file, NULL, err);
     int64_t size = 0;
     if (rc == 0) {
         size = inflate_gzip(&io, err);
-        scan_fini(&t.scan);
+        scan_fini(&t->scan);
     }
-    mst_aio_destroy(t.aio);
-    if (size < 0 && t.fault.code)
-        return mst_err_set(err, t.fault.code, "%s", t.fault.text);
+    mst_aio_destroy(t->aio);
+    if (size < 0 && t->fault.code)
+        return mst_err_set(err, t->fault.code, "%s", t->fault.text);
     return size < 0 ? (int)size : rc;
 }
 
 /* Replaces the stored bytes by the contents. */
 static int inflate_source(struct source *source, const char *scratch_dir, struct mst_err *err)
 {
-    int fd = open(scratch_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return mst_err_set(err, -errno, "%s: no scratch file in %s: %s; name another folder",
-                           source->label, scratch_dir, mst_err_meaning(errno));
-    int rc = inflate_into(source, fd, err);
-    if (rc) {
-        close(fd);
-        mst_err_wrap(err, "%s (scratch in %s)", source->label, scratch_dir);
-        return rc;
-    }
     struct feed_file *contents;
-    rc = feed_adopt(feed_of(source->file), source->label, fd, &contents, err);
+    struct transfer t = {0};
+    int rc = feed_begin(feed_of(source->file), source->label, scratch_dir, &contents, &t.fd,
+                        &t.offset, err);
     if (rc)
         return rc;
+    t.contents = contents;
+    rc = inflate_into(source, &t, err);
+    if (rc) {
+        feed_close(contents);
+        return mst_err_wrap(err, "%s", source->label);
+    }
+    feed_end(contents, t.written_bytes);
     feed_close(source->file);
     source->file = contents;
     source->compressed = true;

@@ -20,8 +20,8 @@ struct source {
     bool compressed;
 };
 
-/* Opens a file in all its mirrors. A name in *.gz or *.dz is inflated into an unlinked file in
- * `scratch_dir`, all checksums verified. Nothing of the feed is under way. 0; -ENOTSUP scheme;
+/* Opens a file in all its mirrors. A name in *.gz or *.dz is inflated into the feed's scratch
+ * file (scratch.h: `scratch_dir`), all checksums verified. Nothing of the feed is under way. 0; -ENOTSUP scheme;
  * -ENOENT, -EACCES …; -EINVAL not a regular file; -EBADMSG damaged gzip. The text names it. */
 int source_open(const struct dataset_source *where, const char *scratch_dir, struct feed *feed,
                 struct source *ret_source, struct mst_err *err);

@@ -58,7 +58,8 @@ struct store_ops {
     /* Ends what is in flight and frees; all items are closed. */
     void (*close)(struct store *store);
 
-    /* NULL, or the text of the failed read that was reaped last: reap then reaps one at a time. */
+    /* The text of the failed read that was reaped last, or NULL: its result says all. Reads whose
+     * failures have texts are reaped one at a time. */
     const char *(*failure)(const struct store *store);
 };
 
@@ -75,13 +76,24 @@ struct store {
     struct store *next;
 };
 
-/* Local files, through core/aio. `aio` is as mst_aio_opts.backend; `depth` reads in flight. */
+/* Local files, through core/aio. `aio` is as mst_aio_opts.backend; `depth` reads in flight. However
+ * many items there are, about a quarter of the descriptors that the process may have stay open, 256
+ * at most: the files read last. One that is opened again must be the same file, of the same size
+ * and time, or its reads end with -ESTALE. */
 int store_local_create(const char *aio, uint32_t depth, struct store **ret_store,
                        struct mst_err *err);
 
-/* An item from an open file, which it takes, also on failure. 0; -errno. */
-int store_local_adopt(struct store *store, const char *path, int fd, struct store_item **ret_item,
-                      struct mst_err *err);
+/* An empty item in the store's scratch file, for contents that the caller writes there at
+ * *ret_offset; `dir` as in scratch.h. No other begins before it is closed or has its size. 0;
+ * -errno. */
+int store_local_begin(struct store *store, const char *dir, struct store_item **ret_item,
+                      int *ret_fd, uint64_t *ret_offset, struct mst_err *err);
+
+/* Whether it may become as large as this: 0; -ENOSPC. */
+int store_local_check(const struct store_item *item, uint64_t size_bytes);
+
+/* The contents are written. */
+void store_local_end(struct store_item *item, uint64_t size_bytes);
 
 /* What lies below the URI `root`, through core/blob; items are keys. Nothing is asked of the server
  * before the first item. 0; -ENOMEM. */

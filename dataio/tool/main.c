@@ -50,7 +50,7 @@ static const struct option sample_options[] = {
     {"stride", OPTION_COUNT, OPTION_AT(struct words, tool.opts.shape.stride), .value = "N",
      .help = "elements from one sample to the next (elems)", .least = 1, .most = UINT32_MAX},
     {"scratch", OPTION_TEXT, OPTION_AT(struct words, tool.opts.scratch_dir), .value = "D",
-     .help = "directory for inflated sources (/tmp)"},
+     .help = "directory for inflated sources (TMPDIR, else /tmp, else 64 MiB of memory)"},
     {"json", OPTION_FLAG, OPTION_AT(struct words, tool.json), .help = "prints JSON"},
     {0},
 };
@@ -113,7 +113,7 @@ int main(int argc, char **argv)
     struct words words = {
         .format = "auto",
         .dtype = "u8",
-        .tool = {.opts = {.shape = {.elems = 1}, .scratch_dir = "/tmp"}},
+        .tool = {.opts = {.shape = {.elems = 1}}},
     };
     struct command_line line = options_or_exit(&data_options, argc, argv, &words);
     words.tool.uri = line.operands[1];

@@ -145,20 +145,111 @@ static void test_too_many_files(void **state)
     store->ops->close(store);
 }
 
-static void test_an_open_file_is_taken(void **state)
+/* However few descriptors there are, also for reads that are under way together. */
+static void test_more_files_than_descriptors(void **state)
+{
+    (void)state;
+    enum { COUNT = 200, DEPTH = 16 };
+    struct rlimit before, few;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = (struct rlimit){.rlim_cur = 64, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    struct store *store = create("auto", DEPTH);
+    struct store_item *items[COUNT];
+    char name[16];
+    for (unsigned i = 0; i < COUNT; i++) {
+        (void)snprintf(name, sizeof name, "many-%u", i); /* fits */
+        items[i] = open_item(store, scratch_write(name, &i, sizeof i));
+    }
+    for (unsigned i = 0; i < COUNT; i += DEPTH / 2) {
+        unsigned got[DEPTH], count = COUNT - i < DEPTH ? COUNT - i : DEPTH;
+        struct store_read reads[DEPTH];
+        for (unsigned k = 0; k < count; k++)
+            reads[k] = (struct store_read){
+                .item = items[i + k], .data = &got[k], .size_bytes = sizeof got[k]};
+        assert_int_equal(store->ops->submit(store, reads, count), count);
+        struct store_done done[DEPTH];
+        for (unsigned reaped = 0; reaped < count;)
+            reaped += (unsigned)store->ops->reap(store, done, DEPTH, 1, soon());
+        for (unsigned k = 0; k < count; k++)
+            assert_int_equal(got[k], i + k);
+    }
+    for (unsigned i = 0; i < COUNT; i++)
+        store->ops->close_item(items[i]);
+    store->ops->close(store);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+/* The store opens it again for the read, and sees that it is another one. */
+static void test_a_file_that_was_closed_must_be_the_same(void **state)
+{
+    (void)state;
+    struct rlimit before, few;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = (struct rlimit){.rlim_cur = 16, .rlim_max = before.rlim_max}; /* four stay open */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    struct store *store = create("threads", 4);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    struct store_item *items[8];
+    static const char *const names[] = {"s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"};
+    for (size_t i = 0; i < 8; i++)
+        items[i] = open_item(store, scratch_write(names[i], data, 100));
+    scratch_write("new", data, 100);
+    assert_int_equal(rename(scratch_path("new"), scratch_path("s0")), 0); /* another inode */
+    scratch_write("s1", data, 101);                                       /* and size */
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1}};
+    assert_int_equal(utimensat(AT_FDCWD, scratch_path("s2"), times, 0), 0); /* and time */
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(read_once(items[i], 0, blocks, 10), -ESTALE);
+        assert_non_null(strstr(store->ops->failure(store), names[i]));
+        assert_non_null(strstr(store->ops->failure(store), "another file"));
+    }
+    assert_int_equal(unlink(scratch_path("s3")), 0);
+    assert_int_equal(read_once(items[3], 0, blocks, 10), -ENOENT);
+    assert_int_equal(read_once(items[7], 0, blocks, 10), 10);
+    assert_null(store->ops->failure(store));
+    struct store_read lost = {.item = items[0], .data = blocks, .size_bytes = 1};
+    assert_int_equal(store->ops->submit(store, &lost, 1), 1);
+    store->ops->cancel(store);
+    for (size_t i = 0; i < 8; i++)
+        store->ops->close_item(items[i]);
+    store->ops->close(store);
+}
+
+static void put(struct store *store, struct store_item **ret_item, const void *bytes, size_t size)
+{
+    int fd = -1;
+    uint64_t offset = 1;
+    struct mst_err err = {0};
+    if (store_local_begin(store, scratch_dir, ret_item, &fd, &offset, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(offset % BLOCK, 0);
+    assert_int_equal(store_local_check(*ret_item, size), 0);
+    assert_int_equal(pwrite(fd, bytes, size, (off_t)offset), size);
+    store_local_end(*ret_item, size);
+}
+
+/* Each ends where it ends, though the next lies behind it in the same file. */
+static void test_contents_share_the_scratch_file(void **state)
 {
     (void)state;
     struct store *store = create("auto", 4);
-    int fd = open(scratch_write("file", data, SIZE), O_RDONLY | O_CLOEXEC);
-    struct store_item *item = NULL;
-    struct mst_err err = {0};
-    assert_int_equal(store_local_adopt(store, "label", fd, &item, &err), 0);
-    assert_int_equal(read_once(item, 5, blocks, 5), 5);
-    assert_memory_equal(blocks, data + 5, 5);
-    store->ops->close_item(item);
-    assert_int_equal(fcntl(fd, F_GETFD), -1); /* closed with it */
-    assert_int_equal(store_local_adopt(store, "label", -1, &item, &err), -EBADF);
-    assert_non_null(strstr(err.text, "label"));
+    struct store_item *items[3];
+    put(store, &items[0], data, 5000);
+    put(store, &items[1], data + 100, 7);
+    put(store, &items[2], data + 200, 4096);
+    for (size_t i = 0; i < 2; i++) {
+        memset(blocks, 'x', sizeof blocks);
+        assert_int_equal(read_once(items[0], 4096, blocks + i, BLOCK), 904);
+        assert_memory_equal(blocks + i, data + 4096, 904);
+        assert_int_equal(read_once(items[1], 0, blocks + i, BLOCK), 7);
+        assert_memory_equal(blocks + i, data + 100, 7);
+        assert_int_equal(read_once(items[2], 0, blocks + i, BLOCK), 4096);
+        assert_memory_equal(blocks + i, data + 200, 4096);
+        assert_int_equal(read_once(items[1], 4096, blocks + i, 10), 0);
+    }
+    for (size_t i = 0; i < 3; i++)
+        store->ops->close_item(items[i]);
     store->ops->close(store);
 }
 
@@ -194,7 +285,9 @@ int main(void)
         cmocka_unit_test(test_only_aligned_reads_pass_the_cache),
         cmocka_unit_test(test_what_is_no_file),
         cmocka_unit_test(test_too_many_files),
-        cmocka_unit_test(test_an_open_file_is_taken),
+        cmocka_unit_test(test_more_files_than_descriptors),
+        cmocka_unit_test(test_a_file_that_was_closed_must_be_the_same),
+        cmocka_unit_test(test_contents_share_the_scratch_file),
         cmocka_unit_test(test_depth_and_cancel),
     };
     return cmocka_run_group_tests(tests, setup, scratch_teardown);
