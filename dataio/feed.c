@@ -258,6 +258,11 @@ int feed_begin(struct feed *feed, const char *label, const char *dir, struct fee
     return 0;
 }
 
+const char *feed_place(const struct feed *feed)
+{
+    return store_local_place(feed->local);
+}
+
 int feed_check(const struct feed_file *file, uint64_t size_bytes)
 {
     return store_local_check(file->copies[0].item, size_bytes);

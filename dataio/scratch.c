@@ -6,17 +6,20 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define DIR_DEFAULT "/tmp"
 
-static int make_in(const char *dir, int *ret_fd)
+static int make_in(struct scratch *scratch, const char *dir)
 {
     int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
-    *ret_fd = fd;
+    scratch->fd = fd;
+    scratch->limit = UINT64_MAX;
+    (void)snprintf(scratch->place, sizeof scratch->place, "%s", dir); /* cut */
     return 0;
 }
 
@@ -27,6 +30,9 @@ static int make_in_memory(struct scratch *scratch)
         return -errno;
     scratch->fd = fd;
     scratch->limit = SCRATCH_MEMORY_BYTES_MAX;
+    (void)snprintf(scratch->place, sizeof scratch->place, /* fits */
+                   "memory, at most %u MiB, as TMPDIR and " DIR_DEFAULT " take none",
+                   (unsigned)(SCRATCH_MEMORY_BYTES_MAX >> 20));
     return 0;
 }
 
@@ -34,10 +40,9 @@ static int make(struct scratch *scratch, const char *dir, struct mst_err *err)
 {
     const char *own = dir ? dir : blob_env_tmpdir();
     const char *first = own ? own : DIR_DEFAULT;
-    scratch->limit = UINT64_MAX;
-    int rc = make_in(first, &scratch->fd);
+    int rc = make_in(scratch, first);
     if (rc && !dir && own)
-        rc = make_in(DIR_DEFAULT, &scratch->fd);
+        rc = make_in(scratch, DIR_DEFAULT);
     if (rc && !dir)
         rc = make_in_memory(scratch);
     if (rc)

@@ -16,6 +16,7 @@ struct scratch {
     size_t users;   /* contents in it */
     uint64_t end;   /* behind the last of them */
     uint64_t limit; /* of `end` */
+    char place[96]; /* where it is, for texts; cut if it is long */
 };
 
 #define SCRATCH_INIT                                                                               \

@@ -98,8 +98,9 @@ static int inflate_source(struct source *source, const char *scratch_dir, struct
     t.contents = contents;
     rc = inflate_into(source, &t, err);
     if (rc) {
+        mst_err_wrap(err, "%s (scratch in %s)", source->label, feed_place(feed_of(contents)));
         feed_close(contents);
-        return mst_err_wrap(err, "%s", source->label);
+        return rc;
     }
     feed_end(contents, t.written_bytes);
     feed_close(source->file);

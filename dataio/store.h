@@ -89,6 +89,9 @@ int store_local_create(const char *aio, uint32_t depth, struct store **ret_store
 int store_local_begin(struct store *store, const char *dir, struct store_item **ret_item,
                       int *ret_fd, uint64_t *ret_offset, struct mst_err *err);
 
+/* Where the scratch file is, for texts; it has an item. */
+const char *store_local_place(struct store *store);
+
 /* Whether it may become as large as this: 0; -ENOSPC. */
 int store_local_check(const struct store_item *item, uint64_t size_bytes);
 

@@ -244,6 +244,11 @@ int store_local_begin(struct store *store, const char *dir, struct store_item **
     return 0;
 }
 
+const char *store_local_place(struct store *store)
+{
+    return local_of(store)->scratch.place;
+}
+
 int store_local_check(const struct store_item *item, uint64_t size_bytes)
 {
     const struct local_item *local_item = (const struct local_item *)item;
