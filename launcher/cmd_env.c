@@ -38,8 +38,18 @@ static json_t *candidates_json(const struct mst_answer *answer)
     return list;
 }
 
-static void print_json(const struct mst_answer *answer)
+static json_t *missing_json(const struct opts *opts)
 {
+    json_t *list = json_array();
+    for (const char *const *what = opts->missing; *what; what++)
+        json_array_append_new(list, json_text(*what));
+    return list;
+}
+
+/* `refusal` is why `muster run` would start nothing; empty if it would. */
+static void print_json(const struct opts *opts, const char *refusal)
+{
+    const struct mst_answer *answer = &opts->answer;
     const struct mst_plan *plan = &answer->plan;
     bool is_rank = plan->mode == MST_PLAN_RANK;
     const struct {
@@ -63,8 +73,12 @@ static void print_json(const struct mst_answer *answer)
         {"max_restarts", number(plan->max_restarts)},
         {"rdzv_id", word(plan->rdzv_id)},
         {"incarnation", number(plan->incarnation)},
+        {"job_id", word(plan->job_id)},
         {"candidates", candidates_json(answer)},
         {"error", word(answer->err.text)},
+        {"refused", word(refusal)},
+        {"overruled", word(opts->overruled)},
+        {"missing", missing_json(opts)},
     };
     json_t *root = json_object();
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
@@ -104,6 +118,15 @@ static void print_plan(const struct mst_plan *plan)
     print_number("max_restarts", plan->max_restarts);
     print_number("incarnation", plan->incarnation);
     print_word("rdzv_id", plan->rdzv_id);
+    print_word("job_id", plan->job_id);
+}
+
+static void print_opts(const struct opts *opts)
+{
+    char list[128];
+    print_plan(&opts->answer.plan);
+    print_word("overruled", opts->overruled);
+    print_word("missing", opts_join_missing(opts, list, sizeof list));
 }
 
 /* Every variable of `names` that is set; "VC_*" names all that begin so. */
@@ -159,13 +182,13 @@ static void explain(const struct opts *opts)
         explain_candidate(&answer->candidates[i], opts->env);
     if (answer->candidate_count == 0)
         printf("found: no variable of an operator or launcher\n");
-    if (answer->err.text[0])
+    if (answer->err.text[0]) {
         printf("\nrefused: %s\n", answer->err.text);
-    else
-        printf("\nwon: %s%s\n\n", answer->plan.scheme,
-               answer->candidate_count > 1 ? "; what the others say agrees or was not asked" : "");
-    if (!answer->err.text[0])
-        print_plan(&answer->plan);
+        return;
+    }
+    printf("\nwon: %s%s\n\n", answer->plan.scheme,
+           answer->candidate_count > 1 ? "; what the others say agrees or was not asked" : "");
+    print_opts(opts);
 }
 
 int cmd_env(int argc, char **argv)
@@ -177,14 +200,17 @@ int cmd_env(int argc, char **argv)
         fprintf(stderr, "muster env: %s\n", err.text);
     if (rc)
         return rc == EXITCODE_CONFIG ? rc : options_answer(&env_options, rc, &err);
-    bool is_refused = opts.answer.plan.mode == MST_PLAN_ERROR;
+    struct mst_err refusal = {0};
+    bool is_refused = opts_check(&opts, &refusal) != 0;
+    bool is_error = opts.answer.plan.mode == MST_PLAN_ERROR;
     if (opts.json)
-        print_json(&opts.answer);
+        print_json(&opts, refusal.text);
     else if (opts.explain)
         explain(&opts);
-    else if (!is_refused)
-        print_plan(&opts.answer.plan);
-    else
-        fprintf(stderr, "muster env: %s\n", opts.answer.err.text);
-    return options_finish(&env_options, is_refused ? EXITCODE_CONFIG : EXITCODE_OK);
+    else if (!is_error)
+        print_opts(&opts);
+    if (is_refused && !opts.json && !(is_error && opts.explain))
+        fprintf(stderr, "muster env: %s\n", refusal.text);
+    bool is_short = opts.check && opts.missing[0];
+    return options_finish(&env_options, is_refused || is_short ? EXITCODE_CONFIG : EXITCODE_OK);
 }

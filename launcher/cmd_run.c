@@ -9,6 +9,7 @@
 #include "muster/core/cli/options.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/sock.h"
+#include "muster/core/world/answer.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -38,8 +39,21 @@ static void plan_facts(const struct opts *opts, struct rankenv_facts *facts)
 /* Ports and fds are not known before the start. */
 static bool is_known(const char *var)
 {
-    return strncmp(var, "MST_SECRET_FD=", 14) && strncmp(var, "MST_PAGE_FD=", 12) &&
-           strncmp(var, "MST_SHM_FD=", 11) && strncmp(var, "MASTER_PORT=", 12);
+    static const char *const later[] = {
+        "MST_SECRET_FD=",
+        "MST_PAGE_FD=",
+        "MST_SHM_FD=",
+        "MASTER_PORT=",
+        "COORDINATOR_PORT=",
+        "DMLC_TRACKER_PORT=",
+        "JAX_COORDINATOR_ADDRESS=",
+        "PADDLE_MASTER=",
+    };
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
+        if (strncmp(var, later[i], strlen(later[i])) == 0)
+            return false;
+    }
+    return true;
 }
 
 static json_t *rank_json(const struct rankenv *env, uint32_t rank)
@@ -118,16 +132,45 @@ static int dry_run(const struct opts *opts)
     return EXITCODE_OK;
 }
 
+static uint32_t known_or_0(int64_t number)
+{
+    return number > 0 ? (uint32_t)number : 0;
+}
+
+/* What its own launcher says, in the words of the others, too: if that is `muster run`, all is
+ * said, and without a size of the world nothing can be. 0; -ENOMEM. */
+static int translate(const struct opts *opts, struct rankenv *env)
+{
+    const struct mst_plan *plan = &opts->answer.plan;
+    if (plan->world_size < 0 || strcmp(plan->scheme, "muster-rank") == 0)
+        return 0;
+    const struct rankenv_facts facts = {
+        .rank = (uint32_t)plan->rank,
+        .world_size = known_or_0(plan->world_size),
+        .local_rank = known_or_0(plan->local_rank),
+        .local_size = plan->local_rank >= 0 ? known_or_0(plan->local_size) : 0,
+        .node = known_or_0(plan->node_rank),
+        .node_count = plan->node_rank >= 0 ? known_or_0(plan->node_count) : 0,
+        .master_host = plan->master_host,
+        .master_port = known_or_0(plan->master_port)};
+    return rankenv_init_foreign(env, opts->env, &facts, world_launcher(&opts->answer));
+}
+
 /* A rank of another launcher stays one: its program takes this process's place, as itself. */
 static int become_rank(const struct opts *opts)
 {
     const struct mst_plan *plan = &opts->answer.plan;
+    struct rankenv env = {.vars = opts->env};
     if (opts->dry_run) {
         printf("rank %lld already, by %s: the program would take this process's place\n",
                (long long)plan->rank, plan->scheme);
         return EXITCODE_OK;
     }
-    execvp(opts->argv[0], opts->argv);
+    if (translate(opts, &env)) {
+        log_line(LOG_ERROR, "no memory for the program's environment", NULL);
+        return EXITCODE_INTERNAL;
+    }
+    execvpe(opts->argv[0], opts->argv, env.vars);
     int rc = exitcode_of_exec(errno);
     log_line(LOG_ERROR, "cannot run the program", " program=%s because=\"%s\"",
              log_quote(opts->argv[0]).text, mst_err_meaning(errno));
@@ -146,6 +189,9 @@ int cmd_run(int argc, char **argv)
         log_line(LOG_ERROR, err.text, NULL);
         return rc;
     }
+    if (opts.overruled[0])
+        log_line(LOG_WARN, "flags overrule what the environment says", " overruled=%s",
+                 log_quote(opts.overruled).text);
     if (opts.answer.plan.mode == MST_PLAN_RANK)
         return become_rank(&opts);
     return opts.dry_run ? options_finish(&run_options, dry_run(&opts)) : agent_run(&opts);

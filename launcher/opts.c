@@ -3,12 +3,12 @@
 #include "muster/core/cli/options.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/sock.h"
-#include "muster/core/resolve/machine.h"
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/words.h"
 #include "muster/core/world/page.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/msg.h"
+#include "muster/launcher/plan.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -28,22 +28,11 @@ static_assert(OPTS_HOST_BYTES == MST_HOST_BYTES, "host names are copied whole");
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
-/* What the command line says that others have a say in, too. */
-struct flags {
-    int64_t local_size;                                          /* 0: nothing; NPROC_AUTO */
-    int64_t node_count;                                          /* 0: nothing */
-    int64_t node_rank, max_restarts, gpu_count;                  /* -1: nothing */
-    int log_level, log_format;                                   /* -1: nothing */
-    const char *rdzv, *job_id, *hostname, *pod_ip, *root, *from; /* NULL: nothing */
-    int bind; /* of bind_words, the first of which is the default */
-};
-
 struct words {
     struct flags flags;
     struct opts opts; /* what is settled by a flag, or by its default */
 };
 
-#define NPROC_AUTO -1
 static const char *const nproc_words[] = {"auto", NULL};
 static const char *const bind_words[] = {"auto", "none", NULL};
 
@@ -61,15 +50,15 @@ static const struct option world_options[] = {
              "operator says; without an operator, auto",
      .least = 1, .most = MST_PAGE_RANKS_MAX, .words = nproc_words},
     {"nnodes", OPTION_COUNT, OPTION_AT(struct words, flags.node_count), .value = "N",
-     .help = "nodes of the job; with it, the operator's variables are not read", .least = 1,
+     .help = "nodes of the job; with it, the operator's variables do not count", .least = 1,
      .most = MSG_NODES_MAX},
     {"node-rank", OPTION_COUNT, OPTION_AT(struct words, flags.node_rank), .value = "R",
      .help = "this node, 0 … N-1; node 0 coordinates", .most = MSG_NODES_MAX - 1},
     {"rdzv", OPTION_TEXT, OPTION_AT(struct words, flags.rdzv), .value = "HOST:PORT",
      .help = "where node 0 listens"},
     {"from", OPTION_TEXT, OPTION_AT(struct words, flags.from), .value = "SCHEME",
-     .help = "believe one scheme of variables where several contradict one another; see muster env "
-             "--explain"},
+     .help = "believe one scheme of variables where several contradict one another, or none; see "
+             "muster env --explain"},
     {"job-id", OPTION_TEXT, OPTION_AT(struct words, flags.job_id), .value = "ID",
      .help = "names the job, alike on all nodes (what the scheduler calls it)",
      .accepts = is_job_id, .wanted = "1 … 127 letters, digits, - _ ."},
@@ -126,6 +115,8 @@ static const struct option answer_options[] = {
      .help = "one object; null is what nobody said"},
     {"explain", OPTION_FLAG, OPTION_AT(struct words, opts.explain),
      .help = "which variables were found, what they mean, and who won"},
+    {"check", OPTION_FLAG, OPTION_AT(struct words, opts.check),
+     .help = "end with 78, too, if a start lacks what only the command line or a secret gives"},
     {0},
 };
 
@@ -151,179 +142,20 @@ const struct options run_options = {
 
 const struct options env_options = {
     .program = "muster env",
-    .synopsis = "[--json | --explain] [OPTIONS of muster run]",
+    .synopsis = "[--json | --explain] [--check] [OPTIONS of muster run]",
     .about = "Shows which world the environment (and options) mean: how many nodes and ranks, who "
              "this node is, and where node 0 listens.",
     .groups = {{"Answers:", answer_options},
                {"As if this machine were another:", machine_options},
                {"The world, as for muster run:", world_options},
                {"Understood, as muster run has them:", care_options}},
-    .notes =
-        "Exit codes: 0; 64 usage; 78 if the environment contradicts itself or leaves the world "
-        "open.\n"
-        "Schemes and their variables: muster-env(7).",
+    .notes = "Exit codes: 0; 64 usage; 78 where muster run would end with it: if the environment "
+             "contradicts itself, leaves the world open, or has no rank to be started here.\n"
+             "Schemes and their variables: muster-env(7).",
     .stops_at_operand = true,
 };
 
-/* ---- the world ------------------------------------------------------------------------------- */
-
-static int64_t one_per_device(const struct mst_machine *machine)
-{
-    uint32_t count = machine->gpu_count ? machine->gpu_count : machine->core_count;
-    if (count > MST_PAGE_RANKS_MAX)
-        return MST_PAGE_RANKS_MAX;
-    return count ? count : 1;
-}
-
-/* Without anybody's word on the number of nodes the flags' count, and all else with it. */
-static void plan_from_flags(const struct flags *flags, const struct mst_machine *machine,
-                            struct mst_plan *plan)
-{
-    *plan = mst_plan_unknown;
-    plan->mode = MST_PLAN_SPAWN;
-    plan->scheme = "flags";
-    plan->scheduler = "none";
-    memcpy(plan->role, "worker", sizeof "worker");
-    plan->node_count = flags->node_count;
-    plan->node_rank = flags->node_count == 1 ? 0 : MST_UNKNOWN;
-    plan->local_size = one_per_device(machine);
-}
-
-static int apply_place(const struct flags *flags, struct opts *opts, struct mst_err *err)
-{
-    struct mst_plan *plan = &opts->answer.plan;
-    uint16_t port = 0;
-    if (flags->rdzv &&
-        (mst_sock_split(flags->rdzv, plan->master_host, sizeof plan->master_host, &port) ||
-         port == 0))
-        return mst_err_set(err, -EINVAL, "--rdzv %s: HOST:PORT of node 0", flags->rdzv);
-    if (flags->rdzv) {
-        plan->master_port = port;
-        memcpy(opts->rdzv_host, plan->master_host, sizeof opts->rdzv_host);
-    }
-    if (flags->node_rank >= 0)
-        plan->node_rank = flags->node_rank;
-    if (plan->node_count > 0 && plan->node_rank >= plan->node_count) {
-        mst_err_set(err, -EINVAL,
-                    "node rank %lld is not below the number of nodes, %lld: correct --node-rank or "
-                    "--nnodes",
-                    (long long)plan->node_rank, (long long)plan->node_count);
-        return EXITCODE_CONFIG;
-    }
-    return 0;
-}
-
-/* Why there are as many ranks as there are, before --nproc. */
-static const char *environment_reason(const struct mst_plan *plan,
-                                      const struct mst_machine *machine)
-{
-    if (strcmp(plan->scheme, "single") != 0 && strcmp(plan->scheme, "flags") != 0)
-        return "environment";
-    return machine->gpu_count ? "GPUs" : "cores";
-}
-
-static void apply_local_size(const struct flags *flags, const struct mst_machine *machine,
-                             struct opts *opts)
-{
-    struct mst_plan *plan = &opts->answer.plan;
-    if (flags->local_size > 0) {
-        plan->local_size = flags->local_size;
-        opts->local_size_reason = "given";
-    } else if (flags->local_size == NPROC_AUTO) {
-        plan->local_size = one_per_device(machine);
-        opts->local_size_reason = machine->gpu_count ? "GPUs" : "cores";
-    }
-    plan->world_size = plan->node_count > 0 ? plan->node_count * plan->local_size : MST_UNKNOWN;
-}
-
-/* What a flag says stands above the environment. A rank that runs already is what it is. */
-static int apply_flags(const struct flags *flags, const struct mst_machine *machine,
-                       struct opts *opts, struct mst_err *err)
-{
-    struct mst_plan *plan = &opts->answer.plan;
-    bool has_flag = flags->local_size != 0 || flags->node_count > 0;
-    if (flags->max_restarts >= 0)
-        plan->max_restarts = flags->max_restarts;
-    if (plan->mode != MST_PLAN_SPAWN)
-        return 0;
-    opts->local_size_reason = environment_reason(plan, machine);
-    if (has_flag)
-        apply_local_size(flags, machine, opts);
-    return apply_place(flags, opts, err);
-}
-
-/* Flags stand for what the machine would say. */
-static void describe_machine(const struct flags *flags, struct mst_machine *facts)
-{
-    if (flags->hostname)
-        facts->hostname = flags->hostname;
-    if (flags->pod_ip)
-        facts->pod_ip = flags->pod_ip;
-    if (flags->gpu_count < 0)
-        return;
-    facts->gpu_count = (uint32_t)flags->gpu_count;
-    facts->core_count = 0; /* whoever describes another machine has said nothing of its cores */
-}
-
-static int read_plan(const struct flags *flags, struct opts *opts, struct mst_err *err)
-{
-    struct machine machine;
-    if (flags->node_count > 1 && (flags->node_rank < 0 || !flags->rdzv))
-        return mst_err_set(err, -EINVAL, "--nnodes %lld needs --node-rank R and --rdzv HOST:PORT",
-                           (long long)flags->node_count);
-    machine_init(&machine, opts->env, flags->root ? flags->root : "");
-    machine_look(&machine);
-    describe_machine(flags, &machine.facts);
-    if (flags->node_count > 0)
-        plan_from_flags(flags, &machine.facts, &opts->answer.plan);
-    else
-        (void)mst_resolve(&machine.facts, flags->from, &opts->answer); /* it has the error */
-    int rc = apply_flags(flags, &machine.facts, opts, err);
-    machine_fini(&machine);
-    return rc;
-}
-
 /* ---- a start --------------------------------------------------------------------------------- */
-
-/* What is to be done where there is nothing to start. */
-static const char *advice(enum mst_plan_mode mode)
-{
-    switch (mode) {
-    case MST_PLAN_CONTROL:
-        return "this is a launcher's pod, which runs no rank: start the program with mpirun here, "
-               "or "
-               "set runLauncherAsWorker";
-    case MST_PLAN_NO_COLLECTIVE:
-        return "this pod stands beside the world of ranks: start its program without muster run";
-    case MST_PLAN_WAIT_FOR_LAUNCHER:
-        return "this worker is told nothing but its role: let its launcher start ranks here "
-               "(sshd), "
-               "or set MST_NNODES and MST_MASTER_ADDR";
-    default: return "the number of nodes is not known: set MST_NNODES and MST_MASTER_ADDR";
-    }
-}
-
-static int check_plan(const struct mst_plan *plan, struct mst_err *err)
-{
-    if (plan->mode != MST_PLAN_SPAWN)
-        return mst_err_set(err, -EINVAL, "%s, role %s: %s", plan->scheduler, plan->role,
-                           advice(plan->mode));
-    if (plan->node_count < 0)
-        return mst_err_set(
-            err, -ENOTSUP,
-            "%s asks for %lld to %lld nodes, and worlds that grow and shrink are not "
-            "formed: set one number of nodes",
-            plan->scheduler, (long long)plan->elastic_min, (long long)plan->elastic_max);
-    if (plan->node_count > MSG_NODES_MAX)
-        return mst_err_set(err, -EINVAL, "%lld nodes are over the limit of %d",
-                           (long long)plan->node_count, MSG_NODES_MAX);
-    if (plan->node_rank < 0 || (plan->node_count > 1 && !plan->master_host[0]))
-        return mst_err_set(err, -EINVAL,
-                           "%s says %lld nodes, but not which one this is or where node 0 is: set "
-                           "MST_NODE_RANK and MST_MASTER_ADDR",
-                           plan->scheduler, (long long)plan->node_count);
-    return 0;
-}
 
 /* An operator that names itself "localhost" means this pod, which the others know by its name. */
 static void name_own_host(struct opts *opts)
@@ -454,6 +286,13 @@ static int settle_log(const struct flags *flags, struct opts *opts, struct mst_e
     return level < 0 || format < 0 ? EXITCODE_CONFIG : 0;
 }
 
+/* A variable's text, NULL if it is absent or empty. */
+static const char *set_text(const char *name)
+{
+    const char *text = getenv(name);
+    return text && *text ? text : NULL;
+}
+
 int opts_read(const struct options *options, int argc, char **argv, struct opts *ret_opts,
               struct mst_err *err)
 {
@@ -473,8 +312,10 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
         return rc;
     rc = settle_log(&words.flags, &words.opts, err);
     *ret_opts = words.opts;
+    if (!words.flags.from)
+        words.flags.from = set_text("MST_FROM");
     if (rc == 0)
-        rc = read_plan(&words.flags, ret_opts, err);
+        rc = plan_read(&words.flags, ret_opts, err);
     if (rc)
         return rc;
     ret_opts->argv = line.operands;
@@ -484,21 +325,52 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
     ret_opts->max_restarts = ret_opts->answer.plan.max_restarts >= 0
                                  ? (uint32_t)ret_opts->answer.plan.max_restarts
                                  : MAX_RESTARTS_DEFAULT;
+    plan_find_missing(ret_opts, set_text("MST_JOB_SECRET") || set_text("MST_JOB_SECRET_FILE"));
     return 0;
+}
+
+const char *opts_join_missing(const struct opts *opts, char *text, size_t cap)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < OPTS_MISSING_MAX && opts->missing[i]; i++) {
+        const char *comma = i > 0 ? "; " : "";
+        used += (size_t)snprintf(text + used, cap - used, "%s%s", comma, opts->missing[i]);
+        assert(used < cap);
+    }
+    return text;
+}
+
+int opts_check(const struct opts *opts, struct mst_err *err)
+{
+    const struct mst_plan *plan = &opts->answer.plan;
+    if (plan->mode == MST_PLAN_RANK)
+        return 0;
+    if (plan->mode == MST_PLAN_ERROR)
+        return mst_err_set(err, opts->answer.err.code, "%s", opts->answer.err.text);
+    return plan_check(plan, err);
+}
+
+/* Flags that go together: what is missing is told at once, the secret too. */
+static int check_complete(const struct opts *opts, struct mst_err *err)
+{
+    char list[128];
+    if (!opts->missing[0] || opts->missing[0][0] != '-') /* the secret's fault has its own text */
+        return 0;
+    return mst_err_set(err, -EINVAL, "--nnodes %lld needs %s",
+                       (long long)opts->answer.plan.node_count,
+                       opts_join_missing(opts, list, sizeof list));
 }
 
 int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err)
 {
     int rc = opts_read(&run_options, argc, argv, ret_opts, err);
+    if (rc == 0 && opts_check(ret_opts, err))
+        return EXITCODE_CONFIG;
+    if (rc == 0)
+        rc = check_complete(ret_opts, err);
     if (rc || ret_opts->answer.plan.mode == MST_PLAN_RANK)
         return rc;
-    if (ret_opts->answer.plan.mode == MST_PLAN_ERROR) {
-        if (err)
-            *err = ret_opts->answer.err;
-        return EXITCODE_CONFIG;
-    }
-    if (check_plan(&ret_opts->answer.plan, err))
-        return EXITCODE_CONFIG;
     place_node(ret_opts);
     return read_secret(ret_opts, err) ? EXITCODE_CONFIG : 0;
 }

@@ -1,5 +1,5 @@
 /* Opts: the command line and the environment of `muster run` and `muster env`, in one struct. The
- * command line wins; --nnodes puts the operator's variables aside altogether. */
+ * command line wins, unless this is a rank of another launcher (launcher/plan.h). */
 #ifndef MUSTER_LAUNCHER_OPTS_H
 #define MUSTER_LAUNCHER_OPTS_H
 
@@ -8,11 +8,13 @@
 #include "muster/launcher/log.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct options;
 
 #define OPTS_HOST_BYTES 256
+#define OPTS_MISSING_MAX 3
 
 struct opts {
     struct mst_answer answer; /* what the environment means; flags are in its plan already */
@@ -26,7 +28,9 @@ struct opts {
     uint32_t grace_ms, rdzv_timeout_ms;
     bool unbound; /* ranks may use every core of this container */
     bool report_bindings;
-    bool dry_run, json, explain, insecure;
+    bool dry_run, json, explain, check, insecure;
+    char overruled[240]; /* what the environment says and the flags do not; empty: nothing */
+    const char *missing[OPTS_MISSING_MAX + 1]; /* what a start still lacks; static, NULL-ended */
     char job_id[MST_JOB_ID_BYTES]; /* --job-id, else the scheduler's; empty: nobody named it */
     const char *log_dir;           /* or NULL; points into argv */
     enum log_level log_level;
@@ -46,6 +50,13 @@ extern const struct options run_options, env_options;
  * text, and log_level and log_format are filled in then, too. */
 int opts_read(const struct options *options, int argc, char **argv, struct opts *ret_opts,
               struct mst_err *err);
+
+/* Whether `run` can start, or become, anything by the answer. 0; -EINVAL or -ENOTSUP with what to
+ * do instead. */
+int opts_check(const struct opts *opts, struct mst_err *err);
+
+/* What is missing, side by side, into `text`, which is returned. Asserts that it fits. */
+const char *opts_join_missing(const struct opts *opts, char *text, size_t cap);
 
 /* opts_read for `run`, and all that a start needs, the secret's file too. In another mode than
  * spawn and rank there is nothing to start: EXITCODE_CONFIG, as for a contradiction, with what to

@@ -37,19 +37,32 @@ static void add_contract(struct rankenv *env, const struct rankenv_facts *facts)
     add(env, "MST_SHM_FD=%d", facts->shm_fd);
 }
 
+/* ---- other launchers' ------------------------------------------------------------------------ */
+
 static void add_torch(struct rankenv *env, const struct rankenv_facts *facts)
 {
     add(env, "RANK=%u", facts->rank);
-    add(env, "LOCAL_RANK=%u", facts->local_rank);
     add(env, "WORLD_SIZE=%u", facts->world_size);
-    add(env, "LOCAL_WORLD_SIZE=%u", facts->local_size);
-    add(env, "GROUP_RANK=%u", facts->node);
-    add(env, "GROUP_WORLD_SIZE=%u", facts->node_count);
     add(env, "ROLE_RANK=%u", facts->rank);
     add(env, "ROLE_WORLD_SIZE=%u", facts->world_size);
     add(env, "ROLE_NAME=default");
-    add(env, "MASTER_ADDR=%s", facts->master_host);
-    add(env, "MASTER_PORT=%u", facts->master_port);
+    if (facts->local_size > 0) {
+        add(env, "LOCAL_RANK=%u", facts->local_rank);
+        add(env, "LOCAL_WORLD_SIZE=%u", facts->local_size);
+    }
+    if (facts->node_count > 0) {
+        add(env, "GROUP_RANK=%u", facts->node);
+        add(env, "GROUP_WORLD_SIZE=%u", facts->node_count);
+    }
+    if (facts->master_host[0])
+        add(env, "MASTER_ADDR=%s", facts->master_host);
+    if (facts->master_port > 0)
+        add(env, "MASTER_PORT=%u", facts->master_port);
+}
+
+/* What torchrun says of its own run. */
+static void add_elastic(struct rankenv *env, const struct rankenv_facts *facts)
+{
     add(env, "TORCHELASTIC_RESTART_COUNT=%u", facts->generation);
     add(env, "TORCHELASTIC_MAX_RESTARTS=%u", facts->max_restarts);
     if (facts->job_id[0])
@@ -57,6 +70,89 @@ static void add_torch(struct rankenv *env, const struct rankenv_facts *facts)
     else if (facts->job_nonce)
         add(env, "TORCHELASTIC_RUN_ID=muster-%016" PRIx64, facts->job_nonce);
 }
+
+/* Frameworks read these; Open MPI itself asks PMIx. */
+static void add_openmpi(struct rankenv *env, const struct rankenv_facts *facts)
+{
+    add(env, "OMPI_COMM_WORLD_RANK=%u", facts->rank);
+    add(env, "OMPI_COMM_WORLD_SIZE=%u", facts->world_size);
+    if (facts->local_size == 0)
+        return;
+    add(env, "OMPI_COMM_WORLD_LOCAL_RANK=%u", facts->local_rank);
+    add(env, "OMPI_COMM_WORLD_LOCAL_SIZE=%u", facts->local_size);
+}
+
+static void add_horovod(struct rankenv *env, const struct rankenv_facts *facts)
+{
+    add(env, "HOROVOD_RANK=%u", facts->rank);
+    add(env, "HOROVOD_SIZE=%u", facts->world_size);
+    if (facts->local_size > 0) {
+        add(env, "HOROVOD_LOCAL_RANK=%u", facts->local_rank);
+        add(env, "HOROVOD_LOCAL_SIZE=%u", facts->local_size);
+    }
+    if (facts->node_count > 0) {
+        add(env, "HOROVOD_CROSS_RANK=%u", facts->node);
+        add(env, "HOROVOD_CROSS_SIZE=%u", facts->node_count);
+    }
+}
+
+static void add_paddle(struct rankenv *env, const struct rankenv_facts *facts)
+{
+    add(env, "PADDLE_TRAINER_ID=%u", facts->rank);
+    add(env, "PADDLE_TRAINERS_NUM=%u", facts->world_size);
+    add(env, "PADDLE_GLOBAL_RANK=%u", facts->rank);
+    add(env, "PADDLE_GLOBAL_SIZE=%u", facts->world_size);
+    if (facts->local_size > 0) {
+        add(env, "PADDLE_LOCAL_RANK=%u", facts->local_rank);
+        add(env, "PADDLE_LOCAL_SIZE=%u", facts->local_size);
+    }
+    if (facts->master_host[0] && facts->master_port > 0)
+        add(env, "PADDLE_MASTER=%s:%u", facts->master_host, facts->master_port);
+}
+
+/* In the words of JAX, and in those of JAXJob. */
+static void add_jax(struct rankenv *env, const struct rankenv_facts *facts)
+{
+    add(env, "JAX_PROCESS_ID=%u", facts->rank);
+    add(env, "JAX_NUM_PROCESSES=%u", facts->world_size);
+    add(env, "PROCESS_ID=%u", facts->rank);
+    add(env, "NUM_PROCESSES=%u", facts->world_size);
+    if (!facts->master_host[0] || facts->master_port == 0)
+        return;
+    add(env, "JAX_COORDINATOR_ADDRESS=%s:%u", facts->master_host, facts->master_port);
+    add(env, "COORDINATOR_ADDRESS=%s", facts->master_host);
+    add(env, "COORDINATOR_PORT=%u", facts->master_port);
+}
+
+/* XGBoost's; rank 0's program is the tracker. */
+static void add_rabit(struct rankenv *env, const struct rankenv_facts *facts)
+{
+    add(env, "DMLC_TASK_ID=%u", facts->rank);
+    add(env, "DMLC_NUM_WORKER=%u", facts->world_size);
+    if (!facts->master_host[0] || facts->master_port == 0)
+        return;
+    add(env, "DMLC_TRACKER_URI=%s", facts->master_host);
+    add(env, "DMLC_TRACKER_PORT=%u", facts->master_port);
+}
+
+static const struct {
+    const char *scheme; /* of the resolver */
+    void (*add)(struct rankenv *env, const struct rankenv_facts *facts);
+} families[] = {
+    {"torchrun", add_torch},     {"ompi", add_openmpi}, {"horovod", add_horovod},
+    {"paddle-rank", add_paddle}, {"jax", add_jax},      {"dmlc", add_rabit},
+};
+
+/* `but` is the family of the launcher that has spoken already, or NULL. */
+static void add_families(struct rankenv *env, const struct rankenv_facts *facts, const char *but)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        if (!but || strcmp(but, families[i].scheme) != 0)
+            families[i].add(env, facts);
+    }
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static bool has_prefix(const char *var, const char *prefix)
 {
@@ -76,30 +172,59 @@ static bool is_ours(const struct rankenv *env, const char *var)
 /* MST_JOB_ID and the nonce are of the job around this one, where ours has none. */
 static bool is_for_launcher(const char *var)
 {
-    return has_prefix(var, "PET_") || has_prefix(var, "MST_JOB_");
+    return has_prefix(var, "PET_") || has_prefix(var, "MST_JOB_") ||
+           has_prefix(var, "MST_WORLD=") || has_prefix(var, "MST_FROM=");
 }
 
-int rankenv_init(struct rankenv *env, char *const *inherited, const struct rankenv_facts *facts)
+static bool keep_all(const char *var)
+{
+    (void)var; /* none is for us: the process is another launcher's */
+    return false;
+}
+
+/* Ours and, of those inherited, what is neither ours nor `is_dropped`. */
+static int lay_out(struct rankenv *env, char *const *inherited, bool (*is_dropped)(const char *))
 {
     size_t inherited_count = 0, kept = 0;
-    bool threads_set = false;
-    for (; inherited[inherited_count]; inherited_count++)
-        threads_set = threads_set || has_prefix(inherited[inherited_count], "OMP_NUM_THREADS=");
-    env->own_count = 0;
-    add_contract(env, facts);
-    add_torch(env, facts);
-    if (!threads_set)
-        add(env, "OMP_NUM_THREADS=1");
+    while (inherited[inherited_count])
+        inherited_count++;
     env->vars = calloc(inherited_count + env->own_count + 1, sizeof *env->vars);
     if (!env->vars)
         return -ENOMEM;
     for (size_t i = 0; i < inherited_count; i++) {
-        if (!is_ours(env, inherited[i]) && !is_for_launcher(inherited[i]))
+        if (!is_ours(env, inherited[i]) && !is_dropped(inherited[i]))
             env->vars[kept++] = inherited[i];
     }
     for (size_t i = 0; i < env->own_count; i++)
         env->vars[kept++] = env->own[i];
     return 0;
+}
+
+static bool is_set(char *const *inherited, const char *prefix)
+{
+    while (*inherited && !has_prefix(*inherited, prefix))
+        inherited++;
+    return *inherited != NULL;
+}
+
+int rankenv_init(struct rankenv *env, char *const *inherited, const struct rankenv_facts *facts)
+{
+    env->own_count = 0;
+    add_contract(env, facts);
+    add_elastic(env, facts);
+    add_families(env, facts, NULL);
+    if (!is_set(inherited, "OMP_NUM_THREADS="))
+        add(env, "OMP_NUM_THREADS=1");
+    return lay_out(env, inherited, is_for_launcher);
+}
+
+int rankenv_init_foreign(struct rankenv *env, char *const *inherited,
+                         const struct rankenv_facts *facts, const char *launcher)
+{
+    env->own_count = 0;
+    add(env, "MST_FROM=%s", launcher);
+    add_families(env, facts, launcher);
+    return lay_out(env, inherited, keep_all);
 }
 
 void rankenv_fini(struct rankenv *env)

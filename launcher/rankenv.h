@@ -1,5 +1,6 @@
-/* Rankenv: the environment of one rank. The MST_* contract of core/world/world.h, and what torchrun
- * would have set, so that unchanged PyTorch programs run too. */
+/* Rankenv: the environment of one rank. The MST_* contract of core/world/world.h, and what other
+ * launchers would have set, all of them at once, so that unchanged programs run too: torchrun, Open
+ * MPI (what frameworks read of it), Horovod, Paddle, JAX, rabit. */
 #ifndef MUSTER_LAUNCHER_RANKENV_H
 #define MUSTER_LAUNCHER_RANKENV_H
 
@@ -8,18 +9,18 @@
 
 struct rankenv_facts {
     uint32_t rank, world_size;
-    uint32_t local_rank, local_size;
-    uint32_t node, node_count;
+    uint32_t local_rank, local_size; /* a size of 0: not known */
+    uint32_t node, node_count;       /* a count of 0: not known */
     uint32_t generation, max_restarts;
     const char *kv_addr;     /* host:port */
-    const char *master_host; /* where rank 0 runs, for torch programs */
-    uint32_t master_port;
-    const char *job_id; /* "": the job has no name */
-    uint64_t job_nonce; /* 0: not drawn yet, as in a dry run */
+    const char *master_host; /* where rank 0 runs; "": not known */
+    uint32_t master_port;    /* free there for a program that listens; 0: not known */
+    const char *job_id;      /* "": the job has no name */
+    uint64_t job_nonce;      /* 0: not drawn yet, as in a dry run */
     int secret_fd, page_fd, shm_fd;
 };
 
-#define RANKENV_VARS_MAX 40
+#define RANKENV_VARS_MAX 72
 #define RANKENV_VAR_BYTES 352
 
 struct rankenv {
@@ -29,8 +30,14 @@ struct rankenv {
 };
 
 /* Builds the environment from `inherited` (ends with NULL, must outlive *env) without what we set,
- * what the operator said to the launcher (PET_*), and the job secret. 0; -ENOMEM. */
+ * what was said to the launcher (PET_*, MST_WORLD, MST_FROM), and the job secret. 0; -ENOMEM. */
 int rankenv_init(struct rankenv *env, char *const *inherited, const struct rankenv_facts *facts);
+
+/* The same for a rank that `launcher`, one of the resolver's schemes, has started: its own
+ * variables stay as they are, those of the others say the same, and MST_FROM names it to libmuster.
+ * 0; -ENOMEM. */
+int rankenv_init_foreign(struct rankenv *env, char *const *inherited,
+                         const struct rankenv_facts *facts, const char *launcher);
 void rankenv_fini(struct rankenv *env);
 
 #endif

@@ -10,7 +10,14 @@ import tempfile
 
 KEYS = {"mode", "scheduler", "world_size", "node_rank", "nnodes", "nproc_per_node", "master_addr",
         "master_port", "role", "elastic_min", "elastic_max", "rank", "local_rank", "local_size",
-        "max_restarts", "rdzv_id", "incarnation", "candidates", "error"}
+        "max_restarts", "rdzv_id", "incarnation", "job_id", "candidates", "error", "refused",
+        "overruled", "missing"}
+
+
+def starts(expected):
+    """Whether `muster run` has anything to start, or to become, there."""
+    return (expected["mode"] == "rank" or
+            expected["mode"] == "spawn" and expected.get("nnodes") is not None)
 
 
 def run(muster, vector, root):
@@ -34,11 +41,13 @@ def faults(vector, result):
     expected = vector["expected"]
     if set(answer) != KEYS:
         yield f"keys: {sorted(set(answer) ^ KEYS)}"
-    if result.returncode != (78 if expected["mode"] == "error" else 0):
+    if result.returncode != (0 if starts(expected) else 78):
         yield f"exit code {result.returncode}"
+    if starts(expected) != (answer["refused"] is None):
+        yield f"refused: {answer['refused']!r}"
     if ("error" in expected) != bool(answer["error"]):
         yield f"error: {answer['error']!r}"
-    for key in KEYS - {"error", "candidates", "scheduler"}:
+    for key in KEYS - {"error", "candidates", "scheduler", "refused", "overruled", "missing"}:
         want = expected.get(key)
         if want is not None and answer[key] != want:
             yield f"{key}: {answer[key]!r} instead of {want!r}"

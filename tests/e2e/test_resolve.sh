@@ -35,6 +35,40 @@ mentions "unexpected argument bogus"
 say "flags stand above the environment"
 expect 0 bare JOB_COMPLETION_INDEX=1 muster env --json --nnodes 2 --node-rank 1 --rdzv h:9 --nproc 3
 mentions '"world_size": 6' '"master_addr": "h"' '"master_port": 9'
+mentions '"overruled": "Indexed Job names this pod' '"refused": null'
+operator="PET_NNODES=2 PET_NODE_RANK=1 PET_NPROC_PER_NODE=4 PET_MASTER_ADDR=m"
+expect 0 bare $operator muster run --nnodes 1 --nproc 1 -- true
+mentions 'overruled="nodes 2, node rank 1, ranks per node 4 (pet)"'
+[ "$(grep -c overruled= "$work/last.out")" = 1 ] || fail "not one line"
+expect 0 bare RANK=0 WORLD_SIZE=1 LOCAL_RANK=0 muster run --nproc 2 -- sh -c 'echo $RANK of $WORLD_SIZE'
+mentions 'overruled="rank 0 of 1 (torchrun)"' "[0] 0 of 2" "[1] 1 of 2"
+
+say "but a rank of several is none of theirs"
+several="RANK=1 LOCAL_RANK=1 WORLD_SIZE=4 LOCAL_WORLD_SIZE=2"
+expect 64 bare $several muster run --nproc 3 -- true
+mentions "--nproc 3 is not what torchrun says" "--from none"
+expect 64 bare $several muster run --nnodes 1 -- true
+expect 64 bare $several muster run --node-rank 1 -- true
+expect 0 bare $several muster run --nproc 2 --nnodes 2 --node-rank 0 -- true
+expect 0 bare $several muster run --nproc 3 --from none -- sh -c 'echo $RANK of $WORLD_SIZE'
+mentions "[2] 2 of 3"
+
+say "what is missing is told at once"
+expect 0 bare $operator muster env
+mentions "missing         MST_JOB_SECRET_FILE"
+expect 78 bare $operator muster env --check
+expect 0 bare $operator MST_JOB_SECRET=hush muster env --check
+expect 0 bare $operator muster env --check --insecure
+expect 78 bare muster env --nnodes 2 --check --json
+mentions '"--node-rank R"' '"--rdzv HOST:PORT"' '"MST_JOB_SECRET_FILE, or --insecure"'
+expect 64 bare muster run --nnodes 2 -- true
+mentions "--node-rank R; --rdzv HOST:PORT; MST_JOB_SECRET_FILE, or --insecure"
+
+say "muster env ends as muster run would"
+expect 78 bare PET_NNODES=1:3 PET_RDZV_ENDPOINT=h:1 muster env
+mentions "1 to 3 nodes"
+expect 78 bare K_MPI_JOB_ROLE=worker muster env --json
+mentions '"mode": "wait_for_launcher"' '"refused": "MPIJob v2'
 
 say "a pod's folder of host lists"
 mkdir -p "$work/root/etc/volcano"
@@ -57,6 +91,9 @@ mentions "role ps" "without muster run"
 
 say "a rank of another launcher stays one"
 expect 3 bare RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 muster run -- sh -c '[ $RANK = 1 ] && exit 3'
+expect 0 bare PMI_RANK=1 PMI_SIZE=2 PET_NNODES=2 RANK=0 MASTER_ADDR=m muster run -- env
+mentions RANK=1 WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=1 HOROVOD_SIZE=2 PADDLE_TRAINER_ID=1 MST_FROM=pmi1 \
+    JAX_PROCESS_ID=1 DMLC_NUM_WORKER=2
 expect 127 bare PMI_RANK=0 PMI_SIZE=2 muster run -- "$work/absent"
 expect 0 bare OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2 muster run --dry-run -- true
 mentions "rank 0 already, by ompi"
@@ -68,9 +105,14 @@ real() { # LAUNCHER …: two ranks of it, which muster run does not multiply
     [ "$(grep -c '^mode  *rank$' "$work/last.out")" = 2 ] || fail "not two ranks"
     [ "$(grep -c '^one of them$' "$work/last.out")" = 2 ] || fail "not two programs"
     mentions "world_size      2" "local_rank      0" "local_rank      1"
+    [ -e "$(dirname "$library")/libmuster-mpi-$mpi.so" ] || return 0
+    say "whose program meets the others by MPI, which variables of others do not hide"
+    expect 0 bare "$@" -n 2 muster run -- allreduce
+    mentions "OK on 2 ranks"
 }
-real mpirun.openmpi --allow-run-as-root --oversubscribe
-real mpiexec.hydra
+library=$(ldd "$(command -v allreduce)" | awk '/libmuster-comm\.so/ { print $3 }')
+mpi=openmpi real mpirun.openmpi --allow-run-as-root --oversubscribe
+mpi=mpich real mpiexec.hydra
 
 say "a rank of muster run stays one too"
 expect 0 bare muster run --nproc 2 -- muster run -- sh -c 'echo $RANK of $WORLD_SIZE'

@@ -15,10 +15,11 @@
 #include <cmocka.h>
 
 static const char *const variables[] = {
-    "PET_NNODES",    "PET_NODE_RANK",  "PET_NPROC_PER_NODE",  "PET_MASTER_ADDR",
-    "WORLD_SIZE",    "RANK",           "MASTER_ADDR",         "MASTER_PORT",
-    "LOCAL_RANK",    "MST_JOB_SECRET", "MST_JOB_SECRET_FILE", "PET_MAX_RESTARTS",
-    "MST_LOG_LEVEL", "MST_LOG_FORMAT"};
+    "PET_NNODES",      "PET_NODE_RANK",       "PET_NPROC_PER_NODE",
+    "PET_MASTER_ADDR", "WORLD_SIZE",          "RANK",
+    "MASTER_ADDR",     "MASTER_PORT",         "LOCAL_RANK",
+    "MST_JOB_SECRET",  "MST_JOB_SECRET_FILE", "PET_MAX_RESTARTS",
+    "MST_LOG_LEVEL",   "MST_LOG_FORMAT",      "MST_FROM"};
 
 static int clear(void **state)
 {
@@ -108,7 +109,7 @@ static void test_wrong_usage(void **state)
     refuse("run --nproc", -EINVAL, "needs a value");
     refuse("run --nproc 2", -EINVAL, "no program given");
     refuse("run --job-id a/b -- p", -EINVAL, "a/b");
-    refuse("run --nnodes 2 -- p", -EINVAL, "--node-rank");
+    refuse("run --nnodes 2 -- p", -EINVAL, "--node-rank R; --rdzv HOST:PORT; MST_JOB_SECRET_FILE");
     refuse("run --nnodes 2 --node-rank 0 --rdzv head -- p", -EINVAL, "HOST:PORT");
 }
 
@@ -213,6 +214,9 @@ static void test_other_modes(void **state)
     setenv("LOCAL_RANK", "1", 1);
     assert_int_equal(parse("run -- p"), EXITCODE_OK);
     assert_int_equal(opts.answer.plan.mode, MST_PLAN_RANK);
+    refuse("run --nproc 3 -- p", -EINVAL, "--from none");
+    assert_int_equal(parse("run --nproc 3 --from none -- p"), EXITCODE_OK);
+    assert_int_equal(opts.local_size, 3);
     unsetenv("LOCAL_RANK");
     unsetenv("RANK");
     refuse("run -- p", EXITCODE_CONFIG, "not which one this is");
@@ -220,6 +224,20 @@ static void test_other_modes(void **state)
     char json[] = "env", *argv[] = {json, NULL};
     assert_int_equal(opts_read(&env_options, 1, argv, &opts, &err), EXITCODE_OK);
     assert_int_equal(opts.answer.plan.mode, MST_PLAN_ERROR);
+    assert_int_equal(opts_check(&opts, &err), -EINVAL);
+}
+
+static void test_from_is_a_variable_too(void **state)
+{
+    (void)state;
+    setenv("RANK", "0", 1);
+    setenv("WORLD_SIZE", "2", 1);
+    setenv("LOCAL_RANK", "0", 1);
+    setenv("MST_FROM", "none", 1);
+    assert_int_equal(parse("run -- p"), EXITCODE_OK);
+    assert_int_equal(opts.answer.plan.mode, MST_PLAN_SPAWN);
+    assert_int_equal(parse("run --from torchrun -- p"), EXITCODE_OK);
+    assert_int_equal(opts.answer.plan.mode, MST_PLAN_RANK);
 }
 
 /* The flag stands above the variable; a start that is refused is told as asked for, too. */
@@ -257,6 +275,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_contradictions, clear, clear),
         cmocka_unit_test_setup_teardown(test_operator_and_flags, clear, clear),
         cmocka_unit_test_setup_teardown(test_other_modes, clear, clear),
+        cmocka_unit_test_setup_teardown(test_from_is_a_variable_too, clear, clear),
         cmocka_unit_test_setup_teardown(test_log, clear, clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,7 +34,7 @@ static uint32_t count(const struct rankenv *env, const char *prefix)
     return found;
 }
 
-static void test_contract_and_torch(void **state)
+static void test_contract_and_families(void **state)
 {
     (void)state;
     static const char *const expected[] = {
@@ -66,6 +66,34 @@ static void test_contract_and_torch(void **state)
         "OMP_NUM_THREADS=1",
         "TORCHELASTIC_RUN_ID=job",
         "TORCHELASTIC_MAX_RESTARTS=9",
+        "OMPI_COMM_WORLD_RANK=5",
+        "OMPI_COMM_WORLD_SIZE=7",
+        "OMPI_COMM_WORLD_LOCAL_RANK=1",
+        "OMPI_COMM_WORLD_LOCAL_SIZE=3",
+        "HOROVOD_RANK=5",
+        "HOROVOD_SIZE=7",
+        "HOROVOD_LOCAL_RANK=1",
+        "HOROVOD_LOCAL_SIZE=3",
+        "HOROVOD_CROSS_RANK=2",
+        "HOROVOD_CROSS_SIZE=3",
+        "PADDLE_TRAINER_ID=5",
+        "PADDLE_TRAINERS_NUM=7",
+        "PADDLE_GLOBAL_RANK=5",
+        "PADDLE_GLOBAL_SIZE=7",
+        "PADDLE_LOCAL_RANK=1",
+        "PADDLE_LOCAL_SIZE=3",
+        "PADDLE_MASTER=head:4321",
+        "JAX_PROCESS_ID=5",
+        "JAX_NUM_PROCESSES=7",
+        "JAX_COORDINATOR_ADDRESS=head:4321",
+        "PROCESS_ID=5",
+        "NUM_PROCESSES=7",
+        "COORDINATOR_ADDRESS=head",
+        "COORDINATOR_PORT=4321",
+        "DMLC_TASK_ID=5",
+        "DMLC_NUM_WORKER=7",
+        "DMLC_TRACKER_URI=head",
+        "DMLC_TRACKER_PORT=4321",
     };
     char *inherited[] = {NULL};
     struct rankenv env;
@@ -107,6 +135,9 @@ static void test_what_is_inherited(void **state)
                          "OMP_NUM_THREADS=8",
                          "MST_AIO=uring",
                          "MST_JOB_SECRET_FILE=/hush",
+                         "MST_WORLD=single",
+                         "MST_FROM=pet",
+                         "MST_WORLD_SIZE=99",
                          NULL};
     struct rankenv env;
     assert_int_equal(rankenv_init(&env, inherited, &facts), 0);
@@ -119,15 +150,60 @@ static void test_what_is_inherited(void **state)
     assert_int_equal(count(&env, "OMP_NUM_THREADS=1"), 0);
     assert_int_equal(count(&env, "PET_"), 0);
     assert_int_equal(count(&env, "MST_JOB_SECRET"), 0);
+    assert_int_equal(count(&env, "MST_WORLD="), 0);
+    assert_int_equal(count(&env, "MST_FROM="), 0);
+    assert_int_equal(count(&env, "MST_WORLD_SIZE="), 1);
+    rankenv_fini(&env);
+}
+
+/* torchrun may give every rank the local rank 0 on purpose: its words are its own. The pod's are
+ * replaced by what its ranks are. */
+static void test_a_rank_of_another_launcher(void **state)
+{
+    (void)state;
+    char *inherited[] = {"LOCAL_RANK=0",           "RANK=5",       "NUM_PROCESSES=2",
+                         "OMPI_COMM_WORLD_RANK=1", "PET_NNODES=2", NULL};
+    struct rankenv env;
+    assert_int_equal(rankenv_init_foreign(&env, inherited, &facts, "torchrun"), 0);
+    assert_int_equal(count(&env, "LOCAL_RANK="), 1);
+    assert_int_equal(count(&env, "LOCAL_RANK=0"), 1);
+    assert_int_equal(count(&env, "OMPI_COMM_WORLD_RANK="), 1);
+    assert_int_equal(count(&env, "OMPI_COMM_WORLD_RANK=5"), 1);
+    assert_int_equal(count(&env, "NUM_PROCESSES=7"), 1);
+    assert_int_equal(count(&env, "HOROVOD_LOCAL_RANK=1"), 1);
+    assert_int_equal(count(&env, "PET_NNODES=2"), 1);
+    assert_int_equal(count(&env, "MST_FROM=torchrun"), 1);
+    assert_int_equal(count(&env, "MST_"), 1);
+    assert_int_equal(count(&env, "TORCHELASTIC_"), 0);
+    rankenv_fini(&env);
+}
+
+static void test_what_a_launcher_did_not_say_is_not_said(void **state)
+{
+    (void)state;
+    const struct rankenv_facts few = {.rank = 1, .world_size = 2, .master_host = ""};
+    char *inherited[] = {NULL};
+    struct rankenv env;
+    assert_int_equal(rankenv_init_foreign(&env, inherited, &few, "pmi1"), 0);
+    assert_int_equal(count(&env, "RANK=1"), 1);
+    assert_int_equal(count(&env, "JAX_NUM_PROCESSES=2"), 1);
+    static const char *const absent[] = {
+        "LOCAL_",        "GROUP_",        "MASTER_",      "OMPI_COMM_WORLD_LOCAL",
+        "HOROVOD_LOCAL", "HOROVOD_CROSS", "PADDLE_LOCAL", "PADDLE_MASTER",
+        "JAX_COORD",     "COORD",         "DMLC_TRACKER"};
+    for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++)
+        assert_int_equal(count(&env, absent[i]), 0);
     rankenv_fini(&env);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_contract_and_torch),
+        cmocka_unit_test(test_contract_and_families),
         cmocka_unit_test(test_without_a_name),
         cmocka_unit_test(test_what_is_inherited),
+        cmocka_unit_test(test_a_rank_of_another_launcher),
+        cmocka_unit_test(test_what_a_launcher_did_not_say_is_not_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
