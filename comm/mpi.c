@@ -312,6 +312,7 @@ static int run_rounds(struct mpi *mpi, const struct comm_call *call)
 static int give_up(struct mpi *mpi, int code)
 {
     struct mst_err *err = &mpi->base.err;
+    mpi->abi->abandon();
     (void)explain(mpi, code, err); /* its code is err->code */
     if (mpi_notes_fail(&mpi->notes, err))
         mpi_notes_flush(&mpi->notes);
@@ -342,6 +343,7 @@ static void mpi_abort(struct comm_backend *backend, const struct mst_err *err)
 {
     struct mpi *mpi = (struct mpi *)backend;
     struct mst_err copy = *err;
+    mpi->abi->abandon();
     (void)mpi_notes_fail(&mpi->notes, &copy); /* an earlier failure stands */
 }
 

@@ -30,7 +30,7 @@ struct mpi_abi {
     int (*init)(uint32_t *ret_rank, uint32_t *ret_size);
 
     /* From now on exit() does not finalise: something unfinished is left, and MPI_Finalize might
-     * wait for it for ever. */
+     * wait for it for ever. An exit(0) ends the process with 1: it is no success of the job. */
     void (*abandon)(void);
 
     /* A copy of MPI_COMM_WORLD, whose errors are returned. *ret_comm is there once the request is

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define TAG 1
 
@@ -14,9 +15,9 @@ static_assert(sizeof(MPI_Comm) <= sizeof(struct mpi_handle), "a communicator fit
 static_assert(sizeof(MPI_Request) <= sizeof(struct mpi_handle), "a request fits a handle");
 
 /* MPI_THREAD_SERIALIZED is what we ask for: several threads, but one at a time. It also guards
- * `abandoned`. */
+ * `abandoned` and `watches_exit`. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool abandoned;
+static bool abandoned, watches_exit;
 
 static void enter(void)
 {
@@ -47,6 +48,34 @@ static MPI_Request *request_in(struct mpi_handle *handle)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+/* After a failure the peers may be gone: MPI_Finalize would wait for them, and without it their
+ * launcher sees that this job has failed; but MPICH's takes the code of whoever leaves first, so it
+ * is none of success. What else was to be done at the exit is not. */
+static void at_exit(int status, void *arg)
+{
+    bool we_initialized = arg != NULL;
+    int finalized = 0;
+    if (abandoned && status == 0) {
+        (void)fflush(NULL); /* as exit would: nobody is left to tell */
+        _exit(EXIT_FAILURE);
+    }
+    (void)MPI_Finalized(&finalized); /* may be asked at any time */
+    if (we_initialized && status == 0 && !finalized)
+        (void)MPI_Finalize(); /* nobody is left to tell */
+}
+
+/* 0; -ENOMEM. Once: the first call says who has initialised MPI. */
+static int watch_exit(bool we_initialized)
+{
+    static char we;
+    if (watches_exit)
+        return 0;
+    if (on_exit(at_exit, we_initialized ? &we : NULL) != 0)
+        return -ENOMEM;
+    watches_exit = true;
+    return 0;
+}
+
 static void abandon(void)
 {
     enter();
@@ -54,23 +83,16 @@ static void abandon(void)
     leave(0);
 }
 
-/* After a failure the peers may be gone: MPI_Finalize would wait for them, and without it their
- * launcher sees that this job has failed. */
-static void finalize_at_exit(int status, void *arg)
-{
-    (void)arg; /* there is one MPI in a process */
-    int finalized = 0;
-    (void)MPI_Finalized(&finalized); /* may be asked at any time */
-    if (status == 0 && !abandoned && !finalized)
-        (void)MPI_Finalize(); /* nobody is left to tell */
-}
-
 static int init_here(int *ret_level)
 {
     int rc = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, ret_level);
-    if (rc == MPI_SUCCESS && on_exit(finalize_at_exit, NULL) != 0)
-        return -ENOMEM;
-    return rc;
+    return rc == MPI_SUCCESS ? watch_exit(true) : rc;
+}
+
+static int init_there(int *ret_level)
+{
+    int rc = MPI_Query_thread(ret_level);
+    return rc == MPI_SUCCESS ? watch_exit(false) : rc;
 }
 
 static int init_once(uint32_t *ret_rank, uint32_t *ret_size)
@@ -78,7 +100,7 @@ static int init_once(uint32_t *ret_rank, uint32_t *ret_size)
     int initialized = 0, level = 0, rank = 0, size = 0;
     int rc = MPI_Initialized(&initialized);
     if (rc == MPI_SUCCESS)
-        rc = initialized ? MPI_Query_thread(&level) : init_here(&level);
+        rc = initialized ? init_there(&level) : init_here(&level);
     if (rc == MPI_SUCCESS && level < MPI_THREAD_SERIALIZED)
         rc = -ENOTSUP;
     if (rc == MPI_SUCCESS)

@@ -109,6 +109,7 @@ static const char *comes_late(struct team_rank *rank)
     const char *text = "op 1, allreduce sum f32 count 100: still missing rank 2";
     EXPECT_END(rank, rc, -ETIMEDOUT, text);
     TEAM_CHECK(rank, !strstr(mst_comm_error(rank->comm), "rank 1"), "rank 1 is blamed");
+    TEAM_CHECK(rank, fake.abandoned, "an exit now would be a success");
     if (!is_late)
         together(rank->team);
     return NULL;
