@@ -38,7 +38,7 @@ static int make_in_memory(struct scratch *scratch)
 
 static int make(struct scratch *scratch, const char *dir, struct mst_err *err)
 {
-    const char *own = dir ? dir : blob_env_tmpdir();
+    const char *own = dir ? dir : mst_blob_env_tmpdir();
     const char *first = own ? own : DIR_DEFAULT;
     int rc = make_in(scratch, first);
     if (rc && !dir && own)

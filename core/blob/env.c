@@ -119,7 +119,7 @@ int blob_env_read(struct blob_env *ret_env, struct mst_err *err)
     return 0;
 }
 
-const char *blob_env_tmpdir(void)
+const char *mst_blob_env_tmpdir(void)
 {
     const char *value = getenv("TMPDIR");
     return value && value[0] ? value : NULL;

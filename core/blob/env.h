@@ -53,7 +53,7 @@ int blob_env_read(struct blob_env *ret_env, struct mst_err *err);
 void blob_env_fini(struct blob_env *env);
 
 /* TMPDIR, or NULL. */
-const char *blob_env_tmpdir(void);
+const char *mst_blob_env_tmpdir(void);
 
 /* Whether there is no control character in it. */
 bool blob_env_is_plain(const char *text);

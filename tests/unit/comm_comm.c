@@ -145,8 +145,9 @@ static const char *calls_by_other_structs(struct team_rank *rank)
     struct mst_req *req;
     older.ret_req = &req; /* not read */
     stream.queue = &stream;
-    CHECK_REFUSED(rank, mst_comm_barrier(rank->comm, &unset), -EINVAL,
-                  "barrier: a struct whose size is not set: begin it with MST_CALL_INIT");
+    CHECK_REFUSED(
+        rank, mst_comm_barrier(rank->comm, &unset), -EINVAL,
+        "barrier: a struct whose size is not set, or cuts a field: begin it with MST_CALL_INIT");
     CHECK_REFUSED(rank, mst_comm_barrier(rank->comm, &stream), -ENOTSUP,
                   "barrier: this back end (host) has no streams");
     CHECK_CODE(rank, mst_comm_barrier(rank->comm, &older), 0);
