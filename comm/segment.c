@@ -275,8 +275,10 @@ static int read_failure(const struct segment *segment, struct mst_err *err)
 {
     *err = segment->head->failure;
     err->text[sizeof err->text - 1] = '\0';
-    if (err->code >= 0)
+    if (err->code >= 0 || err->code < -MST_ERRNO_MAX)
         err->code = -EPROTO;
+    if (!err->text[0])
+        (void)mst_err_set(err, err->code, "a rank of this node gave up and did not say why");
     return err->code;
 }
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -231,6 +232,10 @@ static void anothers_failure_is_read_like_a_wire(void **state)
     assert_int_equal(segment_fail(&pair.segments[1], &second), -EPROTO);
     assert_int_equal(second.code, -EPROTO);
     assert_int_equal(strlen(second.text), sizeof second.text - 1);
+    written->code = INT_MIN;
+    written->text[0] = '\0';
+    assert_int_equal(segment_fail(&pair.segments[1], &second), -EPROTO);
+    assert_non_null(strstr(second.text, "did not say why"));
     close_pair(&pair);
 }
 
