@@ -45,13 +45,15 @@ enum source {
     SOURCE_COORD,
     SOURCE_STATUS,
     SOURCE_OUTLOG,
-    SOURCE_RANKS
+    SOURCE_RANKS,
+    SOURCE_LOOK
 };
 
 struct agent {
     const struct opts *opts;
     int epoll_fd, signal_fd, secret_fd;
     bool link_wants_write;
+    int look_fd; /* of the node's look for MPI that is in the set, or -1 */
     bool interrupted;
     struct outlog *outlog;
     struct status *status; /* NULL: refused */
@@ -172,6 +174,7 @@ static void dispatch(struct agent *agent, enum source source)
     case SOURCE_STATUS: status_run(agent->status, &agent->node); return;
     case SOURCE_OUTLOG: outlog_run(agent->outlog); return;
     case SOURCE_RANKS: node_reap(&agent->node); return;
+    case SOURCE_LOOK: node_read_look(&agent->node); return;
     }
 }
 
@@ -182,6 +185,18 @@ static int wait_ms(const struct agent *agent)
     return ticks && (left_ms < 0 || left_ms > TICK_MS) ? TICK_MS : left_ms;
 }
 
+/* It leaves the set by itself when the node closes it. */
+static void watch_look(struct agent *agent)
+{
+    int fd = agent->node.mpi.fd;
+    if (fd == agent->look_fd)
+        return;
+    struct mst_err err;
+    agent->look_fd = fd;
+    if (fd >= 0 && watch(agent, fd, SOURCE_LOOK, &err))
+        mpi_watch_fini(&agent->node.mpi); /* no look, then */
+}
+
 static void run_once(struct agent *agent)
 {
     struct epoll_event events[16];
@@ -189,6 +204,7 @@ static void run_once(struct agent *agent)
     for (int i = 0; i < count; i++)
         dispatch(agent, (enum source)events[i].data.u32);
     node_tick(&agent->node, mst_now_ns());
+    watch_look(agent);
     if (agent->coord)
         coord_run(agent->coord);
     watch_link(agent);
@@ -369,6 +385,7 @@ int agent_run(const struct opts *opts)
     struct mst_err err = {0};
     struct agent agent = {.opts = opts,
                           .epoll_fd = -1,
+                          .look_fd = -1,
                           .signal_fd = -1,
                           .secret_fd = -1,
                           .link = {.stream = {.fd = -1}}};

@@ -43,6 +43,7 @@ int node_init(struct node *node, const struct node_config *config, struct mst_er
                           .link = config->link,
                           .outlog = config->outlog,
                           .secret_fd = config->secret_fd,
+                          .mpi = {.fd = -1, .wake_ns = MST_NEVER},
                           .patience_ns = MST_NEVER,
                           .grace_soft_ns = MST_NEVER,
                           .grace_hard_ns = MST_NEVER,
@@ -60,6 +61,7 @@ void node_fini(struct node *node)
     strays_kill(mst_deadline_ms(STRAYS_MS));
     node->ranks.alive = 0; /* one that even SIGKILL has not ended is the kernel's now */
     outlog_finish_ranks(node->outlog);
+    mpi_watch_fini(&node->mpi);
     ranks_fini(&node->ranks);
 }
 
@@ -127,6 +129,8 @@ static void spawn(struct node *node)
     if (!rc) {
         log_line(LOG_INFO, "generation started", " world=%u nodes=%u first_rank=%u ranks=%u",
                  facts.world_size, facts.node_count, facts.rank, facts.local_size);
+        if (facts.node == 0 && facts.world_size > 1 && !node->opts->ignores_mpi)
+            mpi_watch_start(&node->mpi, mst_now_ns());
         return;
     }
     log_line(LOG_ERROR, err.text, NULL);
@@ -432,9 +436,31 @@ static void tell_late(const struct late_report *report)
              report->who[0] ? log_quote(report->who).text : "?");
 }
 
+static void look_for_mpi(struct node *node, uint64_t now_ns)
+{
+    pid_t pids[MST_PAGE_RANKS_MAX];
+    const struct ranks *ranks = &node->ranks;
+    for (uint32_t i = 0; ranks->procs && i < ranks->local_size; i++)
+        pids[i] = ranks->procs[i].pid;
+    mpi_watch_look(&node->mpi, pids, ranks->procs ? ranks->local_size : 0, now_ns);
+}
+
+void node_read_look(struct node *node)
+{
+    struct mpi_finding finding;
+    if (mpi_watch_take(&node->mpi, &finding))
+        log_line(LOG_WARN,
+                 "a rank has loaded an MPI, to which each rank is alone: start the program with "
+                 "mpirun if it uses that, else --mpi=none keeps this silent",
+                 " loaded_by=%u library=%s", node->ranks.first_rank + finding.local_rank,
+                 log_quote(finding.library).text);
+}
+
 void node_tick(struct node *node, uint64_t now_ns)
 {
     struct late_report report;
+    if (now_ns >= node->mpi.wake_ns)
+        look_for_mpi(node, now_ns);
     if (now_ns >= node->late.look_ns && late_look(&node->late, &node->ranks, now_ns, &report))
         tell_late(&report);
     if (now_ns >= node->patience_ns) {
@@ -455,6 +481,8 @@ void node_tick(struct node *node, uint64_t now_ns)
 uint64_t node_wake_ns(const struct node *node)
 {
     uint64_t wake_ns = node->ranks.alive > 0 ? node->late.look_ns : MST_NEVER;
+    if (node->mpi.wake_ns < wake_ns)
+        wake_ns = node->mpi.wake_ns;
     if (node->patience_ns < wake_ns)
         wake_ns = node->patience_ns;
     if (node->grace_soft_ns < wake_ns)

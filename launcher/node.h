@@ -8,6 +8,7 @@
 #define MUSTER_LAUNCHER_NODE_H
 
 #include "muster/launcher/late.h"
+#include "muster/launcher/mpi.h"
 #include "muster/launcher/msg.h"
 #include "muster/launcher/ranks.h"
 #include "muster/launcher/super.h"
@@ -28,6 +29,7 @@ struct node {
     char kv_addr[288];
     struct super super;
     struct ranks ranks;
+    struct mpi_watch mpi;   /* of node 0: one warning is enough for a job */
     struct msg start;       /* the START of the running or last generation */
     uint64_t patience_ns;   /* when the state's patience ends, or MST_NEVER */
     uint64_t grace_soft_ns; /* when a drain turns into killing, or MST_NEVER */
@@ -67,6 +69,9 @@ void node_link_lost(struct node *node);
 
 /* ranks.death_fd is readable: ranks have died. */
 void node_reap(struct node *node);
+
+/* mpi.fd is readable: a look at the ranks' libraries has ended. */
+void node_read_look(struct node *node);
 
 /* SIGCHLD: orphans that came to us may have died. */
 void node_reap_orphans(struct node *node);

@@ -7,6 +7,7 @@
 #include "muster/core/words.h"
 #include "muster/core/world/page.h"
 #include "muster/launcher/exitcode.h"
+#include "muster/launcher/mpi.h"
 #include "muster/launcher/msg.h"
 #include "muster/launcher/plan.h"
 
@@ -35,6 +36,7 @@ struct words {
 
 static const char *const nproc_words[] = {"auto", NULL};
 static const char *const bind_words[] = {"auto", "none", NULL};
+static const char *const mpi_words[] = {"auto", "none", NULL};
 
 static bool is_job_id(const char *text)
 {
@@ -71,7 +73,8 @@ static const struct option care_options[] = {
     {"rdzv-timeout", OPTION_SECONDS, OPTION_AT(struct words, opts.rdzv_timeout_ms), .value = "S",
      .help = "how long nodes wait for one another (300)", .least = 1, .most = SECONDS_MAX},
     {"max-restarts", OPTION_COUNT, OPTION_AT(struct words, flags.max_restarts), .value = "K",
-     .help = "restarts without progress before giving up, with growing pauses (3)", .most = 1000000},
+     .help = "restarts without progress before giving up, with growing pauses (3)",
+     .most = 1000000},
     {"grace", OPTION_SECONDS, OPTION_AT(struct words, opts.grace_ms), .value = "S",
      .help = "seconds between SIGTERM and SIGKILL of this node (30)", .least = 1,
      .most = SECONDS_MAX},
@@ -81,6 +84,11 @@ static const struct option care_options[] = {
      .help =
          "auto: each rank gets its share of the cores, near its GPU, if there are enough (auto)",
      .words = bind_words},
+    {"mpi", OPTION_CHOICE, OPTION_AT(struct words, flags.mpi), .value = "auto|none",
+     .help =
+         "none: start programs that are linked with MPI, though their ranks would each be alone "
+         "to it (auto)",
+     .words = mpi_words},
     {"log-dir", OPTION_TEXT, OPTION_AT(struct words, opts.log_dir), .value = "DIR",
      .help = "also write each rank's output to DIR/rank_<r>.gen_<g>.log"},
     {"log-format", OPTION_CHOICE, OPTION_AT(struct words, flags.log_format), .value = "text|json",
@@ -320,6 +328,7 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
         return rc;
     ret_opts->argv = line.operands;
     ret_opts->unbound = words.flags.bind != 0;
+    ret_opts->ignores_mpi = words.flags.mpi != 0;
     const char *job_id = words.flags.job_id ? words.flags.job_id : ret_opts->answer.plan.job_id;
     snprintf(ret_opts->job_id, sizeof ret_opts->job_id, "%s", job_id);
     ret_opts->max_restarts = ret_opts->answer.plan.max_restarts >= 0
@@ -351,6 +360,20 @@ int opts_check(const struct opts *opts, struct mst_err *err)
     return plan_check(plan, err);
 }
 
+/* To an MPI that nobody serves each rank is alone, and says so by a result that looks right. */
+static int check_program(const struct opts *opts, struct mst_err *err)
+{
+    char library[MPI_LIBRARY_BYTES];
+    if (opts->ignores_mpi || opts->node_count * opts->local_size < 2 ||
+        !mpi_is_needed(opts->argv[0], getenv("PATH"), library))
+        return 0;
+    return mst_err_set(err, -ENOTSUP,
+                       "%.60s is linked with %.30s, and muster run connects no ranks of MPI: each "
+                       "would be alone; start it with mpirun, or with --mpi=none if it does not "
+                       "use that library",
+                       opts->argv[0], library);
+}
+
 /* Flags that go together: what is missing is told at once, the secret too. */
 static int check_complete(const struct opts *opts, struct mst_err *err)
 {
@@ -372,5 +395,7 @@ int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err
     if (rc || ret_opts->answer.plan.mode == MST_PLAN_RANK)
         return rc;
     place_node(ret_opts);
+    if (check_program(ret_opts, err))
+        return EXITCODE_CONFIG;
     return read_secret(ret_opts, err) ? EXITCODE_CONFIG : 0;
 }

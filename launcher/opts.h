@@ -26,7 +26,8 @@ struct opts {
     uint16_t rdzv_port;              /* 0: any, one node only */
     uint32_t max_restarts;
     uint32_t grace_ms, rdzv_timeout_ms;
-    bool unbound; /* ranks may use every core of this container */
+    bool unbound;     /* ranks may use every core of this container */
+    bool ignores_mpi; /* programs of MPI are started, and nobody looks for its libraries */
     bool report_bindings;
     bool dry_run, json, explain, check, insecure;
     char overruled[240]; /* what the environment says and the flags do not; empty: nothing */

@@ -18,7 +18,7 @@ struct flags {
     int64_t node_rank, max_restarts, gpu_count;                  /* -1: nothing */
     int log_level, log_format;                                   /* -1: nothing */
     const char *rdzv, *job_id, *hostname, *pod_ip, *root, *from; /* NULL: nothing */
-    int bind; /* of bind_words, the first of which is the default */
+    int bind, mpi; /* of bind_words and mpi_words, whose first is the default */
 };
 
 #define FLAGS_NPROC_AUTO -1

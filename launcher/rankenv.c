@@ -172,8 +172,13 @@ static bool is_ours(const struct rankenv *env, const char *var)
 /* MST_JOB_ID and the nonce are of the job around this one, where ours has none. */
 static bool is_for_launcher(const char *var)
 {
-    return has_prefix(var, "PET_") || has_prefix(var, "MST_JOB_") ||
-           has_prefix(var, "MST_WORLD=") || has_prefix(var, "MST_FROM=");
+    static const char *const prefixes[] = {
+        "PET_", "MST_JOB_SECRET", "MST_JOB_ID=", "MST_JOB_NONCE=", "MST_WORLD=", "MST_FROM="};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        if (has_prefix(var, prefixes[i]))
+            return true;
+    }
+    return false;
 }
 
 static bool keep_all(const char *var)

@@ -1,6 +1,6 @@
-/* A program that has an MPI of its own and uses comm beside it: mpirun -n 2 mpi_guest [single|torn].
- * "single" initialises MPI for one thread, which comm must refuse in words; "torn" leaves with 0
- * after its ranks called different collectives. */
+/* A program that has an MPI of its own and uses comm beside it: mpirun -n 2 mpi_guest
+ * [single|torn]. "single" initialises MPI for one thread, which comm must refuse in words; "torn"
+ * leaves with 0 after its ranks called different collectives. */
 #include "muster/comm/comm.h"
 #include "muster/core/err.h"
 #include "muster/core/world/world.h"

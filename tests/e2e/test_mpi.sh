@@ -85,15 +85,41 @@ without_libraries() {
     expect 0 unshare -m sh -c "mount --bind /dev/null '$mpi' && exec muster run --nproc 2 allreduce"
 }
 
+# A program of MPI is no rank of muster run, and a library that comes later is told of once.
+under_muster() { # NAME
+    say "$1: a program of MPI under muster run"
+    expect 78 muster run --nproc 2 -- "mpi_hello-$1"
+    mentions "is linked with libmpi" "mpirun" "--mpi=none"
+    expect 78 muster run --dry-run --nproc 2 -- "$(command -v "mpi_hello-$1")"
+    expect 0 timeout 60 muster run --nproc 1 -- "mpi_hello-$1"
+    expect 0 timeout 60 muster run --nproc 2 --mpi=none -- "mpi_hello-$1"
+    [ "$(grep -c 'hello from rank 0 of 1' "$work/last.out")" = 2 ] || fail "not two worlds of one"
+}
+
+loaded_later() {
+    local mpi job
+    say "a library that is loaded later"
+    mpi=$(ldd "$libraries/libmuster-mpi-openmpi.so" | awk '/libmpi\.so/ { print $3 }')
+    muster run --nproc 2 -- env LD_PRELOAD="$mpi" sleep 60 >"$work/later.out" 2>&1 &
+    job=$!
+    until_true grep -q "loaded_by=0 library=\"$(basename "$(readlink -f "$mpi")")\"" "$work/later.out"
+    kill $job
+    wait $job || :
+    [ "$(grep -c loaded_by= "$work/later.out")" = 1 ] || fail "not one warning"
+}
+
 without_mpi
 tried=0
 if [ -e "$libraries/libmuster-mpi-openmpi.so" ] && command -v mpirun.openmpi >/dev/null; then
     try_mpi openmpi mpirun.openmpi
+    under_muster openmpi
+    loaded_later
     without_libraries
     tried=$((tried + 1))
 fi
 if [ -e "$libraries/libmuster-mpi-mpich.so" ] && command -v mpiexec.hydra >/dev/null; then
     try_mpi mpich mpiexec.hydra
+    under_muster mpich
     tried=$((tried + 1))
 fi
 no_leftovers

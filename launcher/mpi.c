@@ -1,0 +1,167 @@
+#include "muster/launcher/mpi.h"
+
+#include "muster/core/clock.h"
+#include "muster/launcher/elf.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PATH_DEFAULT "/bin:/usr/bin" /* execvp's */
+#define PATH_BYTES 4096
+
+static_assert(MPI_LIBRARY_BYTES == ELF_NAME_BYTES, "names are copied whole");
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+bool mpi_is_library(const char *name)
+{
+    static const char *const stems[] = {"libmpi.so", "libmpi_", "libmpich", "libmpicxx",
+                                        "libmpifort"};
+    for (size_t i = 0; i < sizeof stems / sizeof *stems; i++) {
+        if (strncmp(name, stems[i], strlen(stems[i])) == 0)
+            return strstr(name, ".so") != NULL;
+    }
+    return false;
+}
+
+/* ---- the program ----------------------------------------------------------------------------- */
+
+static bool read_at(void *arg, uint64_t offset, void *bytes, size_t size_bytes)
+{
+    int fd = *(const int *)arg;
+    return offset <= INT64_MAX &&
+           pread(fd, bytes, size_bytes, (off_t)offset) == (ssize_t)size_bytes;
+}
+
+/* A FIFO in the program's place is not waited for. */
+static bool file_needs(const char *path, char library[MPI_LIBRARY_BYTES])
+{
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct elf_file file = {.read_at = read_at, .arg = &fd};
+    bool needs = fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
+                 elf_find_library(&file, mpi_is_library, library);
+    if (fd >= 0)
+        (void)close(fd); /* only read */
+    return needs;
+}
+
+/* The first file of that name which may be executed, as execvp takes it. */
+static bool find_program(const char *program, const char *path, char found[PATH_BYTES])
+{
+    for (const char *folder = path; folder; folder = strchr(folder, ':')) {
+        folder += folder != path;
+        int size = (int)strcspn(folder, ":");
+        int used = snprintf(found, PATH_BYTES, "%.*s%s%s", size, folder, size > 0 ? "/" : "",
+                            program);
+        if (used > 0 && used < PATH_BYTES && access(found, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool mpi_is_needed(const char *program, const char *path, char library[MPI_LIBRARY_BYTES])
+{
+    char found[PATH_BYTES];
+    if (strchr(program, '/'))
+        return file_needs(program, library);
+    return find_program(program, path ? path : PATH_DEFAULT, found) && file_needs(found, library);
+}
+
+/* ---- its processes --------------------------------------------------------------------------- */
+
+bool mpi_is_mapped(pid_t pid, char library[MPI_LIBRARY_BYTES])
+{
+    char path[32], *line = NULL;
+    size_t cap = 0;
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+    FILE *maps = fopen(path, "re");
+    bool is_mapped = false;
+    while (maps && !is_mapped && getline(&line, &cap, maps) > 0) {
+        line[strcspn(line, "\n")] = '\0';
+        const char *slash = strrchr(line, '/');
+        is_mapped = slash && mpi_is_library(slash + 1);
+        if (is_mapped)
+            snprintf(library, MPI_LIBRARY_BYTES, "%s", slash + 1); /* it is for people: cut */
+    }
+    free(line);
+    if (maps)
+        (void)fclose(maps); /* only read */
+    return is_mapped;
+}
+
+/* When a look is due after the start: once libraries are loaded, and for what is loaded late. */
+static const uint32_t look_s[] = {5, 30, 300};
+#define LOOK_COUNT (sizeof look_s / sizeof *look_s)
+
+void mpi_watch_start(struct mpi_watch *watch, uint64_t now_ns)
+{
+    if (watch->looks == 0)
+        watch->wake_ns = now_ns + look_s[0] * MST_NS_PER_S;
+}
+
+/* The agent's signals are blocked here, too; nothing is written but the finding. */
+static _Noreturn void run_look(const pid_t *pids, uint32_t count, const int fds[2])
+{
+    struct mpi_finding finding = {0};
+    (void)close(fds[0]);                    /* the agent's end */
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* cannot fail for a valid signal */
+    for (uint32_t i = 0; i < count; i++) {
+        finding.local_rank = i;
+        if (pids[i] > 0 && mpi_is_mapped(pids[i], finding.library))
+            _exit(write(fds[1], &finding, sizeof finding) != sizeof finding);
+    }
+    _exit(0);
+}
+
+void mpi_watch_look(struct mpi_watch *watch, const pid_t *pids, uint32_t count, uint64_t now_ns)
+{
+    int fds[2];
+    watch->looks++;
+    watch->wake_ns = MST_NEVER;
+    if (watch->looks < LOOK_COUNT)
+        watch->wake_ns = now_ns + (look_s[watch->looks] - look_s[watch->looks - 1]) * MST_NS_PER_S;
+    if (watch->fd >= 0 || pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+        return; /* the last one hangs still, or there is nothing to look with */
+    pid_t pid = fork();
+    if (pid == 0)
+        run_look(pids, count, fds);
+    (void)close(fds[1]); /* a pipe: nothing to lose, here and below */
+    if (pid < 0)
+        (void)close(fds[0]);
+    else
+        watch->fd = fds[0];
+}
+
+bool mpi_watch_take(struct mpi_watch *watch, struct mpi_finding *ret_finding)
+{
+    struct mpi_finding finding;
+    if (watch->fd < 0)
+        return false;
+    ssize_t size = read(watch->fd, &finding, sizeof finding);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    (void)close(watch->fd);
+    watch->fd = -1;
+    if (size != sizeof finding)
+        return false;
+    watch->looks = LOOK_COUNT;
+    watch->wake_ns = MST_NEVER;
+    *ret_finding = finding;
+    return true;
+}
+
+void mpi_watch_fini(struct mpi_watch *watch)
+{
+    if (watch->fd >= 0)
+        (void)close(watch->fd); /* as above */
+    watch->fd = -1;
+}

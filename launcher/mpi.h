@@ -1,0 +1,51 @@
+/* Mpi: whether a program is one of MPI's, which `muster run` does not connect: each of its ranks
+ * would be a world of one. Until PMI and PMIx are served, such a program is not started; a library
+ * that comes later (h5py and VTK map it without using it) is told of once. */
+#ifndef MUSTER_LAUNCHER_MPI_H
+#define MUSTER_LAUNCHER_MPI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define MPI_LIBRARY_BYTES 128
+
+/* libmpi.so.40, libmpich.so.12, libmpi_cxx.so.40, libmpifort.so.12 and their like. */
+bool mpi_is_library(const char *name);
+
+/* Whether the program that execvp would find in `path` (PATH's value, or NULL) needs an MPI itself;
+ * `library` is then its name. A script, or what cannot be read, needs none. */
+bool mpi_is_needed(const char *program, const char *path, char library[MPI_LIBRARY_BYTES]);
+
+/* Whether a process has mapped one. Blocks as long as the process holds its own memory's lock. */
+bool mpi_is_mapped(pid_t pid, char library[MPI_LIBRARY_BYTES]);
+
+/* The looks at running ranks, each by a child process: an agent does not wait for a rank that hangs
+ * in the kernel.
+ *
+ *   start → at wake_ns: look → fd is readable: take → … → fini */
+struct mpi_watch {
+    int fd;           /* of the look under way, or -1 */
+    uint64_t wake_ns; /* when the next one is due, or MST_NEVER */
+    uint32_t looks;
+};
+
+struct mpi_finding {
+    uint32_t local_rank;
+    char library[MPI_LIBRARY_BYTES];
+};
+
+/* Begins when the ranks do. A watch that has found something, or has been ended, stays so. */
+void mpi_watch_start(struct mpi_watch *watch, uint64_t now_ns);
+
+/* Starts a look at the processes of local ranks 0 … count-1; 0 is none. A look that cannot be
+ * started is left out. */
+void mpi_watch_look(struct mpi_watch *watch, const pid_t *pids, uint32_t count, uint64_t now_ns);
+
+/* Reads what a look found and closes it. True, once in the life of a watch: *ret_finding. */
+bool mpi_watch_take(struct mpi_watch *watch, struct mpi_finding *ret_finding);
+
+void mpi_watch_fini(struct mpi_watch *watch);
+
+#endif

@@ -1,0 +1,158 @@
+/* Names of MPI's libraries; programs and scripts as they lie about; this process's own memory; and
+ * a watch, whose looks are child processes. */
+#include "muster/launcher/mpi.h"
+
+#include "muster/core/clock.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "soon.h"
+
+static char folder[] = "/tmp/muster-mpi-XXXXXX";
+
+static int enter(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
+}
+
+static int leave(void **state)
+{
+    (void)state;
+    (void)unlink("script");
+    (void)unlink("fifo");
+    (void)unlink("libmpi.so.40");
+    return chdir("/") == 0 && rmdir(folder) == 0 ? 0 : -1;
+}
+
+static void knows_the_libraries_names(void **state)
+{
+    (void)state;
+    static const char *const are[] = {"libmpi.so",        "libmpi.so.40",       "libmpich.so.12",
+                                      "libmpi_cxx.so.40", "libmpi_mpifh.so.40", "libmpifort.so.12",
+                                      "libmpicxx.so.12",  "libmpichcxx.so.12"};
+    static const char *const are_not[] = {"libc.so.6",   "libmpir.so.1",
+                                          "libmpi",      "libmpg123.so.0",
+                                          "mylibmpi.so", "libmuster-mpi-openmpi.so"};
+    for (size_t i = 0; i < sizeof are / sizeof are[0]; i++)
+        assert_true(mpi_is_library(are[i]));
+    for (size_t i = 0; i < sizeof are_not / sizeof are_not[0]; i++)
+        assert_false(mpi_is_library(are_not[i]));
+}
+
+static void what_needs_no_mpi_may_start(void **state)
+{
+    (void)state;
+    char library[MPI_LIBRARY_BYTES];
+    FILE *script = fopen("script", "we");
+    assert_non_null(script);
+    assert_true(fputs("#!/bin/sh\n", script) >= 0);
+    assert_int_equal(fclose(script), 0);
+    assert_int_equal(mkfifo("fifo", 0600), 0);
+    static const char *const programs[] = {"/bin/sh", "./script", "./fifo", "./absent", "/", "sh"};
+    for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++)
+        assert_false(mpi_is_needed(programs[i], "/bin:/usr/bin", library));
+    assert_false(mpi_is_needed("sh", NULL, library));
+    assert_false(mpi_is_needed("sh", "", library));
+}
+
+/* Any file of that name will do: it is the name that tells. */
+static void *map_library(void)
+{
+    FILE *file = fopen("libmpi.so.40", "w+e");
+    assert_non_null(file);
+    assert_int_equal(ftruncate(fileno(file), 4096), 0);
+    void *bytes = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fileno(file), 0);
+    assert_true(bytes != MAP_FAILED);
+    assert_int_equal(fclose(file), 0);
+    return bytes;
+}
+
+static void a_library_is_seen_once_it_is_mapped(void **state)
+{
+    (void)state;
+    char library[MPI_LIBRARY_BYTES] = "";
+    assert_false(mpi_is_mapped(getpid(), library));
+    assert_false(mpi_is_mapped(0, library));
+    void *bytes = map_library();
+    assert_true(mpi_is_mapped(getpid(), library));
+    assert_string_equal(library, "libmpi.so.40");
+    assert_int_equal(munmap(bytes, 4096), 0);
+}
+
+/* The child ends, and what it found is there to be read. */
+static bool look(struct mpi_watch *watch, const pid_t *pids, uint32_t count,
+                 struct mpi_finding *ret_finding)
+{
+    uint32_t looks = watch->looks;
+    mpi_watch_look(watch, pids, count, watch->wake_ns);
+    assert_int_equal(watch->looks, looks + 1);
+    struct pollfd ready = {.fd = watch->fd, .events = POLLIN};
+    assert_int_equal(poll(&ready, 1, mst_deadline_left_ms(soon())), 1);
+    bool found = mpi_watch_take(watch, ret_finding);
+    assert_int_equal(watch->fd, -1);
+    assert_true(wait(NULL) > 0);
+    return found;
+}
+
+static void a_watch_finds_once(void **state)
+{
+    (void)state;
+    struct mpi_watch watch = {.fd = -1, .wake_ns = MST_NEVER};
+    struct mpi_finding finding;
+    const pid_t pids[] = {0, getpid()};
+    mpi_watch_start(&watch, 1000);
+    assert_true(watch.wake_ns > 1000 && watch.wake_ns != MST_NEVER);
+    assert_false(mpi_watch_take(&watch, &finding));
+    assert_false(look(&watch, pids, 2, &finding));
+    assert_true(watch.wake_ns != MST_NEVER);
+    void *bytes = map_library();
+    assert_true(look(&watch, pids, 2, &finding));
+    assert_int_equal(finding.local_rank, 1);
+    assert_string_equal(finding.library, "libmpi.so.40");
+    assert_true(watch.wake_ns == MST_NEVER);
+    mpi_watch_start(&watch, 2000); /* the next generation */
+    assert_true(watch.wake_ns == MST_NEVER);
+    assert_int_equal(munmap(bytes, 4096), 0);
+    mpi_watch_fini(&watch);
+}
+
+static void a_watch_looks_a_few_times_only(void **state)
+{
+    (void)state;
+    struct mpi_watch watch = {.fd = -1, .wake_ns = MST_NEVER};
+    struct mpi_finding finding;
+    mpi_watch_start(&watch, 0);
+    uint64_t last_ns = 0;
+    while (watch.wake_ns != MST_NEVER) {
+        assert_true(watch.wake_ns > last_ns && watch.looks < 10);
+        last_ns = watch.wake_ns;
+        assert_false(look(&watch, NULL, 0, &finding));
+    }
+    assert_true(watch.looks > 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(knows_the_libraries_names),
+        cmocka_unit_test(what_needs_no_mpi_may_start),
+        cmocka_unit_test(a_library_is_seen_once_it_is_mapped),
+        cmocka_unit_test(a_watch_finds_once),
+        cmocka_unit_test(a_watch_looks_a_few_times_only),
+    };
+    return cmocka_run_group_tests(tests, enter, leave);
+}
