@@ -15,11 +15,14 @@
 #include "muster/core/err.h"
 #include "muster/launcher/coord.h"
 #include "muster/launcher/exitcode.h"
+#include "muster/launcher/guard.h"
+#include "muster/launcher/inherited.h"
 #include "muster/launcher/link.h"
 #include "muster/launcher/log.h"
 #include "muster/launcher/node.h"
 #include "muster/launcher/opts.h"
 #include "muster/launcher/outlog.h"
+#include "muster/launcher/signals.h"
 #include "muster/launcher/status.h"
 
 #include <errno.h>
@@ -30,7 +33,6 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -54,7 +56,8 @@ struct agent {
     int epoll_fd, signal_fd, secret_fd;
     bool link_wants_write;
     int look_fd; /* of the node's look for MPI that is in the set, or -1 */
-    bool interrupted;
+    struct signals signals;
+    struct guard guard;
     struct outlog *outlog;
     struct status *status; /* NULL: refused */
     struct coord *coord;   /* node 0 only */
@@ -83,6 +86,15 @@ static int open_signals(struct agent *agent, struct mst_err *err)
     return watch(agent, agent->signal_fd, SOURCE_SIGNAL, err);
 }
 
+/* The ranks of PID 1 need none. Nor is a job refused that would only leave more behind. */
+static void open_guard(struct agent *agent)
+{
+    struct mst_err why = {0};
+    if (getpid() != 1 && guard_open(&agent->guard, &why))
+        log_line(LOG_WARN, "should this agent be killed, processes that ranks started may stay",
+                 " because=%s", log_quote(why.text).text);
+}
+
 /* The ranks inherit a sealed copy: the environment is what `ps e` shows. */
 static int open_secret(struct agent *agent, struct mst_err *err)
 {
@@ -97,41 +109,23 @@ static int open_secret(struct agent *agent, struct mst_err *err)
     return 0;
 }
 
-/* Each rank costs two pipes. */
-static void raise_fd_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit); /* a refusal shows as -EMFILE when it matters */
-    }
-}
-
 /* ---- what is ready --------------------------------------------------------------------------- */
 
 /* Handles one signal, after the ranks' own business. */
 static void on_signal(struct agent *agent, int number)
 {
     struct node *node = &agent->node;
-    switch (number) {
-    case SIGCHLD: node_reap_orphans(node); return;
-    case SIGTERM: node_drain(node); return;
-    case SIGINT:
-        if (agent->interrupted)
-            node_hurry(node);
-        else
-            node_drain(node);
-        agent->interrupted = true;
-        return;
-    case SIGUSR1: node_checkpoint(node); return;
-    case SIGHUP:
-    case SIGUSR2:
-    case SIGWINCH:
-    case SIGCONT:
+    switch (signals_take(&agent->signals, number, mst_now_ns())) {
+    case SIGNALS_NOTHING: return;
+    case SIGNALS_REAP: node_reap_orphans(node); return;
+    case SIGNALS_DRAIN: node_drain(node); return;
+    case SIGNALS_HURRY: node_hurry(node); return;
+    case SIGNALS_CHECKPOINT: node_checkpoint(node); return;
+    case SIGNALS_REPORT: ranks_report(&node->ranks, "rank"); return;
+    case SIGNALS_HAND_ON:
         if (node->ranks.page)
             ranks_signal(&node->ranks, number);
         return;
-    default: return;
     }
 }
 
@@ -281,6 +275,7 @@ static int connect_to_coordinator(struct agent *agent)
                                        .link = &agent->link,
                                        .outlog = agent->outlog,
                                        .secret_fd = agent->secret_fd,
+                                       .guard = &agent->guard,
                                        .kv_port = port};
     if (node_init(&agent->node, &config, &err) ||
         watch(agent, agent->link.stream.fd, SOURCE_LINK, &err) ||
@@ -295,13 +290,15 @@ static int set_up(struct agent *agent, struct mst_err *err)
 {
     log_who("agent", agent->opts->node_rank, 0);
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* refused only by kernels before 3.4 */
-    raise_fd_limit();
+    inherited_raise_fd_limit();
     agent->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (agent->epoll_fd < 0)
         return mst_err_set(err, -errno, "epoll_create1: %s", mst_err_meaning(errno));
     int rc = open_signals(agent, err);
-    if (rc == 0)
+    if (rc == 0) {
+        open_guard(agent);
         rc = open_secret(agent, err);
+    }
     if (rc == 0)
         rc = outlog_create(agent->opts->log_dir, STDOUT_FILENO, STDERR_FILENO, &agent->outlog, err);
     if (rc == 0)
@@ -334,6 +331,7 @@ static void take_down(struct agent *agent)
     close_fd(agent->secret_fd);
     close_fd(agent->signal_fd);
     close_fd(agent->epoll_fd);
+    guard_close(&agent->guard);
 }
 
 /* The others hear the end before node 0 closes their connections. */
@@ -388,6 +386,7 @@ int agent_run(const struct opts *opts)
                           .look_fd = -1,
                           .signal_fd = -1,
                           .secret_fd = -1,
+                          .guard = {.fd = -1},
                           .link = {.stream = {.fd = -1}}};
     int rc = EXITCODE_CONFIG;
     if (set_up(&agent, &err))

@@ -1,6 +1,7 @@
 #include "muster/launcher/agent.h"
 #include "muster/launcher/cmd.h"
 #include "muster/launcher/exitcode.h"
+#include "muster/launcher/inherited.h"
 #include "muster/launcher/json_text.h"
 #include "muster/launcher/log.h"
 #include "muster/launcher/opts.h"
@@ -170,6 +171,7 @@ static int become_rank(const struct opts *opts)
         log_line(LOG_ERROR, "no memory for the program's environment", NULL);
         return EXITCODE_INTERNAL;
     }
+    inherited_give_back();
     execvpe(opts->argv[0], opts->argv, env.vars);
     int rc = exitcode_of_exec(errno);
     log_line(LOG_ERROR, "cannot run the program", " program=%s because=\"%s\"",

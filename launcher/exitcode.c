@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 static_assert(EXITCODE_DRAINED == MST_EXIT_DRAINED, "ranks and agent say drained alike");
+static_assert(EXITCODE_SAVE_LOST == MST_EXIT_SAVE_LOST, "ranks and agent say alike what was lost");
 static_assert(EXITCODE_USAGE == OPTIONS_EXIT_USAGE, "all programs say wrong usage alike");
 
 static const struct {
@@ -19,6 +20,7 @@ static const struct {
     {EXITCODE_OK, "finished"},
     {EXITCODE_USAGE, "wrong usage"},
     {EXITCODE_INTERNAL, "the agent ran out of resources"},
+    {EXITCODE_SAVE_LOST, "finished, but the last checkpoint is lost"},
     {EXITCODE_CONFIG, "configuration error"},
     {EXITCODE_NOT_EXECUTABLE, "program is not executable"},
     {EXITCODE_NOT_FOUND, "program not found"},
@@ -29,6 +31,16 @@ static const struct {
 int exitcode_of_death(bool killed, int value)
 {
     return killed ? 128 + value : value;
+}
+
+static bool is_the_jobs_own(int code)
+{
+    return code == EXITCODE_RENDEZVOUS || code == EXITCODE_DRAINED;
+}
+
+int exitcode_of_failure(int code)
+{
+    return is_the_jobs_own(code) ? 1 : code;
 }
 
 int exitcode_of_exec(int errno_value)
@@ -51,18 +63,34 @@ bool exitcode_is_final(int code)
            code == EXITCODE_NOT_EXECUTABLE;
 }
 
-const char *exitcode_describe(int code, char *text, size_t cap)
+static const char *meaning_of(int code)
 {
     for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++) {
-        if (meanings[i].code == code) {
-            snprintf(text, cap, "%s", meanings[i].meaning);
-            return text;
-        }
+        if (meanings[i].code == code)
+            return meanings[i].meaning;
     }
+    return NULL;
+}
+
+static const char *describe(const char *meaning, int code, char *text, size_t cap)
+{
     const char *signal_name = code > 128 ? libc_signal_name(code - 128) : NULL;
-    if (signal_name)
+    if (meaning)
+        snprintf(text, cap, "%s", meaning);
+    else if (signal_name)
         snprintf(text, cap, "killed by SIG%s", signal_name);
     else
         snprintf(text, cap, "exit code %d", code);
     return text;
+}
+
+const char *exitcode_describe(int code, char *text, size_t cap)
+{
+    return describe(meaning_of(code), code, text, cap);
+}
+
+const char *exitcode_describe_rank(int code, char *text, size_t cap)
+{
+    bool special = code == EXITCODE_NOT_FOUND || code == EXITCODE_NOT_EXECUTABLE;
+    return describe(special ? meaning_of(code) : NULL, code, text, cap);
 }

@@ -8,17 +8,23 @@
 
 enum {
     EXITCODE_OK = 0,
-    EXITCODE_USAGE = 64,    /* unknown flag or command, a value out of range */
-    EXITCODE_INTERNAL = 70, /* the agent itself could not go on: no memory, no fds */
-    EXITCODE_CONFIG = 78,   /* the environment contradicts itself, port in use, no secret */
+    EXITCODE_USAGE = 64,     /* unknown flag or command, a value out of range */
+    EXITCODE_INTERNAL = 70,  /* the agent itself could not go on: no memory, no fds */
+    EXITCODE_SAVE_LOST = 74, /* all ranks finished, but the last checkpoint is not on disk */
+    EXITCODE_CONFIG = 78,    /* the environment contradicts itself, port in use, no secret */
     EXITCODE_NOT_EXECUTABLE = 126,
     EXITCODE_NOT_FOUND = 127,
     EXITCODE_RENDEZVOUS = 138, /* nodes missing at the deadline, or node 0 lost: retryable */
-    EXITCODE_DRAINED = 143,    /* preempted: retryable, and never 0, as the work is not done */
+    EXITCODE_DRAINED =
+        143, /* a drain was asked for: retryable, and never 0, as the work is not done */
 };
 
 /* The code of a child that exited with `value`, or was killed by signal `value`: 128 + signal. */
 int exitcode_of_death(bool killed, int value);
+
+/* What a job ends with because of a rank's `code`: that code, but 1 for 138 and 143, which a job
+ * says of itself: a rank that somebody else's signal killed was not preempted. */
+int exitcode_of_failure(int code);
 
 /* The code of a program that execve refused with `errno_value`: 127, 126 or 70. */
 int exitcode_of_exec(int errno_value);
@@ -27,8 +33,11 @@ int exitcode_of_exec(int errno_value);
  * missing or not executable. */
 bool exitcode_is_final(int code);
 
-/* "exit code 3", "killed by SIGKILL", "preempted, to be resumed", … into `text`, which it
- * returns. */
+/* What a job's end means: "finished", "preempted, to be resumed", "exit code 3", … into `text`,
+ * which it returns. */
 const char *exitcode_describe(int code, char *text, size_t cap);
+
+/* The same for the end of a rank: "killed by SIGTERM", "program not found", … */
+const char *exitcode_describe_rank(int code, char *text, size_t cap);
 
 #endif

@@ -7,7 +7,8 @@
  *       int verdict = mst_job_step(job, step + 1, deadline_ns);  steps finished so far
  *       verdict < 0              a -errno: exit non-zero
  *       == MST_JOB_GO            go on
- *       == MST_JOB_STOP          save, drain the checkpoint, leave the loop, exit MST_EXIT_DRAINED
+ *       == MST_JOB_STOP          save, drain the checkpoint, leave the loop, exit MST_EXIT_DRAINED,
+ *                                or MST_EXIT_SAVE_LOST if the drain failed
  *       else                     save, go on
  *   }
  *   mst_job_close(job)
@@ -38,6 +39,10 @@ enum mst_job_verdict {
 
 /* How a rank exits after MST_JOB_STOP; never 0: the work is not done. */
 #define MST_EXIT_DRAINED 143
+
+/* How a rank exits whose last checkpoint is not committed (mst_ckpt_drain failed), at its end or
+ * after MST_JOB_STOP: the work is done, but not kept. */
+#define MST_EXIT_SAVE_LOST 74
 
 /* Maps the node page and marks the rank as running; a handler of SIGTERM or of another signal that
  * the program has set stays as it is. The handle is the caller's to close; the world

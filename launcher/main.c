@@ -4,6 +4,7 @@
 #include "muster/core/err.h"
 #include "muster/launcher/cmd.h"
 #include "muster/launcher/exitcode.h"
+#include "muster/launcher/inherited.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -54,8 +55,11 @@ static int exec_program(const char *name, char **argv)
     return rc;
 }
 
+/* Signals are the agent's; every other command is stopped by one, as people expect it. */
 static int run(int command, int argc, char **argv)
 {
+    if (command != RUN)
+        inherited_give_back();
     switch (command) {
     case RUN: return cmd_run(argc, argv);
     case ENV: return cmd_env(argc, argv);
@@ -78,6 +82,11 @@ static int help(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    struct mst_err err;
+    if (inherited_take(&err)) {
+        fprintf(stderr, "muster: %s\n", err.text); /* nobody hears it if that is the closed one */
+        return EXITCODE_INTERNAL;
+    }
     struct command_line line = options_or_exit(&muster_options, argc, argv, NULL);
     if (line.command == HELP)
         return help(line.operand_count, line.operands);

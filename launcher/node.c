@@ -4,7 +4,7 @@
  *   START(g)       a page, a segment and a process per rank: generation g runs
  *   a rank dies    FAILED to the coordinator, and the abort word for the ranks that are left
  *   ABORT(g)       somebody's rank died: the abort word; ranks leave by themselves (1.5 s), then by
- *                  SIGTERM (2 s), then by SIGKILL, again and again
+ *                  SIGTERM (2 s), then by SIGKILL, twice (5 s each), and then without them
  *   DOWN(g)        no rank is left, strays are dead, output is written: idle until START(g + 1)
  *   DONE(g)        every rank finished: the node waits for the others, and for END
  *   END            the job is over, and so is this node once no rank is left
@@ -18,6 +18,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/launcher/exitcode.h"
+#include "muster/launcher/guard.h"
 #include "muster/launcher/link.h"
 #include "muster/launcher/log.h"
 #include "muster/launcher/opts.h"
@@ -26,7 +27,9 @@
 #include "muster/launcher/strays.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 
 #define LEAVE_MS 1500 /* ranks see the abort word within their waits' polling */
@@ -48,21 +51,30 @@ int node_init(struct node *node, const struct node_config *config, struct mst_er
                           .grace_soft_ns = MST_NEVER,
                           .grace_hard_ns = MST_NEVER,
                           .stop_step = MST_PAGE_NO_STEP,
+                          .lost_step = MST_PAGE_NO_STEP,
                           .cause_rank = MST_PAGE_CAUSE_JOB};
     (void)mst_sock_join(opts->rdzv_host, config->kv_port, node->kv_addr,
                         sizeof node->kv_addr); /* it fits */
-    return ranks_init(&node->ranks, err);
+    deaths_init(&node->deaths, NULL);
+    return ranks_init(&node->ranks, config->guard, err);
+}
+
+static void kill_strays(const struct node *node)
+{
+    const struct guard *guard = node->ranks.guard;
+    strays_kill(guard && guard->fd >= 0 ? guard->pid : 0, mst_deadline_ms(STRAYS_MS));
 }
 
 void node_fini(struct node *node)
 {
     if (node->ranks.page && node->ranks.alive > 0)
         ranks_signal(&node->ranks, SIGKILL);
-    strays_kill(mst_deadline_ms(STRAYS_MS));
-    node->ranks.alive = 0; /* one that even SIGKILL has not ended is the kernel's now */
+    kill_strays(node);
+    ranks_abandon(&node->ranks);
     outlog_finish_ranks(node->outlog);
     mpi_watch_fini(&node->mpi);
     ranks_fini(&node->ranks);
+    free(node->deaths_memory);
 }
 
 void node_join(struct node *node)
@@ -113,6 +125,15 @@ static void fill_facts(const struct node *node, struct rankenv_facts *facts)
     }
 }
 
+static int make_room_for_deaths(struct node *node, uint32_t local_size, struct mst_err *err)
+{
+    free(node->deaths_memory);
+    node->deaths_memory = calloc(local_size, sizeof *node->deaths_memory);
+    deaths_init(&node->deaths, node->deaths_memory);
+    return node->deaths_memory ? 0
+                               : mst_err_set(err, -ENOMEM, "no memory for %u ranks", local_size);
+}
+
 static void spawn(struct node *node)
 {
     struct rankenv_facts facts;
@@ -121,9 +142,11 @@ static void spawn(struct node *node)
     ranks_close(&node->ranks);
     node->failed = false;
     node->drained = node->forwarded = false;
-    node->stop_step = MST_PAGE_NO_STEP;
+    node->stop_step = node->lost_step = MST_PAGE_NO_STEP;
     int rc = ranks_open(&node->ranks, facts.rank, facts.local_size, &err);
     late_init(&node->late, mst_now_ns());
+    if (!rc)
+        rc = make_room_for_deaths(node, facts.local_size, &err);
     if (!rc)
         rc = ranks_spawn(&node->ranks, node->opts, &facts, node->outlog, &err);
     if (!rc) {
@@ -145,7 +168,8 @@ static uint64_t patience_of(const struct node *node)
     case SUPER_LEAVING: return mst_deadline_ms(LEAVE_MS);
     case SUPER_TERMINATING:
         return mst_deadline_ms(node->stopping && term_ms < TERM_MS ? term_ms : TERM_MS);
-    case SUPER_KILLING: return mst_deadline_ms(KILL_MS);
+    case SUPER_KILLING:
+    case SUPER_STUCK: return mst_deadline_ms(KILL_MS);
     default: return MST_NEVER;
     }
 }
@@ -153,7 +177,7 @@ static uint64_t patience_of(const struct node *node)
 static void clear_up(struct node *node)
 {
     assert(node->ranks.alive == 0);
-    strays_kill(mst_deadline_ms(STRAYS_MS));
+    kill_strays(node);
     outlog_finish_ranks(node->outlog);
 }
 
@@ -172,14 +196,29 @@ static void tell_down(struct node *node)
 static void tell_done(struct node *node)
 {
     clear_up(node);
-    send_of_generation(node, (struct msg){.type = MSG_DONE,
-                                          .code = node->drained ? EXITCODE_DRAINED : EXITCODE_OK});
+    bool is_lost = node->lost_step != MST_PAGE_NO_STEP;
+    if (is_lost)
+        log_line(LOG_ERROR,
+                 "the last checkpoint was abandoned: the one before it is the last on disk",
+                 " lost_step=%llu", (unsigned long long)node->lost_step);
+    uint32_t code = node->drained                                 ? EXITCODE_DRAINED
+                    : is_lost && !node->opts->ignores_save_errors ? EXITCODE_SAVE_LOST
+                                                                  : EXITCODE_OK;
+    send_of_generation(node, (struct msg){.type = MSG_DONE, .code = code});
 }
 
 static void set_abort_word(struct node *node)
 {
     if (node->ranks.page)
         mst_page_abort(node->ranks.page, node->failed ? node->failed_rank : node->cause_rank);
+}
+
+/* Such a rank is in the kernel: a file server or a device that does not answer. */
+static void abandon(struct node *node)
+{
+    ranks_report(&node->ranks, "a rank that SIGKILL does not end is left to the kernel");
+    ranks_abandon(&node->ranks);
+    deaths_init(&node->deaths, node->deaths_memory);
 }
 
 /* Feeds one event and does what the table says, in its order. */
@@ -198,6 +237,8 @@ static void feed(struct node *node, enum super_event event)
         ranks_signal(&node->ranks, SIGTERM);
     if (actions & SUPER_DO_KILL)
         ranks_signal(&node->ranks, SIGKILL);
+    if (actions & SUPER_DO_ABANDON)
+        abandon(node);
     if (actions & SUPER_DO_DOWN)
         tell_down(node);
     if (actions & SUPER_DO_DONE)
@@ -216,29 +257,54 @@ static bool is_draining(const struct node *node)
     return node->forwarded || node->stop_step != MST_PAGE_NO_STEP;
 }
 
-/* A rank that leaves with 0 before the agreed step had finished its work anyway. */
-static bool left_for_drain(const struct node *node, uint32_t local_rank, int code)
+static bool reached_stop(const struct node *node, uint32_t local_rank)
 {
     uint64_t reached = atomic_load(&mst_page_slot(node->ranks.page, local_rank)->step);
-    if (node->forwarded || code == EXITCODE_DRAINED)
-        return true;
     return reached != MST_PAGE_NO_STEP && reached >= node->stop_step;
+}
+
+/* A rank that leaves with 0 before the agreed step had finished its work anyway; one that SIGTERM
+ * killed before it keeps the others from ever getting there. */
+static bool left_for_drain(const struct node *node, uint32_t local_rank)
+{
+    return is_draining(node) && (node->forwarded || reached_stop(node, local_rank));
 }
 
 static void report_death(const struct node *node, uint32_t rank, pid_t pid, int code)
 {
     char what[64];
+    const char *next = node->stopping && code == EXITCODE_DRAINED
+                           ? "stop all ranks, exit as drained; with --term agent ranks live on "
+                             "until the agreed step"
+                       : node->stopping ? "stop all ranks, exit as drained"
+                                        : "stop all ranks";
     log_line(LOG_ERROR, "rank died", " died=%u pid=%d what=\"%s\" next=\"%s\"", rank, (int)pid,
-             exitcode_describe(code, what, sizeof what),
-             node->stopping ? "stop all ranks, exit as drained" : "stop all ranks");
+             exitcode_describe_rank(code, what, sizeof what), next);
 }
 
-static void on_death(struct node *node, const struct rank_death *death)
+/* A rank that the agent killed in a drain, as it would not have heard SIGTERM, ends as from it. */
+static int code_of(const struct rank_death *death)
 {
-    int code = death->code;
+    return death->ended ? EXITCODE_DRAINED : death->code;
+}
+
+/* What ckpt wrote into the rank's line lives as long as the page. */
+static void remember_lost_save(struct node *node, uint32_t local_rank)
+{
+    uint64_t step = atomic_load(&mst_page_slot(node->ranks.page, local_rank)->lost_step);
+    if (step != MST_PAGE_NO_STEP)
+        node->lost_step = step;
+}
+
+static void judge(struct node *node, const struct rank_death *death)
+{
+    int code = code_of(death);
     uint32_t rank = node->ranks.first_rank + death->local_rank;
-    bool ok = code == 0 || (is_draining(node) && code == EXITCODE_DRAINED);
-    if (ok && is_draining(node) && left_for_drain(node, death->local_rank, code))
+    bool drained = left_for_drain(node, death->local_rank);
+    bool ok = code == 0 || (drained && code == EXITCODE_DRAINED);
+    if (ok)
+        remember_lost_save(node, death->local_rank);
+    if (ok && drained)
         node->drained = true;
     if (!ok && node->super.state == SUPER_RUNNING) {
         report_death(node, rank, death->pid, code);
@@ -246,10 +312,27 @@ static void on_death(struct node *node, const struct rank_death *death)
     } else {
         log_line(LOG_DEBUG, "rank ended", " ended=%u pid=%d code=%d", rank, (int)death->pid, code);
     }
-    if (node->ranks.alive > 0)
+    if (node->ranks.alive + node->deaths.count > 0)
         feed(node, ok ? SUPER_RANK_OK : SUPER_RANK_BAD);
     else
         feed(node, ok ? SUPER_LAST_OK : SUPER_LAST_BAD);
+}
+
+/* What SIGTERM meant to a rank is known once all know how they stop, and of no interest where ranks
+ * are made to leave anyway. */
+static void judge_dead(struct node *node, uint64_t now_ns)
+{
+    struct rank_death death;
+    while (deaths_take(&node->deaths, is_draining(node) || node->super.state != SUPER_RUNNING,
+                       now_ns, &death))
+        judge(node, &death);
+}
+
+static void on_death(struct node *node, const struct rank_death *death)
+{
+    uint64_t now_ns = mst_now_ns();
+    deaths_add(&node->deaths, death, now_ns);
+    judge_dead(node, now_ns);
 }
 
 void node_reap(struct node *node)
@@ -260,7 +343,7 @@ void node_reap(struct node *node)
 }
 
 /* A rank is met here only if it died since the last look at death_fd, or has no pidfd: the others
- * behind it are not seen before it is gone. */
+ * behind it are not seen before it is gone. An orphan may be a rank that was given up. */
 void node_reap_orphans(struct node *node)
 {
     for (;;) {
@@ -271,7 +354,7 @@ void node_reap_orphans(struct node *node)
         if (ranks_reap_pid(&node->ranks, info.si_pid, &death))
             on_death(node, &death);
         else
-            (void)waitid(P_PID, (id_t)info.si_pid, &info, WEXITED); /* it is a zombie, as seen */
+            ranks_reap_orphan(&node->ranks, info.si_pid);
     }
 }
 
@@ -318,7 +401,7 @@ static void on_forward(struct node *node, const struct msg *msg)
     }
     node->forwarded = true;
     log_line(LOG_INFO, "no rank counts steps: SIGTERM goes to the ranks", NULL);
-    ranks_signal(&node->ranks, SIGTERM);
+    ranks_terminate(&node->ranks, node->opts->term == OPTS_TERM_AGENT);
 }
 
 static void on_drain_message(struct node *node, const struct msg *msg)
@@ -358,7 +441,7 @@ static void on_abort(struct node *node, const struct msg *msg)
         log_line(LOG_WARN, "generation ends: a node was lost", NULL);
     else if (!node->failed)
         log_line(LOG_WARN, "generation ends: a rank of another node died", " died=%u what=\"%s\"",
-                 msg->rank, exitcode_describe((int)msg->code, what, sizeof what));
+                 msg->rank, exitcode_describe_rank((int)msg->code, what, sizeof what));
     feed(node, SUPER_ABORT);
 }
 
@@ -458,6 +541,7 @@ void node_read_look(struct node *node)
 
 void node_tick(struct node *node, uint64_t now_ns)
 {
+    judge_dead(node, now_ns);
     struct late_report report;
     if (now_ns >= node->mpi.wake_ns)
         look_for_mpi(node, now_ns);
@@ -483,6 +567,8 @@ uint64_t node_wake_ns(const struct node *node)
     uint64_t wake_ns = node->ranks.alive > 0 ? node->late.look_ns : MST_NEVER;
     if (node->mpi.wake_ns < wake_ns)
         wake_ns = node->mpi.wake_ns;
+    if (node->deaths.due_ns < wake_ns)
+        wake_ns = node->deaths.due_ns;
     if (node->patience_ns < wake_ns)
         wake_ns = node->patience_ns;
     if (node->grace_soft_ns < wake_ns)

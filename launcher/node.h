@@ -7,6 +7,7 @@
 #ifndef MUSTER_LAUNCHER_NODE_H
 #define MUSTER_LAUNCHER_NODE_H
 
+#include "muster/launcher/deaths.h"
 #include "muster/launcher/late.h"
 #include "muster/launcher/mpi.h"
 #include "muster/launcher/msg.h"
@@ -35,10 +36,13 @@ struct node {
     uint64_t grace_soft_ns; /* when a drain turns into killing, or MST_NEVER */
     uint64_t grace_hard_ns; /* when the agent leaves whatever happens, or MST_NEVER */
     struct late late;
-    bool stopping;      /* a drain that ends the job has begun */
-    bool forwarded;     /* by handing SIGTERM to ranks that count no steps */
-    uint64_t stop_step; /* by this agreed step, or MST_PAGE_NO_STEP */
-    bool drained;       /* a rank ended because of it */
+    bool stopping;        /* a drain that ends the job has begun */
+    bool forwarded;       /* by handing SIGTERM to ranks that count no steps */
+    uint64_t stop_step;   /* by this agreed step, or MST_PAGE_NO_STEP */
+    bool drained;         /* a rank ended because of it */
+    struct deaths deaths; /* of ranks that are not judged yet */
+    struct rank_death *deaths_memory;
+    uint64_t lost_step; /* of the last save, where a rank that finished says it is lost */
     bool failed;        /* a rank failed in this generation */
     uint32_t failed_rank, failed_code;
     uint32_t cause_rank; /* why the last aborted generation ended */
@@ -52,6 +56,7 @@ struct node_config {
     struct link *link; /* to the coordinator */
     struct outlog *outlog;
     int secret_fd;
+    struct guard *guard;
     uint16_t kv_port; /* where the ranks find the server on opts->rdzv_host */
 };
 

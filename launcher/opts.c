@@ -37,6 +37,7 @@ struct words {
 static const char *const nproc_words[] = {"auto", NULL};
 static const char *const bind_words[] = {"auto", "none", NULL};
 static const char *const mpi_words[] = {"auto", "none", NULL};
+static const char *const term_words[] = {"program", "agent", NULL}; /* as enum opts_term */
 
 static bool is_job_id(const char *text)
 {
@@ -80,6 +81,12 @@ static const struct option care_options[] = {
      .most = SECONDS_MAX},
     {"report-bindings", OPTION_FLAG, OPTION_AT(struct words, opts.report_bindings),
      .help = "say which CPUs and which GPU each rank got"},
+    {"term", OPTION_CHOICE, OPTION_AT(struct words, flags.term), .value = "agent|program",
+     .help = "who hears a SIGTERM to all processes: the agent, while ranks ignore it, or each "
+             "program (agent under Slurm, LSF, PBS, systemd, else program)",
+     .words = term_words},
+    {"ignore-save-errors", OPTION_FLAG, OPTION_AT(struct words, opts.ignores_save_errors),
+     .help = "end with 0 even if the last checkpoint was lost, not with 74"},
     {"bind", OPTION_CHOICE, OPTION_AT(struct words, flags.bind), .value = "auto|none",
      .help =
          "auto: each rank gets its share of the cores, near its GPU, if there are enough (auto)",
@@ -139,8 +146,9 @@ const struct options run_options = {
                {"Answers:", plan_options}},
     .notes =
         "Exit codes: 0 finished; the first failing rank's code, or 128 + its signal; 64 usage; "
-        "78 configuration; 126 not executable; 127 not found; 138 rendezvous failed or node 0 "
-        "lost; 143 preempted: run the same command again to resume.\n"
+        "74 finished, but the last checkpoint is lost; 78 configuration; 126 not executable; "
+        "127 not found; 138 rendezvous failed or node 0 lost; 143 preempted: run the same command "
+        "again to resume.\n"
         "Environment: muster-env(7). Several nodes share a secret by MST_JOB_SECRET_FILE.",
     .operand = "program",
     .operands_least = 1,
@@ -301,6 +309,17 @@ static const char *set_text(const char *name)
     return text && *text ? text : NULL;
 }
 
+/* These launchers end a job by a signal to every process of it. */
+static enum opts_term settle_term(void)
+{
+    static const char *const signs[] = {"SLURM_JOB_ID", "LSB_JOBID", "PBS_JOBID", "INVOCATION_ID"};
+    for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
+        if (getenv(signs[i]))
+            return OPTS_TERM_AGENT;
+    }
+    return OPTS_TERM_PROGRAM;
+}
+
 int opts_read(const struct options *options, int argc, char **argv, struct opts *ret_opts,
               struct mst_err *err)
 {
@@ -309,7 +328,8 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
                   .max_restarts = -1,
                   .gpu_count = -1,
                   .log_level = -1,
-                  .log_format = -1},
+                  .log_format = -1,
+                  .term = -1},
         .opts = {.grace_ms = GRACE_S_DEFAULT * 1000,
                  .rdzv_timeout_ms = RDZV_TIMEOUT_S_DEFAULT * 1000,
                  .env = environ},
@@ -327,6 +347,7 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
     if (rc)
         return rc;
     ret_opts->argv = line.operands;
+    ret_opts->term = words.flags.term >= 0 ? (enum opts_term)words.flags.term : settle_term();
     ret_opts->unbound = words.flags.bind != 0;
     ret_opts->ignores_mpi = words.flags.mpi != 0;
     const char *job_id = words.flags.job_id ? words.flags.job_id : ret_opts->answer.plan.job_id;

@@ -16,6 +16,12 @@ struct options;
 #define OPTS_HOST_BYTES 256
 #define OPTS_MISSING_MAX 3
 
+/* Who hears the signals that a scheduler sends to all processes of the job. */
+enum opts_term {
+    OPTS_TERM_PROGRAM, /* each rank for itself, as the program has it */
+    OPTS_TERM_AGENT    /* the agent, for its ranks, which ignore them to begin with */
+};
+
 struct opts {
     struct mst_answer answer; /* what the environment means; flags are in its plan already */
     const char *source;       /* who said how many nodes there are: "flags", or a plan's scheme */
@@ -26,8 +32,10 @@ struct opts {
     uint16_t rdzv_port;              /* 0: any, one node only */
     uint32_t max_restarts;
     uint32_t grace_ms, rdzv_timeout_ms;
-    bool unbound;     /* ranks may use every core of this container */
-    bool ignores_mpi; /* programs of MPI are started, and nobody looks for its libraries */
+    enum opts_term term;
+    bool ignores_save_errors; /* a lost last checkpoint does not change the exit code */
+    bool unbound;             /* ranks may use every core of this container */
+    bool ignores_mpi;         /* programs of MPI are started, and nobody looks for its libraries */
     bool report_bindings;
     bool dry_run, json, explain, check, insecure;
     char overruled[240]; /* what the environment says and the flags do not; empty: nothing */

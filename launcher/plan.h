@@ -16,7 +16,7 @@ struct flags {
     int64_t local_size;                                          /* 0: nothing; FLAGS_NPROC_AUTO */
     int64_t node_count;                                          /* 0: nothing */
     int64_t node_rank, max_restarts, gpu_count;                  /* -1: nothing */
-    int log_level, log_format;                                   /* -1: nothing */
+    int log_level, log_format, term;                             /* -1: nothing */
     const char *rdzv, *job_id, *hostname, *pod_ip, *root, *from; /* NULL: nothing */
     int bind, mpi; /* of bind_words and mpi_words, whose first is the default */
 };

@@ -2,7 +2,8 @@
  *
  *   starting   its slot says so, its two pipes and its environment exist; fork, and in the child
  *              what spawn.c does until execve, whose failure comes back over a pipe
- *   running    it leads a process group of its own; death_fd watches its pidfd, where there is one
+ *   running    it leads a session of its own, which the guard knows; death_fd watches its pidfd,
+ *              where there is one
  *   dead       its pidfd is readable, or SIGCHLD came; it stays a zombie, so that its number is its
  *              own, until the rest of its group is killed; then it is reaped and forgotten
  *
@@ -14,9 +15,11 @@
 #include "muster/core/libc.h"
 #include "muster/launcher/affinity.h"
 #include "muster/launcher/exitcode.h"
+#include "muster/launcher/guard.h"
 #include "muster/launcher/log.h"
 #include "muster/launcher/opts.h"
 #include "muster/launcher/outlog.h"
+#include "muster/launcher/procs.h"
 #include "muster/launcher/rankenv.h"
 #include "muster/launcher/spawn.h"
 #include "muster/launcher/topology.h"
@@ -24,6 +27,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -39,9 +43,9 @@ static void check(const struct ranks *ranks)
     assert(alive == ranks->alive);
 }
 
-int ranks_init(struct ranks *ranks, struct mst_err *err)
+int ranks_init(struct ranks *ranks, struct guard *guard, struct mst_err *err)
 {
-    *ranks = (struct ranks){.page_fd = -1, .shm_fd = -1};
+    *ranks = (struct ranks){.page_fd = -1, .shm_fd = -1, .guard = guard};
     ranks->death_fd = epoll_create1(EPOLL_CLOEXEC);
     if (ranks->death_fd < 0)
         return mst_err_set(err, -errno, "watch over the ranks: epoll_create1: %s",
@@ -60,6 +64,7 @@ void ranks_fini(struct ranks *ranks)
 int ranks_open(struct ranks *ranks, uint32_t first_rank, uint32_t local_size, struct mst_err *err)
 {
     *ranks = (struct ranks){.death_fd = ranks->death_fd,
+                            .guard = ranks->guard,
                             .first_rank = first_rank,
                             .local_size = local_size,
                             .page_fd = -1,
@@ -103,7 +108,8 @@ void ranks_close(struct ranks *ranks)
         close(ranks->shm_fd);
     free(ranks->procs);
     free(ranks->shares);
-    *ranks = (struct ranks){.death_fd = ranks->death_fd, .page_fd = -1, .shm_fd = -1};
+    *ranks = (struct ranks){
+        .death_fd = ranks->death_fd, .guard = ranks->guard, .page_fd = -1, .shm_fd = -1};
 }
 
 /* Kernels before 5.3 and some sandboxes have no pidfd: then SIGCHLD tells of the death, and the
@@ -173,7 +179,9 @@ static int spawn_one(struct ranks *ranks, uint32_t local_rank, const struct opts
     struct spawn_request request = {.argv = opts->argv,
                                     .keep_fds = keep_fds,
                                     .keep_fd_count = 3,
-                                    .cores = ranks->procs[local_rank].cores};
+                                    .cores = ranks->procs[local_rank].cores,
+                                    .deaf = opts->term == OPTS_TERM_AGENT,
+                                    .guard = ranks->guard};
     struct rankenv env;
     int rc = rankenv_init(&env, opts->env, facts);
     if (rc)
@@ -217,6 +225,15 @@ int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct ranke
     return rc;
 }
 
+static void tell_guard(const struct ranks *ranks, pid_t leader)
+{
+    if (ranks->guard && !guard_forget(ranks->guard, leader))
+        log_line(
+            LOG_WARN,
+            "the guard is gone: should this agent be killed, processes that ranks started may stay",
+            NULL);
+}
+
 /* Its process is a zombie, so its number is still its own. */
 static void bury(struct ranks *ranks, uint32_t local_rank, struct rank_death *ret_death)
 {
@@ -224,6 +241,7 @@ static void bury(struct ranks *ranks, uint32_t local_rank, struct rank_death *re
     struct rank_proc *proc = &ranks->procs[local_rank];
     assert(proc->pid > 0 && ranks->alive > 0);
     (void)kill(-proc->pid, SIGKILL); /* nobody left is fine */
+    tell_guard(ranks, proc->pid);
     siginfo_t info = {0};
     /* (void): a zombie of ours is there to be reaped */
     if (proc->pidfd >= 0)
@@ -231,7 +249,8 @@ static void bury(struct ranks *ranks, uint32_t local_rank, struct rank_death *re
     else
         (void)waitid(P_PID, (id_t)proc->pid, &info, WEXITED);
     *ret_death = (struct rank_death){local_rank, proc->pid,
-                                     exitcode_of_death(info.si_code != CLD_EXITED, info.si_status)};
+                                     exitcode_of_death(info.si_code != CLD_EXITED, info.si_status),
+                                     proc->ended};
     forget(proc);
     ranks->alive--;
     check(ranks);
@@ -257,12 +276,54 @@ bool ranks_reap_pid(struct ranks *ranks, pid_t pid, struct rank_death *ret_death
     return false;
 }
 
+void ranks_reap_orphan(const struct ranks *ranks, pid_t pid)
+{
+    siginfo_t info;
+    tell_guard(ranks, pid);
+    (void)waitid(P_PID, (id_t)pid, &info, WEXITED); /* it is a zombie, as seen */
+}
+
 void ranks_signal(const struct ranks *ranks, int signal_number)
 {
     for (uint32_t i = 0; i < ranks->local_size; i++) {
         if (ranks->procs[i].pid > 0)
             (void)kill(-ranks->procs[i].pid, signal_number); /* it may have just died */
     }
+}
+
+/* Who listens is asked first: a program may take its handler back on its way out. */
+void ranks_terminate(struct ranks *ranks, bool deaf)
+{
+    for (uint32_t i = 0; i < ranks->local_size; i++) {
+        struct rank_proc *proc = &ranks->procs[i];
+        if (proc->pid <= 0)
+            continue;
+        proc->ended = deaf && !procs_listen(proc->pid, SIGTERM);
+        (void)kill(-proc->pid, proc->ended ? SIGKILL : SIGTERM); /* it may have just died */
+    }
+}
+
+void ranks_report(const struct ranks *ranks, const char *what)
+{
+    for (uint32_t i = 0; ranks->procs && i < ranks->local_size; i++) {
+        char where[PROCS_WHERE_BYTES], step[24] = "none";
+        pid_t pid = ranks->procs[i].pid;
+        uint64_t at = atomic_load(&mst_page_slot(ranks->page, i)->step);
+        if (pid <= 0)
+            continue;
+        if (at != MST_PAGE_NO_STEP)
+            snprintf(step, sizeof step, "%llu", (unsigned long long)at);
+        log_line(LOG_WARN, what, " of_rank=%u pid=%d step=%s state=%c in=%s", ranks->first_rank + i,
+                 (int)pid, step, procs_state(pid), log_quote(procs_where(pid, where)).text);
+    }
+}
+
+void ranks_abandon(struct ranks *ranks)
+{
+    for (uint32_t i = 0; ranks->procs && i < ranks->local_size; i++)
+        forget(&ranks->procs[i]);
+    ranks->alive = 0;
+    check(ranks);
 }
 
 /* Where a rank counts as being: before a checkpoint's agreed step until it has taken its word. */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct guard;
 struct mst_err;
 struct opts;
 struct outlog;
@@ -22,12 +23,14 @@ struct rank_proc {
     pid_t pid;              /* 0: not running */
     int pidfd;              /* of a running one; -1: the kernel or the sandbox has none */
     const cpu_set_t *cores; /* the only ones it may use; NULL: those of the agent */
+    bool ended;             /* killed in place of a SIGTERM that it would not have heard */
 };
 
 struct rank_death {
     uint32_t local_rank;
     pid_t pid;
-    int code; /* as exitcode_of_death says it */
+    int code;   /* as exitcode_of_death says it */
+    bool ended; /* by ranks_terminate */
 };
 
 struct ranks {
@@ -39,10 +42,12 @@ struct ranks {
     cpu_set_t *shares;       /* local_size of them: where the cores of procs lie */
     struct mst_page *page;   /* NULL: not open */
     int page_fd, shm_fd;
+    struct guard *guard; /* borrowed; NULL: none */
 };
 
-/* Nothing is open. 0; errors of epoll_create1 with text. */
-int ranks_init(struct ranks *ranks, struct mst_err *err);
+/* Nothing is open. The guard, which may be NULL, must outlive the ranks. 0; errors of epoll_create1
+ * with text. */
+int ranks_init(struct ranks *ranks, struct guard *guard, struct mst_err *err);
 
 /* Closes what is open. A zeroed struct with a death_fd of -1 is allowed. */
 void ranks_fini(struct ranks *ranks);
@@ -66,8 +71,22 @@ bool ranks_reap(struct ranks *ranks, struct rank_death *ret_death);
 /* The same for the child `pid`, which is dead and not reaped. False, and not reaped: no rank. */
 bool ranks_reap_pid(struct ranks *ranks, pid_t pid, struct rank_death *ret_death);
 
+/* Reaps the child `pid`, which is dead and no rank, or one that was given up. */
+void ranks_reap_orphan(const struct ranks *ranks, pid_t pid);
+
 /* Signals the process groups of all live ranks. */
 void ranks_signal(const struct ranks *ranks, int signal_number);
+
+/* SIGTERM to the process groups of all live ranks. If they began `deaf` to it, those of which no
+ * process has set a handler since get what SIGTERM would be to them: their end. */
+void ranks_terminate(struct ranks *ranks, bool deaf);
+
+/* Says of each live rank, in the log, which it is and what it does in the kernel. */
+void ranks_report(const struct ranks *ranks, const char *what);
+
+/* Gives up the live ranks, which no signal ends: they are forgotten, and none is alive. The kernel
+ * ends them when they come back to it. */
+void ranks_abandon(struct ranks *ranks);
 
 /* Highest step of any rank, dead ones too, and lowest of the live ones (one that has counted none
  * yet is at 0, one that has an agreed checkpoint still before it not past that):

@@ -66,6 +66,7 @@ static void start(struct rdzv *rdzv, uint64_t now_ns)
     rdzv->state = RDZV_RUNNING;
     rdzv->start_ns = now_ns;
     rdzv->life = (struct restart_life){.rank = MST_PAGE_CAUSE_JOB};
+    rdzv->save_lost = false;
     rdzv->cause_rank = MST_PAGE_CAUSE_JOB;
     rdzv->cause_code = 0;
     drain_init(&rdzv->drain, rdzv->generation, rdzv->config.node_count, rdzv->answered);
@@ -98,6 +99,13 @@ static void gather(struct rdzv *rdzv, uint64_t pause_ns, uint64_t now_ns)
     start_if_ready(rdzv, now_ns);
 }
 
+/* A rank's code, or our own for a node that was lost. */
+static uint32_t code_of_cause(const struct rdzv *rdzv)
+{
+    bool is_ours = rdzv->cause_rank == MST_PAGE_CAUSE_JOB;
+    return is_ours ? rdzv->cause_code : (uint32_t)exitcode_of_failure((int)rdzv->cause_code);
+}
+
 /* What follows a generation that failed, now that none of its ranks is left. */
 static void decide(struct rdzv *rdzv, uint64_t now_ns)
 {
@@ -110,7 +118,7 @@ static void decide(struct rdzv *rdzv, uint64_t now_ns)
     if (rdzv->decision.again)
         gather(rdzv, rdzv->decision.pause_ns, now_ns);
     else
-        end(rdzv, rdzv->cause_code);
+        end(rdzv, code_of_cause(rdzv));
 }
 
 static void decide_if_all_down(struct rdzv *rdzv, uint64_t now_ns)
@@ -178,8 +186,12 @@ static void on_done(struct rdzv *rdzv, uint32_t node, const struct msg *msg)
     rdzv->nodes[node].phase = RDZV_DONE;
     if (msg->code == EXITCODE_DRAINED)
         rdzv->drained = true;
+    if (msg->code == EXITCODE_SAVE_LOST)
+        rdzv->save_lost = true;
     if (rdzv->state == RDZV_RUNNING && all_nodes_are(rdzv, RDZV_DONE))
-        end(rdzv, rdzv->drained ? EXITCODE_DRAINED : EXITCODE_OK);
+        end(rdzv, rdzv->drained     ? EXITCODE_DRAINED
+                  : rdzv->save_lost ? EXITCODE_SAVE_LOST
+                                    : EXITCODE_OK);
 }
 
 static void on_down(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns)

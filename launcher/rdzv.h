@@ -67,6 +67,7 @@ struct rdzv {
     struct restart_decision decision; /* about the last of them */
     bool stop_wanted;                 /* a node asked for a drain that ends the job */
     bool drained;                     /* a node finished by draining */
+    bool save_lost;                   /* a node finished without its last checkpoint */
     uint32_t cause_rank, cause_code;  /* of the first failure of this generation */
     struct drain drain;
     uint32_t *answered;

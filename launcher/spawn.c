@@ -1,6 +1,8 @@
 #include "muster/launcher/spawn.h"
 
 #include "muster/core/err.h"
+#include "muster/launcher/guard.h"
+#include "muster/launcher/inherited.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,20 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void become_own_group_that_dies_with(pid_t agent)
+static void become_own_session_that_dies_with(pid_t agent, const struct guard *guard)
 {
-    (void)setpgid(0, 0);                    /* cannot fail: the child leads nothing yet */
+    (void)setsid();                         /* cannot fail: the child leads nothing yet */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* cannot fail for a valid signal */
+    if (guard)
+        guard_add(guard->fd, getpid());
     if (getppid() != agent)
-        _exit(128 + SIGKILL); /* the agent died before the line above */
-}
-
-static void reset_signals(void)
-{
-    signal(SIGPIPE, SIG_DFL);
-    sigset_t none;
-    sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL); /* fails for a wrong first argument only */
+        _exit(128 + SIGKILL); /* the agent died before the lines above */
 }
 
 static int set_up_fds(const struct spawn_request *request)
@@ -41,12 +37,12 @@ static int set_up_fds(const struct spawn_request *request)
 
 static void run_child(const struct spawn_request *request, pid_t agent, int report_fd)
 {
-    become_own_group_that_dies_with(agent);
+    become_own_session_that_dies_with(agent, request->guard);
     int rc = set_up_fds(request);
     if (!rc && request->cores && sched_setaffinity(0, sizeof *request->cores, request->cores))
         rc = -errno;
     if (!rc) {
-        reset_signals();
+        inherited_hand_on(request->deaf);
         execvpe(request->argv[0], request->argv, request->env);
         rc = -errno;
     }
@@ -65,6 +61,16 @@ static int read_report(int report_fd)
     return size == sizeof rc ? rc : 0;
 }
 
+/* A child of ours that ends by itself. */
+static void bury(struct guard *guard, pid_t pid)
+{
+    siginfo_t info;
+    (void)waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT); /* it is there to be waited for */
+    if (guard)
+        (void)guard_forget(guard, pid); /* without a guard there is nothing to forget */
+    (void)waitpid(pid, NULL, 0);
+}
+
 int spawn_start(const struct spawn_request *request, pid_t *ret_pid, struct mst_err *err)
 {
     int report[2];
@@ -78,10 +84,9 @@ int spawn_start(const struct spawn_request *request, pid_t *ret_pid, struct mst_
     int rc = pid < 0 ? -errno : 0;
     close(report[1]);
     if (!rc) {
-        (void)setpgid(pid, pid); /* whoever of the two is first; the other's call changes nothing */
         rc = read_report(report[0]);
         if (rc)
-            (void)waitpid(pid, NULL, 0); /* a child of ours that ends by itself */
+            bury(request->guard, pid);
     }
     close(report[0]);
     if (rc)

@@ -1,12 +1,15 @@
-/* Spawn: one rank's process, set up so that it cannot outlive the agent: own process group, killed
- * when the agent dies, all signals unblocked, no stdin. */
+/* Spawn: one rank's process, set up so that it cannot outlive the agent: a session and a process
+ * group of its own, which the guard knows, killed when the agent dies, signals and limits as
+ * inherited.h hands them on, no stdin. */
 #ifndef MUSTER_LAUNCHER_SPAWN_H
 #define MUSTER_LAUNCHER_SPAWN_H
 
 #include <sched.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
+struct guard;
 struct mst_err;
 
 struct spawn_request {
@@ -16,6 +19,8 @@ struct spawn_request {
     const int *keep_fds; /* stay open in the child under the same numbers */
     size_t keep_fd_count;
     const cpu_set_t *cores; /* the only ones it may use; NULL: those of the agent */
+    bool deaf;              /* begins with what the agent acts on ignored (inherited.h) */
+    struct guard *guard;    /* is told of it; NULL, or not open: nobody */
 };
 
 /* Starts the program. Returns when it has been executed or refused. Call it from the thread that

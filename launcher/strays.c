@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void kill_children(void)
+static void kill_children(pid_t spared)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
@@ -17,8 +17,10 @@ static void kill_children(void)
     if (!file)
         return; /* a kernel without the list: PID 1's death or the pod's end takes them */
     int pid;
-    while (fscanf(file, "%d", &pid) == 1) /* NOLINT(cert-err34-c): the kernel wrote it */
-        (void)kill(pid, SIGKILL);         /* it may be dead already */
+    while (fscanf(file, "%d", &pid) == 1) { /* NOLINT(cert-err34-c): the kernel wrote it */
+        if (pid != spared)
+            (void)kill(pid, SIGKILL); /* it may be dead already */
+    }
     fclose(file);
 }
 
@@ -42,11 +44,11 @@ static bool wait_for_death(uint64_t deadline_ns)
     return left_ms > 0 && (sigtimedwait(&set, NULL, &left) > 0 || errno == EINTR);
 }
 
-uint32_t strays_kill(uint64_t deadline_ns)
+uint32_t strays_kill(pid_t spared, uint64_t deadline_ns)
 {
     uint32_t count = 0;
     while (reap(&count)) {
-        kill_children();
+        kill_children(spared);
         if (!wait_for_death(deadline_ns))
             break;
     }

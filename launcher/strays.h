@@ -4,10 +4,11 @@
 #define MUSTER_LAUNCHER_STRAYS_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
-/* Kills every child of this process and waits until all are reaped, or the deadline. Children that
- * the killed ones leave behind are killed in turn. SIGCHLD must be blocked. Returns how many were
- * reaped. */
-uint32_t strays_kill(uint64_t deadline_ns);
+/* Kills every child of this process but `spared` (0: none; else one whose end raises no signal),
+ * and waits until all are reaped, or the deadline. Children that the killed ones leave behind are
+ * killed in turn. SIGCHLD must be blocked. Returns how many were reaped. */
+uint32_t strays_kill(pid_t spared, uint64_t deadline_ns);
 
 #endif

@@ -9,6 +9,7 @@
 #define TERM SUPER_DO_TERM
 #define KILL SUPER_DO_KILL
 #define ARM SUPER_DO_ARM
+#define ABANDON SUPER_DO_ABANDON
 #define DOWN SUPER_DO_DOWN
 #define DONE SUPER_DO_DONE
 #define QUIT SUPER_DO_QUIT
@@ -65,10 +66,20 @@ static const struct {
                        [SUPER_RANK_BAD] = {SUPER_KILLING, 0},
                        [SUPER_LAST_BAD] = {SUPER_IDLE, DOWN},
                        [SUPER_ABORT] = {SUPER_KILLING, 0},
-                       [SUPER_TIMER] = {SUPER_KILLING, KILL | ARM},
+                       [SUPER_TIMER] = {SUPER_STUCK, KILL | ARM},
                        [SUPER_END] = {SUPER_KILLING, 0},
                        [SUPER_LINK_LOST] = {SUPER_KILLING, 0},
                        [SUPER_GRACE_OVER] = {SUPER_KILLING, 0}},
+    [SUPER_STUCK] = {[SUPER_START] = {SUPER_STUCK, 0},
+                     [SUPER_RANK_OK] = {SUPER_STUCK, 0},
+                     [SUPER_LAST_OK] = {SUPER_IDLE, DOWN},
+                     [SUPER_RANK_BAD] = {SUPER_STUCK, 0},
+                     [SUPER_LAST_BAD] = {SUPER_IDLE, DOWN},
+                     [SUPER_ABORT] = {SUPER_STUCK, 0},
+                     [SUPER_TIMER] = {SUPER_IDLE, ABANDON | DOWN},
+                     [SUPER_END] = {SUPER_STUCK, 0},
+                     [SUPER_LINK_LOST] = {SUPER_STUCK, 0},
+                     [SUPER_GRACE_OVER] = {SUPER_STUCK, 0}},
     [SUPER_DONE] = {[SUPER_START] = {SUPER_DONE, 0},
                     [SUPER_RANK_OK] = {SUPER_DONE, 0},
                     [SUPER_LAST_OK] = {SUPER_DONE, 0},
@@ -111,13 +122,13 @@ unsigned super_step(struct super *super, enum super_event event)
 bool super_has_ranks(enum super_state state)
 {
     return state == SUPER_RUNNING || state == SUPER_LEAVING || state == SUPER_TERMINATING ||
-           state == SUPER_KILLING;
+           state == SUPER_KILLING || state == SUPER_STUCK;
 }
 
 const char *super_name(enum super_state state)
 {
     static const char *const names[SUPER_STATE_COUNT] = {
-        "waiting", "running", "leaving", "terminating", "killing", "done", "over"};
+        "waiting", "running", "leaving", "terminating", "killing", "stuck", "done", "over"};
     assert(state < SUPER_STATE_COUNT);
     return names[state];
 }

@@ -12,6 +12,7 @@ enum super_state {
     SUPER_LEAVING,     /* abort word set: ranks leave by themselves */
     SUPER_TERMINATING, /* SIGTERM sent */
     SUPER_KILLING,     /* SIGKILL sent */
+    SUPER_STUCK,       /* SIGKILL sent again, to ranks that it did not end */
     SUPER_DONE,        /* every rank finished; waits for the other nodes */
     SUPER_OVER,        /* the agent's loop ends */
     SUPER_STATE_COUNT
@@ -24,7 +25,7 @@ enum super_event {
     SUPER_RANK_BAD,   /* a rank failed, others live */
     SUPER_LAST_BAD,   /* the last live rank failed, or none could be started */
     SUPER_ABORT,      /* the coordinator ends the generation */
-    SUPER_TIMER,      /* the patience of LEAVING, TERMINATING or KILLING is over */
+    SUPER_TIMER,      /* the patience of LEAVING, TERMINATING, KILLING or STUCK is over */
     SUPER_END,        /* the coordinator ends the job */
     SUPER_LINK_LOST,  /* the coordinator is gone */
     SUPER_GRACE_OVER, /* the time to drain is used up */
@@ -38,9 +39,10 @@ enum super_action {
     SUPER_DO_TERM = 1 << 3,       /* SIGTERM to the ranks' process groups */
     SUPER_DO_KILL = 1 << 4,       /* SIGKILL to them */
     SUPER_DO_ARM = 1 << 5,        /* start the new state's patience */
-    SUPER_DO_DOWN = 1 << 6,       /* sweep strays, tell the coordinator that no rank is left */
-    SUPER_DO_DONE = 1 << 7,       /* tell the coordinator that all local ranks finished */
-    SUPER_DO_QUIT = 1 << 8,       /* leave the loop */
+    SUPER_DO_ABANDON = 1 << 6,    /* name the ranks that no signal ends, and forget them */
+    SUPER_DO_DOWN = 1 << 7,       /* sweep strays, tell the coordinator that no rank is left */
+    SUPER_DO_DONE = 1 << 8,       /* tell the coordinator that all local ranks finished */
+    SUPER_DO_QUIT = 1 << 9,       /* leave the loop */
 };
 
 struct super {

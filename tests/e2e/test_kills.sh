@@ -23,7 +23,7 @@ train() {
 # victim: the agent, or one of its ranks if there is one by now.
 victim() {
     local ranks
-    mapfile -t ranks < <(pgrep -P $agent || :)
+    mapfile -t ranks < <(pgrep -P $agent train_lm || :)
     if [ $((RANDOM % 3)) = 0 ] || [ ${#ranks[@]} = 0 ]; then
         echo $agent
     else

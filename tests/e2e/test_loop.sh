@@ -68,7 +68,7 @@ done
 say "a rank is killed: all go on from the last checkpoint"
 start 2 killed
 until_true told killed
-kill -9 "$(pgrep -P $job | tail -n 1)"
+kill -9 "$(pgrep -P $job loop | tail -n 1)"
 same_end killed
 mentions 'gen=1 msg="generation started"' "resumed at step "
 

@@ -148,7 +148,7 @@ say "kill -9 of a rank on node 1: a new generation on both"
 program crashed
 both "${training[@]}"
 await crashed 50
-kill -9 "$(pgrep -P $second)"
+kill -9 "$(pgrep -P $second train_lm)"
 same_end crashed
 for out in a b; do
     grep -q 'gen=1 msg="generation started"' "$work/$out.out" || fail "no new generation on $out"

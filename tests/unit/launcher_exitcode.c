@@ -38,7 +38,26 @@ static void test_descriptions(void **state)
     assert_string_equal(exitcode_describe(3, text, sizeof text), "exit code 3");
     assert_string_equal(exitcode_describe(255, text, sizeof text), "exit code 255");
     assert_string_equal(exitcode_describe(143, text, sizeof text), "preempted, to be resumed");
+    assert_string_equal(exitcode_describe(74, text, sizeof text),
+                        "finished, but the last checkpoint is lost");
     assert_string_equal(exitcode_describe(0, tiny, sizeof tiny), "fin");
+}
+
+/* A job's own words are not a rank's. */
+static void test_what_a_rank_ends_with_is_no_word_of_the_job(void **state)
+{
+    (void)state;
+    char text[64];
+    assert_string_equal(exitcode_describe_rank(143, text, sizeof text), "killed by SIGTERM");
+    assert_string_equal(exitcode_describe_rank(138, text, sizeof text), "killed by SIGUSR1");
+    assert_string_equal(exitcode_describe_rank(78, text, sizeof text), "exit code 78");
+    assert_string_equal(exitcode_describe_rank(127, text, sizeof text), "program not found");
+    assert_int_equal(exitcode_of_failure(143), 1);
+    assert_int_equal(exitcode_of_failure(138), 1);
+    for (int code = 0; code < 256; code++) {
+        if (code != 143 && code != 138)
+            assert_int_equal(exitcode_of_failure(code), code);
+    }
 }
 
 int main(void)
@@ -47,6 +66,7 @@ int main(void)
         cmocka_unit_test(test_deaths),
         cmocka_unit_test(test_refused_programs),
         cmocka_unit_test(test_descriptions),
+        cmocka_unit_test(test_what_a_rank_ends_with_is_no_word_of_the_job),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,7 +19,9 @@ static const char *const variables[] = {
     "PET_MASTER_ADDR", "WORLD_SIZE",          "RANK",
     "MASTER_ADDR",     "MASTER_PORT",         "LOCAL_RANK",
     "MST_JOB_SECRET",  "MST_JOB_SECRET_FILE", "PET_MAX_RESTARTS",
-    "MST_LOG_LEVEL",   "MST_LOG_FORMAT",      "MST_FROM"};
+    "MST_LOG_LEVEL",   "MST_LOG_FORMAT",      "MST_FROM",
+    "SLURM_JOB_ID",    "LSB_JOBID",           "PBS_JOBID",
+    "INVOCATION_ID"};
 
 static int clear(void **state)
 {
@@ -49,6 +51,26 @@ static int parse(const char *line)
     argv[argc] = NULL;
     memset(&opts, 0, sizeof opts);
     return opts_parse(argc, argv, &opts, &err);
+}
+
+static void test_who_hears_a_signal_to_all(void **state)
+{
+    (void)state;
+    static const char *const signs[] = {"SLURM_JOB_ID", "LSB_JOBID", "PBS_JOBID", "INVOCATION_ID"};
+    assert_int_equal(parse("run prog"), EXITCODE_OK);
+    assert_int_equal(opts.term, OPTS_TERM_PROGRAM);
+    assert_false(opts.ignores_save_errors);
+    assert_int_equal(parse("run --term agent --ignore-save-errors prog"), EXITCODE_OK);
+    assert_int_equal(opts.term, OPTS_TERM_AGENT);
+    assert_true(opts.ignores_save_errors);
+    for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
+        setenv(signs[i], "7", 1);
+        (void)parse("run --nnodes 1 prog"); /* whatever else it may mean */
+        assert_int_equal(opts.term, OPTS_TERM_AGENT);
+        (void)parse("run --nnodes 1 --term program prog");
+        assert_int_equal(opts.term, OPTS_TERM_PROGRAM);
+        unsetenv(signs[i]);
+    }
 }
 
 static void test_defaults_of_one_node(void **state)
@@ -267,6 +289,7 @@ static void test_log(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_who_hears_a_signal_to_all, clear, clear),
         cmocka_unit_test_setup_teardown(test_defaults_of_one_node, clear, clear),
         cmocka_unit_test_setup_teardown(test_every_flag, clear, clear),
         cmocka_unit_test_setup_teardown(test_wrong_usage, clear, clear),

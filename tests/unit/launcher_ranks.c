@@ -30,6 +30,15 @@ int __wrap_libc_pidfd_open(pid_t pid)
     return pidfd_error ? -pidfd_error : __real_libc_pidfd_open(pid);
 }
 
+/* A signal that does not arrive, as at a process in state D. */
+static int lost_signal;
+int __wrap_kill(pid_t pid, int number);
+int __real_kill(pid_t pid, int number);
+int __wrap_kill(pid_t pid, int number)
+{
+    return number && number == lost_signal ? 0 : __real_kill(pid, number);
+}
+
 static char *env[] = {"PATH=/usr/bin:/bin", NULL};
 
 struct fixture {
@@ -46,7 +55,7 @@ static void begin(struct fixture *f, char **argv)
     assert_int_equal(pipe2(f->out, O_CLOEXEC), 0);
     assert_int_equal(outlog_create(NULL, f->out[1], f->out[1], &f->outlog, NULL), 0);
     f->secret_fd = memfd_create("secret", MFD_CLOEXEC);
-    assert_int_equal(ranks_init(&f->ranks, NULL), 0);
+    assert_int_equal(ranks_init(&f->ranks, NULL, NULL), 0);
     assert_int_equal(ranks_open(&f->ranks, 10, 3, NULL), 0);
 }
 
@@ -193,6 +202,69 @@ static void test_without_pidfds_the_zombies_are_looked_at(void **state)
     end(&f);
 }
 
+/* Rank 0 has a handler of its own, of which it says so; the others began deaf and stayed so. */
+static void test_a_deaf_rank_that_has_no_handler_is_ended(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char byte;
+    int ready[2];
+    char *argv[] = {"python3", "-c",
+                    "import os, signal, sys\n"
+                    "if os.environ['LOCAL_RANK'] == '0':\n"
+                    "    signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
+                    "os.write(int(os.environ['MST_SECRET_FD']), b'x')\n"
+                    "signal.pause()\n",
+                    NULL};
+    begin(&f, argv);
+    f.opts.term = OPTS_TERM_AGENT;
+    close(f.secret_fd);
+    assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+    f.secret_fd = ready[1];
+    assert_int_equal(spawn(&f, NULL), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(read(ready[0], &byte, 1), 1);
+    ranks_terminate(&f.ranks, true);
+    while (f.ranks.alive > 0) {
+        struct rank_death death = reap_one(&f);
+        assert_int_equal(death.ended, death.local_rank != 0);
+        assert_int_equal(death.code, death.local_rank == 0 ? 5 : 128 + SIGKILL);
+    }
+    close(ready[0]);
+    end(&f);
+}
+
+/* What no signal ends is in the kernel; here the signal does not come. */
+static void test_ranks_that_are_given_up_are_reaped_as_orphans(void **state)
+{
+    (void)state;
+    struct fixture f;
+    pid_t pids[3];
+    struct rank_death death;
+    char *argv[] = {"sleep", "60", NULL};
+    begin(&f, argv);
+    assert_int_equal(spawn(&f, NULL), 0);
+    for (int i = 0; i < 3; i++)
+        pids[i] = f.ranks.procs[i].pid;
+    lost_signal = SIGKILL;
+    ranks_signal(&f.ranks, SIGKILL);
+    lost_signal = 0;
+    ranks_report(&f.ranks, "a rank that does not end");
+    ranks_abandon(&f.ranks);
+    assert_int_equal(f.ranks.alive, 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(kill(pids[i], SIGKILL), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        siginfo_t info;
+        assert_int_equal(waitid(P_PID, (id_t)pids[i], &info, WEXITED | WNOWAIT), 0);
+        assert_false(ranks_reap(&f.ranks, &death));
+        assert_false(ranks_reap_pid(&f.ranks, pids[i], &death));
+        ranks_reap_orphan(&f.ranks, pids[i]);
+    }
+    end(&f);
+}
+
 static void test_a_missing_program_stops_the_start(void **state)
 {
     (void)state;
@@ -249,6 +321,8 @@ int main(void)
         cmocka_unit_test(test_every_death_is_told_once),
         cmocka_unit_test(test_a_death_takes_the_group),
         cmocka_unit_test(test_without_pidfds_the_zombies_are_looked_at),
+        cmocka_unit_test(test_a_deaf_rank_that_has_no_handler_is_ended),
+        cmocka_unit_test(test_ranks_that_are_given_up_are_reaped_as_orphans),
         cmocka_unit_test(test_a_missing_program_stops_the_start),
         cmocka_unit_test(test_steps),
     };

@@ -188,6 +188,33 @@ static void test_a_missing_program_is_not_restarted(void **state)
     assert_int_equal(f.last.code, EXITCODE_NOT_FOUND);
 }
 
+/* 143 and 138 are what a job says of itself, and nobody asked for a drain. */
+static void test_a_ranks_143_is_no_preemption(void **state)
+{
+    (void)state;
+    const uint32_t codes[] = {EXITCODE_DRAINED, EXITCODE_RENDEZVOUS};
+    for (int i = 0; i < 2; i++) {
+        struct fixture f;
+        begin_running(&f, 1);
+        crash(&f, codes[i], MST_PAGE_NO_STEP);
+        assert_int_equal(f.last.type, MSG_START); /* a failure like any other */
+        crash(&f, codes[i], MST_PAGE_NO_STEP);
+        assert_int_equal(f.last.type, MSG_END);
+        assert_int_equal(f.last.code, 1);
+    }
+}
+
+static void test_a_lost_last_save_is_told_by_the_code(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin_running(&f, 0);
+    assert_int_equal(tell(&f, 0, (struct msg){.type = MSG_DONE, .code = EXITCODE_SAVE_LOST}), 0);
+    assert_int_equal(tell(&f, 1, (struct msg){.type = MSG_DONE}), 0);
+    assert_int_equal(f.last.type, MSG_END);
+    assert_int_equal(f.last.code, EXITCODE_SAVE_LOST);
+}
+
 static void test_a_lost_node_is_waited_for(void **state)
 {
     (void)state;
@@ -311,6 +338,8 @@ int main(void)
         cmocka_unit_test(test_a_drain_ends_a_pause),
         cmocka_unit_test(test_what_a_library_found_past_cure_ends_the_job),
         cmocka_unit_test(test_a_missing_program_is_not_restarted),
+        cmocka_unit_test(test_a_ranks_143_is_no_preemption),
+        cmocka_unit_test(test_a_lost_last_save_is_told_by_the_code),
         cmocka_unit_test(test_a_lost_node_is_waited_for),
         cmocka_unit_test(test_gathering_has_a_deadline),
         cmocka_unit_test(test_a_node_that_cannot_stop_does_not_hold_the_job),

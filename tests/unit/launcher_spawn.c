@@ -71,12 +71,12 @@ static void test_signals_are_as_a_program_expects_them(void **state)
     assert_int_equal(WTERMSIG(status), SIGTERM);
 }
 
-static void test_own_group_and_no_input(void **state)
+static void test_own_session_and_no_input(void **state)
 {
     (void)state;
     char output[256];
-    run("read x || echo none; set -- $(cat /proc/$$/stat); echo $((($1 == $5)))", -1, output,
-        sizeof output);
+    run("read x || echo none; set -- $(cat /proc/$$/stat); echo $((($1 == $5 && $1 == $6)))", -1,
+        output, sizeof output);
     assert_string_equal(output, "none\n1\n");
 }
 
@@ -150,7 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_environment_output_and_code),
         cmocka_unit_test(test_signals_are_as_a_program_expects_them),
-        cmocka_unit_test(test_own_group_and_no_input),
+        cmocka_unit_test(test_own_session_and_no_input),
         cmocka_unit_test(test_kept_fds_and_no_others),
         cmocka_unit_test(test_refused_programs_are_reported),
         cmocka_unit_test(test_the_child_dies_with_its_agent),

@@ -41,7 +41,7 @@ static void begin(struct fixture *f)
                                    .stop_step = MST_PAGE_NO_STEP}};
     snprintf(f->opts.job_id, sizeof f->opts.job_id, "job-of-test-%d", (int)getpid());
     f->node.opts = &f->opts;
-    assert_int_equal(ranks_init(&f->node.ranks, NULL), 0);
+    assert_int_equal(ranks_init(&f->node.ranks, NULL, NULL), 0);
     assert_int_equal(ranks_open(&f->node.ranks, 4, 2, NULL), 0);
     assert_int_equal(status_create(&f->status, NULL), 0);
 }

@@ -38,7 +38,7 @@ static void test_whole_families_are_killed(void **state)
     close(fds[1]);
     assert_int_equal(read(fds[0], &byte, 1), 1);
     assert_int_equal(read(fds[0], &byte, 1), 1);
-    assert_int_equal(strays_kill(mst_deadline_ms(5000)), 2);
+    assert_int_equal(strays_kill(0, mst_deadline_ms(5000)), 2);
     struct pollfd closed = {.fd = fds[0], .events = POLLIN};
     assert_int_equal(poll(&closed, 1, 0), 1);
     assert_int_equal(read(fds[0], &byte, 1), 0);
@@ -50,7 +50,7 @@ static void test_whole_families_are_killed(void **state)
 static void test_nobody_is_nobody(void **state)
 {
     (void)state;
-    assert_int_equal(strays_kill(mst_deadline_ms(5000)), 0);
+    assert_int_equal(strays_kill(0, mst_deadline_ms(5000)), 0);
 }
 
 int main(void)

@@ -34,6 +34,36 @@ static void test_a_failure_is_told_once_and_escalates(void **state)
     assert_int_equal(super_step(&super, SUPER_START), SUPER_DO_SPAWN);
 }
 
+/* A rank in the kernel's hands, where no signal reaches it, does not keep the node for ever. */
+static void test_what_no_signal_ends_is_given_up(void **state)
+{
+    (void)state;
+    struct super super = {SUPER_KILLING, false};
+    assert_int_equal(super_step(&super, SUPER_TIMER), SUPER_DO_KILL | SUPER_DO_ARM);
+    assert_int_equal(super.state, SUPER_STUCK);
+    assert_int_equal(super_step(&super, SUPER_TIMER), SUPER_DO_ABANDON | SUPER_DO_DOWN);
+    assert_int_equal(super.state, SUPER_IDLE);
+    super = (struct super){SUPER_STUCK, true};
+    assert_int_equal(super_step(&super, SUPER_TIMER),
+                     SUPER_DO_ABANDON | SUPER_DO_DOWN | SUPER_DO_QUIT);
+    super = (struct super){SUPER_STUCK, false};
+    assert_int_equal(super_step(&super, SUPER_LAST_BAD), SUPER_DO_DOWN); /* it came back */
+}
+
+/* Timers alone lead out of every state that waits for ranks to end. */
+static void test_every_state_that_waits_for_an_end_ends(void **state)
+{
+    (void)state;
+    const enum super_state waiting[] = {SUPER_LEAVING, SUPER_TERMINATING, SUPER_KILLING,
+                                        SUPER_STUCK};
+    for (size_t i = 0; i < sizeof waiting / sizeof waiting[0]; i++) {
+        struct super super = {waiting[i], false};
+        for (int timers = 0; timers < 4; timers++)
+            super_step(&super, SUPER_TIMER);
+        assert_int_equal(super.state, SUPER_IDLE);
+    }
+}
+
 /* A node of one rank has no time to leave. */
 static void test_the_failure_of_the_last_is_told_as_well(void **state)
 {
@@ -59,12 +89,12 @@ static void test_no_state_with_ranks_quits(void **state)
     (void)state;
     for (int s = 0; s < SUPER_STATE_COUNT; s++) {
         bool has_ranks = s == SUPER_RUNNING || s == SUPER_LEAVING || s == SUPER_TERMINATING ||
-                         s == SUPER_KILLING;
+                         s == SUPER_KILLING || s == SUPER_STUCK;
         for (int e = 0; e < SUPER_EVENT_COUNT; e++) {
             enum super_state next;
             bool last = e == SUPER_LAST_OK || e == SUPER_LAST_BAD;
             unsigned actions = after((enum super_state)s, true, (enum super_event)e, &next);
-            if (has_ranks && !last)
+            if (has_ranks && !last && !(actions & SUPER_DO_ABANDON))
                 assert_false(actions & SUPER_DO_QUIT);
             if (actions & SUPER_DO_QUIT)
                 assert_int_equal(next, SUPER_OVER);
@@ -107,7 +137,7 @@ static void test_escalating_states_rearm(void **state)
             enum super_state next;
             unsigned actions = after((enum super_state)s, false, (enum super_event)e, &next);
             bool patient = next == SUPER_LEAVING || next == SUPER_TERMINATING ||
-                           next == SUPER_KILLING;
+                           next == SUPER_KILLING || next == SUPER_STUCK;
             if (patient && (int)next != s)
                 assert_true(actions & SUPER_DO_ARM);
         }
@@ -118,6 +148,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_failure_is_told_once_and_escalates),
+        cmocka_unit_test(test_what_no_signal_ends_is_given_up),
+        cmocka_unit_test(test_every_state_that_waits_for_an_end_ends),
         cmocka_unit_test(test_the_failure_of_the_last_is_told_as_well),
         cmocka_unit_test(test_done_waits_for_the_others),
         cmocka_unit_test(test_no_state_with_ranks_quits),
