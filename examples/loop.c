@@ -148,7 +148,8 @@ static void report(void)
     told = saves.failed_count;
 }
 
-/* Returns the exit status: 143 if the job is preempted, be it at the last step; else 0. */
+/* Returns the exit status: 143 if the job is preempted, be it at the last step; 74 if the last
+ * checkpoint is not committed; else 0. */
 static int train(uint64_t steps)
 {
     struct mst_batch batch = MST_BATCH_INIT;
@@ -173,8 +174,10 @@ static int train(uint64_t steps)
     }
     int rc = mst_ckpt_drain(ckpt, soon()); /* waits until the last one is committed */
     report();
-    if (rc < 0)
-        die("save", mst_ckpt_error(ckpt));
+    if (rc < 0) {
+        fprintf(stderr, "loop: the last checkpoint is lost: %s\n", mst_ckpt_error(ckpt));
+        return MST_EXIT_SAVE_LOST;
+    }
     return verdict == MST_JOB_STOP ? MST_EXIT_DRAINED : 0;
 }
 /* … to here. */

@@ -63,11 +63,13 @@ static void save(struct mst_ckpt *ckpt, uint64_t step)
         die("mst_ckpt_save", mst_ckpt_error(ckpt));
 }
 
-/* Waits until what was saved is committed. */
-static void drain(struct mst_ckpt *ckpt)
+/* Waits until what was saved is committed. Returns `status`, or what says that it is not. */
+static int drain(struct mst_ckpt *ckpt, int status)
 {
-    if (mst_ckpt_drain(ckpt, mst_deadline_ms(TIMEOUT_MS)) < 0)
-        die("mst_ckpt_drain", mst_ckpt_error(ckpt));
+    if (mst_ckpt_drain(ckpt, mst_deadline_ms(TIMEOUT_MS)) >= 0)
+        return status;
+    fprintf(stderr, "resume: the last checkpoint is lost: %s\n", mst_ckpt_error(ckpt));
+    return MST_EXIT_SAVE_LOST;
 }
 
 /* Returns the exit status: 0 with all steps done, or drained before that. */
@@ -81,13 +83,13 @@ static int train(struct mst_job *job, struct mst_ckpt *ckpt, uint64_t step_count
         if (verdict != MST_JOB_GO || step % CKPT_EVERY == 0 || step == step_count)
             save(ckpt, step);
         if (verdict == MST_JOB_STOP) {
-            drain(ckpt);
-            mst_job_committed(job, step);
-            return MST_EXIT_DRAINED;
+            int status = drain(ckpt, MST_EXIT_DRAINED);
+            if (status == MST_EXIT_DRAINED)
+                mst_job_committed(job, step);
+            return status;
         }
     }
-    drain(ckpt);
-    return 0;
+    return drain(ckpt, 0);
 }
 
 static uint64_t value_of_numbers(void)

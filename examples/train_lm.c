@@ -189,12 +189,15 @@ static void report_saves(struct trainer *trainer)
     trainer->failed_saves = status.failed_count;
 }
 
-static void drain(struct trainer *trainer)
+/* Waits until what was saved is committed. Returns `status`, or what says that it is not. */
+static int drain(struct trainer *trainer, int status)
 {
     int rc = mst_ckpt_drain(trainer->ckpt, mst_deadline_ms(WAIT_MS));
-    if (rc == -ETIMEDOUT)
-        (void)fail(trainer, "checkpoint", "not committed in time", rc);
     report_saves(trainer);
+    if (rc >= 0)
+        return status;
+    (void)fail(trainer, "the last checkpoint is lost", mst_ckpt_error(trainer->ckpt), rc);
+    return MST_EXIT_SAVE_LOST;
 }
 
 static int resume(struct trainer *trainer)
@@ -349,8 +352,8 @@ static int set_up(struct trainer *trainer)
     return open_logs(trainer);
 }
 
-/* 0 finished; MST_EXIT_DRAINED preempted, at a step that all ranks agreed on; -errno, also if that
- * step's checkpoint was refused. */
+/* 0 finished; MST_EXIT_DRAINED preempted, at a step that all ranks agreed on; MST_EXIT_SAVE_LOST
+ * either, but the last checkpoint is not committed; -errno, also if that step's was refused. */
 static int run(struct trainer *trainer)
 {
     int rc = resume(trainer);
@@ -370,14 +373,12 @@ static int run(struct trainer *trainer)
             trainer->step % trainer->opts.ckpt_every == 0)
             rc = save(trainer);
         report_saves(trainer);
-        if (verdict == MST_JOB_STOP) {
-            drain(trainer);
-            return rc < 0 ? rc : MST_EXIT_DRAINED;
-        }
+        if (verdict == MST_JOB_STOP && rc >= 0)
+            return drain(trainer, MST_EXIT_DRAINED);
+        if (verdict == MST_JOB_STOP)
+            (void)drain(trainer, rc); /* the save before it may still be under way */
     }
-    if (rc >= 0)
-        drain(trainer);
-    return rc;
+    return rc < 0 ? rc : drain(trainer, 0);
 }
 
 static void tear_down(struct trainer *trainer)

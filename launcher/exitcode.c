@@ -91,6 +91,7 @@ const char *exitcode_describe(int code, char *text, size_t cap)
 
 const char *exitcode_describe_rank(int code, char *text, size_t cap)
 {
-    bool special = code == EXITCODE_NOT_FOUND || code == EXITCODE_NOT_EXECUTABLE;
+    bool special = code == EXITCODE_NOT_FOUND || code == EXITCODE_NOT_EXECUTABLE ||
+                   code == EXITCODE_SAVE_LOST;
     return describe(special ? meaning_of(code) : NULL, code, text, cap);
 }

@@ -80,9 +80,9 @@ mentions "loop: resume: " dataset
 say "a disk without room: told when it happens, and at the end"
 if unshare -m true 2>/dev/null; then
     mkdir "$work/full"
-    expect 1 unshare -m sh -c "mount -t tmpfs -o size=128k none '$work/full' &&
+    expect 74 unshare -m sh -c "mount -t tmpfs -o size=128k none '$work/full' &&
         exec muster run --nproc 2 --max-restarts 0 -- loop '$work/text' '$work/full' 200"
-    mentions "is not saved: " "loop: save: " "no room"
+    mentions "is not saved: " "loop: the last checkpoint is lost: " "no room"
 else
     lacks "mounts are not permitted"
 fi

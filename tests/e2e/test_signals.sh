@@ -148,4 +148,20 @@ expect 74 muster run --nproc 2 -- python3 "$work/lost.py"
 mentions "the last checkpoint was abandoned" "lost_step=7" 'what="finished, but the last checkpoint is lost"'
 expect 0 muster run --nproc 2 --ignore-save-errors -- python3 "$work/lost.py"
 mentions "the last checkpoint was abandoned"
+
+say "a disk that is full: programs whose last checkpoint is lost say 74"
+mkdir "$work/full"
+full() { # COMMAND …: ends with 74, as its checkpoint finds no room
+    # shellcheck disable=SC2016 # for the inner shell
+    expect 74 unshare -m sh -c 'mount -t tmpfs -o size=64k none "$0" && exec "$@"' "$work/full" "$@"
+    mentions "the last checkpoint is lost"
+}
+if unshare -m true 2>/dev/null; then
+    full muster run --nproc 2 --max-restarts 0 -- train_lm --data "$work/text" \
+        --ckpt "$work/full/ckpt" --steps 4 --ckpt-every 2 --batch 8
+    full muster run --nproc 1 --max-restarts 0 -- loop "$work/text" "$work/full/ckpt" 3
+    full muster run --nproc 3 --max-restarts 0 -- resume --ckpt "$work/full/ckpt" --steps 3
+else
+    lacks "a full disk: mounts are not permitted"
+fi
 passed

@@ -51,6 +51,8 @@ static void test_what_a_rank_ends_with_is_no_word_of_the_job(void **state)
     assert_string_equal(exitcode_describe_rank(143, text, sizeof text), "killed by SIGTERM");
     assert_string_equal(exitcode_describe_rank(138, text, sizeof text), "killed by SIGUSR1");
     assert_string_equal(exitcode_describe_rank(78, text, sizeof text), "exit code 78");
+    assert_string_equal(exitcode_describe_rank(74, text, sizeof text),
+                        "finished, but the last checkpoint is lost");
     assert_string_equal(exitcode_describe_rank(127, text, sizeof text), "program not found");
     assert_int_equal(exitcode_of_failure(143), 1);
     assert_int_equal(exitcode_of_failure(138), 1);
