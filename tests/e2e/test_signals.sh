@@ -26,7 +26,7 @@ finish() { # CODE
 }
 no_rank_left() { ! pgrep -f "$rank"; }
 both_run() { test -s "$rank.pid.0" -a -s "$rank.pid.1"; }
-ranks() { cat "$rank".pid.*; }
+term_ranks() { cat "$rank".pid.* | xargs kill -TERM; }
 
 say "a parent that ignores SIGCHLD, closed descriptors, signals blocked"
 expect 0 timeout 20 env --ignore-signal=CHLD muster run --nproc 2 --max-restarts 0 -- true
@@ -53,7 +53,7 @@ expect 0 muster run --nproc 2 -- sh -c '[ $MST_GENERATION = 1 ] || exit 143'
 say "SIGTERM to all, ranks first: ranks that count no steps"
 start --nproc 2 --max-restarts 0 -- "$rank"
 until_true both_run
-kill -TERM $(ranks)
+term_ranks
 kill -TERM "$job"
 finish 143
 mentions draining
@@ -62,7 +62,7 @@ say "SIGTERM to all while the agent hears it for its ranks, which ignore it: ran
 start --nproc 2 --term agent --grace 20 -- "$rank"
 until_true both_run
 before=$SECONDS
-kill -TERM $(ranks)
+term_ranks
 kill -TERM "$job"
 finish 143
 [ $((SECONDS - before)) -le 10 ] || fail "waited for ranks that do not listen"
