@@ -161,7 +161,9 @@ static const char *meaning(const struct mst_candidate *candidate)
 static void explain_candidate(const struct mst_candidate *candidate, char **env)
 {
     printf("found: %s, scheme %s\n", candidate->plan.scheduler, candidate->plan.scheme);
-    print_variables(env, candidate->variables);
+    const char *names;
+    for (uint32_t i = 0; (names = mst_candidate_variables(candidate, i)); i++)
+        print_variables(env, names);
     printf("  means: %s%s\n", meaning(candidate),
            candidate->is_passed_over ? " (not asked: a rank is what its own launcher says)" : "");
     if (candidate->plan.node_count >= 0)

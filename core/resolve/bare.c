@@ -1,49 +1,45 @@
-/* MASTER_ADDR, WORLD_SIZE and RANK alone: PyTorchJob before 1.4 and hand-written manifests. They
- * count nodes. Other operators use the same names with another meaning, so their own parsers read
- * them. */
+/* MASTER_ADDR and what stands beside it when no operator is known: PyTorchJob before 1.4 and PAI
+ * DLC count nodes by RANK and WORLD_SIZE; scripts say NNODES and NODE_RANK, or NODE_RANK with a
+ * WORLD_SIZE of ranks, as Lightning does. Other operators use the same names with another
+ * meaning, so their own families read them. */
 /* pure */
 #include "muster/core/resolve/parser.h"
 
 #include <errno.h>
 
-static bool belongs_to_another(const struct mst_machine *machine)
+static int read_rank(struct mst_plan *plan, struct mst_err *err)
 {
-    static const char *const owners[] = {
-        "PET_NNODES",    "PET_RDZV_ENDPOINT", "WORKER_ADDRS", "DLROVER_MASTER_ADDR",
-        "VC_TASK_INDEX", "VK_TASK_INDEX",     "LOCAL_RANK"};
-    for (size_t i = 0; i < sizeof owners / sizeof *owners; i++) {
-        if (resolve_is_set(machine, owners[i]))
-            return true;
-    }
-    return false;
-}
-
-int resolve_bare(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
-{
-    static const struct resolve_number numbers[] = {
-        RESOLVE_NUMBER("WORLD_SIZE", loose_count, 1, RESOLVE_RANKS_MAX, false),
-        RESOLVE_NUMBER("RANK", node_rank, 0, RESOLVE_RANKS_MAX, false),
-        RESOLVE_MASTER_PORT("MASTER_PORT"),
-    };
-    if (belongs_to_another(machine) ||
-        (!resolve_is_set(machine, "MASTER_ADDR") && !resolve_is_set(machine, "WORLD_SIZE") &&
-         !resolve_is_set(machine, "RANK")))
-        return 0;
-    plan->default_port = RESOLVE_PORT;
-    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (rc < 0)
-        return rc;
-    if (plan->loose_count > 0 && plan->node_rank >= 0) {
-        plan->mode = MST_PLAN_SPAWN;
-        resolve_role(plan, plan->node_rank == 0 ? "master" : "worker");
-    }
-    if (plan->loose_count > 0 && plan->node_rank >= plan->loose_count) {
-        long long rank = plan->node_rank;
+    long long rank = plan->rank, node_rank = plan->node_rank;
+    plan->rank = MST_UNKNOWN;
+    if (node_rank >= 0 && rank >= 0 && rank != node_rank)
+        return mst_err_set(err, -EINVAL,
+                           "RANK=%lld but NODE_RANK=%lld, and no LOCAL_RANK: unset RANK, or set "
+                           "what a rank has, LOCAL_RANK and WORLD_SIZE, too",
+                           rank, node_rank);
+    if (node_rank < 0)
+        plan->node_rank = rank;
+    bool counts_nodes = plan->node_count < 0 && plan->elastic_min < 0 && plan->loose_count > 0;
+    if (counts_nodes && rank < 0 && node_rank >= 0) {
+        plan->world_size = plan->loose_count;
+        plan->loose_count = MST_UNKNOWN;
+    } else if (counts_nodes && plan->node_rank >= plan->loose_count) {
         plan->node_rank = MST_UNKNOWN;
         return mst_err_set(err, -EINVAL,
                            "RANK=%lld is not below WORLD_SIZE=%lld: correct one of them", rank,
                            (long long)plan->loose_count);
     }
-    rc = resolve_master(machine, "MASTER_ADDR", plan, err);
+    return 0;
+}
+
+int resolve_bare(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    (void)machine; /* the row has read all of it */
+    if (plan->node_rank >= 0 || plan->rank >= 0)
+        resolve_role(plan, plan->node_rank > 0 || plan->rank > 0 ? "worker" : "master");
+    int rc = read_rank(plan, err);
+    if (plan->loose_count > 0 && plan->node_rank >= 0)
+        plan->mode = MST_PLAN_SPAWN;
+    if (plan->world_size > 0)
+        plan->mode = MST_PLAN_SPAWN;
     return rc < 0 ? rc : 1;
 }

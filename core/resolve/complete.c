@@ -24,6 +24,8 @@ static int complete_single(const struct mst_machine *machine, struct mst_plan *p
                            struct mst_err *err)
 {
     int rc = check_lost(machine, err);
+    if (rc == 0)
+        rc = resolve_check_strangers(machine, err);
     if (rc)
         return rc;
     plan->scheme = "single";
@@ -41,6 +43,8 @@ static void complete_local_size(const struct mst_machine *machine, struct mst_pl
         plan->world_size % plan->node_count == 0 &&
         plan->world_size / plan->node_count <= RESOLVE_LOCAL_MAX)
         plan->local_size = plan->world_size / plan->node_count;
+    if (plan->local_size < 0 && plan->device_count > 0)
+        plan->local_size = plan->device_count;
     if (plan->local_size < 0)
         plan->local_size = machine->gpu_count > 0 ? machine->gpu_count : 1;
 }

@@ -159,3 +159,29 @@ int resolve_hosts_sum(const struct mst_machine *machine, const char *text, int64
     *ret_hosts = hosts;
     return 0;
 }
+
+int resolve_place(const struct mst_machine *machine, const char *name, const char *text,
+                  struct mst_plan *plan, struct mst_err *err)
+{
+    char host[MST_HOST_BYTES];
+    int64_t count = 0, self = MST_UNKNOWN;
+    int rc;
+    while ((rc = resolve_names_next(&text, host, sizeof host, err)) > 0) {
+        if (count == 0)
+            memcpy(plan->master_host, host, sizeof plan->master_host);
+        if (self < 0 && resolve_is_self(machine, host))
+            self = count;
+        if (++count > RESOLVE_NODES_MAX)
+            return mst_err_set(err, -EINVAL, "%s lists over %d hosts", name, RESOLVE_NODES_MAX);
+    }
+    if (rc < 0)
+        return rc;
+    if (plan->node_count > 0 && count > 0 && count != plan->node_count)
+        return mst_err_set(err, -EINVAL, "%s lists %lld hosts, but %s says %lld nodes", name,
+                           (long long)count, plan->scheduler, (long long)plan->node_count);
+    if (plan->node_count < 0 && count > 0)
+        plan->node_count = count;
+    if (plan->node_rank < 0)
+        plan->node_rank = self;
+    return 0;
+}

@@ -1,4 +1,5 @@
-/* JobSet: it injects an index per child Job only; the rest comes from labels and annotations by the
+/* What Kubernetes' own Jobs and JobSets say, and what is built on them.
+ * JobSet: it injects an index per child Job only; the rest comes from labels and annotations by the
  * downward API, under JOBSET_*. Pods are named <set>-<replicated job>-<job>-<pod>. */
 /* pure */
 #include "muster/core/resolve/parser.h"
@@ -122,4 +123,74 @@ int resolve_jobset(const struct mst_machine *machine, struct mst_plan *plan, str
         plan->mode = MST_PLAN_SPAWN;
     rc = name_master(machine, &facts, plan, err);
     return rc < 0 ? rc : 1;
+}
+
+/* ---- Flyte: a JobSet of one Job, "workers" --------------------------------------------------- */
+
+/* The rendezvous' name carries the restart attempt, so that a late pod of the attempt before cannot
+ * join. */
+static int name_workers(const struct mst_machine *machine, struct mst_plan *plan,
+                        struct mst_err *err)
+{
+    const char *name = resolve_text(machine, "JOBSET_NAME");
+    const char *space = resolve_text(machine, "POD_NAMESPACE");
+    if (!name || !space)
+        return mst_err_set(err, -EINVAL,
+                           "NNODES and NPROC_PER_NODE are set as Flyte does, but %s is "
+                           "not: set it",
+                           name ? "POD_NAMESPACE" : "JOBSET_NAME");
+    int host_size = snprintf(plan->master_host, sizeof plan->master_host,
+                             "%s-workers-0-0.%s.%s.svc.cluster.local", name, name, space);
+    int id_size = snprintf(plan->rdzv_id, sizeof plan->rdzv_id, "%s-%lld", name,
+                           (long long)(plan->incarnation >= 0 ? plan->incarnation : 0));
+    if (host_size >= (int)sizeof plan->master_host || id_size >= (int)sizeof plan->rdzv_id)
+        return mst_err_set(err, -EINVAL, "JOBSET_NAME=%.60s… is too long", name);
+    return 0;
+}
+
+int resolve_flyte(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    static const struct resolve_number numbers[] = {
+        RESOLVE_NODE("JOB_COMPLETION_INDEX"),
+        RESOLVE_MASTER_PORT("MASTER_PORT"),
+        RESOLVE_NUMBER("JOBSET_RESTART_ATTEMPT", incarnation, 0, INT32_MAX, false),
+        RESOLVE_NUMBER("JOBSET_MAX_RESTARTS", max_restarts, 0, INT32_MAX, false),
+    };
+    if (!resolve_is_set(machine, "JOBSET_NAME") || !resolve_is_set(machine, "NNODES") ||
+        !resolve_is_set(machine, "NPROC_PER_NODE"))
+        return 0;
+    plan->mode = MST_PLAN_SPAWN;
+    plan->default_port = RESOLVE_PORT;
+    int rc = resolve_nodes(machine, "NNODES", plan, err);
+    if (rc >= 0)
+        rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    if (rc >= 0)
+        rc = resolve_local_size(machine, "NPROC_PER_NODE", plan, err);
+    if (rc >= 0)
+        rc = name_workers(machine, plan, err);
+    return rc < 0 ? rc : 1;
+}
+
+/* ---- an Indexed Job: the index, and nothing about how many there are ------------------------- */
+
+/* Pods are named <job>-<index>; a name resolves only under the user's headless Service. */
+static void name_first(const struct mst_machine *machine, struct mst_plan *plan)
+{
+    const char *subdomain = resolve_text(machine, "MST_SUBDOMAIN");
+    size_t stem;
+    if (!subdomain || resolve_ordinal(machine->hostname, &stem) != plan->node_rank)
+        return;
+    int size = snprintf(plan->master_host, sizeof plan->master_host, "%.*s-0.%s", (int)stem,
+                        machine->hostname, subdomain);
+    if (size >= (int)sizeof plan->master_host)
+        plan->master_host[0] = '\0';
+    plan->host_is_derived = true;
+}
+
+int resolve_index(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    (void)err; /* the row has read the number */
+    plan->default_port = RESOLVE_PORT;
+    name_first(machine, plan);
+    return 1;
 }

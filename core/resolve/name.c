@@ -26,7 +26,7 @@ int64_t resolve_worker_number(const char *host)
     return stem > size && strncmp(host + stem - size, role, size) == 0 ? number : MST_UNKNOWN;
 }
 
-static bool is_address(const char *host)
+bool resolve_is_address(const char *host)
 {
     return strchr(host, ':') || host[strspn(host, "0123456789.")] == '\0';
 }
@@ -45,7 +45,7 @@ bool resolve_same_host(const char *a, const char *b)
     size_t a_size = strlen(a), b_size = strlen(b);
     if (a_size == 0 || b_size == 0)
         return false;
-    if (is_address(a) || is_address(b))
+    if (resolve_is_address(a) || resolve_is_address(b))
         return strcmp(a, b) == 0;
     return a_size >= b_size ? starts_with(a, b, b_size) : starts_with(b, a, a_size);
 }
@@ -80,4 +80,5 @@ void resolve_master_by_name(const struct mst_machine *machine, struct mst_plan *
         return;
     memcpy(plan->master_host, machine->hostname, stem);
     memcpy(plan->master_host + stem, "-0", sizeof "-0");
+    plan->host_is_derived = true;
 }

@@ -1,25 +1,9 @@
-/* PaddlePaddle: PaddleJob of Kubeflow, the older paddle-operator, and ranks of `paddle launch`. */
+/* PaddlePaddle: PaddleJob of Kubeflow and the older paddle-operator. */
 /* pure */
 #include "muster/core/resolve/hosts.h"
 
 #include <errno.h>
 #include <string.h>
-
-int resolve_paddle_rank(const struct mst_machine *machine, struct mst_plan *plan,
-                        struct mst_err *err)
-{
-    static const struct resolve_number numbers[] = {
-        RESOLVE_RANK("PADDLE_GLOBAL_RANK"),
-        RESOLVE_WORLD("PADDLE_GLOBAL_SIZE"),
-        RESOLVE_LOCAL_RANK("PADDLE_LOCAL_RANK"),
-        RESOLVE_LOCAL_SIZE("PADDLE_LOCAL_SIZE"),
-    };
-    if (!resolve_text(machine, "PADDLE_GLOBAL_RANK"))
-        return 0;
-    plan->mode = MST_PLAN_RANK;
-    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    return rc < 0 ? rc : 1;
-}
 
 /* There is no rank in the environment: the pod with the master's address is node 0, the others have
  * it in their names. */
@@ -33,7 +17,7 @@ static int read_place(const struct mst_machine *machine, struct mst_plan *plan, 
     else if (master && strncmp(master, "http://", 7) == 0)
         rc = resolve_split("PADDLE_MASTER", master + 7, plan, err);
     else
-        rc = resolve_endpoint(machine, "PADDLE_MASTER", plan, err);
+        rc = resolve_master(machine, "PADDLE_MASTER", plan, err);
     if (rc < 0)
         return rc;
     if (pod_ip && strcmp(pod_ip, plan->master_host) == 0)

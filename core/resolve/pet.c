@@ -67,7 +67,7 @@ static int read_rdzv(const struct mst_machine *machine, struct mst_plan *plan, s
         resolve_master_by_name(machine, plan);
         return 0;
     }
-    return resolve_endpoint(machine, "PET_RDZV_ENDPOINT", plan, err);
+    return resolve_master(machine, "PET_RDZV_ENDPOINT", plan, err);
 }
 
 /* The operator writes PET_STANDALONE="" for true, so that it is there is all it says. */

@@ -1,5 +1,7 @@
 /* Variables of the environment block, one value at a time. */
 /* pure */
+#include "muster/core/least.h"
+#include "muster/core/resolve/hosts.h"
 #include "muster/core/resolve/parser.h"
 
 #include <errno.h>
@@ -17,10 +19,29 @@ const char *resolve_value(const struct mst_machine *machine, const char *name)
     return value;
 }
 
+/* A link to a Service in every pod of its namespace: MASTER_PORT=tcp://10.0.0.1:80. */
+static bool is_service_link(const char *name, const char *value)
+{
+    size_t size = strlen(name);
+    return size > 5 && strcmp(name + size - 5, "_PORT") == 0 &&
+           (strncmp(value, "tcp://", 6) == 0 || strncmp(value, "udp://", 6) == 0 ||
+            strncmp(value, "sctp://", 7) == 0);
+}
+
 const char *resolve_text(const struct mst_machine *machine, const char *name)
 {
     const char *value = resolve_value(machine, name);
-    return value && *value ? value : NULL;
+    return value && *value && !is_service_link(name, value) ? value : NULL;
+}
+
+bool resolve_any_set(const struct mst_machine *machine, const char *names)
+{
+    char name[64];
+    while (resolve_names_next(&names, name, sizeof name, NULL) > 0) {
+        if (resolve_value(machine, name))
+            return true;
+    }
+    return false;
 }
 
 bool resolve_is_set(const struct mst_machine *machine, const char *name)
@@ -58,19 +79,31 @@ int resolve_number(const struct mst_machine *machine, const char *name, int64_t 
     return 1;
 }
 
+static int refuse_missing(const char *missing, size_t count, const struct mst_plan *plan,
+                          struct mst_err *err)
+{
+    return mst_err_set(err, -EINVAL, "%s %s not set, though %s is there: set %s", missing,
+                       count > 1 ? "are" : "is", plan->scheduler, count > 1 ? "them" : "both");
+}
+
 int resolve_numbers(const struct mst_machine *machine, const struct resolve_number *numbers,
                     size_t count, struct mst_plan *plan, struct mst_err *err)
 {
-    for (const struct resolve_number *number = numbers; number < numbers + count; number++) {
+    char missing[128] = "";
+    size_t size = 0, missed = 0;
+    for (const struct resolve_number *number = numbers; number < numbers + count && number->name;
+         number++) {
         int64_t *value = (int64_t *)((char *)plan + number->offset);
         int found = resolve_number(machine, number->name, number->low, number->high, value, err);
         if (found < 0)
             return found;
-        if (found == 0 && number->needed)
-            return mst_err_set(err, -EINVAL, "%s is not set, though %s is there: set both",
-                               number->name, plan->scheduler);
+        if (found > 0 || !number->needed || *value >= 0)
+            continue;
+        int more = snprintf(missing + size, sizeof missing - size, "%s%s", missed++ ? ", " : "",
+                            number->name);
+        size = mst_least(size + (size_t)more, sizeof missing - 1);
     }
-    return 0;
+    return missed ? refuse_missing(missing, missed, plan, err) : 0;
 }
 
 int resolve_nodes(const struct mst_machine *machine, const char *name, struct mst_plan *plan,
@@ -132,6 +165,41 @@ int resolve_copy(char *to, size_t cap, const char *what, const char *text, size_
     return 0;
 }
 
+/* The host in brackets, or before the only colon, or all of it; *ret_port is the text behind. */
+static const char *find_host(const char *text, size_t *ret_size, const char **ret_port)
+{
+    const char *colon = strchr(text, ':'), *end = *text == '[' ? strchr(text, ']') : NULL;
+    *ret_port = NULL;
+    *ret_size = strlen(text);
+    if (end) {
+        *ret_size = (size_t)(end - text) - 1;
+        *ret_port = end[1] == '\0' ? NULL : end + 1;
+        return text + 1;
+    }
+    if (colon && !strchr(colon + 1, ':')) {
+        *ret_size = (size_t)(colon - text);
+        *ret_port = colon;
+    }
+    return text;
+}
+
+int resolve_split(const char *name, const char *text, struct mst_plan *plan, struct mst_err *err)
+{
+    size_t size;
+    const char *port, *host = find_host(text, &size, &port);
+    if (port) {
+        const char *end = port + 1;
+        int64_t number = *port == ':' ? resolve_digits(&end, UINT16_MAX) : MST_UNKNOWN;
+        if (number < 1 || *end)
+            return mst_err_set(err, -EINVAL, "%s=%.80s: no port, 1 … 65535, behind the host", name,
+                               text);
+        plan->master_port = number;
+    }
+    if (size == 0)
+        return mst_err_set(err, -EINVAL, "%s=%.80s names no host", name, text);
+    return resolve_copy(plan->master_host, sizeof plan->master_host, name, host, size, err);
+}
+
 int resolve_master(const struct mst_machine *machine, const char *name, struct mst_plan *plan,
                    struct mst_err *err)
 {
@@ -143,54 +211,6 @@ int resolve_master(const struct mst_machine *machine, const char *name, struct m
                            "%s is empty, so nobody knows where node 0 is: restart the pod when its "
                            "name is there, or set it",
                            name);
-    int rc = resolve_copy(plan->master_host, sizeof plan->master_host, name, text, strlen(text),
-                          err);
-    return rc ? rc : 1;
-}
-
-int resolve_user_master(const struct mst_machine *machine, struct mst_plan *plan,
-                        struct mst_err *err)
-{
-    static const struct resolve_number ports[] = {RESOLVE_MASTER_PORT("MASTER_PORT")};
-    if (!resolve_text(machine, "MASTER_ADDR"))
-        return 0;
-    plan->default_port = RESOLVE_PORT;
-    int rc = resolve_master(machine, "MASTER_ADDR", plan, err);
-    return rc < 0 ? rc : resolve_numbers(machine, ports, RESOLVE_COUNT(ports), plan, err);
-}
-
-int resolve_split(const char *name, const char *text, struct mst_plan *plan, struct mst_err *err)
-{
-    const char *host = text, *colon = strrchr(text, ':');
-    size_t size = strlen(text);
-    if (*text == '[' && strchr(text, ']')) {
-        host = text + 1;
-        size = (size_t)(strchr(text, ']') - host);
-        colon = host[size + 1] == ':' ? host + size + 1 : NULL;
-    } else if (colon && strchr(text, ':') == colon) {
-        size = (size_t)(colon - text);
-    } else {
-        colon = NULL;
-    }
-    if (colon) {
-        const char *end = colon + 1;
-        int64_t port = resolve_digits(&end, UINT16_MAX);
-        if (port < 1 || *end)
-            return mst_err_set(err, -EINVAL, "%s=%.80s: no port, 1 … 65535, behind the colon", name,
-                               text);
-        plan->master_port = port;
-    }
-    if (size == 0)
-        return mst_err_set(err, -EINVAL, "%s=%.80s names no host", name, text);
-    return resolve_copy(plan->master_host, sizeof plan->master_host, name, host, size, err);
-}
-
-int resolve_endpoint(const struct mst_machine *machine, const char *name, struct mst_plan *plan,
-                     struct mst_err *err)
-{
-    const char *text = resolve_text(machine, name);
-    if (!text)
-        return resolve_master(machine, name, plan, err);
     int rc = resolve_split(name, text, plan, err);
     return rc ? rc : 1;
 }

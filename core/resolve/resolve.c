@@ -1,4 +1,4 @@
-/* The table of parsers, and how what they say becomes one answer. */
+/* How what the families of variables say becomes one answer. */
 /* pure */
 #include "muster/core/resolve/resolve.h"
 
@@ -7,96 +7,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-
-/* By precedence: who wants to be alone; who is a rank already; then launchers' variables, the more
- * special first. */
-static const struct resolve_parser parsers[] = {
-    {"single", "MST_WORLD=single", "MST_WORLD", resolve_single},
-    {"muster-rank", "muster",
-     "MST_RANK MST_WORLD_SIZE MST_LOCAL_RANK MST_LOCAL_SIZE MST_NODE "
-     "MST_NODE_COUNT MST_GENERATION",
-     resolve_muster_rank},
-    {"torchrun", "torchrun",
-     "RANK WORLD_SIZE LOCAL_RANK LOCAL_SIZE LOCAL_WORLD_SIZE GROUP_RANK "
-     "GROUP_WORLD_SIZE MASTER_ADDR MASTER_PORT TORCHELASTIC_RESTART_COUNT "
-     "TORCHELASTIC_MAX_RESTARTS TORCHELASTIC_RUN_ID",
-     resolve_torchrun},
-    {"pmi1", "Hydra (PMI-1)",
-     "PMI_FD PMI_PORT PMI_ID PMI_RANK PMI_SIZE MPI_LOCALRANKID "
-     "MPI_LOCALNRANKS MASTER_ADDR MASTER_PORT",
-     resolve_pmi1},
-    {"ompi", "Open MPI",
-     "OMPI_COMM_WORLD_RANK OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_LOCAL_RANK "
-     "OMPI_COMM_WORLD_LOCAL_SIZE PMIX_RANK MASTER_ADDR MASTER_PORT",
-     resolve_ompi},
-    {"horovod", "horovodrun",
-     "HOROVOD_RANK HOROVOD_SIZE HOROVOD_LOCAL_RANK HOROVOD_LOCAL_SIZE "
-     "HOROVOD_CROSS_RANK HOROVOD_CROSS_SIZE HOROVOD_GLOO_RENDEZVOUS_ADDR "
-     "HOROVOD_GLOO_RENDEZVOUS_PORT",
-     resolve_horovod},
-    {"paddle-rank", "paddle launch",
-     "PADDLE_GLOBAL_RANK PADDLE_GLOBAL_SIZE PADDLE_LOCAL_RANK "
-     "PADDLE_LOCAL_SIZE",
-     resolve_paddle_rank},
-    {"muster", "MST_* variables",
-     "MST_NNODES MST_NODE_RANK MST_NPROC_PER_NODE MST_MASTER_ADDR "
-     "MST_MASTER_PORT",
-     resolve_muster},
-    {"pet", "PyTorchJob",
-     "PET_* MASTER_ADDR MASTER_PORT WORLD_SIZE RANK FLYTE_INTERNAL_EXECUTION_ID "
-     "FLYTE_ATTEMPT_NUMBER",
-     resolve_pet},
-    {"tfjob", "TFJob", "TF_CONFIG", resolve_tfjob},
-    {"mxnet", "MXJob", "MX_CONFIG DMLC_ROLE DMLC_NUM_WORKER DMLC_WORKER_ID DMLC_PS_ROOT_URI",
-     resolve_mxnet},
-    {"paddle", "PaddleJob",
-     "PADDLE_NNODES PADDLE_MASTER PADDLE_SERVER_NUM PADDLE_TRAINER_NUM "
-     "POD_IP_DUMMY",
-     resolve_paddle},
-    {"paddle-old", "paddle-operator",
-     "PADDLE_TRAINER_ID PADDLE_TRAINERS_NUM "
-     "PADDLE_TRAINER_ENDPOINTS PADDLE_ELASTIC_NP TRAINING_ROLE",
-     resolve_paddle_old},
-    {"jax", "JAXJob",
-     "COORDINATOR_ADDRESS COORDINATOR_PORT NUM_PROCESSES PROCESS_ID "
-     "JAX_COORDINATOR_ADDRESS JAX_NUM_PROCESSES JAX_PROCESS_ID",
-     resolve_jax},
-    {"xgboost", "XGBoostJob", "WORKER_ADDRS WORLD_SIZE RANK MASTER_ADDR MASTER_PORT",
-     resolve_xgboost},
-    {"dmlc", "TrainJob (XGBoost)",
-     "DMLC_TRACKER_URI DMLC_TRACKER_PORT DMLC_TASK_ID "
-     "DMLC_NUM_WORKER",
-     resolve_dmlc},
-    {"lws", "LeaderWorkerSet", "LWS_LEADER_ADDRESS LWS_GROUP_SIZE LWS_WORKER_INDEX", resolve_lws},
-    {"flyte", "Flyte",
-     "JOBSET_NAME POD_NAMESPACE NNODES NPROC_PER_NODE JOB_COMPLETION_INDEX "
-     "MASTER_PORT JOBSET_RESTART_ATTEMPT JOBSET_MAX_RESTARTS",
-     resolve_flyte},
-    {"jobset", "JobSet",
-     "JOBSET_NAME JOB_COMPLETION_INDEX JOBSET_JOB_INDEX "
-     "JOBSET_REPLICATEDJOB_REPLICAS JOBSET_COORDINATOR JOBSET_RESTART_ATTEMPT "
-     "JOBSET_MAX_RESTARTS MST_PODS_PER_JOB MST_REPLICATEDJOB MASTER_PORT",
-     resolve_jobset},
-    {"dlrover", "DLRover", "DLROVER_MASTER_ADDR NODE_TYPE NODE_NUM NODE_RANK WORLD_SIZE RANK",
-     resolve_dlrover},
-    {"volcano", "Volcano", "VC_* VK_TASK_INDEX MPI_HOST MASTER_ADDR MASTER_PORT WORLD_SIZE RANK",
-     resolve_volcano},
-    {"mpi", "MPIJob v2",
-     "K_MPI_JOB_ROLE OMPI_MCA_orte_default_hostfile "
-     "OMPI_MCA_orte_set_default_slots PRTE_MCA_prte_default_hostfile "
-     "I_MPI_HYDRA_HOST_FILE I_MPI_PERHOST HYDRA_HOST_FILE",
-     resolve_mpi},
-    {"slurm", "Slurm",
-     "SLURM_JOB_ID SLURM_STEP_ID SLURM_NNODES SLURM_NTASKS SLURM_TASKS_PER_NODE "
-     "SLURM_NODEID SLURM_PROCID SLURM_LOCALID SLURM_JOB_NODELIST "
-     "SLURM_STEP_NODELIST SLURMD_NODENAME SLURM_RESTART_COUNT",
-     resolve_slurm},
-    {"bare", "PyTorchJob (v1.3) or by hand", "MASTER_ADDR MASTER_PORT WORLD_SIZE RANK",
-     resolve_bare},
-    {"index", "Indexed Job", "JOB_COMPLETION_INDEX MST_SUBDOMAIN", resolve_index},
-    {NULL, NULL, NULL, NULL},
-};
-static_assert(sizeof parsers / sizeof *parsers - 1 <= MST_CANDIDATES_MAX, "room for each parser");
 
 /* ---- candidates ------------------------------------------------------------------------------ */
 
@@ -113,6 +23,7 @@ const struct mst_plan mst_plan_unknown = {
     .incarnation = MST_UNKNOWN,
     .master_port = MST_UNKNOWN,
     .default_port = MST_UNKNOWN,
+    .device_count = MST_UNKNOWN,
     .loose_count = MST_UNKNOWN,
 };
 
@@ -131,35 +42,39 @@ const char *mst_plan_mode_name(enum mst_plan_mode mode)
     return "error";
 }
 
+static bool is_asked(const struct resolve_family *family, const char *from)
+{
+    return !from || strcmp(from, family->scheme) == 0 || strcmp(family->scheme, "muster") == 0;
+}
+
 static void collect(const struct mst_machine *machine, const char *from, struct mst_answer *answer)
 {
-    for (const struct resolve_parser *parser = parsers; parser->parse; parser++) {
-        if (from && strcmp(from, parser->scheme) != 0 && parser->parse != resolve_muster)
+    for (const struct resolve_family *family = resolve_families; family->scheme; family++) {
+        if (!is_asked(family, from))
             continue;
         assert(answer->candidate_count < MST_CANDIDATES_MAX);
         struct mst_candidate *candidate = &answer->candidates[answer->candidate_count];
-        *candidate = (struct mst_candidate){.plan = mst_plan_unknown,
-                                            .variables = parser->variables};
-        candidate->plan.scheme = parser->scheme;
-        candidate->plan.scheduler = parser->scheduler;
-        if (parser->parse(machine, &candidate->plan, &candidate->err) != 0)
+        *candidate = (struct mst_candidate){.plan = mst_plan_unknown, .family = family};
+        candidate->plan.scheme = family->scheme;
+        candidate->plan.scheduler = family->scheduler;
+        if (resolve_family_read(family, machine, &candidate->plan, &candidate->err) != 0)
             answer->candidate_count++;
     }
 }
 
 static int check_from(const char *from, const struct mst_answer *answer, struct mst_err *err)
 {
-    const struct resolve_parser *parser = parsers;
-    while (parser->parse && strcmp(parser->scheme, from) != 0)
-        parser++;
-    if (!parser->parse)
+    const struct resolve_family *family = resolve_families;
+    while (family->scheme && strcmp(family->scheme, from) != 0)
+        family++;
+    if (!family->scheme)
         return mst_err_set(err, -EINVAL, "--from %.40s: no such scheme, see muster-env(7)", from);
     for (uint32_t i = 0; i < answer->candidate_count; i++) {
         if (strcmp(answer->candidates[i].plan.scheme, from) == 0)
             return 0;
     }
     return mst_err_set(err, -EINVAL, "--from %s: none of its variables is set (%.120s)", from,
-                       parser->variables);
+                       family->signs ? family->signs : family->more);
 }
 
 static bool has_rank(const struct mst_answer *answer)
@@ -222,6 +137,7 @@ static const struct {
     {"restart limit", offsetof(struct mst_plan, max_restarts)},
     {"incarnation", offsetof(struct mst_plan, incarnation)},
     {NULL, offsetof(struct mst_plan, default_port)}, /* the strongest one's counts */
+    {NULL, offsetof(struct mst_plan, device_count)},
     {NULL, offsetof(struct mst_plan, loose_count)},
 };
 #define FIELD_COUNT (sizeof fields / sizeof *fields)
@@ -256,9 +172,8 @@ static int merge_number(struct merge *merge, size_t field, const struct mst_plan
 /* A name and an address may well be one host; nothing here looks that up. */
 static bool is_comparable(const char *a, const char *b)
 {
-    bool a_is_number = a[strspn(a, "0123456789.:")] == '\0';
-    bool b_is_number = b[strspn(b, "0123456789.:")] == '\0';
-    return a_is_number == b_is_number && !mst_host_is_local(a) && !mst_host_is_local(b);
+    return resolve_is_address(a) == resolve_is_address(b) && !mst_host_is_local(a) &&
+           !mst_host_is_local(b);
 }
 
 static int merge_host(struct merge *merge, const struct mst_plan *from, struct mst_err *err)
@@ -268,6 +183,7 @@ static int merge_host(struct merge *merge, const struct mst_plan *from, struct m
         return 0;
     if (!host[0]) {
         memcpy(host, from->master_host, sizeof from->master_host);
+        merge->plan.host_is_derived = from->host_is_derived;
         merge->host_giver = from->scheme;
         return 0;
     }
@@ -352,6 +268,8 @@ int mst_resolve(const struct mst_machine *machine, const char *from, struct mst_
     int rc = decide(machine, from, ret_answer, &ret_answer->err);
     if (rc)
         blank(&ret_answer->plan);
+    else
+        mst_plan_name_job(machine, &ret_answer->plan);
     return rc;
 }
 

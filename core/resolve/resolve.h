@@ -43,8 +43,10 @@ struct mst_plan {
     int64_t max_restarts, incarnation;
     int64_t master_port;
     int64_t default_port; /* the scheme's own, when nobody gives one */
+    int64_t device_count; /* GPUs of a node by a variable: its ranks where nobody counts those */
     int64_t loose_count;  /* WORLD_SIZE, which counts nodes or ranks: one of them must match */
     char master_host[MST_HOST_BYTES]; /* empty if not known */
+    bool host_is_derived;             /* from this machine's own name, by nobody's word */
     char role[64];
     char rdzv_id[128];
     char job_id[MST_JOB_ID_BYTES];   /* what the job is called on every node alike; empty: nobody
@@ -55,11 +57,13 @@ struct mst_plan {
 /* The plan that says nothing: every number unknown, every word empty. */
 extern const struct mst_plan mst_plan_unknown;
 
+struct resolve_family; /* core/resolve/parser.h */
+
 struct mst_candidate {
     struct mst_plan plan;
-    struct mst_err err;    /* code 0, or why these variables cannot be meant */
-    const char *variables; /* static: what its parser reads, "A B_*", separated by blanks */
-    bool is_passed_over;   /* not asked, as the process is a rank already */
+    struct mst_err err;                  /* code 0, or why these variables cannot be meant */
+    const struct resolve_family *family; /* static: whose variables these are */
+    bool is_passed_over;                 /* not asked, as the process is a rank already */
 };
 
 struct mst_answer {
@@ -86,15 +90,25 @@ struct mst_machine {
  * MST_* variables), or is NULL. 0; -EINVAL with the reason in ret_answer->err. */
 int mst_resolve(const struct mst_machine *machine, const char *from, struct mst_answer *ret_answer);
 
-/* Whether the world has, or may have, other processes than one that was started here by itself: so
- * says a plan of several nodes or of an unknown number of them, a rank of several, a launcher that
- * is to start this process, a count that a variable gives on one node (PET_NPROC_PER_NODE=4), and a
- * plan that is refused. Not so say "single", a pod beside the world, and one node whose ranks nobody
- * counted but its own GPUs or cores. For answers as mst_resolve gives them, before any flag. */
+/* Whether the world has, or may have, other processes than one that was started here by itself:
+ * so says a plan of several nodes or of an unknown number of them, a rank of several, a launcher
+ * that is to start this process, a count that a variable gives on one node
+ * (PET_NPROC_PER_NODE=4), and a plan that is refused. Not so say "single", a pod beside the
+ * world, and one node whose ranks nobody counted but its own GPUs or cores. For answers as
+ * mst_resolve gives them, before any flag. */
 bool mst_answer_has_others(const struct mst_answer *answer);
 
-/* localhost and its addresses: what only processes of this machine reach, and an operator's word for
- * "this pod". */
+/* The candidate's variables, of which some are set: text `index` (0, 1, …) of "A B_*", separated by
+ * blanks, or NULL behind the last. Static. */
+const char *mst_candidate_variables(const struct mst_candidate *candidate, uint32_t index);
+
+/* Fills job_id and step_id of a plan that did not come from mst_resolve. The name is what a
+ * scheduler calls the job alike on every node; where several do, the one that tells most jobs
+ * apart. Nothing of this machine's own name is in it, as pods share that of their node. */
+void mst_plan_name_job(const struct mst_machine *machine, struct mst_plan *plan);
+
+/* localhost and its addresses: what only processes of this machine reach, and an operator's word
+ * for "this pod". */
 bool mst_host_is_local(const char *host);
 
 /* "spawn", "wait_for_launcher": static text. */

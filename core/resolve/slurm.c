@@ -109,23 +109,11 @@ static int read_step(const struct mst_machine *machine, const char *list, struct
 
 int resolve_slurm(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
-    static const struct resolve_number numbers[] = {
-        RESOLVE_NODE_COUNT("SLURM_JOB_NUM_NODES"),
-        RESOLVE_NODE_COUNT("SLURM_NNODES"),
-        RESOLVE_NODE_COUNT("SLURM_STEP_NUM_NODES"),
-        RESOLVE_NUMBER("SLURM_NTASKS", world_size, 1, RESOLVE_RANKS_MAX, false),
-        RESOLVE_NUMBER("SLURM_STEP_NUM_TASKS", world_size, 1, RESOLVE_RANKS_MAX, false),
-        RESOLVE_NODE("SLURM_NODEID"),
-        RESOLVE_NUMBER("SLURM_RESTART_COUNT", incarnation, 0, INT32_MAX, false),
-    };
     const char *list = step_or_job(machine, "SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST");
     list = list ? list : resolve_text(machine, "SLURM_NODELIST");
-    if (!resolve_is_set(machine, "SLURM_JOB_ID"))
-        return 0;
+    plan->mode = MST_PLAN_UNSET;
     plan->default_port = RESOLVE_PORT;
-    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
-    if (rc == 0)
-        rc = name_master(list, plan, err);
+    int rc = name_master(list, plan, err);
     if (rc < 0)
         return rc;
     return resolve_text(machine, "SLURM_STEP_ID") ? read_step(machine, list, plan, err)

@@ -1,49 +1,59 @@
 /* TFJob and Volcano's tensorflow plugin: TF_CONFIG. The world is chief, master and workers in this
  * order; parameter servers and evaluators stand beside it. With enableDynamicWorker a worker sees
- * itself only, as {"3": "host:port"}. */
+ * itself only, as {"3": "host:port"}.
+ * Vertex AI: CLUSTER_SPEC, in which the first two pools are the world. */
 #include "muster/core/resolve/json.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-static const char *const members[] = {"chief", "master", "worker", NULL};
+/* A variable, and the roles of its clusters that make the world. */
+struct kind {
+    const char *name;
+    const char *members[4];
+};
 
-static bool is_member(const char *type)
+static const struct kind tf_config = {"TF_CONFIG", {"chief", "master", "worker"}};
+static const struct kind cluster_spec = {"CLUSTER_SPEC", {"workerpool0", "workerpool1"}};
+
+static bool is_member(const struct kind *kind, const char *type)
 {
-    for (const char *const *role = members; *role; role++) {
+    for (const char *const *role = kind->members; *role; role++) {
         if (strcmp(type, *role) == 0)
             return true;
     }
     return false;
 }
 
-static int read_master(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)
+static int read_master(const struct kind *kind, const struct resolve_task *task,
+                       struct mst_plan *plan, struct mst_err *err)
 {
-    for (const char *const *role = members; *role; role++) {
+    for (const char *const *role = kind->members; *role; role++) {
         const json_t *hosts = json_object_get(task->cluster, *role);
         if (json_array_size(hosts) == 0)
             continue;
         const char *host = json_string_value(json_array_get(hosts, 0));
-        return host ? resolve_split("TF_CONFIG", host, plan, err)
-                    : mst_err_set(err, -EINVAL, "TF_CONFIG: cluster.%s[0] is no text", *role);
+        return host ? resolve_split(kind->name, host, plan, err)
+                    : mst_err_set(err, -EINVAL, "%s: cluster.%s[0] is no text", kind->name, *role);
     }
     if (plan->mode == MST_PLAN_NO_COLLECTIVE) /* beside dynamic workers, of which it sees none */
         return 0;
-    return mst_err_set(err, -EINVAL, "TF_CONFIG: the cluster has no chief, master or worker");
+    return mst_err_set(err, -EINVAL, "%s: the cluster has no %s and none of its like", kind->name,
+                       kind->members[0]);
 }
 
 /* Rank of this task among the members; only its own list can be too short for it. */
-static int read_place(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)
+static int read_place(const struct kind *kind, const struct resolve_task *task,
+                      struct mst_plan *plan, struct mst_err *err)
 {
     int64_t before = 0;
-    for (const char *const *role = members; *role; role++) {
+    for (const char *const *role = kind->members; *role; role++) {
         int64_t count = resolve_task_count(task, *role);
         if (strcmp(task->type, *role) == 0) {
             if (task->index >= count)
-                return mst_err_set(err, -EINVAL,
-                                   "TF_CONFIG: task %s %lld, but the cluster has %lld", *role,
-                                   (long long)task->index, (long long)count);
+                return mst_err_set(err, -EINVAL, "%s: task %s %lld, but the cluster has %lld",
+                                   kind->name, *role, (long long)task->index, (long long)count);
             plan->node_rank = before + task->index;
         }
         before += count;
@@ -64,7 +74,7 @@ static int read_sparse(const struct resolve_task *task, struct mst_plan *plan, s
     plan->node_rank = task->index + resolve_task_count(task, "chief") +
                       resolve_task_count(task, "master");
     if (plan->node_rank > task->index)
-        return read_master(task, plan, err);
+        return read_master(&tf_config, task, plan, err);
     if (!own || resolve_split("TF_CONFIG", own, plan, err))
         return mst_err_set(err, -EINVAL, "TF_CONFIG: cluster.worker lacks this task, \"%s\"", key);
     size_t stem;
@@ -76,27 +86,45 @@ static int read_sparse(const struct resolve_task *task, struct mst_plan *plan, s
     return 0;
 }
 
-static int read_task(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)
+static int read_task(const struct kind *kind, const struct resolve_task *task,
+                     struct mst_plan *plan, struct mst_err *err)
 {
-    int rc = resolve_copy(plan->role, sizeof plan->role, "TF_CONFIG: task.type", task->type,
+    int rc = resolve_copy(plan->role, sizeof plan->role, "task.type", task->type,
                           strlen(task->type), err);
     if (rc)
         return rc;
-    if (json_is_object(json_object_get(task->cluster, "worker")) && is_member(task->type))
+    if (json_is_object(json_object_get(task->cluster, "worker")) && is_member(kind, task->type))
         return read_sparse(task, plan, err);
-    plan->mode = is_member(task->type) ? MST_PLAN_SPAWN : MST_PLAN_NO_COLLECTIVE;
-    rc = read_place(task, plan, err);
-    return rc ? rc : read_master(task, plan, err);
+    plan->mode = is_member(kind, task->type) ? MST_PLAN_SPAWN : MST_PLAN_NO_COLLECTIVE;
+    rc = read_place(kind, task, plan, err);
+    return rc ? rc : read_master(kind, task, plan, err);
+}
+
+static int read_kind(const struct kind *kind, const struct mst_machine *machine,
+                     struct mst_plan *plan, struct mst_err *err)
+{
+    struct resolve_task task;
+    int rc = resolve_task_read(machine, kind->name, &task, err);
+    if (rc <= 0)
+        return rc;
+    plan->default_port = RESOLVE_PORT;
+    rc = read_task(kind, &task, plan, err);
+    json_decref(task.root);
+    return rc < 0 ? rc : 1;
 }
 
 int resolve_tfjob(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
-    struct resolve_task task;
-    int rc = resolve_task_read(machine, "TF_CONFIG", &task, err);
-    if (rc <= 0)
-        return rc;
-    plan->default_port = RESOLVE_PORT;
-    rc = read_task(&task, plan, err);
-    json_decref(task.root);
-    return rc < 0 ? rc : 1;
+    return read_kind(&tf_config, machine, plan, err);
+}
+
+/* Its port is TensorFlow's; where MASTER_PORT names another one, that counts. */
+int resolve_vertex(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    int rc = read_kind(&cluster_spec, machine, plan, err);
+    if (rc > 0 && plan->master_port > 0) {
+        plan->default_port = plan->master_port;
+        plan->master_port = MST_UNKNOWN;
+    }
+    return rc;
 }

@@ -42,9 +42,28 @@ static void check_spawn(const struct mst_plan *plan)
     expect(plan->node_count == 1 || plan->master_host[0] || plan->elastic_min >= 1);
 }
 
+/* A name of the job goes into keys and onto wires as it is. */
+static void check_name(const char *name, size_t cap)
+{
+    expect(memchr(name, '\0', cap) != NULL);
+    for (; *name; name++)
+        expect(strchr("-_.", *name) || (*name >= '0' && *name <= '9') ||
+               (*name >= 'a' && *name <= 'z') || (*name >= 'A' && *name <= 'Z'));
+}
+
+static void check_candidates(const struct mst_answer *answer)
+{
+    for (uint32_t i = 0; i < answer->candidate_count; i++)
+        expect(mst_candidate_variables(&answer->candidates[i], 0) != NULL);
+}
+
 static void check(const struct mst_answer *answer, int result)
 {
     const struct mst_plan *plan = &answer->plan;
+    check_name(plan->job_id, sizeof plan->job_id);
+    check_name(plan->step_id, sizeof plan->step_id);
+    check_candidates(answer);
+    expect(result == 0 || mst_answer_has_others(answer));
     expect(plan->mode != MST_PLAN_UNSET);
     expect((result < 0) == (plan->mode == MST_PLAN_ERROR));
     expect((result < 0) == (answer->err.text[0] != '\0') && answer->err.code == result);

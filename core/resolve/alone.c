@@ -1,0 +1,121 @@
+/* Alone: who says so, and what speaks against it where no family of variables does. A pod or task
+ * that nobody spoke to would train alone, without an error, beside the others. */
+/* pure */
+#include "muster/core/resolve/parser.h"
+
+#include <errno.h>
+#include <string.h>
+
+int resolve_single(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    const char *world = resolve_text(machine, "MST_WORLD");
+    if (!world)
+        return 0;
+    if (strcmp(world, "single") != 0)
+        return mst_err_set(err, -EINVAL, "MST_WORLD=%.40s: it may be single, or unset", world);
+    plan->mode = MST_PLAN_SPAWN;
+    plan->world_size = plan->node_count = plan->local_size = 1;
+    plan->node_rank = 0;
+    return 1;
+}
+
+/* ---- words that count processes -------------------------------------------------------------- */
+
+static const struct {
+    const char *word;
+    int64_t harmless; /* the largest number that says nothing of others */
+} words[] = {
+    {"NNODES", 1},     {"NUM_NODES", 1},     {"NODE_COUNT", 1}, {"NODE_RANK", 0},
+    {"WORLD_SIZE", 1}, {"NUM_PROCESSES", 1}, {"NUM_HOSTS", 1},
+};
+
+/* Variables of that shape that say nothing of a job's processes. */
+static const char *const strangers[] = {
+    "ES_NODE_COUNT",          "OPENSEARCH_NODE_COUNT", "RABBITMQ_NODE_COUNT",
+    "CASSANDRA_NUM_HOSTS",    "CELERYD_NUM_PROCESSES", "UWSGI_NUM_PROCESSES",
+    "GUNICORN_NUM_PROCESSES", "TRINO_NODE_COUNT",      "MINIO_NUM_NODES",
+    "KUBERNETES_NODE_COUNT",
+};
+
+static bool is_name(const char *var, size_t size, const char *name)
+{
+    return strlen(name) == size && strncmp(var, name, size) == 0;
+}
+
+static bool is_stranger(const char *var, size_t size)
+{
+    for (size_t i = 0; i < RESOLVE_COUNT(strangers); i++) {
+        if (is_name(var, size, strangers[i]))
+            return true;
+    }
+    return false;
+}
+
+/* The word of `words` that ends the name of `size` bytes, -1 if none does. What Kubernetes tells of
+ * Services is called X_SERVICE_… and X_PORT…, whatever X is. */
+static int find_word(const char *var, size_t size)
+{
+    for (size_t i = 0; i < RESOLVE_COUNT(words); i++) {
+        size_t length = strlen(words[i].word);
+        if (size < length || strncmp(var + size - length, words[i].word, length) != 0 ||
+            (size > length && var[size - length - 1] != '_'))
+            continue;
+        return is_stranger(var, size) ? -1 : (int)i;
+    }
+    return -1;
+}
+
+static bool is_of_service(const char *var, size_t size)
+{
+    for (const char *at = strchr(var, '_'); at && at < var + size; at = strchr(at + 1, '_')) {
+        if (strncmp(at, "_SERVICE_", 9) == 0 || strncmp(at, "_PORT", 5) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The whole number behind the equals sign, or MST_UNKNOWN. */
+static int64_t number_of(const char *text)
+{
+    int64_t number = resolve_digits(&text, INT32_MAX);
+    return *text ? MST_UNKNOWN : number;
+}
+
+/* FOO_NUM_NODES=1 says that FOO means one node, so its other words are of no weight. */
+static bool is_silenced(const struct mst_machine *machine, const char *prefix, size_t size)
+{
+    for (char *const *var = machine->env; *var; var++) {
+        const char *equals = strchr(*var, '=');
+        int word = equals ? find_word(*var, (size_t)(equals - *var)) : -1;
+        if (word >= 0 && words[word].harmless == 1 &&
+            (size_t)(equals - *var) == size + strlen(words[word].word) &&
+            strncmp(*var, prefix, size) == 0 && number_of(equals + 1) == 1)
+            return true;
+    }
+    return false;
+}
+
+static int check_variable(const struct mst_machine *machine, const char *var, struct mst_err *err)
+{
+    const char *equals = strchr(var, '=');
+    size_t size = equals ? (size_t)(equals - var) : 0;
+    int word = equals ? find_word(var, size) : -1;
+    if (word < 0 || is_of_service(var, size) || number_of(equals + 1) <= words[word].harmless ||
+        is_silenced(machine, var, size - strlen(words[word].word)))
+        return 0;
+    return mst_err_set(err, -EINVAL,
+                       "%.100s says that there are other processes, but no launcher's variable "
+                       "tells which one this is: give --nnodes 1 (or N, with --node-rank and "
+                       "--rdzv), or set MST_WORLD=single to be alone",
+                       var);
+}
+
+int resolve_check_strangers(const struct mst_machine *machine, struct mst_err *err)
+{
+    for (char *const *var = machine->env; *var; var++) {
+        int rc = check_variable(machine, *var, err);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
