@@ -19,8 +19,6 @@ int resolve_single(const struct mst_machine *machine, struct mst_plan *plan, str
     return 1;
 }
 
-/* ---- words that count processes -------------------------------------------------------------- */
-
 static const struct {
     const char *word;
     int64_t harmless; /* the largest number that says nothing of others */
@@ -74,11 +72,14 @@ static bool is_of_service(const char *var, size_t size)
     return false;
 }
 
-/* The whole number behind the equals sign, or MST_UNKNOWN. */
+/* A whole number, or MST_UNKNOWN; what is too large for one is many. */
 static int64_t number_of(const char *text)
 {
-    int64_t number = resolve_digits(&text, INT32_MAX);
-    return *text ? MST_UNKNOWN : number;
+    const char *end = text;
+    int64_t number = resolve_digits(&end, INT32_MAX);
+    if (*text == '\0' || text[strspn(text, "0123456789")] != '\0')
+        return MST_UNKNOWN;
+    return *end ? INT32_MAX : number;
 }
 
 /* FOO_NUM_NODES=1 says that FOO means one node, so its other words are of no weight. */
@@ -110,12 +111,24 @@ static int check_variable(const struct mst_machine *machine, const char *var, st
                        var);
 }
 
-int resolve_check_strangers(const struct mst_machine *machine, struct mst_err *err)
+/* A pod whose operator's variables were lost (a container of another name, env wiped by a shell)
+ * still has the name that the operator gave it. */
+static int check_lost(const struct mst_machine *machine, struct mst_err *err)
 {
-    for (char *const *var = machine->env; *var; var++) {
-        int rc = check_variable(machine, *var, err);
-        if (rc)
-            return rc;
-    }
-    return 0;
+    if (!resolve_is_set(machine, "KUBERNETES_SERVICE_HOST") ||
+        resolve_worker_number(machine->hostname) < 1)
+        return 0;
+    return mst_err_set(
+        err, -EINVAL,
+        "this pod is called %.80s, one worker of several, but no operator's variable is "
+        "set: pass them on, or give --nnodes 1",
+        machine->hostname);
+}
+
+int resolve_check_alone(const struct mst_machine *machine, struct mst_err *err)
+{
+    int rc = check_lost(machine, err);
+    for (char *const *var = machine->env; rc == 0 && *var; var++)
+        rc = check_variable(machine, *var, err);
+    return rc;
 }

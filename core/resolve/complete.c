@@ -4,28 +4,13 @@
 #include "muster/core/resolve/parser.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
-
-/* A pod whose operator's variables were lost (a container of another name, env wiped by a shell)
- * still has the name that the operator gave it. */
-static int check_lost(const struct mst_machine *machine, struct mst_err *err)
-{
-    if (!resolve_is_set(machine, "KUBERNETES_SERVICE_HOST") ||
-        resolve_worker_number(machine->hostname) < 1)
-        return 0;
-    return mst_err_set(
-        err, -EINVAL,
-        "this pod is called %.80s, one worker of several, but no operator's variable is "
-        "set: pass them on, or give --nnodes 1",
-        machine->hostname);
-}
 
 static int complete_single(const struct mst_machine *machine, struct mst_plan *plan,
                            struct mst_err *err)
 {
-    int rc = check_lost(machine, err);
-    if (rc == 0)
-        rc = resolve_check_strangers(machine, err);
+    int rc = resolve_check_alone(machine, err);
     if (rc)
         return rc;
     plan->scheme = "single";
@@ -70,11 +55,6 @@ static int complete_node_count(struct mst_plan *plan, struct mst_err *err)
         plan->node_count = plan->loose_count;
     else if (plan->node_rank < 0 && mst_host_is_local(plan->master_host))
         plan->node_count = 1; /* MASTER_ADDR=localhost alone: a workstation's habit */
-    else
-        return mst_err_set(err, -EINVAL,
-                           "%s names this pod or its master, but nothing says how many nodes there "
-                           "are: set MST_NNODES, or give --nnodes",
-                           plan->scheduler);
     return 0;
 }
 
@@ -106,26 +86,24 @@ static int complete_world(struct mst_plan *plan, struct mst_err *err)
     return 0;
 }
 
-static int complete_node_rank(const struct mst_machine *machine, struct mst_plan *plan,
-                              struct mst_err *err)
+static void complete_node_rank(const struct mst_machine *machine, struct mst_plan *plan)
 {
     if (plan->node_rank < 0 && plan->node_count == 1)
         plan->node_rank = 0;
     if (plan->node_rank < 0 && plan->elastic_min < 0 && plan->master_host[0] &&
         !mst_host_is_local(plan->master_host))
         plan->node_rank = resolve_rank_by_name(machine, plan->master_host);
+}
+
+static int check_node_rank(const struct mst_plan *plan, struct mst_err *err)
+{
     int64_t limit = plan->node_count > 0 ? plan->node_count : plan->elastic_max;
-    if (plan->node_rank >= limit)
-        return mst_err_set(err, -EINVAL,
-                           "%s: node rank %lld is not below the number of nodes, %lld: correct one "
-                           "of them",
-                           plan->scheme, (long long)plan->node_rank, (long long)limit);
-    if (plan->node_rank < 0 && plan->elastic_min < 0)
-        return mst_err_set(err, -EINVAL,
-                           "%s says %lld nodes, but not which one this is: set MST_NODE_RANK, or "
-                           "give --node-rank with --nnodes",
-                           plan->scheme, (long long)plan->node_count);
-    return 0;
+    if (limit < 0 || plan->node_rank < limit)
+        return 0;
+    return mst_err_set(err, -EINVAL,
+                       "%s: node rank %lld is not below the number of nodes, %lld: correct one of "
+                       "them",
+                       plan->scheme, (long long)plan->node_rank, (long long)limit);
 }
 
 static int complete_master(struct mst_plan *plan, struct mst_err *err)
@@ -134,11 +112,6 @@ static int complete_master(struct mst_plan *plan, struct mst_err *err)
         memcpy(plan->master_host, "127.0.0.1", sizeof "127.0.0.1");
     else if (plan->master_port < 0 && strcmp(plan->master_host, "127.0.0.1") != 0)
         plan->master_port = plan->default_port;
-    if (!plan->master_host[0] && plan->elastic_min < 0)
-        return mst_err_set(err, -EINVAL,
-                           "%s says %lld nodes, but nothing says where node 0 is: set "
-                           "MST_MASTER_ADDR (an Indexed Job: MST_SUBDOMAIN)",
-                           plan->scheme, (long long)plan->node_count);
     if (mst_host_is_local(plan->master_host) && plan->node_rank > 0)
         return mst_err_set(
             err, -EINVAL,
@@ -146,6 +119,57 @@ static int complete_master(struct mst_plan *plan, struct mst_err *err)
             "set MASTER_ADDR to node 0's name",
             plan->master_host, (long long)plan->node_rank, (long long)plan->node_count);
     return 0;
+}
+
+/* What several nodes must be told, and by what. */
+static const char *const questions[][3] = {
+    {"how many nodes there are", "MST_NNODES", "--nnodes"},
+    {"which one this is", "MST_NODE_RANK", "--node-rank"},
+    {"where node 0 is", "MST_MASTER_ADDR", "--rdzv"},
+};
+
+struct open {
+    bool is[3]; /* of the questions */
+    int count;
+};
+
+static struct open find_open(const struct mst_plan *plan)
+{
+    struct open open = {.count = 0};
+    if (plan->elastic_min > 0 || plan->node_count == 1)
+        return open;
+    open.is[0] = plan->node_count < 0;
+    open.is[1] = plan->node_rank < 0;
+    open.is[2] = !plan->master_host[0];
+    open.count = open.is[0] + open.is[1] + open.is[2];
+    return open;
+}
+
+/* "a", "a and b", "a, b and c": column `column` of the questions that are open. */
+static const char *list(const struct open *open, int column, char *text, size_t cap)
+{
+    size_t size = 0;
+    int left = open->count;
+    for (int i = 0; i < 3; i++) {
+        if (!open->is[i])
+            continue;
+        left--;
+        size += (size_t)snprintf(text + size, cap - size, "%s%s", questions[i][column],
+                                 left > 1    ? ", "
+                                 : left == 1 ? " and "
+                                             : "");
+    }
+    return text;
+}
+
+static int refuse_open(const struct mst_plan *plan, const struct open *open, struct mst_err *err)
+{
+    char what[96], variables[64], flags[48]; /* room for all three questions */
+    return mst_err_set(
+        err, -EINVAL, "%s is there, but nothing says %s: set %s%s, or give %s", plan->scheduler,
+        list(open, 0, what, sizeof what), list(open, 1, variables, sizeof variables),
+        open->is[2] && strcmp(plan->scheme, "index") == 0 ? " (or MST_SUBDOMAIN)" : "",
+        list(open, 2, flags, sizeof flags));
 }
 
 static int complete_spawn(const struct mst_machine *machine, struct mst_plan *plan,
@@ -156,20 +180,28 @@ static int complete_spawn(const struct mst_machine *machine, struct mst_plan *pl
     if (!plan->role[0])
         resolve_role(plan, "worker");
     int rc = complete_node_count(plan, err);
+    if (rc)
+        return rc;
+    complete_node_rank(machine, plan);
+    rc = check_node_rank(plan, err);
+    struct open open = find_open(plan);
+    if (rc == 0 && open.count > 0)
+        rc = refuse_open(plan, &open, err);
     if (rc == 0)
         rc = complete_world(plan, err);
-    if (rc == 0)
-        rc = complete_node_rank(machine, plan, err);
     return rc ? rc : complete_master(plan, err);
 }
 
-/* Without better knowledge ranks are laid out in blocks, as launchers do by default. */
+/* Without better knowledge ranks are laid out in blocks, as launchers do by default. A node that is
+ * elsewhere than even blocks would have it says that they are not. */
 static void guess_nodes(struct mst_plan *plan)
 {
-    bool is_even = plan->local_size > 0 && plan->world_size % plan->local_size == 0;
-    if (plan->node_count < 0 && is_even)
+    if (plan->local_size < 1 || plan->world_size % plan->local_size != 0 ||
+        (plan->node_rank >= 0 && plan->node_rank != plan->rank / plan->local_size))
+        return;
+    if (plan->node_count < 0)
         plan->node_count = plan->world_size / plan->local_size;
-    if (plan->node_rank < 0 && is_even)
+    if (plan->node_rank < 0)
         plan->node_rank = plan->rank / plan->local_size;
 }
 

@@ -17,7 +17,7 @@ const struct resolve_family resolve_families[] = {
      .parse = resolve_single,
      .more = "MST_WORLD"},
 
-    /* ---- ranks ---- */
+    /* ranks */
     {.scheme = "muster-rank",
      .scheduler = "muster",
      .signs = "MST_RANK",
@@ -116,7 +116,7 @@ const struct resolve_family resolve_families[] = {
      .numbers = {RESOLVE_RANK("PADDLE_GLOBAL_RANK"), RESOLVE_WORLD("PADDLE_GLOBAL_SIZE"),
                  RESOLVE_LOCAL_RANK("PADDLE_LOCAL_RANK"), RESOLVE_LOCAL_SIZE("PADDLE_LOCAL_SIZE")}},
 
-    /* ---- plans ---- */
+    /* plans of nodes, and ranks that a batch system started */
     {.scheme = "muster",
      .scheduler = "MST_* variables",
      .signs = "MST_NNODES MST_NODE_RANK MST_NPROC_PER_NODE MST_MASTER_ADDR MST_MASTER_PORT",

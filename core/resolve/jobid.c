@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- variables that name the job ------------------------------------------------------------- */
-
 /* A name, or a number that its scheduler's name stands before; "<first>_<second>" where both
  * are. */
 static const struct source {
@@ -71,8 +69,6 @@ static bool read_source(const struct mst_machine *machine, const struct source *
                    first, second ? source->joint : "", second ? second : ""); /* fit cuts it, too */
     return true;
 }
-
-/* ---- the name in node 0's address ------------------------------------------------------------ */
 
 static bool ends_with_role(const char *name, size_t size, size_t *ret_stem)
 {
@@ -151,8 +147,6 @@ static bool read_host(const struct mst_machine *machine, const struct mst_plan *
                    space); /* a host's name fits */
     return true;
 }
-
-/* ---- all of it ------------------------------------------------------------------------------- */
 
 static uint64_t hash(const char *text)
 {

@@ -1,6 +1,7 @@
-/* What Kubernetes' own Jobs and JobSets say, and what is built on them.
- * JobSet: it injects an index per child Job only; the rest comes from labels and annotations by the
- * downward API, under JOBSET_*. Pods are named <set>-<replicated job>-<job>-<pod>. */
+/* JobSet, Flyte's clustered tasks, which are JobSets of one Job called "workers", and the plain
+ * Indexed Job, which tells its index and nothing about how many there are. JobSet injects an
+ * index per child Job only; the rest comes from labels and annotations by the downward API,
+ * under JOBSET_*. Pods are named <set>-<replicated job>-<job>-<pod>. */
 /* pure */
 #include "muster/core/resolve/parser.h"
 
@@ -101,12 +102,18 @@ static int name_master(const struct mst_machine *machine, const struct facts *fa
     return 0;
 }
 
+/* Who writes the same variables by hand names node 0, too. */
+static bool is_flyte(const struct mst_machine *machine)
+{
+    return resolve_is_set(machine, "NNODES") && resolve_is_set(machine, "NPROC_PER_NODE") &&
+           !resolve_is_set(machine, "MASTER_ADDR");
+}
+
 int resolve_jobset(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     struct facts facts = {MST_UNKNOWN, MST_UNKNOWN, MST_UNKNOWN, MST_UNKNOWN, NULL, NULL, 0};
     facts.set = resolve_text(machine, "JOBSET_NAME");
-    if (!facts.set ||
-        (resolve_is_set(machine, "NNODES") && resolve_is_set(machine, "NPROC_PER_NODE")))
+    if (!facts.set || is_flyte(machine))
         return 0;
     facts.job = resolve_text(machine, "MST_REPLICATEDJOB");
     facts.job_size = facts.job ? (int)strlen(facts.job) : 0;
@@ -124,8 +131,6 @@ int resolve_jobset(const struct mst_machine *machine, struct mst_plan *plan, str
     rc = name_master(machine, &facts, plan, err);
     return rc < 0 ? rc : 1;
 }
-
-/* ---- Flyte: a JobSet of one Job, "workers" --------------------------------------------------- */
 
 /* The rendezvous' name carries the restart attempt, so that a late pod of the attempt before cannot
  * join. */
@@ -156,8 +161,7 @@ int resolve_flyte(const struct mst_machine *machine, struct mst_plan *plan, stru
         RESOLVE_NUMBER("JOBSET_RESTART_ATTEMPT", incarnation, 0, INT32_MAX, false),
         RESOLVE_NUMBER("JOBSET_MAX_RESTARTS", max_restarts, 0, INT32_MAX, false),
     };
-    if (!resolve_is_set(machine, "JOBSET_NAME") || !resolve_is_set(machine, "NNODES") ||
-        !resolve_is_set(machine, "NPROC_PER_NODE"))
+    if (!resolve_is_set(machine, "JOBSET_NAME") || !is_flyte(machine))
         return 0;
     plan->mode = MST_PLAN_SPAWN;
     plan->default_port = RESOLVE_PORT;
@@ -170,8 +174,6 @@ int resolve_flyte(const struct mst_machine *machine, struct mst_plan *plan, stru
         rc = name_workers(machine, plan, err);
     return rc < 0 ? rc : 1;
 }
-
-/* ---- an Indexed Job: the index, and nothing about how many there are ------------------------- */
 
 /* Pods are named <job>-<index>; a name resolves only under the user's headless Service. */
 static void name_first(const struct mst_machine *machine, struct mst_plan *plan)

@@ -64,8 +64,11 @@ int resolve_family_read(const struct resolve_family *family, const struct mst_ma
  * job. */
 const char *resolve_text(const struct mst_machine *machine, const char *name);
 
-/* The same, but "" if it is empty. */
+/* The same, but as it stands: "" if it is empty, and a link, too. */
 const char *resolve_value(const struct mst_machine *machine, const char *name);
+/* One of the variables in a list separated by blanks is set. */
+bool resolve_any_set(const struct mst_machine *machine, const char *names);
+
 /* One of the variables in a list separated by blanks is set. */
 bool resolve_any_set(const struct mst_machine *machine, const char *names);
 
@@ -151,9 +154,10 @@ int resolve_place(const struct mst_machine *machine, const char *name, const cha
  * where nothing else does. */
 void resolve_master_by_name(const struct mst_machine *machine, struct mst_plan *plan);
 
-/* What nobody who speaks may be asked for: a variable that says in the last words of its name that
- * there are several processes, though no family knows it. 0; -EINVAL with text. */
-int resolve_check_strangers(const struct mst_machine *machine, struct mst_err *err);
+/* Whether a machine to which no family speaks may be a world by itself: not where a variable
+ * that no family knows says, in the last words of its name, that there are several processes,
+ * nor in the pod of a worker that lost its variables. 0; -EINVAL with text. */
+int resolve_check_alone(const struct mst_machine *machine, struct mst_err *err);
 
 /* Completes the plan's defaults and refuses what cannot be meant. 0; -EINVAL with text. */
 int resolve_complete(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err);

@@ -60,8 +60,6 @@ int resolve_aws_batch(const struct mst_machine *machine, struct mst_plan *plan, 
     return 1;
 }
 
-/* ---- hosts in JSON --------------------------------------------------------------------------- */
-
 static json_t *load(const char *what, const char *text, struct mst_err *err)
 {
     json_error_t error;

@@ -247,7 +247,8 @@ static int decide(const struct mst_machine *machine, const char *from, struct ms
     return rc;
 }
 
-/* Of a plan that is refused only this is still true: who the pod says it is. */
+/* Of a plan that is refused only this is still true: who the pod says it is, and what the job is
+ * called. */
 static void blank(struct mst_plan *plan)
 {
     struct mst_plan rest = mst_plan_unknown;
@@ -256,6 +257,8 @@ static void blank(struct mst_plan *plan)
     rest.scheduler = plan->scheduler;
     rest.node_rank = plan->node_rank;
     memcpy(rest.role, plan->role, sizeof rest.role);
+    memcpy(rest.job_id, plan->job_id, sizeof rest.job_id);
+    memcpy(rest.step_id, plan->step_id, sizeof rest.step_id);
     *plan = rest;
 }
 
@@ -266,10 +269,9 @@ int mst_resolve(const struct mst_machine *machine, const char *from, struct mst_
     collect(machine, from, ret_answer);
     set_apart(ret_answer);
     int rc = decide(machine, from, ret_answer, &ret_answer->err);
+    mst_plan_name_job(machine, &ret_answer->plan);
     if (rc)
         blank(&ret_answer->plan);
-    else
-        mst_plan_name_job(machine, &ret_answer->plan);
     return rc;
 }
 

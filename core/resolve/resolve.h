@@ -67,7 +67,7 @@ struct mst_candidate {
 };
 
 struct mst_answer {
-    struct mst_plan plan; /* mode error: only scheduler, role and node_rank may be filled */
+    struct mst_plan plan; /* mode error: only names, role and node_rank may be filled */
     struct mst_err err;
     uint32_t candidate_count;
     struct mst_candidate candidates[MST_CANDIDATES_MAX]; /* by precedence, the strongest first */

@@ -37,7 +37,7 @@ mentions "unexpected argument bogus"
 say "flags stand above the environment"
 expect 0 bare JOB_COMPLETION_INDEX=1 muster env --json --nnodes 2 --node-rank 1 --rdzv h:9 --nproc 3
 mentions '"world_size": 6' '"master_addr": "h"' '"master_port": 9'
-mentions '"overruled": "Indexed Job names this pod' '"refused": null'
+mentions '"overruled": "Indexed Job is there, but nothing says' '"refused": null'
 operator="PET_NNODES=2 PET_NODE_RANK=1 PET_NPROC_PER_NODE=4 PET_MASTER_ADDR=m"
 expect 0 bare $operator muster run --nnodes 1 --nproc 1 -- true
 mentions 'overruled="nodes 2, node rank 1, ranks per node 4 (pet)"'

@@ -232,7 +232,7 @@ static void nothing_is_a_silent_world_of_one(void **state)
         {"JOBSET_NAME=js", "nothing says how many"},
         {"MASTER_ADDR=m", "nothing says how many"},
         {"RANK=1", "nothing says how many"},
-        {"WORLD_SIZE=2", "not which one this is"},
+        {"WORLD_SIZE=2", "nothing says which one this is"},
         {"WORLD_SIZE=2 RANK=1", "nothing says where node 0 is"},
         {"WORLD_SIZE=2 RANK=1 MASTER_ADDR=localhost", "localhost"},
         {"WORLD_SIZE=2 RANK=1 MASTER_ADDR=127.0.1.1", "127.0.1.1"},
@@ -242,7 +242,7 @@ static void nothing_is_a_silent_world_of_one(void **state)
         {"LWS_LEADER_ADDRESS=l LWS_GROUP_SIZE=2", "LWS_WORKER_INDEX is not set"},
         {"PET_NNODES=3:1 PET_RDZV_ENDPOINT=m:1", "minimum is over the maximum"},
         {"PET_NNODES=0 PET_NODE_RANK=0", "PET_NNODES=0"},
-        {"PET_NNODES=2 PET_MASTER_ADDR=m", "not which one this is"},
+        {"PET_NNODES=2 PET_MASTER_ADDR=m", "nothing says which one this is"},
         {"PET_NNODES=2 PET_NODE_RANK=0", "where node 0 is"},
         {"PET_NNODES=2 PET_NODE_RANK=2 PET_MASTER_ADDR=m", "not below"},
         {"PET_NNODES=2 PET_NODE_RANK=1 PET_MASTER_ADDR=m WORLD_SIZE=5", "WORLD_SIZE=5"},
@@ -252,12 +252,18 @@ static void nothing_is_a_silent_world_of_one(void **state)
         {"MST_NNODES=2 MST_NODE_RANK=5 MST_MASTER_ADDR=m", "not below"},
         {"COORDINATOR_ADDRESS=c NUM_PROCESSES=2 PROCESS_ID=0", "COORDINATOR_PORT is not set"},
         {"NUM_PROCESSES=2 PROCESS_ID=0 COORDINATOR_ADDRESS= COORDINATOR_PORT=1", "is empty"},
-        {"PADDLE_NNODES=2 PADDLE_MASTER=10.0.0.1:1", "not which one this is"},
+        {"PADDLE_NNODES=2 PADDLE_MASTER=10.0.0.1:1", "nothing says which one this is"},
         {"DMLC_TRACKER_URI=t DMLC_TASK_ID=0", "DMLC_NUM_WORKER is not set"},
         {"K_MPI_JOB_ROLE=launcher", "no variable names a hostfile"},
         {"K_MPI_JOB_ROLE=launcher HYDRA_HOST_FILE=/absent", "/absent"},
         {"JOBSET_NAME=j NNODES=2 NPROC_PER_NODE=1", "POD_NAMESPACE"},
         {"DLROVER_MASTER_ADDR=d:1", "nothing says how many"},
+        {"JAX_COORDINATOR_ADDRESS=c:1", "nothing says how many nodes there are and which one"},
+        {"NNODES=2", "nothing says which one this is and where node 0 is: set MST_NODE_RANK and "
+                     "MST_MASTER_ADDR, or give --node-rank and --rdzv"},
+        {"VK_TASK_INDEX=0", "how many nodes there are, which one this is and where node 0 is: set "
+                            "MST_NNODES, MST_NODE_RANK and MST_MASTER_ADDR"},
+        {"COORDINATOR_ADDRESS=c", "NUM_PROCESSES, PROCESS_ID, COORDINATOR_PORT are not set"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct pod pod;

@@ -293,12 +293,170 @@ static void slurm(void **state)
     CHECK(rules);
 }
 
+static void ranks(void **state)
+{
+    (void)state;
+    static const struct rule rules[] = {
+        {"virtual local ranks: each sees one GPU and number 0", "h",
+         "RANK=6 LOCAL_RANK=0 GROUP_RANK=1 LOCAL_WORLD_SIZE=4 WORLD_SIZE=8 GROUP_WORLD_SIZE=2 "
+         "CUDA_VISIBLE_DEVICES=2",
+         "rank 8/1/2/4 :-1 worker rank 6 local 2"},
+        {"a first local rank is what it says", "h",
+         "RANK=4 LOCAL_RANK=0 GROUP_RANK=1 LOCAL_WORLD_SIZE=4 WORLD_SIZE=8 GROUP_WORLD_SIZE=2 "
+         "CUDA_VISIBLE_DEVICES=2",
+         "rank 8/1/2/4 :-1 worker rank 4 local 0"},
+        {"nodes of three and of two ranks tell nothing by their numbers", "h",
+         "RANK=3 LOCAL_RANK=0 GROUP_RANK=1 LOCAL_WORLD_SIZE=2 WORLD_SIZE=5 GROUP_WORLD_SIZE=2 "
+         "CUDA_VISIBLE_DEVICES=0",
+         "rank 5/1/2/2 :-1 worker rank 3 local 0"},
+        {"who sees several GPUs has a true local rank", "h",
+         "RANK=6 LOCAL_RANK=0 GROUP_RANK=1 LOCAL_WORLD_SIZE=4 WORLD_SIZE=8 GROUP_WORLD_SIZE=2 "
+         "CUDA_VISIBLE_DEVICES=2,3",
+         "rank 8/1/2/4 :-1 worker rank 6 local 0"},
+        {"Ray Train says which node a rank is on", "h",
+         "RANK=3 LOCAL_RANK=1 LOCAL_WORLD_SIZE=2 NODE_RANK=1 WORLD_SIZE=4 MASTER_ADDR=m",
+         "rank 4/1/2/2 m:29500 worker rank 3 local 1"},
+        {"a node that is not where even ones would be: their number is not guessed", "h",
+         "RANK=2 LOCAL_RANK=0 LOCAL_WORLD_SIZE=1 NODE_RANK=1 WORLD_SIZE=3 MASTER_ADDR=m",
+         "rank 3/1/-1/1 m:29500 worker rank 2 local 0"},
+        {"a mpiexec in a task of Flux makes ranks of its own", "h",
+         "FLUX_JOB_ID=f FLUX_TASK_RANK=0 FLUX_JOB_SIZE=1 FLUX_JOB_NNODES=1 FLUX_TASK_LOCAL_ID=0 "
+         "PMI_FD=3 PMI_RANK=1 PMI_SIZE=2 MPI_LOCALNRANKS=2 MPI_LOCALRANKID=1",
+         "rank 2/0/1/2 :-1 worker rank 1 local 1"},
+        {"Open MPI's ranks below srun are Open MPI's", "n2",
+         STEP "SLURM_NNODES=2 SLURM_NTASKS=2 SLURM_TASKS_PER_NODE=1(x2) SLURM_JOB_NODELIST=n[1-2] "
+              "OMPI_COMM_WORLD_RANK=2 OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_LOCAL_RANK=0 "
+              "OMPI_COMM_WORLD_LOCAL_SIZE=2 PMIX_RANK=2",
+         "rank 4/1/2/2 :-1 worker rank 2 local 0"},
+        {"a Cray's PALS under srun is Slurm's", "n2",
+         "SLURM_JOB_ID=1 SLURM_STEP_ID=0 SLURM_NODEID=1 SLURM_PROCID=1 SLURM_LOCALID=0 "
+         "SLURM_NNODES=2 SLURM_NTASKS=2 SLURM_TASKS_PER_NODE=1(x2) SLURM_JOB_NODELIST=n[1-2] "
+         "PALS_RANKID=1 PALS_NODEID=1 PALS_LOCAL_RANKID=0 PMI_RANK=1 PMI_SIZE=2",
+         "spawn 8/1/2/4 n1:29500 worker"},
+    };
+    CHECK(rules);
+}
+
+static void scripts(void **state)
+{
+    (void)state;
+    static const struct rule rules[] = {
+        {"nodes by their number", "h", "NNODES=2 NODE_RANK=1 NPROC_PER_NODE=3 MASTER_ADDR=m",
+         "spawn 6/1/2/3 m:29500 worker"},
+        {"a world of ranks beside nodes", "h",
+         "NNODES=2 NODE_RANK=1 NPROC_PER_NODE=3 WORLD_SIZE=6 MASTER_ADDR=m",
+         "spawn 6/1/2/3 m:29500 worker"},
+        {"RANK may be the node's, too", "h", "NNODES=2 NODE_RANK=1 RANK=1 MASTER_ADDR=m",
+         "spawn 8/1/2/4 m:29500 worker"},
+        {"NODE_RANK makes WORLD_SIZE a number of ranks", "h",
+         "NODE_RANK=1 WORLD_SIZE=16 MASTER_ADDR=m", "spawn 16/1/4/4 m:29500 worker"},
+        {"ranks that do not fill nodes", "h", "NODE_RANK=1 WORLD_SIZE=6 MASTER_ADDR=m",
+         "error -1/1/-1/-1 :-1 worker"},
+        {"between two numbers of nodes", "h", "NNODES=1:3 NODE_RANK=1 MASTER_ADDR=m",
+         "spawn -1/1/-1/4 m:29500 worker elastic 1:3"},
+        {"a port in the address", "h", "NNODES=2 NODE_RANK=1 MASTER_ADDR=m:7",
+         "spawn 8/1/2/4 m:7 worker"},
+        {"by hand in a JobSet", "js-w-0-1",
+         "JOBSET_NAME=js JOB_COMPLETION_INDEX=1 NNODES=2 NPROC_PER_NODE=2 MASTER_ADDR=js-w-0-0.js",
+         "spawn 4/1/2/2 js-w-0-0.js:29500 worker"},
+    };
+    CHECK(rules);
+}
+
+static void broken_platforms(void **state)
+{
+    (void)state;
+    static const char *const bad[][2] = {
+        {"SM_HOSTS=[", "SM_HOSTS is no JSON"},
+        {"SM_HOSTS=[] SM_CURRENT_HOST=a", "no list of 1"},
+        {"SM_HOSTS=[3] SM_CURRENT_HOST=a", "no list of 1"},
+        {"SM_HOSTS={} SM_CURRENT_HOST=a", "no list of 1"},
+        {"SM_HOSTS=[\"a\",\"b\"] SM_CURRENT_HOST=c", "nothing says which one this is"},
+        {"TRAINING_JOB_NAME=j", "resourceconfig.json"},
+        {"DET_ALLOCATION_ID=1 DET_TASK_TYPE=TRIAL", "rendezvous.json"},
+        {"CLUSTER_SPEC={}", "CLUSTER_SPEC lacks cluster"},
+        {"CLUSTER_SPEC={\"cluster\":{},\"task\":{\"type\":\"workerpool0\",\"index\":0}}",
+         "CLUSTER_SPEC: task workerpool0 0, but the cluster has 0"},
+        {"AWS_BATCH_JOB_NUM_NODES=2", "AWS_BATCH_JOB_NODE_INDEX is not set"},
+        {"AWS_BATCH_JOB_NUM_NODES=2 AWS_BATCH_JOB_NODE_INDEX=2", "not below"},
+        {"AWS_BATCH_JOB_NUM_NODES=2 AWS_BATCH_JOB_NODE_INDEX=0 AWS_BATCH_JOB_MAIN_NODE_INDEX=2",
+         "AWS_BATCH_JOB_MAIN_NODE_INDEX=2"},
+        {"AWS_BATCH_JOB_NUM_NODES=2 AWS_BATCH_JOB_NODE_INDEX=1", "where node 0 is"},
+        {"SKYPILOT_NUM_NODES=2 SKYPILOT_NODE_RANK=1", "where node 0 is"},
+        {"SKYPILOT_NODE_RANK=1", "how many nodes there are and where node 0 is"},
+        {"DSTACK_NODES_NUM=2 DSTACK_NODE_RANK=1 DSTACK_MASTER_NODE_IP=", "is empty"},
+        {"LEPTON_JOB_TOTAL_WORKERS=2 LEPTON_JOB_WORKER_INDEX=1", "where node 0 is"},
+        {"LSB_JOBID=1", "LSB_MCPU_HOSTS"},
+        {"LSB_JOBID=1 LSB_DJOB_HOSTFILE=/absent", "LSB_MCPU_HOSTS"},
+        {"PBS_JOBID=1", "PBS_NODEFILE"},
+        {"PBS_JOBID=1 PBS_NUM_NODES=4", "PBS_NODEFILE"},
+        {"FLUX_TASK_RANK=1 FLUX_JOB_ID=f", "FLUX_JOB_SIZE is not set"},
+        {"JSM_NAMESPACE_RANK=1", "JSM_NAMESPACE_SIZE is not set"},
+        {"GROVE_PCLQ_POD_INDEX=0", "how many nodes there are"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct pod pod;
+        pod_init(&pod);
+        pod_env(&pod, bad[i][0]);
+        pod_refused(&pod, bad[i][1]);
+    }
+}
+
+static void a_batch_system_lists_hosts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *hostname, *task, *refusal; /* NULL: node 1 of 2 */
+    } cases[] = {
+        {"n1\nn2\n", "n2", "1", NULL},
+        {"n1\nn1\nn2\nn2\n", "n2.cluster", "1", NULL},
+        {"n1\nn2\n", "n3", "1", "this is host n3, and none of the 2"},
+        {"n1\nn2\n", "n1", "1", "this is the script of a PBS job"},
+        {"", "n1", "1", "/nf: no host is listed"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pod pod;
+        pod_init(&pod);
+        pod_env(&pod, "PBS_JOBID=1 PBS_NODEFILE=/nf");
+        pod_set(&pod, "PBS_TASKNUM", cases[i].task);
+        pod_file(&pod, "/nf", cases[i].file);
+        pod.machine.hostname = cases[i].hostname;
+        if (cases[i].refusal) {
+            pod_refused(&pod, cases[i].refusal);
+            continue;
+        }
+        assert_int_equal(pod_resolve(&pod), 0);
+        assert_int_equal(pod.answer.plan.node_rank, 1);
+        assert_int_equal(pod.answer.plan.node_count, 2);
+        assert_string_equal(pod.answer.plan.master_host, "n1");
+    }
+    struct pod pod;
+    pod_init(&pod);
+    pod_set(&pod, "LSB_JOBID", "1");
+    pod_set(&pod, "LSB_MCPU_HOSTS", "n1 4 n2");
+    pod_refused(&pod, "no count of slots behind n2");
+    pod_init(&pod);
+    pod_env(&pod, "LSB_JOBID=1 LSB_DJOB_HOSTFILE=/nf LSF_PM_TASKID=1");
+    pod_file(&pod, "/nf", "n1\nn1\nn2\nn2\n");
+    pod.machine.hostname = "n1";
+    assert_int_equal(pod_resolve(&pod), 0);
+    assert_int_equal(pod.answer.plan.node_rank, 0);
+    assert_int_equal(pod.answer.plan.node_count, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tensorflow),       cmocka_unit_test(torch),
-        cmocka_unit_test(other_frameworks), cmocka_unit_test(mpi),
-        cmocka_unit_test(kubernetes),       cmocka_unit_test(slurm),
+        cmocka_unit_test(tensorflow),
+        cmocka_unit_test(torch),
+        cmocka_unit_test(other_frameworks),
+        cmocka_unit_test(mpi),
+        cmocka_unit_test(kubernetes),
+        cmocka_unit_test(slurm),
+        cmocka_unit_test(ranks),
+        cmocka_unit_test(scripts),
+        cmocka_unit_test(broken_platforms),
+        cmocka_unit_test(a_batch_system_lists_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

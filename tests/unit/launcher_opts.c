@@ -241,7 +241,7 @@ static void test_other_modes(void **state)
     assert_int_equal(opts.local_size, 3);
     unsetenv("LOCAL_RANK");
     unsetenv("RANK");
-    refuse("run -- p", EXITCODE_CONFIG, "not which one this is");
+    refuse("run -- p", EXITCODE_CONFIG, "nothing says which one this is");
     assert_int_equal(parse("run --nnodes 1 -- p"), EXITCODE_OK); /* a flag is an answer */
     char json[] = "env", *argv[] = {json, NULL};
     assert_int_equal(opts_read(&env_options, 1, argv, &opts, &err), EXITCODE_OK);
