@@ -156,7 +156,7 @@ def mpijob(job):
         file.writelines(f"{host}.default.svc slots={slots}\n" for host in hosts)
     pod = Pod(name, f"{name}-launcher", launcher["template"]["spec"],
               vectors["real-mpijob-openmpi-launcher"]["env"])
-    answer = resolve(pod, ["--root", root])
+    answer = resolve(pod, ["--root", root], 78)
     check(answer["mode"] == "control" and answer["nnodes"] == nodes, f"{name}: launcher: {answer}")
     command = pod.command()
     check(option(command, "-x") == f"MST_JOB_SECRET_FILE={SECRET_FILE}", f"{name}: -x")
@@ -211,19 +211,19 @@ def check_pod(pod, command, secret=True):
         check(option(command, "--ckpt") == ckpt, f"{where}: --ckpt is not {ckpt}, the job's own")
 
 
-def run(command, env):
+def run(command, env, code=0):
     env = env | {"PATH": os.environ["PATH"]}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
-    check(done.returncode == 0, f"exit {done.returncode}: {shlex.join(command)}: {done.stderr}")
+    check(done.returncode == code, f"exit {done.returncode}: {shlex.join(command)}: {done.stderr}")
     return done.stdout
 
 
-def resolve(pod, options):
+def resolve(pod, options, code=0):
     env = pod.operator_env | pod.own_env() | {"HOSTNAME": pod.name}
     if "MST_JOB_SECRET_FILE" in env:
         env["MST_JOB_SECRET_FILE"] = secret_path
     return json.loads(run(["muster", "env", "--json", "--hostname", pod.name, "--local-gpus", "0",
-                           *options], env))
+                           *options], env, code))
 
 
 def check_world(pod, rank, nodes, nproc, master):
