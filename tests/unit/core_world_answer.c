@@ -11,7 +11,7 @@
 
 #include "muster/core/world/answer.h"
 #include "muster/core/world/state.h"
-#include "resolve_fixture.h"
+#include "resolve_vectors.h"
 
 static int ask(const char *vars, struct mst_world *world, struct mst_err *err)
 {
@@ -44,6 +44,40 @@ static void expect_fault(const char *vars, int code, const char *first, const ch
         fail_msg("%s: %d %s", vars, rc, err.text);
     assert_int_equal(world.size, 1);
     assert_int_equal(world.source, MST_WORLD_SINGLE);
+}
+
+/* Whether a program in the pod is not what the column "library" says. */
+static bool is_not_as_recorded(struct pod *pod, const json_t *vector)
+{
+    const json_t *expected = json_object_get(vector, "expected");
+    const char *library = json_string_value(json_object_get(vector, "library"));
+    struct mst_world world;
+    struct mst_err err = {0};
+    (void)mst_resolve(&pod->machine, NULL, &pod->answer); /* its errors are some of them */
+    world_init_single(&world);
+    int rc = world_from_answer(&pod->answer, &world, &err);
+    bool is_right = false;
+    if (strcmp(library, "refused") == 0)
+        is_right = rc < 0 && strstr(err.text, "MST_WORLD=single");
+    else if (strcmp(library, "alone") == 0)
+        is_right = rc == 0 && world.source == MST_WORLD_SINGLE && world.size == 1;
+    else
+        is_right = rc == 0 && world.source != MST_WORLD_SINGLE &&
+                   world.rank == json_integer_value(json_object_get(expected, "rank")) &&
+                   world.size == json_integer_value(json_object_get(expected, "world_size"));
+    if (!is_right)
+        print_error("%s: not %s: %d %s\n", json_string_value(json_object_get(vector, "name")),
+                    library, rc, err.text);
+    return !is_right;
+}
+
+static void every_environment_has_its_world(void **state)
+{
+    (void)state;
+    assert_int_equal(vectors_wrong(MUSTER_TEST_DATA "/env-vectors.json", 40, is_not_as_recorded),
+                     0);
+    assert_int_equal(vectors_wrong(MUSTER_TEST_DATA "/env-vectors-2.json", 60, is_not_as_recorded),
+                     0);
 }
 
 static void a_legitimate_single_process_goes_on(void **state)
@@ -238,6 +272,7 @@ static void guesses_fit_in_every_small_world(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_environment_has_its_world),
         cmocka_unit_test(a_legitimate_single_process_goes_on),
         cmocka_unit_test(nobody_is_alone_by_mistake),
         cmocka_unit_test(a_long_reason_leaves_room_for_the_way_on),
