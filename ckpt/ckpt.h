@@ -92,7 +92,7 @@ struct mst_ckpt_opts {
     uint32_t timeout_ms;     /* of one background save, uploads and votes included; 0 = 120 000 */
     const char *uri;         /* of the root: one of the forms above */
     const char *staging_dir; /* not file: where this rank's file lies, without a name, while it is
-                                uploaded; NULL = /tmp */
+                                uploaded; NULL = TMPDIR, else /tmp */
 };
 #define MST_CKPT_OPTS_INIT                                                                         \
     {                                                                                              \

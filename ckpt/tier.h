@@ -24,7 +24,7 @@ struct writer_job;
 struct tier_opts {
     const char *uri;
     const char *aio;         /* as mst_aio_opts.backend */
-    const char *staging_dir; /* remote: where files lie while they are uploaded; NULL = /tmp */
+    const char *staging_dir; /* remote: where files lie while uploaded; NULL = TMPDIR, else /tmp */
     uint32_t timeout_ms;     /* of a save: no request is tried for longer than a sixth of it */
     bool read_only;          /* nothing is made */
 };

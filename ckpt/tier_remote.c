@@ -29,6 +29,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/least.h"
+#include "muster/core/scratch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -541,7 +542,8 @@ int tier_remote_open(const struct tier_opts *opts, struct tier **ret_tier, struc
     const struct mst_aio_opts aio_opts = {.backend = opts->aio};
     int rc = mst_blob_open(opts->uri, &blob_opts, &remote->blob, err);
     if (rc == 0 && !opts->read_only)
-        rc = open_staging_dir(remote, opts->staging_dir ? opts->staging_dir : "/tmp", err);
+        rc = open_staging_dir(remote, opts->staging_dir ? opts->staging_dir : mst_scratch_dir(),
+                              err);
     if (rc == 0 && !opts->read_only)
         rc = mst_aio_create(&aio_opts, &remote->aio, err);
     if (rc < 0) {
