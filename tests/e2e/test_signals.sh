@@ -41,6 +41,13 @@ say "the limit of descriptors is raised for the agent only"
 expect 0 sh -c 'ulimit -Sn 64; exec muster run --nproc 40 -- sh -c "ulimit -Sn"'
 [ "$(grep -c '^\[[0-9]*\] 64$' "$work/last.out")" = 40 ] || fail "a rank has another limit"
 
+say "no HOME, no name, no umask worth the word, a user whom nobody knows"
+as=()
+[ "$(id -u)" != 0 ] || as=(setpriv --reuid 54321 --regid 54321 --clear-groups)
+chmod 777 "$work"
+expect 0 env -i PATH="$PATH" "${as[@]}" sh -c 'umask 777; exec muster run --nproc 2 -- sh -c "cd /; umask"'
+mentions '[1] 0777'
+
 say "SIGTERM to one rank is a failure, and is not called a preemption"
 start --nproc 2 --max-restarts 0 -- "$rank"
 until_true both_run
