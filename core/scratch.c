@@ -5,23 +5,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Of the memory: relaxed, as nothing is published by it. */
-static atomic_uint_least64_t taken_bytes;
+#define DIR_DEFAULT "/tmp"
 
 const char *mst_scratch_dir(void)
 {
     const char *dir = getenv("TMPDIR");
-    return dir && *dir ? dir : "/tmp";
+    return dir && *dir ? dir : DIR_DEFAULT;
 }
 
 /* Not every file system makes files without a name: then it has one, for a moment. */
-static int open_in(const char *dir)
+static int make_in(const char *dir)
 {
     int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
@@ -36,37 +34,36 @@ static int open_in(const char *dir)
     return fd;
 }
 
-int mst_scratch_open(const char *dir, struct mst_scratch *ret_scratch, struct mst_err *err)
+static int take(struct mst_scratch *ret_scratch, int fd, uint64_t limit_bytes, const char *where)
 {
-    const char *where = dir ? dir : mst_scratch_dir();
-    int fd = open_in(where);
-    if (fd >= 0) {
-        *ret_scratch = (struct mst_scratch){fd, false, where};
-        return 0;
-    }
-    if (dir)
-        return mst_err_set(err, fd, "no scratch file in %s: %s; name another folder", dir,
-                           mst_err_meaning(fd));
-    int rc = fd;
-    fd = memfd_create("muster-scratch", MFD_CLOEXEC);
-    if (fd < 0)
-        return mst_err_set(err, rc,
-                           "no scratch file in %s: %s; set TMPDIR to a folder that takes one",
-                           where, mst_err_meaning(rc));
-    *ret_scratch = (struct mst_scratch){fd, true, "memory"};
+    *ret_scratch = (struct mst_scratch){.fd = fd, .limit_bytes = limit_bytes};
+    (void)snprintf(ret_scratch->where, sizeof ret_scratch->where, "%s", where); /* cut */
     return 0;
 }
 
-int mst_scratch_take(const struct mst_scratch *scratch, uint64_t size_bytes, struct mst_err *err)
+static int take_memory(struct mst_scratch *ret_scratch)
 {
-    if (!scratch->in_memory)
+    char where[96];
+    int fd = memfd_create("muster-scratch", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    (void)snprintf(where, sizeof where, /* it fits */
+                   "memory, at most %u MiB, as TMPDIR and " DIR_DEFAULT " take none",
+                   (unsigned)(MST_SCRATCH_MEMORY_BYTES >> 20));
+    return take(ret_scratch, fd, MST_SCRATCH_MEMORY_BYTES, where);
+}
+
+int mst_scratch_open(const char *dir, struct mst_scratch *ret_scratch, struct mst_err *err)
+{
+    const char *first = dir ? dir : mst_scratch_dir();
+    int fd = make_in(first);
+    if (fd >= 0)
+        return take(ret_scratch, fd, UINT64_MAX, first);
+    int rc = fd;
+    if (!dir && (fd = make_in(DIR_DEFAULT)) >= 0)
+        return take(ret_scratch, fd, UINT64_MAX, DIR_DEFAULT);
+    if (!dir && take_memory(ret_scratch) == 0)
         return 0;
-    uint64_t before = atomic_fetch_add_explicit(&taken_bytes, size_bytes, memory_order_relaxed);
-    if (size_bytes <= MST_SCRATCH_MEMORY_BYTES && before <= MST_SCRATCH_MEMORY_BYTES - size_bytes)
-        return 0;
-    atomic_fetch_sub_explicit(&taken_bytes, size_bytes, memory_order_relaxed);
-    return mst_err_set(err, -ENOSPC,
-                       "scratch files fill the %llu MiB of memory that they may, as %s takes none: "
-                       "set TMPDIR to a folder with room",
-                       (unsigned long long)(MST_SCRATCH_MEMORY_BYTES >> 20), mst_scratch_dir());
+    return mst_err_set(err, rc, "no scratch file in %s: %s; name another folder", first,
+                       mst_err_meaning(rc));
 }

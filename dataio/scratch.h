@@ -3,30 +3,28 @@
 #ifndef MUSTER_DATAIO_SCRATCH_H
 #define MUSTER_DATAIO_SCRATCH_H
 
+#include "muster/core/scratch.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
 struct mst_err;
 
 #define SCRATCH_GRAIN 4096u /* where contents begin, so that they can be read past the page cache */
-#define SCRATCH_MEMORY_BYTES_MAX (UINT64_C(64) << 20) /* of a scratch file that lies in memory */
 
 struct scratch {
-    int fd;         /* -1: there is none */
-    size_t users;   /* contents in it */
-    uint64_t end;   /* behind the last of them */
-    uint64_t limit; /* of `end` */
-    char place[96]; /* where it is, for texts; cut if it is long */
+    struct mst_scratch file; /* its fd is -1: there is none */
+    size_t users;            /* contents in it */
+    uint64_t end;            /* behind the last of them */
 };
 
 #define SCRATCH_INIT                                                                               \
     {                                                                                              \
-        .fd = -1                                                                                   \
+        .file.fd = -1                                                                              \
     }
 
-/* Begins contents at the end, and makes the file before the first: in `dir`, or where that is NULL
- * in TMPDIR, else in /tmp, else in memory, up to SCRATCH_MEMORY_BYTES_MAX. 0, and `end` is where
- * they begin; -ENOENT, -EROFS … no such file can be made, naming the folder. */
+/* Begins contents at the end, and makes the file before the first, as mst_scratch_open does. 0, and
+ * `end` is where they begin; or its errors. */
 int scratch_begin(struct scratch *scratch, const char *dir, struct mst_err *err);
 
 /* Contents of `size_bytes` have been written there. */

@@ -238,7 +238,7 @@ int store_local_begin(struct store *store, const char *dir, struct store_item **
         free(item);
         return rc;
     }
-    item->fd = *ret_fd = local->scratch.fd;
+    item->fd = *ret_fd = local->scratch.file.fd;
     item->base = *ret_offset = local->scratch.end;
     *ret_item = &item->item;
     return 0;
@@ -246,7 +246,7 @@ int store_local_begin(struct store *store, const char *dir, struct store_item **
 
 const char *store_local_place(struct store *store)
 {
-    return local_of(store)->scratch.place;
+    return local_of(store)->scratch.file.where;
 }
 
 int store_local_check(const struct store_item *item, uint64_t size_bytes)

@@ -119,12 +119,6 @@ int blob_env_read(struct blob_env *ret_env, struct mst_err *err)
     return 0;
 }
 
-const char *mst_blob_env_tmpdir(void)
-{
-    const char *value = getenv("TMPDIR");
-    return value && value[0] ? value : NULL;
-}
-
 void blob_env_fini(struct blob_env *env)
 {
     for (size_t i = 0; i < env->copy_count; i++) {

@@ -52,9 +52,6 @@ int blob_env_read(struct blob_env *ret_env, struct mst_err *err);
 /* Overwrites and frees the copies. */
 void blob_env_fini(struct blob_env *env);
 
-/* TMPDIR, or NULL. */
-const char *mst_blob_env_tmpdir(void);
-
 /* Whether there is no control character in it. */
 bool blob_env_is_plain(const char *text);
 

@@ -16,7 +16,7 @@
 static void check_place(const struct scratch *scratch, const char *folder)
 {
     char link[64], path[PATH_MAX + 1] = "";
-    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", scratch->fd); /* fits */
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", scratch->file.fd); /* fits */
     assert_true(readlink(link, path, PATH_MAX) > 0);
     if (!strstr(path, folder))
         fail_msg("%s is not in %s", path, folder);
@@ -34,13 +34,13 @@ static void test_contents_lie_one_after_the_other(void **state)
         scratch_end(&scratch, sizes[i]);
     }
     assert_int_equal(scratch_check(&scratch, UINT64_MAX), 0);
-    int fd = scratch.fd;
+    int fd = scratch.file.fd;
     for (size_t i = 0; i < 4; i++) {
         assert_int_equal(fcntl(fd, F_GETFD) & ~FD_CLOEXEC, 0);
         scratch_release(&scratch);
     }
     assert_int_equal(fcntl(fd, F_GETFD), -1);
-    assert_int_equal(scratch.fd, -1);
+    assert_int_equal(scratch.file.fd, -1);
     assert_int_equal(scratch.end, 0);
 }
 
