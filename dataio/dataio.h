@@ -42,11 +42,17 @@ enum mst_format {
     MST_FORMAT_LINES,    /* a sample is one line, without its newline */
 };
 
+enum mst_fingerprint {
+    MST_FINGERPRINT_SAMPLED, /* size and up to 256 blocks of each source: fast; a patch may go
+                                unseen */
+    MST_FINGERPRINT_FULL,    /* and every byte, which are all read when the dataset is opened */
+};
+
 struct mst_loader_opts {
     uint32_t struct_bytes;
     /* A file, a folder (ends in '/': all files below it, but for those whose name, or that of a
-     * folder on the way to them, begins with '.' or '_') or a dataset file (*.dataset.json): path, or
-     * file:, s3:, http(s):, webhdfs: or hdfs: URI. Several, separated by ',', are mirrors of one
+     * folder on the way to them, begins with '.' or '_') or a dataset file (*.dataset.json): path,
+     * or file:, s3:, http(s):, webhdfs: or hdfs: URI. Several, separated by ',', are mirrors of one
      * dataset: when one fails the next is read. Names in *.gz or *.dz are gzip. A ',' within a URI
      * is written %2C. */
     const char *uri;
@@ -61,11 +67,15 @@ struct mst_loader_opts {
     int sequential;          /* not 0: the epoch is in file order */
     const char *scratch_dir; /* for inflated sources; NULL = TMPDIR, else /tmp, else up to 64 MiB of
                                 memory */
+    enum mst_fingerprint fingerprint; /* what tells this dataset from others, for cursors */
+    uint32_t timeout_ms; /* of one request to a server, retries included; 0 = 60 s, 5 s where a
+                            mirror stands in */
 };
 
 #define MST_LOADER_OPTS_INIT                                                                       \
     {                                                                                              \
-        sizeof(struct mst_loader_opts), NULL, MST_FORMAT_AUTO, MST_I8, 0, 0, 0, 0, 0, 0, NULL      \
+        sizeof(struct mst_loader_opts), NULL, MST_FORMAT_AUTO, MST_I8, 0, 0, 0, 0, 0, 0, NULL,     \
+            MST_FINGERPRINT_SAMPLED, 0                                                             \
     }
 
 struct mst_sample {
@@ -95,16 +105,18 @@ struct mst_dataset_info {
     uint32_t source_count;
     uint64_t sample_count;
     uint64_t size_bytes;  /* uncompressed */
-    uint64_t fingerprint; /* over names, sizes, contents' sampled checksums and record shape: the
-                             same wherever the data lies */
+    uint64_t fingerprint; /* of contents and record shape, of the kind asked for: the same wherever
+                             the data lies, and however its files are called */
     enum mst_format format;
     enum mst_dtype dtype;
-    uint64_t hidden_count; /* names left out of a folder: files, folders with all below them */
+    uint32_t hidden_count; /* names left out of a folder: files, folders with all below them */
+    enum mst_fingerprint fingerprint_kind;
 };
 
 #define MST_DATASET_INFO_INIT                                                                      \
     {                                                                                              \
-        sizeof(struct mst_dataset_info), 0, 0, 0, 0, MST_FORMAT_AUTO, MST_I8, 0                    \
+        sizeof(struct mst_dataset_info), 0, 0, 0, 0, MST_FORMAT_AUTO, MST_I8, 0,                   \
+            MST_FINGERPRINT_SAMPLED                                                                \
     }
 
 struct mst_loader_stats {
@@ -123,12 +135,11 @@ struct mst_loader_stats {
  * an unlinked file in opts.scratch_dir. Not collective: each rank opens for itself. `opts` and its
  * strings are copied, `world` is borrowed for the call. Blocks until the index is read, gzip is
  * inflated, and what fits half of the budget is in memory; that has no deadline, but each request
- * to a server is given up after 60 s, after 5 s where a mirror stands in. 0, or with text -ENOENT,
- * -EACCES … naming the file; -ETIMEDOUT, -ECONNREFUSED, -EIO … of a server, for each mirror;
- * -EBADMSG a truncated or damaged file, an index that does not match its data, or mirrors of
- * different sizes, with both sizes; -EINVAL options, or they do not begin with
- * MST_LOADER_OPTS_INIT; -ENOMEM budget too small, saying how much is needed; -ENOTSUP scheme, or an
- * option that only a newer libmuster knows. */
+ * to a server is given up after opts.timeout_ms. 0, or with text -ENOENT, -EACCES … naming the
+ * file; -ETIMEDOUT, -ECONNREFUSED, -EIO … of a server, for each mirror; -EBADMSG a truncated or
+ * damaged file, an index that does not match its data, or mirrors of different sizes, with both
+ * sizes; -EINVAL options, or they do not begin with MST_LOADER_OPTS_INIT; -ENOMEM budget too small,
+ * saying how much is needed; -ENOTSUP scheme, or an option that only a newer libmuster knows. */
 int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *world,
                     struct mst_loader **ret_loader, struct mst_err *err);
 
@@ -149,7 +160,7 @@ int mst_loader_next(struct mst_loader *loader, struct mst_batch *ret_batch, uint
 const char *mst_loader_error(const struct mst_loader *loader);
 
 /* Where the next batch starts, as bytes for a checkpoint: versioned, checksummed, the same on every
- * rank. */
+ * rank, but for a hash of the times or ETags of the files that this one reads. */
 #define MST_CURSOR_BYTES 64 /* never changes */
 void mst_loader_cursor(const struct mst_loader *loader, uint8_t ret_cursor[MST_CURSOR_BYTES]);
 
@@ -160,6 +171,11 @@ void mst_loader_cursor(const struct mst_loader *loader, uint8_t ret_cursor[MST_C
  * loader stays where it was on failure. */
 int mst_loader_seek(struct mst_loader *loader, const uint8_t *cursor, size_t size_bytes,
                     struct mst_err *err);
+
+/* What was remarkable about the last seek that went well, "" if nothing was: a source was perhaps
+ * written anew since the cursor was saved, or fewer bytes were compared than it asks for. A program
+ * tells it and goes on. */
+const char *mst_loader_warning(const struct mst_loader *loader);
 
 /* What the loader did since it was opened. 0; -EINVAL *ret_stats does not begin with
  * MST_LOADER_STATS_INIT. */

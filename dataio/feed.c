@@ -40,7 +40,7 @@ int feed_create(const struct feed_opts *opts, struct feed **ret_feed, struct mst
     if (!feed)
         return mst_err_set(err, -ENOMEM, "no memory for reading");
     feed->window_bytes = opts->window_bytes ? opts->window_bytes : WINDOW_BYTES_DEFAULT;
-    feed->timeout_ms = opts->timeout_ms ? opts->timeout_ms : TIMEOUT_MS_MIRRORED;
+    feed->timeout_ms = opts->timeout_ms;
     /* A longer name than any back end's is cut, and no back end's either. */
     (void)snprintf(feed->aio, sizeof feed->aio, "%s", opts->aio ? opts->aio : "auto");
     feed_free_slots(feed);
@@ -76,26 +76,27 @@ const char *feed_aio(const struct feed *feed)
 
 /* ---- stores and copies ----------------------------------------------------------------------- */
 
-/* The store of the folder that holds a remote object, and the object's name there. */
-static int find_remote(struct feed *feed, const char *uri, uint32_t timeout_ms,
-                       struct store **ret_store, char name[URI_BYTES_MAX], struct mst_err *err)
+/* The store that holds a remote object, and the object's name there. */
+static int find_remote(struct feed *feed, const char *uri, bool alone, struct store **ret_store,
+                       char name[URI_BYTES_MAX], struct mst_err *err)
 {
     struct store *store = feed->stores;
     char folder[URI_BYTES_MAX];
-    int rc = uris_split(uri, folder, name);
+    int rc = uris_place(uri, folder, name);
     if (rc)
         return mst_err_set(err, rc, "%.100s: not a URI, or too long", uri);
-    while (store && (store == feed->local || store->timeout_ms != timeout_ms ||
-                     strcmp(store->root, folder) != 0))
+    while (store &&
+           (store == feed->local || store->alone != alone || strcmp(store->root, folder) != 0))
         store = store->next;
     if (!store) {
+        uint32_t own_ms = alone ? TIMEOUT_MS_ALONE : TIMEOUT_MS_MIRRORED;
         struct mst_blob_opts opts = {.depth = REMOTE_DEPTH,
-                                     .timeout_ms = timeout_ms,
-                                     .fail_fast = timeout_ms != TIMEOUT_MS_ALONE};
+                                     .timeout_ms = feed->timeout_ms ? feed->timeout_ms : own_ms,
+                                     .fail_fast = !alone};
         rc = store_remote_create(folder, &opts, &store, err);
         if (rc)
             return rc;
-        store->timeout_ms = timeout_ms;
+        store->alone = alone;
         store->next = feed->stores;
         feed->stores = store;
     }
@@ -107,16 +108,69 @@ static int init_copy(struct feed_file *file, struct copy *copy, const char *uri,
                      struct mst_err *err)
 {
     struct feed *feed = file->feed;
-    uint32_t timeout_ms = file->copy_count > 1 ? feed->timeout_ms : TIMEOUT_MS_ALONE;
+    bool alone = file->copy_count == 1;
     copy->store = feed->local;
     char name[URI_BYTES_MAX];
     int rc = uris_is_local(uri) ? mst_uri_file_path(uri, name, sizeof name, err)
-                                : find_remote(feed, uri, timeout_ms, &copy->store, name, err);
+                                : find_remote(feed, uri, alone, &copy->store, name, err);
     if (rc)
         return rc;
     copy->shown = strndup(uri, uris_shown_bytes(uri));
     copy->name = strdup(name);
     return copy->shown && copy->name ? 0 : mst_err_set(err, -ENOMEM, "no memory for a file's name");
+}
+
+/* A remote copy of a file that is opened soon. */
+struct foreseen {
+    struct store *store; /* NULL: it has been looked at */
+    char *name;
+};
+
+/* Looks at all that lie where the first does. */
+static void foresee_place(struct foreseen *list, size_t count)
+{
+    struct store *store = list->store;
+    const char *names[FEED_FORESEEN_MAX * MIRROR_COUNT_MAX];
+    size_t name_count = 0;
+    for (size_t i = 0; i < count; i++)
+        if (list[i].store == store) {
+            names[name_count++] = list[i].name;
+            list[i].store = NULL;
+        }
+    if (name_count > 1 && !mirror_rests(&store->health, mst_now_ns()))
+        store->ops->foresee(store, names, name_count);
+}
+
+/* How many there are: bad names are told when they are opened. */
+static size_t find_foreseen(struct feed *feed, const struct feed_name *names, size_t count,
+                            struct foreseen *list)
+{
+    size_t found = 0;
+    char name[URI_BYTES_MAX];
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < names[i].uri_count; k++) {
+            const char *uri = names[i].uris[k];
+            struct foreseen *next = &list[found];
+            if (uris_is_local(uri) ||
+                find_remote(feed, uri, names[i].uri_count == 1, &next->store, name, NULL))
+                continue;
+            next->name = strdup(name);
+            found += next->name != NULL;
+        }
+    return found;
+}
+
+void feed_foresee(struct feed *feed, const struct feed_name *names, size_t count)
+{
+    assert(count <= FEED_FORESEEN_MAX);
+    struct foreseen *list = calloc(FEED_FORESEEN_MAX * MIRROR_COUNT_MAX, sizeof *list);
+    size_t found = list ? find_foreseen(feed, names, count, list) : 0;
+    for (size_t i = 0; i < found; i++)
+        if (list[i].store)
+            foresee_place(&list[i], found - i);
+    for (size_t i = 0; i < found; i++)
+        free(list[i].name);
+    free(list);
 }
 
 static const char *sized_copy(const struct feed_file *file)
@@ -305,6 +359,11 @@ struct feed *feed_of(const struct feed_file *file)
 uint64_t feed_size(const struct feed_file *file)
 {
     return file->size_bytes;
+}
+
+uint64_t feed_version(const struct feed_file *file)
+{
+    return file->copies[0].item ? file->copies[0].item->version : 0;
 }
 
 uint32_t feed_grain(const struct feed_file *file)

@@ -22,7 +22,8 @@ struct feed_file;
 struct feed_opts {
     const char *aio;       /* as mst_aio_opts.backend */
     uint64_t window_bytes; /* what reading a file from end to end may take; 0 = 64 MiB */
-    uint32_t timeout_ms;   /* of one read from a place that other copies stand in for; 0 = 5 s */
+    uint32_t timeout_ms;   /* of one request, retries included; 0 = 60 s, or 5 s from a place that
+                              other copies stand in for */
 };
 
 int feed_create(const struct feed_opts *opts, struct feed **ret_feed, struct mst_err *err);
@@ -34,14 +35,24 @@ void feed_destroy(struct feed *feed);
 uint64_t feed_window_bytes(const struct feed *feed);
 const char *feed_aio(const struct feed *feed);
 
+struct feed_name {
+    char *const *uris;
+    size_t uri_count;
+};
+
+/* Files that are opened soon, FEED_FORESEEN_MAX at most: their servers are asked for many at a
+ * time. Nothing is under way. */
+#define FEED_FORESEEN_MAX 64u
+void feed_foresee(struct feed *feed, const struct feed_name *names, size_t count);
+
 /* Opens a file that lies, in copies, at each of `uris` (1 … MIRROR_COUNT_MAX of them). One that can
  * be reached is enough; the others are looked at again when they are needed. 0; -EBADMSG two differ
  * in size; or, if none can be reached, why, for each. */
 int feed_open(struct feed *feed, char *const *uris, size_t uri_count, struct feed_file **ret_file,
               struct mst_err *err);
 
-/* An empty file in the feed's scratch file: store_local_begin and its like in store.h. `label`: what
- * texts call it. */
+/* An empty file in the feed's scratch file: store_local_begin and its like in store.h. `label`:
+ * what texts call it. */
 int feed_begin(struct feed *feed, const char *label, const char *dir, struct feed_file **ret_file,
                int *ret_fd, uint64_t *ret_offset, struct mst_err *err);
 const char *feed_place(const struct feed *feed);
@@ -53,6 +64,9 @@ void feed_close(struct feed_file *file);
 
 struct feed *feed_of(const struct feed_file *file);
 uint64_t feed_size(const struct feed_file *file);
+
+/* store_item.version of the first copy; 0 also if that was not looked at. */
+uint64_t feed_version(const struct feed_file *file);
 
 /* What offset, size and memory of a direct read should be multiples of: 1 if that is of no use. */
 uint32_t feed_grain(const struct feed_file *file);
@@ -85,9 +99,11 @@ size_t feed_in_flight(const struct feed *feed);
 /* Forgets all reads under way; their memory is free again. */
 void feed_cancel(struct feed *feed);
 
-/* Starts at most FEED_DEPTH reads and waits for all of them; nothing else is under way. 0; -EBADMSG
- * a file ends before; -errno. */
-int feed_read_all(struct feed *feed, const struct feed_read *reads, size_t count,
-                  struct mst_err *err);
+/* Tells the next read, all but its `user`; false: there are no more. */
+typedef bool (*feed_next_fn)(void *arg, struct feed_read *ret_read);
+
+/* Does all reads that `next` tells, as many at a time as may be under way; nothing else is. 0;
+ * -EBADMSG a file ends before; -errno. */
+int feed_read_all(struct feed *feed, feed_next_fn next, void *arg, struct mst_err *err);
 
 #endif

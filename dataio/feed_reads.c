@@ -325,20 +325,39 @@ static int check_whole(const struct feed_read *read, const struct feed_done *don
     return 0;
 }
 
-int feed_read_all(struct feed *feed, const struct feed_read *reads, size_t count,
-                  struct mst_err *err)
+/* Reads that feed_read_all has told the feed of, and room for more. */
+struct batch {
+    struct feed_read reads[FEED_DEPTH];
+    struct feed_read *idle[FEED_DEPTH];
+    size_t idle_count;
+};
+
+static int reap_one(struct feed *feed, struct batch *batch, struct mst_err *err)
 {
-    assert(feed->in_flight == 0 && count <= FEED_DEPTH);
-    for (size_t i = 0; i < count; i++) {
-        struct feed_read read = reads[i];
-        read.user = (void *)(uintptr_t)&reads[i]; /* only read from */
-        (void)feed_submit(feed, &read, 1);        /* there is room */
-    }
     struct feed_done done = {0};
+    (void)feed_reap(feed, &done, 1, 1, MST_NEVER); /* one is under way */
+    batch->idle[batch->idle_count++] = done.user;
+    return check_whole(done.user, &done, err);
+}
+
+int feed_read_all(struct feed *feed, feed_next_fn next, void *arg, struct mst_err *err)
+{
+    assert(feed->in_flight == 0);
+    struct batch batch = {0};
+    for (; batch.idle_count < FEED_DEPTH; batch.idle_count++)
+        batch.idle[batch.idle_count] = &batch.reads[batch.idle_count];
+    bool more = true;
     int rc = 0;
-    while (rc == 0 && feed->in_flight)
-        if (feed_reap(feed, &done, 1, 1, MST_NEVER) == 1)
-            rc = check_whole(done.user, &done, err);
+    do {
+        while (more && batch.idle_count) {
+            struct feed_read *read = batch.idle[batch.idle_count - 1];
+            more = next(arg, read);
+            read->user = read;
+            batch.idle_count -= more ? feed_submit(feed, read, 1) : 0;
+        }
+        if (feed->in_flight)
+            rc = reap_one(feed, &batch, err);
+    } while (rc == 0 && (more || feed->in_flight));
     if (feed->in_flight)
         feed_cancel(feed);
     return rc;

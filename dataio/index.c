@@ -5,17 +5,18 @@
 #include "muster/core/least.h"
 #include "muster/core/rng.h"
 #include "muster/dataio/dataset.h"
+#include "muster/dataio/scan.h"
 #include "muster/dataio/uris.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BLOCK_BYTES 4096u
-#define FINGERPRINT_BLOCKS 16u
 #define COMPANION_BYTES_MAX ((uint64_t)1 << 40)
 #define COMPANION_LABEL_BYTES 120
 
@@ -34,6 +35,18 @@ void index_close(struct index *index)
 
 /* ---- sources --------------------------------------------------------------------------------- */
 
+/* Tells the feed of the next sources, so that opening them asks for many at a time. */
+static void foresee_sources(const struct dataset *dataset, size_t first, struct feed *feed)
+{
+    struct feed_name names[FEED_FORESEEN_MAX];
+    size_t count = mst_least(dataset->source_count - first, FEED_FORESEEN_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const struct dataset_source *source = &dataset->sources[first + i];
+        names[i] = (struct feed_name){.uris = source->mirrors, .uri_count = source->mirror_count};
+    }
+    feed_foresee(feed, names, count);
+}
+
 static int open_shards(struct index *index, const struct index_opts *opts, struct feed *feed,
                        struct mst_err *err)
 {
@@ -44,6 +57,8 @@ static int open_shards(struct index *index, const struct index_opts *opts, struc
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < dataset->source_count; i++) {
         struct source *source = &index->shards[i].source;
+        if (i % FEED_FORESEEN_MAX == 0)
+            foresee_sources(dataset, i, feed);
         rc = source_open(&dataset->sources[i], opts->scratch_dir, feed, source, err);
         index->size_bytes += source->size_bytes; /* two of the maximum: no overflow */
         index->shard_count += rc == 0;
@@ -61,6 +76,26 @@ static int find_companion(const struct dataset_source *source, const char *suffi
     size_t gzip = record_is_gzip(source->name) ? 3 : 0, length = strlen(source->name) - gzip;
     bool is_bin = uris_text_ends_with(source->name, length, ".bin");
     return dataset_companion(source, gzip + (is_bin ? 4 : 0), suffix, ret_companion, err);
+}
+
+/* foresee_sources for the files beside those of them that may have one. */
+static void foresee_companions(const struct dataset *dataset, size_t first, struct feed *feed)
+{
+    struct dataset_source companions[FEED_FORESEEN_MAX];
+    struct feed_name names[FEED_FORESEEN_MAX];
+    size_t count = 0;
+    for (size_t i = first; i < dataset->source_count && i - first < FEED_FORESEEN_MAX; i++) {
+        const struct dataset_source *source = &dataset->sources[i];
+        if (record_format_of(source->name, true) != MST_FORMAT_MEGATRON ||
+            find_companion(source, rec_megatron.companion, &companions[count], NULL))
+            continue;
+        names[count] = (struct feed_name){.uris = companions[count].mirrors,
+                                          .uri_count = companions[count].mirror_count};
+        count++;
+    }
+    feed_foresee(feed, names, count);
+    while (count)
+        dataset_source_fini(&companions[--count]);
 }
 
 /* A store that hides what it lacks answers -EACCES. */
@@ -98,6 +133,8 @@ static int settle_format(struct index *index, const struct dataset *dataset, str
     enum mst_format first = MST_FORMAT_AUTO;
     for (size_t i = 0; i < dataset->source_count; i++) {
         enum mst_format format;
+        if (i % FEED_FORESEEN_MAX == 0)
+            foresee_companions(dataset, i, feed);
         int rc = guess_format(&dataset->sources[i], feed, &format, err);
         if (rc)
             return rc;
@@ -249,6 +286,8 @@ static int find_samples(struct index *index, const struct dataset *dataset, stru
     int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++) {
         struct shard *shard = &index->shards[i];
+        if (format->companion && i % FEED_FORESEEN_MAX == 0)
+            foresee_companions(dataset, i, feed);
         rc = format->cut ? cut_shard(index, shard, &dataset->sources[i], feed, err)
                          : scan_shard(shard, format, err);
         if (rc)
@@ -284,21 +323,47 @@ struct place index_locate(const struct index *index, uint64_t sample)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-static int load_shards(struct index *index, struct mst_err *err)
+/* All contents piece by piece, one source after the other. */
+struct loading {
+    const struct index *index;
+    uint32_t shard;
+    uint64_t offset; /* of the next piece */
+    uint8_t *at;
+};
+
+static bool next_piece(void *arg, struct feed_read *ret_read)
+{
+    struct loading *loading = arg;
+    const struct index *index = loading->index;
+    while (loading->shard < index->shard_count &&
+           loading->offset == index->shards[loading->shard].source.size_bytes) {
+        loading->shard++;
+        loading->offset = 0;
+    }
+    if (loading->shard == index->shard_count)
+        return false;
+    const struct source *source = &index->shards[loading->shard].source;
+    size_t size = mst_least(source->size_bytes - loading->offset, scan_piece_bytes(source->file));
+    *ret_read = (struct feed_read){
+        .file = source->file, .offset = loading->offset, .data = loading->at, .size_bytes = size};
+    loading->offset += size;
+    loading->at += size;
+    return true;
+}
+
+static int load_shards(struct index *index, struct feed *feed, struct mst_err *err)
 {
     uint8_t *at = malloc(index->size_bytes ? index->size_bytes : 1);
     index->resident = at;
     if (!at)
         return mst_err_set(err, -ENOMEM, "no memory for a dataset of %" PRIu64 " bytes",
                            index->size_bytes);
-    int rc = 0;
-    for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++) {
-        struct shard *shard = &index->shards[i];
-        shard->resident = at;
-        rc = source_scan(&shard->source, at, NULL, NULL, err);
-        at += shard->source.size_bytes;
+    struct loading loading = {.index = index, .at = at};
+    for (uint32_t i = 0; i < index->shard_count; i++) {
+        index->shards[i].resident = at;
+        at += index->shards[i].source.size_bytes;
     }
-    return rc;
+    return feed_read_all(feed, next_piece, &loading, err);
 }
 
 /* ---- identity -------------------------------------------------------------------------------- */
@@ -308,46 +373,103 @@ static uint64_t mix(uint64_t hash, uint64_t value)
     return mst_mix64(hash ^ value);
 }
 
-/* Blocks spread evenly from the first to the last byte, so that a changed head, tail or size is
- * always seen, and a rewritten file nearly always. */
-static uint64_t block_offset(uint64_t i, uint64_t size_bytes, size_t block_bytes)
+/* The blocks of a source that its fingerprint is over, to be read: all at once, if they are all of
+ * it. */
+struct sampling {
+    const struct source *source;
+    bool whole;
+    uint32_t count, next;
+    uint8_t *blocks;
+};
+
+static bool next_block(void *arg, struct feed_read *ret_read)
 {
-    uint64_t span = size_bytes - block_bytes, gaps = FINGERPRINT_BLOCKS - 1;
-    return span / gaps * i + span % gaps * i / gaps; /* span * i could overflow */
+    struct sampling *s = arg;
+    uint64_t offset = 0;
+    size_t bytes = (size_t)s->source->size_bytes;
+    if (s->next == s->count)
+        return false;
+    if (!s->whole)
+        bytes = fingerprint_block(s->source->size_bytes, s->count, s->next, &offset);
+    *ret_read = (struct feed_read){.file = s->source->file,
+                                   .offset = offset,
+                                   .data = s->blocks + (size_t)s->next * FINGERPRINT_BLOCK_BYTES,
+                                   .size_bytes = bytes};
+    s->next = s->whole ? s->count : s->next + 1;
+    return true;
 }
 
-static int read_blocks(const struct shard *shard, uint8_t *blocks, size_t block_bytes,
-                       struct mst_err *err)
+static int sample_shard(const struct shard *shard, uint32_t source_count, uint8_t *blocks,
+                        struct fingerprint *fingerprint, struct mst_err *err)
 {
-    struct feed_read reads[FINGERPRINT_BLOCKS];
-    for (uint64_t i = 0; i < FINGERPRINT_BLOCKS; i++) {
-        uint64_t offset = block_offset(i, shard->source.size_bytes, block_bytes);
-        uint8_t *block = blocks + i * block_bytes;
-        if (shard->resident)
-            memcpy(block, shard->resident + offset, block_bytes);
-        reads[i] = (struct feed_read){
-            .file = shard->source.file, .offset = offset, .data = block, .size_bytes = block_bytes};
+    const struct source *source = &shard->source;
+    uint64_t size = source->size_bytes, offset;
+    uint32_t crcs[FINGERPRINT_BLOCKS_MAX];
+    struct sampling s = {
+        .source = source, .count = fingerprint_block_count(size, source_count), .blocks = blocks};
+    s.whole = s.count && fingerprint_is_whole(size, s.count);
+    int rc = shard->resident ? 0 : feed_read_all(feed_of(source->file), next_block, &s, err);
+    const uint8_t *contents = shard->resident ? shard->resident : s.whole ? blocks : NULL;
+    for (uint32_t i = 0; rc == 0 && i < s.count; i++) {
+        size_t bytes = fingerprint_block(size, s.count, i, &offset);
+        const uint8_t *block = contents ? contents + offset
+                                        : blocks + (size_t)i * FINGERPRINT_BLOCK_BYTES;
+        crcs[i] = mst_crc32c(0, block, bytes);
     }
-    if (shard->resident || !block_bytes)
-        return 0;
-    return feed_read_all(feed_of(shard->source.file), reads, FINGERPRINT_BLOCKS, err);
-}
-
-static int fingerprint_shard(const struct shard *shard, uint64_t *hash, struct mst_err *err)
-{
-    uint64_t size = shard->source.size_bytes;
-    size_t block_bytes = mst_least(size, BLOCK_BYTES);
-    const char *name = shard->source.name;
-    uint8_t blocks[FINGERPRINT_BLOCKS * BLOCK_BYTES];
-    int rc = read_blocks(shard, blocks, block_bytes, err);
-    *hash = mix(*hash, mst_crc32c(0, name, strlen(name)));
-    *hash = mix(*hash, size);
-    for (size_t i = 0; rc == 0 && i < FINGERPRINT_BLOCKS && block_bytes; i++)
-        *hash = mix(*hash, mst_crc32c(0, blocks + i * block_bytes, block_bytes));
+    if (rc == 0)
+        fingerprint_add(fingerprint, source->name, size, crcs, s.count);
     return rc;
 }
 
-static int identify(struct index *index, struct mst_err *err)
+static int sample(struct index *index, struct mst_err *err)
+{
+    uint8_t *blocks = malloc((size_t)FINGERPRINT_BLOCKS_MAX * FINGERPRINT_BLOCK_BYTES);
+    int rc = blocks ? 0 : mst_err_set(err, -ENOMEM, "no memory for a fingerprint");
+    for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++)
+        rc = sample_shard(&index->shards[i], index->shard_count, blocks, &index->fingerprint, err);
+    free(blocks);
+    return rc;
+}
+
+static int add_to_crc(void *arg, struct mst_cspan piece)
+{
+    uint32_t *crc = arg;
+    *crc = mst_crc32c(*crc, piece.data, piece.size_bytes);
+    return 0;
+}
+
+static int read_whole(struct index *index, struct mst_err *err)
+{
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++) {
+        const struct shard *shard = &index->shards[i];
+        uint64_t size = shard->source.size_bytes;
+        uint32_t crc = 0;
+        if (shard->resident)
+            crc = mst_crc32c(0, shard->resident, size);
+        else
+            rc = source_scan(&shard->source, NULL, add_to_crc, &crc, err);
+        fingerprint_add_full(&index->fingerprint, size, crc);
+    }
+    return rc;
+}
+
+/* Where the sources lie, and in which versions; 0: one of these is not known. */
+static void pin(struct index *index)
+{
+    uint64_t place = 0, version = 0;
+    bool known = true;
+    for (uint32_t i = 0; i < index->shard_count; i++) {
+        const struct source *source = &index->shards[i].source;
+        place = mix(place, mst_crc32c(0, source->label, strlen(source->label)));
+        version = mix(version, source->version);
+        known = known && source->version;
+    }
+    index->place = (uint32_t)place;
+    index->pin = known ? (uint32_t)version : 0;
+}
+
+static int identify(struct index *index, bool full, struct mst_err *err)
 {
     const struct record_shape *shape = &index->shape;
     uint64_t hash = mix(0, shape->format);
@@ -357,10 +479,13 @@ static int identify(struct index *index, struct mst_err *err)
         hash = mix(hash, shape->stride);
     }
     index->shape_hash = hash;
-    int rc = 0;
-    for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++)
-        rc = fingerprint_shard(&index->shards[i], &hash, err);
-    index->fingerprint = hash;
+    fingerprint_init(&index->fingerprint, hash);
+    pin(index);
+    int rc = sample(index, err);
+    if (rc == 0 && full)
+        rc = read_whole(index, err);
+    if (!full)
+        index->fingerprint.full = 0;
     return rc;
 }
 
@@ -397,11 +522,11 @@ int index_open(const struct index_opts *opts, struct feed *feed, struct index **
     if (!rc)
         rc = check_shape(&index->shape, err);
     if (!rc && index->size_bytes <= opts->resident_bytes)
-        rc = load_shards(index, err);
+        rc = load_shards(index, feed, err);
     if (!rc)
         rc = find_samples(index, opts->dataset, feed, err);
     if (!rc)
-        rc = identify(index, err);
+        rc = identify(index, opts->full, err);
     for (uint32_t i = 0; !rc && index->resident && i < index->shard_count; i++)
         source_close_contents(&index->shards[i].source);
     if (rc) {

@@ -4,9 +4,11 @@
 #ifndef MUSTER_DATAIO_INDEX_H
 #define MUSTER_DATAIO_INDEX_H
 
+#include "muster/dataio/fingerprint.h"
 #include "muster/dataio/record.h"
 #include "muster/dataio/source.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,8 +32,10 @@ struct index {
     uint64_t size_bytes;       /* of all contents */
     uint64_t hidden_count;     /* dataset.h */
     uint64_t record_bytes_max; /* of one sample */
-    uint64_t fingerprint, shape_hash;
-    uint8_t *resident; /* all contents, or NULL */
+    struct fingerprint fingerprint;
+    uint64_t shape_hash;
+    uint32_t place, pin; /* hashes of the sources' URIs, and of their versions: 0 if not known */
+    uint8_t *resident;   /* all contents, or NULL */
 };
 
 /* Where a sample lies. */
@@ -44,6 +48,7 @@ struct index_opts {
     const struct dataset *dataset;
     struct record_shape shape;
     const char *scratch_dir; /* as in scratch.h */
+    bool full;               /* the fingerprint is over every byte, too */
     uint64_t resident_bytes; /* contents up to this size are kept in memory */
 };
 

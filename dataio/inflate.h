@@ -16,8 +16,9 @@ struct inflate_io {
 };
 
 /* Moves everything. Every member's checksum and length are verified. Returns the size of the
- * contents; zeros behind the last member count as padding. -EBADMSG truncated, damaged, not gzip, or
- * followed by anything else, saying at which compressed byte and how much of it; -ENOMEM; or what read and write answered. */
+ * contents; zeros behind the last member count as padding. -EBADMSG truncated, damaged, not gzip,
+ * or followed by anything else, saying at which compressed byte, and how much of it; -ENOMEM; or
+ * what read and write answered. */
 int64_t inflate_gzip(const struct inflate_io *io, struct mst_err *err);
 
 #endif

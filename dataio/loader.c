@@ -38,7 +38,8 @@ struct mst_loader {
     uint32_t process;  /* that opened it */
     struct mst_loader_stats stats;
     struct mst_err error;
-    uint8_t *samples; /* of the current batch, laid out as the program knows them */
+    const char *warning; /* of the last seek */
+    uint8_t *samples;    /* of the current batch, laid out as the program knows them */
     size_t samples_bytes;
 
     /* For a dataset that memory does not hold: */
@@ -172,6 +173,9 @@ static int check_opts(const struct mst_loader_opts *opts, struct mst_err *err)
         return mst_err_set(err, -EINVAL, "loader: uri is empty: name the files of the dataset");
     if (opts->global_batch == 0)
         return mst_err_set(err, -EINVAL, "loader: global_batch is 0: at least 1 sample per step");
+    if (opts->fingerprint != MST_FINGERPRINT_SAMPLED && opts->fingerprint != MST_FINGERPRINT_FULL)
+        return mst_err_set(err, -EINVAL, "loader: fingerprint %d: sampled or full",
+                           (int)opts->fingerprint);
     return 0;
 }
 
@@ -183,6 +187,7 @@ static int open_index(struct mst_loader *loader, const struct mst_loader_opts *o
                                          .elems = opts->record_elems,
                                          .stride = opts->record_stride},
                                .scratch_dir = opts->scratch_dir,
+                               .full = opts->fingerprint == MST_FINGERPRINT_FULL,
                                .resident_bytes = budget_bytes / 2};
     struct dataset *dataset = NULL;
     int rc = dataset_open(opts->uri, loader->feed, &dataset, err);
@@ -220,7 +225,8 @@ static int open_data(struct mst_loader *loader, const struct mst_loader_opts *op
                      const struct mst_world *world, struct mst_err *err)
 {
     uint64_t budget_bytes = opts->budget_bytes ? opts->budget_bytes : BUDGET_BYTES_DEFAULT;
-    struct feed_opts feed = {.aio = world->tuning.aio, .window_bytes = budget_bytes / 2};
+    struct feed_opts feed = {
+        .aio = world->tuning.aio, .window_bytes = budget_bytes / 2, .timeout_ms = opts->timeout_ms};
     int rc = feed_create(&feed, &loader->feed, err);
     if (rc == 0)
         rc = open_index(loader, opts, budget_bytes, err);
@@ -249,6 +255,7 @@ int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *
     mst_cond_init(&loader->work);
     mst_cond_init(&loader->ready);
     loader->process = mst_process_mark();
+    loader->warning = "";
     loader->global_batch = known.global_batch;
     loader->part_count = fetch_part(known.global_batch, world->rank, world->size,
                                     &loader->part_first);
@@ -279,14 +286,18 @@ void mst_loader_close(struct mst_loader *loader)
 int mst_loader_info(const struct mst_loader *loader, struct mst_dataset_info *ret_info)
 {
     const struct index *index = loader->index;
-    struct mst_dataset_info info = {.struct_bytes = sizeof info,
-                                    .source_count = index->shard_count,
-                                    .sample_count = index->sample_count,
-                                    .size_bytes = index->size_bytes,
-                                    .fingerprint = index->fingerprint,
-                                    .format = index->shape.format,
-                                    .dtype = index->shape.dtype,
-                                    .hidden_count = index->hidden_count};
+    struct mst_dataset_info info = {
+        .struct_bytes = sizeof info,
+        .source_count = index->shard_count,
+        .sample_count = index->sample_count,
+        .size_bytes = index->size_bytes,
+        .fingerprint = index->fingerprint.full ? index->fingerprint.full
+                                               : index->fingerprint.sampled,
+        .format = index->shape.format,
+        .dtype = index->shape.dtype,
+        .hidden_count = (uint32_t)mst_least(index->hidden_count, UINT32_MAX),
+        .fingerprint_kind = index->fingerprint.full ? MST_FINGERPRINT_FULL
+                                                    : MST_FINGERPRINT_SAMPLED};
     return mst_sized_give(ret_info, &info, sizeof info);
 }
 
@@ -298,6 +309,11 @@ int mst_loader_get_stats(const struct mst_loader *loader, struct mst_loader_stat
 const char *mst_loader_error(const struct mst_loader *loader)
 {
     return loader->error.text;
+}
+
+const char *mst_loader_warning(const struct mst_loader *loader)
+{
+    return loader->warning;
 }
 
 /* ---- batches --------------------------------------------------------------------------------- */
@@ -405,7 +421,10 @@ int mst_loader_next(struct mst_loader *loader, struct mst_batch *ret_batch, uint
 
 static struct cursor cursor_of(const struct mst_loader *loader)
 {
-    return (struct cursor){.fingerprint = loader->index->fingerprint,
+    return (struct cursor){.version = CURSOR_VERSION,
+                           .fingerprint = loader->index->fingerprint,
+                           .place = loader->index->place,
+                           .pin = loader->index->pin,
                            .shape = loader->index->shape_hash,
                            .seed = loader->order.seed,
                            .position = loader->position,
@@ -445,5 +464,7 @@ int mst_loader_seek(struct mst_loader *loader, const uint8_t *cursor, size_t siz
     if (loader->fetch)
         move_worker(loader, saved.position);
     loader->position = saved.position;
+    const char *doubt = cursor_doubt(&saved, &here);
+    loader->warning = doubt ? doubt : "";
     return 0;
 }

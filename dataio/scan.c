@@ -12,7 +12,7 @@
 #define PIECE_BYTES_REMOTE ((uint64_t)8 << 20)
 #define PIECE_BYTES_MIN UINT64_C(4096)
 
-static uint64_t piece_bytes(const struct feed_file *file)
+uint64_t scan_piece_bytes(const struct feed_file *file)
 {
     uint64_t share = feed_window_bytes(feed_of(file)) / 2;
     uint64_t bytes = feed_grain(file) > 1 ? PIECE_BYTES_LOCAL : PIECE_BYTES_REMOTE;
@@ -23,7 +23,7 @@ static uint64_t piece_bytes(const struct feed_file *file)
 
 int scan_init(struct scan *scan, struct feed_file *file, void *into, struct mst_err *err)
 {
-    uint64_t bytes = piece_bytes(file), window = feed_window_bytes(feed_of(file)) / bytes;
+    uint64_t bytes = scan_piece_bytes(file), window = feed_window_bytes(feed_of(file)) / bytes;
     *scan = (struct scan){.file = file,
                           .into = into,
                           .piece_bytes = (size_t)bytes,

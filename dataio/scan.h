@@ -23,6 +23,9 @@ struct scan {
     bool ended[SCAN_WINDOW_MAX];
 };
 
+/* How much of a file is well read at a time. */
+uint64_t scan_piece_bytes(const struct feed_file *file);
+
 /* Nothing of the file's feed is under way, and until scan_fini nothing else may be. Pieces come to
  * lie in `into`, or where that is NULL, in buffers of the scan's own within the feed's window. 0;
  * -ENOMEM. */

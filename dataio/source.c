@@ -123,6 +123,7 @@ int source_open(const struct dataset_source *where, const char *scratch_dir, str
     if (rc)
         goto fail;
     source.stored_bytes = feed_size(source.file);
+    source.version = feed_version(source.file);
     if (record_is_gzip(source.name))
         rc = inflate_source(&source, scratch_dir, err);
     if (rc)

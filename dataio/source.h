@@ -17,12 +17,14 @@ struct source {
     struct feed_file *file; /* the contents */
     uint64_t size_bytes;    /* of the contents */
     uint64_t stored_bytes;  /* of the file */
+    uint64_t version;       /* of the file: feed_version */
     bool compressed;
 };
 
-/* Opens a file in all its mirrors. A name in *.gz or *.dz is inflated into the feed's scratch
- * file (scratch.h: `scratch_dir`), all checksums verified. Nothing of the feed is under way. 0; -ENOTSUP scheme;
- * -ENOENT, -EACCES …; -EINVAL not a regular file; -EBADMSG damaged gzip. The text names it. */
+/* Opens a file in all its mirrors. A name in *.gz or *.dz is inflated into the feed's scratch file
+ * (scratch.h: `scratch_dir`), all checksums verified. Nothing of the feed is under way. 0; -ENOTSUP
+ * scheme; -ENOENT, -EACCES …; -EINVAL not a regular file; -EBADMSG damaged gzip. The text names
+ * it. */
 int source_open(const struct dataset_source *where, const char *scratch_dir, struct feed *feed,
                 struct source *ret_source, struct mst_err *err);
 

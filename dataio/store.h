@@ -18,6 +18,7 @@ struct store;
 struct store_item {
     struct store *store;
     uint64_t size_bytes;
+    uint64_t version; /* a hash of what changes when its bytes do: time, ETag; 0: not known */
 };
 
 struct store_read {
@@ -37,6 +38,10 @@ struct store_done {
 struct store_ops {
     /* What offsets, sizes and memory of direct reads should be multiples of. */
     uint32_t grain;
+
+    /* Looks at items that are opened soon, several at a time. NULL where none has to wait for
+     * another. */
+    void (*foresee)(struct store *store, const char *const *names, size_t count);
 
     /* Finds an item and its size. May block. 0; -ENOENT … with the item named in the text. */
     int (*open_item)(struct store *store, const char *name, struct store_item **ret_item,
@@ -67,7 +72,7 @@ struct store_ops {
 struct store {
     const struct store_ops *ops;
     char *root; /* NULL: the local one */
-    uint32_t timeout_ms;
+    bool alone; /* nothing stands in for what it holds */
     size_t in_flight;
     size_t queued; /* reads that wait to be started */
     struct mirror_health health;

@@ -7,6 +7,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/least.h"
+#include "muster/core/rng.h"
 #include "muster/dataio/scratch.h"
 #include "muster/dataio/store.h"
 
@@ -137,6 +138,13 @@ static bool is_same(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
+/* Not of the inode, which a copy on another machine has another one of. */
+static uint64_t version_of(const struct stat *stat)
+{
+    uint64_t time = mst_mix64((uint64_t)stat->st_mtim.tv_sec) ^ (uint64_t)stat->st_mtim.tv_nsec;
+    return mst_mix64(time) ^ (uint64_t)stat->st_size;
+}
+
 static void make_room(struct local_store *local)
 {
     while (local->open_count >= local->open_max && close_oldest(local))
@@ -220,6 +228,7 @@ static int open_item(struct store *store, const char *name, struct store_item **
     }
     item->path = path;
     item->item.size_bytes = (uint64_t)item->stat.st_size;
+    item->item.version = version_of(&item->stat);
     link_newest(local, item);
     *ret_item = &item->item;
     return 0;

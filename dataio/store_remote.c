@@ -1,7 +1,9 @@
 /* A remote store: the objects below one URI, through core/blob. */
 #include "muster/core/blob/blob.h"
 #include "muster/core/clock.h"
+#include "muster/core/crc32c.h"
 #include "muster/core/err.h"
+#include "muster/core/rng.h"
 #include "muster/dataio/store.h"
 
 #include <errno.h>
@@ -12,7 +14,9 @@ struct remote_store {
     struct store store;
     struct mst_blob *blob; /* NULL: not connected */
     struct mst_blob_opts opts;
-    struct mst_err failure; /* of the last try to connect */
+    struct mst_err failure;      /* of the last try to connect */
+    struct mst_blob_look *looks; /* at what is opened soon */
+    size_t look_count;
 };
 
 struct remote_item {
@@ -29,6 +33,53 @@ static struct remote_store *remote_of(struct store *store)
 static int connect_store(struct remote_store *remote, struct mst_err *err)
 {
     return remote->blob ? 0 : mst_blob_open(remote->store.root, &remote->opts, &remote->blob, err);
+}
+
+static void forget_looks(struct remote_store *remote)
+{
+    for (size_t i = 0; i < remote->look_count; i++)
+        free((char *)(uintptr_t)remote->looks[i].key); /* ours */
+    free(remote->looks);
+    remote->looks = NULL;
+    remote->look_count = 0;
+}
+
+/* What goes wrong is told by open_item. */
+static void foresee(struct store *store, const char *const *names, size_t count)
+{
+    struct remote_store *remote = remote_of(store);
+    struct mst_err fault;
+    forget_looks(remote);
+    if (connect_store(remote, &fault) || !(remote->looks = calloc(count, sizeof *remote->looks)))
+        return;
+    while (remote->look_count < count) {
+        char *key = strdup(names[remote->look_count]);
+        if (!key)
+            break;
+        remote->looks[remote->look_count++].key = key;
+    }
+    mst_blob_stat_all(remote->blob, remote->looks, remote->look_count,
+                      mst_deadline_ms(remote->opts.timeout_ms));
+}
+
+/* Each look serves once: what is opened again may have changed. */
+static int look(struct remote_store *remote, const char *name, struct mst_blob_info *ret_info,
+                struct mst_err *err)
+{
+    size_t i = 0;
+    while (i < remote->look_count &&
+           (remote->looks[i].rc == -EAGAIN || strcmp(remote->looks[i].key, name) != 0))
+        i++;
+    if (i == remote->look_count)
+        return mst_blob_stat(remote->blob, name, ret_info, mst_deadline_ms(remote->opts.timeout_ms),
+                             err);
+    struct mst_blob_look *found = &remote->looks[i];
+    int rc = found->rc;
+    found->rc = -EAGAIN;
+    if (rc)
+        return mst_err_set(err, rc, "%s", found->err.text);
+    *ret_info = found->info;
+    return 0;
 }
 
 static void close_item(struct store_item *item)
@@ -48,14 +99,16 @@ static int open_item(struct store *store, const char *name, struct store_item **
     if (rc == 0 && (!item || !item->key))
         rc = mst_err_set(err, -ENOMEM, "%s: no memory", name);
     if (rc == 0)
-        rc = mst_blob_stat(remote->blob, name, &item->info,
-                           mst_deadline_ms(remote->opts.timeout_ms), err);
+        rc = look(remote, name, &item->info, err);
     if (rc) {
         if (item)
             close_item(&item->item);
         return rc;
     }
     item->item = (struct store_item){.store = store, .size_bytes = item->info.size_bytes};
+    if (*item->info.version)
+        item->item.version = mst_mix64(
+            mst_crc32c(0, item->info.version, strlen(item->info.version)));
     *ret_item = &item->item;
     return 0;
 }
@@ -102,6 +155,7 @@ static void cancel(struct store *store)
 static void close_store(struct store *store)
 {
     cancel(store);
+    forget_looks(remote_of(store));
     free(store->root);
     free(store);
 }
@@ -114,6 +168,7 @@ static const char *failure(const struct store *store)
 
 static const struct store_ops remote_ops = {
     .grain = 1,
+    .foresee = foresee,
     .open_item = open_item,
     .close_item = close_item,
     .submit = submit,

@@ -24,15 +24,22 @@ size_t uris_shown_bytes(const char *uri)
     return scheme_bytes(uri) ? strcspn(uri, "?") : strlen(uri);
 }
 
+/* Length up to the path's first '/', that included, or where there is none, of all before it. */
+static size_t root_bytes(const char *uri)
+{
+    size_t root = scheme_bytes(uri);
+    if (root && strncmp(uri + root, "//", 2) == 0)
+        root += 2 + strcspn(uri + root + 2, "/?"); /* the authority is no part of the path */
+    return root + (uri[root] == '/');
+}
+
 /* Length up to the path's last '/', that included. */
 static size_t folder_bytes(const char *uri)
 {
-    size_t scheme = scheme_bytes(uri), length = uris_shown_bytes(uri), root = scheme;
-    if (scheme && strncmp(uri + scheme, "//", 2) == 0)
-        root += 2 + strcspn(uri + scheme + 2, "/?"); /* the authority is no part of the path */
+    size_t length = uris_shown_bytes(uri), root = root_bytes(uri);
     while (length > root && uri[length - 1] != '/')
         length--;
-    return length;
+    return length < root ? root : length;
 }
 
 bool uris_is_relative(const char *uri)
@@ -65,9 +72,10 @@ static int compose(const char *uri, size_t keep, const char *middle, char ret_ur
     return length < 0 || length >= URI_BYTES_MAX ? -EINVAL : 0;
 }
 
-int uris_split(const char *uri, char folder[URI_BYTES_MAX], char name[URI_BYTES_MAX])
+static int split_at(const char *uri, size_t keep, char folder[URI_BYTES_MAX],
+                    char name[URI_BYTES_MAX])
 {
-    if (strlen(uri) >= URI_BYTES_MAX || compose(uri, folder_bytes(uri), "", folder) < 0)
+    if (strlen(uri) >= URI_BYTES_MAX || compose(uri, keep, "", folder) < 0)
         return -EINVAL;
     struct mst_uri whole, parent;
     int rc = mst_uri_parse(uri, &whole, NULL);
@@ -78,6 +86,29 @@ int uris_split(const char *uri, char folder[URI_BYTES_MAX], char name[URI_BYTES_
     /* What was decoded byte by byte can be cut in the same place. It fits: decoding shortens. */
     (void)snprintf(name, URI_BYTES_MAX, "%s", whole.path + (*folder ? strlen(parent.path) : 0));
     return 0;
+}
+
+int uris_split(const char *uri, char folder[URI_BYTES_MAX], char name[URI_BYTES_MAX])
+{
+    return split_at(uri, folder_bytes(uri), folder, name);
+}
+
+/* Whether no part is empty, "." or "..". */
+static bool is_key(const char *name)
+{
+    bool good = true;
+    for (const char *part = name; good && part; part = strchr(part, '/')) {
+        part += part != name;
+        size_t length = strcspn(part, "/");
+        good = length > 2 || (length > 0 && strncmp(part, "..", length) != 0);
+    }
+    return good;
+}
+
+int uris_place(const char *uri, char place[URI_BYTES_MAX], char name[URI_BYTES_MAX])
+{
+    int rc = split_at(uri, root_bytes(uri), place, name);
+    return rc || is_key(name) ? rc : uris_split(uri, place, name);
 }
 
 int uris_sibling(const char *uri, const char *other, char ret_uri[URI_BYTES_MAX])

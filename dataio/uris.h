@@ -29,6 +29,11 @@ bool uris_ends_with(const char *uri, const char *suffix);
  * part is too long or badly escaped. */
 int uris_split(const char *uri, char folder[URI_BYTES_MAX], char name[URI_BYTES_MAX]);
 
+/* Splits "s3://b/dir/name?q" into the whole place "s3://b/?q" and the decoded "dir/name", so that
+ * all of a server's objects are of one place; as uris_split where "dir/name" has parts that no key
+ * may have. 0; -EINVAL. */
+int uris_place(const char *uri, char place[URI_BYTES_MAX], char name[URI_BYTES_MAX]);
+
 /* "s3://b/dir/name?q" and "other" make "s3://b/dir/other?q"; `other` is used as it is. 0; -EINVAL
  * too long. */
 int uris_sibling(const char *uri, const char *other, char ret_uri[URI_BYTES_MAX]);

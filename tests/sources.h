@@ -15,6 +15,22 @@ static inline struct feed *sources_feed(const char *aio)
     return feed;
 }
 
+static inline bool sources_next_once(void *arg, struct feed_read *ret_read)
+{
+    const struct feed_read **read = arg;
+    if (*read)
+        *ret_read = **read;
+    bool more = *read != NULL;
+    *read = NULL;
+    return more;
+}
+
+/* One read, waited for. */
+static inline int sources_read(struct feed *feed, const struct feed_read *read, struct mst_err *err)
+{
+    return feed_read_all(feed, sources_next_once, &read, err);
+}
+
 /* As source_open. */
 static inline int sources_open(const char *uri, const char *scratch, struct feed *feed,
                                struct source *ret_source, struct mst_err *err)

@@ -34,6 +34,10 @@ struct blob_backend {
     int (*stat)(struct mst_blob *blob, const char *key, struct mst_blob_info *ret_info,
                 uint64_t deadline_ns, struct mst_err *err);
 
+    /* As mst_blob_stat_all, of good keys. NULL: none is asked for. */
+    void (*stat_all)(struct mst_blob *blob, struct mst_blob_look *looks, size_t count,
+                     uint64_t deadline_ns);
+
     /* NULL: -ENOTSUP. `prefix` does not end in '/'. */
     int (*list)(struct mst_blob *blob, const char *prefix, mst_blob_each_fn each, void *arg,
                 uint64_t deadline_ns, struct mst_err *err);

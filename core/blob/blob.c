@@ -99,6 +99,18 @@ int mst_blob_stat(struct mst_blob *blob, const char *key, struct mst_blob_info *
     return rc < 0 ? rc : blob->backend->stat(blob, key, ret_info, deadline_ns, err);
 }
 
+void mst_blob_stat_all(struct mst_blob *blob, struct mst_blob_look *looks, size_t count,
+                       uint64_t deadline_ns)
+{
+    bool keys = true;
+    for (size_t i = 0; i < count; i++) {
+        looks[i].rc = -EAGAIN;
+        keys = keys && is_key(looks[i].key);
+    }
+    if (keys && blob->backend->stat_all)
+        blob->backend->stat_all(blob, looks, count, deadline_ns);
+}
+
 int mst_blob_list(struct mst_blob *blob, const char *prefix, mst_blob_each_fn each, void *arg,
                   uint64_t deadline_ns, struct mst_err *err)
 {

@@ -16,6 +16,7 @@
 #ifndef MUSTER_CORE_BLOB_BLOB_H
 #define MUSTER_CORE_BLOB_BLOB_H
 
+#include "muster/core/err.h"
 #include "muster/core/span.h"
 
 #include <stdbool.h>
@@ -23,7 +24,6 @@
 #include <stdint.h>
 
 struct mst_blob;
-struct mst_err;
 
 struct mst_blob_opts {
     uint32_t depth;      /* requests in flight; 0 = 8 */
@@ -53,6 +53,19 @@ struct mst_blob_info {
 /* Size and version of object `key` ("" = the URI itself). */
 int mst_blob_stat(struct mst_blob *blob, const char *key, struct mst_blob_info *ret_info,
                   uint64_t deadline_ns, struct mst_err *err);
+
+struct mst_blob_look {
+    const char *key;
+    int rc; /* 0 or -errno; -EAGAIN: not asked for */
+    struct mst_blob_info info;
+    struct mst_err err;
+};
+
+/* Looks at many objects of a remote store, `depth` requests at a time: where there is nothing to
+ * gain, at none. After a failure that is not the object's
+ * (-ENOENT, -EACCES) nothing more is asked for. */
+void mst_blob_stat_all(struct mst_blob *blob, struct mst_blob_look *looks, size_t count,
+                       uint64_t deadline_ns);
 
 /* Calls `each` for every object below the folder `prefix` ("" = all of the URI's), however deep, in
  * byte order of keys, until it answers other than 0, which is then returned. That there is none is

@@ -20,6 +20,9 @@ static const struct option_command commands[] = {
 static int (*const runs[])(const struct tool *) = {
     [INDEX] = tool_index, [LS] = tool_ls, [VERIFY] = tool_verify};
 
+/* Small sources are read many at a time into memory, as a loader reads them. */
+#define RESIDENT_BYTES (UINT64_C(64) << 20)
+
 #define FORMATS "auto, raw, megatron or lines"
 
 static bool is_format(const char *text)
@@ -36,8 +39,11 @@ static bool is_dtype(const char *text)
 
 struct words {
     const char *format, *dtype;
+    enum mst_fingerprint fingerprint;
     struct tool tool;
 };
+
+static const char *const fingerprints[] = {"sampled", "full", NULL};
 
 static const struct option sample_options[] = {
     {"format", OPTION_TEXT, OPTION_AT(struct words, format), .value = "F",
@@ -51,6 +57,8 @@ static const struct option sample_options[] = {
      .help = "elements from one sample to the next (elems)", .least = 1, .most = UINT32_MAX},
     {"scratch", OPTION_TEXT, OPTION_AT(struct words, tool.opts.scratch_dir), .value = "D",
      .help = "directory for inflated sources (TMPDIR, else /tmp, else 64 MiB of memory)"},
+    {"fingerprint", OPTION_CHOICE, OPTION_AT(struct words, fingerprint), .value = "KIND",
+     .words = fingerprints, .help = "sampled (size and up to 256 blocks of each source) or full"},
     {"json", OPTION_FLAG, OPTION_AT(struct words, tool.json), .help = "prints JSON"},
     {0},
 };
@@ -85,6 +93,7 @@ struct index *tool_open(const struct tool *tool)
     struct mst_err err = {0};
     struct index_opts opts = tool->opts;
     opts.dataset = dataset;
+    opts.resident_bytes = RESIDENT_BYTES;
     if (dataset && index_open(&opts, tool->feed, &index, &err) < 0)
         fprintf(stderr, "muster-data: %s\n", err.text);
     dataset_close(dataset);
@@ -117,6 +126,7 @@ int main(int argc, char **argv)
     };
     struct command_line line = options_or_exit(&data_options, argc, argv, &words);
     words.tool.uri = line.operands[1];
+    words.tool.opts.full = words.fingerprint == MST_FINGERPRINT_FULL;
     /* is_format and is_dtype have seen them. */
     (void)record_format_parse(words.format, &words.tool.opts.shape.format);
     (void)mst_dtype_parse(words.dtype, &words.tool.opts.shape.dtype);

@@ -16,7 +16,7 @@ struct feed;
 
 struct tool {
     const char *uri;
-    struct index_opts opts; /* of the dataset; nothing is kept in memory */
+    struct index_opts opts; /* of the dataset */
     struct feed *feed;
     bool json;
 };

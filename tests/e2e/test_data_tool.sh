@@ -69,6 +69,19 @@ want 64 'no URI given' "$data" ls
 want 64 'unexpected argument b.txt' "$data" ls a.txt b.txt
 want 0 '^usage:' "$data" --help
 
+# A patch in the middle may go unseen; the full fingerprint has it. Names count for nothing.
+head -c 3000000 /dev/urandom >one.raw
+cp one.raw two.raw
+want 0 '^fingerprint  [0-9a-f]* sampled$' "$data" index one.raw
+want 0 "^$(grep fingerprint out)$" "$data" index two.raw
+want 0 '^fingerprint  [0-9a-f]* full$' "$data" index one.raw --fingerprint full
+full=$(grep fingerprint out)
+want 0 "^$full$" "$data" index two.raw --fingerprint full
+printf '%s' patched | dd of=two.raw bs=1 seek=1234567 conv=notrunc 2>/dev/null
+want 0 '"fingerprint_kind": "full"' "$data" index two.raw --fingerprint full --json
+! grep -q "$(echo "$full" | cut -d' ' -f3)" out || fail "a patch is not in the full fingerprint"
+want 64 '^muster-data: --fingerprint some: ' "$data" index two.raw --fingerprint some
+
 lines=$("$data" index big.txt --json | sed -n 's/.*"samples": \([0-9]*\).*/\1/p')
 [ "$lines" = "$(wc -l <big.txt)" ] || fail "$lines lines, wc says $(wc -l <big.txt)"
 "$data" verify big.txt >auto.out

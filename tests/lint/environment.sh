@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "${1:-.}"
 
-calls=$(grep -hoE '(getenv|get|first)\("[A-Z_0-9]+"(, "[A-Z_0-9]+")?' core/blob/env.c core/scratch.c launcher/opts.c)
+calls=$(grep -hoE '(getenv|get|first)\((&?reader, )?"[A-Z_0-9]+"(, "[A-Z_0-9]+")?' core/blob/env.c core/scratch.c launcher/opts.c)
 ours=$(grep -rhoE '"MST_[A-Z_0-9]+"' core launcher perf --include='*.c')
 bad=0
 for name in $(grep -ohE '"[A-Z_0-9]+"' <<<"$calls $ours" | tr -d '"' | sort -u); do

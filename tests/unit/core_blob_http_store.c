@@ -213,6 +213,69 @@ static void notices_another_version(void **state)
     assert_null(strstr(script.requests[0], "If-Match"));
 }
 
+#define TOGETHER 3
+
+/* Answers requests only when TOGETHER of them have come. The one for "gone" is a 404. */
+static void *answer_together(void *arg)
+{
+    const int *listener = arg;
+    for (size_t round = 0; round < 2; round++) {
+        int fds[TOGETHER];
+        char requests[TOGETHER][SCRIPT_REQUEST_BYTES];
+        for (size_t i = 0; i < TOGETHER; i++) {
+            fds[i] = accept(*listener, NULL, NULL);
+            script_read(fds[i], requests[i]);
+        }
+        for (size_t i = 0; i < TOGETHER; i++) {
+            const char *reply = strstr(requests[i], "gone")
+                                    ? "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n"
+                                      "Connection: close\r\n\r\n"
+                                    : "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nETag: \"v\"\r\n"
+                                      "Connection: close\r\n\r\n";
+            (void)send(fds[i], reply, strlen(reply), MSG_NOSIGNAL);
+            close(fds[i]);
+        }
+    }
+    return NULL;
+}
+
+static void looks_at_many_together(void **state)
+{
+    (void)state;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    pthread_t thread;
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(listener, 8), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    assert_int_equal(pthread_create(&thread, NULL, answer_together, &listener), 0);
+    char uri[64];
+    snprintf(uri, sizeof uri, "http://127.0.0.1:%u/", ntohs(address.sin_port));
+    const struct mst_blob_opts opts = {.depth = TOGETHER, .timeout_ms = 20000};
+    struct mst_blob *blob;
+    assert_int_equal(mst_blob_open(uri, &opts, &blob, NULL), 0);
+    struct mst_blob_look looks[2 * TOGETHER] = {{.key = "a"},    {.key = "gone"}, {.key = "b"},
+                                                {.key = "gone"}, {.key = "c"},    {.key = "d"}};
+    mst_blob_stat_all(blob, looks, 2 * TOGETHER, soon());
+    for (size_t i = 0; i < 2 * TOGETHER; i++) {
+        bool gone = strcmp(looks[i].key, "gone") == 0;
+        assert_int_equal(looks[i].rc, gone ? -ENOENT : 0);
+        assert_int_equal(looks[i].info.size_bytes, gone ? 0 : 7);
+    }
+    pthread_join(thread, NULL);
+    close(listener);
+    looks[0].rc = 0;
+    mst_blob_stat_all(blob, looks, 2 * TOGETHER, mst_deadline_ms(200));
+    for (size_t i = TOGETHER; i < 2 * TOGETHER; i++)
+        assert_int_equal(looks[i].rc, -EAGAIN); /* nobody is there any more: not asked for */
+    assert_true(looks[0].rc < 0 && looks[0].rc != -EAGAIN);
+    looks[0].key = "../x";
+    mst_blob_stat_all(blob, looks, 1, soon());
+    assert_int_equal(looks[0].rc, -EAGAIN);
+    mst_blob_close(blob);
+}
+
 static void follows_redirects(void **state)
 {
     (void)state;
@@ -357,6 +420,7 @@ int main(void)
         cmocka_unit_test(refuses_what_makes_no_sense),
         cmocka_unit_test(tells_what_the_server_said),
         cmocka_unit_test(notices_another_version),
+        cmocka_unit_test(looks_at_many_together),
         cmocka_unit_test(follows_redirects),
         cmocka_unit_test(stats),
         cmocka_unit_test(says_what_a_web_server_cannot),

@@ -12,11 +12,22 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct cursor sample = {.fingerprint = 0x0123456789abcdef,
-                                     .shape = 0xfedcba9876543210,
-                                     .seed = 42,
-                                     .position = UINT64_MAX - 1,
-                                     .sequential = true};
+static const struct cursor sample = {
+    .version = CURSOR_VERSION,
+    .fingerprint = {.sampled = 0x0123456789abcdef, .full = 0x1122334455667788},
+    .place = 0xaabbccdd,
+    .pin = 0x99eeff00,
+    .shape = 0xfedcba9876543210,
+    .seed = 42,
+    .position = UINT64_MAX - 1,
+    .sequential = true};
+
+static void set_crc(uint8_t bytes[CURSOR_BYTES])
+{
+    uint32_t crc = mst_crc32c(0, bytes, 60);
+    for (size_t i = 0; i < 4; i++)
+        bytes[60 + i] = (uint8_t)(crc >> (8 * i));
+}
 
 static void test_round_trip(void **state)
 {
@@ -25,7 +36,10 @@ static void test_round_trip(void **state)
     cursor_encode(&sample, bytes);
     struct cursor back = {0};
     assert_int_equal(cursor_decode(bytes, sizeof bytes, &back, NULL), 0);
-    assert_int_equal(back.fingerprint, sample.fingerprint);
+    assert_int_equal(back.version, CURSOR_VERSION);
+    assert_memory_equal(&back.fingerprint, &sample.fingerprint, sizeof back.fingerprint);
+    assert_int_equal(back.place, sample.place);
+    assert_int_equal(back.pin, sample.pin);
     assert_int_equal(back.shape, sample.shape);
     assert_int_equal(back.seed, sample.seed);
     assert_true(back.position == sample.position);
@@ -36,7 +50,7 @@ static void test_round_trip(void **state)
 static void test_layout(void **state)
 {
     (void)state;
-    static const uint8_t head[] = {'M',  'S',  'C',  'U',  1,    0,    0,    0,
+    static const uint8_t head[] = {'M',  'S',  'C',  'U',  2,    0,    0,    0,
                                    0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01};
     uint8_t bytes[CURSOR_BYTES];
     cursor_encode(&sample, bytes);
@@ -44,8 +58,39 @@ static void test_layout(void **state)
     assert_int_equal(bytes[24], 42);
     assert_int_equal(bytes[32], 0xfe);
     assert_int_equal(bytes[40], 1);
-    for (size_t i = 41; i < 60; i++)
-        assert_int_equal(bytes[i], 0);
+    static const uint8_t tail[] = {0,    0,    0,    0xdd, 0xcc, 0xbb, 0xaa, 0x00, 0xff, 0xee,
+                                   0x99, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11};
+    assert_memory_equal(bytes + 41, tail, sizeof tail);
+}
+
+/* As version 1 was written: its fingerprint is the one with the names. */
+static void test_version_1_is_read(void **state)
+{
+    (void)state;
+    uint8_t bytes[CURSOR_BYTES];
+    cursor_encode(&sample, bytes);
+    bytes[4] = 1;
+    memset(bytes + 44, 0, 16);
+    set_crc(bytes);
+    struct cursor back = {0};
+    assert_int_equal(cursor_decode(bytes, sizeof bytes, &back, NULL), 0);
+    assert_int_equal(back.version, 1);
+    assert_int_equal(back.fingerprint.named, sample.fingerprint.sampled);
+    assert_int_equal(back.position, sample.position);
+    struct cursor here = sample;
+    here.fingerprint = (struct fingerprint){.sampled = 7, .named = 0x0123456789abcdef, .full = 8};
+    assert_int_equal(cursor_match(&back, &here, NULL), 0);
+    assert_null(cursor_doubt(&back, &here));
+    here.fingerprint = sample.fingerprint;
+    struct mst_err err = {0};
+    assert_int_equal(cursor_match(&back, &here, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "version 1"));
+    for (size_t at = 44; at < 60; at++) {
+        bytes[at] = 1;
+        set_crc(bytes);
+        assert_int_equal(cursor_decode(bytes, sizeof bytes, &back, NULL), -EBADMSG);
+        bytes[at] = 0;
+    }
 }
 
 static void test_every_flipped_bit_and_size_is_refused(void **state)
@@ -70,9 +115,7 @@ static void refuse_patched(size_t at, uint8_t value, const char *why)
     uint8_t bytes[CURSOR_BYTES];
     cursor_encode(&sample, bytes);
     bytes[at] = value;
-    uint32_t crc = mst_crc32c(0, bytes, 60);
-    for (size_t i = 0; i < 4; i++)
-        bytes[60 + i] = (uint8_t)(crc >> (8 * i));
+    set_crc(bytes);
     struct cursor back;
     struct mst_err err = {0};
     assert_int_equal(cursor_decode(bytes, sizeof bytes, &back, &err), -EBADMSG);
@@ -83,9 +126,10 @@ static void test_newer_versions_are_refused(void **state)
 {
     (void)state;
     refuse_patched(0, 'X', "not a loader's cursor");
-    refuse_patched(4, 2, "version 2");
+    refuse_patched(4, 3, "version 3");
+    refuse_patched(4, 0, "version 0");
     refuse_patched(40, 3, "flags");
-    refuse_patched(50, 1, "newer build");
+    refuse_patched(43, 1, "newer build");
 }
 
 static void test_match_names_the_difference(void **state)
@@ -101,7 +145,10 @@ static void test_match_names_the_difference(void **state)
     here.seed = 43;
     assert_int_equal(cursor_match(&sample, &here, &err), -EINVAL);
     assert_non_null(strstr(err.text, "seed 42, not 43"));
-    here.fingerprint = 1;
+    here.fingerprint.full++;
+    assert_int_equal(cursor_match(&sample, &here, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "1122334455667789"));
+    here.fingerprint.sampled = 1;
     assert_int_equal(cursor_match(&sample, &here, &err), -EINVAL);
     assert_non_null(strstr(err.text, "0123456789abcdef"));
     here.shape = 1;
@@ -109,11 +156,37 @@ static void test_match_names_the_difference(void **state)
     assert_non_null(strstr(err.text, "record shape"));
 }
 
+/* What is no difference that refuses, and yet to be told. */
+static void test_doubts(void **state)
+{
+    (void)state;
+    struct cursor saved = sample, here = sample;
+    assert_null(cursor_doubt(&saved, &here));
+    here.fingerprint.full = 0;
+    assert_int_equal(cursor_match(&saved, &here, NULL), 0);
+    assert_non_null(strstr(cursor_doubt(&saved, &here), "not every byte"));
+    saved.fingerprint.full = 0;
+    assert_null(cursor_doubt(&saved, &here));
+    here.pin++;
+    assert_int_equal(cursor_match(&saved, &here, NULL), 0);
+    assert_non_null(strstr(cursor_doubt(&saved, &here), "time or ETag"));
+    here.place++; /* moved: of course its times are others */
+    assert_null(cursor_doubt(&saved, &here));
+    here.place--;
+    here.pin = 0; /* not known */
+    assert_null(cursor_doubt(&saved, &here));
+    here.pin = sample.pin + 1;
+    saved.fingerprint.full = here.fingerprint.full = 5; /* every byte is the same */
+    assert_null(cursor_doubt(&saved, &here));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_version_1_is_read),
+        cmocka_unit_test(test_doubts),
         cmocka_unit_test(test_every_flipped_bit_and_size_is_refused),
         cmocka_unit_test(test_newer_versions_are_refused),
         cmocka_unit_test(test_match_names_the_difference),

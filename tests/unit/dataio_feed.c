@@ -61,7 +61,7 @@ static int read_one(struct feed_file *file, uint64_t offset, void *bytes, size_t
 {
     struct feed_read read = {
         .file = file, .offset = offset, .data = bytes, .size_bytes = size_bytes};
-    return feed_read_all(feed_of(file), &read, 1, err);
+    return sources_read(feed_of(file), &read, err);
 }
 
 static void refuse(struct feed *feed, char *first, char *second, int rc, const char *why)

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 #define SAMPLES 1009u
@@ -356,11 +357,129 @@ static void test_foreign_cursors_are_refused(void **state)
         opts.record_elems--;
         refuse_cursor(opts, &modes[m], cursor, -EINVAL, "record shape");
         opts = opts_of(7);
+        data[SIZE / 2] ^= 1;
         opts.uri = scratch_write("other", data, SIZE);
+        data[SIZE / 2] ^= 1;
         refuse_cursor(opts, &modes[m], cursor, -EINVAL, "another dataset");
         cursor[9] ^= 1;
         refuse_cursor(opts_of(7), &modes[m], cursor, -EBADMSG, "damaged");
     }
+}
+
+struct fixture {
+    const char *uri, *cursor;
+    struct mst_loader_opts opts;
+    uint64_t step;
+    uint64_t samples[5]; /* of the batch that is next */
+};
+
+static void read_fixture(const char *name, uint8_t cursor[MST_CURSOR_BYTES])
+{
+    char where[512];
+    (void)snprintf(where, sizeof where, "%s/v1/%s", MUSTER_TEST_DATA, name); /* fits */
+    FILE *file = fopen(where, "re");
+    assert_non_null(file);
+    assert_int_equal(fread(cursor, 1, MST_CURSOR_BYTES, file), MST_CURSOR_BYTES);
+    fclose(file);
+}
+
+static void check_fixture(const struct fixture *fixture, const struct mode *mode)
+{
+    uint8_t cursor[MST_CURSOR_BYTES];
+    struct mst_loader_opts opts = fixture->opts;
+    char where[512];
+    (void)snprintf(where, sizeof where, "%s/v1/%s", MUSTER_TEST_DATA, fixture->uri); /* fits */
+    opts.uri = *fixture->uri == '/' ? fixture->uri + 1 : where;
+    read_fixture(fixture->cursor, cursor);
+    struct mst_loader *loader = open_loader(opts, mode, 0, 1);
+    struct mst_err err = {0};
+    if (mst_loader_seek(loader, cursor, sizeof cursor, &err))
+        fail_msg("%s: %s", fixture->uri, err.text);
+    assert_string_equal(mst_loader_warning(loader), "");
+    struct mst_batch batch = next(loader);
+    assert_int_equal(batch.step, fixture->step);
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(batch.samples[i].index, fixture->samples[i]);
+    mst_loader_close(loader);
+}
+
+/* Cursors and indexes as the first version wrote them (tests/data/v1) go on where they stood. */
+static void test_cursors_of_version_1_go_on(void **state)
+{
+    (void)state;
+    size_t size = 300000;
+    uint8_t *large = malloc(size);
+    for (size_t i = 0; i < size; i++)
+        large[i] = (uint8_t)((uint32_t)(i * 2654435761u) >> 24);
+    char place[400];
+    (void)snprintf(place, sizeof place, "/%s", scratch_write("large.raw", large, size)); /* fits */
+    struct mst_loader_opts lines = MST_LOADER_OPTS_INIT, tokens = lines, raw = lines;
+    lines.global_batch = 7;
+    lines.seed = 11;
+    tokens.global_batch = 5;
+    tokens.record_elems = 17;
+    tokens.record_stride = 16;
+    tokens.seed = 12;
+    raw.global_batch = 32;
+    raw.dtype = MST_U8;
+    raw.record_elems = 65;
+    raw.record_stride = 64;
+    raw.seed = 13;
+    raw.sequential = 1;
+    const struct fixture fixtures[] = {
+        {"corpus.dataset.json", "corpus.cursor", lines, 3, {86, 77, 12, 91, 58}},
+        {"tokens.bin", "tokens.cursor", tokens, 4, {17, 3, 27, 9, 1}},
+        {place, "large.cursor", raw, 5, {160, 161, 162, 163, 164}},
+    };
+    const struct mode ahead[] = {{"auto", 550u << 10}, {"threads", 550u << 10}};
+    for (size_t i = 0; i < sizeof fixtures / sizeof *fixtures; i++) {
+        check_fixture(&fixtures[i], &modes[0]);
+        check_fixture(&fixtures[i], &ahead[i % 2]);
+    }
+    large[1] ^= 1;
+    scratch_write("large.raw", large, size);
+    uint8_t cursor[MST_CURSOR_BYTES];
+    read_fixture("large.cursor", cursor);
+    raw.uri = place + 1;
+    refuse_cursor(raw, &modes[0], cursor, -EINVAL, "version 1: names count");
+    free(large);
+}
+
+/* What is not refused is told: a file that was written anew, bytes that were not compared. */
+static void test_doubts_are_told(void **state)
+{
+    (void)state;
+    struct mst_loader_opts opts = opts_of(7);
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1}};
+    opts.uri = scratch_write("touched", data, SIZE);
+    opts.fingerprint = MST_FINGERPRINT_FULL;
+    struct mst_loader *full = open_loader(opts, &modes[0], 0, 1);
+    opts.fingerprint = MST_FINGERPRINT_SAMPLED;
+    struct mst_loader *sampled = open_loader(opts, &modes[1], 0, 1);
+    uint8_t of_full[MST_CURSOR_BYTES], of_sampled[MST_CURSOR_BYTES];
+    mst_loader_cursor(full, of_full);
+    mst_loader_cursor(sampled, of_sampled);
+    assert_int_equal(info_of(full).fingerprint_kind, MST_FINGERPRINT_FULL);
+    assert_int_equal(info_of(sampled).fingerprint_kind, MST_FINGERPRINT_SAMPLED);
+    assert_true(info_of(full).fingerprint != info_of(sampled).fingerprint);
+    assert_int_equal(mst_loader_seek(full, of_sampled, sizeof of_sampled, NULL), 0);
+    assert_string_equal(mst_loader_warning(full), "");
+    assert_int_equal(mst_loader_seek(sampled, of_full, sizeof of_full, NULL), 0);
+    assert_non_null(strstr(mst_loader_warning(sampled), "not every byte"));
+    assert_int_equal(mst_loader_seek(sampled, of_sampled, sizeof of_sampled, NULL), 0);
+    assert_string_equal(mst_loader_warning(sampled), "");
+    mst_loader_close(full);
+    mst_loader_close(sampled);
+    assert_int_equal(utimensat(AT_FDCWD, opts.uri, times, 0), 0);
+    sampled = open_loader(opts, &modes[1], 0, 1);
+    assert_int_equal(mst_loader_seek(sampled, of_sampled, sizeof of_sampled, NULL), 0);
+    assert_non_null(strstr(mst_loader_warning(sampled), "time or ETag"));
+    mst_loader_close(sampled);
+    opts.uri = scratch_write("moved", data, SIZE);
+    sampled = open_loader(opts, &modes[1], 0, 1);
+    assert_int_equal(mst_loader_seek(sampled, of_sampled, sizeof of_sampled, NULL), 0);
+    assert_string_equal(mst_loader_warning(sampled), "");
+    mst_loader_close(sampled);
 }
 
 /* A resumed job may change its batch: the cursor counts samples. */
@@ -737,6 +856,8 @@ int main(void)
         cmocka_unit_test(test_exactly_once_over_kills_and_resizes),
         cmocka_unit_test(test_seek_back_and_forth),
         cmocka_unit_test(test_foreign_cursors_are_refused),
+        cmocka_unit_test(test_cursors_of_version_1_go_on),
+        cmocka_unit_test(test_doubts_are_told),
         cmocka_unit_test(test_batch_may_change_on_resume),
         cmocka_unit_test(test_samples_lie_as_the_program_knows_them),
         cmocka_unit_test(test_a_batch_that_the_macro_did_not_begin_is_refused),

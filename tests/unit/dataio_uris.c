@@ -37,6 +37,32 @@ static void test_split(void **state)
     assert_int_equal(uris_split("", folder, name), -EINVAL);
 }
 
+static void test_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *uri, *place, *name;
+    } cases[] = {
+        {"s3://b/dir/sub/na%20me?endpoint=http://h/y", "s3://b/?endpoint=http://h/y",
+         "dir/sub/na me"},
+        {"http://h:1/x", "http://h:1/", "x"},
+        {"http://h?q", "http://h?q", ""},
+        {"hdfs:///a/b", "hdfs:///", "a/b"},
+        /* What no key may have stays in the place. */
+        {"s3://b/dir/../x", "s3://b/dir/../", "x"},
+        {"s3://b/dir/%2e%2e/x", "s3://b/dir/%2e%2e/", "x"},
+        {"s3://b//x/y", "s3://b//x/", "y"},
+        {"s3://b/..x/y.", "s3://b/", "..x/y."},
+    };
+    char place[URI_BYTES_MAX], name[URI_BYTES_MAX];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(uris_place(cases[i].uri, place, name), 0);
+        assert_string_equal(place, cases[i].place);
+        assert_string_equal(name, cases[i].name);
+    }
+    assert_int_equal(uris_place("s3://b/%zz", place, name), -EINVAL);
+}
+
 static void test_relatives(void **state)
 {
     (void)state;
@@ -95,11 +121,9 @@ static void test_queries_are_not_shown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_split),
-        cmocka_unit_test(test_relatives),
-        cmocka_unit_test(test_what_they_are),
-        cmocka_unit_test(test_too_long),
-        cmocka_unit_test(test_queries_are_not_shown),
+        cmocka_unit_test(test_split),     cmocka_unit_test(test_place),
+        cmocka_unit_test(test_relatives), cmocka_unit_test(test_what_they_are),
+        cmocka_unit_test(test_too_long),  cmocka_unit_test(test_queries_are_not_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,7 +133,8 @@ static int prepare_stat(struct blob_remote *remote, struct blob_call *call)
 static int judge_stat(struct blob_remote *remote, struct blob_call *call,
                       const struct http_answer *answer)
 {
-    return take_status(store_of(remote), call, answer, call->arg);
+    struct blob_stat *stat = call->arg;
+    return take_status(store_of(remote), call, answer, &stat->info);
 }
 
 static const struct blob_verb stat_verb = {.prepare = prepare_stat, .judge = judge_stat};
@@ -141,11 +142,11 @@ static const struct blob_verb stat_verb = {.prepare = prepare_stat, .judge = jud
 static int hdfs_stat(struct mst_blob *blob, const char *key, struct mst_blob_info *ret_info,
                      uint64_t deadline_ns, struct mst_err *err)
 {
-    struct mst_blob_info info;
-    struct blob_call call = {.verb = &stat_verb, .key = key, .arg = &info};
+    struct blob_stat stat = {0};
+    struct blob_call call = {.verb = &stat_verb, .key = key, .arg = &stat};
     int rc = blob_call_do((struct blob_remote *)blob, &call, deadline_ns, err);
     if (rc == 0)
-        *ret_info = info;
+        *ret_info = stat.info;
     return rc;
 }
 
@@ -545,7 +546,7 @@ static int open_store(const struct blob_backend *backend, const struct mst_uri *
     if (rc == 0)
         rc = set_auth(store, uri, &env, err);
     if (rc == 0)
-        rc = blob_remote_init(remote, opts, &read_verb, env.ca_file, err);
+        rc = blob_remote_init(remote, opts, &read_verb, &stat_verb, env.ca_file, err);
     blob_env_fini(&env);
     /* Each name node gets a chance. */
     if (opts->fail_fast)
@@ -579,8 +580,8 @@ static int cluster_open(const struct mst_uri *uri, const struct mst_blob_opts *o
 #define HDFS_BACKEND(name, opener)                                                                 \
     {                                                                                              \
         .scheme = (name), .open = (opener), .close = hdfs_close, .stat = hdfs_stat,                \
-        .list = hdfs_list, .put = hdfs_put, .remove = hdfs_remove, .submit = blob_remote_submit,   \
-        .reap = blob_remote_reap,                                                                  \
+        .stat_all = blob_remote_stat_all, .list = hdfs_list, .put = hdfs_put,                      \
+        .remove = hdfs_remove, .submit = blob_remote_submit, .reap = blob_remote_reap,             \
     }
 
 const struct blob_backend blob_webhdfs_backend = HDFS_BACKEND("webhdfs", plain_open);

@@ -18,13 +18,8 @@ int blob_object_ask_read(struct blob_remote *remote, struct blob_call *call);
 int blob_object_judge_read(struct blob_remote *remote, struct blob_call *call,
                            const struct http_answer *answer, blob_judge_fn judge);
 
-/* The steps of a stat's call, and its `arg`. */
+/* The steps of a stat's call. */
 enum { BLOB_STAT_HEAD, BLOB_STAT_GET };
-
-struct blob_stat {
-    struct mst_blob_info info;
-    char byte;
-};
 
 /* Makes the request one for the call's step, and says by which method it is to be asked. */
 enum http_method blob_object_ask_stat(struct blob_call *call);

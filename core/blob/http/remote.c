@@ -32,12 +32,14 @@
 #define SEND_BYTES_PER_MS 1049 /* 1 MiB/s: how slow a put may be and still keep its deadline */
 
 int blob_remote_init(struct blob_remote *remote, const struct mst_blob_opts *opts,
-                     const struct blob_verb *read_verb, const char *ca_file, struct mst_err *err)
+                     const struct blob_verb *read_verb, const struct blob_verb *stat_verb,
+                     const char *ca_file, struct mst_err *err)
 {
     remote->timeout_ms = opts->timeout_ms;
     remote->depth = opts->depth;
     remote->refused_max = opts->fail_fast ? 0 : UINT32_MAX;
     remote->read_verb = read_verb;
+    remote->stat_verb = stat_verb;
     /* Pauses of processes that started together must differ. */
     mst_rng_init(&remote->rng, mst_now_ns(), (uint64_t)getpid());
     remote->reads = calloc(opts->depth, sizeof *remote->reads);
@@ -239,6 +241,73 @@ int blob_call_do(struct blob_remote *remote, struct blob_call *call, uint64_t de
     if (call->result < 0)
         return mst_err_set(err, (int)call->result, "%s", call->err.text);
     return 0;
+}
+
+/* Stats under way together. */
+struct stat_calls {
+    struct blob_call *calls;
+    struct blob_stat *stats;
+    struct mst_blob_look **looks; /* that the calls are for */
+    size_t count, active;
+    bool failed; /* the place, so that nothing more is asked for */
+};
+
+static void start_stat(struct blob_remote *remote, struct stat_calls *all, size_t slot,
+                       struct mst_blob_look *look, uint64_t deadline_ns)
+{
+    all->stats[slot] = (struct blob_stat){0};
+    all->calls[slot] = (struct blob_call){
+        .verb = remote->stat_verb, .key = look->key, .arg = &all->stats[slot]};
+    all->looks[slot] = look;
+    blob_call_start(remote, &all->calls[slot], deadline_ns);
+    all->active++;
+}
+
+static void end_stat(struct stat_calls *all, size_t slot)
+{
+    struct blob_call *call = &all->calls[slot];
+    struct mst_blob_look *look = all->looks[slot];
+    look->rc = call->result < 0 ? (int)call->result : 0;
+    look->info = all->stats[slot].info;
+    look->err = call->err;
+    call->state = CALL_IDLE;
+    all->active--;
+    all->failed = all->failed || (look->rc && look->rc != -ENOENT && look->rc != -EACCES);
+}
+
+static void run_stats(struct blob_remote *remote, struct stat_calls *all,
+                      struct mst_blob_look *looks, size_t count, uint64_t deadline_ns)
+{
+    size_t next = 0;
+    int rc = 0;
+    do {
+        for (size_t i = 0; i < all->count; i++) {
+            if (all->calls[i].state == CALL_ENDED)
+                end_stat(all, i);
+            if (all->calls[i].state == CALL_IDLE && next < count && !all->failed)
+                start_stat(remote, all, i, &looks[next++], deadline_ns);
+        }
+        if (all->active)
+            rc = blob_remote_step(remote, MST_NEVER);
+    } while (rc == 0 && all->active);
+    for (size_t i = 0; i < all->count; i++)
+        if (all->calls[i].state != CALL_IDLE)
+            blob_call_cancel(remote, &all->calls[i]);
+}
+
+void blob_remote_stat_all(struct mst_blob *blob, struct mst_blob_look *looks, size_t count,
+                          uint64_t deadline_ns)
+{
+    struct blob_remote *remote = (struct blob_remote *)blob;
+    struct stat_calls all = {.count = mst_least(count, remote->depth)};
+    all.calls = calloc(all.count, sizeof *all.calls);
+    all.stats = calloc(all.count, sizeof *all.stats);
+    all.looks = calloc(all.count, sizeof *all.looks);
+    if (all.calls && all.stats && all.looks)
+        run_stats(remote, &all, looks, count, deadline_ns);
+    free(all.calls);
+    free(all.stats);
+    free(all.looks);
 }
 
 static struct blob_call *idle_read(struct blob_remote *remote)

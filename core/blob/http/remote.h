@@ -23,6 +23,12 @@ enum {
 struct blob_call;
 struct blob_remote;
 
+/* What the call of a stat has as its `arg`. */
+struct blob_stat {
+    struct mst_blob_info info;
+    char byte;
+};
+
 struct blob_verb {
     /* Fills call->request, which is empty. 0; -errno with the text in call->err. */
     int (*prepare)(struct blob_remote *remote, struct blob_call *call);
@@ -60,14 +66,15 @@ struct blob_remote {
     uint32_t refused_max;    /* connections that a call may see refused and still try again */
     char label[320];         /* scheme://authority: what texts call the store, without secrets */
     char base[BLOB_KEY_MAX]; /* the URI's path: what keys are relative to */
-    const struct blob_verb *read_verb;
-    struct blob_call *reads;  /* depth of them */
-    struct blob_call *active; /* those that have not ended */
+    const struct blob_verb *read_verb, *stat_verb; /* the latter's `arg` is a struct blob_stat */
+    struct blob_call *reads;                       /* depth of them */
+    struct blob_call *active;                      /* those that have not ended */
 };
 
 /* Sets up what is embedded in a back end's handle. 0; -ENOMEM. */
 int blob_remote_init(struct blob_remote *remote, const struct mst_blob_opts *opts,
-                     const struct blob_verb *read_verb, const char *ca_file, struct mst_err *err);
+                     const struct blob_verb *read_verb, const struct blob_verb *stat_verb,
+                     const char *ca_file, struct mst_err *err);
 void blob_remote_fini(struct blob_remote *remote);
 
 /* Starts a call whose first six fields are filled; it is borrowed until it has ended. */
@@ -97,7 +104,9 @@ int blob_remote_path(const struct blob_remote *remote, const char *key, char *re
 
 #define BLOB_ESCAPED_MAX (3 * BLOB_PATH_MAX)
 
-/* The slots `submit` and `reap` of every remote back end. */
+/* The slots `stat_all`, `submit` and `reap` of every remote back end. */
+void blob_remote_stat_all(struct mst_blob *blob, struct mst_blob_look *looks, size_t count,
+                          uint64_t deadline_ns);
 int blob_remote_submit(struct mst_blob *blob, const struct mst_blob_read *reads, size_t count);
 int blob_remote_reap(struct mst_blob *blob, struct mst_blob_done *done, size_t cap, size_t min,
                      uint64_t deadline_ns);

@@ -115,7 +115,7 @@ static int open_store(const struct blob_backend *backend, const struct mst_uri *
     (void)snprintf(remote->label, sizeof remote->label, "%s://%s", uri->scheme, uri->authority);
     (void)snprintf(remote->base, sizeof remote->base, "%s", uri->path);
     (void)snprintf(store->query, sizeof store->query, "%s", uri->query);
-    rc = blob_remote_init(remote, opts, &read_verb, env.ca_file, err);
+    rc = blob_remote_init(remote, opts, &read_verb, &stat_verb, env.ca_file, err);
     blob_env_fini(&env);
     if (rc < 0) {
         http_close(&remote->blob);
@@ -142,6 +142,7 @@ const struct blob_backend blob_http_backend = {
     .open = plain_open,
     .close = http_close,
     .stat = http_stat,
+    .stat_all = blob_remote_stat_all,
     .submit = blob_remote_submit,
     .reap = blob_remote_reap,
 };
@@ -151,6 +152,7 @@ const struct blob_backend blob_https_backend = {
     .open = secure_open,
     .close = http_close,
     .stat = http_stat,
+    .stat_all = blob_remote_stat_all,
     .submit = blob_remote_submit,
     .reap = blob_remote_reap,
 };

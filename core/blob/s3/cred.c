@@ -46,7 +46,7 @@ static int read_text(const char *path, char *text, size_t cap)
     return (int)length;
 }
 
-/* A newline at the end of a token's file is not the token's; anywhere else it would end a header. */
+/* A newline at the end of a token's file is none of it; anywhere else it would end a header. */
 static int read_token(const char *path, char *token, size_t cap, struct mst_err *err)
 {
     int rc = read_text(path, token, cap);

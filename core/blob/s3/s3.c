@@ -263,7 +263,8 @@ static int s3_open(const struct mst_uri *uri, const struct mst_blob_opts *opts,
     store->remote.blob.backend = &blob_s3_backend;
     int rc = set_up(store, uri, err);
     if (rc == 0)
-        rc = blob_remote_init(&store->remote, opts, &read_verb, store->env.ca_file, err);
+        rc = blob_remote_init(&store->remote, opts, &read_verb, &stat_verb, store->env.ca_file,
+                              err);
     if (rc < 0) {
         s3_close(&store->remote.blob);
         return rc;
@@ -277,6 +278,7 @@ const struct blob_backend blob_s3_backend = {
     .open = s3_open,
     .close = s3_close,
     .stat = s3_stat,
+    .stat_all = blob_remote_stat_all,
     .list = s3_list,
     .put = s3_put,
     .remove = s3_remove,
