@@ -14,7 +14,7 @@ int scratch_begin(struct scratch *scratch, const char *dir, struct mst_err *err)
 void scratch_end(struct scratch *scratch, uint64_t size_bytes)
 {
     assert(scratch->users > 0);
-    scratch->end += (size_bytes + SCRATCH_GRAIN - 1) / SCRATCH_GRAIN * SCRATCH_GRAIN;
+    scratch->end += mst_round_up(size_bytes, SCRATCH_GRAIN);
 }
 
 int scratch_check(const struct scratch *scratch, uint64_t offset)

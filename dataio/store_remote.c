@@ -100,6 +100,7 @@ static int open_item(struct store *store, const char *name, struct store_item **
         rc = mst_err_set(err, -ENOMEM, "%s: no memory", name);
     if (rc == 0)
         rc = look(remote, name, &item->info, err);
+    remote->opts.answered = remote->opts.answered || rc == 0 || rc == -ENOENT;
     if (rc) {
         if (item)
             close_item(&item->item);

@@ -7,7 +7,8 @@
  *   mst_blob_close(blob)
  *
  * Every request is retried with jittered, growing pauses while that makes sense (connection lost,
- * 5xx, 429, a body cut short), until its deadline; a byte range is delivered whole or not at all.
+ * 5xx, 429, a body cut short), until its deadline, or for opts.connect_ms where nobody has answered
+ * yet: an address that is wrong is told soon, and a server that restarts is waited for; a byte range is delivered whole or not at all.
  * One thread at a time per store; several stores are independent. Credentials never appear in an
  * error text. Common errors: -ENOENT (404); -EACCES (401, 403, bad or missing credentials: the text
  * says which were used and where they came from); -ESTALE the object changed since it was first
@@ -29,6 +30,8 @@ struct mst_blob_opts {
     uint32_t depth;      /* requests in flight; 0 = 8 */
     uint32_t timeout_ms; /* of one request, retries included, and a second more for each MiB that
                             it sends; 0 = 60 000 */
+    uint32_t connect_ms; /* for how long a place that has never answered is tried; 0 = 3 000 */
+    bool answered;       /* it has: an outage is waited for */
     bool fail_fast;      /* there is another place to ask: where nobody listens is soon given up */
     bool skip_hidden;    /* list leaves out what begins with '.' or '_', and all below it */
     const char *aio;     /* file: as mst_aio_opts.backend (world.tuning.aio); NULL = probe */

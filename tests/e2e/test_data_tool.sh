@@ -82,6 +82,14 @@ want 0 '"fingerprint_kind": "full"' "$data" index two.raw --fingerprint full --j
 ! grep -q "$(echo "$full" | cut -d' ' -f3)" out || fail "a patch is not in the full fingerprint"
 want 64 '^muster-data: --fingerprint some: ' "$data" index two.raw --fingerprint some
 
+# A store that nobody has ever reached is told in seconds, not when a request's time is over.
+export AWS_ACCESS_KEY_ID=k AWS_SECRET_ACCESS_KEY=s
+want 1 'given up after .*does its server run, and is the endpoint (?endpoint=, AWS_ENDPOINT_URL) right' \
+    timeout 20 env AWS_ENDPOINT_URL=http://127.0.0.1:1 "$data" index s3://b/x.txt
+want 1 'does its server run' timeout 20 "$data" index webhdfs://127.0.0.1:1/x.txt
+want 1 'AWS_SECRET_ACCESS_KEY has a newline' env AWS_SECRET_ACCESS_KEY="a
+b" "$data" index s3://b/x.txt
+
 lines=$("$data" index big.txt --json | sed -n 's/.*"samples": \([0-9]*\).*/\1/p')
 [ "$lines" = "$(wc -l <big.txt)" ] || fail "$lines lines, wc says $(wc -l <big.txt)"
 "$data" verify big.txt >auto.out

@@ -389,6 +389,106 @@ static void nobody_listens(void **state)
     assert_non_null(strstr(result.error, "given up after"));
 }
 
+/* An address at which nobody has ever answered is told soon, however long requests may take. */
+static void nobody_ever_listened(void **state)
+{
+    (void)state;
+    const struct mst_blob_opts opts = {.timeout_ms = 600000, .connect_ms = 100};
+    static const char *const hosts[] = {"127.0.0.1", "nobody.invalid"};
+    script_start(&script, NULL, 0);
+    script_stop(&script);
+    for (size_t i = 0; i < 2; i++) {
+        char uri[64];
+        snprintf(uri, sizeof uri, "http://%s:%u/a", hosts[i], script.port);
+        struct mst_blob *blob = NULL;
+        struct mst_blob_info info;
+        struct mst_err err;
+        assert_int_equal(mst_blob_open(uri, &opts, &blob, NULL), 0);
+        int rc = mst_blob_stat(blob, "k", &info, soon(), &err);
+        assert_int_equal(rc, i ? -EHOSTUNREACH : -ECONNREFUSED);
+        assert_non_null(strstr(err.text, "does its server run"));
+        assert_non_null(strstr(err.text, uri + 7));
+        mst_blob_close(blob);
+    }
+}
+
+/* One that has answered restarts: its silence is waited for. */
+static void who_has_answered_is_waited_for(void **state)
+{
+    (void)state;
+    const struct mst_blob_opts opts = {.timeout_ms = 1000, .connect_ms = 1};
+    script_start(&script, STEPS({OK_206("\"v1\""), SCRIPT_CLOSE}), 1);
+    char uri[64], data[5] = "";
+    snprintf(uri, sizeof uri, "http://127.0.0.1:%u/a", script.port);
+    struct mst_blob *blob = NULL;
+    assert_int_equal(mst_blob_open(uri, &opts, &blob, NULL), 0);
+    const struct mst_blob_read read = {.key = "k", .offset = 2, .data = data, .size_bytes = 4};
+    struct mst_blob_done done;
+    assert_int_equal(mst_blob_submit(blob, &read, 1), 1);
+    assert_int_equal(mst_blob_reap(blob, &done, 1, 1, soon()), 1);
+    assert_int_equal(done.result, 4);
+    script_stop(&script);
+    assert_int_equal(mst_blob_submit(blob, &read, 1), 1);
+    assert_int_equal(mst_blob_reap(blob, &done, 1, 1, soon()), 1);
+    assert_int_equal(done.result, -ECONNREFUSED);
+    assert_null(strstr(mst_blob_error(blob), "after 1 try"));
+    assert_null(strstr(mst_blob_error(blob), "does its server run"));
+    mst_blob_close(blob);
+}
+
+static void texts_say_whose_fault_it_is(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *reply;
+        int rc;
+        const char *text;
+    } cases[] = {
+        {"HTTP/1.1 507 Full\r\nContent-Length: 0\r\n\r\n", -ENOSPC, "the server has no room left"},
+        {"HTTP/1.1 501 No\r\nContent-Length: 0\r\n\r\n", -EIO, "the server failed"},
+        {"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n", -EBADMSG,
+         "the server refuses the request"},
+        {"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", -EBADMSG,
+         "the server sends us elsewhere"},
+        {"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-5/10\r\n"
+         "Content-Length: 5\r\n\r\n23456",
+         -EBADMSG, "the server sends more bytes"},
+        {"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 3-6/10\r\n"
+         "Content-Length: 4\r\n\r\n3456",
+         -EBADMSG, "the server's Content-Range"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct result result = PLAY(NULL, {cases[i].reply, SCRIPT_CLOSE});
+        assert_int_equal(result.result, cases[i].rc);
+        if (!strstr(result.error, cases[i].text))
+            fail_msg("\"%s\" lacks \"%s\"", result.error, cases[i].text);
+        assert_null(strstr(result.error, "secret"));
+    }
+    script_start(&script, STEPS({"HTTP/1.1 206 Partial Content\r\n", SCRIPT_STALL}), 1);
+    struct result slow = read_once(300, NULL);
+    script_stop(&script);
+    assert_non_null(strstr(slow.error, "the server is too slow"));
+    script_start(&script, STEPS({"", SCRIPT_RESET}, {"", SCRIPT_STALL}), 2);
+    struct result broken = read_once(300, NULL);
+    script_stop(&script);
+    assert_non_null(strstr(broken.error, "the server "));
+}
+
+static void a_proxy_is_not_shown(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("http_proxy", "foo://user:hush@127.0.0.1:1", 1), 0);
+    struct mst_blob *blob = NULL;
+    struct mst_blob_info info;
+    struct mst_err err;
+    assert_int_equal(mst_blob_open("http://10.0.0.1/a", NULL, &blob, NULL), 0);
+    assert_true(mst_blob_stat(blob, "k", &info, soon(), &err) < 0);
+    assert_null(strstr(err.text, "hush"));
+    assert_non_null(strstr(err.text, "proxy"));
+    mst_blob_close(blob);
+    assert_int_equal(unsetenv("http_proxy"), 0);
+}
+
 /* With another place to ask nobody waits for this one. */
 static void nobody_listens_and_others_do(void **state)
 {
@@ -427,6 +527,10 @@ int main(void)
         cmocka_unit_test(holds_depth_reads_and_ends_them),
         cmocka_unit_test(reads_nothing_at_once),
         cmocka_unit_test(nobody_listens),
+        cmocka_unit_test(nobody_ever_listened),
+        cmocka_unit_test(who_has_answered_is_waited_for),
+        cmocka_unit_test(texts_say_whose_fault_it_is),
+        cmocka_unit_test(a_proxy_is_not_shown),
         cmocka_unit_test(nobody_listens_and_others_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

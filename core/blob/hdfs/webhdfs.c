@@ -117,7 +117,8 @@ static int take_status(struct hdfs_store *store, struct blob_call *call,
         return rc;
     struct webhdfs_status status;
     if (webhdfs_json_status(answer->text, answer->text_bytes, &status) < 0)
-        return blob_call_fail(&store->remote, call, -EBADMSG, "its status makes no sense");
+        return blob_call_fail(&store->remote, call, -EBADMSG,
+                              "the name node's status of it makes no sense");
     if (status.folder)
         return blob_call_fail(&store->remote, call, -ENOENT, "a folder, not an object");
     info->size_bytes = status.size_bytes;
@@ -251,7 +252,7 @@ static int judge_list(struct blob_remote *remote, struct blob_call *call,
     if (rc != 0)
         return rc;
     rc = webhdfs_json_list(answer->text, answer->text_bytes, add_entry, call->arg);
-    return rc < 0 ? blob_call_fail(remote, call, rc, "the listing makes no sense") : 0;
+    return rc < 0 ? blob_call_fail(remote, call, rc, "the name node's listing makes no sense") : 0;
 }
 
 static const struct blob_verb list_verb = {.prepare = prepare_list, .judge = judge_list};
@@ -539,6 +540,9 @@ static int open_store(const struct blob_backend *backend, const struct mst_uri *
     }
     struct blob_remote *remote = &store->remote;
     remote->blob.backend = backend;
+    remote->address = strcmp(uri->scheme, "hdfs") == 0
+                          ? "the name node's HTTP address in HADOOP_CONF_DIR"
+                          : "the name node's HTTP address in its URI";
     /* Both have room for the part of a URI that they hold. */
     (void)snprintf(remote->label, sizeof remote->label, "%s://%s", uri->scheme, uri->authority);
     (void)snprintf(remote->base, sizeof remote->base, "%s", uri->path);

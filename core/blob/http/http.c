@@ -34,6 +34,7 @@ struct transfer {
     uint64_t skip_bytes; /* of a whole object that came where a range was asked for */
     bool enough;         /* ended by us: all that was asked for is here */
     int fault;           /* ended by us: 0 or -errno */
+    const char *reason;  /* and why: libcurl would tell of its own way to end */
     char why[CURL_ERROR_SIZE];
     struct transfer *next; /* in the list of those that ended */
 };
@@ -179,7 +180,7 @@ static int stop(struct transfer *transfer, int fault, const char *why)
 {
     transfer->fault = fault;
     transfer->enough = fault == 0;
-    (void)snprintf(transfer->why, sizeof transfer->why, "%s", why); /* fits: all are ours */
+    transfer->reason = why;
     return 0; /* fewer bytes than libcurl offered: it ends the transfer */
 }
 
@@ -196,7 +197,7 @@ static size_t take_data(struct transfer *transfer, const char *bytes, size_t len
         return length;
     if (request->range_bytes > 0 && answer->status == 200)
         return (size_t)stop(transfer, 0, "");
-    return (size_t)stop(transfer, -EBADMSG, "more bytes came than were asked for");
+    return (size_t)stop(transfer, -EBADMSG, "the server sends more bytes than were asked for");
 }
 
 static size_t take_text(struct transfer *transfer, const char *bytes, size_t length)
@@ -206,7 +207,7 @@ static size_t take_text(struct transfer *transfer, const char *bytes, size_t len
         return length;
     size_t need = answer->text_bytes + length + 1;
     if (need > HTTP_TEXT_MAX)
-        return (size_t)stop(transfer, -EBADMSG, "the answer is too long for a listing");
+        return (size_t)stop(transfer, -EBADMSG, "the server's answer is too long for a listing");
     if (need > transfer->text_cap) {
         size_t cap = need < transfer->text_cap * 2 ? transfer->text_cap * 2 : need;
         char *text = realloc(answer->text, cap);
@@ -231,7 +232,7 @@ static int begin_body(struct transfer *transfer)
     transfer->skip_bytes = status == 200 ? transfer->request->range_offset : 0;
     if (status != 206 || is_asked_range(transfer->request, answer))
         return 0;
-    stop(transfer, -EBADMSG, "Content-Range is not the range that was asked for");
+    stop(transfer, -EBADMSG, "the server's Content-Range is not the range that was asked for");
     return -EBADMSG;
 }
 
@@ -307,7 +308,8 @@ static void set_limits(CURL *easy, const struct http_request *request)
     int left_ms = mst_deadline_left_ms(request->deadline_ns);
     if (left_ms >= 0)
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, left_ms > 0 ? (long)left_ms : 1L);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                     request->connect_ms ? (long)request->connect_ms : CONNECT_TIMEOUT_MS);
     if (!request->patient) {
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, STALL_BYTES_PER_S);
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, STALL_S);
@@ -436,20 +438,33 @@ static int check_body(const struct transfer *transfer)
     return right ? 0 : -EBADMSG;
 }
 
+/* libcurl would show a proxy's URL that it does not understand, password and all. */
+static const char *words_of(const struct transfer *transfer, CURLcode code)
+{
+    if (transfer->fault)
+        return transfer->reason;
+    if (strstr(transfer->why, "Unsupported proxy"))
+        return "the proxy that http_proxy, https_proxy or all_proxy names is not a URL";
+    return transfer->why[0] ? transfer->why : curl_easy_strerror(code);
+}
+
 static void end_transfer(struct http *http, struct transfer *transfer, CURLcode code)
 {
     assert(transfer->request && transfer != http->handed);
     struct http_answer *answer = &transfer->answer;
     long status = 0;
+    curl_off_t connect_us = 0; /* 0 also of a connection that was there before */
+    (void)curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connect_us);
+    answer->connected = connect_us > 0;
     (void)curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status); /* 0 if none came */
     answer->status = (int)status;
     answer->rc = transfer->enough  ? 0
                  : transfer->fault ? transfer->fault
                                    : curl_error(transfer->easy, code);
-    answer->why = transfer->why[0] ? transfer->why : curl_easy_strerror(code);
+    answer->why = words_of(transfer, code);
     if (answer->rc == 0 && check_body(transfer) < 0) {
         answer->rc = -EBADMSG;
-        answer->why = "the body is not what its Content-Range says";
+        answer->why = "the server's body is not what its Content-Range says";
     }
     (void)curl_multi_remove_handle(http->multi, transfer->easy); /* fails for a bug only */
     transfer->next = http->ended;

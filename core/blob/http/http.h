@@ -43,12 +43,14 @@ struct http_request {
     uint64_t body_offset, body_bytes;
 
     uint64_t deadline_ns;
+    uint32_t connect_ms; /* of it, for the connection; 0 = 10 s */
     void *user;
 };
 
 struct http_answer {
     int rc;                /* 0: a whole answer came; or the -errno that kept it away */
     const char *why;       /* what it means, in libcurl's words */
+    bool connected;        /* somebody took the connection */
     int status;            /* 0 if not even that came */
     size_t data_bytes;     /* now in the request's data */
     char *text;            /* any other body, terminated; "" if none */

@@ -28,7 +28,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOOKUPS_MAX 4          /* a name server may stumble; a name that is wrong stays so */
+#define LOOKUPS_MAX 4 /* a name server may stumble; a name that is wrong stays so */
+#define CONNECT_MS_DEFAULT 3000
 #define SEND_BYTES_PER_MS 1049 /* 1 MiB/s: how slow a put may be and still keep its deadline */
 
 int blob_remote_init(struct blob_remote *remote, const struct mst_blob_opts *opts,
@@ -38,6 +39,8 @@ int blob_remote_init(struct blob_remote *remote, const struct mst_blob_opts *opt
     remote->timeout_ms = opts->timeout_ms;
     remote->depth = opts->depth;
     remote->refused_max = opts->fail_fast ? 0 : UINT32_MAX;
+    remote->connect_ms = opts->connect_ms ? opts->connect_ms : CONNECT_MS_DEFAULT;
+    remote->answered = opts->answered;
     remote->read_verb = read_verb;
     remote->stat_verb = stat_verb;
     /* Pauses of processes that started together must differ. */
@@ -83,21 +86,78 @@ static int judge_status(int status)
     case 401:
     case 403: return -EACCES;
     case 404: return -ENOENT;
-    default: return status / 100 == 2 ? 0 : -EBADMSG;
+    case 507: return -ENOSPC;
+    default: return status / 100 == 2 ? 0 : status >= 500 ? -EIO : -EBADMSG;
     }
+}
+
+static const char *meaning_of(int status)
+{
+    switch (judge_status(status)) {
+    case -EACCES: return "the server denies access";
+    case -ENOENT: return "there is no such object";
+    case -ENOSPC: return "the server has no room left";
+    case -EIO: return "the server failed";
+    default:
+        return status >= 400   ? "the server refuses the request"
+               : status >= 300 ? "the server sends us elsewhere, and not to where we may go"
+                               : "the server's answer makes no sense here";
+    }
+}
+
+/* What this machine lacks is no fault of the server's. */
+static bool is_ours(int rc)
+{
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOBUFS || rc == -EADDRNOTAVAIL ||
+           rc == -ENOMEM || rc == -EPERM;
+}
+
+/* Whether no answer came because nobody is there. */
+static bool is_away(const struct http_answer *answer)
+{
+    int rc = answer->rc;
+    return answer->status == 0 && !answer->connected &&
+           (rc == -ECONNREFUSED || rc == -EHOSTUNREACH || rc == -ENETUNREACH || rc == -ETIMEDOUT);
+}
+
+static void tell_no_answer(const struct blob_remote *remote, struct blob_call *call,
+                           const struct http_answer *answer)
+{
+    int rc = answer->rc;
+    if (is_ours(rc))
+        blob_call_fail(remote, call, rc, "this process cannot connect: %s (%s)",
+                       mst_err_meaning(rc), answer->why);
+    else if (is_away(answer) && !remote->answered)
+        blob_call_fail(remote, call, rc, "%s: does its server run, and is %s right?", answer->why,
+                       remote->address);
+    else if (rc == -ECONNRESET && answer->connected)
+        blob_call_fail(remote, call, rc, "the server broke off: %s", answer->why);
+    else if (rc == -ETIMEDOUT && answer->connected)
+        blob_call_fail(remote, call, rc, "the server is too slow: %s", answer->why);
+    else
+        blob_call_fail(remote, call, rc, "%s", answer->why);
+}
+
+/* Whether another try can help after an answer that did not come. */
+static bool is_hopeless(const struct blob_remote *remote, const struct blob_call *call,
+                        const struct http_answer *answer)
+{
+    bool fail_fast = remote->refused_max != UINT32_MAX;
+    bool unknown_host = answer->rc == -EHOSTUNREACH && fail_fast && call->failures >= LOOKUPS_MAX;
+    /* With a status, it is not this place that is gone but where it sent us. */
+    bool refused = answer->rc == -ECONNREFUSED && answer->status == 0 &&
+                   call->failures >= remote->refused_max;
+    bool unheard = is_away(answer) && !remote->answered &&
+                   mst_deadline_passed(call->connect_until_ns);
+    return unknown_host || refused || unheard || !retry_helps(answer->rc, 0);
 }
 
 int blob_judge(const struct blob_remote *remote, struct blob_call *call,
                const struct http_answer *answer, const char *detail)
 {
     if (answer->rc < 0) {
-        blob_call_fail(remote, call, answer->rc, "%s", answer->why);
-        bool unknown_host = answer->rc == -EHOSTUNREACH && call->failures >= LOOKUPS_MAX;
-        /* With a status, it is not this place that is gone but where it sent us. */
-        bool refused = answer->rc == -ECONNREFUSED && answer->status == 0 &&
-                       call->failures >= remote->refused_max;
-        bool hopeless = unknown_host || refused;
-        return retry_helps(answer->rc, 0) && !hopeless ? BLOB_RETRY : answer->rc;
+        tell_no_answer(remote, call, answer);
+        return is_hopeless(remote, call, answer) ? answer->rc : BLOB_RETRY;
     }
     if (retry_helps(0, answer->status)) {
         blob_call_fail(remote, call, -EIO, "the server answers %d %s", answer->status,
@@ -105,12 +165,9 @@ int blob_judge(const struct blob_remote *remote, struct blob_call *call,
         return BLOB_RETRY;
     }
     int rc = judge_status(answer->status);
-    const char *meaning = rc == -ENOENT   ? "there is no such object"
-                          : rc == -EACCES ? "the server denies access"
-                                          : "an answer that makes no sense here";
     if (rc < 0)
-        blob_call_fail(remote, call, rc, "%s (HTTP status %d)", detail ? detail : meaning,
-                       answer->status);
+        blob_call_fail(remote, call, rc, "%s (HTTP status %d)",
+                       detail ? detail : meaning_of(answer->status), answer->status);
     return rc;
 }
 
@@ -138,6 +195,7 @@ void blob_call_start(struct blob_remote *remote, struct blob_call *call, uint64_
     assert(call->state == CALL_IDLE);
     uint64_t own_ns = mst_deadline_ms(remote->timeout_ms + call->body_bytes / SEND_BYTES_PER_MS);
     call->deadline_ns = mst_least(deadline_ns, own_ns);
+    call->connect_until_ns = mst_deadline_ms(remote->connect_ms);
     call->failures = call->cures = 0;
     call->not_before_ns = 0;
     call->result = 0;
@@ -158,6 +216,9 @@ static void launch(struct blob_remote *remote, struct blob_call *call)
     if (rc == 0) {
         call->request.user = call;
         call->request.deadline_ns = call->deadline_ns;
+        int left_ms = mst_deadline_left_ms(call->connect_until_ns);
+        if (!remote->answered)
+            call->request.connect_ms = left_ms > 0 ? (uint32_t)left_ms : 1;
         rc = http_start(remote->http, &call->request);
     }
     if (rc == 0)
@@ -172,7 +233,9 @@ static void retry_later(struct blob_remote *remote, struct blob_call *call, uint
     uint64_t now = mst_now_ns();
     call->not_before_ns = now + retry_pause_ns(&remote->rng, call->failures, asked_ns);
     call->state = CALL_WAITING;
-    if (call->not_before_ns < call->deadline_ns)
+    uint64_t until_ns = call->is_away ? mst_least(call->connect_until_ns, call->deadline_ns)
+                                      : call->deadline_ns;
+    if (call->not_before_ns < until_ns)
         return;
     char last[sizeof call->err.text];
     memcpy(last, call->err.text, sizeof last);
@@ -186,6 +249,8 @@ static void settle(struct blob_remote *remote, struct blob_call *call,
                    const struct http_answer *answer)
 {
     assert(call->state == CALL_FLYING);
+    remote->answered = remote->answered || answer->connected || answer->status;
+    call->is_away = !remote->answered && is_away(answer);
     int rc = call->verb->judge(remote, call, answer);
     if (rc == BLOB_RETRY)
         retry_later(remote, call, answer->retry_after_ns);

@@ -53,8 +53,9 @@ struct blob_call {
 
     struct http_request request;
     enum call_state state;
+    bool is_away; /* the last try found nobody, where nobody has ever been found */
     uint32_t failures;
-    uint64_t not_before_ns, deadline_ns;
+    uint64_t not_before_ns, connect_until_ns, deadline_ns;
     struct blob_call *next; /* of those that have not ended */
 };
 
@@ -64,6 +65,9 @@ struct blob_remote {
     struct mst_rng rng;
     uint32_t timeout_ms, depth;
     uint32_t refused_max;    /* connections that a call may see refused and still try again */
+    uint32_t connect_ms;     /* for how long it may try before `answered` */
+    bool answered;           /* somebody took a connection, once */
+    const char *address;     /* what a text asks about if nobody ever did: "AWS_ENDPOINT_URL" */
     char label[320];         /* scheme://authority: what texts call the store, without secrets */
     char base[BLOB_KEY_MAX]; /* the URI's path: what keys are relative to */
     const struct blob_verb *read_verb, *stat_verb; /* the latter's `arg` is a struct blob_stat */

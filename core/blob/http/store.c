@@ -115,6 +115,7 @@ static int open_store(const struct blob_backend *backend, const struct mst_uri *
     (void)snprintf(remote->label, sizeof remote->label, "%s://%s", uri->scheme, uri->authority);
     (void)snprintf(remote->base, sizeof remote->base, "%s", uri->path);
     (void)snprintf(store->query, sizeof store->query, "%s", uri->query);
+    remote->address = "the host in its URI";
     rc = blob_remote_init(remote, opts, &read_verb, &stat_verb, env.ca_file, err);
     blob_env_fini(&env);
     if (rc < 0) {

@@ -132,7 +132,8 @@ static int judge_part(struct blob_remote *remote, struct blob_call *call,
     const struct part *part = (const struct part *)call;
     int rc = s3_judge(store_of(remote), call, answer, false);
     if (rc == 0 && !answer->etag[0])
-        rc = blob_call_fail(remote, call, -EBADMSG, "part %u came without an ETag", part->number);
+        rc = blob_call_fail(remote, call, -EBADMSG, "the server took part %u and gave it no ETag",
+                            part->number);
     if (rc == 0)
         memcpy(upload->etags[part->number - 1], answer->etag, sizeof answer->etag);
     return rc;

@@ -106,7 +106,7 @@ static int judge_list(struct blob_remote *remote, struct blob_call *call,
     if (rc != 0)
         return rc;
     rc = s3_xml_list(answer->text, answer->text_bytes, add_object, page, &page->page);
-    return rc < 0 ? blob_call_fail(remote, call, rc, "the listing makes no sense") : 0;
+    return rc < 0 ? blob_call_fail(remote, call, rc, "the server's listing makes no sense") : 0;
 }
 
 static const struct blob_verb list_verb = {.prepare = prepare_list, .judge = judge_list};
@@ -261,6 +261,7 @@ static int s3_open(const struct mst_uri *uri, const struct mst_blob_opts *opts,
     if (!store)
         return mst_err_set(err, -ENOMEM, "no memory for a store");
     store->remote.blob.backend = &blob_s3_backend;
+    store->remote.address = "the endpoint (?endpoint=, AWS_ENDPOINT_URL)";
     int rc = set_up(store, uri, err);
     if (rc == 0)
         rc = blob_remote_init(&store->remote, opts, &read_verb, &stat_verb, store->env.ca_file,
