@@ -109,6 +109,7 @@ static void knows_what_stays(void **state)
         {EXCEPTION("404 Not Found", "FileNotFoundException", "none\\nat x"), -ENOENT},
         {EXCEPTION("403 Forbidden", "AccessControlException", "no"), -EACCES},
         {EXCEPTION("403 Forbidden", "InvalidToken", "expired"), -EACCES},
+        {EXCEPTION("403 Forbidden", "DSQuotaExceededException", "full"), -ENOSPC},
         {EXCEPTION("400 Bad Request", "IllegalArgumentException", "no"), -EINVAL},
         {REPLY("401 Unauthorized", "<html>"), -EACCES},
     };

@@ -70,6 +70,8 @@ static int judge_exception(struct hdfs_store *store, struct blob_call *call,
     static const char *const denied[] = {"AccessControlException", "SecurityException",
                                          "InvalidToken",           "AuthenticationException",
                                          "AuthorizationException", NULL};
+    static const char *const full[] = {"DSQuotaExceededException", "NSQuotaExceededException",
+                                       "QuotaByStorageTypeExceededException", NULL};
     const struct blob_remote *remote = &store->remote;
     const char *name = error->exception;
     if (is_one_of(name, passing)) {
@@ -82,6 +84,7 @@ static int judge_exception(struct hdfs_store *store, struct blob_call *call,
              : strcmp(name, "FileAlreadyExistsException") == 0 ? -EEXIST
              : strcmp(name, "IllegalArgumentException") == 0   ? -EINVAL
              : is_one_of(name, denied)                         ? -EACCES
+             : is_one_of(name, full)                           ? -ENOSPC
                                                                : 0;
     if (rc < 0)
         return blob_call_fail(remote, call, rc, "%s: %s", name, error->message);
