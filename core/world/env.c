@@ -176,6 +176,8 @@ int world_env_tuning(const struct world_env *env, struct mst_tuning *ret_tuning,
         rc = get_word(env, "MST_NCCL_LIB", tuning.nccl_lib, sizeof tuning.nccl_lib, err);
     if (rc == 0)
         rc = get_optional(env, "MST_TIMEOUT_MS", UINT32_MAX, &tuning.timeout_ms, err);
+    if (rc == 0)
+        rc = get_optional(env, "MST_TAKE_ROOT", 1, &tuning.take_root, err);
     if (rc < 0)
         return rc;
     memcpy(tuning.aio, aio_words[aio], strlen(aio_words[aio]) + 1);

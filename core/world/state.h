@@ -21,6 +21,7 @@ struct mst_tuning {
     char mpi_module[256];      /* MST_MPI_MODULE: path of libmuster-mpi-*.so; empty = find it */
     enum mst_wait_policy wait; /* MST_WAIT: auto, spin, yield, block */
     uint32_t timeout_ms;       /* MST_TIMEOUT_MS: of one collective; 0 = comm/comm.h's default */
+    uint32_t take_root;        /* MST_TAKE_ROOT: 1 = checkpoints' roots of other jobs, too */
 };
 
 #define MST_SECRET_BYTES_MAX 256

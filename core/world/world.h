@@ -28,7 +28,7 @@
  * others. MST_WORLD=single is for who means to be alone.
  *
  * Tuning that a user may set for every program: MST_AIO, MST_COMM, MST_MPI_MODULE, MST_NCCL_LIB,
- * MST_WAIT, MST_TIMEOUT_MS (muster-env(7)). */
+ * MST_TAKE_ROOT, MST_TIMEOUT_MS, MST_WAIT (muster-env(7)). */
 #ifndef MUSTER_CORE_WORLD_WORLD_H
 #define MUSTER_CORE_WORLD_WORLD_H
 

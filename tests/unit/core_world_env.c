@@ -188,13 +188,15 @@ static void who_means_to_be_alone_is_no_rank(void **state)
 static void reads_tuning(void **state)
 {
     (void)state;
-    struct world_env env = {
-        .lookup = find, .arg = ENTRIES("MST_AIO=threads", "MST_WAIT=block", "MST_TIMEOUT_MS=1500")};
+    struct world_env env = {.lookup = find,
+                            .arg = ENTRIES("MST_AIO=threads", "MST_WAIT=block",
+                                           "MST_TIMEOUT_MS=1500", "MST_TAKE_ROOT=1")};
     struct mst_tuning tuning;
     assert_int_equal(world_env_tuning(&env, &tuning, NULL), 0);
     assert_string_equal(tuning.aio, "threads");
     assert_int_equal(tuning.wait, MST_WAIT_BLOCK);
     assert_int_equal(tuning.timeout_ms, 1500);
+    assert_int_equal(tuning.take_root, 1);
     env.arg = ENTRIES("MST_TIMEOUT_MS=4294967295");
     assert_int_equal(world_env_tuning(&env, &tuning, NULL), 0);
     assert_int_equal(tuning.timeout_ms, UINT32_MAX);
@@ -220,6 +222,8 @@ static void reads_tuning(void **state)
     env.arg = ENTRIES("MST_COMM=pigeon");
     assert_int_equal(world_env_tuning(&env, &tuning, &err), -EINVAL);
     assert_string_equal(err.text, "MST_COMM=pigeon is none of auto, host, mpi or nccl");
+    env.arg = ENTRIES("MST_TAKE_ROOT=yes");
+    assert_int_equal(world_env_tuning(&env, &tuning, NULL), -EINVAL);
     env.arg = ENTRIES("MST_TIMEOUT_MS=1s");
     assert_int_equal(world_env_tuning(&env, &tuning, &err), -EINVAL);
     expect_fault(ENTRIES("MST_TIMEOUT_MS=1s"), ENTRIES("MST_TIMEOUT_MS=1s"));
