@@ -7,7 +7,8 @@
  *                 VOTE      what was written, or why not, under vote/<rank>
  *     rank 0      GATHER    all votes; one that is missing at the deadline is a failure, too
  *                 MANIFEST  the votes → MANIFEST.json, if every row is in exactly one file
- *                 PUBLISH   from here on the step exists
+ *                 PUBLISH   if all files are where it says and the root is still ours: from here on
+ *                           the step exists
  *                 ANNOUNCE  good, under verdict; RETAIN: now older steps may go
  *                 ABANDON   after a failure before that: what was written goes; REFUSE: why, under
  *                           verdict
@@ -23,6 +24,7 @@
 #include "muster/ckpt/attempt.h"
 
 #include "muster/ckpt/commit.h"
+#include "muster/ckpt/lease.h"
 #include "muster/ckpt/manifest.h"
 #include "muster/ckpt/retain.h"
 #include "muster/ckpt/tier.h"
@@ -38,6 +40,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define LOOK_MS 1000 /* whose the root is, asked for a better text only */
 
 struct attempt {
     const struct site *site;
@@ -232,6 +236,8 @@ static int run_manifest(struct attempt *attempt)
                                 .world_size = attempt->site->world_size,
                                 .generation = attempt->site->generation,
                                 .attempt = attempt->site->number,
+                                .epoch = attempt->site->epoch,
+                                .token = attempt->site->token,
                                 .cursor_bytes = job->cursor_bytes,
                                 .tensors = attempt->shard->tensors,
                                 .tensor_count = attempt->shard->tensor_count,
@@ -241,7 +247,10 @@ static int run_manifest(struct attempt *attempt)
     if (rc < 0)
         return fail(attempt, &cause);
     memcpy(manifest.cursor, job->cursor, job->cursor_bytes);
-    snprintf(manifest.commit, sizeof manifest.commit, "%s", attempt->save.commit);
+    snprintf(manifest.job_id, sizeof manifest.job_id, "%s", attempt->site->job_id);
+    if (attempt->site->tier->ops->has_commits)
+        snprintf(manifest.commit, sizeof manifest.commit, "%.*s", MANIFEST_COMMIT_MAX - 1,
+                 attempt->site->claim);
     rc = manifest_encode(&manifest, &attempt->manifest, &attempt->manifest_bytes);
     if (rc == 0 && attempt->manifest_bytes > MANIFEST_BYTES_MAX)
         rc = -EFBIG;
@@ -251,12 +260,17 @@ static int run_manifest(struct attempt *attempt)
 static int run_publish(struct attempt *attempt)
 {
     assert(attempt->failure.code == 0 && attempt->manifest);
-    struct tier *tier = attempt->site->tier;
+    const struct site *site = attempt->site;
+    const struct tier_ops *ops = site->tier->ops;
     struct mst_err cause = {0};
-    if (tier->ops->publish(tier, &attempt->save, attempt->manifest, attempt->manifest_bytes,
-                           attempt->deadline_ns, &cause) < 0)
-        return fail(attempt, &cause);
-    return 0;
+    int rc = ops->check(site->tier, &attempt->save, attempt->files, site->world_size,
+                        attempt->deadline_ns, &cause);
+    if (rc == 0)
+        rc = lease_check(site->lease, site->tier, attempt->deadline_ns, &cause);
+    if (rc == 0)
+        rc = ops->publish(site->tier, &attempt->save, attempt->manifest, attempt->manifest_bytes,
+                          attempt->deadline_ns, &cause);
+    return rc < 0 ? fail(attempt, &cause) : 0;
 }
 
 static int run_announce(struct attempt *attempt)
@@ -280,10 +294,10 @@ static size_t plan_retention(struct attempt *attempt, uint64_t deadline_ns,
         rc = -ENOMEM;
     for (size_t i = 0; rc == 0 && i < count; i++) {
         struct manifest manifest = {0};
-        rc = tier->ops->read_manifest(tier, steps[i], &manifest, deadline_ns, NULL);
-        plan[i] = (struct retain_step){.step = steps[i], .good = rc == 0};
+        rc = tier_read_manifest(tier, steps[i], &manifest, deadline_ns, NULL);
+        plan[i] = (struct retain_step){.step = steps[i], .good = rc == 0, .hidden = rc == -ESTALE};
         manifest_fini(&manifest);
-        if (rc == -EBADMSG) /* damaged, which is an answer */
+        if (rc == -EBADMSG || rc == -ESTALE) /* damaged, or not to be counted: an answer */
             rc = 0;
     }
     free(steps);
@@ -301,7 +315,8 @@ static int run_retain(struct attempt *attempt)
         tier->ops->point_latest(tier, attempt->job->step);
     struct retain_step *plan;
     size_t count;
-    if (plan_retention(attempt, deadline_ns, &plan, &count) > 0)
+    if (plan_retention(attempt, deadline_ns, &plan, &count) > 0 &&
+        lease_check(attempt->site->lease, tier, deadline_ns, NULL) == 0)
         for (size_t i = 0; i < count; i++)
             if (plan[i].drop)
                 tier->ops->remove_step(tier, &attempt->save, plan[i].step, deadline_ns);
@@ -312,8 +327,11 @@ static int run_retain(struct attempt *attempt)
 static int run_abandon(struct attempt *attempt)
 {
     assert(attempt->failure.code != 0);
-    struct tier *tier = attempt->site->tier;
-    tier->ops->abandon(tier, &attempt->save, mst_now_ns() + patience_ns(attempt->site));
+    const struct site *site = attempt->site;
+    struct mst_err lost = {0};
+    if (lease_check(site->lease, site->tier, mst_deadline_ms(LOOK_MS), &lost) == -ESTALE)
+        attempt->failure = lost; /* whatever else went wrong follows from it */
+    site->tier->ops->abandon(site->tier, &attempt->save, mst_now_ns() + patience_ns(site));
     return 0;
 }
 
@@ -371,9 +389,8 @@ int attempt_run(const struct site *site, struct shard *shard, const struct attem
                               .failure = job->failure,
                               .save = {.step = job->step,
                                        .rank = site->rank,
-                                       .generation = site->generation,
-                                       .number = site->number,
-                                       .commit = site->commit,
+                                       .claim = site->claim,
+                                       .lease = site->lease,
                                        .follows_failure = job->follows_failure}};
     enum commit_state state = COMMIT_WRITE;
     while (!commit_is_final(state))

@@ -5,12 +5,9 @@
 #include "muster/ckpt/restore.h"
 #include "muster/ckpt/shard.h"
 #include "muster/ckpt/state.h"
-#include "muster/ckpt/tier.h"
-#include "muster/ckpt/verdict.h"
 #include "muster/core/clock.h"
 #include "muster/core/cond.h"
 #include "muster/core/err.h"
-#include "muster/core/kv/kv.h"
 #include "muster/core/process.h"
 #include "muster/core/sized.h"
 #include "muster/core/thread.h"
@@ -24,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define KEEP_DEFAULT 3
 #define TIMEOUT_MS_DEFAULT 120000
@@ -35,7 +31,7 @@ struct mst_ckpt {
     uint32_t load_count;
     uint32_t process;     /* that opened it */
     struct mst_err error; /* of the last save or drain */
-    bool has_lock, has_thread;
+    bool has_lock, has_thread, read_only;
     pthread_t thread;
     struct mst_page *page; /* NULL: no agent looks at it */
     uint32_t local_rank;
@@ -226,109 +222,60 @@ static int map_page(struct mst_ckpt *ckpt, const struct mst_world *world, struct
     return rc;
 }
 
-/* How often this rank has opened within its generation: the same number on every rank, for open is
- * collective. */
-static int count_open(struct site *site, struct mst_kv *kv, uint64_t deadline_ns,
-                      struct mst_err *err)
+static int open_all(struct mst_ckpt *ckpt, struct site_opening *opening, struct mst_err *err)
 {
-    char key[MST_KV_KEY_MAX];
-    snprintf(key, sizeof key, "ckpt/opens/%" PRIu32, site->rank);
-    int64_t number = 0;
-    int rc = mst_kv_add(kv, key, 1, &number, deadline_ns);
-    if (rc < 0)
-        return mst_err_set(err, rc, "checkpoint: key-value table: %s", mst_err_meaning(rc));
-    site->number = (uint32_t)number;
+    opening->deadline_ns = mst_deadline_ms(ckpt->site.timeout_ms);
+    ckpt->read_only = opening->opts->read_only;
+    int rc = ckpt->read_only ? 0 : map_page(ckpt, opening->world, err);
+    if (rc == 0)
+        rc = site_open(&ckpt->site, opening, err);
+    return rc == 0 && !ckpt->read_only ? start_thread(ckpt, err) : rc;
+}
+
+static int open_new(struct site_opening *opening, struct mst_ckpt **ret_ckpt, struct mst_err *err)
+{
+    struct mst_ckpt *ckpt = allocate(opening->opts, opening->world);
+    if (!ckpt)
+        return mst_err_set(err, -ENOMEM, "checkpoint: no memory");
+    int rc = open_all(ckpt, opening, err);
+    if (rc < 0) {
+        mst_ckpt_close(ckpt);
+        return rc;
+    }
+    *ret_ckpt = ckpt;
     return 0;
 }
 
-/* Rank 0's choice, which it tells the others when all is open. */
-static void choose_commit(struct site *site)
+/* A reader may be by itself: then a world of one stands for the job's. */
+static int open_in(const struct mst_ckpt_opts *opts, const struct mst_world *world,
+                   struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err)
 {
-    if (site->rank != 0 || !site->tier->ops->has_commits)
-        return;
-    uint64_t nonce = 0;
-    (void)getrandom(&nonce, sizeof nonce, 0); /* 8 bytes always come once the system has booted */
-    root_commit_name(site->commit, site->generation, site->number, nonce);
-}
-
-static int open_parts(struct mst_ckpt *ckpt, const struct mst_ckpt_opts *opts, const char *aio,
-                      struct mst_kv *kv, uint64_t deadline_ns, struct mst_err *err)
-{
-    struct site *site = &ckpt->site;
-    const struct tier_opts tier_opts = {.uri = opts->uri,
-                                        .aio = aio[0] ? aio : NULL,
-                                        .staging_dir = opts->staging_dir,
-                                        .timeout_ms = site->timeout_ms};
-    int rc = opts->uri ? tier_open(&tier_opts, &site->tier, err)
-                       : mst_err_set(err, -EINVAL, "no URI of the checkpoints' root: set opts.uri");
-    if (rc == 0)
-        rc = mst_kv_clone(kv, deadline_ns, &site->kv, err);
-    if (rc == 0 && site->rank == 0)
-        rc = site->tier->ops->sweep(site->tier, site->generation, deadline_ns, err);
-    if (rc == 0)
-        choose_commit(site);
+    if (world && kv)
+        return open_new(&(struct site_opening){.opts = opts, .world = world, .kv = kv}, ret_ckpt,
+                        err);
+    if (!opts->read_only)
+        return mst_err_set(err, -EINVAL,
+                           "no world or no key-value table: only who sets "
+                           "opts.read_only can do without");
+    struct mst_world *alone;
+    if (mst_world_single(&alone) < 0)
+        return mst_err_set(err, -ENOMEM, "checkpoint: no memory");
+    int rc = open_new(&(struct site_opening){.opts = opts, .world = alone}, ret_ckpt, err);
+    mst_world_destroy(alone);
     return rc;
-}
-
-/* No rank may write before rank 0 has cleaned up, nor wait for one that could not open. */
-static int meet(struct site *site, struct mst_kv *kv, struct mst_err *own, uint64_t deadline_ns,
-                struct mst_err *err)
-{
-    char key[MST_KV_KEY_MAX];
-    snprintf(key, sizeof key, "ckpt/%" PRIu32 "/open", site->number);
-    if (site->rank == 0) {
-        if (own->code == 0)
-            snprintf(own->text, sizeof own->text, "%s", site->commit);
-        int rc = verdict_post(kv, key, own, deadline_ns);
-        if (own->code == 0 && rc < 0)
-            return mst_err_set(err, rc, "checkpoint: key-value table: %s", mst_err_meaning(rc));
-    } else if (own->code == 0) {
-        struct mst_err verdict = {0};
-        int rc = verdict_await(kv, key, "rank 0", deadline_ns, &verdict);
-        if (rc < 0)
-            return mst_err_set(err, rc, "rank 0: %s", verdict.text);
-        snprintf(site->commit, sizeof site->commit, "%.*s", ROOT_NAME_MAX - 1, verdict.text);
-    }
-    return own->code < 0 ? mst_err_set(err, own->code, "%s", own->text) : 0;
-}
-
-static int open_all(struct mst_ckpt *ckpt, const struct mst_ckpt_opts *opts, const char *aio,
-                    struct mst_kv *kv, struct mst_err *err)
-{
-    struct site *site = &ckpt->site;
-    uint64_t deadline_ns = mst_deadline_ms(site->timeout_ms);
-    int rc = count_open(site, kv, deadline_ns, err);
-    if (rc < 0)
-        return rc;
-    struct mst_err own = {0};
-    if (open_parts(ckpt, opts, aio, kv, deadline_ns, &own) == 0)
-        own.code = 0;
-    rc = meet(site, kv, &own, deadline_ns, err);
-    return rc == 0 ? start_thread(ckpt, err) : rc;
 }
 
 int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,
                   struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err)
 {
-    struct mst_ckpt_opts known;
-    int rc = mst_sized_take(&known, sizeof known, opts, "MST_CKPT_OPTS_INIT", err);
-    if (rc < 0)
-        return mst_world_note_verdict(world, rc);
-    rc = mst_world_check_process(world, err);
+    int rc = world ? mst_world_check_process(world, err) : 0;
     if (rc < 0)
         return rc;
-    struct mst_ckpt *ckpt = allocate(&known, world);
-    if (!ckpt)
-        return mst_err_set(err, -ENOMEM, "checkpoint: no memory");
-    rc = map_page(ckpt, world, err);
+    struct mst_ckpt_opts known;
+    rc = mst_sized_take(&known, sizeof known, opts, "MST_CKPT_OPTS_INIT", err);
     if (rc == 0)
-        rc = open_all(ckpt, &known, world->tuning.aio, kv, err);
-    if (rc < 0) {
-        mst_ckpt_close(ckpt);
-        return mst_world_note_verdict(world, rc);
-    }
-    *ret_ckpt = ckpt;
-    return mst_world_note_verdict(world, 0);
+        rc = open_in(&known, world, kv, ret_ckpt, err);
+    return world ? mst_world_note_verdict(world, rc) : rc;
 }
 
 static void stop_thread(struct mst_ckpt *ckpt)
@@ -346,8 +293,7 @@ void mst_ckpt_close(struct mst_ckpt *ckpt)
         return;
     if (ckpt->has_thread)
         stop_thread(ckpt);
-    mst_kv_close(ckpt->site.kv);
-    tier_close(ckpt->site.tier);
+    site_close(&ckpt->site);
     shard_fini(&ckpt->shard);
     mst_page_unmap(ckpt->page);
     if (ckpt->has_lock) {
@@ -388,6 +334,9 @@ static void start_job(struct mst_ckpt *ckpt, uint64_t started_ns)
 
 static int check_step(const struct mst_ckpt *ckpt, uint64_t step, struct mst_err *err)
 {
+    if (ckpt->read_only)
+        return mst_err_set(err, -EROFS, "step %" PRIu64 ": the root was opened with read_only",
+                           step);
     if (step > INT64_MAX)
         return mst_err_set(err, -EINVAL, "step %" PRIu64 " is over 2^63 - 1", step);
     if (ckpt->last_step != MST_CKPT_NONE && step <= ckpt->last_step)

@@ -93,24 +93,34 @@ struct mst_ckpt_opts {
     const char *uri;         /* of the root: one of the forms above */
     const char *staging_dir; /* not file: where this rank's file lies, without a name, while it is
                                 uploaded; NULL = TMPDIR, else /tmp */
+    uint32_t read_only;      /* not 0: only load, and change nothing in the root, which stays its
+                                owner's */
+    uint32_t take_root;      /* not 0: take the root from another job that owns it and lives, as
+                                `muster run --take-root` says for all of a job */
 };
 #define MST_CKPT_OPTS_INIT                                                                         \
     {                                                                                              \
-        sizeof(struct mst_ckpt_opts), 0, 0, NULL, NULL                                             \
+        sizeof(struct mst_ckpt_opts), 0, 0, NULL, NULL, 0, 0                                       \
     }
 
-/* Makes the root, removes what saves of older generations left unpublished (rank 0), clones `kv`
- * for its thread, and starts that thread. Collective: what fails on rank 0 fails on all, another
- * rank fails alone. Blocks until rank 0 has cleaned up, opts.timeout_ms at most (single file
- * operations and a few seconds for credentials aside); no request to a store is tried for longer
- * than a sixth of that. `opts`, its strings, `world` and `kv` are borrowed for the call: it
- * keeps none of them. 0, or with text
+/* Makes the root and takes it (rank 0), removes what owners before left unpublished, clones `kv` for
+ * its thread, and starts that thread. A root has one owner at a time: the next life of the same job
+ * (the same id, or the same coordinator) takes it over at once, another job once the owner has
+ * closed the root, has died on this machine, or has not renewed for 30 seconds. Who lost the root
+ * so cannot publish any more.
+ *
+ * Collective: what fails on rank 0 fails on all, another rank fails alone. Blocks until rank 0 has
+ * cleaned up, opts.timeout_ms at most (single file operations and a few seconds for credentials
+ * aside); no request to a store is tried for longer than a sixth of that. `opts`, its strings,
+ * `world` and `kv` are borrowed for the call: it keeps none of them. With opts.read_only either may
+ * be NULL: then the call is this process's own. 0, or with text
  *   -EINVAL      no URI or a malformed one, or MST_CKPT_OPTS_INIT was forgotten
+ *   -EEXIST      another job owns the root and lives, naming it, its node and its age
  *   -ENOTSUP     the scheme, an option that only a newer libmuster knows, or a store that puts
  *                objects over others when it is asked not to
  *   -EACCES      the directory, naming it; a store's credentials, naming where they were found or
  *                looked for: they are tried now
- *   -ENOENT      no such bucket
+ *   -ENOENT      no such bucket; with opts.read_only no such directory
  *   -ENOTDIR -EROFS -ENOSPC …          what is wrong with the directory, naming it
  *   -ECONNREFUSED -EHOSTUNREACH …      nobody answers at the store
  *   -EIO -EBADMSG                      the store fails, or its answer makes no sense
@@ -121,7 +131,7 @@ struct mst_ckpt_opts {
 int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,
                   struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err);
 
-/* Waits for the save in flight, ends the thread and frees. A save takes at most opts.timeout_ms,
+/* Waits for the save in flight, gives the root back, ends the thread and frees. A save takes at most opts.timeout_ms,
  * and as long again and a quarter where rank 0 is not heard of (single file operations aside). NULL
  * is allowed. */
 void mst_ckpt_close(struct mst_ckpt *ckpt);
@@ -130,7 +140,9 @@ void mst_ckpt_close(struct mst_ckpt *ckpt);
  * behind. Tensors may be changed as soon as this returns. Blocks at most one snapshot copy, or
  * until the deadline if the previous save still holds the pool. 0; -ETIMEDOUT; -EINVAL if step is
  * not over the last saved, a tensor is malformed, or MST_STATE_INIT was forgotten; -ENOTSUP memory
- * of a device, or a field that this library does not know; -ENOMEM. Text by mst_ckpt_error. */
+ * of a device, or a field that this library does not know; -EROFS the root was opened with
+ * read_only; -ENOMEM. Text by mst_ckpt_error, for each. A step that another owner of the root made
+ * void fails behind, with -ESTALE. */
 int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_state *state,
                   uint64_t deadline_ns);
 

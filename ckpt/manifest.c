@@ -1,85 +1,14 @@
 #include "muster/ckpt/manifest.h"
 
+#include "muster/ckpt/fields.h"
 #include "muster/ckpt/reshard.h"
-#include "muster/core/crc32c.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- fields ---------------------------------------------------------------------------------- */
-
-static int bad(struct mst_err *err, const char *field)
-{
-    mst_err_set(err, -EBADMSG, "field \"%s\" is missing or out of range", field);
-    return -EBADMSG;
-}
-
-static int get_u64(const json_t *object, const char *key, uint64_t max, uint64_t *ret_value,
-                   struct mst_err *err)
-{
-    const json_t *value = json_object_get(object, key);
-    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-        (uint64_t)json_integer_value(value) > max)
-        return bad(err, key);
-    *ret_value = (uint64_t)json_integer_value(value);
-    return 0;
-}
-
-static int get_u32(const json_t *object, const char *key, uint32_t max, uint32_t *ret_value,
-                   struct mst_err *err)
-{
-    uint64_t value = 0;
-    int rc = get_u64(object, key, max, &value, err);
-    if (rc == 0)
-        *ret_value = (uint32_t)value;
-    return rc;
-}
-
-/* An array of at most `max` elements. */
-static int get_array(const json_t *object, const char *key, size_t max, const json_t **ret_array,
-                     size_t *ret_count, struct mst_err *err)
-{
-    const json_t *array = json_object_get(object, key);
-    if (!json_is_array(array) || json_array_size(array) > max)
-        return bad(err, key);
-    *ret_array = array;
-    *ret_count = json_array_size(array);
-    return 0;
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* `digits` lower-case hexadecimal digits, as encoders write them. */
-static bool parse_hex(const char *text, size_t digits, uint32_t *ret_value)
-{
-    uint32_t value = 0;
-    for (size_t i = 0; i < digits; i++) {
-        int digit = hex_digit(text[i]);
-        if (digit < 0)
-            return false;
-        value = value << 4 | (uint32_t)digit;
-    }
-    *ret_value = value;
-    return true;
-}
-
-static int get_crc(const json_t *object, const char *key, uint32_t *ret_crc, struct mst_err *err)
-{
-    const json_t *value = json_object_get(object, key);
-    if (json_string_length(value) != 8 || !parse_hex(json_string_value(value), 8, ret_crc))
-        return bad(err, key);
-    return 0;
-}
 
 /* ---- the manifest ---------------------------------------------------------------------------- */
 
@@ -88,11 +17,11 @@ static int decode_cursor(const json_t *root, struct manifest *manifest, struct m
     const json_t *cursor = json_object_get(root, "cursor");
     size_t length = json_string_length(cursor);
     if (!json_is_string(cursor) || length % 2 || length / 2 > MANIFEST_CURSOR_MAX)
-        return bad(err, "cursor");
+        return fields_bad(err, "cursor");
     for (size_t i = 0; i < length / 2; i++) {
         uint32_t byte;
-        if (!parse_hex(json_string_value(cursor) + 2 * i, 2, &byte))
-            return bad(err, "cursor");
+        if (!fields_parse_hex32(json_string_value(cursor) + 2 * i, 2, &byte))
+            return fields_bad(err, "cursor");
         manifest->cursor[i] = (uint8_t)byte;
     }
     manifest->cursor_bytes = length / 2;
@@ -104,17 +33,17 @@ static int decode_tensor(const json_t *object, struct layout_tensor *tensor, str
     const char *dtype_name = json_string_value(json_object_get(object, "dtype"));
     enum mst_dtype dtype;
     if (!dtype_name || mst_dtype_parse(dtype_name, &dtype) < 0)
-        return bad(err, "dtype");
+        return fields_bad(err, "dtype");
     uint64_t shape[MST_TENSOR_DIMS_MAX] = {0};
     const json_t *dims;
     size_t dim_count = 0;
-    int rc = get_array(object, "shape", MST_TENSOR_DIMS_MAX, &dims, &dim_count, err);
+    int rc = fields_get_array(object, "shape", MST_TENSOR_DIMS_MAX, &dims, &dim_count, err);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < dim_count; i++) {
         const json_t *dim = json_array_get(dims, i);
         if (!json_is_integer(dim) || json_integer_value(dim) < 0)
-            return bad(err, "shape");
+            return fields_bad(err, "shape");
         shape[i] = (uint64_t)json_integer_value(dim);
     }
     rc = layout_tensor_init(tensor, json_string_value(json_object_get(object, "name")), dtype,
@@ -128,7 +57,7 @@ static int decode_tensors(const json_t *root, struct manifest *manifest, struct 
 {
     const json_t *array;
     size_t count;
-    int rc = get_array(root, "tensors", MANIFEST_TENSORS_MAX, &array, &count, err);
+    int rc = fields_get_array(root, "tensors", MANIFEST_TENSORS_MAX, &array, &count, err);
     if (rc < 0)
         return rc;
     manifest->tensors = calloc(count ? count : 1, sizeof *manifest->tensors);
@@ -145,22 +74,23 @@ static int decode_part(const json_t *object, const struct layout_tensor *tensors
                        size_t tensor_count, uint64_t file_bytes, struct layout_part *part,
                        struct mst_err *err)
 {
-    int rc = get_u32(object, "tensor", MANIFEST_TENSORS_MAX, &part->tensor, err);
+    int rc = fields_get_u32(object, "tensor", MANIFEST_TENSORS_MAX, &part->tensor, err);
     if (rc < 0)
         return rc;
     if (part->tensor >= tensor_count)
-        return bad(err, "tensor");
+        return fields_bad(err, "tensor");
     const struct layout_tensor *tensor = &tensors[part->tensor];
-    rc = get_u64(object, "row", tensor->row_count, &part->row_start, err);
+    rc = fields_get_u64(object, "row", tensor->row_count, &part->row_start, err);
     if (rc == 0)
-        rc = get_u64(object, "rows", tensor->row_count - part->row_start, &part->row_count, err);
+        rc = fields_get_u64(object, "rows", tensor->row_count - part->row_start, &part->row_count,
+                            err);
     if (rc < 0)
         return rc;
     part->size_bytes = part->row_count * tensor->row_bytes;
     part->block_count = layout_block_count(part->size_bytes);
     if (part->size_bytes == 0 || part->size_bytes > file_bytes)
-        return bad(err, "rows");
-    return get_u64(object, "offset", file_bytes - part->size_bytes, &part->offset, err);
+        return fields_bad(err, "rows");
+    return fields_get_u64(object, "offset", file_bytes - part->size_bytes, &part->offset, err);
 }
 
 /* Appends the checksums of `part`, which has its size by now. */
@@ -170,15 +100,15 @@ static int decode_crcs(const json_t *object, struct manifest_file *file, struct 
     const json_t *crcs = json_object_get(object, "crc32c");
     size_t length = json_string_length(crcs);
     if (!json_is_string(crcs) || length % 8 || length / 8 != part->block_count)
-        return bad(err, "crc32c");
+        return fields_bad(err, "crc32c");
     uint32_t *grown = realloc(file->crcs, (file->crc_count + part->block_count) * sizeof *grown);
     if (!grown)
         return mst_err_set(err, -ENOMEM, "no memory for checksums");
     file->crcs = grown;
     part->block_first = file->crc_count;
     for (uint64_t b = 0; b < part->block_count; b++)
-        if (!parse_hex(json_string_value(crcs) + 8 * b, 8, &grown[part->block_first + b]))
-            return bad(err, "crc32c");
+        if (!fields_parse_hex32(json_string_value(crcs) + 8 * b, 8, &grown[part->block_first + b]))
+            return fields_bad(err, "crc32c");
     file->crc_count += part->block_count;
     assert(part->block_first + part->block_count == file->crc_count);
     return 0;
@@ -187,13 +117,13 @@ static int decode_crcs(const json_t *object, struct manifest_file *file, struct 
 static int decode_file(const json_t *object, const struct layout_tensor *tensors,
                        size_t tensor_count, struct manifest_file *file, struct mst_err *err)
 {
-    int rc = get_u64(object, "bytes", INT64_MAX, &file->size_bytes, err);
+    int rc = fields_get_u64(object, "bytes", INT64_MAX, &file->size_bytes, err);
     if (rc == 0)
-        rc = get_crc(object, "frame_crc32c", &file->frame_crc, err);
+        rc = fields_get_crc(object, "frame_crc32c", &file->frame_crc, err);
     const json_t *array;
     size_t count;
     if (rc == 0)
-        rc = get_array(object, "parts", tensor_count, &array, &count, err);
+        rc = fields_get_array(object, "parts", tensor_count, &array, &count, err);
     if (rc < 0)
         return rc;
     file->parts = calloc(count ? count : 1, sizeof *file->parts);
@@ -205,7 +135,7 @@ static int decode_file(const json_t *object, const struct layout_tensor *tensors
         const json_t *part = json_array_get(array, i);
         rc = decode_part(part, tensors, tensor_count, file->size_bytes, &file->parts[i], err);
         if (rc == 0 && file->parts[i].offset < end)
-            rc = bad(err, "offset"); /* parts come in order and do not overlap */
+            rc = fields_bad(err, "offset"); /* parts come in order and do not overlap */
         if (rc == 0)
             rc = decode_crcs(part, file, &file->parts[i], err);
         end = file->parts[i].offset + file->parts[i].size_bytes;
@@ -218,11 +148,11 @@ static int decode_files(const json_t *root, struct manifest *manifest, struct ms
 {
     const json_t *array;
     size_t count;
-    int rc = get_array(root, "files", MANIFEST_WORLD_MAX, &array, &count, err);
+    int rc = fields_get_array(root, "files", MANIFEST_WORLD_MAX, &array, &count, err);
     if (rc < 0)
         return rc;
     if (count != manifest->world_size)
-        return bad(err, "files");
+        return fields_bad(err, "files");
     manifest->files = calloc(count, sizeof *manifest->files);
     if (!manifest->files)
         return mst_err_set(err, -ENOMEM, "no memory for %zu files", count);
@@ -243,37 +173,51 @@ static int decode_commit(const json_t *root, struct manifest *manifest, struct m
     size_t length = json_string_length(commit);
     if (!commit)
         return 0;
-    if (length == 0 || length >= sizeof manifest->commit || hex_digit(text[0]) < 0)
-        return bad(err, "commit");
+    if (length == 0 || length >= sizeof manifest->commit || fields_hex_digit(text[0]) < 0)
+        return fields_bad(err, "commit");
     for (size_t i = 0; i < length; i++)
-        if (hex_digit(text[i]) < 0 && text[i] != '.')
-            return bad(err, "commit");
+        if (fields_hex_digit(text[i]) < 0 && text[i] != '.')
+            return fields_bad(err, "commit");
     memcpy(manifest->commit, text, length + 1);
     return 0;
+}
+
+/* Written since roots have owners. */
+static int decode_owner(const json_t *root, struct manifest *manifest, struct mst_err *err)
+{
+    if (!json_object_get(root, "epoch"))
+        return 0;
+    int rc = fields_get_u64(root, "epoch", INT64_MAX, &manifest->epoch, err);
+    if (rc == 0)
+        rc = fields_get_hex64(root, "token", &manifest->token, err);
+    return rc == 0 ? fields_get_text(root, "job", manifest->job_id, sizeof manifest->job_id, err)
+                   : rc;
 }
 
 static int decode_head(const json_t *root, struct manifest *manifest, struct mst_err *err)
 {
     const char *format = json_string_value(json_object_get(root, "format"));
     if (!format || strcmp(format, "muster-checkpoint") != 0)
-        return bad(err, "format");
+        return fields_bad(err, "format");
     uint64_t version;
-    if (get_u64(root, "version", 1, &version, err) < 0 || version != 1)
-        return bad(err, "version");
+    if (fields_get_u64(root, "version", 1, &version, err) < 0 || version != 1)
+        return fields_bad(err, "version");
     uint64_t block_bytes;
-    if (get_u64(root, "block_bytes", LAYOUT_BLOCK_BYTES, &block_bytes, err) < 0 ||
+    if (fields_get_u64(root, "block_bytes", LAYOUT_BLOCK_BYTES, &block_bytes, err) < 0 ||
         block_bytes != LAYOUT_BLOCK_BYTES)
-        return bad(err, "block_bytes");
-    int rc = get_u64(root, "step", INT64_MAX, &manifest->step, err);
+        return fields_bad(err, "block_bytes");
+    int rc = fields_get_u64(root, "step", INT64_MAX, &manifest->step, err);
     if (rc == 0)
-        rc = get_u32(root, "world_size", MANIFEST_WORLD_MAX, &manifest->world_size, err);
+        rc = fields_get_u32(root, "world_size", MANIFEST_WORLD_MAX, &manifest->world_size, err);
     if (rc == 0)
-        rc = get_u32(root, "generation", UINT32_MAX, &manifest->generation, err);
+        rc = fields_get_u32(root, "generation", UINT32_MAX, &manifest->generation, err);
     if (rc == 0)
-        rc = get_u32(root, "attempt", UINT32_MAX, &manifest->attempt, err);
+        rc = fields_get_u32(root, "attempt", UINT32_MAX, &manifest->attempt, err);
     if (rc == 0)
         rc = decode_commit(root, manifest, err);
-    return rc == 0 && manifest->world_size == 0 ? bad(err, "world_size") : rc;
+    if (rc == 0)
+        rc = decode_owner(root, manifest, err);
+    return rc == 0 && manifest->world_size == 0 ? fields_bad(err, "world_size") : rc;
 }
 
 static int decode_root(const json_t *root, struct manifest *manifest, struct mst_err *err)
@@ -286,41 +230,13 @@ static int decode_root(const json_t *root, struct manifest *manifest, struct mst
     return rc == 0 ? decode_files(root, manifest, err) : rc;
 }
 
-/* The first field must come first, byte for byte: it is what makes the rest trustworthy. */
-static int check_crc(const char *text, size_t size_bytes, struct mst_err *err)
-{
-    static const char head[] = "{\"crc32c\":\"";
-    const size_t digits_at = sizeof head - 1, body_at = digits_at + 9;
-    if (size_bytes <= body_at || size_bytes > MANIFEST_BYTES_MAX)
-        return mst_err_set(err, -EBADMSG, "%zu bytes are no manifest", size_bytes);
-    uint32_t said;
-    if (memcmp(text, head, digits_at) != 0 || text[body_at - 1] != '"' ||
-        !parse_hex(text + digits_at, 8, &said))
-        return mst_err_set(err, -EBADMSG, "does not start with its checksum");
-    uint32_t is = mst_crc32c(0, text + body_at, size_bytes - body_at);
-    if (is != said)
-        return mst_err_set(err, -EBADMSG, "checksum %08" PRIx32 ", its head says %08" PRIx32, is,
-                           said);
-    return 0;
-}
-
-static int parse(const char *text, size_t size_bytes, json_t **ret_root, struct mst_err *err)
-{
-    json_error_t error;
-    json_t *root = json_loadb(text, size_bytes, JSON_REJECT_DUPLICATES, &error);
-    if (!root)
-        return mst_err_set(err, -EBADMSG, "line %d: %s", error.line, error.text);
-    *ret_root = root;
-    return 0;
-}
-
 int manifest_decode(const char *text, size_t size_bytes, struct manifest *ret_manifest,
                     struct mst_err *err)
 {
-    int rc = check_crc(text, size_bytes, err);
+    int rc = fields_check_seal(text, size_bytes, MANIFEST_BYTES_MAX, err);
     json_t *root = NULL;
     if (rc == 0)
-        rc = parse(text, size_bytes, &root, err);
+        rc = fields_parse(text, size_bytes, &root, err);
     if (rc < 0)
         return rc;
     struct manifest manifest = {0};
@@ -341,15 +257,15 @@ static int decode_vote(const struct manifest_ballot *ballot, const json_t *root,
 {
     const json_t *code = json_object_get(root, "code");
     if (!json_is_integer(code) || json_integer_value(code) > 0 || json_integer_value(code) < -4095)
-        return bad(err, "code");
+        return fields_bad(err, "code");
     const char *text = json_string_value(json_object_get(root, "text"));
     if (!text)
-        return bad(err, "text");
+        return fields_bad(err, "text");
     vote->failure.code = (int)json_integer_value(code);
     snprintf(vote->failure.text, sizeof vote->failure.text, "%s", text);
     if (vote->failure.code != 0)
         return 0;
-    int rc = get_u32(root, "fingerprint", UINT32_MAX, &vote->fingerprint, err);
+    int rc = fields_get_u32(root, "fingerprint", UINT32_MAX, &vote->fingerprint, err);
     if (rc == 0 && vote->fingerprint != ballot->fingerprint)
         rc = mst_err_set(err, -EINVAL,
                          "saved other tensors than rank 0: all ranks must pass the "
@@ -362,7 +278,7 @@ int manifest_vote_decode(const struct manifest_ballot *ballot, const char *text,
                          struct manifest_vote *ret_vote, struct mst_err *err)
 {
     json_t *root = NULL;
-    int rc = parse(text, size_bytes, &root, err);
+    int rc = fields_parse(text, size_bytes, &root, err);
     if (rc < 0)
         return rc;
     struct manifest_vote vote = {0};

@@ -9,6 +9,7 @@
 
 #include "muster/ckpt/layout.h"
 #include "muster/core/err.h"
+#include "muster/core/resolve/resolve.h"
 
 #define MANIFEST_NAME "MANIFEST.json"
 #define MANIFEST_BYTES_MAX (UINT64_C(256) << 20)
@@ -30,6 +31,8 @@ struct manifest_file {
 struct manifest {
     uint64_t step;
     uint32_t world_size, generation, attempt;
+    uint64_t epoch, token; /* of the owner that wrote it; 0: there were none yet */
+    char job_id[MST_JOB_ID_BYTES];
     char commit[MANIFEST_COMMIT_MAX]; /* the folder of its files in step_<n>; "": step_<n> itself */
     uint8_t cursor[MANIFEST_CURSOR_MAX];
     size_t cursor_bytes;

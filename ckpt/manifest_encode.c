@@ -1,6 +1,6 @@
 #include "muster/ckpt/manifest.h"
 
-#include "muster/core/crc32c.h"
+#include "muster/ckpt/fields.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -53,11 +53,17 @@ static void print_file(FILE *out, const struct manifest_file *file)
 static void print_manifest(FILE *out, const struct manifest *manifest)
 {
     fprintf(out,
-            "{\"crc32c\":\"00000000\",\n\"format\":\"muster-checkpoint\",\"version\":1,"
-            "\"step\":%" PRIu64 ",\"world_size\":%" PRIu32 ",\"generation\":%" PRIu32
-            ",\"attempt\":%" PRIu32 ",\"block_bytes\":%" PRIu64,
+            FIELDS_SEAL ",\n\"format\":\"muster-checkpoint\",\"version\":1,"
+                        "\"step\":%" PRIu64 ",\"world_size\":%" PRIu32 ",\"generation\":%" PRIu32
+                        ",\"attempt\":%" PRIu32 ",\"block_bytes\":%" PRIu64,
             manifest->step, manifest->world_size, manifest->generation, manifest->attempt,
             LAYOUT_BLOCK_BYTES);
+    if (manifest->epoch > 0) {
+        fprintf(out, ",\"epoch\":%" PRIu64 ",\"token\":\"%016" PRIx64 "\",\"job\":\"",
+                manifest->epoch, manifest->token);
+        fields_print_escaped(out, manifest->job_id);
+        fputs("\"", out);
+    }
     if (manifest->commit[0])
         fprintf(out, ",\"commit\":\"%s\"", manifest->commit);
     fputs(",\n\"cursor\":\"", out);
@@ -74,46 +80,20 @@ static void print_manifest(FILE *out, const struct manifest *manifest)
     fputs("]}\n", out);
 }
 
-/* Ends the stream; a stream that ran out of memory on the way has its error flag set. */
-static int close_text(FILE *out, char **text)
-{
-    int failed = ferror(out);
-    if (fclose(out) != 0 || failed) {
-        free(*text);
-        *text = NULL;
-        return -ENOMEM;
-    }
-    return 0;
-}
-
 int manifest_encode(const struct manifest *manifest, char **ret_text, size_t *ret_bytes)
 {
-    static const size_t head = sizeof "{\"crc32c\":\"00000000\"" - 1;
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     if (!out)
         return -ENOMEM;
     print_manifest(out, manifest);
-    if (close_text(out, &text) < 0)
+    if (fields_close_text(out, &text) < 0)
         return -ENOMEM;
-    char digits[9];
-    snprintf(digits, sizeof digits, "%08" PRIx32, mst_crc32c(0, text + head, size - head));
-    memcpy(text + head - 9, digits, 8);
+    fields_seal(text, size);
     *ret_text = text;
     *ret_bytes = size;
     return 0;
-}
-
-static void print_escaped(FILE *out, const char *text)
-{
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\' || c < 0x20 || c > 0x7e)
-            fprintf(out, "\\u%04x", c);
-        else
-            fputc(c, out);
-    }
 }
 
 int manifest_vote_encode(const struct manifest_vote *vote, char **ret_text, size_t *ret_bytes)
@@ -124,11 +104,11 @@ int manifest_vote_encode(const struct manifest_vote *vote, char **ret_text, size
     if (!out)
         return -ENOMEM;
     fprintf(out, "{\"code\":%d,\"text\":\"", vote->failure.code);
-    print_escaped(out, vote->failure.text);
+    fields_print_escaped(out, vote->failure.text);
     fprintf(out, "\",\"fingerprint\":%" PRIu32 ",", vote->fingerprint);
     print_file(out, &vote->file);
     fputs("}", out);
-    if (close_text(out, &text) < 0)
+    if (fields_close_text(out, &text) < 0)
         return -ENOMEM;
     *ret_text = text;
     *ret_bytes = size;

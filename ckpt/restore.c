@@ -169,15 +169,26 @@ static void tell(const struct restore *restore, const struct intake *intake,
     }
 }
 
+/* A damaged record of the owner hides nothing. */
+static void list_candidates(struct restore *restore)
+{
+    struct tier *tier = restore->site->tier;
+    uint64_t deadline_ns = restore->job->deadline_ns;
+    int rc = restore->site->lease ? 0 : tier_read_owner(tier, deadline_ns, &restore->damage);
+    if (rc < 0 && rc != -EBADMSG)
+        return;
+    restore->damage = (struct mst_err){0};
+    (void)tier_list(tier, &restore->steps, &restore->step_count, deadline_ns,
+                    &restore->damage); /* why there are no candidates */
+}
+
 int restore_run(const struct site *site, const struct restore_job *job,
                 struct mst_ckpt_loaded *ret_loaded, struct mst_err *err)
 {
     struct restore restore = {.site = site, .job = job};
     struct intake intake = {.staging = job->staging};
     if (site->rank == 0)
-        (void)site->tier->ops->list(site->tier, &restore.steps, &restore.step_count,
-                                    job->deadline_ns,
-                                    &restore.damage); /* why there are no candidates */
+        list_candidates(&restore);
     int rc = search(&restore, &intake, err);
     if (rc == 0) {
         assert(site->rank != 0 || restore.round < restore.step_count);

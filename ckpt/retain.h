@@ -9,14 +9,15 @@
 
 struct retain_step {
     uint64_t step;
-    bool good; /* its manifest is intact */
-    bool drop; /* the answer */
+    bool good;   /* its manifest is intact */
+    bool hidden; /* published by an owner that had lost the root: nobody counts it */
+    bool drop;   /* the answer */
 };
 
 /* Marks what to remove once `committed` is durable: everything older than the `keep` (>= 1) newest
  * good steps up to it. The committed step itself always stays, and so does what is newer: it was
- * passed over at load because it is damaged, and is no reason to drop what was not. Any order of
- * `steps`. Returns how many it marked. O(n^2); n is keep + a few. */
+ * passed over at load because it is damaged, and is no reason to drop what was not. What is hidden
+ * goes. Any order of `steps`. Returns how many it marked. O(n^2); n is keep + a few. */
 size_t retain_plan(struct retain_step *steps, size_t count, uint64_t committed, uint32_t keep);
 
 #endif

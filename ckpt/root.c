@@ -20,10 +20,9 @@ void root_step_name(char name[ROOT_NAME_MAX], uint64_t step)
     snprintf(name, ROOT_NAME_MAX, "step_%" PRIu64, step);
 }
 
-void root_temp_name(char name[ROOT_NAME_MAX], uint64_t step, uint32_t generation, uint32_t attempt)
+void root_temp_name(char name[ROOT_NAME_MAX], uint64_t step, const char *claim)
 {
-    snprintf(name, ROOT_NAME_MAX, "step_%" PRIu64 ".tmp.%" PRIu32 ".%" PRIu32, step, generation,
-             attempt);
+    snprintf(name, ROOT_NAME_MAX, "step_%" PRIu64 ".tmp.%s", step, claim);
 }
 
 void root_file_name(char name[ROOT_NAME_MAX], uint32_t rank)
@@ -31,11 +30,14 @@ void root_file_name(char name[ROOT_NAME_MAX], uint32_t rank)
     snprintf(name, ROOT_NAME_MAX, "rank_%" PRIu32 ".h5", rank);
 }
 
-void root_commit_name(char name[ROOT_NAME_MAX], uint32_t generation, uint32_t attempt,
-                      uint64_t nonce)
+void root_owner_name(char name[ROOT_NAME_MAX], uint64_t epoch)
 {
-    snprintf(name, ROOT_NAME_MAX, "%" PRIu32 ".%" PRIu32 ".%016" PRIx64, generation, attempt,
-             nonce);
+    snprintf(name, ROOT_NAME_MAX, "OWNER.%" PRIu64, epoch);
+}
+
+void root_claim_name(char name[ROOT_NAME_MAX], uint64_t epoch, uint64_t token)
+{
+    snprintf(name, ROOT_NAME_MAX, "e%" PRIu64 ".%016" PRIx64, epoch, token);
 }
 
 void root_file_path(char path[ROOT_PATH_MAX], const struct manifest *manifest, uint32_t file)
@@ -44,20 +46,35 @@ void root_file_path(char path[ROOT_PATH_MAX], const struct manifest *manifest, u
              manifest->commit, manifest->commit[0] ? "/" : "", file);
 }
 
-bool root_parse_step(const char *name, uint64_t *ret_step)
+typedef void (*name_fn)(char name[ROOT_NAME_MAX], uint64_t number);
+
+/* Whether `name` is `prefix` and a number, exactly as `print` prints it. */
+static bool parse_number(const char *name, const char *prefix, name_fn print, uint64_t *ret_number)
 {
-    if (strncmp(name, "step_", 5) != 0)
+    size_t length = strlen(prefix);
+    if (strncmp(name, prefix, length) != 0)
         return false;
-    uint64_t step = strtoull(name + 5, NULL, 10);
+    uint64_t number = strtoull(name + length, NULL, 10);
     char canonical[ROOT_NAME_MAX];
-    root_step_name(canonical, step);
+    print(canonical, number);
     if (strcmp(name, canonical) != 0)
         return false;
-    *ret_step = step;
+    *ret_number = number;
     return true;
 }
 
-bool root_parse_commit(const char *name, uint32_t *ret_generation)
+bool root_parse_step(const char *name, uint64_t *ret_step)
+{
+    return parse_number(name, "step_", root_step_name, ret_step);
+}
+
+bool root_parse_owner(const char *name, uint64_t *ret_epoch)
+{
+    return parse_number(name, "OWNER.", root_owner_name, ret_epoch);
+}
+
+/* "<generation>.<attempt>.<nonce>" */
+static bool is_commit_without_owner(const char *name)
 {
     char *end;
     uint32_t generation = (uint32_t)strtoul(name, &end, 10);
@@ -67,16 +84,27 @@ bool root_parse_commit(const char *name, uint32_t *ret_generation)
     if (*end != '.')
         return false;
     char canonical[ROOT_NAME_MAX];
-    root_commit_name(canonical, generation, attempt, strtoull(end + 1, NULL, 16));
-    if (strcmp(name, canonical) != 0)
-        return false;
-    *ret_generation = generation;
-    return true;
+    snprintf(canonical, sizeof canonical, "%" PRIu32 ".%" PRIu32 ".%016" PRIx64, generation,
+             attempt, (uint64_t)strtoull(end + 1, NULL, 16));
+    return strcmp(name, canonical) == 0;
 }
 
-bool root_is_stale(uint32_t of, uint32_t generation)
+bool root_parse_claim(const char *name, uint64_t *ret_epoch, uint64_t *ret_token)
 {
-    return generation == 0 || of < generation;
+    uint64_t epoch = 0, token = 0;
+    if (name[0] == 'e') {
+        char *end, canonical[ROOT_NAME_MAX];
+        epoch = strtoull(name + 1, &end, 10);
+        token = *end == '.' ? strtoull(end + 1, NULL, 16) : 0;
+        root_claim_name(canonical, epoch, token);
+        if (strcmp(name, canonical) != 0)
+            return false;
+    } else if (!is_commit_without_owner(name)) {
+        return false;
+    }
+    *ret_epoch = epoch;
+    *ret_token = token;
+    return true;
 }
 
 /* The name that was made in the directory above `path` stays through a loss of power. Best effort:
@@ -144,23 +172,23 @@ void root_sort_steps(uint64_t *steps, size_t count)
         qsort(steps, count, sizeof *steps, compare_descending);
 }
 
-static int collect_steps(DIR *dir, uint64_t **steps, size_t *count)
+static int collect(DIR *dir, root_parse_fn parse, uint64_t **numbers, size_t *count)
 {
     struct dirent *entry;
     for (errno = 0; (entry = readdir(dir)); errno = 0) {
-        uint64_t step;
-        if (!root_parse_step(entry->d_name, &step))
+        uint64_t number;
+        if (!parse(entry->d_name, &number))
             continue;
-        uint64_t *grown = realloc(*steps, (*count + 1) * sizeof *grown);
+        uint64_t *grown = realloc(*numbers, (*count + 1) * sizeof *grown);
         if (!grown)
             return -ENOMEM;
-        *steps = grown;
-        grown[(*count)++] = step;
+        *numbers = grown;
+        grown[(*count)++] = number;
     }
     return -errno;
 }
 
-int root_list(int root_fd, uint64_t **ret_steps, size_t *ret_count)
+int root_list(int root_fd, root_parse_fn parse, uint64_t **ret_numbers, size_t *ret_count)
 {
     int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -170,16 +198,16 @@ int root_list(int root_fd, uint64_t **ret_steps, size_t *ret_count)
             close(fd);
         return rc;
     }
-    uint64_t *steps = NULL;
+    uint64_t *numbers = NULL;
     size_t count = 0;
-    int rc = collect_steps(dir, &steps, &count);
+    int rc = collect(dir, parse, &numbers, &count);
     closedir(dir);
     if (rc < 0) {
-        free(steps);
+        free(numbers);
         return rc;
     }
-    root_sort_steps(steps, count);
-    *ret_steps = steps;
+    root_sort_steps(numbers, count);
+    *ret_numbers = numbers;
     *ret_count = count;
     return 0;
 }

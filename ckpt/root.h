@@ -1,8 +1,12 @@
 /* Root: the directory that holds the checkpoints, and the only file that knows its names.
  *
- *   step_<n>/                            a checkpoint: MANIFEST.json, rank_<r>.h5 …
- *   step_<n>.tmp.<generation>.<attempt>/ one being written, or being removed
- *   LATEST                               "step_<n>\n": a hint for people
+ *   step_<n>/             a checkpoint: MANIFEST.json, rank_<r>.h5 …
+ *   step_<n>.tmp.<claim>/ one being written, or being removed
+ *   OWNER.<epoch>         who has the root, and had it (ckpt/owner.h)
+ *   LATEST                "step_<n>\n": a hint for people
+ *
+ * A claim is "e<epoch>.<token>": what an owner writes under names of its own. Roots that were
+ * written before there were owners have "<generation>.<attempt>" in its place, and count as epoch 0.
  *
  * Everything that changes it durably is an op of core/aio, so that tests see each and can cut the
  * sequence at any. One thread at a time. Functions block. */
@@ -33,29 +37,28 @@ int root_open_file(int dir_fd, const char *path, int flags);
 const char *root_fault(int rc);
 
 void root_step_name(char name[ROOT_NAME_MAX], uint64_t step);
-void root_temp_name(char name[ROOT_NAME_MAX], uint64_t step, uint32_t generation, uint32_t attempt);
+void root_temp_name(char name[ROOT_NAME_MAX], uint64_t step, const char *claim);
 void root_file_name(char name[ROOT_NAME_MAX], uint32_t rank);
-
-/* What keeps the files of one save behind a URI from those of another: "<g>.<a>.<nonce>". */
-void root_commit_name(char name[ROOT_NAME_MAX], uint32_t generation, uint32_t attempt,
-                      uint64_t nonce);
+void root_owner_name(char name[ROOT_NAME_MAX], uint64_t epoch);
+void root_claim_name(char name[ROOT_NAME_MAX], uint64_t epoch, uint64_t token);
 
 /* Where a manifest's file lies, from the root. */
 void root_file_path(char path[ROOT_PATH_MAX], const struct manifest *manifest, uint32_t file);
 
 /* Whether `name` is exactly what the functions above print. */
 bool root_parse_step(const char *name, uint64_t *ret_step);
-bool root_parse_commit(const char *name, uint32_t *ret_generation);
+bool root_parse_owner(const char *name, uint64_t *ret_epoch);
 
-/* Whether what generation `of` left unpublished is dead when `generation` opens the root: it is if
- * it is older; at generation 0, which is a job that has just begun, everything is. */
-bool root_is_stale(uint32_t of, uint32_t generation);
+/* The same of a claim; behind a URI what has none is "<generation>.<attempt>.<nonce>". */
+bool root_parse_claim(const char *name, uint64_t *ret_epoch, uint64_t *ret_token);
 
 /* Highest first. */
 void root_sort_steps(uint64_t *steps, size_t count);
 
-/* Steps that have a directory step_<n>, highest first, to be freed. 0; -ENOMEM; -errno. */
-int root_list(int root_fd, uint64_t **ret_steps, size_t *ret_count);
+/* The numbers of all names that `parse` takes: root_parse_step or root_parse_owner. Highest first,
+ * to be freed. 0; -ENOMEM; -errno. */
+typedef bool (*root_parse_fn)(const char *name, uint64_t *ret_number);
+int root_list(int root_fd, root_parse_fn parse, uint64_t **ret_numbers, size_t *ret_count);
 
 /* Decodes the text of a step's manifest, and checks that it is that step's. 0; -EBADMSG if it is
  * damaged, naming it; -ENOMEM. */
@@ -76,9 +79,12 @@ int root_write_file(struct mst_aio *aio, int dir_fd, const char *name, const voi
                     size_t size_bytes);
 
 /* Makes the directory behind `temp_fd` durable and gives it its step's name in one rename. A
- * step_<n> that is there already changes places with it, and goes. 0: durable; -errno: it may be
- * published all the same if the last fsync failed. */
+ * step_<n> that is there already changes places with it. 0: durable; 1: durable, and the one before
+ * is `temp` now; -errno: it may be published all the same if the last fsync failed. */
 int root_publish(struct mst_aio *aio, int root_fd, int temp_fd, const char *temp, uint64_t step);
+
+/* Takes an exchange back: `temp` is step_<n> again. 0; -errno. */
+int root_publish_back(struct mst_aio *aio, int root_fd, const char *temp, uint64_t step);
 
 /* Writes LATEST. 0; -errno. */
 int root_point_latest(struct mst_aio *aio, int root_fd, uint64_t step);
@@ -90,7 +96,7 @@ int root_remove(struct mst_aio *aio, int root_fd, const char *name);
 /* Removes step_<n> by way of `temp`, so that a half-removed checkpoint never has its name. */
 int root_remove_step(struct mst_aio *aio, int root_fd, uint64_t step, const char *temp);
 
-/* Removes temporary directories that are stale for `generation`. 0; -errno of the first failure. */
-int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint32_t generation);
+/* Removes the temporary directories of epochs below `epoch`. 0; -errno of the first failure. */
+int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint64_t epoch);
 
 #endif

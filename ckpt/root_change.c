@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,15 +55,15 @@ int root_write_file(struct mst_aio *aio, int dir_fd, const char *name, const voi
 
 /* Readers see step_<n> before and after, whole each time: a fresh name is taken without replacing,
  * an old one by exchange. File systems without these flags answer -EINVAL; a plain rename never
- * replaces a directory that holds something. */
+ * replaces a directory that holds something. 1: exchanged. */
 static int rename_to_step(struct mst_aio *aio, int root_fd, const char *temp, const char *name)
 {
     int rc = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, RENAME_NOREPLACE);
-    if (rc == -EEXIST)
+    if (rc == -EEXIST) {
         rc = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, RENAME_EXCHANGE);
-    else if (rc == -EINVAL)
-        rc = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, 0);
-    return rc;
+        return rc < 0 ? rc : 1;
+    }
+    return rc == -EINVAL ? do_path(aio, MST_AIO_RENAME, root_fd, temp, name, 0) : rc;
 }
 
 int root_publish(struct mst_aio *aio, int root_fd, int temp_fd, const char *temp, uint64_t step)
@@ -72,12 +73,18 @@ int root_publish(struct mst_aio *aio, int root_fd, int temp_fd, const char *temp
     int rc = sync_fd(aio, temp_fd);
     if (rc == 0)
         rc = rename_to_step(aio, root_fd, temp, name);
-    if (rc == 0)
-        rc = sync_fd(aio, root_fd);
-    if (rc == 0)
-        (void)root_remove(aio, root_fd,
-                          temp); /* what was exchanged; the next open removes it too */
-    return rc;
+    if (rc < 0)
+        return rc;
+    int synced = sync_fd(aio, root_fd);
+    return synced < 0 ? synced : rc;
+}
+
+int root_publish_back(struct mst_aio *aio, int root_fd, const char *temp, uint64_t step)
+{
+    char name[ROOT_NAME_MAX];
+    root_step_name(name, step);
+    int rc = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, RENAME_EXCHANGE);
+    return rc < 0 ? rc : sync_fd(aio, root_fd);
 }
 
 int root_point_latest(struct mst_aio *aio, int root_fd, uint64_t step)
@@ -135,8 +142,8 @@ static int remove_file(struct mst_aio *aio, int dir_fd, const char *name)
 static int remove_file_or_commit(struct mst_aio *aio, int dir_fd, const char *name)
 {
     int rc = remove_file(aio, dir_fd, name);
-    uint32_t generation;
-    if (rc == -EISDIR && root_parse_commit(name, &generation))
+    uint64_t epoch, token;
+    if (rc == -EISDIR && root_parse_claim(name, &epoch, &token))
         rc = remove_folder(aio, dir_fd, name, remove_file);
     return rc;
 }
@@ -154,26 +161,34 @@ int root_remove_step(struct mst_aio *aio, int root_fd, uint64_t step, const char
     return rc < 0 ? rc : root_remove(aio, root_fd, temp);
 }
 
-/* Exactly "step_<n>.tmp.<generation>.<attempt>", as root_temp_name prints it: what somebody else
- * called so is not ours to remove. */
-static bool is_abandoned(const char *name, uint32_t generation)
+/* "<generation>.<attempt>" */
+static bool is_attempt_without_owner(const char *name)
+{
+    char *end, canonical[ROOT_NAME_MAX];
+    uint32_t generation = (uint32_t)strtoul(name, &end, 10);
+    uint32_t attempt = *end == '.' ? (uint32_t)strtoul(end + 1, NULL, 10) : 0;
+    snprintf(canonical, sizeof canonical, "%" PRIu32 ".%" PRIu32, generation, attempt);
+    return strcmp(name, canonical) == 0;
+}
+
+/* Exactly what root_temp_name prints: what somebody else called so is not ours to remove. */
+static bool is_abandoned(const char *name, uint64_t epoch)
 {
     if (strncmp(name, "step_", 5) != 0)
         return false;
     char *end;
     uint64_t step = strtoull(name + 5, &end, 10);
-    if (strncmp(end, ".tmp.", 5) != 0)
+    if (strncmp(end, ".tmp.", 5) != 0 || strlen(end) >= ROOT_NAME_MAX - 32)
         return false;
-    uint64_t number = strtoull(end + 5, &end, 10);
-    if (*end != '.')
-        return false;
-    uint64_t attempt = strtoull(end + 1, NULL, 10);
+    const char *claim = end + 5;
     char canonical[ROOT_NAME_MAX];
-    root_temp_name(canonical, step, (uint32_t)number, (uint32_t)attempt);
-    return strcmp(name, canonical) == 0 && root_is_stale((uint32_t)number, generation);
+    root_temp_name(canonical, step, claim);
+    uint64_t of = 0, token;
+    return strcmp(name, canonical) == 0 &&
+           (is_attempt_without_owner(claim) || root_parse_claim(claim, &of, &token)) && of < epoch;
 }
 
-int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint32_t generation)
+int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint64_t epoch)
 {
     int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -186,7 +201,7 @@ int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint32_t generation)
     }
     struct dirent *entry;
     while ((entry = readdir(dir)))
-        if (is_abandoned(entry->d_name, generation)) {
+        if (is_abandoned(entry->d_name, epoch)) {
             int removed = root_remove(aio, root_fd, entry->d_name);
             rc = rc == 0 ? removed : rc;
         }

@@ -3,18 +3,20 @@
  *   tier_dir.c      a directory that all nodes see; published by a rename
  *   tier_remote.c   objects behind a URI; published by putting the manifest last
  *
- *   tier_open → sweep → write, publish or abandon → tier_close
- *                       list → read_manifest → begin, submit, reap …, end
+ *   tier_open → take the root (lease.h) → sweep → write, check, publish or abandon → tier_close
+ *               tier_list → tier_read_manifest → begin, submit, reap …, end
  *
  * One thread at a time. Functions block, single file operations without a deadline. */
 #ifndef MUSTER_CKPT_TIER_H
 #define MUSTER_CKPT_TIER_H
 
 #include "muster/ckpt/manifest.h"
+#include "muster/ckpt/owner.h"
 #include "muster/ckpt/root.h"
 
 #include <stdbool.h>
 
+struct lease;
 struct tier;
 struct writer_job;
 
@@ -27,14 +29,23 @@ struct tier_opts {
     const char *staging_dir; /* remote: where files lie while uploaded; NULL = TMPDIR, else /tmp */
     uint32_t timeout_ms;     /* of a save: no request is tried for longer than a sixth of it */
     bool read_only;          /* nothing is made */
+    bool owners_only;        /* for its records of owners, and manifests: files are not written */
 };
 
 /* One save, as its names say. */
 struct tier_save {
     uint64_t step;
-    uint32_t rank, generation, number;
-    const char *commit;   /* "" where the place has no need of one */
+    uint32_t rank;
+    const char *claim;    /* e<epoch>.<token> of the owner */
     bool follows_failure; /* the save before it failed, on all ranks */
+    struct lease *lease;  /* rank 0's; NULL: nobody else can be there */
+};
+
+/* A record of an owner. */
+struct tier_owner {
+    char text[OWNER_BYTES];
+    size_t size_bytes;
+    enum owner_lock lock;
 };
 
 /* A range of one of the manifest's files; borrowed until it comes back by reap. */
@@ -55,15 +66,35 @@ struct tier_ops {
     bool has_commits; /* whether names carry a commit id */
     void (*close)(struct tier *tier);
 
-    /* Rank 0, before any rank writes: removes what dead attempts left; see root_is_stale. -errno if
-     * the place cannot be used at all; litter that stays is no error. */
-    int (*sweep)(struct tier *tier, uint32_t generation, uint64_t deadline_ns, struct mst_err *err);
+    /* The epochs that have an owner, highest first, to be freed. */
+    int (*list_owners)(struct tier *tier, uint64_t **ret_epochs, size_t *ret_count,
+                       uint64_t deadline_ns, struct mst_err *err);
+    /* -ENOENT there is none; -EBADMSG it is no record. */
+    int (*read_owner)(struct tier *tier, uint64_t epoch, struct tier_owner *ret_owner,
+                      uint64_t deadline_ns, struct mst_err *err);
+    /* Makes a record of OWNER_BYTES, whole at once; where there are locks it is locked until the
+     * tier is closed. -EEXIST there is one. */
+    int (*create_owner)(struct tier *tier, uint64_t epoch, const char *text, uint64_t deadline_ns,
+                        struct mst_err *err);
+    /* The same of the record that this tier has made. */
+    int (*rewrite_owner)(struct tier *tier, uint64_t epoch, const char *text, uint64_t deadline_ns,
+                         struct mst_err *err);
+    void (*remove_owner)(struct tier *tier, uint64_t epoch, uint64_t deadline_ns);
+
+    /* Rank 0 of the owner of `epoch`, before any rank writes: removes what lower epochs left
+     * unpublished. -errno if the place cannot be used at all; litter that stays is no error. */
+    int (*sweep)(struct tier *tier, uint64_t epoch, uint64_t deadline_ns, struct mst_err *err);
 
     /* This rank's file → durable where the manifest can be published. job->fd is the tier's. */
     int (*write)(struct tier *tier, const struct tier_save *save, struct writer_job *job,
                  uint64_t deadline_ns, struct mst_err *err);
-    /* Rank 0, after all ranks have written: from here on readers see the step. What it replaces
-     * was there when this job opened the place; -EEXIST if somebody else has published it since. */
+    /* Rank 0, after all ranks have written: whether all files are where the manifest will say, with
+     * their sizes. `files` has one for each of `count` ranks. -EBADMSG naming one that is not. */
+    int (*check)(struct tier *tier, const struct tier_save *save, const struct manifest_file *files,
+                 uint32_t count, uint64_t deadline_ns, struct mst_err *err);
+    /* Rank 0, after that: from here on readers see the step. What it replaces was there when this
+     * job opened the place; -EEXIST if somebody else has published it since; -ESTALE if the root
+     * was lost meanwhile: then readers do not count the step. */
     int (*publish)(struct tier *tier, const struct tier_save *save, const char *text,
                    size_t size_bytes, uint64_t deadline_ns, struct mst_err *err);
     /* Rank 0, when no rank writes any more. What cannot be removed now goes by sweep. */
@@ -95,6 +126,7 @@ struct tier_ops {
 /* Every tier starts with this. */
 struct tier {
     const struct tier_ops *ops;
+    struct owner owner; /* the newest whose record could be read: its fences hide steps */
 };
 
 /* Opens the place that `uri` names: a path or file: URI is a directory, unless its query has
@@ -103,6 +135,18 @@ int tier_open(const struct tier_opts *opts, struct tier **ret_tier, struct mst_e
 
 /* NULL is allowed. */
 void tier_close(struct tier *tier);
+
+/* The record of the newest owner → tier->owner. 0, also if there is none; -EBADMSG it is damaged,
+ * and the newest that is not was taken; other -errno if the place does not answer. */
+int tier_read_owner(struct tier *tier, uint64_t deadline_ns, struct mst_err *err);
+
+/* As ops->read_manifest; -ESTALE the step was published by an owner that had lost the root. */
+int tier_read_manifest(struct tier *tier, uint64_t step, struct manifest *ret_manifest,
+                       uint64_t deadline_ns, struct mst_err *err);
+
+/* As ops->list, without the steps for which tier_read_manifest answers -ESTALE. */
+int tier_list(struct tier *tier, uint64_t **ret_steps, size_t *ret_count, uint64_t deadline_ns,
+              struct mst_err *err);
 
 int tier_dir_open(const struct tier_opts *opts, const char *path, struct tier **ret_tier,
                   struct mst_err *err);

@@ -1,5 +1,7 @@
 /* A directory that all nodes see. Files are written under a temporary name and read around the page
  * cache, by core/aio; root.h knows the names and the order that makes them durable. */
+#include "muster/ckpt/lease.h"
+#include "muster/ckpt/owner_file.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/writer.h"
 #include "muster/core/aio/aio.h"
@@ -22,6 +24,7 @@ struct tier_dir {
     struct tier tier;
     struct mst_aio *aio;
     int root_fd;
+    int owner_fd;                    /* the record that this tier made, and holds locked; -1 */
     const struct manifest *manifest; /* being read */
     int *fds;                        /* of its files; -1: not open yet */
 };
@@ -35,26 +38,72 @@ static void dir_close(struct tier *tier)
 {
     struct tier_dir *dir = dir_of(tier);
     mst_aio_destroy(dir->aio);
+    if (dir->owner_fd >= 0)
+        close(dir->owner_fd);
     if (dir->root_fd >= 0)
         close(dir->root_fd);
     free(dir);
 }
 
+/* ---- owners ---------------------------------------------------------------------------------- */
+
+static int dir_list_owners(struct tier *tier, uint64_t **ret_epochs, size_t *ret_count,
+                           uint64_t deadline_ns, struct mst_err *err)
+{
+    (void)deadline_ns;
+    int rc = root_list(dir_of(tier)->root_fd, root_parse_owner, ret_epochs, ret_count);
+    return rc < 0 ? mst_err_set(err, rc, "cannot list the root: %s", mst_err_meaning(rc)) : 0;
+}
+
+static int dir_read_owner(struct tier *tier, uint64_t epoch, struct tier_owner *ret_owner,
+                          uint64_t deadline_ns, struct mst_err *err)
+{
+    (void)deadline_ns;
+    int rc = owner_file_read(dir_of(tier)->root_fd, epoch, ret_owner);
+    return rc < 0 ? mst_err_set(err, rc, "%s", root_fault(rc)) : 0;
+}
+
+static int dir_create_owner(struct tier *tier, uint64_t epoch, const char *text,
+                            uint64_t deadline_ns, struct mst_err *err)
+{
+    struct tier_dir *dir = dir_of(tier);
+    (void)deadline_ns;
+    assert(dir->owner_fd < 0);
+    int fd = owner_file_create(dir->root_fd, epoch, text);
+    if (fd < 0)
+        return mst_err_set(err, fd, "OWNER.%" PRIu64 ": %s", epoch, mst_err_meaning(fd));
+    dir->owner_fd = fd;
+    return 0;
+}
+
+static int dir_rewrite_owner(struct tier *tier, uint64_t epoch, const char *text,
+                             uint64_t deadline_ns, struct mst_err *err)
+{
+    (void)deadline_ns;
+    int rc = owner_file_rewrite(dir_of(tier)->owner_fd, text);
+    return rc < 0 ? mst_err_set(err, rc, "OWNER.%" PRIu64 ": %s", epoch, mst_err_meaning(rc)) : 0;
+}
+
+static void dir_remove_owner(struct tier *tier, uint64_t epoch, uint64_t deadline_ns)
+{
+    (void)deadline_ns;
+    owner_file_remove(dir_of(tier)->root_fd, epoch);
+}
+
 /* ---- saving ---------------------------------------------------------------------------------- */
 
-static int dir_sweep(struct tier *tier, uint32_t generation, uint64_t deadline_ns,
-                     struct mst_err *err)
+static int dir_sweep(struct tier *tier, uint64_t epoch, uint64_t deadline_ns, struct mst_err *err)
 {
     struct tier_dir *dir = dir_of(tier);
     (void)deadline_ns;
     (void)err;
-    (void)root_remove_abandoned(dir->aio, dir->root_fd, generation); /* a name is never reused */
+    (void)root_remove_abandoned(dir->aio, dir->root_fd, epoch); /* a name is never reused */
     return 0;
 }
 
 static void name_temp(const struct tier_save *save, char temp[ROOT_NAME_MAX])
 {
-    root_temp_name(temp, save->step, save->generation, save->number);
+    root_temp_name(temp, save->step, save->claim);
 }
 
 static int dir_write(struct tier *tier, const struct tier_save *save, struct writer_job *job,
@@ -76,6 +125,54 @@ static int dir_write(struct tier *tier, const struct tier_save *save, struct wri
     return rc;
 }
 
+static int check_file(int temp_fd, uint32_t rank, uint64_t size_bytes, struct mst_err *err)
+{
+    char name[ROOT_NAME_MAX];
+    root_file_name(name, rank);
+    int fd = root_open_file(temp_fd, name, O_NOFOLLOW);
+    if (fd < 0)
+        return mst_err_set(err, -EBADMSG, "%s, which was written, %s", name, root_fault(fd));
+    struct stat st;
+    int rc = fstat(fd, &st) < 0 ? -errno : 0;
+    close(fd);
+    if (rc == 0 && (uint64_t)st.st_size == size_bytes)
+        return 0;
+    return mst_err_set(err, -EBADMSG, "%s has not the %" PRIu64 " bytes that were written", name,
+                       size_bytes);
+}
+
+static int dir_check(struct tier *tier, const struct tier_save *save,
+                     const struct manifest_file *files, uint32_t count, uint64_t deadline_ns,
+                     struct mst_err *err)
+{
+    (void)deadline_ns;
+    char temp[ROOT_NAME_MAX];
+    name_temp(save, temp);
+    int temp_fd = openat(dir_of(tier)->root_fd, temp,
+                         O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (temp_fd < 0)
+        return mst_err_set(err, -errno, "%s: %s", temp, mst_err_meaning(errno));
+    int rc = 0;
+    for (uint32_t r = 0; r < count && rc == 0; r++)
+        rc = check_file(temp_fd, r, files[r].size_bytes, err);
+    close(temp_fd);
+    return rc < 0 ? mst_err_wrap(err, "%s", temp) : 0;
+}
+
+/* What came out of an exchange may be the step of whoever has taken the root meanwhile: it goes
+ * back. */
+static int settle(struct tier_dir *dir, const struct tier_save *save, const char *temp,
+                  bool replaced, uint64_t deadline_ns, struct mst_err *err)
+{
+    bool lost = lease_check(save->lease, &dir->tier, deadline_ns, err) == -ESTALE;
+    if (lost && replaced)
+        (void)root_publish_back(dir->aio, dir->root_fd, temp,
+                                save->step); /* else readers ignore it */
+    else if (replaced)
+        (void)root_remove(dir->aio, dir->root_fd, temp); /* the next sweep removes it too */
+    return lost ? -ESTALE : 0;
+}
+
 static int dir_publish(struct tier *tier, const struct tier_save *save, const char *text,
                        size_t size_bytes, uint64_t deadline_ns, struct mst_err *err)
 {
@@ -95,7 +192,7 @@ static int dir_publish(struct tier *tier, const struct tier_save *save, const ch
         mst_err_set(err, rc, "publish step_%" PRIu64 " from %s: %s", save->step, temp,
                     mst_err_meaning(rc));
     close(temp_fd);
-    return rc;
+    return rc < 0 ? rc : settle(dir, save, temp, rc == 1, deadline_ns, err);
 }
 
 static void dir_abandon(struct tier *tier, const struct tier_save *save, uint64_t deadline_ns)
@@ -119,7 +216,7 @@ static void dir_remove_step(struct tier *tier, const struct tier_save *save, uin
     struct tier_dir *dir = dir_of(tier);
     (void)deadline_ns;
     char temp[ROOT_NAME_MAX];
-    root_temp_name(temp, step, save->generation, save->number);
+    root_temp_name(temp, step, save->claim);
     (void)root_remove_step(dir->aio, dir->root_fd, step, temp); /* tried again after the next */
 }
 
@@ -129,7 +226,7 @@ static int dir_list(struct tier *tier, uint64_t **ret_steps, size_t *ret_count,
                     uint64_t deadline_ns, struct mst_err *err)
 {
     (void)deadline_ns;
-    int rc = root_list(dir_of(tier)->root_fd, ret_steps, ret_count);
+    int rc = root_list(dir_of(tier)->root_fd, root_parse_step, ret_steps, ret_count);
     return rc < 0 ? mst_err_set(err, rc, "cannot list the root: %s", mst_err_meaning(rc)) : 0;
 }
 
@@ -229,8 +326,14 @@ static int dir_reap(struct tier *tier, struct tier_read **ret_read, uint64_t dea
 static const struct tier_ops dir_ops = {
     .name = "dir",
     .close = dir_close,
+    .list_owners = dir_list_owners,
+    .read_owner = dir_read_owner,
+    .create_owner = dir_create_owner,
+    .rewrite_owner = dir_rewrite_owner,
+    .remove_owner = dir_remove_owner,
     .sweep = dir_sweep,
     .write = dir_write,
+    .check = dir_check,
     .publish = dir_publish,
     .abandon = dir_abandon,
     .point_latest = dir_point_latest,
@@ -258,10 +361,10 @@ int tier_dir_open(const struct tier_opts *opts, const char *path, struct tier **
     struct tier_dir *dir = calloc(1, sizeof *dir);
     if (!dir)
         return mst_err_set(err, -ENOMEM, "checkpoint directory: no memory");
-    *dir = (struct tier_dir){.tier.ops = &dir_ops, .root_fd = -1};
+    *dir = (struct tier_dir){.tier.ops = &dir_ops, .root_fd = -1, .owner_fd = -1};
     const struct mst_aio_opts aio_opts = {.backend = opts->aio};
     int rc = open_root(path, opts->read_only, &dir->root_fd, err);
-    if (rc == 0)
+    if (rc == 0 && !opts->owners_only)
         rc = mst_aio_create(&aio_opts, &dir->aio, err);
     if (rc < 0) {
         dir_close(&dir->tier);

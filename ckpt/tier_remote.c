@@ -8,9 +8,9 @@
  *               one operation by which the step comes to exist:
  *     put       the step is published
  *     refused   there is one. With our commit: an earlier try of ours whose answer was lost, and
- *               the step is published. Of the past, which is what was there when this job opened
- *               the root (damaged, or given up on): it is removed, put again, and the files of its
- *               commit go. Of anyone else: the step has failed
+ *               the step is published. Of an epoch below ours, or of the past, which is what was
+ *               there when this job opened the root (damaged, or given up on): it is removed, put
+ *               again, and the files of its commit go. Of anyone else: the step has failed
  *     no answer, or what is there cannot be read: nobody knows. The step has failed, but is
  *               undecided: abandon leaves its files, for its manifest may yet arrive and must not
  *               speak of files that are not there
@@ -19,8 +19,10 @@
  *   sweep       at the next open, rank 0 removes stale commits that no manifest speaks of: what a
  *               crash, an undecided step or a store that was away has left
  *
- * A commit id is "<generation>.<attempt>.<nonce>", chosen at open: keys of two jobs, or of two
- * lives of one, never meet. */
+ * A commit id is the owner's claim, "e<epoch>.<token>": keys of two jobs, or of two lives of one,
+ * never meet. */
+#include "muster/ckpt/lease.h"
+#include "muster/ckpt/owner_blob.h"
 #include "muster/ckpt/remote_keys.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/writer.h"
@@ -84,36 +86,6 @@ static void name_manifest(char key[ROOT_PATH_MAX], uint64_t step)
 
 /* ---- manifests ------------------------------------------------------------------------------- */
 
-/* Reads all of an object, at most MANIFEST_BYTES_MAX. */
-static int read_object(struct mst_blob *blob, const char *key, uint64_t deadline_ns,
-                       char **ret_text, size_t *ret_bytes, struct mst_err *err)
-{
-    struct mst_blob_info info;
-    int rc = mst_blob_stat(blob, key, &info, deadline_ns, err);
-    if (rc < 0)
-        return rc;
-    if (info.size_bytes == 0 || info.size_bytes > MANIFEST_BYTES_MAX)
-        return mst_err_set(err, -EBADMSG, "%s: %" PRIu64 " bytes are no manifest", key,
-                           info.size_bytes);
-    struct mst_blob_read read = {
-        .key = key, .data = malloc((size_t)info.size_bytes), .size_bytes = (size_t)info.size_bytes};
-    if (!read.data)
-        return mst_err_set(err, -ENOMEM, "%s: no memory to read it", key);
-    rc = mst_blob_submit(blob, &read, 1);
-    struct mst_blob_done done = {0};
-    if (rc == 1)
-        rc = mst_blob_reap(blob, &done, 1, 1, MST_NEVER); /* it keeps its own time */
-    if (rc == 1 && done.result == (int64_t)read.size_bytes) {
-        *ret_text = read.data;
-        *ret_bytes = read.size_bytes;
-        return 0;
-    }
-    free(read.data);
-    if (done.result >= 0)
-        return mst_err_set(err, -EBADMSG, "%s: it ends too early", key);
-    return mst_err_set(err, (int)done.result, "%s", mst_blob_error(blob));
-}
-
 /* A manifest that is not there is damage of that step; a store that does not answer is not. */
 static int remote_read_manifest(struct tier *tier, uint64_t step, struct manifest *ret_manifest,
                                 uint64_t deadline_ns, struct mst_err *err)
@@ -122,7 +94,8 @@ static int remote_read_manifest(struct tier *tier, uint64_t step, struct manifes
     name_manifest(key, step);
     char *text = NULL;
     size_t size = 0;
-    int rc = read_object(remote_of(tier)->blob, key, deadline_ns, &text, &size, err);
+    const struct remote_object object = {.key = key, .size_max = MANIFEST_BYTES_MAX};
+    int rc = remote_keys_read(remote_of(tier)->blob, &object, &text, &size, deadline_ns, err);
     if (rc == -ENOENT || rc == -ESTALE)
         return mst_err_set(err, -EBADMSG, "%s: missing", key);
     if (rc < 0)
@@ -158,6 +131,37 @@ static int remote_list(struct tier *tier, uint64_t **ret_steps, size_t *ret_coun
         rc = mst_err_set(err, -ENOMEM, "no memory to list checkpoints");
     remote_keys_fini(&keys);
     return rc;
+}
+
+/* ---- owners ---------------------------------------------------------------------------------- */
+
+static int remote_list_owners(struct tier *tier, uint64_t **ret_epochs, size_t *ret_count,
+                              uint64_t deadline_ns, struct mst_err *err)
+{
+    return owner_blob_list(remote_of(tier)->blob, ret_epochs, ret_count, deadline_ns, err);
+}
+
+static int remote_read_owner(struct tier *tier, uint64_t epoch, struct tier_owner *ret_owner,
+                             uint64_t deadline_ns, struct mst_err *err)
+{
+    return owner_blob_read(remote_of(tier)->blob, epoch, ret_owner, deadline_ns, err);
+}
+
+static int remote_create_owner(struct tier *tier, uint64_t epoch, const char *text,
+                               uint64_t deadline_ns, struct mst_err *err)
+{
+    return owner_blob_put(remote_of(tier)->blob, epoch, text, MST_BLOB_NEW, deadline_ns, err);
+}
+
+static int remote_rewrite_owner(struct tier *tier, uint64_t epoch, const char *text,
+                                uint64_t deadline_ns, struct mst_err *err)
+{
+    return owner_blob_put(remote_of(tier)->blob, epoch, text, 0, deadline_ns, err);
+}
+
+static void remote_remove_owner(struct tier *tier, uint64_t epoch, uint64_t deadline_ns)
+{
+    owner_blob_remove(remote_of(tier)->blob, epoch, deadline_ns);
 }
 
 /* ---- removing -------------------------------------------------------------------------------- */
@@ -247,7 +251,7 @@ static bool find_published(struct tier_remote *remote, uint64_t step, char commi
 /* A step is looked at once, and its manifest only if some of its files might have to go: those of
  * the last checkpoint are always older than a new generation. */
 static void sweep_commits(struct tier_remote *remote, const struct remote_keys *keys,
-                          uint32_t generation, uint64_t deadline_ns)
+                          uint64_t epoch, uint64_t deadline_ns)
 {
     char published[ROOT_NAME_MAX];
     uint64_t step = UINT64_MAX;
@@ -255,7 +259,7 @@ static void sweep_commits(struct tier_remote *remote, const struct remote_keys *
     for (size_t i = 0, n; i < keys->count; i += n) {
         const struct remote_key *key = &keys->keys[i];
         n = commit_length(key, keys->count - i);
-        if (!key->commit[0] || !root_is_stale(key->generation, generation))
+        if (!key->commit[0] || key->epoch >= epoch)
             continue;
         if (key->step != step)
             known = find_published(remote, key->step, published, deadline_ns);
@@ -282,7 +286,7 @@ static int probe(struct tier_remote *remote, uint64_t deadline_ns, struct mst_er
     return rc == -EEXIST ? 0 : mst_err_wrap(err, "the checkpoints' root cannot be used");
 }
 
-static int remote_sweep(struct tier *tier, uint32_t generation, uint64_t deadline_ns,
+static int remote_sweep(struct tier *tier, uint64_t epoch, uint64_t deadline_ns,
                         struct mst_err *err)
 {
     struct tier_remote *remote = remote_of(tier);
@@ -295,7 +299,7 @@ static int remote_sweep(struct tier *tier, uint32_t generation, uint64_t deadlin
     if (rc == 0)
         rc = probe(remote, deadline_ns, err);
     if (rc == 0)
-        sweep_commits(remote, &keys, generation, deadline_ns);
+        sweep_commits(remote, &keys, epoch, deadline_ns);
     remote_keys_fini(&keys);
     return rc;
 }
@@ -323,7 +327,7 @@ static int upload(struct tier_remote *remote, const struct tier_save *save, int 
     char path[32];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     char key[ROOT_PATH_MAX];
-    snprintf(key, sizeof key, "step_%" PRIu64 "/%s/rank_%" PRIu32 ".h5", save->step, save->commit,
+    snprintf(key, sizeof key, "step_%" PRIu64 "/%s/rank_%" PRIu32 ".h5", save->step, save->claim,
              save->rank);
     int rc = mst_blob_put_file(remote->blob, key, path, 0, deadline_ns, err);
     remote->is_away = rc < 0;
@@ -367,6 +371,25 @@ static int remote_write(struct tier *tier, const struct tier_save *save, struct 
     return rc;
 }
 
+/* One listing tells all sizes; a request for each file would be one per rank. */
+static int remote_check(struct tier *tier, const struct tier_save *save,
+                        const struct manifest_file *files, uint32_t count, uint64_t deadline_ns,
+                        struct mst_err *err)
+{
+    struct tier_remote *remote = remote_of(tier);
+    char folder[ROOT_PATH_MAX];
+    snprintf(folder, sizeof folder, "step_%" PRIu64 "/%s", save->step, save->claim);
+    struct remote_keys keys = {0};
+    int rc = remote_keys_list(remote->blob, folder, deadline_ns, &keys, err);
+    remote->is_away |= rc < 0;
+    if (rc == 0)
+        rc = remote_keys_check(&keys, files, count, err);
+    if (rc == -EBADMSG)
+        mst_err_wrap(err, "%s", folder);
+    remote_keys_fini(&keys);
+    return rc;
+}
+
 /* Forgets a step that was there when the root was opened. false if it was not. */
 static bool take_past(struct tier_remote *remote, uint64_t step)
 {
@@ -388,14 +411,17 @@ static int judge_existing(struct tier_remote *remote, const struct tier_save *sa
     int rc = remote_read_manifest(&remote->tier, save->step, &found, deadline_ns, err);
     if (rc < 0 && rc != -EBADMSG)
         return rc;
-    bool ours = false;
+    bool ours = false, older = false;
     if (rc == 0) {
-        ours = strcmp(found.commit, save->commit) == 0;
+        uint64_t epoch = 0, token;
+        bool named = root_parse_claim(save->claim, &epoch, &token);
+        ours = strcmp(found.commit, save->claim) == 0;
+        older = named && found.epoch < epoch;
         manifest_fini(&found);
     }
     if (ours)
         return 0;
-    if (!take_past(remote, save->step))
+    if (!take_past(remote, save->step) && !older)
         return mst_err_set(err, -EEXIST,
                            "%s: another job has committed this step; give each its own root", key);
     rc = mst_blob_remove(remote->blob, key, deadline_ns, err);
@@ -419,12 +445,14 @@ static int remote_publish(struct tier *tier, const struct tier_save *save, const
             rc = judge_existing(remote, save, key, deadline_ns, err);
         replaces = replaces || rc == 1;
     } while (rc == 1);
+    if (rc == 0 && lease_check(save->lease, tier, deadline_ns, err) == -ESTALE)
+        return -ESTALE; /* its files stay: they are not ours to remove any more */
     if (rc == 0 || rc == -EEXIST)
         remote->undecided_step = MST_CKPT_NONE;
     if (rc < 0)
         mst_err_wrap(err, "publish");
     if (rc == 0 && replaces)
-        remove_commits(remote, save->step, save->commit, deadline_ns);
+        remove_commits(remote, save->step, save->claim, deadline_ns);
     return rc;
 }
 
@@ -436,7 +464,7 @@ static void remote_abandon(struct tier *tier, const struct tier_save *save, uint
         return;
     uint64_t soon_ns = mst_least(mst_deadline_ms(ABANDON_MS), deadline_ns);
     char folder[ROOT_PATH_MAX];
-    snprintf(folder, sizeof folder, "step_%" PRIu64 "/%s", save->step, save->commit);
+    snprintf(folder, sizeof folder, "step_%" PRIu64 "/%s", save->step, save->claim);
     struct remote_keys keys = {0};
     if (remote_keys_list(remote->blob, folder, soon_ns, &keys, NULL) == 0)
         remove_files(remote, keys.keys, keys.count, soon_ns);
@@ -507,8 +535,14 @@ static const struct tier_ops remote_ops = {
     .name = "remote",
     .has_commits = true,
     .close = remote_close,
+    .list_owners = remote_list_owners,
+    .read_owner = remote_read_owner,
+    .create_owner = remote_create_owner,
+    .rewrite_owner = remote_rewrite_owner,
+    .remove_owner = remote_remove_owner,
     .sweep = remote_sweep,
     .write = remote_write,
+    .check = remote_check,
     .publish = remote_publish,
     .abandon = remote_abandon,
     .remove_step = remote_remove_step,
@@ -541,10 +575,11 @@ int tier_remote_open(const struct tier_opts *opts, struct tier **ret_tier, struc
         .depth = TIER_DEPTH, .timeout_ms = opts->timeout_ms / 6, .aio = opts->aio};
     const struct mst_aio_opts aio_opts = {.backend = opts->aio};
     int rc = mst_blob_open(opts->uri, &blob_opts, &remote->blob, err);
-    if (rc == 0 && !opts->read_only)
+    bool writes = !opts->read_only && !opts->owners_only;
+    if (rc == 0 && writes)
         rc = open_staging_dir(remote, opts->staging_dir ? opts->staging_dir : mst_scratch_dir(),
                               err);
-    if (rc == 0 && !opts->read_only)
+    if (rc == 0 && writes)
         rc = mst_aio_create(&aio_opts, &remote->aio, err);
     if (rc < 0) {
         remote_close(&remote->tier);

@@ -37,8 +37,7 @@ int tool_ls(const struct tool *tool)
     for (size_t i = 0; i < tool->step_count; i++) {
         struct manifest manifest = {0};
         struct mst_err err = {0};
-        (void)tool->tier->ops->read_manifest(tool->tier, tool->steps[i], &manifest, MST_NEVER,
-                                             &err); /* its code is in err */
+        (void)tier_read_manifest(tool->tier, tool->steps[i], &manifest, MST_NEVER, &err); /* its code is in err */
         if (tool->json)
             tool_append(array, describe(tool->steps[i], &manifest, &err));
         else

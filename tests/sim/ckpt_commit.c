@@ -74,7 +74,7 @@ static void test_kill_at_every_op(void **state)
         assert_true(killed || step == 2);
         seen_first = seen_first || step == 1;
         seen_second = seen_second || (killed && step == 2);
-        assert_false(fixture_has("step_2.tmp.0.1"));
+        assert_false(fixture_has_temp("step_2"));
         remove_step("step_2");
     }
     assert_true(seen_first && seen_second);
@@ -141,7 +141,7 @@ static void test_disk_is_full(void **state)
     mst_aio_set_tap(NULL, NULL);
     assert_int_equal(ranks[1].result, -ENOSPC);
     assert_non_null(strstr(ranks[1].status.failed_text, "no room for"));
-    assert_false(fixture_has("step_2.tmp.0.1"));
+    assert_false(fixture_has_temp("step_2"));
     assert_int_equal(fixture_load(1, ranks), 1);
 }
 

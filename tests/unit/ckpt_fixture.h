@@ -78,6 +78,20 @@ static inline int fixture_teardown(void **state)
     return 0;
 }
 
+/* Whether a step that is neither published nor removed lies there. */
+static inline bool fixture_has_temp(const char *step)
+{
+    DIR *dir = opendir(fixture_root);
+    assert_non_null(dir);
+    bool found = false;
+    struct dirent *entry;
+    while ((entry = readdir(dir)))
+        found = found || (strncmp(entry->d_name, step, strlen(step)) == 0 &&
+                          strncmp(entry->d_name + strlen(step), ".tmp.", 5) == 0);
+    closedir(dir);
+    return found;
+}
+
 static inline bool fixture_has(const char *name)
 {
     char path[512];
@@ -251,7 +265,8 @@ static inline void *fixture_main(void *arg)
     return NULL;
 }
 
-static int fixture_page_fd = -1; /* the page of the node, if there is one */
+static const char *fixture_job = "fixture"; /* "": the job has no id */
+static int fixture_page_fd = -1;            /* the page of the node, if there is one */
 static uint32_t fixture_generation, fixture_keep, fixture_timeout_ms = SOON_MS;
 
 /* Runs `fn` on `world_size` ranks at once, each with an open mst_ckpt; ranks[r] tells what came of
@@ -270,6 +285,7 @@ static inline void fixture_run(struct fixture_rank *ranks, uint32_t world_size,
         ranks[r].world.size = world_size;
         ranks[r].world.generation = fixture_generation;
         ranks[r].world.local_rank = r;
+        strcpy(ranks[r].world.job_id, fixture_job);
         ranks[r].world.page_fd = fixture_page_fd;
         strcpy(ranks[r].world.tuning.aio, "threads");
         assert_int_equal(mst_kv_local(store, fixture_generation, &ranks[r].kv), 0);

@@ -2,12 +2,13 @@
 #include "unit/ckpt_fixture.h"
 
 #include "failing_memory.h"
+#include "muster/ckpt/manifest.h"
 #include "muster/ckpt/remote_keys.h"
 #include "muster/core/blob/blob.h"
 
 #include <errno.h>
 
-#define COMMIT "1.1.00000000000000aa"
+#define COMMIT "e4.00000000000000aa"
 
 static struct mst_blob *blob;
 
@@ -40,17 +41,57 @@ static void test_ours(void **state)
     struct remote_keys keys = {0};
     assert_int_equal(remote_keys_list(blob, "", soon(), &keys, NULL), 0);
     assert_int_equal(keys.count, 4);
-    assert_string_equal(keys.keys[0].text, "step_20/" COMMIT "/rank_0.h5");
-    assert_string_equal(keys.keys[0].commit, COMMIT);
-    assert_int_equal(keys.keys[0].generation, 1);
+    assert_string_equal(keys.keys[0].commit, "");
     assert_int_equal(keys.keys[0].step, 20);
-    assert_string_equal(keys.keys[2].commit, "");
+    assert_string_equal(keys.keys[1].text, "step_20/" COMMIT "/rank_0.h5");
+    assert_string_equal(keys.keys[1].commit, COMMIT);
+    assert_int_equal(keys.keys[1].epoch, 4);
+    assert_int_equal(keys.keys[1].size_bytes, 1);
+    assert_int_equal(keys.keys[1].step, 20);
     assert_int_equal(keys.keys[3].step, 3);
-    assert_int_equal(keys.keys[3].generation, 7);
+    assert_int_equal(keys.keys[3].epoch, 0); /* there were no owners yet */
     remote_keys_fini(&keys);
     assert_int_equal(remote_keys_list(blob, "step_3", soon(), &keys, NULL), 0);
     assert_int_equal(keys.count, 1);
     remote_keys_fini(&keys);
+}
+
+static void test_check(void **state)
+{
+    const struct manifest_file files[2] = {{.size_bytes = 1}, {.size_bytes = 1}};
+    (void)state;
+    put("step_20/" COMMIT "/rank_1.h5");
+    put("step_20/" COMMIT "/rank_00.h5");
+    put("step_20/" COMMIT "/rank_2.h5");
+    struct remote_keys keys = {0};
+    struct mst_err err = {0};
+    assert_int_equal(remote_keys_list(blob, "step_20", soon(), &keys, NULL), 0);
+    assert_int_equal(remote_keys_check(&keys, files, 2, &err), -EBADMSG);
+    assert_string_equal(err.text, "rank_0.h5, which was written, is not there");
+    remote_keys_fini(&keys);
+    put("step_20/" COMMIT "/rank_0.h5");
+    assert_int_equal(remote_keys_list(blob, "step_20", soon(), &keys, NULL), 0);
+    assert_int_equal(remote_keys_check(&keys, files, 2, &err), 0);
+    const struct manifest_file longer[2] = {{.size_bytes = 1}, {.size_bytes = 2}};
+    assert_int_equal(remote_keys_check(&keys, longer, 2, &err), -EBADMSG);
+    assert_string_equal(err.text, "rank_1.h5 has 1 bytes, not the 2 that were written");
+    remote_keys_fini(&keys);
+}
+
+static void test_read(void **state)
+{
+    const struct remote_object object = {.key = "x/y", .size_max = 1};
+    (void)state;
+    char *text = NULL;
+    size_t size = 0;
+    assert_int_equal(remote_keys_read(blob, &object, &text, &size, soon(), NULL), -ENOENT);
+    put("x/y");
+    assert_int_equal(remote_keys_read(blob, &object, &text, &size, soon(), NULL), 0);
+    assert_int_equal(size, 1);
+    assert_memory_equal(text, "x", 1);
+    free(text);
+    const struct remote_object smaller = {.key = "x/y", .size_max = 0};
+    assert_int_equal(remote_keys_read(blob, &smaller, &text, &size, soon(), NULL), -EBADMSG);
 }
 
 static void test_not_ours(void **state)
@@ -95,6 +136,7 @@ static void test_no_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CASE(test_ours), CASE(test_not_ours), CASE(test_no_memory)};
+    const struct CMUnitTest tests[] = {CASE(test_ours), CASE(test_check), CASE(test_read),
+                                       CASE(test_not_ours), CASE(test_no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

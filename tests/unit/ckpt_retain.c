@@ -38,11 +38,24 @@ static void test_newer_do_not_count(void **state)
     assert_int_equal(retain_plan(steps, 2, 300, 1), 0);
 }
 
+/* What nobody counts goes, newer or not, and counts for nothing. */
+static void test_hidden_go(void **state)
+{
+    struct retain_step steps[] = {{.step = 400, .hidden = true},
+                                  {.step = 300, .good = true},
+                                  {.step = 250, .hidden = true},
+                                  {.step = 200, .good = true}};
+    (void)state;
+    assert_int_equal(retain_plan(steps, 4, 300, 2), 2);
+    assert_true(steps[0].drop && steps[2].drop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_states),
         cmocka_unit_test(test_newer_do_not_count),
+        cmocka_unit_test(test_hidden_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

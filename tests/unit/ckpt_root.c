@@ -47,7 +47,7 @@ static void test_list(void **state)
         make_dir(names[i]);
     uint64_t *steps;
     size_t count;
-    assert_int_equal(root_list(root_fd, &steps, &count), 0);
+    assert_int_equal(root_list(root_fd, root_parse_step, &steps, &count), 0);
     assert_int_equal(count, 2);
     assert_int_equal(steps[0], 10);
     assert_int_equal(steps[1], 9);
@@ -170,16 +170,22 @@ static void test_publish_new_and_again(void **state)
     (void)state;
     for (uint32_t attempt = 1; attempt <= 2; attempt++) {
         char temp[ROOT_NAME_MAX];
-        root_temp_name(temp, 7, 0, attempt);
+        char claim[ROOT_NAME_MAX];
+        root_claim_name(claim, attempt, 0xaf);
+        root_temp_name(temp, 7, claim);
         int fd = root_make_temp(aio, root_fd, temp);
         assert_true(fd >= 0);
         assert_int_equal(root_write_file(aio, fd, attempt == 1 ? "old" : "new", "text", 4), 0);
-        assert_int_equal(root_publish(aio, root_fd, fd, temp, 7), 0);
+        assert_int_equal(root_publish(aio, root_fd, fd, temp, 7), attempt == 1 ? 0 : 1);
         close(fd);
     }
+    static const char temp[] = "step_7.tmp.e2.00000000000000af";
     assert_true(fixture_has("step_7/new"));
-    assert_false(fixture_has("step_7/old"));
-    assert_false(fixture_has("step_7.tmp.0.2"));
+    assert_true(fixture_has("step_7.tmp.e2.00000000000000af/old"));
+    assert_int_equal(root_publish_back(aio, root_fd, temp, 7), 0);
+    assert_true(fixture_has("step_7/old"));
+    assert_int_equal(root_remove(aio, root_fd, temp), 0);
+    assert_false(fixture_has(temp));
 }
 
 static void test_remove(void **state)
@@ -237,33 +243,77 @@ static void test_links_are_not_followed(void **state)
     assert_true(fixture_has("precious/file"));
 }
 
-static void test_commit_names(void **state)
+static void test_claims(void **state)
 {
     static const char *const others[] = {"",
                                          "3.1",
                                          "3.1.af",
                                          "03.1.00000000000000af",
                                          "rank",
+                                         "e3.af",
+                                         "e03.00000000000000af",
+                                         "e3.00000000000000af/",
+                                         "e-3.00000000000000af",
                                          "3.1.00000000000000af/",
                                          "-3.1.00000000000000af"};
-    struct manifest manifest = {.step = 40, .commit = "3.1.00000000000000af"};
+    struct manifest manifest = {.step = 40, .commit = "e3.00000000000000af"};
     (void)state;
     char name[ROOT_NAME_MAX];
-    root_commit_name(name, 3, 1, 0xaf);
+    root_claim_name(name, 3, 0xaf);
     assert_string_equal(name, manifest.commit);
-    uint32_t generation = 0;
-    assert_true(root_parse_commit(name, &generation));
-    assert_int_equal(generation, 3);
+    uint64_t epoch = 7, token = 7;
+    assert_true(root_parse_claim(name, &epoch, &token));
+    assert_int_equal(epoch, 3);
+    assert_int_equal(token, 0xaf);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        assert_false(root_parse_commit(others[i], &generation));
+        assert_false(root_parse_claim(others[i], &epoch, &token));
+    assert_true(root_parse_claim("3.1.00000000000000af", &epoch, &token));
+    assert_int_equal(epoch, 0);
+    assert_int_equal(token, 0);
     char path[ROOT_PATH_MAX];
     root_file_path(path, &manifest, 7);
-    assert_string_equal(path, "step_40/3.1.00000000000000af/rank_7.h5");
+    assert_string_equal(path, "step_40/e3.00000000000000af/rank_7.h5");
     manifest.commit[0] = '\0';
     root_file_path(path, &manifest, 7);
     assert_string_equal(path, "step_40/rank_7.h5");
-    assert_true(root_is_stale(3, 0) && root_is_stale(2, 3));
-    assert_false(root_is_stale(3, 3) || root_is_stale(4, 3));
+}
+
+/* What lower epochs left goes, and what was written before there were owners; all else stays. */
+static void test_remove_abandoned(void **state)
+{
+    static const char *const dead[] = {"step_3.tmp.0.1", "step_3.tmp.7.1",
+                                       "step_3.tmp.e2.00000000000000af"};
+    static const char *const alive[] = {"step_3.tmp.e3.00000000000000af",
+                                        "step_3.tmp.e4.00000000000000af",
+                                        "step_3.tmp.x",
+                                        "step_3.tmp.01.1",
+                                        "step_3.tmp.e02.00000000000000af",
+                                        "step_03.tmp.0.1"};
+    (void)state;
+    for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
+        make_dir(dead[i]);
+    for (size_t i = 0; i < sizeof alive / sizeof *alive; i++)
+        make_dir(alive[i]);
+    assert_int_equal(root_remove_abandoned(aio, root_fd, 3), 0);
+    for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
+        assert_false(fixture_has(dead[i]));
+    for (size_t i = 0; i < sizeof alive / sizeof *alive; i++)
+        assert_true(fixture_has(alive[i]));
+}
+
+static void test_list_owners(void **state)
+{
+    static const char *const names[] = {"OWNER.2", "OWNER.10", "OWNER.01", "OWNER.tmp.x", "OWNER."};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        write_file(names[i], "x");
+    uint64_t *epochs;
+    size_t count;
+    assert_int_equal(root_list(root_fd, root_parse_owner, &epochs, &count), 0);
+    assert_int_equal(count, 2);
+    assert_int_equal(epochs[0], 10);
+    assert_int_equal(epochs[1], 2);
+    free(epochs);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -282,7 +332,9 @@ int main(void)
         CASE(test_remove_copy),
         CASE(test_latest),
         CASE(test_links_are_not_followed),
-        CASE(test_commit_names),
+        CASE(test_claims),
+        CASE(test_remove_abandoned),
+        CASE(test_list_owners),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,11 +53,41 @@ static void test_staging_dir(void **state)
     tier_close(NULL);
 }
 
+/* What a vote says must be there when the manifest is to speak of it. */
+static void test_files_are_looked_at(void **state)
+{
+    static const char claim[] = "e1.00000000000000af";
+    const struct manifest_file files[2] = {{.size_bytes = 1}, {.size_bytes = 1}};
+    const struct tier_opts opts = {.uri = fixture_root, .aio = "threads"};
+    const struct tier_save save = {.step = 4, .claim = claim};
+    char path[512];
+    (void)state;
+    struct tier *tier = NULL;
+    struct mst_err err = {0};
+    assert_int_equal(tier_open(&opts, &tier, &err), 0);
+    snprintf(path, sizeof path, "%s/step_4.tmp.%s", fixture_root, claim);
+    assert_int_equal(tier->ops->check(tier, &save, files, 2, soon(), &err), -ENOENT);
+    assert_int_equal(mkdir(path, 0777), 0);
+    for (int r = 0; r < 2; r++) {
+        assert_int_equal(tier->ops->check(tier, &save, files, 2, soon(), &err), -EBADMSG);
+        assert_non_null(strstr(err.text, r ? "rank_1.h5" : "rank_0.h5"));
+        snprintf(path, sizeof path, "%s/step_4.tmp.%s/rank_%d.h5", fixture_root, claim, r);
+        FILE *file = fopen(path, "w");
+        assert_int_equal(fputc('x', file), 'x');
+        fclose(file);
+    }
+    assert_int_equal(tier->ops->check(tier, &save, files, 2, soon(), &err), 0);
+    assert_int_equal(truncate(path, 2), 0);
+    assert_int_equal(tier->ops->check(tier, &save, files, 2, soon(), &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "rank_1.h5 has not the 1 bytes"));
+    tier_close(tier);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {CASE(test_uris), CASE(test_a_reader_makes_nothing),
-                                       CASE(test_staging_dir)};
+                                       CASE(test_staging_dir), CASE(test_files_are_looked_at)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -192,24 +192,23 @@ static void test_damaged_file(void **state)
     expect_descent("rank_1.h5", false, "rank_1.h5: tensor model/big block");
 }
 
-/* Files that no manifest speaks of go when the root is opened by a job that has just begun, or by a
- * later generation of theirs; what a manifest speaks of stays, and so does what is not ours. */
+/* Files of lower epochs that no manifest speaks of go when the root is opened; what a manifest
+ * speaks of stays, and so does what is not ours. */
 static void test_sweep(void **state)
 {
     static const uint64_t steps[] = {4, 0};
     (void)state;
     fixture_save(2, steps);
     put_object("step_4/1.1.00000000000000aa/rank_0.h5", "dead");
-    put_object("step_9/1.1.00000000000000aa/rank_0.h5", "dead");
-    put_object("step_9/3.1.00000000000000bb/rank_1.h5", "alive");
+    put_object("step_9/e1.00000000000000aa/rank_0.h5", "dead");
+    put_object("step_9/e3.00000000000000bb/rank_1.h5", "alive");
     put_object("step_9/notes", "not ours");
-    fixture_generation = 2;
     struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     assert_int_equal(fixture_load(2, ranks), 4);
     assert_int_equal(count_objects(4), 3);
     assert_int_equal(count_objects(9), 1);
-    fixture_generation = 0;
-    assert_int_equal(fixture_load(2, ranks), 4);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(fixture_load(2, ranks), 4);
     assert_int_equal(count_objects(4), 3);
     assert_int_equal(count_objects(9), 0);
     assert_true(fixture_has("step_9/notes"));

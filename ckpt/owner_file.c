@@ -1,0 +1,140 @@
+#include "muster/ckpt/owner_file.h"
+
+#include "muster/ckpt/root.h"
+#include "muster/ckpt/tier.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TRIES 8
+
+/* Locks belong to the open file, so that two owners in one process see each other's, and a forked
+ * child that closes its copy takes nothing away. Where there are none, times tell who lives. */
+static void lock(int fd)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    (void)fcntl(fd, F_OFD_SETLK, &whole); /* as above: nobody else knows the file yet */
+}
+
+static enum owner_lock look_at_lock(int fd)
+{
+    struct flock whole = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_OFD_GETLK, &whole) < 0)
+        return OWNER_UNKNOWN;
+    return whole.l_type == F_UNLCK ? OWNER_UNLOCKED : OWNER_LOCKED;
+}
+
+static int write_whole(int fd, const char *text)
+{
+    size_t at = 0;
+    while (at < OWNER_BYTES) {
+        ssize_t n = pwrite(fd, text + at, OWNER_BYTES - at, (off_t)at);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        at += n > 0 ? (size_t)n : 0;
+    }
+    return fdatasync(fd) < 0 ? -errno : 0;
+}
+
+/* A finished file gets its name; a link never replaces, on any file system. Some have none. */
+static int give_name(int root_fd, const char *temp, const char *name)
+{
+    if (linkat(root_fd, temp, root_fd, name, 0) == 0)
+        return unlinkat(root_fd, temp, 0) < 0 ? -errno : 0;
+    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS)
+        return -errno;
+    return renameat2(root_fd, temp, root_fd, name, RENAME_NOREPLACE) < 0 ? -errno : 0;
+}
+
+static int finish(int root_fd, int fd, const char *temp, uint64_t epoch, const char *text)
+{
+    char name[ROOT_NAME_MAX];
+    root_owner_name(name, epoch);
+    lock(fd);
+    int rc = write_whole(fd, text);
+    if (rc == 0)
+        rc = give_name(root_fd, temp, name);
+    if (rc == 0 && fsync(root_fd) < 0)
+        rc = -errno;
+    return rc;
+}
+
+int owner_file_create(int root_fd, uint64_t epoch, const char *text)
+{
+    uint64_t unique = 0;
+    (void)getrandom(&unique, sizeof unique, 0); /* 8 bytes always come once the system has booted */
+    char temp[ROOT_NAME_MAX];
+    snprintf(temp, sizeof temp, "OWNER.tmp.%016llx", (unsigned long long)unique);
+    int fd = openat(root_fd, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return -errno;
+    int rc = finish(root_fd, fd, temp, epoch, text);
+    if (rc == 0)
+        return fd;
+    (void)unlinkat(root_fd, temp, 0); /* it may have its name already */
+    close(fd);
+    return rc;
+}
+
+int owner_file_rewrite(int fd, const char *text)
+{
+    return write_whole(fd, text);
+}
+
+static int read_whole(int fd, struct tier_owner *owner)
+{
+    owner->size_bytes = 0;
+    while (owner->size_bytes < OWNER_BYTES) {
+        ssize_t n = pread(fd, owner->text + owner->size_bytes, OWNER_BYTES - owner->size_bytes,
+                          (off_t)owner->size_bytes);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : 0;
+        owner->size_bytes += (size_t)n;
+    }
+    return 0;
+}
+
+/* A record that is being rewritten may be read in halves: it is believed when it stands still. */
+static int read_still(int fd, struct tier_owner *owner)
+{
+    struct tier_owner before = {0};
+    int rc = read_whole(fd, owner);
+    for (int i = 0; i < TRIES && rc == 0; i++) {
+        before = *owner;
+        rc = read_whole(fd, owner);
+        if (rc == 0 && owner->size_bytes == before.size_bytes &&
+            memcmp(owner->text, before.text, owner->size_bytes) == 0)
+            break;
+    }
+    return rc;
+}
+
+int owner_file_read(int root_fd, uint64_t epoch, struct tier_owner *ret_owner)
+{
+    char name[ROOT_NAME_MAX];
+    root_owner_name(name, epoch);
+    int fd = root_open_file(root_fd, name, 0);
+    if (fd < 0)
+        return fd;
+    struct tier_owner owner;
+    int rc = read_still(fd, &owner);
+    owner.lock = look_at_lock(fd);
+    close(fd);
+    if (rc == 0)
+        *ret_owner = owner;
+    return rc;
+}
+
+void owner_file_remove(int root_fd, uint64_t epoch)
+{
+    char name[ROOT_NAME_MAX];
+    root_owner_name(name, epoch);
+    (void)unlinkat(root_fd, name, 0); /* the next owner tries again */
+}

@@ -1,0 +1,232 @@
+/* Who has a root, who gets it, and what the one that lost it can still do. */
+#include "unit/ckpt_fixture.h"
+
+#include "muster/ckpt/lease.h"
+#include "muster/ckpt/tier.h"
+
+#include <errno.h>
+#include <sys/wait.h>
+#include <time.h>
+
+static struct tier *tier; /* a worker's, beside that of the lease */
+
+static int setup_dir(void **state)
+{
+    (void)fixture_setup(state);
+    const struct tier_opts opts = {.uri = fixture_uri, .aio = "threads"};
+    assert_int_equal(tier_open(&opts, &tier, NULL), 0);
+    return 0;
+}
+
+static int setup_dir_only(void **state)
+{
+    fixture_remote = false;
+    return setup_dir(state);
+}
+
+static int setup_remote(void **state)
+{
+    fixture_remote = true;
+    return setup_dir(state);
+}
+
+static int teardown(void **state)
+{
+    tier_close(tier);
+    return fixture_teardown(state);
+}
+
+static int take(const char *job, uint64_t nonce, bool by_force, struct lease **ret_lease,
+                struct mst_err *err)
+{
+    const struct tier_opts tier_opts = {.uri = fixture_uri, .aio = "threads", .timeout_ms = 6000};
+    struct mst_world world;
+    world_init_single(&world);
+    strcpy(world.job_id, job);
+    world.job_nonce = nonce;
+    const struct lease_opts opts = {.tier = &tier_opts, .world = &world, .by_force = by_force};
+    return lease_take(&opts, soon(), ret_lease, err);
+}
+
+static struct lease *must_take(const char *job, uint64_t nonce, bool by_force)
+{
+    struct lease *lease = NULL;
+    struct mst_err err = {0};
+    if (take(job, nonce, by_force, &lease, &err) < 0)
+        print_error("%s\n", err.text);
+    assert_non_null(lease);
+    return lease;
+}
+
+static void refused(const char *job, uint64_t nonce)
+{
+    struct lease *lease = NULL;
+    struct mst_err err = {0};
+    assert_int_equal(take(job, nonce, false, &lease, &err), -EEXIST);
+    assert_non_null(strstr(err.text, "another job (job x on "));
+    assert_non_null(strstr(err.text, "renewed 0 s ago"));
+    assert_non_null(strstr(err.text, "--take-root"));
+    assert_null(lease);
+}
+
+static void another_job_is_refused_while_the_owner_lives(void **state)
+{
+    (void)state;
+    struct lease *lease = must_take("x", 1, false);
+    assert_int_equal(lease_owner(lease)->epoch, 1);
+    refused("y", 2);
+    refused("", 0);
+    assert_int_equal(lease_check(lease, tier, soon(), NULL), 0);
+    lease_release(lease);
+    lease = must_take("y", 2, false);
+    assert_int_equal(lease_owner(lease)->epoch, 2);
+    lease_release(lease);
+}
+
+static void expect_lost(struct lease *lease, const char *to)
+{
+    struct mst_err err = {0};
+    assert_int_equal(lease_check(lease, tier, soon(), &err), -ESTALE);
+    assert_non_null(strstr(err.text, to));
+}
+
+static void the_next_life_of_a_job_takes_over_at_once(void **state)
+{
+    (void)state;
+    struct lease *first = must_take("x", 1, false);
+    struct lease *second = must_take("x", 2, false); /* its id */
+    expect_lost(first, "epoch 2 (job x on ");
+    struct lease *third = must_take("", 2, false); /* its coordinator */
+    expect_lost(second, "epoch 3 (a job without an id on ");
+    assert_int_equal(lease_check(third, tier, soon(), NULL), 0);
+    lease_release(first); /* is not its own to mark any more */
+    lease_release(second);
+    assert_int_equal(lease_check(third, tier, soon(), NULL), 0);
+    assert_false(lease_owner(third)->released);
+    lease_release(third);
+}
+
+static void force_overrules(void **state)
+{
+    (void)state;
+    struct lease *first = must_take("x", 1, false);
+    struct lease *second = must_take("y", 2, true);
+    expect_lost(first, "epoch 2 (job y on ");
+    lease_release(first);
+    lease_release(second);
+}
+
+/* However far the root has moved on. */
+static void only_two_records_stay(void **state)
+{
+    (void)state;
+    struct lease *leases[5];
+    for (size_t i = 0; i < 5; i++)
+        leases[i] = must_take("x", 1, false);
+    assert_false(fixture_has("OWNER.3"));
+    assert_true(fixture_has("OWNER.4") && fixture_has("OWNER.5"));
+    for (size_t i = 0; i < 4; i++)
+        expect_lost(leases[i], "taken over as epoch ");
+    assert_int_equal(lease_check(leases[4], tier, soon(), NULL), 0);
+    for (size_t i = 0; i < 5; i++)
+        lease_release(leases[i]);
+    assert_false(fixture_has("OWNER.3"));
+}
+
+static void rewrite_record(const char *name, int64_t older_s, const char *node)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", fixture_root, name);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    char text[OWNER_BYTES];
+    assert_int_equal(fread(text, 1, sizeof text, file), sizeof text);
+    struct owner owner;
+    assert_int_equal(owner_decode(text, sizeof text, &owner, NULL), 0);
+    owner.released = false;
+    owner.renewed_s = (uint64_t)(time(NULL) - older_s);
+    if (node)
+        strcpy(owner.node, node);
+    owner_encode(&owner, text);
+    rewind(file);
+    assert_int_equal(fwrite(text, 1, sizeof text, file), sizeof text);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* As if it had died, on another machine. */
+static void an_owner_that_does_not_renew_is_dead(void **state)
+{
+    (void)state;
+    lease_release(must_take("x", 1, false));
+    rewrite_record("OWNER.1", 0, "elsewhere");
+    refused("y", 2);
+    rewrite_record("OWNER.1", OWNER_FRESH_S + 1, "elsewhere");
+    lease_release(must_take("y", 2, false));
+}
+
+/* A record that nobody can read is nobody's. */
+static void a_damaged_record_keeps_nobody_out(void **state)
+{
+    (void)state;
+    lease_release(must_take("x", 1, false));
+    rewrite_record("OWNER.1", 0, "elsewhere");
+    fixture_flip("OWNER.1", 100);
+    struct lease *lease = must_take("y", 2, false);
+    assert_int_equal(lease_owner(lease)->epoch, 2);
+    lease_release(lease);
+}
+
+/* ---- a directory's locks --------------------------------------------------------------------- */
+
+static void die_with_the_root(void)
+{
+    (void)must_take("x", 1, false);
+    _exit(0);
+}
+
+static void a_death_on_this_machine_is_seen_at_once(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        die_with_the_root();
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    lease_release(must_take("y", 2, false));
+}
+
+/* It was stopped, perhaps: nobody knows, so it has the root. */
+static void an_owner_that_is_locked_lives_however_old(void **state)
+{
+    (void)state;
+    struct lease *lease = must_take("x", 1, false);
+    rewrite_record("OWNER.1", 1000, NULL);
+    struct lease *other = NULL;
+    struct mst_err err = {0};
+    assert_int_equal(take("y", 2, false, &other, &err), -EEXIST);
+    assert_non_null(strstr(err.text, "renewed 1000 s ago"));
+    fixture_flip("OWNER.1", 100);
+    assert_int_equal(take("y", 2, false, &other, &err), -EEXIST);
+    assert_non_null(strstr(err.text, "OWNER.1 is damaged, but locked by another job"));
+    lease_release(lease);
+}
+
+#define DIR(name) cmocka_unit_test_setup_teardown(name, setup_dir_only, teardown)
+#define BOTH(name) DIR(name), cmocka_unit_test_setup_teardown(name, setup_remote, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BOTH(another_job_is_refused_while_the_owner_lives),
+        BOTH(the_next_life_of_a_job_takes_over_at_once),
+        BOTH(force_overrules),
+        BOTH(only_two_records_stay),
+        BOTH(an_owner_that_does_not_renew_is_dead),
+        BOTH(a_damaged_record_keeps_nobody_out),
+        DIR(a_death_on_this_machine_is_seen_at_once),
+        DIR(an_owner_that_is_locked_lives_however_old),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
