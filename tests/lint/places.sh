@@ -57,7 +57,7 @@ done < <(grep '\.md$' <<<"$tracked" | while read -r page; do candidates "$page";
 
 rooms=$(sed -n '/^## The rooms/,/^## /p' ARCHITECTURE.md | awk -F'|' '/^\| `/ { print $2 }' |
     tr -d '` ' | tr , '\n' | sort)
-folders=$(grep / <<<"$tracked" | grep -v '^tests/fuzz/seeds/\|^tests/e2e/consumers/.*/' | xargs -n 1 dirname |
+folders=$(grep / <<<"$tracked" | grep -v '^tests/data/.*/\|^tests/fuzz/seeds/\|^tests/e2e/consumers/.*/' | xargs -n 1 dirname |
     sort -u | sed 's|$|/|' | grep -vx 'tests/')
 difference=$(diff <(echo "$rooms") <(echo "$folders") | grep '^[<>]' || :)
 [ -z "$difference" ] || complain "ARCHITECTURE.md's rooms (<) are not the folders (>):
