@@ -3,6 +3,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/kv/auth.h"
+#include "muster/core/kv/connect.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/least.h"
 #include "muster/core/world/state.h"
@@ -10,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netdb.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,12 +87,17 @@ static int dial(struct tcp *tcp, const struct mst_world *world, const struct boo
                                    .tag = tcp->header.comm_id,
                                    .job_nonce = world->job_nonce};
     memcpy(hello.job_id, world->job_id, sizeof hello.job_id);
-    int fd = mst_sock_dial(boot->peers[peer->rank].address, deadline_ns, err);
+    /* The other leader may be a while before it accepts: one try lasts as long as all. */
+    int fd = mst_connect(&(struct mst_connect){.address = boot->peers[peer->rank].address,
+                                               .hello = &hello,
+                                               .secret = world->secret,
+                                               .secret_bytes = world->secret_bytes,
+                                               .handshake_ms = UINT32_MAX},
+                         deadline_ns, err);
     if (fd < 0)
         return mst_err_wrap(err, "rank %u", peer->rank);
     peer->fd = fd;
-    int rc = mst_auth_dial(fd, &hello, world->secret, world->secret_bytes, deadline_ns, err);
-    return rc < 0 ? mst_err_wrap(err, "rank %u", peer->rank) : 0;
+    return 0;
 }
 
 /* The first leader that has not dialled us yet, and why the last of those who came was turned
@@ -123,20 +130,22 @@ static int wait_listener(const struct tcp *tcp, int listen_fd, uint64_t deadline
     }
 }
 
-static struct tcp_peer *expected_peer(struct tcp *tcp, const struct mst_auth_hello *hello)
+/* Leaders with a higher rank dial us. */
+static struct tcp_peer *expected_peer(struct tcp *tcp, const struct mst_world *world,
+                                      const struct mst_auth_hello *hello)
 {
     for (uint32_t n = 0; n < tcp->node_count; n++) {
         struct tcp_peer *peer = &tcp->peers[n];
-        if (n != tcp->node && peer->fd < 0 && peer->rank == hello->rank &&
+        if (peer->rank > world->rank && peer->rank == hello->rank &&
             hello->tag == tcp->header.comm_id)
             return peer;
     }
     return NULL;
 }
 
-/* Lets a dialer in. 1 if it is a peer; 0 if it is a stranger, with the reason in *refused. */
-static int admit(struct tcp *tcp, const struct mst_world *world, int fd, uint64_t deadline_ns,
-                 struct mst_err *refused)
+/* Lets a dialer in. Whether it is a peer; the reason why not is in *refused. */
+static bool admit(struct tcp *tcp, const struct mst_world *world, int fd, uint64_t deadline_ns,
+                  struct mst_err *refused)
 {
     const struct mst_auth_wanted wanted = {.role = MST_ROLE_RANK_COMM,
                                            .generation = world->generation,
@@ -147,18 +156,20 @@ static int admit(struct tcp *tcp, const struct mst_world *world, int fd, uint64_
     uint64_t handshake_ns = mst_least(mst_deadline_ms(HANDSHAKE_MS), deadline_ns);
     struct mst_auth_hello hello;
     if (mst_auth_accept(fd, &wanted, handshake_ns, &hello, refused) < 0)
-        return 0;
-    struct tcp_peer *peer = expected_peer(tcp, &hello);
+        return false;
+    struct tcp_peer *peer = expected_peer(tcp, world, &hello);
     if (!peer) {
         (void)mst_err_set(refused, -EPROTO, /* the stranger is dropped, whatever it is */
                           "rank %u of communicator %u, whom nobody expects", hello.rank, hello.tag);
-        return 0;
+        return false;
     }
+    if (peer->fd >= 0)
+        (void)close(peer->fd); /* it never saw our welcome, and dialled again */
     peer->fd = fd;
-    return 1;
+    return true;
 }
 
-/* Accepts one connection. 1 if a peer came, 0 if a stranger did. */
+/* Accepts one connection, of a peer or a stranger. */
 static int accept_one(struct tcp *tcp, const struct mst_world *world, int listen_fd,
                       uint64_t deadline_ns, struct mst_err *refused, struct mst_err *err)
 {
@@ -171,16 +182,22 @@ static int accept_one(struct tcp *tcp, const struct mst_world *world, int listen
             (void)mst_err_set(refused, fd, "%s", mst_err_meaning(fd)); /* there may be another */
         return 0;
     }
-    rc = admit(tcp, world, fd, deadline_ns, refused);
-    if (rc == 0)
+    if (!admit(tcp, world, fd, deadline_ns, refused))
         (void)close(fd); /* whoever it is, it is none of us */
-    return rc;
+    return 0;
+}
+
+static bool all_are_here(const struct tcp *tcp)
+{
+    for (uint32_t n = 0; n < tcp->node_count; n++)
+        if (n != tcp->node && tcp->peers[n].fd < 0)
+            return false;
+    return true;
 }
 
 static int connect_all(struct tcp *tcp, const struct mst_world *world, const struct boot *boot,
                        int listen_fd, uint64_t deadline_ns, struct mst_err *err)
 {
-    uint32_t to_accept = 0;
     for (uint32_t n = 0; n < tcp->node_count; n++) {
         struct tcp_peer *peer = &tcp->peers[n];
         if (n == tcp->node)
@@ -188,17 +205,14 @@ static int connect_all(struct tcp *tcp, const struct mst_world *world, const str
         int rc = 0;
         if (peer->rank < world->rank)
             rc = dial(tcp, world, boot, peer, deadline_ns, err);
-        else
-            to_accept++;
         if (rc < 0)
             return rc;
     }
     struct mst_err refused = {0};
-    while (to_accept > 0) {
+    while (!all_are_here(tcp)) {
         int rc = accept_one(tcp, world, listen_fd, deadline_ns, &refused, err);
         if (rc < 0)
             return rc;
-        to_accept -= (uint32_t)rc;
     }
     return 0;
 }

@@ -1,11 +1,19 @@
 /* kv over a socket. A call is one request frame and the reply frame with its id. A call that timed
  * out leaves its reply, and perhaps half of its request, behind: the stream keeps both whole, and a
- * later call skips the reply by its id. */
+ * later call skips the reply by its id.
+ *
+ * A connection that breaks is dialled again, and the call is sent again as a repeat: the server
+ * knows this client by rank and tag, and answers a change that it has made already from its record
+ * (core/kv/sessions.h). Tag and first id are random, so that two processes which call themselves
+ * the same rank are two clients. A server that is gone, or cannot be reached for REDIAL_MS, ends it
+ * for good. */
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/auth.h"
 #include "muster/core/kv/backend.h"
+#include "muster/core/kv/connect.h"
 #include "muster/core/kv/sock.h"
+#include "muster/core/least.h"
 #include "muster/core/process.h"
 #include "muster/core/span.h"
 #include "muster/core/world/state.h"
@@ -14,7 +22,10 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
+
+#define REDIAL_MS 20000
 
 struct client_kv {
     struct mst_kv kv;
@@ -90,6 +101,50 @@ static int await_reply(struct client_kv *client, uint64_t id, struct kv_reply *r
     }
 }
 
+static void hang_up(struct client_kv *client)
+{
+    if (client->stream.fd >= 0)
+        (void)close(client->stream.fd); /* every call had its answer, or is sent again */
+    mst_stream_fini(&client->stream);
+}
+
+/* 0; as mst_connect. */
+static int connect_client(struct client_kv *client, bool was_there, uint64_t deadline_ns,
+                          struct mst_err *err)
+{
+    int rc = mst_connect(&(struct mst_connect){.address = client->address,
+                                               .hello = &client->hello,
+                                               .secret = client->secret,
+                                               .secret_bytes = client->secret_bytes,
+                                               .was_there = was_there},
+                         deadline_ns, err);
+    if (rc < 0)
+        return mst_err_wrap(err, "key-value server %s", client->address);
+    mst_stream_init(&client->stream, rc);
+    return 0;
+}
+
+/* Dials again. 0; -ETIMEDOUT the caller's deadline came first; -ESTALE; -ECONNRESET. */
+static int redial(struct client_kv *client, uint64_t deadline_ns)
+{
+    struct mst_err why = {0}; /* a call has no text */
+    uint64_t redial_ns = mst_deadline_ms(REDIAL_MS);
+    int rc = connect_client(client, true, mst_least(redial_ns, deadline_ns), &why);
+    if (rc == 0 || rc == -ESTALE)
+        return rc;
+    return mst_deadline_passed(deadline_ns) ? -ETIMEDOUT : -ECONNRESET;
+}
+
+static int call_once(struct client_kv *client, const struct kv_request *request,
+                     struct kv_reply *ret_reply, uint64_t deadline_ns)
+{
+    int rc = send_request(client, request);
+    /* A server that closed may have said why: its last replies are read before the loss counts. */
+    if (rc == 0 || rc == -ECONNRESET)
+        rc = await_reply(client, request->id, ret_reply, deadline_ns);
+    return rc;
+}
+
 static int client_call(struct mst_kv *kv, struct kv_request *request, struct kv_answer *answer,
                        uint64_t deadline_ns)
 {
@@ -97,11 +152,16 @@ static int client_call(struct mst_kv *kv, struct kv_request *request, struct kv_
     if (client->broken)
         return client->broken;
     request->id = ++client->last_id;
-    int rc = send_request(client, request);
     struct kv_reply reply;
-    /* A server that closed may have said why: its last replies are read before the loss counts. */
-    if (rc == 0 || rc == -ECONNRESET)
-        rc = await_reply(client, request->id, &reply, deadline_ns);
+    int rc = client->stream.fd >= 0 ? call_once(client, request, &reply, deadline_ns) : -ECONNRESET;
+    while (rc == -ECONNRESET) {
+        hang_up(client);
+        rc = redial(client, deadline_ns);
+        if (rc)
+            break;
+        request->is_repeat = true;
+        rc = call_once(client, request, &reply, deadline_ns);
+    }
     if (rc == 0)
         rc = kv_answer_fill(answer, &reply);
     if (rc == -ECONNRESET || rc == -EPROTO || rc == -ESTALE)
@@ -112,24 +172,23 @@ static int client_call(struct mst_kv *kv, struct kv_request *request, struct kv_
 static void client_close(struct mst_kv *kv)
 {
     struct client_kv *client = (struct client_kv *)kv;
-    if (client->stream.fd >= 0)
-        (void)close(client->stream.fd); /* every call had its answer */
-    mst_stream_fini(&client->stream);
+    hang_up(client);
     explicit_bzero(client->secret, sizeof client->secret);
     free(client);
 }
 
-static int connect_client(struct client_kv *client, uint64_t deadline_ns, struct mst_err *err)
+/* What tells this client from all others. */
+static int draw_tag(struct client_kv *client)
 {
-    int rc = mst_sock_dial(client->address, deadline_ns, err);
-    if (rc >= 0) {
-        client->stream.fd = rc;
-        rc = mst_auth_dial(client->stream.fd, &client->hello, client->secret, client->secret_bytes,
-                           deadline_ns, err);
-    }
-    if (rc)
-        (void)mst_err_wrap(err, "key-value server %s", client->address); /* it returns rc */
-    return rc;
+    struct {
+        uint64_t id;
+        uint32_t tag, unused;
+    } drawn;
+    if (getrandom(&drawn, sizeof drawn, 0) != sizeof drawn)
+        return -EIO;
+    client->hello.tag = drawn.tag;
+    client->last_id = drawn.id >> 2; /* there is room to count */
+    return 0;
 }
 
 static int client_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv **ret_kv,
@@ -145,7 +204,11 @@ static int client_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv *
     memcpy(client->secret, from->secret, sizeof client->secret);
     memcpy(client->address, from->address, sizeof client->address);
     mst_stream_init(&client->stream, -1);
-    int rc = connect_client(client, deadline_ns, err);
+    int rc = draw_tag(client);
+    if (rc)
+        rc = mst_err_set(err, rc, "no random bytes for a key-value connection");
+    else
+        rc = connect_client(client, false, deadline_ns, err);
     if (rc) {
         client_close(&client->kv);
         return rc;

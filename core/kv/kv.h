@@ -10,12 +10,13 @@
  *
  * A handle serves one thread at a time; another thread takes its own by mst_kv_clone. Every call
  * blocks until its answer or its deadline (core/clock.h); a change that timed out may still happen.
- * Each costs one round trip to the server, where nothing else is said. Keys: 1 … 255 bytes of
+ * Each costs one round trip to the server, where nothing else is said. A connection that breaks is
+ * dialled again and the call goes on; what a call changes it changes once all the same. Keys: 1 … 255 bytes of
  * printable ASCII. Values: up to MST_KV_VALUE_MAX bytes of host memory, borrowed for the call. Any
  * call may answer
  *   -EINVAL      a key, size or memory that is none of these
  *   -ETIMEDOUT   the deadline passed
- *   -ECONNRESET  the server is lost
+ *   -ECONNRESET  the server is lost: its process ended, or it could not be reached for 20 s
  *   -ESTALE      the generation of the handle is over
  *   -EPROTO      the server's answer is none
  *   -ENOTSUP     the handle is that of the process that this one was forked from

@@ -6,7 +6,9 @@
  *   create(listen_fd) → poll kv_server_fd for POLLIN → kv_server_run → … → destroy
  *
  * Never blocks, never prints. One thread. A peer that breaks the protocol, is not authenticated
- * within 10 s or does not read its answers (over 64 MiB queued) is dropped. */
+ * within 5 s or does not read its answers (over 64 MiB queued) is dropped. Strangers take 256
+ * descriptors at most, an eighth of what the process may have at most, and another eighth of them
+ * is left for its other needs. There is no other limit on connections; an idle one takes 6 KiB. */
 #ifndef MUSTER_CORE_KV_SERVER_H
 #define MUSTER_CORE_KV_SERVER_H
 
@@ -33,7 +35,8 @@ struct kv_server_events {
      * but not from kv_server_destroy. */
     void (*agent_lost)(void *arg, uint64_t peer);
     /* Somebody was turned away in the handshake: another secret, job, start, generation or version,
-     * or agent_joined said no. The text says who, and why. Anyone can cause one. */
+     * or agent_joined said no; or nobody can be let in for lack of descriptors. The text says who,
+     * and why. Anyone can cause one. */
     void (*refused)(void *arg, const struct mst_err *why);
 };
 
@@ -63,13 +66,12 @@ void kv_server_set_generation(struct kv_server *server, uint32_t generation);
 int kv_server_fd(const struct kv_server *server);
 
 /* Does what is ready; what comes in meanwhile, or is more than a few hundred events, is left to the
- * next call, so that one busy server does not hold up the loop. Call it also about once a second,
- * for the handshake deadline. */
+ * next call, so that one busy server does not hold up the loop. Call it also a few times a second,
+ * for the handshakes' deadline and the pauses in accepting. */
 void kv_server_run(struct kv_server *server);
 
 /* Adds an authenticated agent over a connected stream socket (node 0's own agent, by socketpair).
- * Takes fd if it succeeds. agent_joined is not called. 0 and its peer number (never 0); -ENOMEM,
- * also when all 4096 connections are taken. */
+ * Takes fd if it succeeds. agent_joined is not called. 0 and its peer number (never 0); -ENOMEM. */
 int kv_server_attach(struct kv_server *server, int fd, uint64_t *ret_peer);
 
 /* Sends a frame to an agent. 0; -ENOENT it is gone, or went just now (then agent_lost follows);

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define HOST_CAP 256
-#define BACKLOG 1024
+#define BACKLOG 4096 /* the kernel has a limit of its own below it: net.core.somaxconn */
 #define RETRY_MS_MIN 10
 #define RETRY_MS_MAX 1000
 #define ATTEMPT_MS_MAX 5000 /* then the name is resolved again: its pod may have moved */
@@ -30,15 +30,15 @@ static void set_option(int fd, int level, int name, int value)
 }
 
 /* Small frames leave at once, and a peer whose node vanished is noticed within half a minute of
- * silence. No TCP_USER_TIMEOUT: it would also end connections to a peer that is alive but slow to
- * read. */
+ * silence, by so many probes that a network which loses every third packet answers one of them. No
+ * TCP_USER_TIMEOUT: it would also end connections to a peer that is alive but slow to read. */
 static void tune(int fd)
 {
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 10);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 2);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 8);
 }
 
 /* ---- addresses ------------------------------------------------------------------------------- */
@@ -116,6 +116,21 @@ void mst_sock_peer_name(int fd, char name[MST_SOCK_NAME_BYTES])
     const char *bare = is_mapped ? host + strlen(mapped) : host;
     /* Cut if the name of a zone is a long one. */
     (void)mst_sock_join(bare, ntohs(peer.v6.sin6_port), name, MST_SOCK_NAME_BYTES);
+}
+
+uint32_t mst_sock_peer_hash(int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } peer = {0};
+    socklen_t size = sizeof peer;
+    if (getpeername(fd, &peer.any, &size))
+        return 0;
+    if (peer.any.sa_family == AF_INET)
+        return mst_crc32c(0, &peer.v4.sin_addr, sizeof peer.v4.sin_addr);
+    return mst_crc32c(0, &peer.v6.sin6_addr, sizeof peer.v6.sin6_addr);
 }
 
 /* Numeric hosts and "localhost" are answered without any name service. NULL means the loopback
@@ -307,8 +322,7 @@ static int dial_once(const char *host, uint16_t port, uint64_t deadline_ns, cons
     return fd;
 }
 
-/* Waits `pause_ms`, or until the deadline if that is sooner. */
-static void pause_until(uint64_t deadline_ns, int pause_ms)
+void mst_sock_pause(uint64_t deadline_ns, int pause_ms)
 {
     int left_ms = mst_deadline_left_ms(deadline_ns);
     if (left_ms >= 0 && left_ms < pause_ms)
@@ -317,7 +331,8 @@ static void pause_until(uint64_t deadline_ns, int pause_ms)
     (void)poll(NULL, 0, pause_ms);
 }
 
-int mst_sock_dial(const char *address, uint64_t deadline_ns, struct mst_err *err)
+/* `final`: the failure after which there is no other try; 0: there is none such. */
+static int dial_until(const char *address, int final, uint64_t deadline_ns, struct mst_err *err)
 {
     char host[HOST_CAP];
     uint16_t port;
@@ -329,15 +344,27 @@ int mst_sock_dial(const char *address, uint64_t deadline_ns, struct mst_err *err
         int fd = dial_once(host, port, deadline_ns, &why);
         if (fd >= 0)
             return fd;
+        if (fd == final)
+            return mst_err_set(err, fd, "%s: %s", address, why);
         if (mst_deadline_passed(deadline_ns))
             return mst_err_set(err, -ETIMEDOUT,
                                "cannot reach %s after %u tries, last: %s; is its process up and "
                                "the port open?",
                                address, tries, why);
-        pause_until(deadline_ns, pause_ms);
+        mst_sock_pause(deadline_ns, pause_ms);
         if (pause_ms < RETRY_MS_MAX)
             pause_ms *= 2;
     }
+}
+
+int mst_sock_dial(const char *address, uint64_t deadline_ns, struct mst_err *err)
+{
+    return dial_until(address, 0, deadline_ns, err);
+}
+
+int mst_sock_redial(const char *address, uint64_t deadline_ns, struct mst_err *err)
+{
+    return dial_until(address, -ECONNREFUSED, deadline_ns, err);
 }
 
 /* ---- bytes and frames ------------------------------------------------------------------------ */

@@ -32,6 +32,12 @@ int mst_sock_accept(int listen_fd);
  * it was tried and the last failure; -EINVAL if the address has no port. */
 int mst_sock_dial(const char *address, uint64_t deadline_ns, struct mst_err *err);
 
+/* The same, of one who listened before: -ECONNREFUSED at once if nobody does any longer. */
+int mst_sock_redial(const char *address, uint64_t deadline_ns, struct mst_err *err);
+
+/* Waits `pause_ms`, or until the deadline if that is sooner; a signal may end it early. */
+void mst_sock_pause(uint64_t deadline_ns, int pause_ms);
+
 /* Splits "host:port" or "[v6]:port". 0; -EINVAL; -ENOSPC if the host does not fit. */
 int mst_sock_split(const char *address, char *host, size_t cap, uint16_t *ret_port);
 
@@ -43,6 +49,9 @@ int mst_sock_join(const char *host, uint16_t port, char *address, size_t cap);
 
 /* Who is at the other end, for people: "10.0.0.3:4000", or "a local process". */
 void mst_sock_peer_name(int fd, char name[MST_SOCK_NAME_BYTES]);
+
+/* A number that connections from one address share, whatever their port. */
+uint32_t mst_sock_peer_hash(int fd);
 
 /* Writes or reads exactly `size_bytes`. 0; -ETIMEDOUT; -ECONNRESET also when the peer closed in the
  * middle. */
@@ -59,13 +68,15 @@ int mst_sock_recv_frame(int fd, uint8_t *ret_type, void *payload, size_t cap,
 
 /* A frame stream for poll loops: bytes come in as the socket has them, frames come out whole.
  *   init → on POLLIN: read, then next until 0 → put; on POLLOUT: write → fini
- * Owns its buffers, not the fd. One thread at a time. */
+ * Owns its buffers, not the fd; an idle stream has 2 KiB each way at most. One thread at a time. */
 struct mst_stream {
     int fd;
     uint8_t *in;
     size_t in_size, in_cap, in_used;
     uint8_t *out;
     size_t out_size, out_cap, out_sent;
+    const uint8_t *tail; /* borrowed: follows what is in `out`; NULL: nothing does */
+    size_t tail_size, tail_sent;
     size_t payload_max; /* frames over this are -EBADMSG; MST_FRAME_PAYLOAD_MAX after init */
 };
 
@@ -86,6 +97,11 @@ int mst_stream_next(struct mst_stream *stream, uint8_t *ret_type, const uint8_t 
 int mst_stream_put_parts(struct mst_stream *stream, uint8_t type, const struct mst_cspan *parts,
                          size_t part_count);
 int mst_stream_put(struct mst_stream *stream, uint8_t type, const void *payload, size_t size_bytes);
+
+/* The same, and `tail` follows the parts without being copied: it is borrowed while stream->tail is
+ * set, which the next put or a write may end. For what many peers are sent alike. */
+int mst_stream_put_tail(struct mst_stream *stream, uint8_t type, const struct mst_cspan *parts,
+                        size_t part_count, const struct mst_cspan *tail);
 
 /* Writes queued bytes. 0; -ECONNRESET. */
 int mst_stream_write(struct mst_stream *stream);

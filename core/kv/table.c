@@ -32,6 +32,11 @@ uint32_t kv_key_hash(uint32_t generation, const char *key, size_t key_bytes)
     return hash;
 }
 
+bool kv_verb_changes(enum kv_verb verb)
+{
+    return kv_verb_wakes(verb) || verb == KV_DELETE_PREFIX;
+}
+
 bool kv_verb_wakes(enum kv_verb verb)
 {
     return verb == KV_SET || verb == KV_ADD || verb == KV_CAS;

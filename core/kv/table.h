@@ -38,6 +38,9 @@ int kv_table_call(struct kv_table *table, uint32_t generation, const struct kv_r
 /* Drops the keys of generations older than `generation`; calls in them are -ESTALE from now on. */
 void kv_table_advance(struct kv_table *table, uint32_t generation);
 
+/* Whether this verb changes the table: done twice it may mean another thing than once. */
+bool kv_verb_changes(enum kv_verb verb);
+
 /* Whether success of this verb can end waits on its key. */
 bool kv_verb_wakes(enum kv_verb verb);
 

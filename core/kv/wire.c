@@ -6,7 +6,8 @@
 #include "muster/core/kv/kv.h"
 
 #include <errno.h>
-#include <stdbool.h>
+
+#define REPEAT 1
 
 static bool is_printable(const char *key, size_t key_bytes)
 {
@@ -42,13 +43,13 @@ void kv_request_encode(const struct kv_request *request, uint8_t head[KV_REQUEST
     mst_put_le64(head + 8, argument);
     mst_put_le32(head + 16, (uint32_t)request->expected_bytes);
     mst_put_le16(head + 20, (uint16_t)request->key_bytes);
-    mst_put_le16(head + 22, 0);
+    mst_put_le16(head + 22, request->is_repeat ? REPEAT : 0);
 }
 
 int kv_request_decode(uint8_t verb, const uint8_t *bytes, size_t size_bytes,
                       struct kv_request *ret_request)
 {
-    if (size_bytes < KV_REQUEST_HEAD_BYTES || mst_get_le16(bytes + 22) != 0)
+    if (size_bytes < KV_REQUEST_HEAD_BYTES || mst_get_le16(bytes + 22) > REPEAT)
         return -EBADMSG;
     size_t left = size_bytes - KV_REQUEST_HEAD_BYTES;
     size_t expected_bytes = mst_get_le32(bytes + 16);
@@ -68,6 +69,7 @@ int kv_request_decode(uint8_t verb, const uint8_t *bytes, size_t size_bytes,
         .value_bytes = left - key_bytes - expected_bytes,
         .delta = verb == KV_ADD ? (int64_t)argument : 0,
         .version = verb == KV_ADD ? 0 : argument,
+        .is_repeat = mst_get_le16(bytes + 22) == REPEAT,
     };
     if (kv_request_check(&request))
         return -EBADMSG;

@@ -1,13 +1,15 @@
 /* How kv's calls travel: the request and the reply as values, and their codec. One request and one
  * reply are the payload of one frame each (core/kv/sock.h).
  *
- * request: id u64 | argument u64 | expected size u32 | key size u16 | zero u16 | key | expected |
- *          value; the frame's type is the verb, the argument is add's delta or watch's version
+ * request: id u64 | argument u64 | expected size u32 | key size u16 | flags u16 | key | expected |
+ *          value; the frame's type is the verb, the argument is add's delta or watch's version;
+ *          flags: 1 = sent again over a new connection
  * reply:   id u64 | errno u32 | zero u32 | version u64 | number u64 | value */
 /* pure */
 #ifndef MUSTER_CORE_KV_WIRE_H
 #define MUSTER_CORE_KV_WIRE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +41,7 @@ struct kv_request {
     size_t expected_bytes;
     int64_t delta;    /* of add */
     uint64_t version; /* of watch: answer once the key's is over this */
+    bool is_repeat;   /* sent before, over a connection that is lost */
 };
 
 struct kv_reply {

@@ -19,9 +19,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+/* The client's tag is 0 and its first call 1, as its random numbers are all zero. */
+static bool numbers_are_known;
+static uint32_t tag_bytes;
+
+ssize_t __real_getrandom(void *buffer, size_t size_bytes, unsigned flags);
+ssize_t __wrap_getrandom(void *buffer, size_t size_bytes, unsigned flags);
+
+ssize_t __wrap_getrandom(void *buffer, size_t size_bytes, unsigned flags)
+{
+    if (size_bytes != 16)
+        return __real_getrandom(buffer, size_bytes, flags);
+    memset(buffer, 0, size_bytes);
+    memcpy((uint8_t *)buffer + 8, &tag_bytes, sizeof tag_bytes);
+    return numbers_are_known ? (ssize_t)size_bytes : -1;
+}
 
 struct fake {
     int listener, fd;
@@ -61,7 +78,11 @@ static int open_fake(void **state)
     world.generation = 4;
     world.secret[0] = 's';
     world.secret_bytes = 1;
+    world.job_nonce = 0x77;
+    memcpy(world.job_id, "job", 4);
     (void)snprintf(world.kv_addr, sizeof world.kv_addr, "127.0.0.1:%u", port);
+    numbers_are_known = true;
+    tag_bytes = 0xabcd;
     assert_int_equal(pthread_create(&fake->thread, NULL, accept_one, fake), 0);
     assert_int_equal(mst_kv_dial(&world, soon(), &fake->kv, NULL), 0);
     assert_int_equal(pthread_join(fake->thread, NULL), 0);
@@ -104,6 +125,9 @@ static void says_who_it_is(void **state)
     assert_int_equal(fake->hello.role, MST_ROLE_RANK_KV);
     assert_int_equal(fake->hello.rank, 6);
     assert_int_equal(fake->hello.generation, 4);
+    assert_int_equal(fake->hello.tag, 0xabcd);
+    assert_int_equal(fake->hello.job_nonce, 0x77);
+    assert_string_equal(fake->hello.job_id, "job");
 }
 
 static void skips_late_replies(void **state)
@@ -176,6 +200,103 @@ static void last_words_are_heard(void **state)
     fake->fd = -1;
 }
 
+/* A server that closes connections while it has read requests of them, and answers the third. */
+struct cutter {
+    struct fake *fake;
+    struct kv_request seen[3]; /* without their bytes */
+    int cuts;
+};
+
+static void *cut_connections(void *arg)
+{
+    struct cutter *cutter = arg;
+    for (int i = 0; i <= cutter->cuts; i++) {
+        uint8_t type, payload[128];
+        size_t size;
+        int rc = mst_sock_recv_frame(cutter->fake->fd, &type, payload, sizeof payload, &size,
+                                     soon());
+        if (rc || kv_request_decode(type, payload, size, &cutter->seen[i]))
+            return NULL;
+        if (i == cutter->cuts)
+            break;
+        close(cutter->fake->fd);
+        cutter->fake->fd = -1;
+        accept_one(cutter->fake);
+    }
+    reply(cutter->fake, cutter->seen[cutter->cuts].id, 0, "value");
+    return NULL;
+}
+
+static void a_lost_connection_is_dialled_again(void **state)
+{
+    struct fake *fake = *state;
+    struct cutter cutter = {.fake = fake, .cuts = 2};
+    char value[8] = "";
+    assert_int_equal(pthread_create(&fake->thread, NULL, cut_connections, &cutter), 0);
+    assert_int_equal(get(fake, value, soon()), 0);
+    assert_int_equal(pthread_join(fake->thread, NULL), 0);
+    assert_string_equal(value, "value");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(cutter.seen[i].verb, KV_GET);
+        assert_int_equal(cutter.seen[i].id, 1);
+        assert_int_equal(cutter.seen[i].is_repeat, i > 0);
+    }
+    assert_int_equal(fake->hello.tag, 0xabcd); /* it is the same client */
+    assert_int_equal(fake->hello.rank, 6);
+    cutter.cuts = 0;
+    assert_int_equal(pthread_create(&fake->thread, NULL, cut_connections, &cutter), 0);
+    assert_int_equal(get(fake, value, soon()), 0);
+    assert_int_equal(pthread_join(fake->thread, NULL), 0);
+    assert_int_equal(cutter.seen[0].id, 2);
+    assert_false(cutter.seen[0].is_repeat);
+}
+
+/* The process of the server is gone: that is told at once, for ever. */
+static void a_server_that_is_gone_is_lost(void **state)
+{
+    struct fake *fake = *state;
+    char value[8];
+    shutdown(fake->listener, SHUT_RDWR);
+    close(fake->fd);
+    fake->fd = -1;
+    assert_int_equal(get(fake, value, soon()), -ECONNRESET);
+    assert_int_equal(get(fake, value, soon()), -ECONNRESET);
+}
+
+static void *come_back(void *arg)
+{
+    struct cutter *cutter = arg;
+    do
+        accept_one(cutter->fake); /* tries that timed out stand in the queue */
+    while (cutter->fake->code == -ECONNRESET);
+    return cut_connections(arg);
+}
+
+/* A server that does not come back before the call's deadline may still do so before the next's. */
+static void a_call_without_a_server_times_out(void **state)
+{
+    struct fake *fake = *state;
+    struct cutter cutter = {.fake = fake};
+    char value[8];
+    close(fake->fd);
+    fake->fd = -1;
+    assert_int_equal(get(fake, value, mst_deadline_ms(30)), -ETIMEDOUT); /* nobody accepts */
+    assert_int_equal(pthread_create(&fake->thread, NULL, come_back, &cutter), 0);
+    assert_int_equal(get(fake, value, soon()), 0);
+    assert_int_equal(pthread_join(fake->thread, NULL), 0);
+}
+
+static void without_random_numbers_nobody_is_dialled(void **state)
+{
+    struct fake *fake = *state;
+    struct mst_kv *kv = NULL;
+    struct mst_err err = {0};
+    numbers_are_known = false;
+    assert_int_equal(mst_kv_clone(fake->kv, soon(), &kv, &err), -EIO);
+    assert_null(kv);
+    assert_non_null(strstr(err.text, "random"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +307,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(other_frames_are_no_replies, open_fake, close_fake),
         cmocka_unit_test_setup_teardown(garbage_is_no_reply, open_fake, close_fake),
         cmocka_unit_test_setup_teardown(last_words_are_heard, open_fake, close_fake),
+        cmocka_unit_test_setup_teardown(a_lost_connection_is_dialled_again, open_fake, close_fake),
+        cmocka_unit_test_setup_teardown(a_server_that_is_gone_is_lost, open_fake, close_fake),
+        cmocka_unit_test_setup_teardown(a_call_without_a_server_times_out, open_fake, close_fake),
+        cmocka_unit_test_setup_teardown(without_random_numbers_nobody_is_dialled, open_fake,
+                                        close_fake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,6 +108,13 @@ static void verbs_have_only_their_fields(void **state)
     assert_int_equal(kv_request_decode(KV_GET, bytes, size, &out), -EBADMSG);
     size = put(bytes, set);
     bytes[22] = 1;
+    assert_int_equal(kv_request_decode(KV_SET, bytes, size, &out), 0);
+    assert_true(out.is_repeat);
+    for (unsigned flags = 2; flags < 256; flags++) {
+        bytes[22] = (uint8_t)flags;
+        assert_int_equal(kv_request_decode(KV_SET, bytes, size, &out), -EBADMSG);
+    }
+    bytes[22] = 0, bytes[23] = 1;
     assert_int_equal(kv_request_decode(KV_SET, bytes, size, &out), -EBADMSG);
     size = put(bytes, set);
     bytes[KV_REQUEST_HEAD_BYTES] = 0x7f;

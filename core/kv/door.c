@@ -1,0 +1,49 @@
+/* pure */
+#include "muster/core/kv/door.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+void kv_door_enter(struct kv_door *door, struct kv_guest *guest, uint32_t address_hash,
+                   uint64_t now_ns)
+{
+    assert(!door->last || door->last->since_ns <= now_ns);
+    *guest = (struct kv_guest){
+        .earlier = door->last, .since_ns = now_ns, .bucket = address_hash % KV_DOOR_BUCKETS};
+    if (door->last)
+        door->last->later = guest;
+    else
+        door->first = guest;
+    door->last = guest;
+    door->count++;
+    door->counts[guest->bucket]++;
+}
+
+void kv_door_leave(struct kv_door *door, struct kv_guest *guest)
+{
+    assert(door->count > 0 && door->counts[guest->bucket] > 0);
+    assert(guest->earlier ? guest->earlier->later == guest : door->first == guest);
+    assert(guest->later ? guest->later->earlier == guest : door->last == guest);
+    if (guest->earlier)
+        guest->earlier->later = guest->later;
+    else
+        door->first = guest->later;
+    if (guest->later)
+        guest->later->earlier = guest->earlier;
+    else
+        door->last = guest->earlier;
+    door->count--;
+    door->counts[guest->bucket]--;
+}
+
+struct kv_guest *kv_door_victim(const struct kv_door *door)
+{
+    uint32_t fullest = 0;
+    for (uint32_t i = 1; i < KV_DOOR_BUCKETS; i++)
+        if (door->counts[i] > door->counts[fullest])
+            fullest = i;
+    struct kv_guest *guest = door->first;
+    while (guest && guest->bucket != fullest)
+        guest = guest->later;
+    return guest;
+}

@@ -1,0 +1,35 @@
+/* The door: connections that have not proved themselves yet. They are few, and leave within a
+ * deadline, so that strangers can hold neither descriptors nor memory that the job needs. When the
+ * door is full, whoever waits longest among those of the address that holds most places makes room:
+ * one stranger who comes often stands in his own way first. */
+/* pure */
+#ifndef MUSTER_CORE_KV_DOOR_H
+#define MUSTER_CORE_KV_DOOR_H
+
+#include <stdint.h>
+
+#define KV_DOOR_BUCKETS 64 /* addresses that share one are counted as one */
+
+struct kv_guest {
+    struct kv_guest *earlier, *later;
+    uint64_t since_ns;
+    uint32_t bucket;
+};
+
+struct kv_door {
+    struct kv_guest *first, *last; /* in the order in which they came */
+    uint32_t count;
+    uint32_t counts[KV_DOOR_BUCKETS];
+};
+
+/* Lets `guest` stand at the door; `address_hash` is of where it comes from. */
+void kv_door_enter(struct kv_door *door, struct kv_guest *guest, uint32_t address_hash,
+                   uint64_t now_ns);
+
+/* Takes it away: let in, or sent off. */
+void kv_door_leave(struct kv_door *door, struct kv_guest *guest);
+
+/* Who has to make room, or NULL if nobody is there. */
+struct kv_guest *kv_door_victim(const struct kv_door *door);
+
+#endif

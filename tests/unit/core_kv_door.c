@@ -1,0 +1,63 @@
+#include "muster/core/kv/door.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void who_waits_longest_of_the_fullest_address_makes_room(void **state)
+{
+    (void)state;
+    struct kv_door door = {0};
+    struct kv_guest guests[6];
+    const uint32_t addresses[6] = {1, 2, 3, 2, 2 + KV_DOOR_BUCKETS, 1};
+    assert_null(kv_door_victim(&door));
+    for (uint32_t i = 0; i < 6; i++)
+        kv_door_enter(&door, &guests[i], addresses[i], 10 + i);
+    assert_int_equal(door.count, 6);
+    assert_ptr_equal(kv_door_victim(&door), &guests[1]);
+    kv_door_leave(&door, &guests[1]);
+    kv_door_leave(&door, &guests[4]);
+    assert_ptr_equal(kv_door_victim(&door), &guests[0]); /* two of address 1 are left */
+    kv_door_leave(&door, &guests[0]);
+    kv_door_leave(&door, &guests[5]);
+    kv_door_leave(&door, &guests[3]);
+    assert_ptr_equal(kv_door_victim(&door), &guests[2]);
+    kv_door_leave(&door, &guests[2]);
+    assert_null(kv_door_victim(&door));
+    assert_null(door.first);
+    assert_null(door.last);
+    assert_int_equal(door.count, 0);
+}
+
+static void they_stand_in_the_order_in_which_they_came(void **state)
+{
+    (void)state;
+    struct kv_door door = {0};
+    struct kv_guest guests[4];
+    for (uint32_t i = 0; i < 4; i++)
+        kv_door_enter(&door, &guests[i], i, 7);
+    kv_door_leave(&door, &guests[2]);
+    const size_t order[] = {0, 1, 3};
+    struct kv_guest *at = door.first;
+    for (size_t i = 0; i < 3; i++, at = at->later)
+        assert_ptr_equal(at, &guests[order[i]]);
+    assert_null(at);
+    kv_door_leave(&door, &guests[0]);
+    kv_door_leave(&door, &guests[3]);
+    assert_ptr_equal(door.first, &guests[1]);
+    assert_ptr_equal(door.last, &guests[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_waits_longest_of_the_fullest_address_makes_room),
+        cmocka_unit_test(they_stand_in_the_order_in_which_they_came),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
