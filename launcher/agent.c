@@ -39,7 +39,6 @@
 #define TICK_MS 100       /* the coordinator's clock */
 #define DIAL_REPORT_S 10  /* how often a node says what it waits for */
 #define DIAL_PAUSE_MS 100 /* between tries that fail at once */
-#define FAREWELL_MS 2000  /* node 0 waits for the others to hear the end */
 
 enum source {
     SOURCE_SIGNAL,
@@ -54,7 +53,6 @@ enum source {
 struct agent {
     const struct opts *opts;
     int epoll_fd, signal_fd, secret_fd;
-    bool link_wants_write;
     int look_fd; /* of the node's look for MPI that is in the set, or -1 */
     struct signals signals;
     struct guard guard;
@@ -144,21 +142,6 @@ static void read_link(struct agent *agent)
         node_message(&agent->node, &msg);
 }
 
-static void watch_link(struct agent *agent)
-{
-    bool wants_write = mst_stream_pending(&agent->link.stream) > 0;
-    struct epoll_event event = {.events = wants_write ? EPOLLIN | EPOLLOUT : EPOLLIN,
-                                .data.u32 = SOURCE_LINK};
-    if (agent->link.broken) {
-        /* it is in the set, and would leave it when it is closed */
-        (void)epoll_ctl(agent->epoll_fd, EPOLL_CTL_DEL, agent->link.stream.fd, NULL);
-        node_link_lost(&agent->node);
-    } else if (wants_write != agent->link_wants_write &&
-               epoll_ctl(agent->epoll_fd, EPOLL_CTL_MOD, agent->link.stream.fd, &event) == 0) {
-        agent->link_wants_write = wants_write;
-    }
-}
-
 static void dispatch(struct agent *agent, enum source source)
 {
     switch (source) {
@@ -175,6 +158,9 @@ static void dispatch(struct agent *agent, enum source source)
 static int wait_ms(const struct agent *agent)
 {
     int left_ms = mst_deadline_left_ms(node_wake_ns(&agent->node));
+    int link_ms = mst_deadline_left_ms(link_wake_ns(&agent->link));
+    if (left_ms < 0 || (link_ms >= 0 && link_ms < left_ms))
+        left_ms = link_ms;
     bool ticks = agent->coord != NULL;
     return ticks && (left_ms < 0 || left_ms > TICK_MS) ? TICK_MS : left_ms;
 }
@@ -201,7 +187,9 @@ static void run_once(struct agent *agent)
     watch_look(agent);
     if (agent->coord)
         coord_run(agent->coord);
-    watch_link(agent);
+    link_tick(&agent->link, mst_now_ns());
+    if (agent->link.broken)
+        node_link_lost(&agent->node);
 }
 
 /* ---- meeting node 0 -------------------------------------------------------------------------- */
@@ -264,11 +252,11 @@ static int connect_to_coordinator(struct agent *agent)
     } else {
         int fd;
         if (coord_create(agent->opts, &agent->coord, &fd, &err) ||
-            watch(agent, coord_fd(agent->coord), SOURCE_COORD, &err)) {
+            watch(agent, coord_fd(agent->coord), SOURCE_COORD, &err) ||
+            link_init(&agent->link, fd, &err)) {
             log_line(LOG_ERROR, err.text, NULL);
             return EXITCODE_CONFIG;
         }
-        link_init(&agent->link, fd);
         port = coord_port(agent->coord);
     }
     const struct node_config config = {.opts = agent->opts,
@@ -278,7 +266,7 @@ static int connect_to_coordinator(struct agent *agent)
                                        .guard = &agent->guard,
                                        .kv_port = port};
     if (node_init(&agent->node, &config, &err) ||
-        watch(agent, agent->link.stream.fd, SOURCE_LINK, &err) ||
+        watch(agent, link_fd(&agent->link), SOURCE_LINK, &err) ||
         watch(agent, agent->node.ranks.death_fd, SOURCE_RANKS, &err)) {
         log_line(LOG_ERROR, err.text, NULL);
         return EXITCODE_INTERNAL;
@@ -334,12 +322,12 @@ static void take_down(struct agent *agent)
     guard_close(&agent->guard);
 }
 
-/* The others hear the end before node 0 closes their connections. */
+/* Node 0 stays until the others have heard the end, be it over a new connection; whoever is given
+ * up meanwhile is not waited for, and no longer than the grace allows. */
 static void say_farewell(struct agent *agent)
 {
-    uint64_t deadline_ns = mst_deadline_ms(FAREWELL_MS);
-    while (agent->coord && coord_peer_count(agent->coord) > 0 &&
-           !mst_deadline_passed(deadline_ns)) {
+    uint64_t deadline_ns = agent->node.grace_hard_ns;
+    while (agent->coord && !coord_all_heard(agent->coord) && !mst_deadline_passed(deadline_ns)) {
         struct pollfd ready = {.fd = coord_fd(agent->coord), .events = POLLIN};
         (void)poll(&ready, 1, TICK_MS); /* coord_run looks for itself */
         coord_run(agent->coord);
@@ -387,7 +375,7 @@ int agent_run(const struct opts *opts)
                           .signal_fd = -1,
                           .secret_fd = -1,
                           .guard = {.fd = -1},
-                          .link = {.stream = {.fd = -1}}};
+                          .link = {.epoll_fd = -1, .stream = {.fd = -1}, .dial_fd = -1}};
     int rc = EXITCODE_CONFIG;
     if (set_up(&agent, &err))
         log_line(LOG_ERROR, err.text, NULL);

@@ -1,23 +1,27 @@
 /* How a word travels: a connection proves the secret in the kv server, which tells on_joined whose
- * it is; frames that are messages come to on_frame and go into the rules (rdzv.c), whose answers
- * are queued; when the server has run, they are sent. A connection that ends is a node that is
- * lost. The agent of node 0 is a node like the others, over a socket pair. */
+ * it is, and the roster (roster.c) takes it; frames that are messages come to on_frame and, if they
+ * are new, go into the rules (rdzv.c), whose answers are queued; when the server has run, they go
+ * to the roster. It says when a node is lost. The agent of node 0 is a node like the others, over a
+ * socket pair. */
 #include "muster/launcher/coord.h"
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/server.h"
 #include "muster/core/kv/sock.h"
+#include "muster/core/version.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/log.h"
 #include "muster/launcher/opts.h"
 #include "muster/launcher/rdzv.h"
 #include "muster/launcher/restart.h"
+#include "muster/launcher/roster.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,6 +29,7 @@
 #define FIRST_REPORT_NS MST_NS_PER_S
 #define WAIT_REPORT_NS (10 * MST_NS_PER_S)
 #define REFUSED_REPORT_NS (5 * MST_NS_PER_S)
+#define MISSING_BYTES 512
 
 /* A message that waits until kv_server_run has returned: fencing is not allowed inside it. */
 struct outgoing {
@@ -39,8 +44,9 @@ struct coord {
     struct rdzv rdzv;
     struct rdzv_node *nodes;
     uint32_t *answered;
-    uint64_t *peers; /* per node */
-    bool *connected; /* per node */
+    struct roster roster;
+    char job_id[MSG_JOB_ID_BYTES];
+    bool nameless_told; /* that one of us has a job id and the other none */
     struct outgoing *first, **last;
     uint64_t report_ns;  /* when to say again who is missing */
     uint64_t refused_ns; /* when to say again who was refused */
@@ -63,13 +69,15 @@ static void enqueue(void *arg, uint32_t node, const struct msg *msg)
     coord->last = &outgoing->next;
 }
 
-static int node_of(const struct coord *coord, uint64_t peer)
+/* A name against none is let in, as only one of the two nodes may have been told it. */
+static void compare_names(struct coord *coord, const struct mst_auth_hello *hello)
 {
-    for (uint32_t i = 0; i < coord->rdzv.config.node_count; i++) {
-        if (coord->connected[i] && coord->peers[i] == peer)
-            return (int)i;
-    }
-    return -1;
+    bool is_named = coord->job_id[0], they_are = hello->job_id[0];
+    if (is_named == they_are || coord->nameless_told)
+        return;
+    coord->nameless_told = true;
+    log_line(LOG_INFO, "one node has a name for the job, another has none", " node=%u job=%s",
+             hello->rank, log_quote(is_named ? coord->job_id : hello->job_id).text);
 }
 
 static int on_joined(void *arg, uint64_t peer, const struct mst_auth_hello *hello,
@@ -82,24 +90,30 @@ static int on_joined(void *arg, uint64_t peer, const struct mst_auth_hello *hell
                            "node rank %u, but the job has %u nodes: correct "
                            "--node-rank or --nnodes",
                            hello->rank, count);
-    if (coord->connected[hello->rank])
-        return mst_err_set(err, -EEXIST, "node rank %u is taken by a live agent", hello->rank);
-    coord->connected[hello->rank] = true;
-    coord->peers[hello->rank] = peer;
-    assert(node_of(coord, peer) == (int)hello->rank); /* no peer is two nodes */
+    int rc = roster_meet(&coord->roster, hello->rank, peer,
+                         (struct roster_hello){hello->tag, hello->generation > 0}, mst_now_ns());
+    if (rc == -ESTALE)
+        return mst_err_set(
+            err, rc, "node rank %u was away for too long: the job goes on without it", hello->rank);
+    if (rc)
+        return mst_err_set(err, rc, "node rank %u is taken by a live agent", hello->rank);
+    compare_names(coord, hello);
     return 0;
 }
 
-static void on_lost(void *arg, uint64_t peer)
+static void on_gone(void *arg, uint32_t node, const char *why)
 {
     struct coord *coord = arg;
-    int node = node_of(coord, peer);
-    if (node < 0)
-        return;
-    coord->connected[node] = false;
     if (coord->rdzv.state != RDZV_ENDED)
-        log_line(LOG_WARN, "node lost", " node=%d", node);
-    rdzv_lost(&coord->rdzv, (uint32_t)node, mst_now_ns());
+        log_line(LOG_WARN, "node lost", " node=%u host=%s because=\"%s\"", node,
+                 log_quote(coord->roster.nodes[node].host).text, why);
+    rdzv_lost(&coord->rdzv, node, mst_now_ns());
+}
+
+static void on_lost(void *arg, uint64_t peer, bool hung_up)
+{
+    struct coord *coord = arg;
+    roster_lose(&coord->roster, peer, hung_up, mst_now_ns());
 }
 
 /* Whoever finds the port can be refused as often as he likes: the log has one line in a while. */
@@ -117,19 +131,40 @@ static void on_refused(void *arg, const struct mst_err *why)
     coord->untold = 0;
 }
 
+/* A JOIN that cannot be read may be of another version: that much can be told. */
+static bool refuse_version(struct coord *coord, uint32_t node, const uint8_t *payload,
+                           size_t size_bytes)
+{
+    struct msg refusal = {.type = MSG_REFUSED, .code = EXITCODE_CONFIG};
+    char version[MSG_VERSION_BYTES];
+    if (msg_decode_version(payload, size_bytes, version) || strcmp(version, mst_version()) == 0)
+        return false;
+    rdzv_name_versions(node, version, mst_version(), refusal.text);
+    enqueue(coord, node, &refusal);
+    return true;
+}
+
 static void on_frame(void *arg, uint64_t peer, uint8_t type, const uint8_t *payload,
                      size_t size_bytes)
 {
     struct coord *coord = arg;
-    int node = node_of(coord, peer);
+    int node = roster_find(&coord->roster, peer);
     if (node < 0)
         return;
+    uint64_t now_ns = mst_now_ns();
     struct msg msg;
-    if (msg_decode(type, payload, size_bytes, &msg) ||
-        rdzv_message(&coord->rdzv, (uint32_t)node, &msg, mst_now_ns())) {
-        log_line(LOG_WARN, "node dropped: it broke the protocol", " node=%d type=%u", node, type);
-        kv_server_drop(coord->server, peer);
-    }
+    int rc = msg_decode(type, payload, size_bytes, &msg);
+    if (rc && type == MSG_JOIN && refuse_version(coord, (uint32_t)node, payload, size_bytes))
+        return;
+    if (rc == 0)
+        rc = roster_take(&coord->roster, (uint32_t)node, &msg, now_ns);
+    if (rc > 0)
+        rc = rdzv_message(&coord->rdzv, (uint32_t)node, &msg, now_ns);
+    if (rc == 0)
+        return;
+    log_line(LOG_WARN, "node dropped: it broke the protocol", " node=%d type=%u", node, type);
+    roster_lose(&coord->roster, peer, true, now_ns);
+    kv_server_drop(coord->server, peer);
 }
 
 /* ---- messages out ---------------------------------------------------------------------------- */
@@ -142,6 +177,20 @@ static uint16_t pick_port(void)
     if (fd >= 0)
         close(fd);
     return port;
+}
+
+/* "1,3 (worker-3)": who has not joined, or was lost, for logs. */
+static const char *name_missing(const struct coord *coord, char *text, size_t cap)
+{
+    size_t used = 0;
+    char name[MSG_HOST_BYTES + 16];
+    text[0] = '\0';
+    for (uint32_t i = 0; i < coord->roster.count && used + sizeof name < cap; i++) {
+        if (coord->nodes[i].phase <= RDZV_REFUSED)
+            used += (size_t)snprintf(text + used, cap - used, "%s%s", used ? "," : "",
+                                     roster_name(&coord->roster, i, name, sizeof name));
+    }
+    return text;
 }
 
 /* Why a generation follows one that failed, and when. */
@@ -163,17 +212,19 @@ static void announce_restart(struct coord *coord)
 static void announce_end(const struct coord *coord, const struct msg *msg)
 {
     const struct rdzv *rdzv = &coord->rdzv;
-    char what[64];
+    char what[64], missing[MISSING_BYTES];
     if (msg->code == EXITCODE_OK || msg->code == EXITCODE_DRAINED)
         return;
-    if (msg->code != EXITCODE_RENDEZVOUS && rdzv->life.verdict)
+    if (msg->code == EXITCODE_RENDEZVOUS)
+        log_line(LOG_ERROR, "nodes are missing", " missing=%s of=%u",
+                 log_quote(name_missing(coord, missing, sizeof missing)).text,
+                 rdzv->config.node_count);
+    else if (rdzv->life.verdict)
         log_line(LOG_ERROR, "a restart cannot help", " rank=%u met=\"%s\" exit=%u",
                  rdzv->verdict_rank, mst_err_meaning((int)rdzv->life.verdict), msg->code);
     else
-        log_line(LOG_ERROR,
-                 msg->code == EXITCODE_RENDEZVOUS ? "nodes are missing"
-                                                  : restart_reason(rdzv->decision.why),
-                 " restarts=%u of=%u because=\"%s\"", rdzv->restart.used, rdzv->config.max_restarts,
+        log_line(LOG_ERROR, restart_reason(rdzv->decision.why), " restarts=%u of=%u because=\"%s\"",
+                 rdzv->restart.used, rdzv->config.max_restarts,
                  exitcode_describe((int)msg->code, what, sizeof what));
 }
 
@@ -182,18 +233,15 @@ static void deliver(struct coord *coord, struct outgoing *outgoing)
     struct msg *msg = &outgoing->msg;
     if (msg->type == MSG_END)
         announce_end(coord, msg);
+    if (msg->type == MSG_REFUSED)
+        log_line(LOG_WARN, msg->text, NULL);
     if (msg->type == MSG_START) {
         kv_server_set_generation(coord->server, msg->generation);
         msg->master_port = pick_port();
     }
-    uint8_t payload[MSG_BYTES_MAX];
-    int size = msg_encode(msg, payload, sizeof payload);
-    assert(size >= 0);
-    for (uint32_t i = 0; i < coord->rdzv.config.node_count; i++) {
-        bool meant = outgoing->node == RDZV_ALL || outgoing->node == i;
-        if (meant && coord->connected[i]) /* one that is gone is reported by on_lost */
-            (void)kv_server_send(coord->server, coord->peers[i], (uint8_t)msg->type, payload,
-                                 (size_t)size);
+    for (uint32_t i = 0; i < coord->roster.count; i++) {
+        if (outgoing->node == RDZV_ALL || outgoing->node == i)
+            roster_send(&coord->roster, i, msg);
     }
 }
 
@@ -213,19 +261,13 @@ static void deliver_all(struct coord *coord)
 static void report_missing(struct coord *coord)
 {
     uint64_t now_ns = mst_now_ns();
+    char missing[MISSING_BYTES];
     if (coord->rdzv.state != RDZV_GATHERING || now_ns < coord->report_ns)
         return;
     coord->report_ns = now_ns + WAIT_REPORT_NS;
-    char missing[256] = "";
-    size_t used = 0;
-    for (uint32_t i = 0; i < coord->rdzv.config.node_count && used < sizeof missing - 8; i++) {
-        if (coord->nodes[i].phase == RDZV_ABSENT)
-            used += (size_t)snprintf(missing + used, sizeof missing - used, "%s%u", used ? "," : "",
-                                     i);
-    }
-    if (used)
-        log_line(LOG_INFO, "waiting for nodes", " missing=%s of=%u port=%u", missing,
-                 coord->rdzv.config.node_count, coord->port);
+    if (*name_missing(coord, missing, sizeof missing))
+        log_line(LOG_INFO, "waiting for nodes", " missing=%s of=%u port=%u",
+                 log_quote(missing).text, coord->rdzv.config.node_count, coord->port);
 }
 
 /* ---- beginning and end ----------------------------------------------------------------------- */
@@ -256,13 +298,15 @@ static int attach_own_agent(struct coord *coord, int *ret_fd, struct mst_err *er
     int fds[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds))
         return mst_err_set(err, -errno, "socketpair: %s", mst_err_meaning(errno));
-    int rc = kv_server_attach(coord->server, fds[0], &coord->peers[0]);
+    uint64_t peer = 0;
+    int rc = kv_server_attach(coord->server, fds[0], &peer);
     if (rc) {
         close(fds[0]);
         close(fds[1]);
         return mst_err_set(err, rc, "no memory for the agent's own connection");
     }
-    coord->connected[0] = true;
+    rc = roster_meet(&coord->roster, 0, peer, (struct roster_hello){.tag = 0}, mst_now_ns());
+    assert(rc == 0); /* it is the first */
     *ret_fd = fds[1];
     return 0;
 }
@@ -285,9 +329,11 @@ static void start_rdzv(struct coord *coord, const struct opts *opts, uint64_t no
                                  .max_restarts = opts->max_restarts,
                                  .timeout_ns = opts->rdzv_timeout_ms * MST_NS_PER_MS,
                                  .job_nonce = nonce,
+                                 .version = mst_version(),
                                  .send = enqueue,
                                  .arg = coord};
     snprintf(config.job_id, sizeof config.job_id, "%s", opts->job_id);
+    snprintf(coord->job_id, sizeof coord->job_id, "%s", opts->job_id);
     rdzv_init(&coord->rdzv, &config, coord->nodes, coord->answered, mst_now_ns());
 }
 
@@ -301,15 +347,16 @@ int coord_create(const struct opts *opts, struct coord **ret_coord, int *ret_fd,
     coord->report_ns = mst_now_ns() + FIRST_REPORT_NS;
     coord->nodes = calloc(opts->node_count, sizeof *coord->nodes);
     coord->answered = calloc(opts->node_count, sizeof *coord->answered);
-    coord->peers = calloc(opts->node_count, sizeof *coord->peers);
-    coord->connected = calloc(opts->node_count, sizeof *coord->connected);
     uint64_t nonce;
     int rc = draw_nonce(&nonce, err);
-    if (!coord->nodes || !coord->answered || !coord->peers || !coord->connected)
+    if (!coord->nodes || !coord->answered ||
+        roster_init(&coord->roster, opts->node_count, opts->peer_timeout_ms * MST_NS_PER_MS,
+                    on_gone, coord))
         rc = mst_err_set(err, -ENOMEM, "no memory for %u nodes", opts->node_count);
     if (rc == 0)
         rc = open_server(coord, opts, nonce, err);
     if (rc == 0) {
+        coord->roster.server = coord->server;
         start_rdzv(coord, opts, nonce);
         rc = attach_own_agent(coord, ret_fd, err);
     }
@@ -326,6 +373,7 @@ void coord_destroy(struct coord *coord)
     if (!coord)
         return;
     kv_server_destroy(coord->server);
+    roster_fini(&coord->roster);
     while (coord->first) {
         struct outgoing *next = coord->first->next;
         free(coord->first);
@@ -333,8 +381,6 @@ void coord_destroy(struct coord *coord)
     }
     free(coord->nodes);
     free(coord->answered);
-    free(coord->peers);
-    free(coord->connected);
     free(coord);
 }
 
@@ -353,14 +399,12 @@ void coord_run(struct coord *coord)
     kv_server_run(coord->server);
     rdzv_tick(&coord->rdzv, mst_now_ns());
     announce_restart(coord);
+    roster_tick(&coord->roster, mst_now_ns());
     deliver_all(coord);
     report_missing(coord);
 }
 
-uint32_t coord_peer_count(const struct coord *coord)
+bool coord_all_heard(const struct coord *coord)
 {
-    uint32_t count = 0;
-    for (uint32_t i = 1; i < coord->rdzv.config.node_count; i++)
-        count += coord->connected[i];
-    return count;
+    return !coord->first && roster_all_heard(&coord->roster);
 }

@@ -3,6 +3,7 @@
 #ifndef MUSTER_LAUNCHER_COORD_H
 #define MUSTER_LAUNCHER_COORD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct coord;
@@ -25,7 +26,7 @@ uint16_t coord_port(const struct coord *coord);
 int coord_fd(const struct coord *coord);
 void coord_run(struct coord *coord);
 
-/* Agents of other nodes that are still connected. */
-uint32_t coord_peer_count(const struct coord *coord);
+/* Whether the agents of the other nodes have whatever was said to them, or are gone. */
+bool coord_all_heard(const struct coord *coord);
 
 #endif

@@ -21,34 +21,42 @@ enum field {
     ROUND = 1 << 5,
     ACTION = 1 << 6,
     VERDICT = 1 << 7,
-    STEP = 1 << 8,
-    LOWEST_STEP = 1 << 9,
-    MASTER_PORT = 1 << 10,
-    JOB_NONCE = 1 << 11,
-    JOB_ID = 1 << 12,
-    LOCAL_SIZES = 1 << 13,
-    NO_STEP = 1 << 14, /* not a field: its steps may be MST_PAGE_NO_STEP */
+    GRACE = 1 << 8,
+    STEP = 1 << 9,
+    LOWEST_STEP = 1 << 10,
+    MASTER_PORT = 1 << 11,
+    JOB_NONCE = 1 << 12,
+    JOB_ID = 1 << 13,
+    TEXT = 1 << 14,
+    LOCAL_SIZES = 1 << 15,
+    VERSION = 1 << 16, /* and the host */
+    NO_STEP = 1 << 17, /* not a field: its steps may be MST_PAGE_NO_STEP */
 };
 
 static const struct {
     const char *name;
     unsigned fields;
 } types[MSG_TYPE_END - MSG_JOIN] = {
-    [0] = {"JOIN", LOCAL_SIZE | NODE_COUNT},
+    [0] = {"JOIN", VERSION | LOCAL_SIZE | NODE_COUNT | GRACE},
     [MSG_FAILED - MSG_JOIN] = {"FAILED", GENERATION | RANK | CODE},
     [MSG_DONE - MSG_JOIN] = {"DONE", GENERATION | CODE},
     [MSG_DOWN - MSG_JOIN] = {"DOWN", GENERATION | RANK | VERDICT | STEP | NO_STEP},
     [MSG_DRAIN - MSG_JOIN] = {"DRAIN", ACTION},
     [MSG_STEPS - MSG_JOIN] = {"STEPS", GENERATION | ROUND | STEP | LOWEST_STEP | NO_STEP},
-    [MSG_START - MSG_JOIN] = {"START", GENERATION | NODE_COUNT | MASTER_PORT | JOB_NONCE | JOB_ID |
-                                           LOCAL_SIZES},
+    [MSG_GRACE_OVER - MSG_JOIN] = {"GRACE_OVER", GENERATION},
+    [MSG_START - MSG_JOIN] = {"START", GENERATION | NODE_COUNT | GRACE | MASTER_PORT | JOB_NONCE |
+                                           JOB_ID | LOCAL_SIZES},
     [MSG_ABORT - MSG_JOIN] = {"ABORT", GENERATION | RANK | CODE},
     [MSG_QUERY - MSG_JOIN] = {"QUERY", GENERATION | ROUND | ACTION},
     [MSG_PROPOSE - MSG_JOIN] = {"PROPOSE", GENERATION | ROUND | ACTION | STEP},
     [MSG_AGREED - MSG_JOIN] = {"AGREED", GENERATION | ACTION | STEP},
     [MSG_FORWARD - MSG_JOIN] = {"FORWARD", GENERATION | ACTION},
     [MSG_END - MSG_JOIN] = {"END", RANK | CODE},
+    [MSG_REFUSED - MSG_JOIN] = {"REFUSED", CODE | TEXT},
+    [MSG_BEAT - MSG_JOIN] = {"BEAT", 0},
 };
+
+/* ---- writing --------------------------------------------------------------------------------- */
 
 struct writer {
     uint8_t *at;
@@ -75,32 +83,73 @@ static void put_uint(struct writer *writer, uint64_t value, size_t size)
     put(writer, bytes, size);
 }
 
+static void put_text(struct writer *writer, const char *text, size_t cap)
+{
+    size_t size = strnlen(text, cap - 1);
+    put_uint(writer, size, 2);
+    put(writer, text, size);
+}
+
+/* Nodes are mostly alike: as pairs of how many of them, and their size. */
+static void put_sizes(struct writer *writer, const struct msg *msg)
+{
+    for (uint32_t i = 0, run; i < msg->node_count; i += run) {
+        for (run = 1; i + run < msg->node_count; run++) {
+            if (msg->local_sizes[i + run] != msg->local_sizes[i])
+                break;
+        }
+        put_uint(writer, run, 2);
+        put_uint(writer, msg->local_sizes[i], 2);
+    }
+}
+
+static void put_words(struct writer *writer, const struct msg *msg, unsigned fields)
+{
+    const uint32_t words[] = {msg->generation, msg->local_size, msg->node_count,
+                              msg->rank,       msg->code,       msg->round,
+                              msg->action,     msg->verdict,    msg->grace_ms};
+    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (fields & (1u << i))
+            put_uint(writer, words[i], 4);
+    }
+}
+
+static void put_fields(struct writer *writer, const struct msg *msg, unsigned fields)
+{
+    put_words(writer, msg, fields);
+    if (fields & STEP)
+        put_uint(writer, msg->step, 8);
+    if (fields & LOWEST_STEP)
+        put_uint(writer, msg->lowest_step, 8);
+    if (fields & MASTER_PORT)
+        put_uint(writer, msg->master_port, 4);
+    if (fields & JOB_NONCE)
+        put_uint(writer, msg->job_nonce, 8);
+    if (fields & JOB_ID)
+        put_text(writer, msg->job_id, sizeof msg->job_id);
+    if (fields & TEXT)
+        put_text(writer, msg->text, sizeof msg->text);
+    if (fields & LOCAL_SIZES)
+        put_sizes(writer, msg);
+}
+
 int msg_encode(const struct msg *msg, uint8_t *payload, size_t cap)
 {
     assert(msg->type >= MSG_JOIN && msg->type < MSG_TYPE_END);
     assert(msg->node_count <= MSG_NODES_MAX);
     unsigned fields = types[msg->type - MSG_JOIN].fields;
     struct writer writer = {payload, cap, false};
-    const uint32_t words[] = {msg->generation, msg->local_size, msg->node_count, msg->rank,
-                              msg->code,       msg->round,      msg->action,     msg->verdict};
-    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (fields & (1u << i))
-            put_uint(&writer, words[i], 4);
+    put_uint(&writer, msg->serial, 8);
+    put_uint(&writer, msg->ack, 8);
+    if (fields & VERSION) {
+        put_text(&writer, msg->version, sizeof msg->version);
+        put_text(&writer, msg->host, sizeof msg->host);
     }
-    if (fields & STEP)
-        put_uint(&writer, msg->step, 8);
-    if (fields & LOWEST_STEP)
-        put_uint(&writer, msg->lowest_step, 8);
-    if (fields & MASTER_PORT)
-        put_uint(&writer, msg->master_port, 4);
-    if (fields & JOB_NONCE)
-        put_uint(&writer, msg->job_nonce, 8);
-    if (fields & JOB_ID)
-        put(&writer, msg->job_id, sizeof msg->job_id);
-    for (uint32_t i = 0; (fields & LOCAL_SIZES) && i < msg->node_count; i++)
-        put_uint(&writer, msg->local_sizes[i], 2);
+    put_fields(&writer, msg, fields);
     return writer.full ? -ENOSPC : (int)(cap - writer.left);
 }
+
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct reader {
     const uint8_t *at;
@@ -133,25 +182,35 @@ static uint64_t take_step(struct reader *reader, unsigned fields)
     return step;
 }
 
-/* Printable, then zeros to the end: one text has one encoding. */
-static void take_job_id(struct reader *reader, char *job_id)
+/* Printable, from the byte `lowest` on: what it says goes into logs and environments. */
+static void take_text(struct reader *reader, char lowest, char *text, size_t cap)
 {
-    if (reader->bad || reader->left < MSG_JOB_ID_BYTES) {
+    size_t size = take(reader, 2, 0, cap - 1);
+    if (reader->bad || reader->left < size) {
         reader->bad = true;
         return;
     }
-    memcpy(job_id, reader->at, MSG_JOB_ID_BYTES);
-    reader->at += MSG_JOB_ID_BYTES;
-    reader->left -= MSG_JOB_ID_BYTES;
-    bool ended = false;
-    for (size_t i = 0; i < MSG_JOB_ID_BYTES; i++) {
-        bool printable = job_id[i] >= '!' && job_id[i] <= '~';
-        if (job_id[i] && (ended || !printable))
+    memcpy(text, reader->at, size);
+    text[size] = '\0';
+    reader->at += size;
+    reader->left -= size;
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] < lowest || text[i] > '~')
             reader->bad = true;
-        ended = ended || !job_id[i];
     }
-    if (!ended)
-        reader->bad = true;
+}
+
+/* Two runs of one size would be one: one list has one encoding. */
+static void take_sizes(struct reader *reader, struct msg *msg)
+{
+    for (uint32_t i = 0; i < msg->node_count && !reader->bad;) {
+        uint32_t run = (uint32_t)take(reader, 2, 1, msg->node_count - i);
+        uint16_t size = (uint16_t)take(reader, 2, 1, MST_PAGE_RANKS_MAX);
+        if (i > 0 && msg->local_sizes[i - 1] == size)
+            reader->bad = true;
+        for (uint32_t end = i + run; !reader->bad && i < end; i++)
+            msg->local_sizes[i] = size;
+    }
 }
 
 static void take_words(struct reader *reader, unsigned fields, struct msg *msg)
@@ -166,11 +225,31 @@ static void take_words(struct reader *reader, unsigned fields, struct msg *msg)
                  {&msg->code, 0, 255},
                  {&msg->round, 0, UINT32_MAX},
                  {&msg->action, MST_GATE_STOP, MST_GATE_CHECKPOINT},
-                 {&msg->verdict, 0, MST_ERRNO_MAX}};
+                 {&msg->verdict, 0, MST_ERRNO_MAX},
+                 {&msg->grace_ms, 1, UINT32_MAX}};
     for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (fields & (1u << i))
             *words[i].word = (uint32_t)take(reader, 4, words[i].low, words[i].high);
     }
+}
+
+static void take_fields(struct reader *reader, unsigned fields, struct msg *msg)
+{
+    take_words(reader, fields, msg);
+    if (fields & STEP)
+        msg->step = take_step(reader, fields);
+    if (fields & LOWEST_STEP)
+        msg->lowest_step = take_step(reader, fields);
+    if (fields & MASTER_PORT)
+        msg->master_port = (uint32_t)take(reader, 4, 0, UINT16_MAX);
+    if (fields & JOB_NONCE)
+        msg->job_nonce = take(reader, 8, 1, UINT64_MAX);
+    if (fields & JOB_ID)
+        take_text(reader, '!', msg->job_id, sizeof msg->job_id);
+    if (fields & TEXT)
+        take_text(reader, ' ', msg->text, sizeof msg->text);
+    if (fields & LOCAL_SIZES)
+        take_sizes(reader, msg);
 }
 
 int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct msg *ret_msg)
@@ -180,23 +259,27 @@ int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct m
     unsigned fields = types[type - MSG_JOIN].fields;
     struct reader reader = {payload, size_bytes, false};
     struct msg msg = {.type = (enum msg_type)type};
-    take_words(&reader, fields, &msg);
-    if (fields & STEP)
-        msg.step = take_step(&reader, fields);
-    if (fields & LOWEST_STEP)
-        msg.lowest_step = take_step(&reader, fields);
-    if (fields & MASTER_PORT)
-        msg.master_port = (uint32_t)take(&reader, 4, 0, UINT16_MAX);
-    if (fields & JOB_NONCE)
-        msg.job_nonce = take(&reader, 8, 1, UINT64_MAX);
-    if (fields & JOB_ID)
-        take_job_id(&reader, msg.job_id);
-    for (uint32_t i = 0; (fields & LOCAL_SIZES) && !reader.bad && i < msg.node_count; i++)
-        msg.local_sizes[i] = (uint16_t)take(&reader, 2, 1, MST_PAGE_RANKS_MAX);
+    bool is_beat = type == MSG_BEAT;
+    msg.serial = take(&reader, 8, is_beat ? 0 : 1, is_beat ? 0 : UINT64_MAX);
+    msg.ack = take(&reader, 8, 0, UINT64_MAX);
+    if (fields & VERSION) {
+        take_text(&reader, '!', msg.version, sizeof msg.version);
+        take_text(&reader, '!', msg.host, sizeof msg.host);
+    }
+    take_fields(&reader, fields, &msg);
     if (reader.bad || reader.left > 0)
         return -EBADMSG;
     *ret_msg = msg;
     return 0;
+}
+
+int msg_decode_version(const uint8_t *payload, size_t size_bytes, char version[MSG_VERSION_BYTES])
+{
+    struct reader reader = {payload, size_bytes, false};
+    (void)take(&reader, 8, 0, UINT64_MAX); /* serial and ack are not asked for */
+    (void)take(&reader, 8, 0, UINT64_MAX);
+    take_text(&reader, '!', version, MSG_VERSION_BYTES);
+    return reader.bad ? -EBADMSG : 0;
 }
 
 const char *msg_name(enum msg_type type)

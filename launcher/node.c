@@ -17,6 +17,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/version.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/guard.h"
 #include "muster/launcher/link.h"
@@ -29,8 +30,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #define LEAVE_MS 1500 /* ranks see the abort word within their waits' polling */
 #define TERM_MS 2000
@@ -77,11 +81,25 @@ void node_fini(struct node *node)
     free(node->deaths_memory);
 }
 
+/* A host is called by what DNS allows; another name than that is none. */
+static void name_host(char *host, size_t cap)
+{
+    char name[256];
+    if (gethostname(name, sizeof name) || !memchr(name, '\0', sizeof name))
+        name[0] = '\0';
+    size_t size = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+    snprintf(host, cap, "%.*s", (int)size, name);
+}
+
 void node_join(struct node *node)
 {
-    link_send(node->link, &(struct msg){.type = MSG_JOIN,
-                                        .local_size = node->opts->local_size,
-                                        .node_count = node->opts->node_count});
+    struct msg join = {.type = MSG_JOIN,
+                       .local_size = node->opts->local_size,
+                       .node_count = node->opts->node_count,
+                       .grace_ms = node->opts->grace_ms};
+    snprintf(join.version, sizeof join.version, "%s", mst_version());
+    name_host(join.host, sizeof join.host);
+    link_send(node->link, &join);
 }
 
 /* ---- a generation ---------------------------------------------------------------------------- */
@@ -161,9 +179,15 @@ static void spawn(struct node *node)
     feed(node, node->ranks.alive ? SUPER_RANK_BAD : SUPER_LAST_BAD);
 }
 
+/* The job's, which every node can keep, once it is known. */
+static uint32_t grace_of(const struct node *node)
+{
+    return node->start.grace_ms ? node->start.grace_ms : node->opts->grace_ms;
+}
+
 static uint64_t patience_of(const struct node *node)
 {
-    uint64_t term_ms = node->opts->grace_ms / 10;
+    uint64_t term_ms = grace_of(node) / 10;
     switch (node->super.state) {
     case SUPER_LEAVING: return mst_deadline_ms(LEAVE_MS);
     case SUPER_TERMINATING:
@@ -365,10 +389,11 @@ static void start_grace(struct node *node)
     if (node->stopping)
         return;
     uint64_t now_ns = mst_now_ns();
+    uint64_t grace_ms = grace_of(node);
     node->stopping = true;
-    node->grace_soft_ns = now_ns + node->opts->grace_ms * (MST_NS_PER_MS * 8 / 10);
+    node->grace_soft_ns = now_ns + grace_ms * (MST_NS_PER_MS * 8 / 10);
     node->grace_hard_ns = now_ns + node->opts->grace_ms * (MST_NS_PER_MS * 95 / 100);
-    log_line(LOG_INFO, "draining", " grace_ms=%u", node->opts->grace_ms);
+    log_line(LOG_INFO, "draining", " grace_ms=%llu", (unsigned long long)grace_ms);
 }
 
 static void answer_steps(struct node *node, uint32_t round)
@@ -421,14 +446,17 @@ static void on_drain_message(struct node *node, const struct msg *msg)
 
 static void on_start(struct node *node, const struct msg *msg)
 {
-    if (msg->node_count != node->opts->node_count) {
-        log_line(LOG_ERROR, "node 0 counts other nodes", " its=%u ours=%u", msg->node_count,
-                 node->opts->node_count);
-        node->link->broken = true;
+    if (msg->node_count <= node->opts->node_rank) {
+        link_break(node->link, "it counts no such node as this one");
         return;
     }
-    if (node->super.state == SUPER_IDLE)
+    if (node->super.state == SUPER_IDLE) {
+        if (msg->grace_ms < node->opts->grace_ms && msg->grace_ms != node->start.grace_ms)
+            log_line(LOG_INFO, "another node has less time to drain: all keep to it",
+                     " grace_ms=%u ours_ms=%u", msg->grace_ms, node->opts->grace_ms);
         node->start = *msg;
+        link_know_nonce(node->link, msg->job_nonce);
+    }
     log_who("agent", node->opts->node_rank, node->start.generation);
     feed(node, SUPER_START);
 }
@@ -443,6 +471,13 @@ static void on_abort(struct node *node, const struct msg *msg)
         log_line(LOG_WARN, "generation ends: a rank of another node died", " died=%u what=\"%s\"",
                  msg->rank, exitcode_describe_rank((int)msg->code, what, sizeof what));
     feed(node, SUPER_ABORT);
+}
+
+static void on_refused(struct node *node, const struct msg *msg)
+{
+    log_line(LOG_ERROR, "cannot join node 0", " because=%s", log_quote(msg->text).text);
+    node->exit_code = (int)msg->code;
+    feed(node, SUPER_END);
 }
 
 static void on_end(struct node *node, const struct msg *msg)
@@ -464,6 +499,7 @@ void node_message(struct node *node, const struct msg *msg)
             on_abort(node, msg);
         return;
     case MSG_END: on_end(node, msg); return;
+    case MSG_REFUSED: on_refused(node, msg); return;
     case MSG_QUERY:
     case MSG_PROPOSE:
     case MSG_AGREED:
@@ -480,7 +516,8 @@ void node_link_lost(struct node *node)
     if (node->over || node->super.ending)
         return;
     node->exit_code = node->stopping ? EXITCODE_DRAINED : EXITCODE_RENDEZVOUS;
-    log_line(LOG_ERROR, "node 0 is lost: stopping all ranks", " exit=%d", node->exit_code);
+    log_line(LOG_ERROR, "node 0 is lost: stopping all ranks", " exit=%d because=%s",
+             node->exit_code, log_quote(node->link->why.text).text);
     feed(node, SUPER_LINK_LOST);
 }
 
@@ -501,6 +538,8 @@ static void end_grace(struct node *node, int code)
 {
     if (!node->super.ending)
         node->exit_code = code;
+    if (node->super.state == SUPER_RUNNING)
+        send_of_generation(node, (struct msg){.type = MSG_GRACE_OVER});
     feed(node, SUPER_GRACE_OVER);
 }
 

@@ -23,6 +23,7 @@
 #define MAX_RESTARTS_DEFAULT 3
 #define GRACE_S_DEFAULT 30
 #define RDZV_TIMEOUT_S_DEFAULT 300
+#define PEER_TIMEOUT_S_DEFAULT 20
 #define SECONDS_MAX 864000
 static_assert(OPTS_HOST_BYTES == MST_HOST_BYTES, "host names are copied whole");
 #define RDZV_PORT_DEFAULT 29500 /* of a scheme that has none of its own */
@@ -73,6 +74,8 @@ static const struct option world_options[] = {
 static const struct option care_options[] = {
     {"rdzv-timeout", OPTION_SECONDS, OPTION_AT(struct words, opts.rdzv_timeout_ms), .value = "S",
      .help = "how long nodes wait for one another (300)", .least = 1, .most = SECONDS_MAX},
+    {"peer-timeout", OPTION_SECONDS, OPTION_AT(struct words, opts.peer_timeout_ms), .value = "S",
+     .help = "how long a node that is silent may stay away (20)", .least = 1, .most = SECONDS_MAX},
     {"max-restarts", OPTION_COUNT, OPTION_AT(struct words, flags.max_restarts), .value = "K",
      .help = "restarts without progress before giving up, with growing pauses (3)",
      .most = 1000000},
@@ -332,6 +335,7 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
                   .term = -1},
         .opts = {.grace_ms = GRACE_S_DEFAULT * 1000,
                  .rdzv_timeout_ms = RDZV_TIMEOUT_S_DEFAULT * 1000,
+                 .peer_timeout_ms = PEER_TIMEOUT_S_DEFAULT * 1000,
                  .env = environ},
     };
     struct command_line line;

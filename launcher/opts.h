@@ -31,7 +31,7 @@ struct opts {
     char rdzv_host[OPTS_HOST_BYTES]; /* of node 0; 127.0.0.1 if there is one node */
     uint16_t rdzv_port;              /* 0: any, one node only */
     uint32_t max_restarts;
-    uint32_t grace_ms, rdzv_timeout_ms;
+    uint32_t grace_ms, rdzv_timeout_ms, peer_timeout_ms;
     enum opts_term term;
     bool ignores_save_errors; /* a lost last checkpoint does not change the exit code */
     bool unbound;             /* ranks may use every core of this container */

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 void rdzv_init(struct rdzv *rdzv, const struct rdzv_config *config, struct rdzv_node *nodes,
@@ -34,7 +35,8 @@ static void check(const struct rdzv *rdzv)
     assert(rdzv->restart.used <= rdzv->config.max_restarts);
     assert(rdzv->state != RDZV_RUNNING || (rdzv->started && with_ranks == rdzv->config.node_count));
     assert(rdzv->state != RDZV_GATHERING ||
-           (with_ranks == 0 && (count[RDZV_ABSENT] > 0 || rdzv->pause_end_ns > 0)));
+           (with_ranks == 0 &&
+            (count[RDZV_ABSENT] + count[RDZV_REFUSED] > 0 || rdzv->pause_end_ns > 0)));
     assert(rdzv->state != RDZV_STOPPING || with_ranks > 0);
 }
 
@@ -76,6 +78,8 @@ static void start(struct rdzv *rdzv, uint64_t now_ns)
                       .job_nonce = rdzv->config.job_nonce};
     memcpy(msg.job_id, rdzv->config.job_id, sizeof msg.job_id);
     for (uint32_t i = 0; i < msg.node_count; i++) {
+        if (i == 0 || rdzv->nodes[i].grace_ms < msg.grace_ms)
+            msg.grace_ms = rdzv->nodes[i].grace_ms;
         msg.local_sizes[i] = (uint16_t)rdzv->nodes[i].local_size;
         rdzv->nodes[i].phase = RDZV_LIVE;
     }
@@ -141,7 +145,10 @@ static void stop(struct rdzv *rdzv, uint32_t rank, uint32_t code, uint64_t now_n
     rdzv->life.code = code;
     for (uint32_t i = 0; i < rdzv->config.node_count; i++) {
         if (rdzv->nodes[i].gone)
-            rdzv->nodes[i] = (struct rdzv_node){.phase = RDZV_ABSENT};
+            rdzv->nodes[i] = (struct rdzv_node){.phase = rdzv->nodes[i].returned ? RDZV_READY
+                                                                                 : RDZV_ABSENT,
+                                                .local_size = rdzv->nodes[i].local_size,
+                                                .grace_ms = rdzv->nodes[i].grace_ms};
     }
     broadcast(rdzv,
               &(struct msg){
@@ -168,15 +175,36 @@ static void say(struct rdzv *rdzv, struct msg *msg)
     }
 }
 
+/* Turns a node away: it says the text, too, and leaves. */
+static void refuse(struct rdzv *rdzv, uint32_t node, struct msg *refusal)
+{
+    if (rdzv->nodes[node].phase == RDZV_ABSENT)
+        rdzv->nodes[node].phase = RDZV_REFUSED;
+    refusal->type = MSG_REFUSED;
+    refusal->code = EXITCODE_CONFIG;
+    rdzv->config.send(rdzv->config.arg, node, refusal);
+}
+
 static void on_join(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns)
 {
-    if (msg->node_count != rdzv->config.node_count) {
-        rdzv->config.send(
-            rdzv->config.arg, node,
-            &(struct msg){.type = MSG_END, .rank = MST_PAGE_CAUSE_JOB, .code = EXITCODE_CONFIG});
+    struct msg refusal = {.code = 0};
+    if (strcmp(msg->version, rdzv->config.version) != 0) {
+        rdzv_name_versions(node, msg->version, rdzv->config.version, refusal.text);
+        refuse(rdzv, node, &refusal);
         return;
     }
-    rdzv->nodes[node] = (struct rdzv_node){.phase = RDZV_READY, .local_size = msg->local_size};
+    if (msg->node_count != rdzv->config.node_count) {
+        snprintf(refusal.text, sizeof refusal.text,
+                 "node %u (%s) counts %u nodes and node 0 counts %u: give all the same --nnodes",
+                 node, msg->host, msg->node_count, rdzv->config.node_count);
+        refuse(rdzv, node, &refusal);
+        return;
+    }
+    struct rdzv_node *joined = &rdzv->nodes[node];
+    joined->returned = joined->gone;
+    joined->phase = joined->gone ? RDZV_DONE : RDZV_READY;
+    joined->local_size = msg->local_size;
+    joined->grace_ms = msg->grace_ms;
     if (rdzv->state == RDZV_GATHERING)
         start_if_ready(rdzv, now_ns);
 }
@@ -223,7 +251,8 @@ static void on_drain(struct rdzv *rdzv, const struct msg *msg)
 
 static bool is_of_a_generation(enum msg_type type)
 {
-    return type == MSG_FAILED || type == MSG_DONE || type == MSG_DOWN || type == MSG_STEPS;
+    return type == MSG_FAILED || type == MSG_DONE || type == MSG_DOWN || type == MSG_STEPS ||
+           type == MSG_GRACE_OVER;
 }
 
 static int take(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns)
@@ -231,19 +260,25 @@ static int take(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_
     struct msg out;
     if (rdzv->state == RDZV_ENDED)
         return 0;
+    if (rdzv->nodes[node].phase == RDZV_REFUSED)
+        return 0;
     if (msg->type != MSG_JOIN && rdzv->nodes[node].phase == RDZV_ABSENT)
         return -EPROTO;
     if (is_of_a_generation(msg->type) && msg->generation != rdzv->generation)
         return msg->generation > rdzv->generation ? -EPROTO : 0;
     switch (msg->type) {
     case MSG_JOIN:
-        if (rdzv->nodes[node].phase != RDZV_ABSENT)
+        if (rdzv->nodes[node].phase != RDZV_ABSENT && !rdzv->nodes[node].gone)
             return -EPROTO;
         on_join(rdzv, node, msg, now_ns);
         return 0;
     case MSG_FAILED:
         if (rdzv->state == RDZV_RUNNING)
             stop(rdzv, msg->rank, msg->code, now_ns);
+        return 0;
+    case MSG_GRACE_OVER:
+        if (rdzv->state == RDZV_RUNNING)
+            stop(rdzv, MST_PAGE_CAUSE_JOB, EXITCODE_DRAINED, now_ns);
         return 0;
     case MSG_DONE:
         if (rdzv->nodes[node].phase == RDZV_LIVE)
@@ -278,6 +313,7 @@ static void lose(struct rdzv *rdzv, uint32_t node, uint64_t now_ns)
         return;
     if (rdzv->state == RDZV_RUNNING && phase == RDZV_DONE) {
         rdzv->nodes[node].gone = true;
+        rdzv->nodes[node].returned = false;
         return;
     }
     rdzv->nodes[node] = (struct rdzv_node){.phase = RDZV_ABSENT};
@@ -305,4 +341,12 @@ void rdzv_tick(struct rdzv *rdzv, uint64_t now_ns)
     if (waits && now_ns >= rdzv->deadline_ns)
         end(rdzv, EXITCODE_RENDEZVOUS);
     check(rdzv);
+}
+
+void rdzv_name_versions(uint32_t node, const char *theirs, const char *ours,
+                        char text[MSG_TEXT_BYTES])
+{
+    snprintf(text, MSG_TEXT_BYTES,
+             "node %u runs Muster %s and node 0 runs %s: install the same on every node", node,
+             theirs, ours);
 }

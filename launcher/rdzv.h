@@ -26,17 +26,20 @@
 typedef void (*rdzv_send_fn)(void *arg, uint32_t node, const struct msg *msg); /* or RDZV_ALL */
 
 enum rdzv_phase {
-    RDZV_ABSENT, /* has not joined, or was lost */
-    RDZV_READY,  /* joined, no ranks */
-    RDZV_LIVE,   /* ranks of the generation live */
-    RDZV_DONE,   /* its ranks have all finished */
+    RDZV_ABSENT,  /* has not joined, or was lost */
+    RDZV_REFUSED, /* was told why it is none of the job: what else it says is passed over */
+    RDZV_READY,   /* joined, no ranks */
+    RDZV_LIVE,    /* ranks of the generation live */
+    RDZV_DONE,    /* its ranks have all finished */
     RDZV_PHASE_COUNT
 };
 
 struct rdzv_node {
     enum rdzv_phase phase;
     bool gone;           /* DONE, then lost: the others need nothing more of it */
-    uint32_t local_size; /* since it joined */
+    bool returned;       /* another agent has taken its place, and waits for the next generation */
+    uint32_t local_size; /* since it joined, */
+    uint32_t grace_ms;   /* and this */
 };
 
 enum rdzv_state { RDZV_GATHERING, RDZV_RUNNING, RDZV_STOPPING, RDZV_ENDED };
@@ -47,6 +50,7 @@ struct rdzv_config {
     uint64_t timeout_ns;   /* how long GATHERING, after its pause, and STOPPING may last */
     uint64_t job_nonce;    /* not 0; in every START, and the seed of pauses */
     char job_id[MSG_JOB_ID_BYTES];
+    const char *version; /* of this agent: others are refused; lives as long as *rdzv */
     rdzv_send_fn send;
     void *arg;
 };
@@ -84,6 +88,10 @@ int rdzv_message(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64
 
 /* The connection of `node` is gone. */
 void rdzv_lost(struct rdzv *rdzv, uint32_t node, uint64_t now_ns);
+
+/* Why a node of another version is turned away. */
+void rdzv_name_versions(uint32_t node, const char *theirs, const char *ours,
+                        char text[MSG_TEXT_BYTES]);
 
 /* Time has passed: call it a few times a second. */
 void rdzv_tick(struct rdzv *rdzv, uint64_t now_ns);

@@ -76,10 +76,10 @@ void kv_peers_reap(struct kv_server *server)
         assert(peer->state == KV_PEER_LOST);
         server->lost = peer->next_lost;
         uint64_t id = peer->id;
-        bool announced = peer->announced;
+        bool announced = peer->announced, closed_first = peer->closed_first;
         kv_peer_free(server, peer);
         if (announced)
-            server->events.agent_lost(server->events.arg, id);
+            server->events.agent_lost(server->events.arg, id, closed_first);
     }
 }
 

@@ -67,7 +67,8 @@ struct kv_peer {
     struct kv_server *server;
     uint64_t id;
     enum kv_peer_state state;
-    bool announced; /* the owner knows of this agent, and is told when it goes */
+    bool announced;    /* the owner knows of this agent, and is told when it goes */
+    bool closed_first; /* its own close, not a connection that broke */
     bool polls_write;
     uint32_t generation;            /* of a rank */
     struct kv_handshake *handshake; /* NULL once it is over */

@@ -27,10 +27,11 @@ static void take_frame(struct kv_server *server, struct kv_peer *peer, uint8_t t
         kv_peer_lose(server, peer);
 }
 
-static void read_peer(struct kv_server *server, struct kv_peer *peer)
+static void read_peer(struct kv_server *server, struct kv_peer *peer, bool broken)
 {
     int rc = mst_stream_read(&peer->stream);
     if (rc < 0) {
+        peer->closed_first = rc == -ECONNRESET && !broken;
         kv_peer_hung_up(server, peer, rc);
         return;
     }
@@ -52,7 +53,7 @@ static void serve_event(struct kv_server *server, struct kv_peer *peer, uint32_t
         kv_peer_follow(server, peer);
     }
     if (peer->state != KV_PEER_LOST && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-        read_peer(server, peer);
+        read_peer(server, peer, events & EPOLLERR);
 }
 
 void kv_server_run(struct kv_server *server)

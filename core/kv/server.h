@@ -32,8 +32,9 @@ struct kv_server_events {
     void (*agent_frame)(void *arg, uint64_t peer, uint8_t type, const uint8_t *payload,
                         size_t size_bytes);
     /* Its connection is gone: once for each that was kept or attached, also after kv_server_drop,
-     * but not from kv_server_destroy. */
-    void (*agent_lost)(void *arg, uint64_t peer);
+     * but not from kv_server_destroy. hung_up: it closed the connection, as the end of a process
+     * does; else the connection broke, or we closed it. */
+    void (*agent_lost)(void *arg, uint64_t peer, bool hung_up);
     /* Somebody was turned away in the handshake: another secret, job, start, generation or version,
      * or agent_joined said no; or nobody can be let in for lack of descriptors. The text says who,
      * and why. Anyone can cause one. */

@@ -331,6 +331,17 @@ void mst_sock_pause(uint64_t deadline_ns, int pause_ms)
     (void)poll(NULL, 0, pause_ms);
 }
 
+int mst_sock_try(const char *address, uint64_t deadline_ns, struct mst_err *err)
+{
+    char host[HOST_CAP];
+    uint16_t port;
+    const char *why = "";
+    if (mst_sock_split(address, host, sizeof host, &port) || port == 0)
+        return mst_err_set(err, -EINVAL, "address \"%s\" is not host:port or [v6]:port", address);
+    int fd = dial_once(host, port, deadline_ns, &why);
+    return fd >= 0 ? fd : mst_err_set(err, fd, "cannot reach %s: %s", address, why);
+}
+
 /* `final`: the failure after which there is no other try; 0: there is none such. */
 static int dial_until(const char *address, int final, uint64_t deadline_ns, struct mst_err *err)
 {

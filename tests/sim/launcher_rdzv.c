@@ -194,8 +194,11 @@ static void join(struct sim *sim, uint32_t i)
     *node = (struct sim_node){.up = true, .joined = true, .local_size = 1 + chance(sim, LOCAL_MAX)};
     sim->incarnation[i]++;
     post(sim, i, true,
-         &(struct msg){
-             .type = MSG_JOIN, .local_size = node->local_size, .node_count = sim->node_count});
+         &(struct msg){.type = MSG_JOIN,
+                       .version = "sim",
+                       .local_size = node->local_size,
+                       .node_count = sim->node_count,
+                       .grace_ms = 1});
 }
 
 static void lose(struct sim *sim, uint32_t i)
@@ -511,6 +514,7 @@ static void set_the_scene(struct sim *sim, uint64_t seed)
                                  .timeout_ns = 2000 * TICK_NS,
                                  .job_id = "sim",
                                  .job_nonce = 1 + seed,
+                                 .version = "sim",
                                  .send = on_send,
                                  .arg = sim};
     rdzv_init(&sim->rdzv, &config, sim->nodes_memory, sim->answered, 0);

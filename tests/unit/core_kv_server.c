@@ -42,7 +42,7 @@ struct host {
         bool stop;
         uint32_t generation;
         uint32_t done_generation;
-        unsigned joined, lost, frames, refused;
+        unsigned joined, lost, hung_up, frames, refused;
         struct mst_err why; /* of the last that was refused */
         uint64_t agent;
         bool drop_on_frame;
@@ -82,12 +82,13 @@ static void on_frame(void *arg, uint64_t peer, uint8_t type, const uint8_t *payl
         kv_server_drop(host->server, peer);
 }
 
-static void on_lost(void *arg, uint64_t peer)
+static void on_lost(void *arg, uint64_t peer, bool hung_up)
 {
     struct host *host = arg;
     (void)peer;
     pthread_mutex_lock(&host->locked.lock);
     host->locked.lost++;
+    host->locked.hung_up += hung_up;
     pthread_cond_broadcast(&host->locked.changed);
     pthread_mutex_unlock(&host->locked.lock);
 }
@@ -349,8 +350,22 @@ static void agents_talk_to_the_owner(void **state)
     echo(fd, 200, "", "");
     close(fd);
     await_lost(host, 1);
+    assert_int_equal(host->locked.hung_up, 1);
     assert_int_equal(host->locked.joined, 1);
     assert_int_equal(kv_server_send(host->server, host->locked.agent, 64, "x", 1), -ENOENT);
+}
+
+/* A connection that broke says nothing of the process behind it. */
+static void a_reset_is_no_hang_up(void **state)
+{
+    struct host *host = *state;
+    const struct linger at_once = {.l_onoff = 1};
+    int fd;
+    assert_int_equal(dial_agent(host, 1, &fd, NULL), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    close(fd);
+    await_lost(host, 1);
+    assert_int_equal(host->locked.hung_up, 0);
 }
 
 static void owner_refuses_an_agent(void **state)
@@ -813,6 +828,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(stale_generation_is_refused, start_host, stop_host),
         cmocka_unit_test_setup_teardown(lost_server_ends_waits, start_host, stop_host),
         cmocka_unit_test_setup_teardown(agents_talk_to_the_owner, start_host, stop_host),
+        cmocka_unit_test_setup_teardown(a_reset_is_no_hang_up, start_host, stop_host),
         cmocka_unit_test_setup_teardown(owner_refuses_an_agent, start_host, stop_host),
         cmocka_unit_test_setup_teardown(owner_drops_an_agent, start_host, stop_host),
         cmocka_unit_test_setup_teardown(agents_make_no_kv_calls, start_host, stop_host),

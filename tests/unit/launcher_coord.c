@@ -1,7 +1,9 @@
 /* The coordinator and an agent's link, over real sockets on the loopback. */
 #include "muster/launcher/coord.h"
 
+#include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/version.h"
 #include "muster/core/world/page.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/link.h"
@@ -18,6 +20,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -31,19 +34,22 @@ struct fixture {
     atomic_bool dialed;
 };
 
+static const struct link closed_link = {.epoll_fd = -1, .stream = {.fd = -1}, .dial_fd = -1};
+
 static void begin(struct fixture *f)
 {
     int fd;
     *f = (struct fixture){.opts = {.node_count = 2,
                                    .rdzv_host = "127.0.0.1",
                                    .rdzv_timeout_ms = SOON_MS,
+                                   .peer_timeout_ms = SOON_MS,
                                    .job_id = "job",
                                    .secret = "secret",
                                    .secret_bytes = 6},
-                          .other = {.stream = {.fd = -1}}};
+                          .other = closed_link};
     assert_int_equal(coord_create(&f->opts, &f->coord, &fd, NULL), 0);
     f->opts.rdzv_port = coord_port(f->coord);
-    link_init(&f->own, fd);
+    assert_int_equal(link_init(&f->own, fd, NULL), 0);
 }
 
 static void end(struct fixture *f)
@@ -83,17 +89,20 @@ static int dial(struct fixture *f, struct link *link, uint32_t node, const char 
 
 static void join(struct link *link, uint32_t local_size)
 {
-    link_send(link, &(struct msg){.type = MSG_JOIN, .local_size = local_size, .node_count = 2});
+    struct msg join = {.type = MSG_JOIN, .local_size = local_size, .node_count = 2, .grace_ms = 1};
+    snprintf(join.version, sizeof join.version, "%s", mst_version());
+    link_send(link, &join);
 }
 
 /* Waits for the next message on `link`; false if it breaks first. */
 static bool hear(struct fixture *f, struct link *link, struct msg *msg)
 {
     while (!link->broken && !link_next(link, msg)) {
-        struct pollfd ready = {.fd = link->stream.fd, .events = POLLIN};
+        struct pollfd ready = {.fd = link_fd(link), .events = POLLIN};
         coord_run(f->coord);
-        assert_true(poll(&ready, 1, 5000) >= 0);
+        assert_true(poll(&ready, 1, 20) >= 0);
         link_run(link);
+        link_tick(link, mst_now_ns());
     }
     return !link->broken;
 }
@@ -106,19 +115,49 @@ static void test_two_nodes_start_together(void **state)
     begin(&f);
     join(&f.own, 1);
     assert_int_equal(dial(&f, &f.other, 1, "secret"), 0);
-    assert_int_equal(coord_peer_count(f.coord), 1);
     join(&f.other, 3);
     assert_true(hear(&f, &f.own, &first));
     assert_true(hear(&f, &f.other, &second));
     assert_int_equal(first.type, MSG_START);
     assert_int_equal(first.local_sizes[1], 3);
     assert_true(first.master_port > 0 && first.job_nonce != 0);
+    second.serial = first.serial;
+    second.ack = first.ack;
     assert_memory_equal(&first, &second, sizeof first);
     link_fini(&f.other);
     assert_true(hear(&f, &f.own, &first)); /* the other node is lost */
     assert_int_equal(first.type, MSG_ABORT);
     assert_int_equal(first.rank, MST_PAGE_CAUSE_JOB);
-    assert_int_equal(coord_peer_count(f.coord), 0);
+    end(&f);
+}
+
+/* Drops the connection as a middlebox does, which nobody closed. */
+static void cut(struct link *link)
+{
+    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    assert_int_equal(connect(link->stream.fd, &nowhere, sizeof nowhere), 0);
+}
+
+/* The coordinator hears of a failure, and the agent of what follows, over the next connection. */
+static void test_a_cut_connection_is_dialled_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct msg msg;
+    begin(&f);
+    join(&f.own, 1);
+    assert_int_equal(dial(&f, &f.other, 1, "secret"), 0);
+    join(&f.other, 1);
+    assert_true(hear(&f, &f.own, &msg));
+    assert_true(hear(&f, &f.other, &msg));
+    assert_int_equal(msg.type, MSG_START);
+    cut(&f.other);
+    link_send(&f.other, &(struct msg){.type = MSG_FAILED, .rank = 1, .code = 9});
+    assert_true(hear(&f, &f.other, &msg));
+    assert_int_equal(msg.type, MSG_ABORT);
+    assert_int_equal(msg.rank, 1);
+    assert_true(hear(&f, &f.own, &msg));
+    assert_int_equal(msg.type, MSG_ABORT);
     end(&f);
 }
 
@@ -126,7 +165,7 @@ static void test_strangers_are_refused(void **state)
 {
     (void)state;
     struct fixture f;
-    struct link again = {.stream = {.fd = -1}};
+    struct link again = closed_link;
     begin(&f);
     assert_int_equal(dial(&f, &again, 1, "guessd"), -EACCES);
     assert_int_equal(dial(&f, &again, 7, "secret"), -EPROTO);
@@ -144,7 +183,6 @@ static void test_nonsense_drops_the_node(void **state)
     assert_int_equal(dial(&f, &f.other, 1, "secret"), 0);
     link_send(&f.other, &(struct msg){.type = MSG_DONE}); /* before it has joined */
     assert_false(hear(&f, &f.other, &msg));
-    assert_int_equal(coord_peer_count(f.coord), 0);
     end(&f);
 }
 
@@ -167,6 +205,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_nodes_start_together),
+        cmocka_unit_test(test_a_cut_connection_is_dialled_again),
         cmocka_unit_test(test_strangers_are_refused),
         cmocka_unit_test(test_nonsense_drops_the_node),
         cmocka_unit_test(test_a_port_in_use_is_named),

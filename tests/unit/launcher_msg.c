@@ -15,6 +15,10 @@
 static struct msg full(enum msg_type type)
 {
     return (struct msg){.type = type,
+                        .serial = type == MSG_BEAT ? 0 : 5,
+                        .ack = 6,
+                        .version = "1.2.3",
+                        .host = "worker-1",
                         .generation = 0x01020304,
                         .local_size = 3,
                         .node_count = 2,
@@ -23,18 +27,20 @@ static struct msg full(enum msg_type type)
                         .round = 9,
                         .action = MST_GATE_CHECKPOINT,
                         .verdict = ENOTSUP,
+                        .grace_ms = 30000,
                         .step = UINT64_C(0x0123456789),
                         .lowest_step = MST_PAGE_NO_STEP,
                         .master_port = 65535,
                         .job_nonce = UINT64_C(0xfedcba9876543210),
                         .job_id = "job-1",
+                        .text = "why, and what to do",
                         .local_sizes = {3, 1024}};
 }
 
 static void test_round_trip_of_every_type(void **state)
 {
     (void)state;
-    uint8_t first[MSG_BYTES_MAX], second[MSG_BYTES_MAX];
+    static uint8_t first[MSG_BYTES_MAX], second[MSG_BYTES_MAX];
     for (int type = MSG_JOIN; type < MSG_TYPE_END; type++) {
         struct msg msg = full((enum msg_type)type), back;
         int size = msg_encode(&msg, first, sizeof first);
@@ -49,14 +55,14 @@ static void test_round_trip_of_every_type(void **state)
 static void test_every_other_size_is_refused(void **state)
 {
     (void)state;
-    uint8_t bytes[MSG_BYTES_MAX] = {0};
+    static uint8_t bytes[MSG_BYTES_MAX], cut_off[MSG_BYTES_MAX];
     struct msg back;
     for (int type = MSG_JOIN; type < MSG_TYPE_END; type++) {
         struct msg msg = full((enum msg_type)type);
         int size = msg_encode(&msg, bytes, sizeof bytes);
         for (int cut = 0; cut < size; cut++) {
             assert_int_equal(msg_decode((uint8_t)type, bytes, (size_t)cut, &back), -EBADMSG);
-            assert_int_equal(msg_encode(&msg, (uint8_t[MSG_BYTES_MAX]){0}, (size_t)cut), -ENOSPC);
+            assert_int_equal(msg_encode(&msg, cut_off, (size_t)cut), -ENOSPC);
         }
         assert_int_equal(msg_decode((uint8_t)type, bytes, (size_t)size + 1, &back), -EBADMSG);
     }
@@ -64,7 +70,7 @@ static void test_every_other_size_is_refused(void **state)
 
 static void refuse(struct msg msg)
 {
-    uint8_t bytes[MSG_BYTES_MAX];
+    static uint8_t bytes[MSG_BYTES_MAX];
     struct msg back;
     int size = msg_encode(&msg, bytes, sizeof bytes);
     assert_int_equal(msg_decode((uint8_t)msg.type, bytes, (size_t)size, &back), -EBADMSG);
@@ -88,9 +94,50 @@ static void test_fields_out_of_range_are_refused(void **state)
     msg = full(MSG_START), msg.master_port = 65536, refuse(msg);
     msg = full(MSG_START), msg.local_sizes[1] = 0, refuse(msg);
     msg = full(MSG_START), msg.local_sizes[1] = 1025, refuse(msg);
-    msg = full(MSG_START), memset(msg.job_id, 'x', sizeof msg.job_id), refuse(msg);
+    msg = full(MSG_JOIN), msg.grace_ms = 0, refuse(msg);
+    msg = full(MSG_JOIN), msg.host[1] = ' ', refuse(msg);
+    msg = full(MSG_JOIN), msg.serial = 0, refuse(msg);
+    msg = full(MSG_BEAT), msg.serial = 1, refuse(msg);
+    msg = full(MSG_REFUSED), msg.text[1] = '\n', refuse(msg);
     msg = full(MSG_START), msg.job_id[1] = '\n', refuse(msg);
     msg = full(MSG_START), msg.job_nonce = 0, refuse(msg);
+}
+
+/* 16 384 nodes that are alike take no more room than two. */
+static void test_nodes_that_are_alike_are_counted(void **state)
+{
+    (void)state;
+    static uint8_t bytes[MSG_BYTES_MAX];
+    static struct msg msg, back;
+    msg = full(MSG_START);
+    msg.node_count = MSG_NODES_MAX;
+    for (uint32_t i = 0; i < MSG_NODES_MAX; i++)
+        msg.local_sizes[i] = 8;
+    int size = msg_encode(&msg, bytes, sizeof bytes);
+    assert_true(size > 0 && size < 100);
+    assert_int_equal(msg_decode(MSG_START, bytes, (size_t)size, &back), 0);
+    assert_memory_equal(back.local_sizes, msg.local_sizes, sizeof msg.local_sizes);
+    for (uint32_t i = 0; i < MSG_NODES_MAX; i++)
+        msg.local_sizes[i] = (uint16_t)(1 + i % 2);
+    size = msg_encode(&msg, bytes, sizeof bytes);
+    assert_true(size > 0);
+    assert_int_equal(msg_decode(MSG_START, bytes, (size_t)size, &back), 0);
+    assert_memory_equal(back.local_sizes, msg.local_sizes, sizeof msg.local_sizes);
+}
+
+/* Whatever another version may write behind it. */
+static void test_a_version_is_read_by_every_version(void **state)
+{
+    (void)state;
+    static uint8_t bytes[MSG_BYTES_MAX];
+    char version[MSG_VERSION_BYTES];
+    struct msg msg = full(MSG_JOIN), back;
+    int size = msg_encode(&msg, bytes, sizeof bytes);
+    bytes[size] = 7;
+    assert_int_equal(msg_decode(MSG_JOIN, bytes, (size_t)size + 1, &back), -EBADMSG);
+    assert_int_equal(msg_decode_version(bytes, (size_t)size + 1, version), 0);
+    assert_string_equal(version, "1.2.3");
+    assert_int_equal(msg_decode_version(bytes, 20, version), -EBADMSG);
 }
 
 static void test_unknown_types_are_refused(void **state)
@@ -109,6 +156,8 @@ int main(void)
         cmocka_unit_test(test_round_trip_of_every_type),
         cmocka_unit_test(test_every_other_size_is_refused),
         cmocka_unit_test(test_fields_out_of_range_are_refused),
+        cmocka_unit_test(test_nodes_that_are_alike_are_counted),
+        cmocka_unit_test(test_a_version_is_read_by_every_version),
         cmocka_unit_test(test_unknown_types_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

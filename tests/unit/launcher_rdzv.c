@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -35,6 +36,7 @@ static void begin(struct fixture *f, uint32_t max_restarts)
                                        .timeout_ns = 100,
                                        .job_id = "job",
                                        .job_nonce = 7,
+                                       .version = "1.2.3",
                                        .send = on_send,
                                        .arg = f};
     *f = (struct fixture){.sent = 0};
@@ -46,10 +48,19 @@ static int tell(struct fixture *f, uint32_t node, struct msg msg)
     return rdzv_message(&f->rdzv, node, &msg, 1000);
 }
 
+static struct msg joining(uint32_t node)
+{
+    return (struct msg){.type = MSG_JOIN,
+                        .version = "1.2.3",
+                        .host = "worker",
+                        .local_size = node + 1,
+                        .node_count = NODES,
+                        .grace_ms = 30000 - node};
+}
+
 static void join(struct fixture *f, uint32_t node)
 {
-    struct msg msg = {.type = MSG_JOIN, .local_size = node + 1, .node_count = NODES};
-    assert_int_equal(tell(f, node, msg), 0);
+    assert_int_equal(tell(f, node, joining(node)), 0);
 }
 
 static void down(struct fixture *f, uint32_t node, uint64_t step)
@@ -317,15 +328,77 @@ static void test_nonsense_is_refused(void **state)
     begin(&f, 3);
     assert_int_equal(tell(&f, 0, (struct msg){.type = MSG_DONE}), -EPROTO);
     join(&f, 0);
-    assert_int_equal(
-        tell(&f, 0, (struct msg){.type = MSG_JOIN, .local_size = 1, .node_count = NODES}), -EPROTO);
+    assert_int_equal(tell(&f, 0, joining(0)), -EPROTO);
     assert_int_equal(tell(&f, 0, (struct msg){.type = MSG_START}), -EPROTO);
     assert_int_equal(tell(&f, 0, (struct msg){.type = MSG_FAILED, .generation = 9}), -EPROTO);
-    assert_int_equal(
-        tell(&f, 1, (struct msg){.type = MSG_JOIN, .local_size = 1, .node_count = NODES + 1}), 0);
-    assert_int_equal(f.last.type, MSG_END); /* the job has another size: only node 1 hears it */
-    assert_int_equal(f.last_node, 1);
-    assert_int_equal(f.last.code, EXITCODE_CONFIG);
+}
+
+/* What differs is told to the node, with both sides of it; the job goes on gathering. */
+static void test_a_node_of_another_mind_is_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    for (int i = 0; i < 2; i++) {
+        struct msg other = joining(1);
+        begin(&f, 3);
+        join(&f, 0);
+        if (i == 0)
+            other.node_count = NODES + 1;
+        else
+            memcpy(other.version, "1.2.4", 6);
+        assert_int_equal(tell(&f, 1, other), 0);
+        assert_int_equal(f.last.type, MSG_REFUSED);
+        assert_int_equal(f.last_node, 1);
+        assert_int_equal(f.last.code, EXITCODE_CONFIG);
+        assert_non_null(strstr(f.last.text, i == 0 ? "3 nodes" : "1.2.4"));
+        assert_non_null(strstr(f.last.text, i == 0 ? "counts 2" : "1.2.3"));
+        assert_int_equal(tell(&f, 1, (struct msg){.type = MSG_DRAIN, .action = MST_GATE_STOP}), 0);
+        assert_int_equal(f.rdzv.state, RDZV_GATHERING);
+        rdzv_lost(&f.rdzv, 1, 1000);
+        join(&f, 1);
+        assert_int_equal(f.last.type, MSG_START);
+    }
+}
+
+static void test_the_grace_is_what_all_can_keep(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin_running(&f, 3);
+    assert_int_equal(f.last.grace_ms, 29999);
+}
+
+/* A node whose time is up kills its ranks: that ends the generation, and breaks no protocol. */
+static void test_the_end_of_a_grace_is_a_message(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin_running(&f, 3);
+    tell(&f, 1, (struct msg){.type = MSG_DRAIN, .action = MST_GATE_STOP});
+    assert_int_equal(tell(&f, 1, (struct msg){.type = MSG_GRACE_OVER}), 0);
+    assert_int_equal(f.last.type, MSG_ABORT);
+    assert_int_equal(tell(&f, 0, (struct msg){.type = MSG_GRACE_OVER}), 0); /* they cross */
+    down(&f, 1, 5);
+    down(&f, 0, 5);
+    assert_int_equal(f.last.type, MSG_END);
+    assert_int_equal(f.last.code, EXITCODE_DRAINED);
+}
+
+/* Its predecessor had finished: the new agent waits for the end of the generation with the others,
+ * and is one of the next. */
+static void test_a_node_may_return_after_its_end(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin_running(&f, 3);
+    tell(&f, 1, (struct msg){.type = MSG_DONE});
+    rdzv_lost(&f.rdzv, 1, 1000);
+    join(&f, 1);
+    assert_int_equal(f.rdzv.state, RDZV_RUNNING);
+    tell(&f, 0, (struct msg){.type = MSG_FAILED, .rank = 0, .code = 9});
+    down(&f, 0, 5);
+    assert_int_equal(f.last.type, MSG_START);
+    assert_int_equal(f.last.local_sizes[1], 2);
 }
 
 int main(void)
@@ -348,6 +421,10 @@ int main(void)
         cmocka_unit_test(test_a_drain_before_the_start_ends_at_once),
         cmocka_unit_test(test_a_gone_node_does_not_hold_up_a_drain),
         cmocka_unit_test(test_nonsense_is_refused),
+        cmocka_unit_test(test_a_node_of_another_mind_is_refused),
+        cmocka_unit_test(test_the_grace_is_what_all_can_keep),
+        cmocka_unit_test(test_the_end_of_a_grace_is_a_message),
+        cmocka_unit_test(test_a_node_may_return_after_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

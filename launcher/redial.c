@@ -1,0 +1,129 @@
+#include "muster/launcher/redial.h"
+
+#include "muster/core/clock.h"
+#include "muster/core/err.h"
+#include "muster/core/kv/auth.h"
+#include "muster/core/kv/sock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define TRY_MS 2000
+#define AUTH_MS 5000
+#define PAUSE_MS 200
+
+/* ---- in the process -------------------------------------------------------------------------- */
+
+/* The error's text, and with code 0 the connection beside it. */
+static void hand_over(int to_fd, int connection, struct mst_err *result)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.bytes = {0}};
+    struct iovec part = {.iov_base = result, .iov_len = sizeof *result};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (connection >= 0) {
+        message.msg_control = control.bytes;
+        message.msg_controllen = sizeof control.bytes;
+        struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+        *head = (struct cmsghdr){
+            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+        memcpy(CMSG_DATA(head), &connection, sizeof connection);
+    }
+    (void)sendmsg(to_fd, &message, MSG_NOSIGNAL); /* an agent that has gone needs none */
+}
+
+static int try_once(const struct redial_request *request, struct mst_err *err)
+{
+    int fd = mst_sock_try(request->address, mst_deadline_ms(TRY_MS), err);
+    if (fd < 0)
+        return fd;
+    int rc = mst_auth_dial(fd, request->hello, request->secret, request->secret_bytes,
+                           mst_deadline_ms(AUTH_MS), err);
+    if (rc == 0)
+        return fd;
+    close(fd);
+    return rc;
+}
+
+static bool is_final(int rc)
+{
+    return rc == -ECONNREFUSED || rc == -EACCES || rc == -EPROTO || rc == -ESTALE;
+}
+
+static void run_child(const struct redial_request *request, pid_t agent, int to_fd)
+{
+    struct mst_err result = {0};
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* cannot fail for a valid signal */
+    (void)prctl(PR_SET_NAME, "muster-redial");
+    while (getppid() == agent) {
+        int rc = try_once(request, &result);
+        if (rc >= 0 || is_final(rc)) {
+            result.code = rc < 0 ? rc : 0;
+            hand_over(to_fd, rc, &result);
+            break;
+        }
+        struct pollfd agent_end = {.fd = to_fd};
+        if (poll(&agent_end, 1, PAUSE_MS) != 0) /* it is closed */
+            break;
+    }
+    _exit(0);
+}
+
+/* ---- in the agent ---------------------------------------------------------------------------- */
+
+int redial_start(const struct redial_request *request, int *ret_fd, struct mst_err *err)
+{
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds))
+        return mst_err_set(err, -errno, "socketpair: %s", mst_err_meaning(errno));
+    pid_t agent = getpid();
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(fds[0]);
+        run_child(request, agent, fds[1]);
+    }
+    int rc = pid < 0 ? mst_err_set(err, -errno, "fork: %s", mst_err_meaning(errno)) : 0;
+    close(fds[1]);
+    if (rc) {
+        close(fds[0]);
+        return rc;
+    }
+    *ret_fd = fds[0];
+    return 0;
+}
+
+int redial_take(int fd, struct mst_err *err)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct mst_err result;
+    struct iovec part = {.iov_base = &result, .iov_len = sizeof result};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    ssize_t size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (size < 0 && errno == EAGAIN)
+        return -EAGAIN;
+    if (size != sizeof result)
+        return -ECHILD;
+    if (result.code)
+        return mst_err_set(err, result.code, "%s", result.text);
+    const struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    int connection;
+    if (!head || head->cmsg_type != SCM_RIGHTS)
+        return -ECHILD;
+    memcpy(&connection, CMSG_DATA(head), sizeof connection);
+    return connection;
+}
