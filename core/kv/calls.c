@@ -82,7 +82,7 @@ static void wake_waits(struct kv_server *server, uint32_t generation,
 
 /* A call that changes something, which the session has done already, or may have: 1 and its answer;
  * 0 it is to be done; -EPROTO it is older than the last. */
-static int recall(const struct kv_session *session, const struct kv_request *request,
+static int recall(struct kv_session *session, const struct kv_request *request,
                   struct kv_reply *ret_reply)
 {
     if (request->id < session->last_id)
@@ -91,10 +91,12 @@ static int recall(const struct kv_session *session, const struct kv_request *req
         *ret_reply = session->last_reply;
         return 1;
     }
-    /* A session that remembers nothing cannot tell whether a repeated call was done. */
-    if (!request->is_repeat || session->last_id)
+    /* A session that is new to a repeated call cannot tell whether it was done. */
+    if (!request->is_repeat || session->last_id || session->was_resumed)
         return 0;
     *ret_reply = (struct kv_reply){.id = request->id, .result = -ECONNRESET};
+    session->last_id = request->id;
+    session->last_reply = *ret_reply;
     return 1;
 }
 

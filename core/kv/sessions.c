@@ -104,6 +104,7 @@ void kv_session_detach(struct kv_sessions *sessions, struct kv_session *session)
 {
     assert(session->peer);
     session->peer = 0;
+    session->was_resumed = true;
     link_orphan(sessions, session);
     if (sessions->orphan_count > KV_ORPHANS_MAX)
         forget(sessions, sessions->first_orphan);

@@ -18,6 +18,7 @@ struct kv_session {
     struct kv_session *earlier, *later; /* among those without a connection */
     uint32_t rank, tag;
     uint64_t peer;    /* its connection; 0: none */
+    bool was_resumed; /* it has outlived a connection: what it does not know was not done */
     uint64_t last_id; /* the last call that changed something, and its answer; 0: none yet */
     struct kv_reply last_reply; /* without a value */
 };

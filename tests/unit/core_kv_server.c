@@ -711,6 +711,19 @@ static void a_repeated_change_is_made_once(void **state)
     close(other);
 }
 
+/* The first call of a client was cut on its way: its session has seen nothing of it. */
+static void a_first_change_that_did_not_arrive_is_made(void **state)
+{
+    struct host *host = *state;
+    int first = dial_rank(host, 7);
+    close(first);
+    int second = dial_rank(host, 7);
+    ask(second,
+        (struct kv_request){.verb = KV_ADD, .id = 100, .key = "n", .delta = 1, .is_repeat = true});
+    assert_int_equal(hear_number(second, 100), 1);
+    close(second);
+}
+
 /* Whether it was made is not known any longer: it is neither made again nor said to be done. */
 static void a_repeat_that_nobody_remembers_is_lost(void **state)
 {
@@ -722,6 +735,11 @@ static void a_repeat_that_nobody_remembers_is_lost(void **state)
     assert_int_equal(hear(fd, bytes, sizeof bytes).result, -ECONNRESET);
     ask(fd, (struct kv_request){.verb = KV_GET, .id = 101, .key = "n", .is_repeat = true});
     assert_int_equal(hear(fd, bytes, sizeof bytes).result, -ENOENT);
+    close(fd);
+    fd = dial_rank(host, 7);
+    ask(fd,
+        (struct kv_request){.verb = KV_ADD, .id = 100, .key = "n", .delta = 1, .is_repeat = true});
+    assert_int_equal(hear(fd, bytes, sizeof bytes).result, -ECONNRESET);
     close(fd);
 }
 
@@ -841,6 +859,8 @@ int main(void)
         cmocka_unit_test(connections_are_as_many_as_descriptors),
         cmocka_unit_test_setup_teardown(silent_strangers_keep_nobody_out, start_host, stop_host),
         cmocka_unit_test_setup_teardown(a_repeated_change_is_made_once, start_host, stop_host),
+        cmocka_unit_test_setup_teardown(a_first_change_that_did_not_arrive_is_made, start_host,
+                                        stop_host),
         cmocka_unit_test_setup_teardown(a_repeat_that_nobody_remembers_is_lost, start_host,
                                         stop_host),
         cmocka_unit_test_setup_teardown(a_client_that_dials_again_ends_its_old_connection,
