@@ -1,5 +1,7 @@
 #include "muster/dataio/scratch.h"
 
+#include "muster/core/least.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <unistd.h>

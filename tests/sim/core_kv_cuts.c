@@ -133,9 +133,9 @@ static void no_frame(void *arg, uint64_t peer, uint8_t type, const uint8_t *payl
     (void)arg, (void)peer, (void)type, (void)payload, (void)size_bytes;
 }
 
-static void nothing_lost(void *arg, uint64_t peer)
+static void nothing_lost(void *arg, uint64_t peer, bool hung_up)
 {
-    (void)arg, (void)peer;
+    (void)arg, (void)peer, (void)hung_up;
 }
 
 static void refused(void *arg, const struct mst_err *why)
