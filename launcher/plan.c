@@ -45,6 +45,7 @@ static void plan_from_flags(const struct flags *flags, const struct mst_machine 
     made.local_size = one_per_device(machine);
     made.world_size = made.node_count * made.local_size;
     memcpy(made.job_id, plan->job_id, sizeof made.job_id);
+    memcpy(made.step_id, plan->step_id, sizeof made.step_id);
     *plan = made;
 }
 
@@ -246,10 +247,12 @@ int plan_read(const struct flags *flags, struct opts *opts, struct mst_err *err)
     machine_init(&machine, opts->env, flags->root ? flags->root : "");
     machine_look(&machine);
     describe_machine(flags, &machine.facts);
-    if (from && strcmp(from, "none") == 0)
+    if (from && strcmp(from, "none") == 0) {
+        mst_plan_name_job(&machine.facts, &opts->answer.plan);
         plan_from_flags(flags, &machine.facts, &opts->answer.plan);
-    else
+    } else {
         (void)mst_resolve(&machine.facts, from, &opts->answer); /* it has the error */
+    }
     int rc = apply_flags(flags, &machine.facts, opts, err);
     machine_fini(&machine);
     return rc;

@@ -142,9 +142,8 @@ static bool is_word(const char *text)
 
 static void name_job(const struct mst_plan *plan, struct mst_world *world)
 {
-    const char *name = plan->job_id[0] ? plan->job_id : plan->rdzv_id;
-    if (is_word(name))
-        memcpy(world->job_id, name, strlen(name) + 1);
+    if (is_word(plan->job_id))
+        memcpy(world->job_id, plan->job_id, sizeof world->job_id);
 }
 
 int world_from_answer(const struct mst_answer *answer, struct mst_world *world, struct mst_err *err)
