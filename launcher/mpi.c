@@ -98,8 +98,9 @@ bool mpi_is_mapped(pid_t pid, char library[MPI_LIBRARY_BYTES])
     return is_mapped;
 }
 
-/* When a look is due after the start: once libraries are loaded, and for what is loaded late. */
-static const uint32_t look_s[] = {5, 30, 300};
+/* When a look is due after the start: for short programs, once libraries are loaded, and for what
+ * is loaded late. */
+static const uint32_t look_s[] = {1, 5, 30, 300};
 #define LOOK_COUNT (sizeof look_s / sizeof *look_s)
 
 void mpi_watch_start(struct mpi_watch *watch, uint64_t now_ns)
