@@ -192,8 +192,8 @@ static void note_numbers(const struct mst_plan *said, int64_t local_size, struct
 /* What the environment said and the plan does not follow. `said` is the plan before the flags. */
 static void note_overruled(const struct mst_plan *said, int64_t local_size, struct opts *opts)
 {
-    if (opts->answer.candidate_count == 0)
-        return;
+    if (opts->answer.candidate_count == 0 && said->mode != MST_PLAN_ERROR)
+        return; /* nobody spoke: the numbers are those of this machine */
     note_mode(said, opts);
     if (!opts->overruled[0])
         note_numbers(said, local_size, opts);

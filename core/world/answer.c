@@ -124,12 +124,14 @@ static int refuse(const struct mst_plan *plan, struct mst_err *err)
         plan->scheduler, (long long)plan->node_count, (long long)plan->world_size);
 }
 
-/* The resolver's own text ends with what to set. */
+/* The resolver's own text ends with what to set, and may have the last word already. */
 static int hand_on(const struct mst_err *why, struct mst_err *err)
 {
     static const char alone[] = "; who means to be alone sets MST_WORLD=single";
     int room = (int)(sizeof why->text - sizeof alone);
-    return mst_err_set(err, why->code, "%.*s%s", room, why->text, alone);
+    bool is_said = strstr(why->text, "MST_WORLD=single") != NULL;
+    return is_said ? mst_err_set(err, why->code, "%s", why->text)
+                   : mst_err_set(err, why->code, "%.*s%s", room, why->text, alone);
 }
 
 /* A name that goes into keys and log lines. */

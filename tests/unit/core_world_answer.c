@@ -114,6 +114,7 @@ static void nobody_is_alone_by_mistake(void **state)
     for (size_t i = 0; i < sizeof several / sizeof several[0]; i++)
         expect_fault(several[i], -EINVAL, "muster run", "MST_WORLD=single");
     expect_fault("JOB_COMPLETION_INDEX=1", -EINVAL, "MST_NNODES", "MST_WORLD=single");
+    expect_fault("STRANGER_NNODES=2", -EINVAL, "STRANGER_NNODES=2", "MST_WORLD=single to be alone");
     expect_fault("K_MPI_JOB_ROLE=worker", -EINVAL, "its launcher", "MST_WORLD=single");
     expect_fault("MPI_HOST=a,b VC_TASK_INDEX=0", -EINVAL, "mpirun", "MST_WORLD=single");
     expect_fault("PMIX_RANK=0", -ENOTSUP, "not of how many", "MST_WORLD=single");

@@ -149,6 +149,8 @@ static void a_number_of_nodes_settles_what_was_open(void **state)
     assert_non_null(strstr(opts.overruled, "nothing says how many nodes"));
     assert_int_equal(read_plan(ENV("K_MPI_JOB_ROLE=worker"), &flags), 0);
     assert_string_equal(opts.overruled, "worker (mpi)");
+    assert_int_equal(read_plan(ENV("STRANGER_NNODES=2"), &flags), 0);
+    assert_non_null(strstr(opts.overruled, "STRANGER_NNODES=2"));
 }
 
 static void what_cannot_be_started_says_what_to_do(void **state)
