@@ -197,8 +197,8 @@ static void note_overruled(const struct mst_plan *said, int64_t local_size, stru
     note_mode(said, opts);
     if (!opts->overruled[0])
         note_numbers(said, local_size, opts);
-    if (opts->overruled[0])
-        note(opts, " (%s)", said->scheme ? said->scheme : "environment");
+    if (opts->overruled[0] && said->scheme)
+        note(opts, " (%s)", said->scheme);
 }
 
 /* ---- together -------------------------------------------------------------------------------- */
