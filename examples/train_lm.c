@@ -23,9 +23,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { WAIT_MS = 120000 };
+
+#define TELL_NS (5 * MST_NS_PER_S) /* how often rank 0 says how far it is */
 
 struct trainer {
     struct train_opts opts;
@@ -48,6 +51,7 @@ struct trainer {
 
     uint32_t failed_saves; /* told so far */
     uint64_t start_ns, start_step;
+    uint64_t told_ns, told_step; /* when rank 0 last said how far it is */
     int sample_fd;
     FILE *loss_file;
 };
@@ -220,6 +224,9 @@ static int resume(struct trainer *trainer)
     rc = mst_loader_seek(trainer->loader, loaded.cursor, loaded.cursor_bytes, &err);
     if (rc < 0)
         return fail(trainer, "resume", err.text, rc);
+    const char *doubt = mst_loader_warning(trainer->loader);
+    if (*doubt && trainer->rank == 0)
+        fprintf(stderr, "train_lm: %s: %s\n", trainer->opts.data, doubt);
     trainer->step = trainer->saved_step = loaded.step;
     if (trainer->rank == 0)
         fprintf(stderr, "train_lm: resumed at step %llu, saved by %u ranks, now %u\n",
@@ -229,10 +236,30 @@ static int resume(struct trainer *trainer)
 
 /* ---- logs ------------------------------------------------------------------------------------ */
 
+/* Makes a folder and those above it; other ranks do, too. */
+static int make_folder(const char *path)
+{
+    char *copy = strdup(path), *slash = copy;
+    int rc = copy ? 0 : -ENOMEM;
+    while (rc == 0 && slash) {
+        slash = strchr(slash + 1, '/');
+        if (slash)
+            *slash = '\0';
+        rc = mkdir(copy, 0777) && errno != EEXIST ? -errno : 0;
+        if (slash)
+            *slash = '/';
+    }
+    free(copy);
+    return rc;
+}
+
 static int open_logs(struct trainer *trainer)
 {
     char path[4096];
     if (trainer->opts.sample_log) {
+        int rc = make_folder(trainer->opts.sample_log);
+        if (rc < 0)
+            return fail(trainer, trainer->opts.sample_log, mst_err_meaning(rc), rc);
         snprintf(path, sizeof path, "%s/gen%u_rank%u_pid%d.log", trainer->opts.sample_log,
                  trainer->generation, trainer->rank, (int)getpid());
         trainer->sample_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
@@ -271,6 +298,20 @@ static int log_step(struct trainer *trainer, const struct mst_batch *batch)
         fflush(trainer->loss_file);
     }
     return trainer->sample_fd >= 0 ? log_samples(trainer, batch) : 0;
+}
+
+static void tell_progress(struct trainer *trainer)
+{
+    uint64_t now_ns = mst_now_ns(), span_ns = now_ns - trainer->told_ns;
+    if (trainer->rank != 0 || span_ns < TELL_NS)
+        return;
+    uint64_t steps = trainer->step - trainer->told_step;
+    fprintf(stderr, "train_lm: step %llu of %llu, loss %.4f, %.0f tokens/s\n",
+            (unsigned long long)trainer->step, (unsigned long long)trainer->opts.steps,
+            trainer->loss,
+            (double)(steps * trainer->opts.batch * LM_TARGETS) / ((double)span_ns / 1e9));
+    trainer->told_ns = now_ns;
+    trainer->told_step = trainer->step;
 }
 
 /* What the model has learned, for people: bytes drawn from it. */
@@ -357,8 +398,8 @@ static int set_up(struct trainer *trainer)
 static int run(struct trainer *trainer)
 {
     int rc = resume(trainer);
-    trainer->start_ns = mst_now_ns();
-    trainer->start_step = trainer->step;
+    trainer->start_ns = trainer->told_ns = mst_now_ns();
+    trainer->start_step = trainer->told_step = trainer->step;
     while (rc >= 0 && trainer->step < trainer->opts.steps) {
         struct mst_batch batch = MST_BATCH_INIT;
         rc = mst_loader_next(trainer->loader, &batch, mst_deadline_ms(WAIT_MS));
@@ -366,6 +407,7 @@ static int run(struct trainer *trainer)
             return fail(trainer, "data", mst_loader_error(trainer->loader), rc);
         if ((rc = train_step(trainer, &batch)) < 0 || (rc = log_step(trainer, &batch)) < 0)
             return rc;
+        tell_progress(trainer);
         int verdict = mst_job_step(trainer->job, trainer->step, mst_deadline_ms(WAIT_MS));
         if (verdict < 0)
             return fail(trainer, "job", NULL, verdict);

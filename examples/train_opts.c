@@ -27,7 +27,8 @@ static const struct option train_options[] = {
              "NCCL; host = in memory that stands in for one. Everything else is computed on the "
              "CPU"},
     {"sample-log", OPTION_TEXT, PLACE(sample_log), .value = "DIR",
-     .help = "each process writes \"generation step sample\" lines to a file in DIR"},
+     .help = "each process writes \"generation step sample\" lines to a file in DIR, which is made "
+             "if missing"},
     {"loss-log", OPTION_TEXT, PLACE(loss_log), .value = "FILE",
      .help = "rank 0 appends \"step loss\" lines"},
     {0},

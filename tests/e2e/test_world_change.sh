@@ -5,7 +5,6 @@ some_text 400000 "$work/data.txt"
 epoch=$(((400000 - 32) / 24 + 1))
 
 train() { # NAME RANKS STEPS
-    mkdir -p "$work/$1.samples"
     muster run --nproc "$2" -- train_lm --data "$work/data.txt" --ckpt "$work/$1.ckpt" \
         --steps "$3" --ckpt-every 20 --batch 24 --sample-log "$work/$1.samples" \
         >>"$work/$1.out" 2>&1 || fail "$1 with $2 ranks"
