@@ -59,7 +59,7 @@ static void foresee(struct store *store, const char *const *names, size_t count)
         remote->looks[remote->look_count++].key = key;
     }
     mst_blob_stat_all(remote->blob, remote->looks, remote->look_count,
-                      mst_deadline_ms(remote->opts.timeout_ms));
+                      MST_NEVER); /* each has its own */
 }
 
 /* Each look serves once: what is opened again may have changed. */

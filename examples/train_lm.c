@@ -350,6 +350,15 @@ static void print_stats(struct trainer *trainer)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
+static void tell_hidden(const struct trainer *trainer)
+{
+    struct mst_dataset_info info = MST_DATASET_INFO_INIT;
+    (void)mst_loader_info(trainer->loader, &info); /* its size is set */
+    if (info.hidden_count && trainer->rank == 0)
+        fprintf(stderr, "train_lm: %s: left out %u names that begin with . or _\n",
+                trainer->opts.data, info.hidden_count);
+}
+
 static int set_up(struct trainer *trainer)
 {
     struct mst_err err = {0};
@@ -384,6 +393,7 @@ static int set_up(struct trainer *trainer)
         mst_ckpt_open(&ckpt, trainer->world, trainer->kv, &trainer->ckpt, &err) < 0 ||
         mst_job_open(trainer->world, &trainer->job, &err) < 0)
         return fail(trainer, "start", err.text, err.code);
+    tell_hidden(trainer);
     size_t samples = opts->batch / trainer->size + 1;
     trainer->rows = calloc(samples * LM_TARGETS, sizeof *trainer->rows);
     if (!trainer->rows)
