@@ -35,7 +35,8 @@ static const struct options ckpt_options = {
     .synopsis = "COMMAND ROOT[/step_N] [OPTIONS]",
     .about = "Looks at checkpoints. ROOT is a directory, or a URI: s3://bucket/path, "
              "webhdfs://host:port/path …",
-    .notes = "Exit status: 0; 1 damaged, or no checkpoint; 64 usage. See muster-ckpt(1).",
+    .notes = "Exit status: 0; 1 damaged, no checkpoint, or ROOT cannot be read; 64 usage. See "
+             "muster-ckpt(1).",
     .groups = {{"Options:", answer_options}},
     .commands = commands,
     .operand = "ROOT",
@@ -78,6 +79,19 @@ static bool split_step(char *uri, uint64_t *ret_step)
     return true;
 }
 
+/* A damaged record hides nothing; that is said. */
+static int read_owner(struct tool *tool, struct mst_err *err)
+{
+    struct mst_err fault = {0};
+    int rc = tier_read_owner(tool->tier, MST_NEVER, &fault);
+    if (rc == -EBADMSG)
+        fprintf(stderr, "muster-ckpt: %s: %s: steps that do not count are not known\n", tool->path,
+                fault.text);
+    else if (rc < 0)
+        return mst_err_set(err, rc, "%s", fault.text);
+    return 0;
+}
+
 static int open_target(struct tool *tool, const struct mst_tuning *tuning, struct mst_err *err)
 {
     char uri[PATH_MAX];
@@ -90,6 +104,8 @@ static int open_target(struct tool *tool, const struct mst_tuning *tuning, struc
     int rc = tier_open(&opts, &tool->tier, err);
     if (rc == 0)
         rc = tool->tier->ops->list(tool->tier, &tool->steps, &tool->step_count, MST_NEVER, err);
+    if (rc == 0)
+        rc = read_owner(tool, err);
     if (rc < 0 || !has_step)
         return rc;
     for (size_t i = 0; i < tool->step_count; i++)
@@ -112,6 +128,8 @@ static int run(int (*command)(const struct tool *), struct tool *tool)
     }
     if (open_target(tool, &tuning, &err) < 0)
         fprintf(stderr, "muster-ckpt: %s\n", err.text);
+    else if (tool->step_count == 0)
+        fprintf(stderr, "muster-ckpt: %s: no checkpoint here\n", tool->path);
     else
         status = command(tool);
     free(tool->steps);

@@ -86,10 +86,9 @@ int tool_show(const struct tool *tool)
     struct mst_err err = {0};
     int rc = -1;
     for (size_t i = 0; i < tool->step_count && rc < 0; i++)
-        rc = tool->tier->ops->read_manifest(tool->tier, tool->steps[i], &manifest, MST_NEVER, &err);
+        rc = tier_read_manifest(tool->tier, tool->steps[i], &manifest, MST_NEVER, &err);
     if (rc < 0) {
-        fprintf(stderr, "muster-ckpt: %s: %s\n", tool->path,
-                err.code ? err.text : "no checkpoint here");
+        fprintf(stderr, "muster-ckpt: %s: %s\n", tool->path, err.text);
         return TOOL_DAMAGED;
     }
     uint32_t *counts = count_parts(&manifest);

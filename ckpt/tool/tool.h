@@ -15,7 +15,7 @@ struct tier;
 struct tool {
     const char *path; /* as given */
     struct tier *tier;
-    uint64_t *steps; /* the one that the path names, or all, highest first */
+    uint64_t *steps; /* the one that the path names, or all, highest first: at least one */
     size_t step_count;
     bool json;
 };

@@ -17,6 +17,7 @@ struct verify {
     uint64_t total_bytes, done_bytes, block_count;
     char name[32]; /* step_<step> */
     struct progress progress;
+    bool ignored;
     size_t damage_count;
     json_t *damage; /* texts */
 };
@@ -29,6 +30,14 @@ static void add_damage(struct verify *verify, const char *text)
         progress_clear(&verify->progress);
         printf("%s: damaged: %s\n", verify->name, text);
     }
+}
+
+/* No reader counts it: neither whole nor damaged. */
+static void ignore(struct verify *verify, const char *text)
+{
+    verify->ignored = true;
+    if (!verify->tool->json)
+        printf("%s: ignored: %s\n", verify->name, text);
 }
 
 /* All blocks of all parts, to be freed. */
@@ -99,13 +108,14 @@ static void conclude(struct verify *verify, json_t *report)
 {
     progress_clear(&verify->progress);
     char size[SIZE_TEXT_BYTES];
-    if (!verify->tool->json && verify->damage_count == 0)
+    if (!verify->tool->json && verify->damage_count == 0 && !verify->ignored)
         printf("%s: ok, %" PRIu64 " blocks, %s\n", verify->name, verify->block_count,
                size_text(verify->total_bytes, size));
     tool_append(report,
-                json_pack("{s:I, s:b, s:I, s:I, s:O}", "step", (json_int_t)verify->step, "ok",
-                          verify->damage_count == 0, "blocks", (json_int_t)verify->block_count,
-                          "bytes", (json_int_t)verify->total_bytes, "damage", verify->damage));
+                json_pack("{s:I, s:b, s:b, s:I, s:I, s:O}", "step", (json_int_t)verify->step, "ok",
+                          verify->damage_count == 0 && !verify->ignored, "ignored", verify->ignored,
+                          "blocks", (json_int_t)verify->block_count, "bytes",
+                          (json_int_t)verify->total_bytes, "damage", verify->damage));
 }
 
 /* Whether the step is whole. */
@@ -116,7 +126,10 @@ static bool verify_step(const struct tool *tool, uint64_t step, json_t *report)
     progress_init(&verify.progress, !tool->json);
     struct manifest manifest = {0};
     struct mst_err err = {0};
-    if (tool->tier->ops->read_manifest(tool->tier, step, &manifest, MST_NEVER, &err) < 0) {
+    int rc = tier_read_manifest(tool->tier, step, &manifest, MST_NEVER, &err);
+    if (rc == -ESTALE) {
+        ignore(&verify, err.text);
+    } else if (rc < 0) {
         add_damage(&verify, err.text);
     } else {
         verify.total_bytes = tool_total_bytes(&manifest);
@@ -130,10 +143,6 @@ static bool verify_step(const struct tool *tool, uint64_t step, json_t *report)
 
 int tool_verify(const struct tool *tool)
 {
-    if (tool->step_count == 0) {
-        fprintf(stderr, "muster-ckpt: %s: no checkpoint here\n", tool->path);
-        return TOOL_DAMAGED;
-    }
     json_t *report = json_array();
     int rc = 0;
     for (size_t i = 0; i < tool->step_count; i++)
