@@ -34,7 +34,8 @@ static void plan_facts(const struct opts *opts, struct rankenv_facts *facts)
                                     .job_id = opts->job_id,
                                     .secret_fd = -1,
                                     .page_fd = -1,
-                                    .shm_fd = -1};
+                                    .shm_fd = -1,
+                                    .take_root = opts->take_root};
 }
 
 /* Ports and fds are not known before the start. */
@@ -153,7 +154,8 @@ static int translate(const struct opts *opts, struct rankenv *env)
         .node = known_or_0(plan->node_rank),
         .node_count = plan->node_rank >= 0 ? known_or_0(plan->node_count) : 0,
         .master_host = plan->master_host,
-        .master_port = known_or_0(plan->master_port)};
+        .master_port = known_or_0(plan->master_port),
+        .take_root = opts->take_root};
     return rankenv_init_foreign(env, opts->env, &facts, world_launcher(&opts->answer));
 }
 

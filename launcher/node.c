@@ -135,7 +135,8 @@ static void fill_facts(const struct node *node, struct rankenv_facts *facts)
                                     .master_port = start->master_port,
                                     .job_id = start->job_id,
                                     .job_nonce = start->job_nonce,
-                                    .secret_fd = node->secret_fd};
+                                    .secret_fd = node->secret_fd,
+                                    .take_root = node->opts->take_root};
     for (uint32_t i = 0; i < start->node_count; i++) {
         if (i == own)
             facts->rank = facts->world_size; /* the first of this node */

@@ -82,6 +82,8 @@ static const struct option care_options[] = {
     {"grace", OPTION_SECONDS, OPTION_AT(struct words, opts.grace_ms), .value = "S",
      .help = "seconds between SIGTERM and SIGKILL of this node (30)", .least = 1,
      .most = SECONDS_MAX},
+    {"take-root", OPTION_FLAG, OPTION_AT(struct words, opts.take_root),
+     .help = "at its first start the job takes a checkpoints' root from another job that lives"},
     {"report-bindings", OPTION_FLAG, OPTION_AT(struct words, opts.report_bindings),
      .help = "say which CPUs and which GPU each rank got"},
     {"term", OPTION_CHOICE, OPTION_AT(struct words, flags.term), .value = "agent|program",

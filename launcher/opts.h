@@ -37,6 +37,7 @@ struct opts {
     bool unbound;             /* ranks may use every core of this container */
     bool ignores_mpi;         /* programs of MPI are started, and nobody looks for its libraries */
     bool report_bindings;
+    bool take_root; /* checkpoints' roots of other jobs, too */
     bool dry_run, json, explain, check, insecure;
     char overruled[240]; /* what the environment says and the flags do not; empty: nothing */
     const char *missing[OPTS_MISSING_MAX + 1]; /* what a start still lacks; static, NULL-ended */

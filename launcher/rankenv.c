@@ -37,6 +37,12 @@ static void add_contract(struct rankenv *env, const struct rankenv_facts *facts)
     add(env, "MST_SHM_FD=%d", facts->shm_fd);
 }
 
+static void add_wishes(struct rankenv *env, const struct rankenv_facts *facts)
+{
+    if (facts->take_root)
+        add(env, "MST_TAKE_ROOT=%u", facts->take_root);
+}
+
 /* ---- other launchers' ------------------------------------------------------------------------ */
 
 static void add_torch(struct rankenv *env, const struct rankenv_facts *facts)
@@ -217,6 +223,7 @@ int rankenv_init(struct rankenv *env, char *const *inherited, const struct ranke
     env->own_count = 0;
     add_contract(env, facts);
     add_elastic(env, facts);
+    add_wishes(env, facts);
     add_families(env, facts, NULL);
     if (!is_set(inherited, "OMP_NUM_THREADS="))
         add(env, "OMP_NUM_THREADS=1");
@@ -228,6 +235,7 @@ int rankenv_init_foreign(struct rankenv *env, char *const *inherited,
 {
     env->own_count = 0;
     add(env, "MST_FROM=%s", launcher);
+    add_wishes(env, facts);
     add_families(env, facts, launcher);
     return lay_out(env, inherited, keep_all);
 }

@@ -18,6 +18,7 @@ struct rankenv_facts {
     const char *job_id;      /* "": the job has no name */
     uint64_t job_nonce;      /* 0: not drawn yet, as in a dry run */
     int secret_fd, page_fd, shm_fd;
+    uint32_t take_root; /* 1: MST_TAKE_ROOT */
 };
 
 #define RANKENV_VARS_MAX 72

@@ -96,7 +96,7 @@ static void test_every_flag(void **state)
     setenv("MST_JOB_SECRET", "hush", 1);
     assert_int_equal(parse("run --nproc 2 --nnodes 3 --node-rank 1 --rdzv [fe80::1]:99 "
                            "--max-restarts 0 --grace 5 --log-dir logs --job-id j-1 "
-                           "--rdzv-timeout 7 --insecure --dry-run --json -- prog"),
+                           "--rdzv-timeout 7 --insecure --dry-run --json --take-root -- prog"),
                      EXITCODE_OK);
     assert_int_equal(opts.local_size, 2);
     assert_int_equal(opts.node_count, 3);
@@ -108,7 +108,7 @@ static void test_every_flag(void **state)
     assert_int_equal(opts.rdzv_timeout_ms, 7000);
     assert_string_equal(opts.log_dir, "logs");
     assert_string_equal(opts.job_id, "j-1");
-    assert_true(opts.insecure && opts.dry_run && opts.json);
+    assert_true(opts.insecure && opts.dry_run && opts.json && opts.take_root);
     assert_int_equal(opts.secret_bytes, 4);
     assert_string_equal(opts.argv[0], "prog");
 }

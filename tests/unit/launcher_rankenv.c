@@ -24,7 +24,8 @@ static const struct rankenv_facts facts = {.rank = 5,
                                            .job_nonce = UINT64_C(0xc0ffee),
                                            .secret_fd = 10,
                                            .page_fd = 11,
-                                           .shm_fd = 12};
+                                           .shm_fd = 12,
+                                           .take_root = 1};
 
 static uint32_t count(const struct rankenv *env, const char *prefix)
 {
@@ -51,6 +52,7 @@ static void test_contract_and_families(void **state)
         "MST_SECRET_FD=10",
         "MST_PAGE_FD=11",
         "MST_SHM_FD=12",
+        "MST_TAKE_ROOT=1",
         "RANK=5",
         "LOCAL_RANK=1",
         "WORLD_SIZE=7",
@@ -173,7 +175,7 @@ static void test_a_rank_of_another_launcher(void **state)
     assert_int_equal(count(&env, "HOROVOD_LOCAL_RANK=1"), 1);
     assert_int_equal(count(&env, "PET_NNODES=2"), 1);
     assert_int_equal(count(&env, "MST_FROM=torchrun"), 1);
-    assert_int_equal(count(&env, "MST_"), 1);
+    assert_int_equal(count(&env, "MST_"), 2); /* MST_FROM, MST_TAKE_ROOT */
     assert_int_equal(count(&env, "TORCHELASTIC_"), 0);
     rankenv_fini(&env);
 }
