@@ -41,7 +41,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK_MS 1000 /* whose the root is, asked for a better text only */
+#define LOOK_MS 2000 /* whose the root is, asked for a better text only */
 
 struct attempt {
     const struct site *site;
@@ -324,13 +324,20 @@ static int run_retain(struct attempt *attempt)
     return 0;
 }
 
+/* Whoever has taken the root has removed what we wrote, or published before us. */
+static bool may_be_lost(int code)
+{
+    return code == -ENOENT || code == -EBADMSG || code == -EEXIST;
+}
+
 static int run_abandon(struct attempt *attempt)
 {
     assert(attempt->failure.code != 0);
     const struct site *site = attempt->site;
     struct mst_err lost = {0};
-    if (lease_check(site->lease, site->tier, mst_deadline_ms(LOOK_MS), &lost) == -ESTALE)
-        attempt->failure = lost; /* whatever else went wrong follows from it */
+    if (may_be_lost(attempt->failure.code) &&
+        lease_check(site->lease, site->tier, mst_deadline_ms(LOOK_MS), &lost) == -ESTALE)
+        attempt->failure = lost;
     site->tier->ops->abandon(site->tier, &attempt->save, mst_now_ns() + patience_ns(site));
     return 0;
 }

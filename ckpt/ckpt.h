@@ -95,7 +95,8 @@ struct mst_ckpt_opts {
                                 uploaded; NULL = TMPDIR, else /tmp */
     uint32_t read_only;      /* not 0: only load, and change nothing in the root, which stays its
                                 owner's */
-    uint32_t take_root;      /* not 0: take the root from another job that owns it and lives, as
+    uint32_t take_root;      /* not 0: take the root from another job that owns it and lives, but in
+                                generation 0 only: who lost it does not take it back. As
                                 `muster run --take-root` says for all of a job */
 };
 #define MST_CKPT_OPTS_INIT                                                                         \

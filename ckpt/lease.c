@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #define RENEW_MS 10000
+#define ASK_MS 3000     /* a place that does not answer is asked again at the next turn */
 #define RELEASE_MS 2000 /* whoever closes is not held for longer */
 
 struct lease {
@@ -244,7 +245,7 @@ static void *renew(void *arg)
     struct lease *lease = arg;
     bool lost = false;
     while (await_turn(lease)) {
-        uint64_t deadline_ns = mst_deadline_ms(RENEW_MS);
+        uint64_t deadline_ns = mst_deadline_ms(ASK_MS);
         int rc = lost ? -ESTALE : lease_check(lease, lease->tier, deadline_ns, NULL);
         lost = rc == -ESTALE;
         if (rc == 0)

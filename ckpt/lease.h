@@ -35,8 +35,8 @@ const struct owner *lease_owner(const struct lease *lease);
  * for NULL; -ESTALE naming who has it now; other -errno if the place does not answer. Blocks. */
 int lease_check(struct lease *lease, struct tier *tier, uint64_t deadline_ns, struct mst_err *err);
 
-/* Marks the root as free, so that whoever comes next need not wait, and frees. Blocks for a second
- * or two where the place does not answer. NULL is allowed. */
+/* Marks the root as free, so that whoever comes next need not wait, and frees. Blocks for some
+ * seconds where the place does not answer. NULL is allowed. */
 void lease_release(struct lease *lease);
 
 #endif

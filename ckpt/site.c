@@ -31,10 +31,10 @@ static int count_open(struct site *site, struct mst_kv *kv, uint64_t deadline_ns
 static int take_root(struct site *site, const struct site_opening *opening,
                      const struct tier_opts *tier_opts, struct mst_err *err)
 {
-    const struct lease_opts opts = {.tier = tier_opts,
-                                    .world = opening->world,
-                                    .by_force = opening->opts->take_root ||
-                                                opening->world->tuning.take_root};
+    const struct mst_world *world = opening->world;
+    bool wanted = opening->opts->take_root || world->tuning.take_root;
+    const struct lease_opts opts = {
+        .tier = tier_opts, .world = world, .by_force = wanted && world->generation == 0};
     int rc = lease_take(&opts, opening->deadline_ns, &site->lease, err);
     if (rc < 0)
         return rc == -EEXIST ? rc : mst_err_wrap(err, "the checkpoints' root cannot be used");

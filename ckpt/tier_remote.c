@@ -43,7 +43,8 @@
 #include <unistd.h>
 
 #define ABANDON_MS 2000 /* others wait for the verdict; sweep is there for what stays */
-#define RETURN_MS 1000  /* a store that did not answer has this long to show itself */
+#define LIFE_MS 3000    /* a store has this long to show that it lives */
+#define RETURN_MS 1000  /* one that did not, the next time */
 
 #define PROBE_KEY "muster-probe"
 
@@ -337,17 +338,20 @@ static int upload(struct tier_remote *remote, const struct tier_save *save, int 
 }
 
 /* A request to a store that is away is tried until its time is over, and the snapshot is held
- * meanwhile: the training would stand still at each save. So a store that did not answer is asked
- * for a sign of life, briefly, before it gets a file. */
-static int check_return(struct tier_remote *remote, uint64_t deadline_ns, struct mst_err *err)
+ * meanwhile: the training would stand still at its next save. So a store is asked for a sign of life,
+ * briefly, before it gets a file: one that has not answered before for less long. */
+static int check_life(struct tier_remote *remote, uint64_t deadline_ns, struct mst_err *err)
 {
+    struct mst_blob_info info;
+    uint64_t patience_ns = mst_deadline_ms(remote->is_away ? RETURN_MS : LIFE_MS);
+    int rc = mst_blob_stat(remote->blob, PROBE_KEY, &info, mst_least(patience_ns, deadline_ns),
+                           err);
+    bool was_away = remote->is_away;
+    remote->is_away = rc < 0 && rc != -ENOENT && rc != -EACCES;
     if (!remote->is_away)
         return 0;
-    struct mst_blob_info info;
-    int rc = mst_blob_stat(remote->blob, PROBE_KEY, &info,
-                           mst_least(mst_deadline_ms(RETURN_MS), deadline_ns), err);
-    remote->is_away = rc < 0 && rc != -ENOENT && rc != -EACCES;
-    return remote->is_away ? mst_err_wrap(err, "not uploaded, the store is still away") : 0;
+    return mst_err_wrap(err, was_away ? "not uploaded, the store is still away"
+                                      : "not uploaded, the store does not answer");
 }
 
 static int remote_write(struct tier *tier, const struct tier_save *save, struct writer_job *job,
@@ -355,7 +359,7 @@ static int remote_write(struct tier *tier, const struct tier_save *save, struct 
 {
     struct tier_remote *remote = remote_of(tier);
     remote->is_away |= save->follows_failure; /* maybe another rank's request */
-    int rc = check_return(remote, deadline_ns, err);
+    int rc = check_life(remote, deadline_ns, err);
     if (rc < 0)
         return rc;
     job->fd = open_staging(remote);
@@ -462,7 +466,8 @@ static void remote_abandon(struct tier *tier, const struct tier_save *save, uint
     struct tier_remote *remote = remote_of(tier);
     if (remote->undecided_step == save->step)
         return;
-    uint64_t soon_ns = mst_least(mst_deadline_ms(ABANDON_MS), deadline_ns);
+    uint64_t soon_ns = mst_least(mst_deadline_ms(remote->is_away ? RETURN_MS : ABANDON_MS),
+                                 deadline_ns);
     char folder[ROOT_PATH_MAX];
     snprintf(folder, sizeof folder, "step_%" PRIu64 "/%s", save->step, save->claim);
     struct remote_keys keys = {0};

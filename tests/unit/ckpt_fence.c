@@ -170,6 +170,32 @@ static void test_another_job(void **state)
     fixture_job = "fixture";
 }
 
+/* Only when it begins: a job whose root was taken does not take it back at its next restart. */
+static void open_by_force(struct fixture_rank *rank)
+{
+    struct fixture_rank other;
+    fixture_job = "other";
+    fixture_take_root = true;
+    fixture_generation = 1;
+    fixture_run(&other, 1, fixture_load_newest, NULL);
+    assert_int_equal(other.result, -EEXIST);
+    fixture_generation = 0;
+    fixture_run(&other, 1, fixture_load_newest, NULL);
+    assert_int_equal(other.result, -ENOENT);
+    fixture_take_root = false;
+    fixture_job = "fixture";
+    rank->arg = (void *)(uintptr_t)first;
+    fixture_save_steps(rank);
+}
+
+static void test_by_force(void **state)
+{
+    (void)state;
+    struct fixture_rank rank;
+    fixture_run(&rank, 1, open_by_force, NULL);
+    assert_int_equal(rank.result, -ESTALE);
+}
+
 /* ---- readers --------------------------------------------------------------------------------- */
 
 static struct mst_ckpt *open_to_read(struct mst_err *err)
@@ -344,6 +370,7 @@ int main(void)
         CASE(test_published_over_the_next),
         CASE(test_swept_while_published),
         CASE(test_another_job),
+        CASE(test_by_force),
         CASE(test_reader_beside_a_save),
         CASE(test_reader_makes_nothing),
         CASE(test_root_without_owner),

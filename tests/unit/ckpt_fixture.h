@@ -266,6 +266,7 @@ static inline void *fixture_main(void *arg)
 }
 
 static const char *fixture_job = "fixture"; /* "": the job has no id */
+static bool fixture_take_root;
 static int fixture_page_fd = -1;            /* the page of the node, if there is one */
 static uint32_t fixture_generation, fixture_keep, fixture_timeout_ms = SOON_MS;
 
@@ -286,6 +287,7 @@ static inline void fixture_run(struct fixture_rank *ranks, uint32_t world_size,
         ranks[r].world.generation = fixture_generation;
         ranks[r].world.local_rank = r;
         strcpy(ranks[r].world.job_id, fixture_job);
+        ranks[r].world.tuning.take_root = fixture_take_root;
         ranks[r].world.page_fd = fixture_page_fd;
         strcpy(ranks[r].world.tuning.aio, "threads");
         assert_int_equal(mst_kv_local(store, fixture_generation, &ranks[r].kv), 0);

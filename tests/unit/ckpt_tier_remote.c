@@ -32,8 +32,9 @@ int __wrap_mst_blob_put(struct mst_blob *blob, const char *key, struct mst_cspan
     return __real_mst_blob_put(blob, key, data, flags, deadline_ns, err);
 }
 
-static atomic_int stats_lost; /* so many manifests cannot be looked at */
-static atomic_bool is_away;   /* it does not answer, nor take a file of rank 1 */
+static atomic_int stats_lost;     /* so many manifests cannot be looked at */
+static atomic_bool is_away;       /* it does not answer */
+static atomic_bool takes_no_file; /* of rank 1 */
 static atomic_int files_put;
 
 int __real_mst_blob_stat(struct mst_blob *blob, const char *key, struct mst_blob_info *ret_info,
@@ -56,7 +57,7 @@ int __wrap_mst_blob_put_file(struct mst_blob *blob, const char *key, const char 
                              uint32_t flags, uint64_t deadline_ns, struct mst_err *err)
 {
     files_put += strstr(key, "step_3/") == NULL;
-    if (is_away && strstr(key, "rank_1"))
+    if (takes_no_file && strstr(key, "rank_1"))
         return mst_err_set(err, -ECONNREFUSED, "%s: nobody answers", key);
     return __real_mst_blob_put_file(blob, key, path, flags, deadline_ns, err);
 }
@@ -348,6 +349,8 @@ static void save_while_away(struct fixture_rank *rank)
 {
     is_away = true;
     assert_int_equal(save_one(rank, 1), -ECONNREFUSED);
+    fixture_look(rank);
+    assert_non_null(strstr(rank->status.failed_text, "the store does not answer"));
     assert_int_equal(save_one(rank, 2), -ECONNREFUSED);
     fixture_look(rank);
     assert_non_null(strstr(rank->status.failed_text, "still away"));
@@ -355,13 +358,38 @@ static void save_while_away(struct fixture_rank *rank)
     assert_int_equal(save_one(rank, 3), 0);
 }
 
-/* A store that did not take one rank's file gets none from any before it has answered. */
+/* A store that does not answer gets no file from any rank, the first time, too: an upload would hold
+ * the snapshot, and with it the training, for as long as it is tried. */
 static void test_store_away(void **state)
 {
     (void)state;
     files_put = 0;
     struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_run(ranks, 2, save_while_away, NULL);
+    assert_int_equal(files_put, 0);
+    assert_int_equal(ranks[1].status.committed_step, 3);
+}
+
+static void save_while_uploads_fail(struct fixture_rank *rank)
+{
+    takes_no_file = true;
+    assert_int_equal(save_one(rank, 1), -ECONNREFUSED);
+    takes_no_file = false;
+    is_away = true;
+    assert_int_equal(save_one(rank, 2), -ECONNREFUSED);
+    fixture_look(rank);
+    assert_non_null(strstr(rank->status.failed_text, "still away"));
+    is_away = false;
+    assert_int_equal(save_one(rank, 3), 0);
+}
+
+/* One rank's upload failed: all ask for less long the next time. */
+static void test_upload_fails(void **state)
+{
+    (void)state;
+    files_put = 0;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    fixture_run(ranks, 2, save_while_uploads_fail, NULL);
     assert_int_equal(files_put, 2); /* of step 1 */
     assert_int_equal(ranks[1].status.committed_step, 3);
 }
@@ -407,22 +435,12 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_worlds),
-        CASE(test_retention),
-        CASE(test_step_again),
-        CASE(test_missing_file),
-        CASE(test_damaged_manifest),
-        CASE(test_damaged_file),
-        CASE(test_sweep),
-        CASE(test_manifest_race),
-        CASE(test_lost_answer),
-        CASE(test_late_manifest),
-        CASE(test_unknown_manifest),
-        CASE(test_abandon_without_file),
-        CASE(test_store_away),
-        CASE(test_away_before_retention),
-        CASE(test_bad_uris),
-        CASE(test_store_puts_over),
+        CASE(test_worlds),        CASE(test_retention),        CASE(test_step_again),
+        CASE(test_missing_file),  CASE(test_damaged_manifest), CASE(test_damaged_file),
+        CASE(test_sweep),         CASE(test_manifest_race),    CASE(test_lost_answer),
+        CASE(test_late_manifest), CASE(test_unknown_manifest), CASE(test_abandon_without_file),
+        CASE(test_store_away),    CASE(test_upload_fails),     CASE(test_away_before_retention),
+        CASE(test_bad_uris),      CASE(test_store_puts_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
