@@ -75,3 +75,85 @@ grep -q "resumed at step 20, saved by 2 ranks" "$work/train.out" || fail "no fal
 [ "$(final "$work/train.out")" = "$reference" ] || fail "another result after the fall back"
 expect 0 muster ckpt verify "$work/ckpt"
 no_leftovers
+
+say "roots that hold nothing, or are none"
+mkdir "$work/empty"
+for command in ls show verify; do
+    expect 1 muster ckpt $command "$work/empty"
+    mentions "$work/empty: no checkpoint here"
+    expect 1 muster ckpt $command "$work/absent"
+    mentions "$work/absent: does not exist"
+done
+expect 1 muster ckpt ls "$work/data.txt"
+
+say "what lies in a root and is no file"
+cp -r "$work/ckpt" "$work/odd"
+rm "$work/odd/step_30/MANIFEST.json" "$work/odd/step_20/rank_1.h5"
+mkfifo "$work/odd/step_30/MANIFEST.json" "$work/odd/step_20/rank_1.h5"
+expect 1 timeout 20 muster ckpt ls "$work/odd"
+mentions "step_30/MANIFEST.json: is no regular file"
+expect 1 timeout 20 muster ckpt verify "$work/odd"
+mentions "step_20/rank_1.h5: is no regular file" "step_10: ok"
+expect 0 timeout 60 muster run --nproc 2 -- train_lm --data "$work/data.txt" --ckpt "$work/odd" \
+    --steps 11 --ckpt-every 10 --batch 8
+mentions "resumed at step 10"
+
+say "links under names that a save uses"
+mkdir "$work/linked" "$work/elsewhere"
+echo precious >"$work/precious"
+ln -s "$work/precious" "$work/linked/LATEST.tmp"
+ln -s "$work/precious" "$work/linked/OWNER.1"
+ln -s "$work/elsewhere" "$work/linked/step_10.tmp.0.1"
+ln -s "$work/linked" "$work/root"
+expect 0 muster run --nproc 2 -- train_lm --data "$work/data.txt" --ckpt "$work/root" \
+    --steps 10 --ckpt-every 10 --batch 8
+expect 0 muster ckpt verify "$work/root/step_10"
+[ "$(cat "$work/precious")" = precious ] || fail "a link was written through"
+[ -z "$(ls -A "$work/elsewhere")" ] || fail "a folder behind a link was written to"
+
+say "two jobs, one root"
+train_as() { # ID OPTIONS…: in the background
+    local id=$1
+    shift
+    muster run --nproc 1 --max-restarts 0 --job-id "$id" "$@" -- train_lm --data "$work/data.txt" \
+        --ckpt "$work/shared" --steps 1000000 --ckpt-every 10 --batch 8 >"$work/$id.out" 2>&1 &
+}
+await() { # FILE TEXT
+    local tries=0
+    until grep -q "$2" "$1" 2>/dev/null; do
+        tries=$((tries + 1))
+        [ $tries -lt 600 ] || fail "$1 never said: $2"
+        read -rt 0.1 <> <(:) || :
+    done
+}
+committed() { [ -e "$work/shared/LATEST" ]; }
+train_as first
+first=$!
+until committed; do read -rt 0.1 <> <(:) || :; done
+train_as second
+wait $! && fail "the second job got the root, too"
+grep -q "belongs to another job (job first on " "$work/second.out" || fail "the second job was not told"
+expect 0 muster ckpt ls "$work/shared"
+train_as third --take-root
+third=$!
+await "$work/first.out" "abandoned: .*taken over as epoch .*job third on"
+kill -TERM $first $third
+wait $first $third || :
+grep -q "abandoned" "$work/third.out" && fail "the job that has the root lost a checkpoint"
+expect 0 muster ckpt verify "$work/shared"
+drain() { # ID PID
+    await "$work/$1.out" "resumed at step"
+    kill -TERM "$2"
+    wait "$2" || :
+}
+train_as fourth
+drain fourth $!
+
+say "an owner that was killed is followed at once"
+train_as fifth
+fifth=$!
+await "$work/fifth.out" "resumed at step"
+kill -9 $fifth
+wait $fifth || :
+train_as sixth
+drain sixth $!

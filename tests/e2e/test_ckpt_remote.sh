@@ -105,6 +105,38 @@ hdfs_test=$!
 wait $s3_test || fail "with S3"
 wait $hdfs_test || fail "with HDFS"
 
+say "two jobs, one root"
+shared=s3://bucket/shared
+train_as() { # ID STEPS OPTIONS…: in the background
+    muster run --nproc 1 --max-restarts 0 --job-id "$1" "${@:3}" -- train_lm \
+        --data "$work/data.txt" --ckpt $shared --steps "$2" --ckpt-every 5 --batch 8 \
+        >"$work/$1.out" 2>&1 &
+    job=$!
+}
+refused() { # ID TEXT
+    train_as "$1" 10
+    wait "$job" && fail "$1 got the root of another job, too"
+    grep -q "belongs to another job ($2" "$work/$1.out" || fail "$1 was not told whose the root is"
+}
+train_as first 1000000
+first=$job
+until_true is_newer $shared 0
+refused second "job first on .*renewed .* s ago"
+train_as third 1000000 --take-root
+until_true grep -q "abandoned: .*taken over as epoch .*job third on" "$work/first.out"
+kill -9 "$first"
+wait "$first" || :
+stood=$(newest $shared)
+until_true is_newer $shared "$stood"
+kill -9 "$job"
+wait "$job" || :
+refused fourth "job third on .*renewed .* s ago"
+train_as third "$(($(newest $shared) + 10))"
+wait "$job" || fail "the next life of a job was refused"
+job=
+grep -q "resumed at step" "$work/third.out" || fail "the next life of a job began anew"
+expect 0 muster ckpt verify $shared
+
 say "credentials that are refused"
 expect 1 env AWS_SECRET_ACCESS_KEY=wrong muster run --nproc 2 --max-restarts 0 -- train_lm \
     --data "$work/data.txt" --ckpt s3://bucket/some/run --steps 50

@@ -267,7 +267,7 @@ static inline void *fixture_main(void *arg)
 
 static const char *fixture_job = "fixture"; /* "": the job has no id */
 static bool fixture_take_root;
-static int fixture_page_fd = -1;            /* the page of the node, if there is one */
+static int fixture_page_fd = -1; /* the page of the node, if there is one */
 static uint32_t fixture_generation, fixture_keep, fixture_timeout_ms = SOON_MS;
 
 /* Runs `fn` on `world_size` ranks at once, each with an open mst_ckpt; ranks[r] tells what came of

@@ -358,8 +358,8 @@ static void save_while_away(struct fixture_rank *rank)
     assert_int_equal(save_one(rank, 3), 0);
 }
 
-/* A store that does not answer gets no file from any rank, the first time, too: an upload would hold
- * the snapshot, and with it the training, for as long as it is tried. */
+/* A store that does not answer gets no file from any rank, the first time, too: an upload would
+ * hold the snapshot, and with it the training, for as long as it is tried. */
 static void test_store_away(void **state)
 {
     (void)state;
