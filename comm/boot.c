@@ -4,6 +4,7 @@
 #include "muster/core/bytes.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/kv/gather.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/world/state.h"
 
@@ -16,7 +17,7 @@
 #define KEY_MAX 64
 #define RECORD_FIXED_BYTES 8 /* node, local rank; the address follows */
 #define PLACE_BYTES 16       /* pid, fd, offset */
-#define PROBE_MS 1000        /* for looking who else is missing, after the deadline */
+#define PROBE_MS 1000        /* for looking who is missing, after the deadline */
 
 int boot_next_id(struct mst_kv *kv, const struct mst_world *world, uint64_t deadline_ns,
                  uint32_t *ret_id, struct mst_err *err)
@@ -32,21 +33,9 @@ int boot_next_id(struct mst_kv *kv, const struct mst_world *world, uint64_t dead
     return 0;
 }
 
-static int put_record(const struct boot *boot, struct mst_kv *kv, const struct mst_world *world,
-                      const char *address, uint64_t deadline_ns, struct mst_err *err)
+static void records_key(const struct boot *boot, char key[KEY_MAX])
 {
-    size_t address_bytes = strlen(address);
-    assert(address_bytes < BOOT_ADDRESS_MAX);
-    uint8_t record[RECORD_FIXED_BYTES + BOOT_ADDRESS_MAX];
-    mst_put_le32(record, world->node);
-    mst_put_le32(record + 4, world->local_rank);
-    memcpy(record + RECORD_FIXED_BYTES, address, address_bytes);
-    char key[KEY_MAX];
-    (void)snprintf(key, sizeof key, "comm/%u/rank/%u", boot->id, world->rank);
-    int rc = mst_kv_set(kv, key, record, RECORD_FIXED_BYTES + address_bytes, deadline_ns);
-    if (rc < 0)
-        return mst_err_set(err, rc, "cannot publish this rank's address: %s", mst_err_meaning(rc));
-    return 0;
+    (void)snprintf(key, KEY_MAX, "comm/%u/ranks", boot->id); /* it fits */
 }
 
 static int decode_record(const uint8_t *record, size_t size_bytes, struct boot_peer *ret_peer)
@@ -59,20 +48,67 @@ static int decode_record(const uint8_t *record, size_t size_bytes, struct boot_p
     return 0;
 }
 
-/* Names every rank from `first_absent` on whose record is not there. */
-static int name_absent(const struct boot *boot, struct mst_kv *kv, uint32_t first_absent,
+/* A second process that takes itself for this rank was here first. */
+static int name_double(const struct boot *boot, struct mst_kv *kv, const struct mst_world *world,
                        struct mst_err *err)
 {
-    char names[160] = "";
-    uint64_t deadline_ns = mst_deadline_ms(PROBE_MS);
-    for (uint32_t r = first_absent; r < boot->size; r++) {
-        char key[KEY_MAX];
-        uint8_t record[RECORD_FIXED_BYTES + BOOT_ADDRESS_MAX];
-        size_t size_bytes, used = strlen(names);
-        (void)snprintf(key, sizeof key, "comm/%u/rank/%u", boot->id, r);
-        if (mst_kv_get(kv, key, record, sizeof record, &size_bytes, deadline_ns) < 0)
+    char key[KEY_MAX];
+    struct mst_kv_gathered here = {0};
+    struct boot_peer other = {0};
+    records_key(boot, key);
+    int rc = mst_kv_gather_peek(kv, key, boot->size, &here, mst_deadline_ms(PROBE_MS));
+    if (rc == 0)
+        rc = decode_record(here.parts[world->rank].data, here.parts[world->rank].size_bytes,
+                           &other);
+    mst_kv_gathered_free(&here);
+    return mst_err_set(err, -EPROTO,
+                       "another process calls itself rank %u, too, local rank %u of node %u at %s: "
+                       "is the job started twice, or MST_RANK handed on to a child?",
+                       world->rank, other.local_rank, other.node,
+                       rc == 0 && *other.address ? other.address : "no address");
+}
+
+static int put_record(const struct boot *boot, struct mst_kv *kv, const struct mst_world *world,
+                      const char *address, uint64_t deadline_ns, struct mst_err *err)
+{
+    size_t address_bytes = strlen(address);
+    assert(address_bytes < BOOT_ADDRESS_MAX);
+    uint8_t record[RECORD_FIXED_BYTES + BOOT_ADDRESS_MAX];
+    mst_put_le32(record, world->node);
+    mst_put_le32(record + 4, world->local_rank);
+    memcpy(record + RECORD_FIXED_BYTES, address, address_bytes);
+    const struct mst_kv_part part = {.index = world->rank,
+                                     .count = boot->size,
+                                     .value = record,
+                                     .size_bytes = RECORD_FIXED_BYTES + address_bytes};
+    char key[KEY_MAX];
+    records_key(boot, key);
+    int rc = mst_kv_gather_put(kv, key, &part, deadline_ns);
+    if (rc == -EEXIST)
+        return name_double(boot, kv, world, err);
+    if (rc < 0)
+        return mst_err_set(err, rc, "cannot publish this rank's address: %s", mst_err_meaning(rc));
+    return 0;
+}
+
+/* Names every rank whose record is not there. */
+static int name_absent(const struct boot *boot, struct mst_kv *kv, struct mst_err *err)
+{
+    char names[160] = "", key[KEY_MAX];
+    struct mst_kv_gathered here = {0};
+    records_key(boot, key);
+    int rc = mst_kv_gather_peek(kv, key, boot->size, &here, mst_deadline_ms(PROBE_MS));
+    if (rc)
+        return mst_err_set(err, -ETIMEDOUT,
+                           "communicator %u: not all ranks came in time, and who did not the "
+                           "key-value server does not say: %s",
+                           boot->id, mst_err_meaning(rc));
+    for (uint32_t r = 0; r < boot->size; r++) {
+        size_t used = strlen(names);
+        if (!here.parts[r].data)
             (void)snprintf(names + used, sizeof names - used, "%s%u", used > 0 ? ", " : "", r);
     }
+    mst_kv_gathered_free(&here);
     return mst_err_set(err, -ETIMEDOUT, "communicator %u: did not come in time: rank %s", boot->id,
                        names);
 }
@@ -80,36 +116,23 @@ static int name_absent(const struct boot *boot, struct mst_kv *kv, uint32_t firs
 static int get_records(struct boot *boot, struct mst_kv *kv, uint64_t deadline_ns,
                        struct mst_err *err)
 {
-    for (uint32_t r = 0; r < boot->size; r++) {
-        char key[KEY_MAX];
-        uint8_t record[RECORD_FIXED_BYTES + BOOT_ADDRESS_MAX];
-        size_t size_bytes;
-        (void)snprintf(key, sizeof key, "comm/%u/rank/%u", boot->id, r);
-        int rc = mst_kv_wait(kv, key, record, sizeof record, &size_bytes, deadline_ns);
-        if (rc == -ETIMEDOUT)
-            return name_absent(boot, kv, r, err);
-        if (rc == 0)
-            rc = decode_record(record, size_bytes, &boot->peers[r]);
-        if (rc < 0)
-            return mst_err_set(err, rc, "cannot read the address of rank %u: %s", r,
-                               mst_err_meaning(rc));
+    char key[KEY_MAX];
+    struct mst_kv_gathered all = {0};
+    records_key(boot, key);
+    int rc = mst_kv_gather_wait(kv, key, boot->size, &all, deadline_ns);
+    if (rc == -ETIMEDOUT)
+        return name_absent(boot, kv, err);
+    if (rc)
+        return mst_err_set(err, rc, "cannot read the addresses of the ranks: %s",
+                           mst_err_meaning(rc));
+    for (uint32_t r = 0; r < boot->size && rc == 0; r++) {
+        rc = decode_record(all.parts[r].data, all.parts[r].size_bytes, &boot->peers[r]);
+        if (rc)
+            (void)mst_err_set(err, rc, "cannot read the address of rank %u: %s", r,
+                              mst_err_meaning(rc)); /* it returns rc */
     }
-    return 0;
-}
-
-/* A second process that takes itself for this rank has put its record over ours. */
-static int check_own(const struct boot *boot, const struct mst_world *world, const char *address,
-                     struct mst_err *err)
-{
-    const struct boot_peer *own = &boot->peers[world->rank];
-    if (own->node == world->node && own->local_rank == world->local_rank &&
-        strcmp(own->address, address) == 0)
-        return 0;
-    return mst_err_set(err, -EPROTO,
-                       "another process calls itself rank %u, too, local rank %u of node %u at %s: "
-                       "is the job started twice, or MST_RANK handed on to a child?",
-                       world->rank, own->local_rank, own->node,
-                       *own->address ? own->address : "no address");
+    mst_kv_gathered_free(&all);
+    return rc;
 }
 
 /* Counting sort by node; then every local rank of a node must be there once. */
@@ -156,8 +179,6 @@ int boot_exchange(struct boot *boot, struct mst_kv *kv, const struct mst_world *
     int rc = put_record(boot, kv, world, address, deadline_ns, err);
     if (rc == 0)
         rc = get_records(boot, kv, deadline_ns, err);
-    if (rc == 0)
-        rc = check_own(boot, world, address, err);
     if (rc == 0)
         rc = sort_ranks(boot, err);
     if (rc == 0 && boot_local_size(boot, world->node) != world->local_size)

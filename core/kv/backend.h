@@ -6,6 +6,7 @@
 #include "muster/core/kv/kv.h"
 #include "muster/core/kv/wire.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,7 @@
 struct kv_answer {
     void *value; /* the caller's, `cap` bytes */
     size_t cap;
+    bool grows;        /* `value` is of the heap, and made larger if need be */
     size_t size_bytes; /* of the value, also when it did not fit */
     uint64_t version;
     int64_t number;
@@ -38,6 +40,10 @@ struct mst_kv {
     const struct kv_backend *backend;
     uint32_t process; /* that made it, core/process.h */
 };
+
+/* A call of a back end, with a key that is text: checks the request first. */
+int kv_call(struct mst_kv *kv, struct kv_request *request, const char *key,
+            struct kv_answer *answer, uint64_t deadline_ns);
 
 /* Copies a reply to the answer. The reply's result, or -ENOSPC. */
 int kv_answer_fill(struct kv_answer *answer, const struct kv_reply *reply);

@@ -115,7 +115,7 @@ static void change(struct kv_server *server, struct kv_peer *peer, const struct 
         session->last_reply = reply;
     }
     send_reply(server, peer, &reply);
-    if (!known && reply.result == 0 && kv_verb_wakes(request->verb))
+    if (!known && kv_reply_wakes(request, &reply))
         wake_waits(server, peer->generation, request);
 }
 

@@ -26,6 +26,8 @@
 #include <unistd.h>
 
 #define REDIAL_MS 20000
+#define PAUSE_MS_MIN 10
+#define PAUSE_MS_MAX 640
 
 struct client_kv {
     struct mst_kv kv;
@@ -145,6 +147,12 @@ static int call_once(struct client_kv *client, const struct kv_request *request,
     return rc;
 }
 
+/* A server that lets us in and cuts us off again is not dialled in a tight loop. */
+static int longer_pause(int pause_ms)
+{
+    return pause_ms == 0 ? PAUSE_MS_MIN : (int)mst_least((uint64_t)pause_ms * 2, PAUSE_MS_MAX);
+}
+
 static int client_call(struct mst_kv *kv, struct kv_request *request, struct kv_answer *answer,
                        uint64_t deadline_ns)
 {
@@ -154,8 +162,9 @@ static int client_call(struct mst_kv *kv, struct kv_request *request, struct kv_
     request->id = ++client->last_id;
     struct kv_reply reply;
     int rc = client->stream.fd >= 0 ? call_once(client, request, &reply, deadline_ns) : -ECONNRESET;
-    while (rc == -ECONNRESET) {
+    for (int pause_ms = 0; rc == -ECONNRESET; pause_ms = longer_pause(pause_ms)) {
         hang_up(client);
+        mst_sock_pause(deadline_ns, pause_ms);
         rc = redial(client, deadline_ns);
         if (rc)
             break;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_kv **ret_kv,
@@ -40,13 +41,24 @@ void mst_kv_close(struct mst_kv *kv)
         kv->backend->close(kv);
 }
 
+/* Makes room for what the answer is told to hold. */
+static int grow(struct kv_answer *answer)
+{
+    void *grown = realloc(answer->value, answer->size_bytes);
+    if (!grown)
+        return -ENOMEM;
+    answer->value = grown;
+    answer->cap = answer->size_bytes;
+    return 0;
+}
+
 int kv_answer_fill(struct kv_answer *answer, const struct kv_reply *reply)
 {
     answer->size_bytes = reply->value_bytes;
     if (reply->result)
         return reply->result;
-    if (reply->value_bytes > answer->cap)
-        return -ENOSPC;
+    if (reply->value_bytes > answer->cap && (!answer->grows || grow(answer)))
+        return answer->grows ? -ENOMEM : -ENOSPC;
     if (reply->value_bytes > 0)
         memcpy(answer->value, reply->value, reply->value_bytes);
     answer->version = reply->version;
@@ -54,8 +66,8 @@ int kv_answer_fill(struct kv_answer *answer, const struct kv_reply *reply)
     return 0;
 }
 
-static int call(struct mst_kv *kv, struct kv_request *request, const char *key,
-                struct kv_answer *answer, uint64_t deadline_ns)
+int kv_call(struct mst_kv *kv, struct kv_request *request, const char *key,
+            struct kv_answer *answer, uint64_t deadline_ns)
 {
     request->key = key;
     request->key_bytes = strnlen(key, MST_KV_KEY_MAX + 1);
@@ -69,7 +81,7 @@ static int call(struct mst_kv *kv, struct kv_request *request, const char *key,
 static int read_call(struct mst_kv *kv, struct kv_request *request, const char *key,
                      struct kv_answer *answer, size_t *ret_size_bytes, uint64_t deadline_ns)
 {
-    int rc = call(kv, request, key, answer, deadline_ns);
+    int rc = kv_call(kv, request, key, answer, deadline_ns);
     if ((rc == 0 || rc == -ENOSPC) && ret_size_bytes)
         *ret_size_bytes = answer->size_bytes;
     return rc;
@@ -79,7 +91,7 @@ int mst_kv_set(struct mst_kv *kv, const char *key, const void *value, size_t siz
                uint64_t deadline_ns)
 {
     struct kv_request request = {.verb = KV_SET, .value = value, .value_bytes = size_bytes};
-    return call(kv, &request, key, &(struct kv_answer){0}, deadline_ns);
+    return kv_call(kv, &request, key, &(struct kv_answer){0}, deadline_ns);
 }
 
 int mst_kv_get(struct mst_kv *kv, const char *key, void *value, size_t cap, size_t *ret_size_bytes,
@@ -103,7 +115,7 @@ int mst_kv_add(struct mst_kv *kv, const char *key, int64_t delta, int64_t *ret_v
 {
     struct kv_request request = {.verb = KV_ADD, .delta = delta};
     struct kv_answer answer = {0};
-    int rc = call(kv, &request, key, &answer, deadline_ns);
+    int rc = kv_call(kv, &request, key, &answer, deadline_ns);
     if (rc == 0 && ret_value)
         *ret_value = answer.number;
     return rc;
@@ -122,13 +134,13 @@ int mst_kv_cas(struct mst_kv *kv, const char *key, const struct mst_cspan *expec
                                  .expected_bytes = expected->size_bytes,
                                  .value = value->data,
                                  .value_bytes = value->size_bytes};
-    return call(kv, &request, key, &(struct kv_answer){0}, deadline_ns);
+    return kv_call(kv, &request, key, &(struct kv_answer){0}, deadline_ns);
 }
 
 int mst_kv_delete_prefix(struct mst_kv *kv, const char *prefix, uint64_t deadline_ns)
 {
     struct kv_request request = {.verb = KV_DELETE_PREFIX};
-    return call(kv, &request, prefix, &(struct kv_answer){0}, deadline_ns);
+    return kv_call(kv, &request, prefix, &(struct kv_answer){0}, deadline_ns);
 }
 
 int mst_kv_watch(struct mst_kv *kv, const char *key, uint64_t *version,

@@ -85,6 +85,8 @@ static int call_locked(struct mst_kv_store *store, uint32_t generation,
         if (rc)
             return rc;
     }
+    if (kv_reply_wakes(request, &reply) && store->locked.waiter_count > 0)
+        pthread_cond_broadcast(&store->locked.changed);
     return kv_answer_fill(answer, &reply);
 }
 
@@ -95,8 +97,6 @@ static int local_call(struct mst_kv *kv, struct kv_request *request, struct kv_a
     struct mst_kv_store *store = local->store;
     pthread_mutex_lock(&store->locked.lock);
     int rc = call_locked(store, local->generation, request, answer, deadline_ns);
-    if (rc == 0 && kv_verb_wakes(request->verb) && store->locked.waiter_count > 0)
-        pthread_cond_broadcast(&store->locked.changed);
     pthread_mutex_unlock(&store->locked.lock);
     return rc;
 }

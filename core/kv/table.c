@@ -1,6 +1,7 @@
 #include "muster/core/kv/table.h"
 
 #include "muster/core/bytes.h"
+#include "muster/core/kv/parts.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,7 +17,9 @@ struct kv_entry {
     uint64_t version;
     uint32_t hash;
     uint32_t generation;
-    bool is_counter; /* its value is an int64, little-endian */
+    bool is_counter;        /* its value is an int64, little-endian */
+    bool is_gathered;       /* its value is parts, or will be: */
+    struct kv_parts *parts; /* those that have come, until all have */
     uint8_t *value;
     size_t value_bytes;
     size_t key_bytes;
@@ -34,12 +37,15 @@ uint32_t kv_key_hash(uint32_t generation, const char *key, size_t key_bytes)
 
 bool kv_verb_changes(enum kv_verb verb)
 {
-    return kv_verb_wakes(verb) || verb == KV_DELETE_PREFIX;
+    return verb == KV_SET || verb == KV_ADD || verb == KV_CAS || verb == KV_GATHER ||
+           verb == KV_DELETE_PREFIX;
 }
 
-bool kv_verb_wakes(enum kv_verb verb)
+bool kv_reply_wakes(const struct kv_request *request, const struct kv_reply *reply)
 {
-    return verb == KV_SET || verb == KV_ADD || verb == KV_CAS;
+    if (reply->result || request->verb == KV_DELETE_PREFIX)
+        return false;
+    return request->verb == KV_GATHER ? reply->number == 0 : kv_verb_changes(request->verb);
 }
 
 /* ---- entries --------------------------------------------------------------------------------- */
@@ -61,7 +67,8 @@ int kv_table_init(struct kv_table *table)
 
 static size_t entry_size(const struct kv_entry *entry)
 {
-    return sizeof *entry + entry->key_bytes + entry->value_bytes;
+    return sizeof *entry + entry->key_bytes + entry->value_bytes +
+           (entry->parts ? kv_parts_bytes(entry->parts) : 0);
 }
 
 /* Unlinks and frees the entry that `link` points at. */
@@ -72,6 +79,7 @@ static void remove_at(struct kv_table *table, struct kv_entry **link)
     *link = entry->next;
     table->entry_count--;
     table->size_bytes -= entry_size(entry);
+    kv_parts_destroy(entry->parts);
     free(entry->value);
     free(entry);
 }
@@ -105,6 +113,7 @@ void kv_table_fini(struct kv_table *table)
         remove_range(table, 0, UINT32_MAX, "", 0);
     assert(table->entry_count == 0 && table->size_bytes == 0);
     free(table->buckets);
+    free(table->unfinished);
     *table = (struct kv_table){0};
 }
 
@@ -187,6 +196,8 @@ struct new_value {
 static int store(struct kv_table *table, uint32_t generation, const struct kv_request *request,
                  struct kv_entry *entry, const struct new_value *value)
 {
+    if (entry && entry->is_gathered)
+        return -EINVAL;
     size_t more_bytes = value->size_bytes + (entry ? 0 : sizeof *entry + request->key_bytes);
     check(table);
     if (more_bytes > KV_TABLE_BYTES_MAX - table->size_bytes)
@@ -268,16 +279,116 @@ static int cas(struct kv_table *table, uint32_t generation, const struct kv_requ
     return set(table, generation, request, entry);
 }
 
+/* What has come of a value whose parts are not all there. */
+static int read_unfinished(struct kv_table *table, const struct kv_entry *entry,
+                           struct kv_reply *reply)
+{
+    reply->value_bytes = kv_parts_packed_bytes(entry->parts);
+    free(table->unfinished);
+    table->unfinished = malloc(reply->value_bytes);
+    if (!table->unfinished) {
+        reply->value_bytes = 0;
+        return -ENOMEM;
+    }
+    kv_parts_pack(entry->parts, table->unfinished);
+    reply->value = table->unfinished;
+    reply->version = entry->version;
+    return 0;
+}
+
+static int get(struct kv_table *table, const struct kv_entry *entry, struct kv_reply *reply)
+{
+    if (!entry)
+        return -ENOENT;
+    return entry->parts ? read_unfinished(table, entry, reply) : read_value(entry, reply);
+}
+
+/* All parts are there: they become the value. Until there is memory for that one is missing. */
+static int finish(struct kv_table *table, struct kv_entry *entry, uint32_t last)
+{
+    size_t value_bytes = kv_parts_packed_bytes(entry->parts);
+    uint8_t *value = malloc(value_bytes);
+    if (!value) {
+        table->size_bytes -= entry_size(entry);
+        kv_parts_remove(entry->parts, last);
+        table->size_bytes += entry_size(entry);
+        return -ENOMEM;
+    }
+    kv_parts_pack(entry->parts, value);
+    table->size_bytes -= entry_size(entry);
+    kv_parts_destroy(entry->parts);
+    entry->parts = NULL;
+    entry->value = value;
+    entry->value_bytes = value_bytes;
+    table->size_bytes += entry_size(entry);
+    return 0;
+}
+
+/* An entry for `count` parts, none of which is there yet. */
+static struct kv_entry *make_gathered(struct kv_table *table, uint32_t generation,
+                                      const struct kv_request *request)
+{
+    struct kv_entry *entry = make_entry(generation, request);
+    if (entry)
+        entry->parts = kv_parts_create(request->count);
+    if (!entry || !entry->parts) {
+        free(entry);
+        return NULL;
+    }
+    entry->is_gathered = true;
+    link_entry(table, entry);
+    return entry;
+}
+
+static int add_part(struct kv_table *table, struct kv_entry *entry,
+                    const struct kv_request *request, struct kv_reply *reply)
+{
+    size_t before = entry_size(entry);
+    int rc = kv_parts_add(entry->parts, request->index, request->value, request->value_bytes);
+    if (rc)
+        return rc;
+    table->size_bytes += entry_size(entry) - before;
+    reply->number = kv_parts_missing(entry->parts);
+    if (reply->number == 0)
+        rc = finish(table, entry, request->index);
+    entry->version = ++table->version;
+    check(table);
+    return rc;
+}
+
+static int gather(struct kv_table *table, uint32_t generation, const struct kv_request *request,
+                  struct kv_entry *entry, struct kv_reply *reply)
+{
+    size_t more_bytes = request->value_bytes;
+    if (!entry)
+        more_bytes += sizeof *entry + request->key_bytes + kv_parts_bytes_of(request->count);
+    if (entry && !entry->is_gathered)
+        return -EINVAL;
+    if (entry && !entry->parts)
+        return kv_parts_compare(entry->value, entry->value_bytes, request);
+    if (more_bytes > KV_TABLE_BYTES_MAX - table->size_bytes)
+        return -ENOMEM;
+    if (!entry)
+        entry = make_gathered(table, generation, request);
+    if (!entry)
+        return -ENOMEM;
+    if (kv_parts_count(entry->parts) != request->count)
+        return -EINVAL;
+    return add_part(table, entry, request, reply);
+}
+
 static int dispatch(struct kv_table *table, uint32_t generation, const struct kv_request *request,
                     struct kv_reply *reply)
 {
     struct kv_entry *entry = find(table, generation, request);
+    bool is_whole = entry && !entry->parts;
     switch (request->verb) {
     case KV_SET: return set(table, generation, request, entry);
-    case KV_GET: return entry ? read_value(entry, reply) : -ENOENT;
-    case KV_WAIT: return entry ? read_value(entry, reply) : -EAGAIN;
+    case KV_GET: return get(table, entry, reply);
+    case KV_WAIT: return is_whole ? read_value(entry, reply) : -EAGAIN;
     case KV_WATCH:
-        return entry && entry->version > request->version ? read_value(entry, reply) : -EAGAIN;
+        return is_whole && entry->version > request->version ? read_value(entry, reply) : -EAGAIN;
+    case KV_GATHER: return gather(table, generation, request, entry, reply);
     case KV_ADD: return add(table, generation, request, entry, reply);
     case KV_CAS: return cas(table, generation, request, entry);
     case KV_DELETE_PREFIX:

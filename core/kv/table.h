@@ -22,6 +22,7 @@ struct kv_table {
     size_t size_bytes;
     uint64_t version;    /* of the last change */
     uint32_t generation; /* older ones are over */
+    uint8_t *unfinished; /* what get was last told of a key whose parts are not all there */
 };
 
 /* 0; -ENOMEM. */
@@ -30,8 +31,9 @@ void kv_table_fini(struct kv_table *table);
 
 /* Does `request` (checked) for a member of `generation`. The reply's value is borrowed from the
  * table until its next call. Returns the reply's result: 0; -EAGAIN wait and watch, not yet;
- * -ENOENT get; -EEXIST cas; -EINVAL add to what is no counter, or past its range; -ESTALE;
- * -ENOMEM. */
+ * -ENOENT get; -EEXIST cas, and gather of a part that is another already; -EINVAL add to what is no
+ * counter, or past its range, gather with another count, and any other change of what is gathered;
+ * -ENOSPC all parts together are over MST_KV_VALUE_MAX; -ESTALE; -ENOMEM. */
 int kv_table_call(struct kv_table *table, uint32_t generation, const struct kv_request *request,
                   struct kv_reply *ret_reply);
 
@@ -41,8 +43,8 @@ void kv_table_advance(struct kv_table *table, uint32_t generation);
 /* Whether this verb changes the table: done twice it may mean another thing than once. */
 bool kv_verb_changes(enum kv_verb verb);
 
-/* Whether success of this verb can end waits on its key. */
-bool kv_verb_wakes(enum kv_verb verb);
+/* Whether this answer can end waits on the request's key. */
+bool kv_reply_wakes(const struct kv_request *request, const struct kv_reply *reply);
 
 /* Where `key` belongs in a hash table of the caller's own. */
 uint32_t kv_key_hash(uint32_t generation, const char *key, size_t key_bytes);

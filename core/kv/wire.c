@@ -20,7 +20,7 @@ static bool is_printable(const char *key, size_t key_bytes)
 int kv_request_check(const struct kv_request *request)
 {
     enum kv_verb verb = request->verb;
-    bool has_value = verb == KV_SET || verb == KV_CAS;
+    bool has_value = verb == KV_SET || verb == KV_CAS || verb == KV_GATHER;
     if (verb < KV_SET || verb >= KV_VERB_END)
         return -EINVAL;
     if (request->key_bytes > MST_KV_KEY_MAX || !is_printable(request->key, request->key_bytes))
@@ -33,12 +33,18 @@ int kv_request_check(const struct kv_request *request)
         return -EINVAL;
     if ((request->delta && verb != KV_ADD) || (request->version && verb != KV_WATCH))
         return -EINVAL;
+    if (verb == KV_GATHER ? request->index >= request->count || request->count > KV_PARTS_MAX
+                          : request->index || request->count)
+        return -EINVAL;
     return 0;
 }
 
 void kv_request_encode(const struct kv_request *request, uint8_t head[KV_REQUEST_HEAD_BYTES])
 {
-    uint64_t argument = request->verb == KV_ADD ? (uint64_t)request->delta : request->version;
+    uint64_t argument = request->verb == KV_ADD ? (uint64_t)request->delta
+                        : request->verb == KV_GATHER
+                            ? (uint64_t)request->count << 32 | request->index
+                            : request->version;
     mst_put_le64(head, request->id);
     mst_put_le64(head + 8, argument);
     mst_put_le32(head + 16, (uint32_t)request->expected_bytes);
@@ -68,7 +74,9 @@ int kv_request_decode(uint8_t verb, const uint8_t *bytes, size_t size_bytes,
         .value = key + key_bytes + expected_bytes,
         .value_bytes = left - key_bytes - expected_bytes,
         .delta = verb == KV_ADD ? (int64_t)argument : 0,
-        .version = verb == KV_ADD ? 0 : argument,
+        .version = verb == KV_ADD || verb == KV_GATHER ? 0 : argument,
+        .index = verb == KV_GATHER ? (uint32_t)argument : 0,
+        .count = verb == KV_GATHER ? (uint32_t)(argument >> 32) : 0,
         .is_repeat = mst_get_le16(bytes + 22) == REPEAT,
     };
     if (kv_request_check(&request))

@@ -2,8 +2,8 @@
  * reply are the payload of one frame each (core/kv/sock.h).
  *
  * request: id u64 | argument u64 | expected size u32 | key size u16 | flags u16 | key | expected |
- *          value; the frame's type is the verb, the argument is add's delta or watch's version;
- *          flags: 1 = sent again over a new connection
+ *          value; the frame's type is the verb, the argument is add's delta, watch's version, or
+ *          gather's index (low half) and count; flags: 1 = sent again over a new connection
  * reply:   id u64 | errno u32 | zero u32 | version u64 | number u64 | value */
 /* pure */
 #ifndef MUSTER_CORE_KV_WIRE_H
@@ -16,6 +16,7 @@
 #define KV_REQUEST_HEAD_BYTES 24
 #define KV_REPLY_HEAD_BYTES 32
 #define KV_FRAME_REPLY 32
+#define KV_PARTS_MAX (UINT32_C(1) << 20)
 
 /* Also the frame types of requests; zero is none. */
 enum kv_verb {
@@ -26,6 +27,7 @@ enum kv_verb {
     KV_CAS,
     KV_DELETE_PREFIX,
     KV_WATCH,
+    KV_GATHER,
     KV_VERB_END
 };
 
@@ -35,20 +37,22 @@ struct kv_request {
     uint64_t id;
     const char *key; /* not terminated; a prefix for KV_DELETE_PREFIX */
     size_t key_bytes;
-    const uint8_t *value; /* of set and cas */
+    const uint8_t *value; /* of set, cas and gather */
     size_t value_bytes;
     const uint8_t *expected; /* of cas */
     size_t expected_bytes;
     int64_t delta;    /* of add */
     uint64_t version; /* of watch: answer once the key's is over this */
-    bool is_repeat;   /* sent before, over a connection that is lost */
+    uint32_t index;   /* of gather: which part of `count` the value is */
+    uint32_t count;
+    bool is_repeat; /* sent before, over a connection that is lost */
 };
 
 struct kv_reply {
     uint64_t id;
     int result; /* 0 or -errno */
     uint64_t version;
-    int64_t number; /* of add: the counter's new value */
+    int64_t number; /* of add: the counter's new value; of gather: parts still missing */
     const uint8_t *value;
     size_t value_bytes;
 };

@@ -4,6 +4,7 @@
 #include "muster/core/bytes.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/kv/gather.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/kv/store.h"
 #include "muster/core/world/state.h"
@@ -15,29 +16,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-/* Once: who overwrites what this rank has just published. */
-static struct boot_peer *double_of_us;
-
-int __real_mst_kv_set(struct mst_kv *kv, const char *key, const void *value, size_t size_bytes,
-                      uint64_t deadline_ns);
-int __wrap_mst_kv_set(struct mst_kv *kv, const char *key, const void *value, size_t size_bytes,
-                      uint64_t deadline_ns);
-
-int __wrap_mst_kv_set(struct mst_kv *kv, const char *key, const void *value, size_t size_bytes,
-                      uint64_t deadline_ns)
-{
-    int rc = __real_mst_kv_set(kv, key, value, size_bytes, deadline_ns);
-    if (!double_of_us)
-        return rc;
-    uint8_t record[8 + BOOT_ADDRESS_MAX];
-    mst_put_le32(record, double_of_us->node);
-    mst_put_le32(record + 4, double_of_us->local_rank);
-    size_t address_bytes = strlen(double_of_us->address);
-    memcpy(record + 8, double_of_us->address, address_bytes);
-    double_of_us = NULL;
-    return __real_mst_kv_set(kv, key, record, 8 + address_bytes, deadline_ns);
-}
 
 /* The table holds what the other ranks have published; this test is rank 0. */
 struct fixture {
@@ -67,15 +45,20 @@ static void tear_down(struct fixture *f)
     mst_kv_store_destroy(f->store);
 }
 
+static void bring(struct fixture *f, uint32_t rank, const void *record, size_t size_bytes)
+{
+    const struct mst_kv_part part = {
+        .index = rank, .count = f->world.size, .value = record, .size_bytes = size_bytes};
+    assert_int_equal(mst_kv_gather_put(f->kv, "comm/1/ranks", &part, soon()), 0);
+}
+
 static void publish(struct fixture *f, uint32_t rank, uint32_t node, uint32_t local_rank)
 {
-    char key[32];
     uint8_t record[8 + 4] = {0};
-    (void)snprintf(key, sizeof key, "comm/1/rank/%u", rank);
     mst_put_le32(record, node);
     mst_put_le32(record + 4, local_rank);
     memcpy(record + 8, "addr", 4);
-    assert_int_equal(mst_kv_set(f->kv, key, record, sizeof record, soon()), 0);
+    bring(f, rank, record, sizeof record);
 }
 
 static int exchange(struct fixture *f, uint32_t timeout_ms)
@@ -143,7 +126,12 @@ static void a_double_of_this_rank_is_named(void **state)
         set_up(&f, 3, 2, 2);
         publish(&f, 1, 0, 1);
         publish(&f, 2, 1, 0);
-        double_of_us = &doubles[i];
+        uint8_t record[8 + BOOT_ADDRESS_MAX];
+        size_t address_bytes = strlen(doubles[i].address);
+        mst_put_le32(record, doubles[i].node);
+        mst_put_le32(record + 4, doubles[i].local_rank);
+        memcpy(record + 8, doubles[i].address, address_bytes);
+        bring(&f, 0, record, 8 + address_bytes);
         assert_int_equal(exchange(&f, 1000), -EPROTO);
         assert_non_null(strstr(f.err.text, "rank 0, too"));
         assert_non_null(strstr(f.err.text, doubles[i].address));
@@ -159,7 +147,7 @@ static void short_and_long_records_are_refused(void **state)
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         struct fixture f;
         set_up(&f, 2, 1, 2);
-        assert_int_equal(mst_kv_set(f.kv, "comm/1/rank/1", record, sizes[i], soon()), 0);
+        bring(&f, 1, record, sizes[i]);
         assert_true(exchange(&f, 1000) < 0);
         assert_non_null(strstr(f.err.text, "rank 1"));
         tear_down(&f);

@@ -47,6 +47,7 @@ static const struct kv_request samples[] = {
      .value_bytes = 4},
     {.verb = KV_DELETE_PREFIX, .id = 6, .key = "", .key_bytes = 0},
     {.verb = KV_WATCH, .id = 7, .key = "w", .key_bytes = 1, .version = UINT64_MAX},
+    {.verb = KV_GATHER, .id = 8, .key = "g", .key_bytes = 1, .index = 7, .count = 1U << 20},
 };
 #define SAMPLE_COUNT (sizeof samples / sizeof *samples)
 
@@ -121,6 +122,24 @@ static void verbs_have_only_their_fields(void **state)
     assert_int_equal(kv_request_decode(KV_SET, bytes, size, &out), -EBADMSG);
 }
 
+static void parts_have_their_place(void **state)
+{
+    (void)state;
+    struct kv_request out, in = {.verb = KV_GATHER, .key = "g", .key_bytes = 1, .count = 2};
+    uint8_t bytes[64];
+    in.index = 1;
+    size_t size = put(bytes, &in);
+    assert_int_equal(kv_request_decode(KV_GATHER, bytes, size, &out), 0);
+    assert_int_equal(out.index, 1);
+    assert_int_equal(out.count, 2);
+    in.index = 2;
+    assert_int_equal(kv_request_check(&in), -EINVAL);
+    in.index = 0, in.count = KV_PARTS_MAX + 1;
+    assert_int_equal(kv_request_check(&in), -EINVAL);
+    in.count = 1, in.verb = KV_SET;
+    assert_int_equal(kv_request_check(&in), -EINVAL);
+}
+
 static void limits_hold(void **state)
 {
     (void)state;
@@ -178,8 +197,11 @@ static void replies_round_trip(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_round_trip),          cmocka_unit_test(cut_requests_are_bad),
-        cmocka_unit_test(verbs_have_only_their_fields), cmocka_unit_test(limits_hold),
+        cmocka_unit_test(requests_round_trip),
+        cmocka_unit_test(cut_requests_are_bad),
+        cmocka_unit_test(verbs_have_only_their_fields),
+        cmocka_unit_test(parts_have_their_place),
+        cmocka_unit_test(limits_hold),
         cmocka_unit_test(replies_round_trip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

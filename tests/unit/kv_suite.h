@@ -5,6 +5,7 @@
 #define MUSTER_TESTS_UNIT_KV_SUITE_H
 
 #include "muster/core/clock.h"
+#include "muster/core/kv/gather.h"
 #include "muster/core/kv/kv.h"
 #include "soon.h"
 
@@ -48,6 +49,45 @@ static void suite_set_and_get(void **state)
     assert_int_equal(mst_kv_set(kv, "empty", NULL, 0, soon()), 0);
     assert_value(kv, "empty", "");
     mst_kv_close(kv);
+}
+
+static void suite_gather(void **state)
+{
+    struct mst_kv *kv = open_kv(state, 1), *other = open_kv(state, 1);
+    struct mst_kv_part part = {.index = 1, .count = 3, .value = "one", .size_bytes = 3};
+    struct mst_kv_gathered all = {0};
+    assert_int_equal(mst_kv_gather_peek(kv, "g", 3, &all, soon()), -ENOENT);
+    assert_int_equal(mst_kv_gather_put(kv, "g", &part, soon()), 0);
+    assert_int_equal(mst_kv_gather_put(kv, "g", &part, soon()), 0);
+    assert_int_equal(mst_kv_gather_wait(kv, "g", 3, &all, mst_deadline_ms(3)), -ETIMEDOUT);
+    assert_int_equal(mst_kv_gather_peek(other, "g", 3, &all, soon()), 0);
+    assert_null(all.parts[0].data);
+    assert_memory_equal(all.parts[1].data, "one", 3);
+    mst_kv_gathered_free(&all);
+    part.value = "two";
+    assert_int_equal(mst_kv_gather_put(other, "g", &part, soon()), -EEXIST);
+    part.index = 0, part.count = 4;
+    assert_int_equal(mst_kv_gather_put(other, "g", &part, soon()), -EINVAL);
+    part.count = 3;
+    assert_int_equal(mst_kv_gather_put(other, "g", &part, soon()), 0);
+    assert_int_equal(mst_kv_set(kv, "g", "x", 1, soon()), -EINVAL);
+    assert_int_equal(mst_kv_add(kv, "g", 1, NULL, soon()), -EINVAL);
+    part.index = 3;
+    assert_int_equal(mst_kv_gather_put(other, "g", &part, soon()), -EINVAL);
+    part.index = 2, part.size_bytes = 0;
+    assert_int_equal(mst_kv_gather_put(other, "g", &part, soon()), 0);
+    assert_int_equal(mst_kv_gather_put(other, "g", &part, soon()), 0); /* it is whole */
+    assert_int_equal(mst_kv_gather_wait(kv, "g", 3, &all, soon()), 0);
+    assert_int_equal(all.count, 3);
+    assert_memory_equal(all.parts[0].data, "two", 3);
+    assert_int_equal(all.parts[2].size_bytes, 0);
+    mst_kv_gathered_free(&all);
+    part.index = 1;
+    assert_int_equal(mst_kv_gather_put(kv, "g", &part, soon()), -EEXIST);
+    assert_int_equal(mst_kv_delete_prefix(kv, "g", soon()), 0);
+    assert_int_equal(mst_kv_gather_peek(kv, "g", 3, &all, soon()), -ENOENT);
+    mst_kv_close(kv);
+    mst_kv_close(other);
 }
 
 static void suite_bad_arguments(void **state)
@@ -200,6 +240,23 @@ static void *watch_for_key(void *arg)
     return NULL;
 }
 
+/* Who waits is woken by the last part, not before. */
+static void suite_gather_wakes(void **state)
+{
+    struct suite_thread waiter = {.kv = open_kv(state, 1)};
+    struct mst_kv *kv = open_kv(state, 1);
+    assert_int_equal(pthread_create(&waiter.thread, NULL, wait_for_key, &waiter), 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        const struct mst_kv_part part = {.index = i, .count = 3, .value = "x", .size_bytes = 1};
+        assert_int_equal(mst_kv_gather_put(kv, "answer", &part, soon()), 0);
+    }
+    assert_int_equal(pthread_join(waiter.thread, NULL), 0);
+    assert_int_equal(waiter.code, 0);
+    assert_int_equal(waiter.size, 15); /* not what was there of it before */
+    mst_kv_close(kv);
+    mst_kv_close(waiter.kv);
+}
+
 static void suite_wait(void **state)
 {
     struct mst_kv *kv = open_kv(state, 1);
@@ -325,6 +382,8 @@ static void suite_generations(void **state)
 #define KV_SUITE(setup, teardown)                                                                  \
     cmocka_unit_test_setup_teardown(suite_set_and_get, setup, teardown),                           \
         cmocka_unit_test_setup_teardown(suite_bad_arguments, setup, teardown),                     \
+        cmocka_unit_test_setup_teardown(suite_gather, setup, teardown),                            \
+        cmocka_unit_test_setup_teardown(suite_gather_wakes, setup, teardown),                      \
         cmocka_unit_test_setup_teardown(suite_big_value, setup, teardown),                         \
         cmocka_unit_test_setup_teardown(suite_add, setup, teardown),                               \
         cmocka_unit_test_setup_teardown(suite_cas, setup, teardown),                               \
