@@ -205,35 +205,61 @@ static bool told_to_stop(struct agent *agent)
     return false;
 }
 
-static void cannot_join(const struct opts *opts, const char *why)
+static void cannot_join(const struct opts *opts, uint16_t port, const char *why)
 {
     char rdzv[OPTS_HOST_BYTES + 16];
-    (void)mst_sock_join(opts->rdzv_host, opts->rdzv_port, rdzv, sizeof rdzv); /* it fits */
+    (void)mst_sock_join(opts->rdzv_host, port, rdzv, sizeof rdzv); /* it fits */
     log_line(LOG_ERROR, "cannot join node 0", " rdzv=%s because=%s", log_quote(rdzv).text,
              log_quote(why).text);
 }
 
-/* Dials node 0 until it answers. 0, or the exit code to leave with. */
-static int dial(struct agent *agent)
+/* Looks behind every door once. 0 and *ret_port; -EAGAIN; -EACCES, -EPROTO: one where another job,
+ * or another program, is. The text is of the last. */
+static int dial_ports(struct agent *agent, uint16_t *ret_port, struct mst_err *err)
+{
+    const struct opts *opts = agent->opts;
+    struct mst_err refusal = {0};
+    int rc = -EAGAIN;
+    for (uint32_t i = 0; i < opts->rdzv_port_count; i++) {
+        *ret_port = opts->rdzv_ports[i];
+        rc = link_dial(&agent->link, opts, *ret_port, err);
+        if (rc == 0)
+            return 0;
+        if (rc != -EAGAIN)
+            refusal = *err;
+    }
+    if (refusal.code)
+        *err = refusal;
+    return refusal.code ? refusal.code : rc;
+}
+
+/* Dials node 0 until it answers, on the port that is told by *ret_port. 0, or the exit code to leave
+ * with. Who refuses us on a port that somebody named is meant; on one of several it may be another
+ * job, and ours is still to come. */
+static int dial(struct agent *agent, uint16_t *ret_port)
 {
     const struct opts *opts = agent->opts;
     uint64_t deadline_ns = mst_deadline_ms(opts->rdzv_timeout_ms);
     uint64_t report_ns = mst_now_ns() + DIAL_REPORT_S * MST_NS_PER_S;
+    bool refusal_told = false;
     struct mst_err err = {0};
     for (;;) {
-        int rc = link_dial(&agent->link, opts, &err);
+        int rc = dial_ports(agent, ret_port, &err);
         if (!rc)
             return 0;
         if (told_to_stop(agent))
             return EXITCODE_DRAINED;
-        if (rc != -EAGAIN || mst_deadline_passed(deadline_ns)) {
-            cannot_join(opts, err.text);
+        bool is_final = rc != -EAGAIN && opts->rdzv_port_count == 1;
+        if (is_final || mst_deadline_passed(deadline_ns)) {
+            cannot_join(opts, *ret_port, err.text);
             return rc == -EAGAIN ? EXITCODE_RENDEZVOUS : EXITCODE_CONFIG;
         }
-        if (mst_deadline_passed(report_ns)) {
-            log_line(LOG_INFO, "waiting for node 0", " left_s=%d because=%s",
+        bool refused = rc != -EAGAIN && !refusal_told;
+        if (refused || mst_deadline_passed(report_ns)) {
+            log_line(refused ? LOG_WARN : LOG_INFO, "waiting for node 0", " left_s=%d because=%s",
                      mst_deadline_left_ms(deadline_ns) / 1000, log_quote(err.text).text);
-            report_ns += DIAL_REPORT_S * MST_NS_PER_S;
+            report_ns = mst_now_ns() + DIAL_REPORT_S * MST_NS_PER_S;
+            refusal_told = refusal_told || refused;
         }
         struct pollfd signals = {.fd = agent->signal_fd, .events = POLLIN};
         (void)poll(&signals, 1, DIAL_PAUSE_MS); /* ready, late or failed: the next try */
@@ -244,9 +270,9 @@ static int dial(struct agent *agent)
 static int connect_to_coordinator(struct agent *agent)
 {
     struct mst_err err = {0};
-    uint16_t port = agent->opts->rdzv_port;
+    uint16_t port = 0;
     if (agent->opts->node_rank > 0) {
-        int rc = dial(agent);
+        int rc = dial(agent, &port);
         if (rc)
             return rc;
     } else {

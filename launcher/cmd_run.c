@@ -22,7 +22,8 @@
 static void plan_facts(const struct opts *opts, struct rankenv_facts *facts)
 {
     static char kv_addr[OPTS_HOST_BYTES + 16];
-    (void)mst_sock_join(opts->rdzv_host, opts->rdzv_port, kv_addr, sizeof kv_addr); /* it fits */
+    (void)mst_sock_join(opts->rdzv_host, opts->rdzv_ports[0], kv_addr,
+                        sizeof kv_addr); /* it fits */
     *facts = (struct rankenv_facts){.rank = opts->node_rank * opts->local_size,
                                     .world_size = opts->node_count * opts->local_size,
                                     .local_size = opts->local_size,

@@ -17,6 +17,7 @@
 #include "muster/launcher/restart.h"
 #include "muster/launcher/roster.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -45,7 +46,8 @@ struct coord {
     struct rdzv_node *nodes;
     uint32_t *answered;
     struct roster roster;
-    char job_id[MSG_JOB_ID_BYTES];
+    char told_host[MSG_HOST_BYTES]; /* where others look, if that is this machine's address */
+    char meeting[MSG_JOB_ID_BYTES];
     bool nameless_told; /* that one of us has a job id and the other none */
     struct outgoing *first, **last;
     uint64_t report_ns;  /* when to say again who is missing */
@@ -72,12 +74,12 @@ static void enqueue(void *arg, uint32_t node, const struct msg *msg)
 /* A name against none is let in, as only one of the two nodes may have been told it. */
 static void compare_names(struct coord *coord, const struct mst_auth_hello *hello)
 {
-    bool is_named = coord->job_id[0], they_are = hello->job_id[0];
+    bool is_named = coord->meeting[0], they_are = hello->job_id[0];
     if (is_named == they_are || coord->nameless_told)
         return;
     coord->nameless_told = true;
     log_line(LOG_INFO, "one node has a name for the job, another has none", " node=%u job=%s",
-             hello->rank, log_quote(is_named ? coord->job_id : hello->job_id).text);
+             hello->rank, log_quote(is_named ? coord->meeting : hello->job_id).text);
 }
 
 static int on_joined(void *arg, uint64_t peer, const struct mst_auth_hello *hello,
@@ -228,6 +230,23 @@ static void announce_end(const struct coord *coord, const struct msg *msg)
                  exitcode_describe((int)msg->code, what, sizeof what));
 }
 
+/* How this node's own ranks reach the server, and other ranks them: as everybody does if that is an
+ * address of this machine, and never by its name, which this node may be the last to learn. */
+static void find_own_host(const struct coord *coord, char host[MSG_HOST_BYTES])
+{
+    static_assert(MSG_HOST_BYTES == MST_SOCK_NAME_BYTES, "a numeric address is copied whole");
+    if (coord->told_host[0]) {
+        snprintf(host, MSG_HOST_BYTES, "%s", coord->told_host);
+        return;
+    }
+    snprintf(host, MSG_HOST_BYTES, "127.0.0.1");
+    for (uint32_t i = 1; i < coord->roster.count; i++) {
+        const struct roster_node *node = &coord->roster.nodes[i];
+        if (node->connected && kv_server_own_host(coord->server, node->peer, host) == 0)
+            return;
+    }
+}
+
 static void deliver(struct coord *coord, struct outgoing *outgoing)
 {
     struct msg *msg = &outgoing->msg;
@@ -238,6 +257,7 @@ static void deliver(struct coord *coord, struct outgoing *outgoing)
     if (msg->type == MSG_START) {
         kv_server_set_generation(coord->server, msg->generation);
         msg->master_port = pick_port();
+        find_own_host(coord, msg->host);
     }
     for (uint32_t i = 0; i < coord->roster.count; i++) {
         if (outgoing->node == RDZV_ALL || outgoing->node == i)
@@ -272,19 +292,49 @@ static void report_missing(struct coord *coord)
 
 /* ---- beginning and end ----------------------------------------------------------------------- */
 
-static int open_server(struct coord *coord, const struct opts *opts, uint64_t nonce,
-                       struct mst_err *err)
+/* The first port that is free. Where all are taken, the last one's text stands for the others. */
+static int listen_on_first(struct coord *coord, const struct opts *opts, struct mst_err *err)
 {
     /* Behind a service or NAT, the name that others dial is no address of this machine. */
     const char *host = mst_host_is_local(opts->rdzv_host) ? opts->rdzv_host : "";
-    int fd = mst_sock_listen(host, opts->rdzv_port, &coord->port, err);
+    int fd = -EADDRINUSE;
+    for (uint32_t i = 0; i < opts->rdzv_port_count && fd == -EADDRINUSE; i++)
+        fd = mst_sock_listen(host, opts->rdzv_ports[i], &coord->port, err);
+    const uint16_t *ports = opts->rdzv_ports;
+    if (fd == -EADDRINUSE && opts->rdzv_port_count == PORTS_COUNT)
+        return mst_err_set(err, fd,
+                           "the ports that follow from the job's name, %u, %u, %u and %u, are all "
+                           "in use: name a free one by MASTER_PORT or --rdzv",
+                           ports[0], ports[1], ports[2], ports[3]);
+    return fd;
+}
+
+/* A numeric address can be one of this machine: then it is where its own ranks look, too. */
+static void know_own_address(struct coord *coord, const char *host)
+{
+    uint8_t address[sizeof(struct in6_addr)];
+    if (inet_pton(AF_INET, host, address) != 1 && inet_pton(AF_INET6, host, address) != 1)
+        return;
+    int fd = mst_sock_listen(host, 0, NULL, NULL);
+    if (fd < 0)
+        return;
+    close(fd);
+    snprintf(coord->told_host, sizeof coord->told_host, "%.*s", MSG_HOST_BYTES - 1, host);
+}
+
+static int open_server(struct coord *coord, const struct opts *opts, uint64_t nonce,
+                       struct mst_err *err)
+{
+    int fd = listen_on_first(coord, opts, err);
     if (fd < 0)
         return fd;
+    snprintf(coord->meeting, sizeof coord->meeting, "%s", opts->meeting);
+    know_own_address(coord, opts->rdzv_host);
     const struct kv_server_config config = {
         .listen_fd = fd,
         .secret = opts->secret,
         .secret_bytes = opts->secret_bytes,
-        .job_id = opts->job_id,
+        .job_id = opts->meeting,
         .job_nonce = nonce,
         .events = {coord, on_joined, on_frame, on_lost, on_refused}};
     int rc = kv_server_create(&config, &coord->server, err);
@@ -333,7 +383,6 @@ static void start_rdzv(struct coord *coord, const struct opts *opts, uint64_t no
                                  .send = enqueue,
                                  .arg = coord};
     snprintf(config.job_id, sizeof config.job_id, "%s", opts->job_id);
-    snprintf(coord->job_id, sizeof coord->job_id, "%s", opts->job_id);
     rdzv_init(&coord->rdzv, &config, coord->nodes, coord->answered, mst_now_ns());
 }
 

@@ -86,16 +86,16 @@ static uint32_t draw_tag(void)
     return tag;
 }
 
-int link_dial(struct link *link, const struct opts *opts, struct mst_err *err)
+int link_dial(struct link *link, const struct opts *opts, uint16_t port, struct mst_err *err)
 {
     char address[OPTS_HOST_BYTES + 16];
-    (void)mst_sock_join(opts->rdzv_host, opts->rdzv_port, address, sizeof address); /* it fits */
-    int fd = mst_sock_dial(address, mst_deadline_ms(TRY_MS), err);
+    (void)mst_sock_join(opts->rdzv_host, port, address, sizeof address); /* it fits */
+    int fd = mst_sock_try(address, mst_deadline_ms(TRY_MS), err);
     if (fd < 0)
         return -EAGAIN;
     struct mst_auth_hello hello = {
         .role = MST_ROLE_AGENT, .rank = opts->node_rank, .tag = draw_tag()};
-    memcpy(hello.job_id, opts->job_id, sizeof hello.job_id);
+    memcpy(hello.job_id, opts->meeting, sizeof hello.job_id);
     int rc = mst_auth_dial(fd, &hello, opts->secret, opts->secret_bytes, mst_deadline_ms(AUTH_MS),
                            err);
     if (rc) {

@@ -29,23 +29,24 @@ enum field {
     JOB_ID = 1 << 13,
     TEXT = 1 << 14,
     LOCAL_SIZES = 1 << 15,
-    VERSION = 1 << 16, /* and the host */
-    NO_STEP = 1 << 17, /* not a field: its steps may be MST_PAGE_NO_STEP */
+    VERSION = 1 << 16,
+    HOST = 1 << 17,
+    NO_STEP = 1 << 18, /* not a field: its steps may be MST_PAGE_NO_STEP */
 };
 
 static const struct {
     const char *name;
     unsigned fields;
 } types[MSG_TYPE_END - MSG_JOIN] = {
-    [0] = {"JOIN", VERSION | LOCAL_SIZE | NODE_COUNT | GRACE},
+    [0] = {"JOIN", VERSION | HOST | LOCAL_SIZE | NODE_COUNT | GRACE},
     [MSG_FAILED - MSG_JOIN] = {"FAILED", GENERATION | RANK | CODE},
     [MSG_DONE - MSG_JOIN] = {"DONE", GENERATION | CODE},
     [MSG_DOWN - MSG_JOIN] = {"DOWN", GENERATION | RANK | VERDICT | STEP | NO_STEP},
     [MSG_DRAIN - MSG_JOIN] = {"DRAIN", ACTION},
     [MSG_STEPS - MSG_JOIN] = {"STEPS", GENERATION | ROUND | STEP | LOWEST_STEP | NO_STEP},
     [MSG_GRACE_OVER - MSG_JOIN] = {"GRACE_OVER", GENERATION},
-    [MSG_START - MSG_JOIN] = {"START", GENERATION | NODE_COUNT | GRACE | MASTER_PORT | JOB_NONCE |
-                                           JOB_ID | LOCAL_SIZES},
+    [MSG_START - MSG_JOIN] = {"START", HOST | GENERATION | NODE_COUNT | GRACE | MASTER_PORT |
+                                           JOB_NONCE | JOB_ID | LOCAL_SIZES},
     [MSG_ABORT - MSG_JOIN] = {"ABORT", GENERATION | RANK | CODE},
     [MSG_QUERY - MSG_JOIN] = {"QUERY", GENERATION | ROUND | ACTION},
     [MSG_PROPOSE - MSG_JOIN] = {"PROPOSE", GENERATION | ROUND | ACTION | STEP},
@@ -141,10 +142,10 @@ int msg_encode(const struct msg *msg, uint8_t *payload, size_t cap)
     struct writer writer = {payload, cap, false};
     put_uint(&writer, msg->serial, 8);
     put_uint(&writer, msg->ack, 8);
-    if (fields & VERSION) {
+    if (fields & VERSION)
         put_text(&writer, msg->version, sizeof msg->version);
+    if (fields & HOST)
         put_text(&writer, msg->host, sizeof msg->host);
-    }
     put_fields(&writer, msg, fields);
     return writer.full ? -ENOSPC : (int)(cap - writer.left);
 }
@@ -262,10 +263,10 @@ int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct m
     bool is_beat = type == MSG_BEAT;
     msg.serial = take(&reader, 8, is_beat ? 0 : 1, is_beat ? 0 : UINT64_MAX);
     msg.ack = take(&reader, 8, 0, UINT64_MAX);
-    if (fields & VERSION) {
+    if (fields & VERSION)
         take_text(&reader, '!', msg.version, sizeof msg.version);
+    if (fields & HOST)
         take_text(&reader, '!', msg.host, sizeof msg.host);
-    }
     take_fields(&reader, fields, &msg);
     if (reader.bad || reader.left > 0)
         return -EBADMSG;

@@ -51,7 +51,8 @@ struct msg {
     uint64_t serial; /* from 1, each way; 0: of a BEAT, and of what is not sent yet */
     uint64_t ack;    /* the highest serial that came the other way */
     char version[MSG_VERSION_BYTES];
-    char host[MSG_HOST_BYTES]; /* what the node calls itself; may be empty */
+    char host[MSG_HOST_BYTES]; /* of JOIN what the node calls itself, may be empty; of START an
+                                  address of node 0 itself, which it needs no name server for */
     uint32_t generation;
     uint32_t local_size;  /* 1 … MST_PAGE_RANKS_MAX */
     uint32_t node_count;  /* 1 … MSG_NODES_MAX */

@@ -50,6 +50,7 @@ int node_init(struct node *node, const struct node_config *config, struct mst_er
                           .link = config->link,
                           .outlog = config->outlog,
                           .secret_fd = config->secret_fd,
+                          .kv_port = config->kv_port,
                           .mpi = {.fd = -1, .wake_ns = MST_NEVER},
                           .patience_ns = MST_NEVER,
                           .grace_soft_ns = MST_NEVER,
@@ -452,6 +453,9 @@ static void on_start(struct node *node, const struct msg *msg)
         return;
     }
     if (node->super.state == SUPER_IDLE) {
+        if (node->opts->node_rank == 0 && node->opts->node_count > 1)
+            (void)mst_sock_join(msg->host, node->kv_port, node->kv_addr,
+                                sizeof node->kv_addr); /* it fits */
         if (msg->grace_ms < node->opts->grace_ms && msg->grace_ms != node->start.grace_ms)
             log_line(LOG_INFO, "another node has less time to drain: all keep to it",
                      " grace_ms=%u ours_ms=%u", msg->grace_ms, node->opts->grace_ms);

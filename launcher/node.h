@@ -27,6 +27,7 @@ struct node {
     struct link *link;
     struct outlog *outlog;
     int secret_fd;
+    uint16_t kv_port;
     char kv_addr[288];
     struct super super;
     struct ranks ranks;

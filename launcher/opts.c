@@ -186,6 +186,20 @@ static void name_own_host(struct opts *opts)
         snprintf(opts->rdzv_host, sizeof opts->rdzv_host, "%s", name);
 }
 
+/* A port that somebody names is taken as told. Two jobs on one node must not meet at a default, so
+ * where a job has a name its ports follow from that. */
+static void place_ports(struct opts *opts)
+{
+    const struct mst_plan *plan = &opts->answer.plan;
+    if (plan->port_is_default && opts->meeting[0]) {
+        ports_derive(opts->meeting, opts->rdzv_ports);
+        opts->rdzv_port_count = PORTS_COUNT;
+        return;
+    }
+    opts->rdzv_port_count = 1;
+    opts->rdzv_ports[0] = plan->master_port > 0 ? (uint16_t)plan->master_port : RDZV_PORT_DEFAULT;
+}
+
 static void place_node(struct opts *opts)
 {
     const struct mst_plan *plan = &opts->answer.plan;
@@ -193,11 +207,12 @@ static void place_node(struct opts *opts)
     opts->node_count = (uint32_t)plan->node_count;
     opts->node_rank = (uint32_t)plan->node_rank;
     opts->local_size = (uint32_t)plan->local_size;
+    opts->rdzv_port_count = 1;
     if (opts->node_count == 1) {
         snprintf(opts->rdzv_host, sizeof opts->rdzv_host, "127.0.0.1");
         return;
     }
-    opts->rdzv_port = plan->master_port > 0 ? (uint16_t)plan->master_port : RDZV_PORT_DEFAULT;
+    place_ports(opts);
     if (opts->rdzv_host[0]) /* by a flag, which means what it says */
         return;
     snprintf(opts->rdzv_host, sizeof opts->rdzv_host, "%s", plan->master_host);
@@ -325,6 +340,19 @@ static enum opts_term settle_term(void)
     return OPTS_TERM_PROGRAM;
 }
 
+/* Who names the job names its start, too: nothing is known of the step within that. */
+static void settle_names(const char *job_id, struct opts *opts)
+{
+    const struct mst_plan *plan = &opts->answer.plan;
+    const char *step = job_id ? "" : plan->step_id;
+    snprintf(opts->job_id, sizeof opts->job_id, "%s", job_id ? job_id : plan->job_id);
+    if (step[0]) /* schedulers that have steps give short names */
+        snprintf(opts->meeting, sizeof opts->meeting, "%.*s.%s",
+                 (int)(MST_JOB_ID_BYTES - MST_STEP_ID_BYTES - 1), opts->job_id, step);
+    else
+        memcpy(opts->meeting, opts->job_id, sizeof opts->meeting);
+}
+
 int opts_read(const struct options *options, int argc, char **argv, struct opts *ret_opts,
               struct mst_err *err)
 {
@@ -356,8 +384,7 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
     ret_opts->term = words.flags.term >= 0 ? (enum opts_term)words.flags.term : settle_term();
     ret_opts->unbound = words.flags.bind != 0;
     ret_opts->ignores_mpi = words.flags.mpi != 0;
-    const char *job_id = words.flags.job_id ? words.flags.job_id : ret_opts->answer.plan.job_id;
-    snprintf(ret_opts->job_id, sizeof ret_opts->job_id, "%s", job_id);
+    settle_names(words.flags.job_id, ret_opts);
     ret_opts->max_restarts = ret_opts->answer.plan.max_restarts >= 0
                                  ? (uint32_t)ret_opts->answer.plan.max_restarts
                                  : MAX_RESTARTS_DEFAULT;

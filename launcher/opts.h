@@ -6,6 +6,7 @@
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/world/state.h"
 #include "muster/launcher/log.h"
+#include "muster/launcher/ports.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,8 +29,10 @@ struct opts {
     uint32_t local_size;      /* ranks on this node */
     const char *local_size_reason; /* static text: "given", "GPUs", "cores", "environment" */
     uint32_t node_count, node_rank;
-    char rdzv_host[OPTS_HOST_BYTES]; /* of node 0; 127.0.0.1 if there is one node */
-    uint16_t rdzv_port;              /* 0: any, one node only */
+    char rdzv_host[OPTS_HOST_BYTES];  /* of node 0; 127.0.0.1 if there is one node */
+    uint16_t rdzv_ports[PORTS_COUNT]; /* node 0 listens on the first that is free; 0: any, one node
+                                         only */
+    uint32_t rdzv_port_count;         /* 1 if somebody names it */
     uint32_t max_restarts;
     uint32_t grace_ms, rdzv_timeout_ms, peer_timeout_ms;
     enum opts_term term;
@@ -41,8 +44,9 @@ struct opts {
     bool dry_run, json, explain, check, insecure;
     char overruled[240]; /* what the environment says and the flags do not; empty: nothing */
     const char *missing[OPTS_MISSING_MAX + 1]; /* what a start still lacks; static, NULL-ended */
-    char job_id[MST_JOB_ID_BYTES]; /* --job-id, else the scheduler's; empty: nobody named it */
-    const char *log_dir;           /* or NULL; points into argv */
+    char job_id[MST_JOB_ID_BYTES];  /* --job-id, else the scheduler's; empty: nobody named it */
+    char meeting[MST_JOB_ID_BYTES]; /* job_id, and which start within it: what agents compare */
+    const char *log_dir;            /* or NULL; points into argv */
     enum log_level log_level;
     enum log_format log_format;
     uint8_t secret[MST_SECRET_BYTES_MAX];

@@ -13,6 +13,7 @@
 #define MUSTER_CORE_KV_SERVER_H
 
 #include "muster/core/kv/auth.h"
+#include "muster/core/kv/sock.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -74,6 +75,10 @@ void kv_server_run(struct kv_server *server);
 /* Adds an authenticated agent over a connected stream socket (node 0's own agent, by socketpair).
  * Takes fd if it succeeds. agent_joined is not called. 0 and its peer number (never 0); -ENOMEM. */
 int kv_server_attach(struct kv_server *server, int fd, uint64_t *ret_peer);
+
+/* The address at which an agent reached this node (mst_sock_own_host). 0; -ENOENT; -EADDRNOTAVAIL it
+ * was attached. */
+int kv_server_own_host(struct kv_server *server, uint64_t peer, char host[MST_SOCK_NAME_BYTES]);
 
 /* Sends a frame to an agent. 0; -ENOENT it is gone, or went just now (then agent_lost follows);
  * -EINVAL over MST_FRAME_PAYLOAD_MAX. */

@@ -95,27 +95,42 @@ int mst_sock_join(const char *host, uint16_t port, char *address, size_t cap)
     return 0;
 }
 
-void mst_sock_peer_name(int fd, char name[MST_SOCK_NAME_BYTES])
+/* The numeric host of one end of a connection, IPv4 as IPv4, and its port. 0; -EADDRNOTAVAIL. */
+static int name_end(int fd, int (*end)(int, struct sockaddr *, socklen_t *),
+                    char host[MST_SOCK_NAME_BYTES], uint16_t *ret_port)
 {
     union {
         struct sockaddr any;
         struct sockaddr_in6 v6;
         struct sockaddr_storage room;
-    } peer = {0};
-    socklen_t size = sizeof peer;
-    char host[INET6_ADDRSTRLEN + 17]; /* a zone may follow the address */
-    char port[8];
+    } name = {0};
+    socklen_t size = sizeof name;
+    char text[INET6_ADDRSTRLEN + 17]; /* a zone may follow the address */
     const char *mapped = "::ffff:";
-    if (getpeername(fd, &peer.any, &size) ||
-        getnameinfo(&peer.any, size, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV)) {
+    if (end(fd, &name.any, &size) ||
+        (name.any.sa_family != AF_INET && name.any.sa_family != AF_INET6) ||
+        getnameinfo(&name.any, size, text, sizeof text, NULL, 0, NI_NUMERICHOST))
+        return -EADDRNOTAVAIL;
+    bool is_mapped = strncmp(text, mapped, strlen(mapped)) == 0 && strchr(text, '.');
+    (void)snprintf(host, MST_SOCK_NAME_BYTES, "%s", is_mapped ? text + strlen(mapped) : text);
+    *ret_port = ntohs(name.v6.sin6_port); /* where an IPv4 name has it, too */
+    return 0;
+}
+
+void mst_sock_peer_name(int fd, char name[MST_SOCK_NAME_BYTES])
+{
+    char host[MST_SOCK_NAME_BYTES];
+    uint16_t port;
+    if (name_end(fd, getpeername, host, &port))
         (void)snprintf(name, MST_SOCK_NAME_BYTES, "a local process"); /* it fits */
-        return;
-    }
-    bool is_mapped = strncmp(host, mapped, strlen(mapped)) == 0 && strchr(host, '.');
-    const char *bare = is_mapped ? host + strlen(mapped) : host;
-    /* Cut if the name of a zone is a long one. */
-    (void)mst_sock_join(bare, ntohs(peer.v6.sin6_port), name, MST_SOCK_NAME_BYTES);
+    else /* cut if the name of a zone is a long one */
+        (void)mst_sock_join(host, port, name, MST_SOCK_NAME_BYTES);
+}
+
+int mst_sock_own_host(int fd, char host[MST_SOCK_NAME_BYTES])
+{
+    uint16_t port;
+    return name_end(fd, getsockname, host, &port);
 }
 
 uint32_t mst_sock_peer_hash(int fd)

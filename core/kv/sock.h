@@ -57,6 +57,10 @@ void mst_sock_peer_name(int fd, char name[MST_SOCK_NAME_BYTES]);
 /* A number that connections from one address share, whatever their port. */
 uint32_t mst_sock_peer_hash(int fd);
 
+/* This node's numeric address at this end of a connection: what the other end can reach. 0;
+ * -EADDRNOTAVAIL the socket has none. */
+int mst_sock_own_host(int fd, char host[MST_SOCK_NAME_BYTES]);
+
 /* Writes or reads exactly `size_bytes`. 0; -ETIMEDOUT; -ECONNRESET also when the peer closed in the
  * middle. */
 int mst_sock_send_all(int fd, const void *data, size_t size_bytes, uint64_t deadline_ns);

@@ -108,10 +108,12 @@ static int check_node_rank(const struct mst_plan *plan, struct mst_err *err)
 
 static int complete_master(struct mst_plan *plan, struct mst_err *err)
 {
-    if (!plan->master_host[0] && plan->node_count == 1)
+    if (!plan->master_host[0] && plan->node_count == 1) {
         memcpy(plan->master_host, "127.0.0.1", sizeof "127.0.0.1");
-    else if (plan->master_port < 0 && strcmp(plan->master_host, "127.0.0.1") != 0)
+    } else if (plan->master_port < 0 && strcmp(plan->master_host, "127.0.0.1") != 0) {
         plan->master_port = plan->default_port;
+        plan->port_is_default = true;
+    }
     if (mst_host_is_local(plan->master_host) && plan->node_rank > 0)
         return mst_err_set(
             err, -EINVAL,

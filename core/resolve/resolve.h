@@ -43,6 +43,7 @@ struct mst_plan {
     int64_t max_restarts, incarnation;
     int64_t master_port;
     int64_t default_port; /* the scheme's own, when nobody gives one */
+    bool port_is_default; /* and it was taken for master_port */
     int64_t device_count; /* GPUs of a node by a variable: its ranks where nobody counts those */
     int64_t loose_count;  /* WORLD_SIZE, which counts nodes or ranks: one of them must match */
     char master_host[MST_HOST_BYTES]; /* empty if not known */

@@ -41,14 +41,16 @@ static void begin(struct fixture *f)
     int fd;
     *f = (struct fixture){.opts = {.node_count = 2,
                                    .rdzv_host = "127.0.0.1",
+                                   .rdzv_port_count = 1,
                                    .rdzv_timeout_ms = SOON_MS,
                                    .peer_timeout_ms = SOON_MS,
                                    .job_id = "job",
+                                   .meeting = "job.1",
                                    .secret = "secret",
                                    .secret_bytes = 6},
                           .other = closed_link};
     assert_int_equal(coord_create(&f->opts, &f->coord, &fd, NULL), 0);
-    f->opts.rdzv_port = coord_port(f->coord);
+    f->opts.rdzv_ports[0] = coord_port(f->coord);
     assert_int_equal(link_init(&f->own, fd, NULL), 0);
 }
 
@@ -63,7 +65,7 @@ static void *dial_in_thread(void *arg)
 {
     struct fixture *f = arg;
     struct mst_err err = {0};
-    f->dial_result = link_dial(f->dialing, &f->dial_opts, &err);
+    f->dial_result = link_dial(f->dialing, &f->dial_opts, f->dial_opts.rdzv_ports[0], &err);
     atomic_store(&f->dialed, true);
     return NULL;
 }
@@ -195,7 +197,7 @@ static void test_a_port_in_use_is_named(void **state)
     char port[16];
     int fd;
     begin(&f);
-    snprintf(port, sizeof port, "%u", f.opts.rdzv_port);
+    snprintf(port, sizeof port, "%u", f.opts.rdzv_ports[0]);
     assert_int_equal(coord_create(&f.opts, &second, &fd, &err), -EADDRINUSE);
     assert_non_null(strstr(err.text, port));
     end(&f);

@@ -82,7 +82,7 @@ static void test_defaults_of_one_node(void **state)
     assert_int_equal(opts.node_count, 1);
     assert_true(opts.local_size >= 1);
     assert_string_equal(opts.rdzv_host, "127.0.0.1");
-    assert_int_equal(opts.rdzv_port, 0);
+    assert_int_equal(opts.rdzv_ports[0], 0);
     assert_int_equal(opts.max_restarts, 3);
     assert_int_equal(opts.grace_ms, 30000);
     assert_int_equal(opts.rdzv_timeout_ms, 300000);
@@ -102,7 +102,7 @@ static void test_every_flag(void **state)
     assert_int_equal(opts.node_count, 3);
     assert_int_equal(opts.node_rank, 1);
     assert_string_equal(opts.rdzv_host, "fe80::1");
-    assert_int_equal(opts.rdzv_port, 99);
+    assert_int_equal(opts.rdzv_ports[0], 99);
     assert_int_equal(opts.max_restarts, 0);
     assert_int_equal(opts.grace_ms, 5000);
     assert_int_equal(opts.rdzv_timeout_ms, 7000);
@@ -210,7 +210,7 @@ static void test_operator_and_flags(void **state)
     assert_int_equal(opts.local_size, 8);
     assert_int_equal(opts.max_restarts, 12);
     assert_string_equal(opts.rdzv_host, "head");
-    assert_int_equal(opts.rdzv_port, 29500);
+    assert_int_equal(opts.rdzv_ports[0], 29500);
     assert_int_equal(parse("run --nproc 2 --rdzv other:5 -- p"), EXITCODE_OK);
     assert_int_equal(opts.local_size, 2);
     assert_string_equal(opts.rdzv_host, "other");
