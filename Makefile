@@ -23,7 +23,7 @@ need = missing=; for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: i
 make = cmake --preset $(1) $(2) >/dev/null && \
        cmake --build --preset $(1) -j $(JOBS) $(addprefix --target ,$(3))
 
-.PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-portable deps-kits build portable demo trixie test check asan tsan fuzz mutate lint fmt bench install clean
+.PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-portable deps-slurm deps-kits build portable demo trixie test check asan tsan fuzz mutate lint fmt bench slurm install clean
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 14
 deps: ; @$(call need,$(BASE)) ## install the Debian packages for build and demo that are missing
@@ -39,6 +39,7 @@ demo: build ## train, be preempted, resume, lose a rank, resume, compare; draws 
 	@examples/demo.sh
 trixie: deps-roots ## make demo on a bare Debian 13; as root
 	@tests/roots/demo build/roots/trixie
+deps-slurm: ; @$(call need,slurmctld slurmd slurm-client munge) ## a Slurm, for the test of launcher/slurm
 deps-kits: deps-test ## all of these; tests of what cannot be had are skipped
 	@for kit in deps-cuda deps-servers deps-roots; do $(MAKE) -s $$kit || echo "no $$kit: what needs it is skipped"; done
 	@rm -f build/portable/muster-*; if $(MAKE) -s deps-portable; then launcher/portable/build build/portable; else echo "no deps-portable: what needs it is skipped"; fi
@@ -60,14 +61,15 @@ lint: deps-test ## format, house rules, clang-tidy, man pages, shell scripts
 	@for s in tests/lint/*.sh; do $$s . || [ $$? = 77 ] || exit 1; done
 	@cmake --preset dev >/dev/null && $(MAKE) -s -j $(JOBS) $(patsubst %,build/tidy/%.ok,$(filter-out perf/peers/%,$(SRC)))
 	@$(if $(MAN),mandoc -Tlint -W warning $(MAN))
-	@shellcheck -x -P SCRIPTDIR -s bash -e SC2034 -S warning .ci/run perf/against gpu/get-cuda launcher/portable/* tests/fuzz/run \
-	    tests/{roots,servers}/* $(filter-out build/%,$(wildcard */*.sh */*/*.sh))
+	@shellcheck -x -P SCRIPTDIR -s bash -e SC2034 -S warning .ci/run perf/against gpu/get-cuda launcher/{portable,slurm}/[!R]* tests/fuzz/run \
+	    tests/{roots,servers}/* tests/e2e/slurm/run $(filter-out build/%,$(wildcard */*.sh */*/*.sh))
 build/tidy/%.ok: % $(HDR) .clang-tidy
 	@said=$$(clang-tidy --quiet -p build/dev $< $(if $(filter core/err.c,$<),,--extra-arg=-include \
 	    --extra-arg=$(CURDIR)/tests/lint/analyzer.h) 2>&1) || { echo "$$said"; exit 1; }; \
 	    install -D /dev/null $@
 fmt: ; @clang-format -i $(SRC) $(HDR) ## reformat every source
 bench: build ; @perf/allreduce.sh ## allreduce beside mpirun with a plain MPI program
+slurm: deps-slurm build ; @tests/e2e/slurm/run ## what Slurm does to a job: scancel, signals, requeues, arrays; as root
 install: build ## to PREFIX=/usr/local, under DESTDIR
 	@cmake --install build/release --prefix $(PREFIX)
 clean: ; @rm -rf build demo ## remove build/ and demo/
