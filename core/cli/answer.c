@@ -29,6 +29,10 @@ int options_answer(const struct options *options, int rc, const struct mst_err *
 #endif
         return options_finish(options, EXIT_SUCCESS);
     }
+    if (rc >= OPTIONS_BASH) {
+        options_complete(options, rc, stdout);
+        return options_finish(options, EXIT_SUCCESS);
+    }
     fprintf(stderr, "%s: %s; see %s --help\n", options->program, err->text, options->program);
     return OPTIONS_EXIT_USAGE;
 }

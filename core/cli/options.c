@@ -1,6 +1,7 @@
 /* pure */
 #include "muster/core/cli/options.h"
 
+#include "muster/core/cli/near.h"
 #include "muster/core/err.h"
 #include "muster/core/words.h"
 
@@ -13,17 +14,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORD_MAX 32  /* longer words resemble no name */
-#define NEAR_MAX 2   /* letters that may differ */
+#define TYPED_MAX 40 /* longer words resemble no name, and are cut where an error tells them */
 #define GIVEN_MAX 64 /* options of a program */
 #define COMMANDS_MAX 16
+
+const char *const options_shells[] = {"bash", "zsh", "fish", NULL};
 
 struct parse {
     const struct options *options;
     char **argv;
     int argc, at; /* the word that is read */
     void *place;
-    uint64_t given; /* a bit for each option, in the order of the tables */
+    uint64_t given;        /* a bit for each option, in the order of the tables */
+    char typed[TYPED_MAX]; /* the option that is read, as it stands there, without its value */
     struct mst_err *err;
 };
 
@@ -41,64 +44,75 @@ static const struct option *option_at(const struct options *options, int index)
     return NULL;
 }
 
-/* The number of the option with this name, `length` bytes of it, or with this letter if that is not
- * '\0'; −1 if there is none. */
-static int find(const struct options *options, const char *name, size_t length, char letter)
+/* Whether `length` bytes of a word are this one, with '_' for '-' or not. */
+static bool is_word(const char *word, size_t length, const char *known)
+{
+    if (strlen(known) != length)
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        if ((word[i] == '_' ? '-' : word[i]) != (known[i] == '_' ? '-' : known[i]))
+            return false;
+    }
+    return true;
+}
+
+/* `word` has its dashes, `length` bytes without a value. */
+static bool is_called(const struct option *option, const char *word, size_t length)
+{
+    if (word[1] == '-' && is_word(word + 2, length - 2, option->name))
+        return true;
+    for (const char *const *also = option->also; also && *also; also++) {
+        if (is_word(word, length, *also))
+            return true;
+    }
+    return false;
+}
+
+/* The number of the option that is so called; −1 if there is none. */
+static int find(const struct options *options, const char *word, size_t length)
 {
     const struct option *option;
     for (int i = 0; (option = option_at(options, i)) != NULL; i++) {
-        bool is_it = letter ? option->letter == letter
-                            : strlen(option->name) == length && !memcmp(option->name, name, length);
-        if (is_it)
+        if (is_called(option, word, length))
             return i;
     }
     return -1;
 }
 
-/* How many letters are to be changed, left out or put in: Levenshtein's distance, a row at a time.
- * More than can be near if a word is too long. */
-static size_t distance(const char *from, const char *to)
+static int find_letter(const struct options *options, char letter)
 {
-    size_t row[WORD_MAX + 1], length = strlen(to);
-    if (length > WORD_MAX || strlen(from) > WORD_MAX)
-        return WORD_MAX;
-    for (size_t i = 0; i <= length; i++)
-        row[i] = i;
-    for (; *from; from++) {
-        size_t diagonal = row[0]++;
-        for (size_t i = 1; i <= length; i++) {
-            size_t best = diagonal + (*from != to[i - 1]);
-            diagonal = row[i];
-            if (row[i - 1] + 1 < best)
-                best = row[i - 1] + 1;
-            row[i] = row[i] + 1 < best ? row[i] + 1 : best;
-        }
+    const struct option *option;
+    for (int i = 0; (option = option_at(options, i)) != NULL; i++) {
+        if (option->letter && option->letter == letter)
+            return i;
     }
-    return row[length];
+    return -1;
 }
 
-/* Keeps in *best what `word` most likely stands for: a name that it begins, or resembles. */
-static void consider(const char *word, const char *name, size_t *best_distance, const char **best)
+static void consider_option(struct near *near, const struct option *option)
 {
-    size_t length = strlen(word), apart = distance(word, name);
-    if (length > 1 && strncmp(word, name, length) == 0)
-        apart = 1;
-    if (apart <= NEAR_MAX && apart < strlen(name) && apart < *best_distance) {
-        *best = name;
-        *best_distance = apart;
-    }
+    near_consider(near, option->name);
+    for (const char *const *also = option->also; also && *also; also++)
+        near_consider(near, *also + strspn(*also, "-"));
 }
 
-static int fail_unknown(const struct parse *parse, const char *name)
+/* Of the option that was typed: what another launcher's is here, or what it resembles. */
+static int fail_unknown(const struct parse *parse)
 {
-    const char *best = NULL;
-    size_t best_distance = WORD_MAX;
+    const struct option_foreign *foreign = parse->options->foreign;
+    const char *typed = parse->typed, *name = typed[1] == '-' ? typed + 2 : typed + 1;
+    for (; foreign && foreign->word; foreign++) {
+        if (is_word(typed, strlen(typed), foreign->word))
+            return mst_err_set(parse->err, -EINVAL, "%s: %s", typed, foreign->advice);
+    }
+    struct near near = near_init(name);
     const struct option *option;
     for (int i = 0; (option = option_at(parse->options, i)) != NULL; i++)
-        consider(name, option->name, &best_distance, &best);
-    if (!best)
-        return mst_err_set(parse->err, -EINVAL, "unknown option --%s", name);
-    return mst_err_set(parse->err, -EINVAL, "unknown option --%s: did you mean --%s?", name, best);
+        consider_option(&near, option);
+    if (!near.best)
+        return mst_err_set(parse->err, -EINVAL, "unknown option %s", typed);
+    return mst_err_set(parse->err, -EINVAL, "unknown option %s: did you mean --%s?", typed,
+                       near.best);
 }
 
 /* "what: run, env or status" */
@@ -116,19 +130,19 @@ static int fail_command(const struct parse *parse, const char *what)
 
 static int find_command(const struct parse *parse, const char *name, int *ret_command)
 {
-    const char *best = NULL;
     char what[80];
-    size_t best_distance = WORD_MAX;
+    struct near near = near_init(name);
     const struct option_command *commands = parse->options->commands;
     for (int i = 0; commands[i].name; i++) {
         if (strcmp(commands[i].name, name) == 0) {
             *ret_command = i;
             return 0;
         }
-        consider(name, commands[i].name, &best_distance, &best);
+        near_consider(&near, commands[i].name);
     }
-    if (best)
-        return mst_err_set(parse->err, -EINVAL, "unknown command %s: did you mean %s?", name, best);
+    if (near.best)
+        return mst_err_set(parse->err, -EINVAL, "unknown command %s: did you mean %s?", name,
+                           near.best);
     snprintf(what, sizeof what, "unknown command %s", name);
     return fail_command(parse, what);
 }
@@ -173,9 +187,14 @@ static void describe(const struct option *option, char *text, size_t cap)
 
 static int fail_value(const struct parse *parse, const struct option *option, const char *text)
 {
-    char allowed[192];
+    char allowed[192], hint[NEAR_WORD_MAX + 24] = "";
+    struct near near = near_init(text);
     describe(option, allowed, sizeof allowed);
-    return mst_err_set(parse->err, -EINVAL, "--%s %.80s: %s", option->name, text, allowed);
+    for (const char *const *word = option->words; word && *word; word++)
+        near_consider(&near, *word);
+    if (near.best)
+        snprintf(hint, sizeof hint, ": did you mean %s?", near.best);
+    return mst_err_set(parse->err, -EINVAL, "%s %.80s: %s%s", parse->typed, text, allowed, hint);
 }
 
 static bool parse_whole(const char *text, double *ret_value)
@@ -235,6 +254,19 @@ static int store_number(const struct parse *parse, const struct option *option, 
     return 0;
 }
 
+static int store_listed(const struct parse *parse, const struct option *option, const char *text,
+                        struct option_list *list)
+{
+    assert(option->size_bytes == sizeof *list);
+    if (option->accepts && !option->accepts(text))
+        return fail_value(parse, option, text);
+    if (list->count == OPTION_LIST_MAX)
+        return mst_err_set(parse->err, -EINVAL, "%s %.80s: it is given over %d times", parse->typed,
+                           text, OPTION_LIST_MAX);
+    list->texts[list->count++] = text;
+    return 0;
+}
+
 static int store(const struct parse *parse, const struct option *option, const char *text)
 {
     void *field = (char *)parse->place + option->offset;
@@ -252,11 +284,17 @@ static int store(const struct parse *parse, const struct option *option, const c
             return fail_value(parse, option, text);
         memcpy(field, &word, sizeof word);
         return 0;
+    case OPTION_LIST: return store_listed(parse, option, text, field);
     default: return store_number(parse, option, text, field);
     }
 }
 
 /* ---- words ----------------------------------------------------------------------------------- */
+
+static int fail_value_given(const struct parse *parse)
+{
+    return mst_err_set(parse->err, -EINVAL, "%s takes no value", parse->typed);
+}
 
 /* `inside` is the value that stands in the option's own word, or NULL: then it is the next word. */
 static int take(struct parse *parse, int index, const char *inside)
@@ -265,37 +303,71 @@ static int take(struct parse *parse, int index, const char *inside)
     assert(index < GIVEN_MAX);
     parse->given |= UINT64_C(1) << index;
     if (option->kind == OPTION_FLAG)
-        return inside ? mst_err_set(parse->err, -EINVAL, "--%s takes no value", option->name)
-                      : store(parse, option, "");
+        return inside ? fail_value_given(parse) : store(parse, option, "");
     if (!inside && parse->at + 1 == parse->argc)
-        return mst_err_set(parse->err, -EINVAL, "%s: needs a value", parse->argv[parse->at]);
+        return mst_err_set(parse->err, -EINVAL, "%s: needs a value", parse->typed);
     return store(parse, option, inside ? inside : parse->argv[++parse->at]);
 }
 
-static int take_long(struct parse *parse, const char *name)
+static int take_completion(struct parse *parse, const char *inside)
 {
-    const char *equals = strchr(name, '=');
-    size_t length = equals ? (size_t)(equals - name) : strlen(name);
-    if (strcmp(name, "help") == 0)
-        return OPTIONS_HELP;
-    if (strcmp(name, "version") == 0)
-        return OPTIONS_VERSION;
-    int index = find(parse->options, name, length, '\0');
-    if (index >= 0)
-        return take(parse, index, equals ? equals + 1 : NULL);
-    char typed[WORD_MAX + 2]; /* a longer one is cut, and still too long to resemble a name */
-    snprintf(typed, sizeof typed, "%.*s", (int)length, name);
-    return fail_unknown(parse, typed);
+    const char *shell = inside ? inside : parse->argv[parse->at + 1];
+    int which = mst_words_find(options_shells, shell ? shell : "");
+    return which >= 0 ? OPTIONS_BASH + which
+                      : mst_err_set(parse->err, -EINVAL, "--completion %.80s: bash, zsh or fish",
+                                    shell ? shell : "");
 }
 
-static int take_short(struct parse *parse, const char *word)
+/* What every program answers; 0 if it is none of that. */
+static int take_common(struct parse *parse, const char *inside)
 {
-    if (strcmp(word, "-h") == 0)
-        return OPTIONS_HELP;
-    int index = find(parse->options, NULL, 0, word[1]);
-    if (index < 0)
-        return mst_err_set(parse->err, -EINVAL, "unknown option %.2s", word);
-    return take(parse, index, word[2] ? word + 2 : NULL);
+    bool is_help = strcmp(parse->typed, "--help") == 0 || strcmp(parse->typed, "-h") == 0;
+    if (strcmp(parse->typed, "--completion") == 0)
+        return take_completion(parse, inside);
+    if (!is_help && strcmp(parse->typed, "--version") != 0)
+        return 0;
+    return inside ? fail_value_given(parse) : is_help ? OPTIONS_HELP : OPTIONS_VERSION;
+}
+
+/* A word that is an option's whole name, with its value behind '=' or without. */
+static int take_whole(struct parse *parse, const char *word)
+{
+    size_t length = strcspn(word, "=");
+    const char *inside = word[length] ? word + length + 1 : NULL;
+    snprintf(parse->typed, sizeof parse->typed, "%.*s", (int)length, word); /* may be cut */
+    int rc = take_common(parse, inside);
+    if (rc)
+        return rc;
+    int index = find(parse->options, word, length);
+    return index >= 0 ? take(parse, index, inside) : fail_unknown(parse);
+}
+
+/* "-f", "-n5", "-n" and the next word, "-fn5" */
+static int take_letters(struct parse *parse, const char *word)
+{
+    bool is_flag = true;
+    for (const char *at = word + 1; *at && is_flag; at++) {
+        int index = find_letter(parse->options, *at);
+        snprintf(parse->typed, sizeof parse->typed, "-%c", *at);
+        int rc = *at == 'h' ? take_common(parse, at[1] ? at + 1 : NULL) : 0;
+        if (rc)
+            return rc;
+        if (index < 0) {
+            snprintf(parse->typed, sizeof parse->typed, "%s", word); /* may be cut */
+            return fail_unknown(parse);
+        }
+        is_flag = option_at(parse->options, index)->kind == OPTION_FLAG;
+        rc = take(parse, index, is_flag || !at[1] ? NULL : at + 1);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static int take_option(struct parse *parse, const char *word)
+{
+    bool is_whole = word[1] == '-' || find(parse->options, word, strcspn(word, "=")) >= 0;
+    return is_whole ? take_whole(parse, word) : take_letters(parse, word);
 }
 
 /* Reads options, and leaves parse->at at the first operand if that stops it. Else operands gather
@@ -313,7 +385,7 @@ static int take_words(struct parse *parse, struct command_line *line)
         } else if (strcmp(word, "--") == 0) {
             ended = true;
         } else {
-            int rc = word[1] == '-' ? take_long(parse, word + 2) : take_short(parse, word);
+            int rc = take_option(parse, word);
             if (rc)
                 return rc;
         }

@@ -4,13 +4,16 @@
  *   options_or_exit(&options, argc, argv, &place)               a program that has nothing open yet
  *   options_parse, and options_answer for what it did not fill  where a test reads the errors
  *
- * "--name value", "--name=value", "-x value" and "-xvalue" are understood; a later one wins, and
- * "--" ends the options. -h, --help and --version are every program's and stand in no table. */
+ * "--name value", "--name=value", "-x value" and "-xvalue" are understood, flags of one letter may
+ * stand together, and '_' in a name is '-'; a later one wins, and "--" ends the options. -h and
+ * --help, --version and "--completion SHELL" are every program's and stand in no table. */
 #ifndef MUSTER_CORE_CLI_OPTIONS_H
 #define MUSTER_CORE_CLI_OPTIONS_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 
 struct mst_err;
 
@@ -24,7 +27,15 @@ enum option_kind {
     OPTION_SECONDS, /* uint32_t of milliseconds: whole seconds */
     OPTION_SIZE,    /* uint64_t of bytes: a number, whole or not, and K, M or G */
     OPTION_REAL,    /* double */
-    OPTION_CHOICE   /* int, or an enum that counts from 0: which of `words` */
+    OPTION_CHOICE,  /* int, or an enum that counts from 0: which of `words` */
+    OPTION_LIST     /* struct option_list: each time it is given a text more, as for a text */
+};
+
+#define OPTION_LIST_MAX 64
+
+struct option_list {
+    const char *texts[OPTION_LIST_MAX]; /* borrowed from argv */
+    uint32_t count;
 };
 
 struct option {
@@ -39,6 +50,7 @@ struct option {
     const char *const *words; /* NULL-ended; for a count they stand for −1, −2, … in an int64_t */
     bool (*accepts)(const char *text); /* of a text, or NULL; `wanted` says what it asks for */
     const char *wanted;
+    const char *const *also; /* how others write it, with their dashes; NULL-ended, or NULL */
 };
 
 #define OPTION_AT(type, field) offsetof(type, field), sizeof(((type *)0)->field)
@@ -53,14 +65,23 @@ struct option_command {
     const char *help;
 };
 
+/* An option that other launchers have and this program has not. */
+struct option_foreign {
+    const char *word; /* with its dashes; NULL ends a table */
+    const char *advice;
+};
+
 struct options {
     const char *program;  /* in front of every error: "muster run" */
     const char *synopsis; /* what usage has behind the program's name, or NULL */
     const char *about;    /* what the program does; '\n' ends a line, the rest is wrapped */
     const char *notes;    /* stands below the options, or NULL */
     struct option_group groups[6];
+    const struct option_foreign *foreign;  /* or NULL */
     const struct option_command *commands; /* one of them is the first operand; or NULL */
-    const char *operand;               /* what is missing if there are too few of them: "program" */
+    const struct options *const
+        *nested;         /* of each command its own; NULL: another program's, or none */
+    const char *operand; /* what is missing if there are too few of them: "program" */
     int operands_least, operands_most; /* a command counts */
     bool stops_at_operand;             /* what follows it is another program's */
 };
@@ -71,11 +92,15 @@ struct command_line {
     char **operands; /* in argv, NULL-ended; a command is the first */
 };
 
-enum { OPTIONS_HELP = 1, OPTIONS_VERSION }; /* what else than 0 options_parse answers */
+/* What else than 0 options_parse answers. */
+enum { OPTIONS_HELP = 1, OPTIONS_VERSION, OPTIONS_BASH, OPTIONS_ZSH, OPTIONS_FISH };
+
+/* The shells that completion is for, OPTIONS_BASH first; NULL-ended. */
+extern const char *const options_shells[];
 
 /* Fills the fields of *place that the words of argv name; argv[0] is skipped, and operands are
- * moved to the front of what follows. 0; OPTIONS_HELP and OPTIONS_VERSION if that was asked for,
- * with the rest unread; -EINVAL naming the option, its value and what is allowed. *place may be
+ * moved to the front of what follows. 0; one of the answers above if that was asked for, with the
+ * rest unread; -EINVAL naming the option, its value and what is allowed. *place may be
  * half filled when it is not 0. Pure. */
 int options_parse(const struct options *options, int argc, char **argv, void *place,
                   struct command_line *ret_line, struct mst_err *err);
@@ -84,8 +109,13 @@ int options_parse(const struct options *options, int argc, char **argv, void *pl
  * Pure. */
 const char *options_help(const struct options *options, char text[OPTIONS_HELP_MAX]);
 
-/* Prints the answer to what options_parse returned, which is not 0: help, the version, or what is
- * wrong. Returns the exit status. */
+/* Writes what a shell reads to complete the words of this program and of its commands: a function
+ * _NAME of bash and zsh, with '_' for what is no letter in the program's name, or commands of fish.
+ * `shell` is OPTIONS_BASH, OPTIONS_ZSH or OPTIONS_FISH. */
+void options_complete(const struct options *options, int shell, FILE *out);
+
+/* Prints the answer to what options_parse returned, which is not 0: help, the version, completion,
+ * or what is wrong. Returns the exit status. */
 int options_answer(const struct options *options, int rc, const struct mst_err *err);
 
 /* options_parse; ends the program with options_answer unless it is to go on. */

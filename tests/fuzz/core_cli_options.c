@@ -23,15 +23,19 @@ struct place {
     uint64_t bytes;
     double real;
     int choice;
+    struct option_list list;
 };
 
 static const char *const names[] = {"auto", "none", NULL};
+static const char *const spellings[] = {"--like_this", "-np", NULL};
+static const struct option_foreign foreign[] = {{"--theirs", "advice"}, {NULL, NULL}};
 static const struct option table[] = {
     {"flag", OPTION_FLAG, OPTION_AT(struct place, flag), .help = "", .letter = 'f'},
     {"text", OPTION_TEXT, OPTION_AT(struct place, text), .value = "T", .help = "", .letter = 't'},
     {"word", OPTION_TEXT, OPTION_AT(struct place, word), .value = "W", .help = "", .words = names},
     {"count", OPTION_COUNT, OPTION_AT(struct place, count), .value = "N", .help = "", .letter = 'n',
-     .least = 1, .most = 1e15, .words = names},
+     .least = 1, .most = 1e15, .words = names, .also = spellings},
+    {"list", OPTION_LIST, OPTION_AT(struct place, list), .value = "L", .help = "", .letter = 'x'},
     {"seconds", OPTION_SECONDS, OPTION_AT(struct place, seconds_ms), .value = "S", .help = "",
      .most = 864000},
     {"bytes", OPTION_SIZE, OPTION_AT(struct place, bytes), .value = "B", .help = "", .letter = 'b',
@@ -66,6 +70,7 @@ static void check_place(const struct place *place)
     require(place->bytes <= UINT64_C(1) << 42);
     require(place->real >= -1 && place->real <= 1);
     require(place->choice == 0 || place->choice == 1);
+    require(place->list.count <= OPTION_LIST_MAX);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -84,13 +89,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(given, argv, sizeof given);
     const struct options options = {.program = "fuzz",
                                     .groups = {{"", table}},
+                                    .foreign = foreign,
                                     .operands_most = INT_MAX,
                                     .stops_at_operand = data[0] & 1};
     struct place place = {.count = 1};
     struct command_line line = {0};
     struct mst_err err = {0};
     int rc = options_parse(&options, argc, argv, &place, &line, &err);
-    require(rc == 0 || rc == OPTIONS_HELP || rc == OPTIONS_VERSION || rc == -EINVAL);
+    require((rc >= 0 && rc <= OPTIONS_FISH) || rc == -EINVAL);
     require(rc != -EINVAL || (err.code == rc && err.text[0]));
     check_place(&place);
     require(line.operand_count >= 0 && line.operand_count < argc);

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#define WORDS_MAX 16
+#define WORDS_MAX 200
 
 enum colour { RED, GREEN, BLUE };
 
@@ -27,6 +27,7 @@ struct place {
     uint64_t bytes;
     double rate;
     enum colour colour;
+    struct option_list list;
 };
 
 static bool is_id(const char *text)
@@ -37,6 +38,7 @@ static bool is_id(const char *text)
 static const char *const modes[] = {"auto", "none", NULL};
 static const char *const colours[] = {"red", "green", "blue", NULL};
 static const char *const automatic[] = {"auto", "all", NULL};
+static const char *const spellings[] = {"--how-many", "-hm", NULL};
 static const struct option first[] = {
     {"fast", OPTION_FLAG, OPTION_AT(struct place, fast), .help = "hurries", .letter = 'f'},
     {"name", OPTION_TEXT, OPTION_AT(struct place, name), .value = "NAME", .help = "names it",
@@ -49,7 +51,7 @@ static const struct option first[] = {
 };
 static const struct option second[] = {
     {"count", OPTION_COUNT, OPTION_AT(struct place, count), .value = "N", .help = "how many",
-     .least = 1, .most = UINT32_MAX},
+     .least = 1, .most = UINT32_MAX, .also = spellings},
     {"ranks", OPTION_COUNT, OPTION_AT(struct place, ranks), .value = "N|auto|all",
      .help = "of them", .letter = 'r', .most = 1024, .words = automatic},
     {"patience", OPTION_SECONDS, OPTION_AT(struct place, patience_ms), .value = "S",
@@ -60,12 +62,22 @@ static const struct option second[] = {
      .least = 1e-6, .most = 100},
     {"colour", OPTION_CHOICE, OPTION_AT(struct place, colour), .value = "COLOUR",
      .help = "how it looks", .words = colours},
+    {"listed", OPTION_LIST, OPTION_AT(struct place, list), .value = "ID", .help = "more of them",
+     .letter = 'x', .accepts = is_id, .wanted = "letters from a to c"},
+    {"quick_one", OPTION_FLAG, OPTION_AT(struct place, fast), .help = "hurries, too",
+     .letter = 'q'},
     {0},
 };
 
+static const struct option_foreign foreign[] = {
+    {"--other-way", "write --name"}, {"-o", "write -n"}, {0}};
+
 /* Takes options anywhere, and up to two operands. */
-static const struct options loose = {
-    .program = "loose", .about = "", .groups = {{"A", first}, {"B", second}}, .operands_most = 2};
+static const struct options loose = {.program = "loose",
+                                     .about = "",
+                                     .groups = {{"A", first}, {"B", second}},
+                                     .foreign = foreign,
+                                     .operands_most = 2};
 
 static char *words[WORDS_MAX];
 static struct place place;
@@ -117,6 +129,40 @@ static void test_every_kind_in_every_spelling(void **state)
     assert_string_equal(place.name, "x"); /* a later one wins */
     assert_int_equal(place.colour, BLUE);
     assert_int_equal(place.bytes, INT64_C(2) << 30);
+}
+
+/* How others write it: their names, '_' for '-', flags in one word. */
+static void test_other_spellings(void **state)
+{
+    (void)state;
+    static const char *const counts[][3] = {
+        {"--count", "5"}, {"--how-many", "5"}, {"--how_many=5"}, {"-hm", "5"}, {"-hm=5"}};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        assert_int_equal(parse(&loose, counts[i]), 0);
+        assert_int_equal(place.count, 5);
+    }
+    assert_int_equal(PARSE(&loose, "--quick-one"), 0);
+    assert_true(place.fast);
+    assert_int_equal(PARSE(&loose, "-qfnx"), 0);
+    assert_string_equal(place.name, "x");
+    assert_int_equal(PARSE(&loose, "-qfn", "y"), 0);
+    assert_string_equal(place.name, "y");
+    assert_int_equal(PARSE(&loose, "-qfh"), OPTIONS_HELP);
+}
+
+static void test_lists_grow(void **state)
+{
+    (void)state;
+    const char *many[2 * OPTION_LIST_MAX + 3] = {NULL};
+    assert_int_equal(PARSE(&loose, "-x", "a", "--listed=b", "-xc"), 0);
+    assert_int_equal(place.list.count, 3);
+    assert_string_equal(place.list.texts[2], "c");
+    for (int i = 0; i < 2 * (OPTION_LIST_MAX + 1); i += 2) {
+        many[i] = "-x";
+        many[i + 1] = "a";
+    }
+    assert_int_equal(parse(&loose, many), -EINVAL);
+    assert_string_equal(err.text, "-x a: it is given over 64 times");
 }
 
 static void test_words_stand_for_negative_numbers(void **state)
@@ -219,12 +265,27 @@ static void test_faults_are_named(void **state)
         {{"--cout=1"}, "unknown option --cout: did you mean --count?"},
         {{"--pat", "1"}, "unknown option --pat: did you mean --patience?"},
         {{"---"}, "unknown option ---"},
-        {{"-x5"}, "unknown option -x"},
+        {{"-y5"}, "unknown option -y5"},
+        {{"-nmae", "4", "-id"}, "unknown option -id: did you mean --id?"},
+        {{"-fz"}, "unknown option -fz"},
+        {{"-fn"}, "-n: needs a value"},
+        {{"-hm"}, "-hm: needs a value"},
+        {{"-hm", "x"}, "-hm x: a whole number from 1 to 4294967295"},
+        {{"--how_many=x"}, "--how_many x: a whole number from 1 to 4294967295"},
+        {{"--how-mny"}, "unknown option --how-mny: did you mean --how-many?"},
+        {{"--other_way=1"}, "--other_way: write --name"},
+        {{"-o"}, "-o: write -n"},
+        {{"--help=all"}, "--help takes no value"},
+        {{"--version=1"}, "--version takes no value"},
+        {{"-hx"}, "-h takes no value"},
+        {{"-fhx"}, "-h takes no value"},
+        {{"--completion", "ksh"}, "--completion ksh: bash, zsh or fish"},
+        {{"--completion"}, "--completion : bash, zsh or fish"},
+        {{"-x", "abd"}, "-x abd: letters from a to c"},
         {{"-n"}, "-n: needs a value"},
         {{"--name"}, "--name: needs a value"},
         {{"--fast=yes"}, "--fast takes no value"},
-        {{"-fn"}, "--fast takes no value"},
-        {{"--mode", "some"}, "--mode some: auto or none"},
+        {{"--mode", "other"}, "--mode other: auto or none"},
         {{"--id", "abcd"}, "--id abcd: letters from a to c"},
         {{"--count", "0"}, "--count 0: a whole number from 1 to 4294967295"},
         {{"--count", "1.5"}, "--count 1.5: a whole number from 1 to 4294967295"},
@@ -233,15 +294,18 @@ static void test_faults_are_named(void **state)
         {{"--ranks", "-1"}, "--ranks -1: a whole number from 0 to 1024, or auto or all"},
         {{"--ranks", " 1"}, "--ranks  1: a whole number from 0 to 1024, or auto or all"},
         {{"--patience", "1x"}, "--patience 1x: whole seconds from 1 to 864000"},
-        {{"-b", "1Q"}, "--bytes 1Q: a size from 0 to 4096G, such as 1.5M"},
-        {{"-b", "1KB"}, "--bytes 1KB: a size from 0 to 4096G, such as 1.5M"},
-        {{"-b", ""}, "--bytes : a size from 0 to 4096G, such as 1.5M"},
-        {{"-b", "K"}, "--bytes K: a size from 0 to 4096G, such as 1.5M"},
-        {{"-b", "nan"}, "--bytes nan: a size from 0 to 4096G, such as 1.5M"},
-        {{"-b", "-1"}, "--bytes -1: a size from 0 to 4096G, such as 1.5M"},
+        {{"-b", "1Q"}, "-b 1Q: a size from 0 to 4096G, such as 1.5M"},
+        {{"-b", "1KB"}, "-b 1KB: a size from 0 to 4096G, such as 1.5M"},
+        {{"-b", ""}, "-b : a size from 0 to 4096G, such as 1.5M"},
+        {{"-b", "K"}, "-b K: a size from 0 to 4096G, such as 1.5M"},
+        {{"-b", "nan"}, "-b nan: a size from 0 to 4096G, such as 1.5M"},
+        {{"-b", "-1"}, "-b -1: a size from 0 to 4096G, such as 1.5M"},
         {{"--rate", "0"}, "--rate 0: a number from 1e-06 to 100"},
         {{"--rate", "1K"}, "--rate 1K: a number from 1e-06 to 100"},
         {{"--colour", "pink"}, "--colour pink: red, green or blue"},
+        {{"--colour", "gren"}, "--colour gren: red, green or blue: did you mean green?"},
+        {{"--ranks", "aut"},
+         "--ranks aut: a whole number from 0 to 1024, or auto or all: did you mean auto?"},
         {{"a", "b", "c"}, "unexpected argument c"},
     };
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
@@ -287,6 +351,8 @@ static void test_help_and_version_are_everywhere(void **state)
     assert_int_equal(PARSE(&loose, "-f", "--help", "--count", "0"), OPTIONS_HELP);
     assert_int_equal(PARSE(&loose, "a", "-h"), OPTIONS_HELP);
     assert_int_equal(PARSE(&loose, "--version", "--frob"), OPTIONS_VERSION);
+    assert_int_equal(PARSE(&loose, "--completion", "bash"), OPTIONS_BASH);
+    assert_int_equal(PARSE(&loose, "--completion=fish"), OPTIONS_FISH);
     assert_int_equal(PARSE(&loose, "--", "--help"), 0);
     assert_int_equal(PARSE(&loose, "--name", "--help"), 0); /* a value */
 }
@@ -296,6 +362,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_words),
         cmocka_unit_test(test_every_kind_in_every_spelling),
+        cmocka_unit_test(test_other_spellings),
+        cmocka_unit_test(test_lists_grow),
         cmocka_unit_test(test_words_stand_for_negative_numbers),
         cmocka_unit_test(test_operands_stand_anywhere),
         cmocka_unit_test(test_words_stay_where_no_operand_is),
