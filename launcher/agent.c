@@ -13,6 +13,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/launcher/cause.h"
 #include "muster/launcher/coord.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/guard.h"
@@ -30,6 +31,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -39,6 +41,7 @@
 #define TICK_MS 100       /* the coordinator's clock */
 #define DIAL_REPORT_S 10  /* how often a node says what it waits for */
 #define DIAL_PAUSE_MS 100 /* between tries that fail at once */
+#define FLUSH_MS 2000     /* for those who read its output */
 
 enum source {
     SOURCE_SIGNAL,
@@ -56,6 +59,7 @@ struct agent {
     int look_fd; /* of the node's look for MPI that is in the set, or -1 */
     struct signals signals;
     struct guard guard;
+    uint64_t flush_ns; /* how long the end waits for those who read, once it has come */
     struct outlog *outlog;
     struct status *status; /* NULL: refused */
     struct coord *coord;   /* node 0 only */
@@ -147,9 +151,9 @@ static void dispatch(struct agent *agent, enum source source)
     switch (source) {
     case SOURCE_SIGNAL: read_signals(agent); return;
     case SOURCE_LINK: read_link(agent); return;
-    case SOURCE_COORD: return; /* run_once runs it every time */
+    case SOURCE_COORD:
+    case SOURCE_OUTLOG: return; /* run_once runs them every time */
     case SOURCE_STATUS: status_run(agent->status, &agent->node); return;
-    case SOURCE_OUTLOG: outlog_run(agent->outlog); return;
     case SOURCE_RANKS: node_reap(&agent->node); return;
     case SOURCE_LOOK: node_read_look(&agent->node); return;
     }
@@ -159,8 +163,11 @@ static int wait_ms(const struct agent *agent)
 {
     int left_ms = mst_deadline_left_ms(node_wake_ns(&agent->node));
     int link_ms = mst_deadline_left_ms(link_wake_ns(&agent->link));
+    int output_ms = mst_deadline_left_ms(outlog_wake_ns(agent->outlog));
     if (left_ms < 0 || (link_ms >= 0 && link_ms < left_ms))
         left_ms = link_ms;
+    if (left_ms < 0 || (output_ms >= 0 && output_ms < left_ms))
+        left_ms = output_ms;
     bool ticks = agent->coord != NULL;
     return ticks && (left_ms < 0 || left_ms > TICK_MS) ? TICK_MS : left_ms;
 }
@@ -190,6 +197,7 @@ static void run_once(struct agent *agent)
     link_tick(&agent->link, mst_now_ns());
     if (agent->link.broken)
         node_link_lost(&agent->node);
+    outlog_run(agent->outlog);
 }
 
 /* ---- meeting node 0 -------------------------------------------------------------------------- */
@@ -300,6 +308,27 @@ static int connect_to_coordinator(struct agent *agent)
     return EXITCODE_OK;
 }
 
+static int open_output(struct agent *agent, struct mst_err *err)
+{
+    const struct opts *opts = agent->opts;
+    const struct outlog_config config = {.out_fd = STDOUT_FILENO,
+                                         .err_fd = STDERR_FILENO,
+                                         .log_dir = opts->log_dir,
+                                         .job_id = opts->job_id,
+                                         .prefix = opts->prefix,
+                                         .mode = opts->output,
+                                         .json = opts->log_format == LOG_JSON,
+                                         .node = opts->node_rank};
+    int rc = outlog_create(&config, &agent->outlog, err);
+    if (rc)
+        return rc;
+    log_to(outlog_sink(agent->outlog));
+    if (outlog_folder(agent->outlog))
+        log_line(LOG_INFO, "output of ranks is kept", " folder=%s",
+                 log_quote(outlog_folder(agent->outlog)).text);
+    return watch(agent, outlog_fd(agent->outlog), SOURCE_OUTLOG, err);
+}
+
 static int set_up(struct agent *agent, struct mst_err *err)
 {
     log_who("agent", agent->opts->node_rank, 0);
@@ -314,9 +343,7 @@ static int set_up(struct agent *agent, struct mst_err *err)
         rc = open_secret(agent, err);
     }
     if (rc == 0)
-        rc = outlog_create(agent->opts->log_dir, STDOUT_FILENO, STDERR_FILENO, &agent->outlog, err);
-    if (rc == 0)
-        rc = watch(agent, outlog_fd(agent->outlog), SOURCE_OUTLOG, err);
+        rc = open_output(agent, err);
     if (rc)
         return rc;
     struct mst_err why = {0};
@@ -336,11 +363,24 @@ static void close_fd(int fd)
         close(fd);
 }
 
+/* Who reads has two seconds for what is left, but never more than the grace. */
+static uint64_t flush_deadline_ns(struct agent *agent)
+{
+    if (agent->flush_ns == 0)
+        agent->flush_ns = mst_deadline_ms(FLUSH_MS);
+    return agent->node.grace_hard_ns > 0 && agent->node.grace_hard_ns < agent->flush_ns
+               ? agent->node.grace_hard_ns
+               : agent->flush_ns;
+}
+
 static void take_down(struct agent *agent)
 {
     link_fini(&agent->link);
     coord_destroy(agent->coord);
     status_destroy(agent->status);
+    if (agent->outlog)
+        outlog_drain(agent->outlog, flush_deadline_ns(agent));
+    log_to(NULL);
     outlog_destroy(agent->outlog);
     close_fd(agent->secret_fd);
     close_fd(agent->signal_fd);
@@ -360,20 +400,31 @@ static void say_farewell(struct agent *agent)
     }
 }
 
-/* Kubernetes shows this file as the reason of a pod's end. */
-static void write_root_cause(const struct node *node)
+/* The last that the rank said for which the job ends, below what others said since. */
+static void tell_last_words(uint32_t rank, const char *words)
 {
-    int fd = open("/dev/termination-log", O_WRONLY | O_TRUNC | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    char what[64], text[256];
+    for (size_t length; *words; words += length + 1) {
+        char line[LOG_QUOTED_MAX];
+        length = strcspn(words, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)length, words); /* may be cut */
+        log_line(LOG_ERROR, "last words", " of_rank=%u line=%s", rank, log_quote(line).text);
+    }
+}
+
+static void report_end(struct agent *agent)
+{
+    char what[64];
+    const struct node *node = &agent->node;
+    bool has_cause = node->exit_code && node->cause_rank != MST_PAGE_CAUSE_JOB;
+    const char *words = has_cause ? outlog_last_words(agent->outlog, node->cause_rank) : "";
+    outlog_drain(agent->outlog, flush_deadline_ns(agent)); /* all that ranks said stands above */
+    tell_last_words(node->cause_rank, words);
     exitcode_describe(node->exit_code, what, sizeof what);
-    int size = node->cause_rank == MST_PAGE_CAUSE_JOB
-                   ? snprintf(text, sizeof text, "muster: %s\n", what)
-                   : snprintf(text, sizeof text, "muster: rank %u: %s\n", node->cause_rank, what);
-    if (write(fd, text, (size_t)size) != size)
-        log_line(LOG_WARN, "cannot write /dev/termination-log", NULL);
-    close(fd);
+    log_line(node->exit_code ? LOG_WARN : LOG_INFO, "job over", " exit=%d what=\"%s\"",
+             node->exit_code, what);
+    if (node->exit_code &&
+        cause_write(CAUSE_PATH, has_cause ? (int64_t)node->cause_rank : -1, what, words))
+        log_line(LOG_WARN, "cannot write " CAUSE_PATH, NULL);
 }
 
 static int run_job(struct agent *agent)
@@ -384,11 +435,7 @@ static int run_job(struct agent *agent)
         run_once(agent);
     node_fini(node);
     say_farewell(agent);
-    char what[64];
-    log_line(node->exit_code ? LOG_WARN : LOG_INFO, "job over", " exit=%d what=\"%s\"",
-             node->exit_code, exitcode_describe(node->exit_code, what, sizeof what));
-    if (node->exit_code)
-        write_root_cause(node);
+    report_end(agent);
     return node->exit_code;
 }
 

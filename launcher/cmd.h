@@ -3,6 +3,10 @@
 #ifndef MUSTER_LAUNCHER_CMD_H
 #define MUSTER_LAUNCHER_CMD_H
 
+struct options;
+
+extern const struct options status_options;
+
 int cmd_run(int argc, char **argv);
 int cmd_env(int argc, char **argv);
 int cmd_status(int argc, char **argv);

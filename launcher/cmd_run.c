@@ -182,22 +182,28 @@ static int become_rank(const struct opts *opts)
     return rc;
 }
 
+static int start(const struct opts *opts)
+{
+    if (opts->overruled[0])
+        log_line(LOG_WARN, "flags overrule what the environment says", " overruled=%s",
+                 log_quote(opts->overruled).text);
+    if (opts->answer.plan.mode == MST_PLAN_RANK)
+        return become_rank(opts);
+    return opts->dry_run ? options_finish(&run_options, dry_run(opts)) : agent_run(opts);
+}
+
 int cmd_run(int argc, char **argv)
 {
-    struct opts opts;
+    struct opts opts = {0};
     struct mst_err err = {0};
     int rc = opts_parse(argc, argv, &opts, &err);
     if (rc && rc != EXITCODE_CONFIG)
         return options_answer(&run_options, rc, &err);
     log_init(opts.log_level, opts.log_format);
-    if (rc) {
+    if (rc)
         log_line(LOG_ERROR, err.text, NULL);
-        return rc;
-    }
-    if (opts.overruled[0])
-        log_line(LOG_WARN, "flags overrule what the environment says", " overruled=%s",
-                 log_quote(opts.overruled).text);
-    if (opts.answer.plan.mode == MST_PLAN_RANK)
-        return become_rank(&opts);
-    return opts.dry_run ? options_finish(&run_options, dry_run(&opts)) : agent_run(&opts);
+    else
+        rc = start(&opts);
+    opts_fini(&opts);
+    return rc;
 }

@@ -3,17 +3,21 @@
 #include "muster/launcher/cmd.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/status.h"
+#include "muster/launcher/text.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
+
+#define NAME_BYTES 128 /* a longer name is cut */
 
 static const struct option answer_options[] = {
     {"json", OPTION_FLAG, 0, sizeof(bool), .help = "an array of objects, one per agent"},
     {0},
 };
 
-static const struct options status_options = {
+const struct options status_options = {
     .program = "muster status",
     .synopsis = "[--json]",
     .about = "Shows every job of this user whose agent runs on this node: its ranks, what each "
@@ -54,16 +58,35 @@ static const char *optional(const json_t *object, const char *key, char *text, s
     return text;
 }
 
+/* A name that another process chose, as it stands between quotes. */
+static const char *name_of(const json_t *object, const char *key, char text[NAME_BYTES])
+{
+    const char *name = text_of(object, key);
+    size_t used = 0, left = strlen(name);
+    while (left > 0) {
+        struct text_piece piece = text_escape(name, left, true);
+        if (used + piece.size >= NAME_BYTES)
+            break;
+        memcpy(text + used, piece.text, piece.size);
+        used += piece.size;
+        name += piece.taken;
+        left -= piece.taken;
+    }
+    text[used] = '\0';
+    return text;
+}
+
 /* "allreduce sum f32 count 1024", "broadcast f32 count 7", "barrier" */
 static const char *what_of(const json_t *op, char *text, size_t cap)
 {
-    const char *reduction = json_string_value(json_object_get(op, "op"));
-    const char *type = json_string_value(json_object_get(op, "dtype"));
-    if (type)
-        snprintf(text, cap, "%s%s%s %s count %lld", text_of(op, "kind"), reduction ? " " : "",
-                 reduction ? reduction : "", type, number_of(op, "count"));
+    char kind[NAME_BYTES], reduction[NAME_BYTES], type[NAME_BYTES];
+    bool reduces = json_is_string(json_object_get(op, "op"));
+    if (json_is_string(json_object_get(op, "dtype")))
+        snprintf(text, cap, "%s%s%s %s count %lld", name_of(op, "kind", kind), reduces ? " " : "",
+                 reduces ? name_of(op, "op", reduction) : "", name_of(op, "dtype", type),
+                 number_of(op, "count"));
     else
-        snprintf(text, cap, "%s", text_of(op, "kind"));
+        snprintf(text, cap, "%s", name_of(op, "kind", kind));
     return text;
 }
 
@@ -87,10 +110,10 @@ static const char *collective(const json_t *rank, char *text, size_t cap)
 
 static void print_rank(const json_t *rank)
 {
-    char step[32], age[32], checkpoint[32], op[160];
+    char step[32], age[32], checkpoint[32], op[160], name[NAME_BYTES];
     bool alive = json_is_true(json_object_get(rank, "alive"));
     printf("  %6lld %8lld  %-16s %10s %10s %10s  %s\n", number_of(rank, "rank"),
-           number_of(rank, "pid"), alive ? text_of(rank, "state") : "ended",
+           number_of(rank, "pid"), alive ? name_of(rank, "state", name) : "ended",
            optional(rank, "step", step, sizeof step), optional(rank, "beat_age_s", age, sizeof age),
            optional(rank, "checkpoint", checkpoint, sizeof checkpoint),
            collective(rank, op, sizeof op));
@@ -100,12 +123,13 @@ static void print_agent(const json_t *agent)
 {
     size_t index;
     const json_t *rank;
+    char job[NAME_BYTES], state[NAME_BYTES], program[NAME_BYTES];
     const json_t *ranks = json_object_get(agent, "ranks");
-    printf("job %s: %s%s, generation %lld, node %lld of %lld, agent %lld, %s\n",
-           text_of(agent, "job"), text_of(agent, "state"),
+    printf("job %s: %s%s, generation %lld, node %lld of %lld, agent %lld, \"%s\"\n",
+           name_of(agent, "job", job), name_of(agent, "state", state),
            json_is_true(json_object_get(agent, "draining")) ? " (draining)" : "",
            number_of(agent, "generation"), number_of(agent, "node"), number_of(agent, "nodes"),
-           number_of(agent, "agent_pid"), text_of(agent, "program"));
+           number_of(agent, "agent_pid"), name_of(agent, "program", program));
     printf("  %6s %8s  %-16s %10s %10s %10s  %s\n", "rank", "pid", "state", "step", "beat",
            "checkpoint", "collective");
     json_array_foreach(ranks, index, rank) print_rank(rank);

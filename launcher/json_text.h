@@ -4,8 +4,8 @@
 
 #include <jansson.h>
 
-/* Arguments and variables may hold any byte, and JSON only Unicode: in a text that is none, every
- * byte beyond ASCII becomes '?'. A new reference; NULL: no memory. */
+/* Arguments and variables may hold any byte, and JSON only Unicode: a byte that is no UTF-8 becomes
+ * '?'. A new reference; NULL: no memory. */
 json_t *json_text(const char *text);
 
 #endif

@@ -1,7 +1,11 @@
 #include "muster/launcher/log.h"
 
+#include "muster/core/clock.h"
+#include "muster/launcher/sink.h"
+#include "muster/launcher/stamp.h"
+#include "muster/launcher/text.h"
+
 #include <ctype.h>
-#include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,6 +14,7 @@
 
 #define LINE_BYTES 2048 /* under PIPE_BUF, so that a line to a pipe is written whole */
 #define LINE_END 3      /* kept free for the quote, brace and newline that end a cut line */
+#define STDERR_MS 2000
 
 const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 const char *const log_formats[] = {"text", "json", NULL};
@@ -18,6 +23,7 @@ static enum log_level shown = LOG_INFO;
 static enum log_format form = LOG_TEXT;
 static const char *who_role;
 static uint32_t who_index, who_generation;
+static struct sink *place; /* NULL: stderr */
 
 struct line {
     char text[LINE_BYTES];
@@ -49,26 +55,13 @@ static void put_number(struct line *line, const char *key, uint32_t value)
         put(line, text, (size_t)length);
 }
 
-/* Control characters become escapes, so that no text can end its line and forge the next. The
- * escapes are JSON's; key=value lines use the same. Inside quotes, a quote is escaped too. */
-static size_t escape(char piece[8], unsigned char c, bool in_quotes)
+static void put_escaped(struct line *line, const char *text, size_t size, bool in_quotes)
 {
-    if ((c < 0x20 && c != '\n') || c == 0x7F)
-        return (size_t)snprintf(piece, 8, "\\u%04x", c);
-    if (c == '\n' || (in_quotes && (c == '"' || c == '\\'))) {
-        piece[0] = '\\';
-        piece[1] = c == '\n' ? 'n' : (char)c;
-        return 2;
+    for (size_t at = 0; at < size;) {
+        struct text_piece piece = text_escape(text + at, size - at, in_quotes);
+        put(line, piece.text, piece.size);
+        at += piece.taken;
     }
-    piece[0] = (char)c;
-    return 1;
-}
-
-static void put_escaped(struct line *line, const char *text, size_t length, bool in_quotes)
-{
-    char piece[8];
-    for (size_t i = 0; i < length; i++)
-        put(line, piece, escape(piece, (unsigned char)text[i], in_quotes));
 }
 
 /* A number as JSON knows it: no leading zero, no bare point, so that it may stand without quotes.
@@ -101,6 +94,16 @@ static size_t value_length(const char *text)
     return length + (text[length] == '"');
 }
 
+/* How much of a quoted value is as it was: up to the next backslash that the quotes needed. */
+static size_t unescaped(const char *text, size_t size)
+{
+    size_t at = 0;
+    while (at < size &&
+           !(text[at] == '\\' && at + 1 < size && (text[at + 1] == '"' || text[at + 1] == '\\')))
+        at++;
+    return at;
+}
+
 /* The value without quotes of its own and their escapes. */
 static void put_json_value(struct line *line, const char *text, size_t length)
 {
@@ -110,10 +113,14 @@ static void put_json_value(struct line *line, const char *text, size_t length)
         return;
     }
     put_text(line, "\"");
-    for (size_t i = is_quoted; i < length - is_quoted; i++) {
-        if (is_quoted && text[i] == '\\' && (text[i + 1] == '"' || text[i + 1] == '\\'))
-            i++;
-        put_escaped(line, text + i, 1, true);
+    for (size_t at = is_quoted, end = length - is_quoted; at < end;) {
+        size_t size = is_quoted ? unescaped(text + at, end - at) : end - at;
+        put_escaped(line, text + at, size, true);
+        at += size;
+        if (at < end) {
+            put_escaped(line, text + at + 1, 1, true);
+            at += 2;
+        }
     }
     put_text(line, "\"");
 }
@@ -139,7 +146,10 @@ static void put_json_fields(struct line *line, const char *fields)
 
 static void put_head(struct line *line, enum log_level level)
 {
-    put_text(line, form == LOG_JSON ? "{\"level\":\"" : "level=");
+    char time[STAMP_BYTES];
+    put_text(line, form == LOG_JSON ? "{\"time\":\"" : "time=");
+    put_text(line, stamp_now(time));
+    put_text(line, form == LOG_JSON ? "\",\"level\":\"" : " level=");
     put_text(line, log_levels[level]);
     if (form == LOG_JSON)
         put_text(line, "\"");
@@ -157,10 +167,27 @@ static void put_message(struct line *line, const char *message)
     line->text[line->length++] = '"';
 }
 
+/* A line that finds the cursor behind a bar on a terminal leaves that alone. */
+static void put_into(struct sink *sink, const struct line *line)
+{
+    if (sink->bar)
+        sink_put(sink, "\n", 1);
+    sink->bar = NULL;
+    sink_put(sink, line->text, line->length);
+    sink_flush(sink);
+}
+
 static void write_line(const struct line *line)
 {
-    while (write(STDERR_FILENO, line->text, line->length) < 0 && errno == EINTR)
-        ;
+    struct sink own;
+    if (place) {
+        put_into(place, line);
+        return;
+    }
+    sink_init(&own, STDERR_FILENO);
+    sink_put(&own, line->text, line->length);
+    sink_drain(&own, mst_deadline_ms(STDERR_MS));
+    sink_fini(&own);
 }
 
 void log_init(enum log_level level, enum log_format format)
@@ -176,14 +203,26 @@ void log_who(const char *role, uint32_t index, uint32_t generation)
     who_generation = generation;
 }
 
+void log_to(struct sink *sink)
+{
+    place = sink;
+}
+
 struct log_quoted log_quote(const char *text)
 {
     struct log_quoted quoted = {.text = "\""};
-    size_t length = 1;
-    for (; *text && length < LOG_QUOTED_MAX - 3; text++) { /* room for two, the quote and the end */
-        if (*text == '"' || *text == '\\')
+    size_t length = 1, left = strlen(text);
+    while (left > 0) {
+        size_t size = text_utf8(text, left), taken = size ? size : 1;
+        bool is_escaped = *text == '"' || *text == '\\';
+        if (length + is_escaped + taken > LOG_QUOTED_MAX - 2) /* room for the quote and the end */
+            break;
+        if (is_escaped)
             quoted.text[length++] = '\\';
-        quoted.text[length++] = *text;
+        memcpy(quoted.text + length, text, taken);
+        length += taken;
+        text += taken;
+        left -= taken;
     }
     quoted.text[length] = '"';
     return quoted;

@@ -161,6 +161,7 @@ static void spawn(struct node *node)
     fill_facts(node, &facts);
     ranks_close(&node->ranks);
     node->failed = false;
+    outlog_hurry(node->outlog, node->stopping);
     node->drained = node->forwarded = false;
     node->stop_step = node->lost_step = MST_PAGE_NO_STEP;
     int rc = ranks_open(&node->ranks, facts.rank, facts.local_size, &err);
@@ -235,6 +236,7 @@ static void tell_done(struct node *node)
 
 static void set_abort_word(struct node *node)
 {
+    outlog_hurry(node->outlog, true);
     if (node->ranks.page)
         mst_page_abort(node->ranks.page, node->failed ? node->failed_rank : node->cause_rank);
 }
@@ -334,6 +336,8 @@ static void judge(struct node *node, const struct rank_death *death)
         node->drained = true;
     if (!ok && node->super.state == SUPER_RUNNING) {
         report_death(node, rank, death->pid, code);
+        if (!node->failed)
+            outlog_remember(node->outlog, rank);
         remember_failure(node, rank, code);
     } else {
         log_line(LOG_DEBUG, "rank ended", " ended=%u pid=%d code=%d", rank, (int)death->pid, code);
@@ -393,6 +397,7 @@ static void start_grace(struct node *node)
     uint64_t now_ns = mst_now_ns();
     uint64_t grace_ms = grace_of(node);
     node->stopping = true;
+    outlog_hurry(node->outlog, true);
     node->grace_soft_ns = now_ns + grace_ms * (MST_NS_PER_MS * 8 / 10);
     node->grace_hard_ns = now_ns + node->opts->grace_ms * (MST_NS_PER_MS * 95 / 100);
     log_line(LOG_INFO, "draining", " grace_ms=%llu", (unsigned long long)grace_ms);

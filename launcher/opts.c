@@ -7,11 +7,14 @@
 #include "muster/core/words.h"
 #include "muster/core/world/page.h"
 #include "muster/launcher/exitcode.h"
+#include "muster/launcher/flags.h"
 #include "muster/launcher/mpi.h"
 #include "muster/launcher/msg.h"
 #include "muster/launcher/plan.h"
+#include "muster/launcher/prefix.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -26,7 +29,6 @@
 #define PEER_TIMEOUT_S_DEFAULT 20
 #define SECONDS_MAX 864000
 static_assert(OPTS_HOST_BYTES == MST_HOST_BYTES, "host names are copied whole");
-#define RDZV_PORT_DEFAULT 29500 /* of a scheme that has none of its own */
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
@@ -36,9 +38,17 @@ struct words {
 };
 
 static const char *const nproc_words[] = {"auto", NULL};
+static const char *const input_words[] = {"none", "0", NULL};
 static const char *const bind_words[] = {"auto", "none", NULL};
 static const char *const mpi_words[] = {"auto", "none", NULL};
 static const char *const term_words[] = {"program", "agent", NULL}; /* as enum opts_term */
+
+#define NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+
+static const char *const nproc_spelt[] = {"--nproc-per-node", NULL};
+static const char *const total_spelt[] = {"-np", NULL};
+static const char *const rdzv_spelt[] = {"--rdzv-endpoint", NULL};
+static const char *const job_id_spelt[] = {"--rdzv-id", NULL};
 
 static bool is_job_id(const char *text)
 {
@@ -48,24 +58,42 @@ static bool is_job_id(const char *text)
                size;
 }
 
+/* A name alone is one that is set: a mistyped one would be missed where it hurts. */
+static bool is_export(const char *text)
+{
+    size_t length = strcspn(text, "=");
+    bool is_name = length > 0 && strspn(text, NAME_LETTERS) == length &&
+                   !isdigit((unsigned char)*text);
+    return is_name && (text[length] == '=' || getenv(text));
+}
+
 static const struct option world_options[] = {
     {"nproc", OPTION_COUNT, OPTION_AT(struct words, flags.local_size), .value = "N|auto",
      .help = "ranks on this node (auto: one per GPU, else one per core); without it what the "
              "operator says; without an operator, auto",
-     .least = 1, .most = MST_PAGE_RANKS_MAX, .words = nproc_words},
+     .least = 1, .most = MST_PAGE_RANKS_MAX, .words = nproc_words, .also = nproc_spelt},
+    {"np", OPTION_COUNT, OPTION_AT(struct words, flags.total), .value = "N",
+     .help = "ranks of the whole job, as many on each node", .letter = 'n', .least = 1,
+     .most = (double)MST_PAGE_RANKS_MAX * MSG_NODES_MAX, .also = total_spelt},
+    {"standalone", OPTION_FLAG, OPTION_AT(struct words, flags.standalone),
+     .help = "one node, as by --nnodes 1"},
     {"nnodes", OPTION_COUNT, OPTION_AT(struct words, flags.node_count), .value = "N",
      .help = "nodes of the job; with it, the operator's variables do not count", .least = 1,
      .most = MSG_NODES_MAX},
     {"node-rank", OPTION_COUNT, OPTION_AT(struct words, flags.node_rank), .value = "R",
      .help = "this node, 0 … N-1; node 0 coordinates", .most = MSG_NODES_MAX - 1},
     {"rdzv", OPTION_TEXT, OPTION_AT(struct words, flags.rdzv), .value = "HOST:PORT",
-     .help = "where node 0 listens"},
+     .help = "where node 0 listens", .also = rdzv_spelt},
+    {"master-addr", OPTION_TEXT, OPTION_AT(struct words, flags.master_addr), .value = "HOST",
+     .help = "the same, and its port apart (29500)"},
+    {"master-port", OPTION_COUNT, OPTION_AT(struct words, flags.master_port), .value = "PORT",
+     .help = "of --master-addr", .least = 1, .most = 65535},
     {"from", OPTION_TEXT, OPTION_AT(struct words, flags.from), .value = "SCHEME",
      .help = "believe one scheme of variables where several contradict one another, or none; see "
              "muster env --explain"},
     {"job-id", OPTION_TEXT, OPTION_AT(struct words, flags.job_id), .value = "ID",
      .help = "names the job, alike on all nodes (what the scheduler calls it)",
-     .accepts = is_job_id, .wanted = "1 … 127 letters, digits, - _ ."},
+     .accepts = is_job_id, .wanted = "1 … 127 letters, digits, - _ .", .also = job_id_spelt},
     {"insecure", OPTION_FLAG, OPTION_AT(struct words, opts.insecure),
      .help = "several nodes without a job secret"},
     {0},
@@ -101,15 +129,33 @@ static const struct option care_options[] = {
          "none: start programs that are linked with MPI, though their ranks would each be alone "
          "to it (auto)",
      .words = mpi_words},
-    {"log-dir", OPTION_TEXT, OPTION_AT(struct words, opts.log_dir), .value = "DIR",
-     .help = "also write each rank's output to DIR/rank_<r>.gen_<g>.log"},
-    {"log-format", OPTION_CHOICE, OPTION_AT(struct words, flags.log_format), .value = "text|json",
-     .help = "what muster itself says: key=value, or a JSON object a line (text)",
-     .words = log_formats},
-    {"log-level", OPTION_CHOICE, OPTION_AT(struct words, flags.log_level), .value = "LEVEL",
-     .help = "how much it says: error, warn, info or debug (info)", .words = log_levels},
+    {"export", OPTION_LIST, OPTION_AT(struct words, opts.exports), .value = "NAME[=VALUE]",
+     .help = "a variable for the ranks; they inherit what is set here anyway. May be repeated",
+     .letter = 'x', .accepts = is_export,
+     .wanted = "the name of a variable that is set, or "
+               "NAME=VALUE"},
     {"dry-run", OPTION_FLAG, OPTION_AT(struct words, opts.dry_run),
      .help = "print the plan and start nothing"},
+    {0},
+};
+
+static const struct option output_options[] = {
+    {"prefix", OPTION_TEXT, OPTION_AT(struct words, opts.prefix), .value = "TEMPLATE",
+     .help = "in front of each line of a rank (\"[%r] \"): " PREFIX_LETTERS,
+     .accepts = prefix_is_valid, .wanted = PREFIX_LETTERS},
+    {"no-prefix", OPTION_FLAG, OPTION_AT(struct words, flags.no_prefix),
+     .help = "the ranks' bytes as they are"},
+    {"raw", OPTION_FLAG, OPTION_AT(struct words, flags.raw),
+     .help = "rank 0's bytes as they are; what the others print goes to stderr, in lines"},
+    {"stdin", OPTION_CHOICE, OPTION_AT(struct words, flags.input), .value = "0|none",
+     .help = "which rank reads this program's standard input (none)", .words = input_words},
+    {"log-dir", OPTION_TEXT, OPTION_AT(struct words, opts.log_dir), .value = "DIR",
+     .help = "also keep each rank's bytes in a new folder of DIR, in rank_<r>.gen_<g>.log"},
+    {"log-format", OPTION_CHOICE, OPTION_AT(struct words, flags.log_format), .value = "text|json",
+     .help = "what muster says, and the ranks' lines: as they are, or a JSON object each (text)",
+     .words = log_formats},
+    {"log-level", OPTION_CHOICE, OPTION_AT(struct words, flags.log_level), .value = "LEVEL",
+     .help = "how much muster says: error, warn, info or debug (info)", .words = log_levels},
     {0},
 };
 
@@ -140,6 +186,44 @@ static const struct option answer_options[] = {
     {0},
 };
 
+/* What torchrun and the mpirun of several MPIs have, and this launcher does not need. */
+static const struct option_foreign foreign_options[] = {
+    {"--rdzv-backend", "there is one rendezvous: leave it out"},
+    {"--rdzv-conf", "see --rdzv-timeout"},
+    {"--monitor-interval", "deaths are seen at once: leave it out"},
+    {"--start-method", "ranks are programs: leave it out"},
+    {"--no-python", "programs are started as they are: leave it out"},
+    {"--module", "write python -m MODULE as the program"},
+    {"-m", "write python -m MODULE as the program"},
+    {"--tee", "output goes to the terminal and, with --log-dir, to files: leave it out"},
+    {"-t", "output goes to the terminal and, with --log-dir, to files: leave it out"},
+    {"--redirects", "see --log-dir"},
+    {"-r", "see --log-dir"},
+    {"--local-ranks-filter", "see --raw"},
+    {"--hostfile", "start muster run on each host, with --nnodes, --node-rank and --rdzv"},
+    {"-hostfile", "start muster run on each host, with --nnodes, --node-rank and --rdzv"},
+    {"--machinefile", "start muster run on each host, with --nnodes, --node-rank and --rdzv"},
+    {"--host", "start muster run on each host, with --nnodes, --node-rank and --rdzv"},
+    {"--hosts", "start muster run on each host, with --nnodes, --node-rank and --rdzv"},
+    {"-H", "start muster run on each host, with --nnodes, --node-rank and --rdzv"},
+    {"-c", "see --np"},
+    {"--ppn", "see --nproc"},
+    {"-ppn", "see --nproc"},
+    {"--npernode", "see --nproc"},
+    {"--map-by", "ranks are placed node by node: leave it out, or see --nproc"},
+    {"--rank-by", "ranks are placed node by node: leave it out"},
+    {"--bind-to", "see --bind"},
+    {"--oversubscribe", "any number of ranks is started: leave it out"},
+    {"--allow-run-as-root", "any user may: leave it out"},
+    {"--tag-output", "each line has its rank in front: leave it out, or see --prefix"},
+    {"--timestamp-output", "see --prefix, with %t"},
+    {"--output-filename", "see --log-dir"},
+    {"--genv", "see --export"},
+    {"-genv", "see --export"},
+    {"--env", "see --export"},
+    {0},
+};
+
 const struct options run_options = {
     .program = "muster run",
     .synopsis = "[OPTIONS] [--] PROGRAM [ARGS]",
@@ -147,6 +231,7 @@ const struct options run_options = {
              "them when this node is preempted (SIGTERM). One node needs no option.",
     .groups = {{"The world:", world_options},
                {"Care for the ranks:", care_options},
+               {"Output:", output_options},
                {"The plan of another machine, for --dry-run:", machine_options},
                {"Answers:", plan_options}},
     .notes =
@@ -155,6 +240,7 @@ const struct options run_options = {
         "127 not found; 138 rendezvous failed or node 0 lost; 143 preempted: run the same command "
         "again to resume.\n"
         "Environment: muster-env(7). Several nodes share a secret by MST_JOB_SECRET_FILE.",
+    .foreign = foreign_options,
     .operand = "program",
     .operands_least = 1,
     .operands_most = INT_MAX,
@@ -169,7 +255,8 @@ const struct options env_options = {
     .groups = {{"Answers:", answer_options},
                {"As if this machine were another:", machine_options},
                {"The world, as for muster run:", world_options},
-               {"Understood, as muster run has them:", care_options}},
+               {"Understood, as muster run has them:", care_options},
+               {"Output, likewise:", output_options}},
     .notes = "Exit codes: 0; 64 usage; 78 where muster run would end with it: if the environment "
              "contradicts itself, leaves the world open, or has no rank to be started here.\n"
              "Schemes and their variables: muster-env(7).",
@@ -370,6 +457,10 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
     };
     struct command_line line;
     int rc = options_parse(options, argc, argv, &words, &line, err);
+    if (rc == 0)
+        rc = flags_settle(&words.flags, err);
+    if (rc == 0)
+        rc = flags_settle_output(&words.flags, &words.opts, err);
     if (rc)
         return rc;
     rc = settle_log(&words.flags, &words.opts, err);
@@ -446,10 +537,18 @@ int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err
         return EXITCODE_CONFIG;
     if (rc == 0)
         rc = check_complete(ret_opts, err);
+    if (rc == 0 && flags_export(ret_opts, err))
+        return EXITCODE_CONFIG;
     if (rc || ret_opts->answer.plan.mode == MST_PLAN_RANK)
         return rc;
     place_node(ret_opts);
     if (check_program(ret_opts, err))
         return EXITCODE_CONFIG;
     return read_secret(ret_opts, err) ? EXITCODE_CONFIG : 0;
+}
+
+void opts_fini(struct opts *opts)
+{
+    free(opts->merged_env);
+    opts->merged_env = NULL;
 }

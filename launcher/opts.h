@@ -3,16 +3,16 @@
 #ifndef MUSTER_LAUNCHER_OPTS_H
 #define MUSTER_LAUNCHER_OPTS_H
 
+#include "muster/core/cli/options.h"
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/world/state.h"
 #include "muster/launcher/log.h"
+#include "muster/launcher/outlog.h"
 #include "muster/launcher/ports.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-struct options;
 
 #define OPTS_HOST_BYTES 256
 #define OPTS_MISSING_MAX 3
@@ -47,12 +47,17 @@ struct opts {
     char job_id[MST_JOB_ID_BYTES];  /* --job-id, else the scheduler's; empty: nobody named it */
     char meeting[MST_JOB_ID_BYTES]; /* job_id, and which start within it: what agents compare */
     const char *log_dir;            /* or NULL; points into argv */
+    const char *prefix;             /* a valid template of launcher/prefix.h */
+    enum outlog_mode output;
+    bool feeds_rank0;           /* rank 0 has this process's stdin */
+    struct option_list exports; /* NAME=VALUE, and NAME of variables that are set */
     enum log_level log_level;
     enum log_format log_format;
     uint8_t secret[MST_SECRET_BYTES_MAX];
     uint32_t secret_bytes;
     char **argv; /* the program and its arguments; NULL-ended, maybe empty; points into argv */
-    char **env;  /* the process's own environment */
+    char **env;  /* the process's own environment, and exports above it */
+    char **merged_env; /* holds that, if there are any */
 };
 
 /* What `muster run` and `muster env` understand. */
@@ -76,5 +81,8 @@ const char *opts_join_missing(const struct opts *opts, char *text, size_t cap);
  * spawn and rank there is nothing to start: EXITCODE_CONFIG, as for a contradiction, with what to
  * do instead. In mode rank the rest of *ret_opts stays empty. */
 int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err);
+
+/* Frees what opts_parse made; a zeroed struct is allowed. */
+void opts_fini(struct opts *opts);
 
 #endif

@@ -96,6 +96,27 @@ static void apply_local_size(const struct flags *flags, const struct mst_machine
         opts->local_size_reason = "given";
 }
 
+/* -n counts the ranks of the job; without --nproc each node has the same share of them. */
+static int apply_total(const struct flags *flags, struct opts *opts, struct mst_err *err)
+{
+    struct mst_plan *plan = &opts->answer.plan;
+    if (flags->total == 0 || plan->node_count <= 0)
+        return 0;
+    if (flags->local_size == 0 && flags->total % plan->node_count == 0 &&
+        flags->total / plan->node_count <= MST_PAGE_RANKS_MAX) {
+        plan->local_size = flags->total / plan->node_count;
+        plan->world_size = flags->total;
+        opts->local_size_reason = "given";
+    }
+    if (plan->local_size * plan->node_count == flags->total)
+        return 0;
+    return mst_err_set(err, -EINVAL,
+                       "-n %lld: so many ranks cannot be %s on each of %lld nodes: give their "
+                       "number on this node by --nproc, or another total",
+                       (long long)flags->total, flags->local_size ? "those of --nproc" : "as many",
+                       (long long)plan->node_count);
+}
+
 /* ---- a rank of another launcher -------------------------------------------------------------- */
 
 static bool is_rank(const struct mst_plan *plan)
@@ -131,7 +152,10 @@ static int compare_rank(const struct flags *flags, const struct mst_machine *mac
     bool other_count = differs(flags->node_count, flags->node_count > 0, plan->node_count);
     bool other_place = differs(flags->node_rank, flags->node_rank >= 0, plan->node_rank);
     if (plan->world_size == 1)
-        return (local_size > 1) || (flags->node_count > 1) || (flags->node_rank > 0);
+        return (local_size > 1) || (flags->node_count > 1) || (flags->node_rank > 0) ||
+               (flags->total > 1);
+    if (differs(flags->total, flags->total > 0, plan->world_size))
+        return refuse_flag("-n", flags->total, plan, err);
     if (other_size)
         return refuse_flag("--nproc", local_size, plan, err);
     if (other_count)
@@ -219,7 +243,9 @@ static int apply_flags(const struct flags *flags, const struct mst_machine *mach
     if (plan->mode != MST_PLAN_SPAWN)
         return 0;
     apply_local_size(flags, machine, opts);
-    rc = apply_place(flags, opts, err);
+    rc = apply_total(flags, opts, err);
+    if (rc == 0)
+        rc = apply_place(flags, opts, err);
     if (rc == 0)
         note_overruled(&said, local_size, opts);
     if (rc == 0 && said.mode == MST_PLAN_ERROR)

@@ -18,7 +18,12 @@ struct flags {
     int64_t node_rank, max_restarts, gpu_count;                  /* -1: nothing */
     int log_level, log_format, term;                             /* -1: nothing */
     const char *rdzv, *job_id, *hostname, *pod_ip, *root, *from; /* NULL: nothing */
-    int bind, mpi; /* of bind_words and mpi_words, whose first is the default */
+    int bind, mpi, input; /* of bind_words, mpi_words, input_words, whose first is the default */
+    int64_t total;        /* 0: nothing; ranks of the job */
+    int64_t master_port;  /* 0: nothing */
+    bool standalone, no_prefix, raw;
+    const char *master_addr; /* NULL: nothing */
+    char rdzv_text[288];     /* master_addr and its port, for rdzv */
 };
 
 #define FLAGS_NPROC_AUTO -1

@@ -186,13 +186,16 @@ static int spawn_one(struct ranks *ranks, uint32_t local_rank, const struct opts
     int rc = rankenv_init(&env, opts->env, facts);
     if (rc)
         return mst_err_set(err, rc, "no memory for the environment of rank %u", facts->rank);
-    rc = outlog_add_rank(outlog, facts->rank, facts->generation, &request.out_fd, &request.err_fd,
-                         err);
+    int fds[2];
+    rc = outlog_add_rank(outlog, facts->rank, local_rank, facts->generation, fds, err);
     if (!rc) {
         request.env = env.vars;
+        request.out_fd = fds[0];
+        request.err_fd = fds[1];
+        request.keeps_stdin = opts->feeds_rank0 && facts->rank == 0;
         rc = spawn_start(&request, &ranks->procs[local_rank].pid, err);
-        close(request.out_fd);
-        close(request.err_fd);
+        close(fds[0]);
+        close(fds[1]);
     }
     rankenv_fini(&env);
     return rc;

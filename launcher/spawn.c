@@ -23,7 +23,7 @@ static void become_own_session_that_dies_with(pid_t agent, const struct guard *g
 
 static int set_up_fds(const struct spawn_request *request)
 {
-    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int null_fd = request->keeps_stdin ? STDIN_FILENO : open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0)
         return -errno;
     if (dup2(request->out_fd, STDOUT_FILENO) < 0 || dup2(request->err_fd, STDERR_FILENO) < 0)

@@ -1,6 +1,6 @@
 /* Spawn: one rank's process, set up so that it cannot outlive the agent: a session and a process
  * group of its own, which the guard knows, killed when the agent dies, signals and limits as
- * inherited.h hands them on, no stdin. */
+ * inherited.h hands them on, no stdin but for the one that is to have it. */
 #ifndef MUSTER_LAUNCHER_SPAWN_H
 #define MUSTER_LAUNCHER_SPAWN_H
 
@@ -16,6 +16,7 @@ struct spawn_request {
     char *const *argv; /* argv[0] is looked up in PATH */
     char *const *env;
     int out_fd, err_fd;  /* become stdout and stderr; stay the caller's */
+    bool keeps_stdin;    /* the agent's own; else /dev/null */
     const int *keep_fds; /* stay open in the child under the same numbers */
     size_t keep_fd_count;
     const cpu_set_t *cores; /* the only ones it may use; NULL: those of the agent */

@@ -80,8 +80,8 @@ char *status_json(const struct node *node)
     char job[MST_JOB_ID_BYTES];
     name_job(node, job, sizeof job);
     json_t *root = json_pack(
-        "{s:s, s:o, s:i, s:i, s:i, s:i, s:i, s:s, s:b, s:s, s:o, s:o}", "job", job, "program",
-        json_text(node->opts->argv[0]), "agent_pid", (int)getpid(), "node",
+        "{s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:s, s:b, s:s, s:o, s:o}", "job", json_text(job),
+        "program", json_text(node->opts->argv[0]), "agent_pid", (int)getpid(), "node",
         (int)node->opts->node_rank, "nodes", (int)node->opts->node_count, "generation",
         (int)node->start.generation, "max_restarts", (int)node->opts->max_restarts, "state",
         super_name(node->super.state), "draining", node->stopping, "kv", node->kv_addr, "stop_step",

@@ -76,7 +76,7 @@ struct options {
     const char *synopsis; /* what usage has behind the program's name, or NULL */
     const char *about;    /* what the program does; '\n' ends a line, the rest is wrapped */
     const char *notes;    /* stands below the options, or NULL */
-    struct option_group groups[6];
+    struct option_group groups[8];
     const struct option_foreign *foreign;  /* or NULL */
     const struct option_command *commands; /* one of them is the first operand; or NULL */
     const struct options *const

@@ -50,6 +50,28 @@ expect 64 muster run --nproc 2
 mentions "no program"
 expect 64 muster run --nnodes 2 -- true
 expect 64 muster status nonsense
+expect 64 muster run -np
+mentions "-np: needs a value"
+expect 64 muster run -n 3 --nproc 2 -- true
+mentions "-n 3"
+expect 64 muster run --bind noen -- true
+mentions "did you mean none?"
+expect 64 muster run --hostfile hosts -- true
+mentions "start muster run on each host"
+expect 64 muster run --help=all
+mentions "--help takes no value"
+expect 64 muster version --frobnicate
+expect 64 muster version now
+expect 64 muster help run now
+expect 64 muster help rnu
+expect 0 muster help status
+mentions "usage: muster status"
+for shell in bash zsh fish; do
+    expect 0 muster completion $shell
+    mentions max-restarts muster-ckpt muster-data muster-bench
+done
+expect 64 muster completion ksh
+mentions "ksh: bash, zsh or fish"
 
 say "what muster itself says"
 expect 0 muster run --nproc 2 --log-format json --log-level debug -- true
@@ -92,6 +114,7 @@ no_leftovers
 say "a restart that helps"
 expect 0 muster run --nproc 2 -- sh -c '[ $MST_GENERATION = 1 ] || exit 3'
 mentions 'gen=1 msg="generation started"'
+! grep -q "last words" "$work/last.out" || fail "a job that ended well has last words"
 
 say "a rank killed with -9, and what it started"
 start --nproc 2 --max-restarts 0 -- "$rank" stray
@@ -182,7 +205,7 @@ expect 0 muster run --nproc 4 --log-dir "$work/logs" -- sh -c \
     'i=0; while [ $i -lt 500 ]; do echo "line $i of rank $RANK"; i=$((i + 1)); done; printf tail >&2'
 [ "$(grep -c '^\[[0-3]\] line [0-9]* of rank [0-3]$' "$work/last.out")" = 2000 ] || fail "torn lines"
 [ "$(grep -c '^\[[0-3]\] tail$' "$work/last.out")" = 4 ] || fail "last lines lost"
-[ "$(wc -l <"$work/logs/rank_3.gen_0.log")" = 500 ] || fail "the rank's own file lacks lines"
+[ "$(wc -l <"$work"/logs/*/rank_3.gen_0.log)" = 500 ] || fail "the rank's own file lacks lines"
 
 say "what a rank is told, and what it is not"
 expect 0 env PET_NPROC_PER_NODE=2 PET_NNODES=1 MST_JOB_SECRET=hush muster run -- sh -c 'env; ls -l /proc/self/fd'

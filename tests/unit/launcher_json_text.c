@@ -29,7 +29,8 @@ static void test_other_bytes_are_shown_as_such(void **state)
     expect("a\xff"
            "b",
            "a?b");
-    expect("h\xc3\xb6her\xfe", "h??her?");
+    expect("h\xc3\xb6her\xfe", "h\xc3\xb6her?");
+    expect("cut \xe2\x80", "cut ??");
 }
 
 int main(void)

@@ -23,16 +23,17 @@ static const char *const variables[] = {
     "SLURM_JOB_ID",    "LSB_JOBID",           "PBS_JOBID",
     "INVOCATION_ID"};
 
+static struct opts opts;
+static struct mst_err err;
+
 static int clear(void **state)
 {
     (void)state;
+    opts_fini(&opts);
     for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++)
         unsetenv(variables[i]);
     return 0;
 }
-
-static struct opts opts;
-static struct mst_err err;
 
 /* Parses "run" and `line`, words separated by single blanks. */
 static int parse(const char *line)
@@ -49,6 +50,7 @@ static int parse(const char *line)
         }
     }
     argv[argc] = NULL;
+    opts_fini(&opts);
     memset(&opts, 0, sizeof opts);
     return opts_parse(argc, argv, &opts, &err);
 }
@@ -262,6 +264,124 @@ static void test_from_is_a_variable_too(void **state)
     assert_int_equal(opts.answer.plan.mode, MST_PLAN_RANK);
 }
 
+/* What torchrun and mpirun call it. */
+static void test_other_launchers_spellings(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("run --nproc_per_node=2 --standalone -- p"), EXITCODE_OK);
+    assert_int_equal(opts.local_size, 2);
+    assert_string_equal(opts.source, "flags");
+    assert_int_equal(parse("run --nnodes 2 --node_rank 1 --master_addr fe80::1 --master_port 5 "
+                           "--nproc-per-node 4 --rdzv-id j-2 --insecure p"),
+                     EXITCODE_OK);
+    assert_int_equal(opts.node_rank, 1);
+    assert_string_equal(opts.rdzv_host, "fe80::1");
+    assert_int_equal(opts.rdzv_port, 5);
+    assert_string_equal(opts.job_id, "j-2");
+    assert_int_equal(parse("run --nnodes 2 --node-rank 1 --master-addr h --insecure p"),
+                     EXITCODE_OK);
+    assert_int_equal(opts.rdzv_port, 29500);
+    assert_int_equal(parse("run --nnodes 2 --node-rank 1 --rdzv_endpoint h:7 --insecure p"),
+                     EXITCODE_OK);
+    assert_int_equal(opts.rdzv_port, 7);
+    refuse("run --master-addr h --rdzv h:1 p", -EINVAL, "--master-addr and --rdzv contradict");
+    refuse("run --master-port 5 p", -EINVAL, "--master-port needs --master-addr");
+    refuse("run --standalone --nnodes 2 p", -EINVAL, "--standalone and --nnodes contradict");
+    refuse("run --rdzv_backend=c10d p", -EINVAL, "--rdzv_backend: there is one rendezvous");
+    refuse("run -hostfile h p", -EINVAL, "-h takes no value");
+    refuse("run --hostfile h p", -EINVAL, "start muster run on each host");
+    refuse("run -m module", -EINVAL, "python -m MODULE");
+}
+
+/* -n counts the ranks of the job. */
+static void test_totals(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("run -np 3 p"), EXITCODE_OK);
+    assert_int_equal(opts.local_size, 3);
+    assert_string_equal(opts.local_size_reason, "given");
+    assert_int_equal(parse("run -n4 --nnodes 2 --node-rank 0 --rdzv h:1 --insecure p"),
+                     EXITCODE_OK);
+    assert_int_equal(opts.local_size, 2);
+    assert_int_equal(parse("run -n 4 --nproc 2 --nnodes 2 --node-rank 0 --rdzv h:1 --insecure p"),
+                     EXITCODE_OK);
+    refuse("run -n 5 --nnodes 2 --node-rank 0 --rdzv h:1 p", -EINVAL, "-n 5");
+    refuse("run -n 5 --nproc 2 --nnodes 2 --node-rank 0 --rdzv h:1 p", -EINVAL, "--nproc");
+    refuse("run -n 1025 p", -EINVAL, "-n 1025");
+    setenv("PET_NNODES", "2", 1);
+    setenv("PET_NODE_RANK", "1", 1);
+    setenv("PET_NPROC_PER_NODE", "8", 1);
+    setenv("PET_MASTER_ADDR", "head", 1);
+    setenv("MST_JOB_SECRET", "hush", 1);
+    assert_int_equal(parse("run -n 6 p"), EXITCODE_OK);
+    assert_int_equal(opts.local_size, 3);
+}
+
+static const char *variable(const char *name)
+{
+    const char *value = NULL;
+    for (char **var = opts.env; *var; var++) {
+        if (strncmp(*var, name, strlen(name)) == 0 && (*var)[strlen(name)] == '=') {
+            assert_null(value);
+            value = *var + strlen(name) + 1;
+        }
+    }
+    return value;
+}
+
+static void test_exports(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("run -x HOME -x MUSTER_A=1=2 --export=PATH=/new -x MUSTER_B= p"),
+                     EXITCODE_OK);
+    assert_string_equal(variable("HOME"), getenv("HOME"));
+    assert_string_equal(variable("MUSTER_A"), "1=2");
+    assert_string_equal(variable("PATH"), "/new");
+    assert_string_equal(variable("MUSTER_B"), "");
+    assert_null(getenv("MUSTER_A"));
+    refuse("run -x MUSTER_C p", -EINVAL, "-x MUSTER_C: the name of a variable that is set");
+    refuse("run -x =1 p", -EINVAL, "-x =1");
+    refuse("run -x 1A=1 p", -EINVAL, "-x 1A=1");
+}
+
+static void test_output(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("run p"), EXITCODE_OK);
+    assert_int_equal(opts.output, OUTLOG_LINES);
+    assert_string_equal(opts.prefix, "[%r] ");
+    assert_false(opts.feeds_rank0);
+    assert_int_equal(parse("run --raw --prefix %n/%r: p"), EXITCODE_OK);
+    assert_int_equal(opts.output, OUTLOG_RAW);
+    assert_string_equal(opts.prefix, "%n/%r:");
+    assert_int_equal(parse("run --no-prefix p"), EXITCODE_OK);
+    assert_int_equal(opts.output, OUTLOG_PLAIN);
+    refuse("run --prefix %x p", -EINVAL, "--prefix %x: %r rank");
+    refuse("run --raw --no-prefix p", -EINVAL, "--raw and --no-prefix contradict");
+    refuse("run --prefix x --no-prefix p", -EINVAL, "--prefix and --no-prefix contradict");
+    refuse("run --stdin 1 p", -EINVAL, "--stdin 1: none or 0");
+}
+
+static int is_a_terminal;
+
+int __wrap_isatty(int fd);
+
+int __wrap_isatty(int fd)
+{
+    return is_a_terminal && fd == 0;
+}
+
+static void test_stdin(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("run --stdin 0 p"), EXITCODE_OK);
+    assert_true(opts.feeds_rank0);
+    is_a_terminal = 1;
+    refuse("run --stdin 0 p", -EINVAL, "standard input is a terminal");
+    assert_int_equal(parse("run --stdin none p"), EXITCODE_OK);
+    is_a_terminal = 0;
+}
+
 /* The flag stands above the variable; a start that is refused is told as asked for, too. */
 static void test_log(void **state)
 {
@@ -299,6 +419,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_operator_and_flags, clear, clear),
         cmocka_unit_test_setup_teardown(test_other_modes, clear, clear),
         cmocka_unit_test_setup_teardown(test_from_is_a_variable_too, clear, clear),
+        cmocka_unit_test_setup_teardown(test_other_launchers_spellings, clear, clear),
+        cmocka_unit_test_setup_teardown(test_totals, clear, clear),
+        cmocka_unit_test_setup_teardown(test_exports, clear, clear),
+        cmocka_unit_test_setup_teardown(test_output, clear, clear),
+        cmocka_unit_test_setup_teardown(test_stdin, clear, clear),
         cmocka_unit_test_setup_teardown(test_log, clear, clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,7 +53,9 @@ static void begin(struct fixture *f, char **argv)
 {
     *f = (struct fixture){.opts = {.argv = argv, .env = env}};
     assert_int_equal(pipe2(f->out, O_CLOEXEC), 0);
-    assert_int_equal(outlog_create(NULL, f->out[1], f->out[1], &f->outlog, NULL), 0);
+    const struct outlog_config config = {
+        .out_fd = f->out[1], .err_fd = f->out[1], .job_id = "", .prefix = "[%r] "};
+    assert_int_equal(outlog_create(&config, &f->outlog, NULL), 0);
     f->secret_fd = memfd_create("secret", MFD_CLOEXEC);
     assert_int_equal(ranks_init(&f->ranks, NULL, NULL), 0);
     assert_int_equal(ranks_open(&f->ranks, 10, 3, NULL), 0);

@@ -1,0 +1,86 @@
+#include "muster/launcher/flags.h"
+
+#include "muster/core/err.h"
+#include "muster/core/kv/sock.h"
+#include "muster/launcher/opts.h"
+#include "muster/launcher/plan.h"
+#include "muster/launcher/prefix.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int fail_pair(const char *one, const char *other, struct mst_err *err)
+{
+    return mst_err_set(err, -EINVAL, "%s and %s contradict one another: leave one out", one, other);
+}
+
+int flags_settle(struct flags *flags, struct mst_err *err)
+{
+    if (flags->standalone && flags->node_count > 1)
+        return fail_pair("--standalone", "--nnodes", err);
+    if (flags->standalone)
+        flags->node_count = 1;
+    if (flags->master_addr && flags->rdzv)
+        return fail_pair("--master-addr", "--rdzv", err);
+    if (!flags->master_addr && flags->master_port > 0)
+        return mst_err_set(err, -EINVAL, "--master-port needs --master-addr HOST");
+    uint16_t port = flags->master_port > 0 ? (uint16_t)flags->master_port : FLAGS_PORT;
+    if (flags->master_addr &&
+        mst_sock_join(flags->master_addr, port, flags->rdzv_text, sizeof flags->rdzv_text))
+        return mst_err_set(err, -EINVAL, "--master-addr %.64s: too long", flags->master_addr);
+    if (flags->master_addr)
+        flags->rdzv = flags->rdzv_text;
+    return 0;
+}
+
+int flags_settle_output(const struct flags *flags, struct opts *opts, struct mst_err *err)
+{
+    if (flags->raw && flags->no_prefix)
+        return fail_pair("--raw", "--no-prefix", err);
+    if (opts->prefix && flags->no_prefix)
+        return fail_pair("--prefix", "--no-prefix", err);
+    opts->output = flags->raw ? OUTLOG_RAW : flags->no_prefix ? OUTLOG_PLAIN : OUTLOG_LINES;
+    opts->feeds_rank0 = flags->input > 0;
+    if (!opts->prefix)
+        opts->prefix = PREFIX_DEFAULT;
+    /* in a group of its own a rank that reads from the terminal is stopped */
+    if (opts->feeds_rank0 && isatty(STDIN_FILENO))
+        return mst_err_set(err, -EINVAL,
+                           "--stdin 0: standard input is a terminal, which stays this program's: "
+                           "redirect it, as by cat | muster run");
+    return 0;
+}
+
+static bool is_exported(const struct option_list *exports, const char *var)
+{
+    size_t size = strcspn(var, "=") + 1;
+    for (uint32_t i = 0; i < exports->count; i++) {
+        if (strncmp(exports->texts[i], var, size) == 0)
+            return true;
+    }
+    return false;
+}
+
+int flags_export(struct opts *opts, struct mst_err *err)
+{
+    size_t count = 0, kept = 0;
+    while (opts->env[count])
+        count++;
+    if (opts->exports.count == 0)
+        return 0;
+    opts->merged_env = calloc(count + opts->exports.count + 1, sizeof *opts->merged_env);
+    if (!opts->merged_env)
+        return mst_err_set(err, -ENOMEM, "no memory for the environment of ranks");
+    for (size_t i = 0; i < count; i++) {
+        if (!is_exported(&opts->exports, opts->env[i]))
+            opts->merged_env[kept++] = opts->env[i];
+    }
+    for (uint32_t i = 0; i < opts->exports.count; i++) {
+        if (strchr(opts->exports.texts[i], '='))
+            opts->merged_env[kept++] = (char *)opts->exports.texts[i]; /* of argv */
+    }
+    opts->env = opts->merged_env;
+    return 0;
+}
