@@ -18,7 +18,6 @@
 
 #define EXIT_NO_PROGRAM 127
 #define EXIT_BY_SIGNAL 128
-#define RANK0_PREFIX "[0] "
 
 uint32_t launch_default_nproc(void)
 {
@@ -65,9 +64,7 @@ static int copy_lines(int fd)
     char *line = NULL;
     size_t cap = 0;
     while (getline(&line, &cap, in) >= 0) {
-        size_t skip = strncmp(line, RANK0_PREFIX, strlen(RANK0_PREFIX)) == 0 ? strlen(RANK0_PREFIX)
-                                                                             : 0;
-        fputs(line + skip, stdout);
+        fputs(line, stdout);
         (void)fflush(stdout); /* a full disk shows in ferror at the end */
     }
     free(line);
@@ -111,7 +108,7 @@ int launch_ranks(uint32_t nproc, int argc, char *const *argv, struct mst_err *er
         return mst_err_set(err, rc, "/proc/self/exe: %s", mst_err_meaning(rc));
     char count[16];
     (void)snprintf(count, sizeof(count), "%" PRIu32, nproc);
-    char *prefix[] = {muster, "run", "--nproc", count, "--max-restarts", "0", "--", self};
+    char *prefix[] = {muster, "run", "--raw", "--nproc", count, "--max-restarts", "0", "--", self};
     size_t prefix_count = sizeof(prefix) / sizeof(prefix[0]);
     char **args = calloc(prefix_count + (size_t)argc, sizeof(*args));
     if (!args)
