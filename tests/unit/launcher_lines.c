@@ -188,6 +188,8 @@ static void test_a_terminal_has_all_bars(void **state)
     expect("7%<");
     at(200, "\n"); /* the cursor still stands in it */
     expect("|");
+    at(201, "dos\r\n");
+    expect("dos|");
 }
 
 int main(void)

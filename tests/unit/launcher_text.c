@@ -19,7 +19,7 @@ static const struct {
     {"\x80", 1, 0},         /* a tail */
     {"\xc1\xbf", 2, 0},     /* overlong */
     {"\xc2\x80", 2, 2},     /* U+0080 */
-    {"\xc2", 1, 0},         /* cut */
+    {"\xc2\x80", 1, 0},     /* cut */
     {"\xc2\x41", 2, 0},     /* no tail */
     {"\xdf\xbf", 2, 2},     /* U+07FF */
     {"\xe0\x9f\xbf", 3, 0}, /* overlong */
@@ -27,7 +27,7 @@ static const struct {
     {"\xed\x9f\xbf", 3, 3}, /* U+D7FF */
     {"\xed\xa0\x80", 3, 0}, /* a surrogate */
     {"\xef\xbf\xbf", 3, 3},
-    {"\xef\xbf", 2, 0},
+    {"\xef\xbf\xbf", 2, 0},
     {"\xf0\x8f\xbf\xbf", 4, 0}, /* overlong */
     {"\xf0\x90\x80\x80", 4, 4}, /* U+10000 */
     {"\xf4\x8f\xbf\xbf", 4, 4}, /* U+10FFFF */
