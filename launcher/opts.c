@@ -284,7 +284,7 @@ static void place_ports(struct opts *opts)
         return;
     }
     opts->rdzv_port_count = 1;
-    opts->rdzv_ports[0] = plan->master_port > 0 ? (uint16_t)plan->master_port : RDZV_PORT_DEFAULT;
+    opts->rdzv_ports[0] = plan->master_port > 0 ? (uint16_t)plan->master_port : FLAGS_PORT;
 }
 
 static void place_node(struct opts *opts)

@@ -172,7 +172,7 @@ int kv_server_attach(struct kv_server *server, int fd, uint64_t *ret_peer)
 
 int kv_server_own_host(struct kv_server *server, uint64_t peer_id, char host[MST_SOCK_NAME_BYTES])
 {
-    struct peer *peer = find_peer(server, peer_id);
+    struct kv_peer *peer = kv_peer_find(server, peer_id);
     return peer ? mst_sock_own_host(peer->stream.fd, host) : -ENOENT;
 }
 

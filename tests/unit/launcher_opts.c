@@ -276,14 +276,14 @@ static void test_other_launchers_spellings(void **state)
                      EXITCODE_OK);
     assert_int_equal(opts.node_rank, 1);
     assert_string_equal(opts.rdzv_host, "fe80::1");
-    assert_int_equal(opts.rdzv_port, 5);
+    assert_int_equal(opts.rdzv_ports[0], 5);
     assert_string_equal(opts.job_id, "j-2");
     assert_int_equal(parse("run --nnodes 2 --node-rank 1 --master-addr h --insecure p"),
                      EXITCODE_OK);
-    assert_int_equal(opts.rdzv_port, 29500);
+    assert_int_equal(opts.rdzv_ports[0], 29500);
     assert_int_equal(parse("run --nnodes 2 --node-rank 1 --rdzv_endpoint h:7 --insecure p"),
                      EXITCODE_OK);
-    assert_int_equal(opts.rdzv_port, 7);
+    assert_int_equal(opts.rdzv_ports[0], 7);
     refuse("run --master-addr h --rdzv h:1 p", -EINVAL, "--master-addr and --rdzv contradict");
     refuse("run --master-port 5 p", -EINVAL, "--master-port needs --master-addr");
     refuse("run --standalone --nnodes 2 p", -EINVAL, "--standalone and --nnodes contradict");
