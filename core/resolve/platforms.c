@@ -113,7 +113,8 @@ static int read_resources(const struct mst_machine *machine, struct mst_plan *pl
 int resolve_sagemaker(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     const char *text = resolve_text(machine, "SM_HOSTS");
-    if (!text && !resolve_text(machine, "TRAINING_JOB_NAME"))
+    const char *arn = resolve_text(machine, "TRAINING_JOB_ARN");
+    if (!text && (!arn || !strstr(arn, ":sagemaker:")))
         return 0;
     json_t *hosts = text ? load("SM_HOSTS", text, err) : NULL;
     int rc = !text ? read_resources(machine, plan, err) : hosts ? 0 : -EINVAL;

@@ -76,6 +76,7 @@ static void nothing_else_is(void **state)
         "RABBITMQ_NODE_COUNT=3",
         "GUNICORN_NUM_PROCESSES=8",
         "OMP_NUM_THREADS=8",
+        "TRAINING_JOB_NAME=mine",
     };
     for (size_t i = 0; i < sizeof alone / sizeof *alone; i++) {
         if (!is_alone(alone[i]))

@@ -372,7 +372,7 @@ static void broken_platforms(void **state)
         {"SM_HOSTS=[3] SM_CURRENT_HOST=a", "no list of 1"},
         {"SM_HOSTS={} SM_CURRENT_HOST=a", "no list of 1"},
         {"SM_HOSTS=[\"a\",\"b\"] SM_CURRENT_HOST=c", "nothing says which one this is"},
-        {"TRAINING_JOB_NAME=j", "resourceconfig.json"},
+        {"TRAINING_JOB_ARN=arn:aws:sagemaker:eu-1:1:training-job/j", "resourceconfig.json"},
         {"DET_ALLOCATION_ID=1 DET_TASK_TYPE=TRIAL", "rendezvous.json"},
         {"CLUSTER_SPEC={}", "CLUSTER_SPEC lacks cluster"},
         {"CLUSTER_SPEC={\"cluster\":{},\"task\":{\"type\":\"workerpool0\",\"index\":0}}",
