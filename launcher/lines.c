@@ -167,7 +167,8 @@ void lines_take(struct lines *lines, size_t size, uint64_t now_ns, lines_emit *e
     }
     if (!lines->held)
         lines->used = scan.end - scan.start;
-    memmove(lines->bytes, lines->bytes + scan.start, lines->used);
+    if (scan.start > 0)
+        memmove(lines->bytes, lines->bytes + scan.start, lines->used);
     set_due(lines, now_ns);
     if (lines->used == LINES_BYTES_MAX && !(lines->held && lines->shown))
         show(lines, now_ns, emit, arg);

@@ -51,7 +51,7 @@ static void test_what_is_no_text(void **state)
 static void test_the_last_lines(void **state)
 {
     (void)state;
-    char line[16];
+    char line[32];
     for (int i = 0; i < 500; i++) {
         snprintf(line, sizeof line, "line %d\n", i);
         put(line);
