@@ -19,6 +19,7 @@
 
 #define TIMEOUT_MS 60000
 #define CKPT_EVERY 100
+#define EXIT_ANOTHERS 78 /* the root is another job's */
 #define ELEMS 4096
 #define ROUNDS 200 /* of stirring per step: stands for the computation of a real one */
 
@@ -33,10 +34,15 @@ static const struct mst_state state = {.struct_bytes = sizeof(state),
                                        .tensors = &tensor,
                                        .tensor_count = 1};
 
-static void die(const char *what, const char *why)
+static void die_with(int status, const char *what, const char *why)
 {
     fprintf(stderr, "resume: %s: %s\n", what, why);
-    exit(1);
+    exit(status);
+}
+
+static void die(const char *what, const char *why)
+{
+    die_with(1, what, why);
 }
 
 static void train_step(uint64_t step)
@@ -138,7 +144,7 @@ int main(int argc, char **argv)
     if (mst_job_open(world, &job, &err) < 0)
         die("mst_job_open", err.text);
     if (mst_ckpt_open(&opts, world, kv, &ckpt, &err) < 0)
-        die("mst_ckpt_open", err.text);
+        die_with(err.code == -EEXIST ? EXIT_ANOTHERS : 1, "mst_ckpt_open", err.text);
     int status = train(job, ckpt, args.steps);
     if (status == 0 && mst_world_rank(world) == 0)
         printf("final step=%" PRIu64 " value=%016" PRIx64 "\n", args.steps, value_of_numbers());

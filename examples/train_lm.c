@@ -26,7 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WAIT_MS = 120000 };
+enum { WAIT_MS = 120000, EXIT_ANOTHERS = 78 };
 
 #define TELL_NS (5 * MST_NS_PER_S) /* how often rank 0 says how far it is */
 
@@ -470,5 +470,7 @@ int main(int argc, char **argv)
                trainer->loss, (unsigned long long)(trainer->step * opts.batch));
     }
     tear_down(trainer);
+    if (rc == -EEXIST) /* the root is another job's: that is no fault of this one's to retry */
+        return EXIT_ANOTHERS;
     return rc < 0 ? 1 : rc;
 }
