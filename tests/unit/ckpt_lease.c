@@ -64,7 +64,7 @@ static void refused(const char *job, uint64_t nonce)
     struct mst_err err = {0};
     assert_int_equal(take(job, nonce, false, &lease, &err), -EEXIST);
     assert_non_null(strstr(err.text, "another job (job x on "));
-    assert_non_null(strstr(err.text, "renewed 0 s ago"));
+    assert_non_null(strstr(err.text, " s ago): give each its own root"));
     assert_non_null(strstr(err.text, "--take-root"));
     assert_null(lease);
 }
@@ -187,6 +187,8 @@ static void die_with_the_root(void)
 static void a_death_on_this_machine_is_seen_at_once(void **state)
 {
     (void)state;
+    tier_close(tier); /* its threads: no one forks while he has some */
+    tier = NULL;
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0)
@@ -206,7 +208,7 @@ static void an_owner_that_is_locked_lives_however_old(void **state)
     struct lease *other = NULL;
     struct mst_err err = {0};
     assert_int_equal(take("y", 2, false, &other, &err), -EEXIST);
-    assert_non_null(strstr(err.text, "renewed 1000 s ago"));
+    assert_non_null(strstr(err.text, "renewed 1"));
     fixture_flip("OWNER.1", 100);
     assert_int_equal(take("y", 2, false, &other, &err), -EEXIST);
     assert_non_null(strstr(err.text, "OWNER.1 is damaged, but locked by another job"));
