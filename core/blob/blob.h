@@ -8,12 +8,13 @@
  *
  * Every request is retried with jittered, growing pauses while that makes sense (connection lost,
  * 5xx, 429, a body cut short), until its deadline, or for opts.connect_ms where nobody has answered
- * yet: an address that is wrong is told soon, and a server that restarts is waited for; a byte range is delivered whole or not at all.
- * One thread at a time per store; several stores are independent. Credentials never appear in an
- * error text. Common errors: -ENOENT (404); -EACCES (401, 403, bad or missing credentials: the text
- * says which were used and where they came from); -ESTALE the object changed since it was first
- * read; -ETIMEDOUT; -ECONNREFUSED, -EHOSTUNREACH …; -EBADMSG an answer that makes no sense; -EIO
- * the server's own failure; -ENOMEM. */
+ * yet: an address that is wrong is told soon, and a server that restarts is waited for. A byte
+ * range is delivered whole or not at all. One thread at a time per store; several stores are
+ * independent. Credentials never appear in an error text. Common errors: -ENOENT (404); -EACCES
+ * (401, 403, bad or missing credentials: the text says which were used and where they came from);
+ * -EINVAL a variable with a control character in it; -ESTALE the object changed since it was first
+ * read; -ETIMEDOUT; -ECONNREFUSED, -EHOSTUNREACH …; -EBADMSG an answer that makes no sense; -ENOSPC
+ * the server has no room; -EIO its own failure; -ENOMEM. */
 #ifndef MUSTER_CORE_BLOB_BLOB_H
 #define MUSTER_CORE_BLOB_BLOB_H
 
