@@ -5,6 +5,7 @@
 #include "muster/core/least.h"
 #include "muster/core/rng.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define BLOCKS_TOTAL 4096u /* of all sources, while each has the least */
@@ -49,6 +50,7 @@ size_t fingerprint_block(uint64_t size_bytes, uint32_t count, uint32_t i, uint64
         return mst_least(size_bytes - *ret_offset, FINGERPRINT_BLOCK_BYTES);
     }
     uint64_t begin = part(span, k, more), end = part(span, k + 1, more);
+    assert(begin < end); /* there are more bytes than blocks */
     *ret_offset = begin + mst_mix64(mst_mix64(size_bytes) + k) % (end - begin);
     return block_bytes;
 }

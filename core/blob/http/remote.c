@@ -332,6 +332,7 @@ static void end_stat(struct stat_calls *all, size_t slot)
 {
     struct blob_call *call = &all->calls[slot];
     struct mst_blob_look *look = all->looks[slot];
+    assert(look); /* since the call was started */
     look->rc = call->result < 0 ? (int)call->result : 0;
     look->info = all->stats[slot].info;
     look->err = call->err;
