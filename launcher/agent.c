@@ -241,9 +241,9 @@ static int dial_ports(struct agent *agent, uint16_t *ret_port, struct mst_err *e
     return refusal.code ? refusal.code : rc;
 }
 
-/* Dials node 0 until it answers, on the port that is told by *ret_port. 0, or the exit code to leave
- * with. Who refuses us on a port that somebody named is meant; on one of several it may be another
- * job, and ours is still to come. */
+/* Dials node 0 until it answers, on the port that is told by *ret_port. 0, or the exit code to
+ * leave with. Who refuses us on a port that somebody named is meant; on one of several it may be
+ * another job, and ours is still to come. */
 static int dial(struct agent *agent, uint16_t *ret_port)
 {
     const struct opts *opts = agent->opts;

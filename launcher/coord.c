@@ -115,7 +115,10 @@ static void on_gone(void *arg, uint32_t node, const char *why)
 static void on_lost(void *arg, uint64_t peer, bool hung_up)
 {
     struct coord *coord = arg;
-    roster_lose(&coord->roster, peer, hung_up, mst_now_ns());
+    int node = roster_find(&coord->roster, peer);
+    bool is_done = node >= 0 && coord->rdzv.state == RDZV_ENDED &&
+                   !coord->roster.nodes[node].outbox.first; /* it has heard the end */
+    roster_lose(&coord->roster, peer, hung_up || is_done, mst_now_ns());
 }
 
 /* Whoever finds the port can be refused as often as he likes: the log has one line in a while. */
@@ -396,7 +399,7 @@ int coord_create(const struct opts *opts, struct coord **ret_coord, int *ret_fd,
     coord->report_ns = mst_now_ns() + FIRST_REPORT_NS;
     coord->nodes = calloc(opts->node_count, sizeof *coord->nodes);
     coord->answered = calloc(opts->node_count, sizeof *coord->answered);
-    uint64_t nonce;
+    uint64_t nonce = 0;
     int rc = draw_nonce(&nonce, err);
     if (!coord->nodes || !coord->answered ||
         roster_init(&coord->roster, opts->node_count, opts->peer_timeout_ms * MST_NS_PER_MS,

@@ -32,8 +32,8 @@ bool pulse_heard(struct pulse *pulse, uint64_t now_ns);
 /* Its connection broke: that is as good as three missed beats, and needs no naming. */
 void pulse_cut(struct pulse *pulse, uint64_t now_ns);
 
-/* Call it about once a second, after whatever has come was read. Whoever has slept himself, stopped or on a machine that
- * was, cannot have heard the others: they get their time again. */
+/* Call it about once a second, after whatever has come was read. Whoever has slept himself, stopped
+ * or on a machine that was, cannot have heard the others: they get their time again. */
 enum pulse_state pulse_look(struct pulse *pulse, uint64_t limit_ns, uint64_t now_ns);
 
 /* True if a beat is due now; the next one is two seconds later. */

@@ -17,8 +17,8 @@ struct redial_request {
     size_t secret_bytes;
 };
 
-/* Starts it. It tries until *ret_fd, the caller's to close, is closed, or its parent dies; the fd is
- * readable when there is a result. 0; errors of socketpair and fork with text. */
+/* Starts it. It tries until *ret_fd, the caller's to close, is closed, or its parent dies; the fd
+ * is readable when there is a result. 0; errors of socketpair and fork with text. */
 int redial_start(const struct redial_request *request, int *ret_fd, struct mst_err *err);
 
 /* The result: a connection that has passed the handshake, non-blocking, the caller's; with text

@@ -46,64 +46,65 @@ static void disconnect(struct roster *roster, struct roster_node *node)
     kv_server_drop(roster->server, node->peer); /* it may be gone already */
 }
 
-static void give_up(struct roster *roster, uint32_t i, const char *why)
+static void give_up(struct roster *roster, uint32_t rank, const char *why)
 {
-    struct roster_node *node = &roster->nodes[i];
+    struct roster_node *node = &roster->nodes[rank];
     disconnect(roster, node);
     outbox_fini(&node->outbox);
     outbox_init(&node->outbox);
     node->here = false;
-    roster->gone(roster->arg, i, why);
+    roster->gone(roster->arg, rank, why);
 }
 
-int roster_meet(struct roster *roster, uint32_t i, uint64_t peer, struct roster_hello hello,
+int roster_meet(struct roster *roster, uint32_t rank, uint64_t peer, struct roster_hello hello,
                 uint64_t now_ns)
 {
-    assert(i < roster->count);
-    struct roster_node *node = &roster->nodes[i];
+    assert(rank < roster->count);
+    struct roster_node *node = &roster->nodes[rank];
     bool known = node->here && node->tag == hello.tag;
     if (hello.again && !known)
         return -ESTALE;
     if (node->here && !known && !node->pulse.named)
         return -EEXIST;
     if (node->here && !known)
-        give_up(roster, i, "another agent takes its place");
+        give_up(roster, rank, "another agent takes its place");
     disconnect(roster, node);
     node->here = node->connected = true;
     node->peer = peer;
     node->tag = hello.tag;
     node->resend = known;
     if (known)
-        log_line(LOG_INFO, "node is back", " node=%u", i);
+        log_line(LOG_INFO, "node is back", " node=%u", rank);
     pulse_init(&node->pulse, now_ns);
-    assert(roster_find(roster, peer) == (int)i); /* no peer is two nodes */
+    assert(roster_find(roster, peer) == (int)rank); /* no peer is two nodes */
     return 0;
 }
 
-static void heard(struct roster *roster, uint32_t i, uint64_t now_ns)
+static void heard(struct roster *roster, uint32_t rank, uint64_t now_ns)
 {
-    if (pulse_heard(&roster->nodes[i].pulse, now_ns))
-        log_line(LOG_INFO, "node is heard again", " node=%u", i);
+    if (pulse_heard(&roster->nodes[rank].pulse, now_ns))
+        log_line(LOG_INFO, "node is heard again", " node=%u", rank);
 }
 
-int roster_take(struct roster *roster, uint32_t i, const struct msg *msg, uint64_t now_ns)
+int roster_take(struct roster *roster, uint32_t rank, const struct msg *msg, uint64_t now_ns)
 {
-    struct roster_node *node = &roster->nodes[i];
-    heard(roster, i, now_ns);
+    struct roster_node *node = &roster->nodes[rank];
+    heard(roster, rank, now_ns);
     if (msg->type == MSG_JOIN)
         snprintf(node->host, sizeof node->host, "%s", msg->host);
     return outbox_take(&node->outbox, msg);
 }
 
-void roster_send(struct roster *roster, uint32_t i, const struct msg *msg)
+void roster_send(struct roster *roster, uint32_t rank, const struct msg *msg)
 {
-    struct roster_node *node = &roster->nodes[i];
+    struct roster_node *node = &roster->nodes[rank];
     const struct outbox_item *item;
     if (!node->here)
         return;
     if (outbox_put(&node->outbox, msg, &item)) {
-        log_line(LOG_ERROR, "no memory for a message", " type=%s node=%u", msg_name(msg->type), i);
-        give_up(roster, i, "no memory for what it has to hear");
+        log_line(LOG_ERROR, "no memory for a message", " type=%s node=%u", msg_name(msg->type),
+                 rank);
+        give_up(roster, rank, "no memory for what it has to hear");
         return;
     }
     if (node->connected && !node->resend) /* of one that has just gone, roster_lose is told */
@@ -129,18 +130,18 @@ void roster_lose(struct roster *roster, uint64_t peer, bool hung_up, uint64_t no
              (unsigned)(roster->limit_ns / MST_NS_PER_S));
 }
 
-static void look(struct roster *roster, uint32_t i, uint64_t now_ns)
+static void look(struct roster *roster, uint32_t rank, uint64_t now_ns)
 {
-    struct roster_node *node = &roster->nodes[i];
+    struct roster_node *node = &roster->nodes[rank];
     char name[MSG_HOST_BYTES + 16];
     switch (pulse_look(&node->pulse, roster->limit_ns, now_ns)) {
     case PULSE_SILENT:
         log_line(LOG_WARN, "node is silent", " node=%s for_s=%u gives_up_in_s=%u",
-                 log_quote(roster_name(roster, i, name, sizeof name)).text,
+                 log_quote(roster_name(roster, rank, name, sizeof name)).text,
                  (unsigned)(PULSE_SILENT_NS / MST_NS_PER_S),
                  (unsigned)(roster->limit_ns / MST_NS_PER_S));
         return;
-    case PULSE_GONE: give_up(roster, i, "it was silent for too long"); return;
+    case PULSE_GONE: give_up(roster, rank, "it was silent for too long"); return;
     default: return;
     }
 }
@@ -179,9 +180,9 @@ bool roster_all_heard(const struct roster *roster)
     return true;
 }
 
-const char *roster_name(const struct roster *roster, uint32_t i, char *text, size_t cap)
+const char *roster_name(const struct roster *roster, uint32_t rank, char *text, size_t cap)
 {
-    const char *host = roster->nodes[i].host;
-    snprintf(text, cap, host[0] ? "%u (%s)" : "%u", i, host);
+    const char *host = roster->nodes[rank].host;
+    snprintf(text, cap, host[0] ? "%u (%s)" : "%u", rank, host);
     return text;
 }

@@ -57,16 +57,16 @@ void roster_fini(struct roster *roster);
 /* The node of a connection, or -1. */
 int roster_find(const struct roster *roster, uint64_t peer);
 
-/* An agent of `node` says hello over `peer`. 0: it is here, and messages may be sent to it; another
+/* An agent of the node of this rank says hello over `peer`. 0: it is here, and messages may be sent to it; another
  * agent that was away is given up first. -EEXIST another one lives; -ESTALE it was given up. */
-int roster_meet(struct roster *roster, uint32_t node, uint64_t peer, struct roster_hello hello,
+int roster_meet(struct roster *roster, uint32_t rank, uint64_t peer, struct roster_hello hello,
                 uint64_t now_ns);
 
 /* A message came. As outbox_take. */
-int roster_take(struct roster *roster, uint32_t node, const struct msg *msg, uint64_t now_ns);
+int roster_take(struct roster *roster, uint32_t rank, const struct msg *msg, uint64_t now_ns);
 
 /* Sends to a node that is here, at once or when it is back. */
-void roster_send(struct roster *roster, uint32_t node, const struct msg *msg);
+void roster_send(struct roster *roster, uint32_t rank, const struct msg *msg);
 
 /* The connection `peer` is gone. One whose agent hung up has no agent any longer; one that broke
  * may be dialled again. */
@@ -79,6 +79,6 @@ void roster_tick(struct roster *roster, uint64_t now_ns);
 bool roster_all_heard(const struct roster *roster);
 
 /* "3 (worker-3)", or "3" where no host is known, for logs. */
-const char *roster_name(const struct roster *roster, uint32_t node, char *text, size_t cap);
+const char *roster_name(const struct roster *roster, uint32_t rank, char *text, size_t cap);
 
 #endif

@@ -76,8 +76,8 @@ void kv_server_run(struct kv_server *server);
  * Takes fd if it succeeds. agent_joined is not called. 0 and its peer number (never 0); -ENOMEM. */
 int kv_server_attach(struct kv_server *server, int fd, uint64_t *ret_peer);
 
-/* The address at which an agent reached this node (mst_sock_own_host). 0; -ENOENT; -EADDRNOTAVAIL it
- * was attached. */
+/* The address at which an agent reached this node (mst_sock_own_host). 0; -ENOENT;
+ * -EADDRNOTAVAIL it was attached. */
 int kv_server_own_host(struct kv_server *server, uint64_t peer, char host[MST_SOCK_NAME_BYTES]);
 
 /* Sends a frame to an agent. 0; -ENOENT it is gone, or went just now (then agent_lost follows);

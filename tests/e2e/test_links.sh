@@ -40,7 +40,7 @@ node "$b" 1 b --rdzv-timeout 60 -- allreduce; second=$!
 ended 0 $first a
 mentions "allreduce: OK on 2 ranks"
 ended 0 $second b
-! grep -q "node lost" "$work/a.out" || fail "a node was lost whose agent lived"
+! grep -q 'msg="node lost"' "$work/a.out" || fail "a node was lost whose agent lived"
 no_leftovers() { # but for the wire
     local left
     left=$(pgrep -af "$work" | grep -v lossy_wire || :)

@@ -140,7 +140,7 @@ static void test_a_step_of_one_node_is_progress(void **state)
     assert_int_equal(f.last.type, MSG_END);
 }
 
-/* A pause is time to gather in: nothing starts before its end, and the deadline counts from there. */
+/* A pause is time to gather in: nothing starts before its end, from which the deadline counts. */
 static void test_a_restart_waits_for_its_pause(void **state)
 {
     (void)state;
