@@ -81,6 +81,36 @@ int owner_file_create(int root_fd, uint64_t epoch, const char *text)
     return rc;
 }
 
+/* From the moment it has its new name whoever wrote it has lost the root. */
+static int take_file(int root_fd, int fd, uint64_t epoch, const char *text)
+{
+    char old[ROOT_NAME_MAX], name[ROOT_NAME_MAX];
+    root_owner_name(old, epoch - 1);
+    root_owner_name(name, epoch);
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode) || st.st_size != OWNER_BYTES)
+        return -EBADMSG;
+    int rc = give_name(root_fd, old, name);
+    lock(fd);
+    return rc == 0 ? write_whole(fd, text) : rc;
+}
+
+int owner_file_adopt(int root_fd, uint64_t epoch, const char *text)
+{
+    char old[ROOT_NAME_MAX];
+    root_owner_name(old, epoch - 1);
+    int fd = openat(root_fd, old, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int rc = take_file(root_fd, fd, epoch, text);
+    if (rc == 0)
+        return fd;
+    close(fd);
+    return rc;
+}
+
 int owner_file_rewrite(int fd, const char *text)
 {
     return write_whole(fd, text);

@@ -11,6 +11,10 @@ struct tier_owner;
  * end is the lock's; -EEXIST there is one; -errno. */
 int owner_file_create(int root_fd, uint64_t epoch, const char *text);
 
+/* The same where there is no room for another file: the record of the epoch before becomes this
+ * one's, whose place on the disk it has. -ENOENT there is none; -EBADMSG it is of another size. */
+int owner_file_adopt(int root_fd, uint64_t epoch, const char *text);
+
 /* Writes OWNER_BYTES over those of the file. 0; -errno. */
 int owner_file_rewrite(int fd, const char *text);
 

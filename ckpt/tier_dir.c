@@ -70,6 +70,10 @@ static int dir_create_owner(struct tier *tier, uint64_t epoch, const char *text,
     (void)deadline_ns;
     assert(dir->owner_fd < 0);
     int fd = owner_file_create(dir->root_fd, epoch, text);
+    if (fd == -ENOSPC || fd == -EDQUOT) { /* a training whose saves fail goes on, all the same */
+        int adopted = owner_file_adopt(dir->root_fd, epoch, text);
+        fd = adopted == -ENOENT || adopted == -EBADMSG ? fd : adopted;
+    }
     if (fd < 0)
         return mst_err_set(err, fd, "OWNER.%" PRIu64 ": %s", epoch, mst_err_meaning(fd));
     dir->owner_fd = fd;

@@ -64,6 +64,26 @@ static void test_made_once(void **state)
     assert_int_equal(count, 1);
 }
 
+/* Where the disk is full the record before gives its place. */
+static void test_adopted(void **state)
+{
+    (void)state;
+    assert_int_equal(owner_file_adopt(root_fd, 3, text), -ENOENT);
+    close(owner_file_create(root_fd, 2, text));
+    memset(text, 'b', sizeof text);
+    int fd = owner_file_adopt(root_fd, 3, text);
+    assert_true(fd >= 0);
+    struct tier_owner found;
+    assert_int_equal(owner_file_read(root_fd, 2, &found), -ENOENT);
+    assert_int_equal(owner_file_read(root_fd, 3, &found), 0);
+    assert_int_equal(found.text[0], 'b');
+    assert_int_equal(found.lock, OWNER_LOCKED);
+    int next = owner_file_create(root_fd, 2, text);
+    assert_int_equal(owner_file_adopt(root_fd, 3, text), -EEXIST);
+    close(next);
+    close(fd);
+}
+
 static void test_no_link_is_written_through(void **state)
 {
     (void)state;
@@ -80,6 +100,7 @@ static void test_no_link_is_written_through(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {CASE(test_lock_lasts_as_long_as_the_file),
-                                       CASE(test_made_once), CASE(test_no_link_is_written_through)};
+                                       CASE(test_made_once), CASE(test_adopted),
+                                       CASE(test_no_link_is_written_through)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
