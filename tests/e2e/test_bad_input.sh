@@ -64,9 +64,9 @@ mount -t tmpfs -o size=2m tmpfs "$disk" 2>/dev/null || skip "mounting a small tm
 trap 'umount "$disk" 2>/dev/null || :; cleanup' EXIT
 expect 0 lm --data "$work/data.txt" --ckpt "$disk/ckpt"
 head -c 8m /dev/zero >"$disk/filler" 2>/dev/null || :
-expect 0 muster run --nproc 2 --max-restarts 0 -- train_lm --batch 4 --steps 30 --ckpt-every 10 \
+expect 74 muster run --nproc 2 --max-restarts 0 -- train_lm --batch 4 --steps 30 --ckpt-every 10 \
     --data "$work/data.txt" --ckpt "$disk/ckpt"
-mentions "resumed at step 2" abandoned "training goes on" "final step=30"
+mentions "resumed at step 2" abandoned "training goes on" "steps=28" "last checkpoint is lost"
 expect 0 muster ckpt verify "$disk/ckpt"
 expect 0 muster ckpt ls "$disk/ckpt"
 mentions " 2 "
