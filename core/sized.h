@@ -15,8 +15,9 @@
 struct mst_err;
 
 /* Copies `given`, which may be NULL (all defaults), to *ret_known, `known_bytes` of this library's
- * form. Fields that the program does not know are zero. 0; -EINVAL struct_bytes was not set, or is a
- * size that ends inside a field, naming the macro `init`; -ENOTSUP the program sets a field that this library does not know. */
+ * form. Fields that the program does not know are zero. 0; -EINVAL struct_bytes was not set, or is
+ * a size that ends inside a field, naming the macro `init`; -ENOTSUP the program sets a field that
+ * this library does not know. */
 int mst_sized_take(void *ret_known, size_t known_bytes, const void *given, const char *init,
                    struct mst_err *err);
 

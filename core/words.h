@@ -1,4 +1,5 @@
-/* A choice among words, NULL-ended: which of them a text is, and what an error says may be chosen. */
+/* A choice among words, NULL-ended: which of them a text is, and what an error says may be
+ * chosen. */
 /* pure */
 #ifndef MUSTER_CORE_WORDS_H
 #define MUSTER_CORE_WORDS_H

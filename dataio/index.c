@@ -38,7 +38,7 @@ void index_close(struct index *index)
 /* Tells the feed of the next sources, so that opening them asks for many at a time. */
 static void foresee_sources(const struct dataset *dataset, size_t first, struct feed *feed)
 {
-    struct feed_name names[FEED_FORESEEN_MAX];
+    struct feed_name names[FEED_FORESEEN_MAX] = {0};
     size_t count = mst_least(dataset->source_count - first, FEED_FORESEEN_MAX);
     for (size_t i = 0; i < count; i++) {
         const struct dataset_source *source = &dataset->sources[first + i];

@@ -102,7 +102,7 @@ void late_init(struct late *late, uint64_t now_ns)
 bool late_look(struct late *late, const struct ranks *ranks, uint64_t now_ns,
                struct late_report *ret_report)
 {
-    struct mst_page_op op;
+    struct mst_page_op op = {0};
     late->look_ns = now_ns + LATE_EVERY_S * MST_NS_PER_S;
     if (!ranks->page || !find_oldest(ranks, &op) || op.enter_ns >= now_ns)
         return false;

@@ -57,8 +57,9 @@ void roster_fini(struct roster *roster);
 /* The node of a connection, or -1. */
 int roster_find(const struct roster *roster, uint64_t peer);
 
-/* An agent of the node of this rank says hello over `peer`. 0: it is here, and messages may be sent to it; another
- * agent that was away is given up first. -EEXIST another one lives; -ESTALE it was given up. */
+/* An agent of the node of this rank says hello over `peer`. 0: it is here, and messages may be sent
+ * to it; another agent that was away is given up first. -EEXIST another one lives; -ESTALE it was
+ * given up. */
 int roster_meet(struct roster *roster, uint32_t rank, uint64_t peer, struct roster_hello hello,
                 uint64_t now_ns);
 

@@ -6,7 +6,7 @@
  *   mst_kv_dial(world, …)  mst_comm_create(world, …)  mst_loader_open(…)  mst_ckpt_open(…)
  *   mst_world_destroy(world)
  *
- * A forked child is no rank. What was made before a fork answers -ENOTSUP there, and closing it there
+ * A forked child is no rank. What was made before a fork answers -ENOTSUP there, and closing it
  * does nothing: the parent goes on undisturbed. A child that is to be a world of its own calls
  * mst_world_single; loaders may be opened in it, of the parent's world too.
  *
