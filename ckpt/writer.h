@@ -30,8 +30,9 @@ struct writer_job {
 int writer_write(struct mst_aio *aio, struct writer_job *job, uint64_t deadline_ns,
                  struct mst_err *err);
 
-/* Opens `name` in `dir_fd`, to be written around the page cache, or through it where the file system
- * refuses (tmpfs); never through a link of that name. `flags` without O_DIRECT. An fd, or -errno. */
+/* Opens `name` in `dir_fd`, to be written around the page cache, or through it where the file
+ * system refuses (tmpfs); never through a link of that name. `flags` without O_DIRECT. An fd, or
+ * -errno. */
 int writer_open_direct(int dir_fd, const char *name, int flags);
 
 /* As root_open_file, around the page cache where the file system lets it be. */

@@ -103,8 +103,9 @@ static int take_room(const struct segment *segment, int fd, uint64_t *ret_offset
 {
     struct stat status;
     if (fstat(fd, &status) < 0)
-        return mst_err_set(err, -errno, "cannot read the size of the node's shared segment, fd %d: %s",
-                           fd, mst_err_meaning(errno));
+        return mst_err_set(err, -errno,
+                           "cannot read the size of the node's shared segment, fd %d: %s", fd,
+                           mst_err_meaning(errno));
     uint64_t offset = mst_round_up((size_t)status.st_size, PAGE_ALIGN);
     int rc = -EINTR;
     while (rc == -EINTR) /* the program's signals; nothing was taken then */

@@ -1,5 +1,5 @@
-/* The quota of CPU time that cgroups (version 1 and 2) set: containers, and what systemd and Slurm start,
- * may use less than the cores that they see. */
+/* The quota of CPU time that cgroups (version 1 and 2) set: containers, and what systemd and Slurm
+ * start, may use less than the cores that they see. */
 #ifndef MUSTER_CORE_QUOTA_H
 #define MUSTER_CORE_QUOTA_H
 

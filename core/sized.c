@@ -13,8 +13,8 @@
 /* No struct of ours comes near it: a larger size is memory that nobody initialised. */
 #define STRUCT_BYTES_MAX 65536
 
-/* The size that the program says its struct has, 0 if it says none, or one that no struct has: they
- * have no padding at the end, so that a size that is no multiple of the largest field's cuts one. */
+/* The size that the program says its struct has, 0 if it says none, or one that no struct has: as
+ * they end without padding, a size that is no multiple of the largest field's cuts a field. */
 static size_t said_bytes(const void *given, size_t known_bytes)
 {
     uint32_t struct_bytes;

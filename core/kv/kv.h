@@ -11,9 +11,9 @@
  * A handle serves one thread at a time; another thread takes its own by mst_kv_clone. Every call
  * blocks until its answer or its deadline (core/clock.h); a change that timed out may still happen.
  * Each costs one round trip to the server, where nothing else is said. A connection that breaks is
- * dialled again and the call goes on; what a call changes it changes once all the same. Keys: 1 … 255 bytes of
- * printable ASCII. Values: up to MST_KV_VALUE_MAX bytes of host memory, borrowed for the call. Any
- * call may answer
+ * dialled again and the call goes on; what a call changes it changes once all the same. Keys:
+ * 1 … 255 bytes of printable ASCII. Values: up to MST_KV_VALUE_MAX bytes of host memory, borrowed
+ * for the call. Any call may answer
  *   -EINVAL      a key, size or memory that is none of these
  *   -ETIMEDOUT   the deadline passed
  *   -ECONNRESET  the server is lost: its process ended, or it could not be reached for 20 s
@@ -45,7 +45,8 @@ struct mst_world;
  * an in-process table of its own. Retries until the deadline. The world is not needed any longer
  * once this returns; the handle is the caller's to close. 0; with text -ETIMEDOUT nobody answered;
  * -EACCES the secret is another job's; -ESTALE our generation is over; -ENOTSUP more ranks, but no
- * server, or the world is that of the process that this one was forked from; -EINVAL the address has no port; -ECONNRESET -EPROTO the server hung up or is none. */
+ * server, or the world is that of the process that this one was forked from; -EINVAL the address
+ * has no port; -ECONNRESET -EPROTO the server hung up or is none. */
 int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_kv **ret_kv,
                 struct mst_err *err);
 
