@@ -104,9 +104,9 @@ struct mst_ckpt_opts {
         sizeof(struct mst_ckpt_opts), 0, 0, NULL, NULL, 0, 0                                       \
     }
 
-/* Makes the root and takes it (rank 0), removes what owners before left unpublished, clones `kv` for
- * its thread, and starts that thread. A root has one owner at a time: the next life of the same job
- * (the same id, or the same coordinator) takes it over at once, another job once the owner has
+/* Makes the root and takes it (rank 0), removes what owners before left unpublished, clones `kv`
+ * for its thread, and starts that thread. A root has one owner at a time: the next life of the same
+ * job (the same id, or the same coordinator) takes it over at once, another job once the owner has
  * closed the root, has died on this machine, or has not renewed for 30 seconds. Who lost the root
  * so cannot publish any more.
  *
@@ -132,9 +132,9 @@ struct mst_ckpt_opts {
 int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,
                   struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err);
 
-/* Waits for the save in flight, gives the root back, ends the thread and frees. A save takes at most opts.timeout_ms,
- * and as long again and a quarter where rank 0 is not heard of (single file operations aside). NULL
- * is allowed. */
+/* Waits for the save in flight, gives the root back, ends the thread and frees. A save takes at
+ * most opts.timeout_ms, and as long again and a quarter where rank 0 is not heard of (single file
+ * operations aside). NULL is allowed. */
 void mst_ckpt_close(struct mst_ckpt *ckpt);
 
 /* Copies the tensors to a pre-faulted pool and returns; writing and publishing step `step` go on
@@ -199,7 +199,8 @@ struct mst_ckpt_status {
         sizeof(struct mst_ckpt_status), 0, 0, 0, 0, 0, "", 0, 0, 0, 0                              \
     }
 
-/* 0; -EINVAL if MST_CKPT_STATUS_INIT was forgotten; -ENOTSUP in a forked child. Safe from any thread; does not block. */
+/* 0; -EINVAL if MST_CKPT_STATUS_INIT was forgotten; -ENOTSUP in a forked child. Safe from any
+ * thread; does not block. */
 int mst_ckpt_get_status(struct mst_ckpt *ckpt, struct mst_ckpt_status *ret_status);
 
 #ifdef __cplusplus

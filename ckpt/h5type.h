@@ -1,6 +1,6 @@
 /* Element types as HDF5 knows them. Floats that libhdf5 1.10 has no name for are described bit by
- * bit, so that every HDF5 tool reads their values; E4M3, whose values HDF5 cannot describe, is bytes
- * with a tag. Call with libhdf5 locked. */
+ * bit, so that every HDF5 tool reads their values; E4M3, whose values HDF5 cannot describe, is
+ * bytes with a tag. Call with libhdf5 locked. */
 #ifndef MUSTER_CKPT_H5TYPE_H
 #define MUSTER_CKPT_H5TYPE_H
 

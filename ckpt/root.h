@@ -6,7 +6,8 @@
  *   LATEST                "step_<n>\n": a hint for people
  *
  * A claim is "e<epoch>.<token>": what an owner writes under names of its own. Roots that were
- * written before there were owners have "<generation>.<attempt>" in its place, and count as epoch 0.
+ * written before there were owners have "<generation>.<attempt>" in its place, and count as epoch
+ * 0.
  *
  * Everything that changes it durably is an op of core/aio, so that tests see each and can cut the
  * sequence at any. One thread at a time. Functions block. */
@@ -29,8 +30,8 @@ struct mst_aio;
  * -ENOTDIR … naming it. */
 int root_open(const char *path, int *ret_fd, struct mst_err *err);
 
-/* Opens a file to read, whatever lies under its name: links are followed, and nothing is waited for.
- * `flags` beside O_RDONLY. An fd; -EBADMSG it is no regular file; -errno. */
+/* Opens a file to read, whatever lies under its name: links are followed, and nothing is waited
+ * for. `flags` beside O_RDONLY. An fd; -EBADMSG it is no regular file; -errno. */
 int root_open_file(int dir_fd, const char *path, int flags);
 
 /* What a code of root_open_file means. */
@@ -73,8 +74,8 @@ int root_read_manifest(int root_fd, uint64_t step, struct manifest *ret_manifest
 /* Makes the temporary directory unless another rank has, and opens it. An fd; -errno. */
 int root_make_temp(struct mst_aio *aio, int root_fd, const char *temp);
 
-/* Makes `name` in dir_fd with these bytes, durable; what has that name already, a link too, stays as
- * it is: -EEXIST. 0; -errno. */
+/* Makes `name` in dir_fd with these bytes, durable; what has that name already, a link too, stays
+ * as it is: -EEXIST. 0; -errno. */
 int root_write_file(struct mst_aio *aio, int dir_fd, const char *name, const void *data,
                     size_t size_bytes);
 

@@ -1,4 +1,4 @@
-/* Opening a root, on every rank: rank 0 takes it, and tells the others by which claim they write. */
+/* Opening a root, on every rank: rank 0 takes it and tells the others which claim they write by. */
 #include "muster/ckpt/site.h"
 
 #include "muster/ckpt/ckpt.h"

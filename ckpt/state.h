@@ -14,9 +14,9 @@ struct state {
 };
 
 /* Borrows what `given` points to. Allocates only for tensors of another size. 0; -EINVAL a size
- * that was not set or that no such struct has, naming the macro, NULL where there should be tensors,
- * or more than what the limits allow; -ENOTSUP a field is set
- * that this library does not know; -ENOMEM. */
+ * that was not set or that no such struct has, naming the macro, NULL where there should be
+ * tensors, or more than what the limits allow; -ENOTSUP a field is set that this library does not
+ * know; -ENOMEM. */
 int state_take(struct state *ret_state, const struct mst_state *given, struct mst_err *err);
 
 /* A zeroed one is allowed. */

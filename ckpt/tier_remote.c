@@ -338,8 +338,8 @@ static int upload(struct tier_remote *remote, const struct tier_save *save, int 
 }
 
 /* A request to a store that is away is tried until its time is over, and the snapshot is held
- * meanwhile: the training would stand still at its next save. So a store is asked for a sign of life,
- * briefly, before it gets a file: one that has not answered before for less long. */
+ * meanwhile: the training would stand still at its next save. So a store is asked for a sign of
+ * life, briefly, before it gets a file: one that has not answered before for less long. */
 static int check_life(struct tier_remote *remote, uint64_t deadline_ns, struct mst_err *err)
 {
     struct mst_blob_info info;

@@ -293,14 +293,14 @@ int feed_open(struct feed *feed, char *const *uris, size_t uri_count, struct fee
 }
 
 int feed_begin(struct feed *feed, const char *label, const char *dir, struct feed_file **ret_file,
-               int *ret_fd, uint64_t *ret_offset, struct mst_err *err)
+               struct feed_room *ret_room, struct mst_err *err)
 {
     struct feed_file *file = alloc_file(feed, 1);
     char *shown = strdup(label);
     struct store_item *item = NULL;
     int rc = file && shown ? 0 : mst_err_set(err, -ENOMEM, "no memory");
     if (rc == 0)
-        rc = store_local_begin(feed->local, dir, &item, ret_fd, ret_offset, err);
+        rc = store_local_begin(feed->local, dir, &item, &ret_room->fd, &ret_room->offset, err);
     if (rc) {
         free(file);
         free(shown);

@@ -53,8 +53,12 @@ int feed_open(struct feed *feed, char *const *uris, size_t uri_count, struct fee
 
 /* An empty file in the feed's scratch file: store_local_begin and its like in store.h. `label`:
  * what texts call it. */
+struct feed_room {
+    int fd;          /* borrowed */
+    uint64_t offset; /* where the contents go */
+};
 int feed_begin(struct feed *feed, const char *label, const char *dir, struct feed_file **ret_file,
-               int *ret_fd, uint64_t *ret_offset, struct mst_err *err);
+               struct feed_room *ret_room, struct mst_err *err);
 const char *feed_place(const struct feed *feed);
 int feed_check(const struct feed_file *file, uint64_t size_bytes);
 void feed_end(struct feed_file *file, uint64_t size_bytes);

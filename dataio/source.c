@@ -90,12 +90,11 @@ static int inflate_into(const struct source *source, struct transfer *t, struct 
 static int inflate_source(struct source *source, const char *scratch_dir, struct mst_err *err)
 {
     struct feed_file *contents;
-    struct transfer t = {0};
-    int rc = feed_begin(feed_of(source->file), source->label, scratch_dir, &contents, &t.fd,
-                        &t.offset, err);
+    struct feed_room room;
+    int rc = feed_begin(feed_of(source->file), source->label, scratch_dir, &contents, &room, err);
     if (rc)
         return rc;
-    t.contents = contents;
+    struct transfer t = {.fd = room.fd, .offset = room.offset, .contents = contents};
     rc = inflate_into(source, &t, err);
     if (rc) {
         mst_err_wrap(err, "%s (scratch in %s)", source->label, feed_place(feed_of(contents)));

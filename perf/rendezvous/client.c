@@ -1,6 +1,6 @@
 /* N nodes of one rank each, without their processes: this one dials a real `muster run` of node 0
- * as N - 1 agents and N ranks, over as many sockets, does what they do until all have voted once, and
- * says how long each part took and how much memory node 0's agent has.
+ * as N - 1 agents and N ranks, over as many sockets, does what they do until all have voted once,
+ * and says how long each part took and how much memory node 0's agent has.
  *
  *   client PORT N SERVER_PID GATE     the server runs a program that ends when GATE is opened
  *
