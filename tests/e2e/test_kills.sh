@@ -1,36 +1,236 @@
 #!/bin/bash
-# Runs of train_lm, each killed with -9 (a rank or the agent) at a random moment and restarted until
-# done: every final loss equals the undisturbed one, every sample is shown once, nothing is left.
+# Runs of train_lm that are disturbed at a random moment, each in one of the ways below, and started
+# again until they are done. A run is violated if its final loss is not that of the undisturbed run,
+# a sample is shown by two steps or by none, an end has a code that tells an operator not to start
+# it again, it takes too many starts, or something is left. RUNS=500 SEED=n repeats a long night.
 source "$(dirname "$0")/lib.sh"
-runs=${RUNS:-100}
+runs=${RUNS:-40}
 seed=${SEED:-$RANDOM}
 steps=60
 batch=16
+grace=10
 some_text 400000 "$work/data.txt"
 epoch=$(((400000 - 32) / 24 + 1))
 say "$runs runs, SEED=$seed"
 RANDOM=$seed
 
-# train NAME: one attempt in the background.
-train() {
+# ---- one attempt ---------------------------------------------------------------------------------
+
+# options NAME: what every attempt of a run has in common, in $program.
+options() {
     mkdir -p "$work/$1.samples"
-    muster run --nproc 2 --max-restarts 3 -- train_lm --data "$work/data.txt" \
-        --ckpt "$work/$1.ckpt" --steps $steps --ckpt-every 7 --batch $batch \
-        --sample-log "$work/$1.samples" --loss-log "$work/$1.loss" >>"$work/$1.out" 2>&1 &
+    program=(train_lm --data "$work/data.txt" --ckpt "$work/run.ckpt" --steps $steps --ckpt-every 7
+        --batch $batch --sample-log "$work/$1.samples")
+}
+
+# train NAME [OPTIONS …]: one attempt in the background, in a session of its own, as $agent.
+train() {
+    local name=$1
+    shift
+    options "$name"
+    setsid muster run --nproc 2 --max-restarts 3 --grace $grace --job-id "$id" "$@" -- \
+        "${program[@]}" >>"$work/$name.out" 2>&1 &
     agent=$!
 }
 
-# victim: the agent, or one of its ranks if there is one by now.
-victim() {
-    local ranks
-    mapfile -t ranks < <(pgrep -P $agent train_lm || :)
-    if [ $((RANDOM % 3)) = 0 ] || [ ${#ranks[@]} = 0 ]; then
-        echo $agent
-    else
-        echo "${ranks[RANDOM % ${#ranks[@]}]}"
-    fi
+# at_a_moment PID: waits for a random moment of an undisturbed run, or for the end of this one.
+at_a_moment() {
+    moment=$((RANDOM % length))
+    timeout "$(printf '%d.%03d' $((moment / 1000)) $((moment % 1000)))" \
+        tail -f /dev/null --pid="$1" || :
 }
 
+ranks_of() { pgrep -P "$1" train_lm || :; }
+
+# rank_of PID: one of its ranks; the agent itself if it has none yet.
+rank_of() {
+    local ranks
+    mapfile -t ranks < <(ranks_of "$1")
+    if [ ${#ranks[@]} = 0 ]; then echo "$1"; else echo "${ranks[RANDOM % ${#ranks[@]}]}"; fi
+}
+
+hit() { kill "-$1" "${@:2}" 2>/dev/null || :; }
+
+violated() {
+    violations=$((violations + 1))
+    echo "VIOLATED: run $run, $kind at ${moment:-0} ms: $*"
+    cp -r "$work/run.out" "$work/violation.$violations.out" 2>/dev/null || :
+    tail -n 20 "$work/run.out" 2>/dev/null || :
+}
+
+# code_of PID: how it ended, within a minute.
+code_of() {
+    local code=0
+    timeout 60 tail -f /dev/null --pid="$1" || { hit 9 -- "-$1" && echo hangs && return; }
+    wait "$1" || code=$?
+    echo $code
+}
+
+# may_start_again CODE: whether an operator would.
+may_start_again() {
+    case $1 in 129 | 130 | 131 | 134 | 137 | 138 | 139 | 143) return 0 ;; *) return 1 ;; esac
+}
+
+# finish: waits for $agent, and starts the run again until it is done.
+finish() {
+    local attempts=1 code
+    while :; do
+        code=0
+        timeout 60 tail -f /dev/null --pid=$agent || { violated "hangs"; hit 9 -- -$agent; return; }
+        wait $agent || code=$?
+        [ $code != 0 ] || break
+        may_start_again $code || { violated "exit code $code"; return; }
+        attempts=$((attempts + 1))
+        [ $attempts -le 6 ] || { violated "not done after 6 starts"; return; }
+        train run
+    done 2>/dev/null
+    judge run
+}
+
+# judge NAME: the final line and the samples of a run that is done.
+judge() {
+    local got
+    got=$(final "$work/$1.out")
+    [ "$got" = "$want" ] || violated "$got instead of $want"
+    "$here/check_samples.py" "$work/$1.samples" $steps $batch $epoch >"$work/last.out" 2>&1 ||
+        violated "$(cat "$work/last.out")"
+    muster ckpt verify "$work/run.ckpt" >"$work/last.out" 2>&1 || violated "$(cat "$work/last.out")"
+}
+
+# ---- the ways ------------------------------------------------------------------------------------
+
+one_rank_killed() { train run && at_a_moment $agent && hit KILL "$(rank_of $agent)" && finish; }
+the_agent_killed() { train run && at_a_moment $agent && hit KILL $agent && finish; }
+one_rank_crashed() { train run && at_a_moment $agent && hit SEGV "$(rank_of $agent)" && finish; }
+a_stranger_terminates_one_rank() {
+    train run && at_a_moment $agent && hit TERM "$(rank_of $agent)" && finish
+}
+preempted() { train run && at_a_moment $agent && hit TERM $agent && finish; }
+
+# As Slurm, systemd and LSF do: the signal is for everybody.
+preempted_as_a_group() {
+    train run --term agent && at_a_moment $agent
+    hit TERM $agent $(ranks_of $agent)
+    finish
+}
+
+interrupted_twice() {
+    train run && at_a_moment $agent && hit INT $agent && hit INT $agent && finish
+}
+
+preempted_and_then_killed() {
+    train run && at_a_moment $agent && hit TERM $agent && hit KILL "$(rank_of $agent)" && finish
+}
+
+# Who reads the output has stopped; the drain must end within the grace all the same.
+a_reader_that_stopped() {
+    mkfifo "$work/run.fifo"
+    cat "$work/run.fifo" >>"$work/run.out" &
+    local reader=$!
+    options run
+    setsid muster run --nproc 2 --grace $grace --job-id "$id" --log-level debug -- \
+        "${program[@]}" >"$work/run.fifo" 2>&1 &
+    agent=$!
+    at_a_moment $agent
+    hit STOP $reader
+    hit TERM $agent
+    local code=0
+    timeout $((grace + 5)) tail -f /dev/null --pid=$agent || violated "no end within the grace"
+    hit CONT $reader
+    wait $agent 2>/dev/null || code=$?
+    wait $reader || :
+    rm -f "$work/run.fifo"
+    [ $code = 0 ] || may_start_again $code || violated "exit code $code"
+    [ $code = 0 ] || train run
+    finish
+}
+
+# Readers of the root beside its job, one of them killed.
+evaluators() {
+    train run
+    local reader
+    at_a_moment $agent
+    muster ckpt ls "$work/run.ckpt" >/dev/null 2>&1 || :
+    muster ckpt verify "$work/run.ckpt" >/dev/null 2>&1 &
+    reader=$!
+    hit KILL $reader
+    wait $reader 2>/dev/null || :
+    finish
+}
+
+# The job of another id is refused as long as this one lives.
+another_job_on_the_root() {
+    train run
+    at_a_moment $agent
+    local code=0 owned=false
+    [ ! -e "$work/run.ckpt/OWNER.1" ] || owned=true
+    muster run --nproc 2 --max-restarts 0 --job-id "other-$id" -- train_lm --data "$work/data.txt" \
+        --ckpt "$work/run.ckpt" --steps 3 --batch $batch >"$work/other.out" 2>&1 || code=$?
+    if $owned && kill -0 $agent 2>/dev/null && [ $code != 78 ]; then
+        # it may have asked when this one had just given the root back
+        grep -q 'final step' "$work/run.out" || violated "another job ended with $code, not 78"
+    fi
+    finish
+}
+
+# A pod that was given up and replaced wakes up again: it may write nothing any more.
+a_zombie_pod() {
+    train zombie
+    local zombie=$agent pids code
+    at_a_moment $zombie
+    pids="$zombie $(ranks_of $zombie)"
+    hit STOP $pids
+    cp -r "$work/zombie.samples" "$work/run.samples"
+    train run
+    at_a_moment $agent
+    hit CONT $pids
+    finish
+    code=$(code_of $zombie)
+    [ "$code" != hangs ] || violated "the zombie hangs"
+}
+
+# Two agents; one of them is killed, and whoever ended is started again.
+one_of_two_nodes_killed() {
+    local pids=() code victim starts=0 node
+    node() {
+        options run
+        setsid muster run --nproc 1 --nnodes 2 --node-rank "$1" --rdzv "127.0.0.1:$port" \
+            --rdzv-timeout 30 --insecure --job-id "$id" -- "${program[@]}" >>"$work/run.out" 2>&1 &
+        pids[$1]=$!
+    }
+    port=$((20000 + RANDOM % 9000))
+    node 0
+    node 1
+    at_a_moment "${pids[0]}"
+    victim=${pids[RANDOM % 2]}
+    [ $((RANDOM % 2)) = 0 ] || victim=$(rank_of "$victim")
+    hit KILL "$victim"
+    while [ ${#pids[@]} -gt 0 ]; do
+        for node in "${!pids[@]}"; do
+            kill -0 "${pids[node]}" 2>/dev/null && continue
+            code=0
+            wait "${pids[node]}" 2>/dev/null || code=$?
+            unset "pids[node]"
+            [ $code != 0 ] || continue
+            may_start_again $code || { violated "node $node: exit code $code"; break 2; }
+            starts=$((starts + 1))
+            [ $starts -le 8 ] || { violated "not done after $starts starts"; break 2; }
+            node "$node"
+        done
+        read -rt 0.05 <> <(:) || :
+    done
+    for node in "${!pids[@]}"; do hit 9 -- "-${pids[node]}"; done
+    judge run
+}
+
+kinds=(one_rank_killed the_agent_killed one_rank_crashed a_stranger_terminates_one_rank preempted
+    preempted_as_a_group interrupted_twice preempted_and_then_killed a_reader_that_stopped
+    evaluators another_job_on_the_root a_zombie_pod one_of_two_nodes_killed)
+
+# ---- all of it -----------------------------------------------------------------------------------
+
+violations=0
+id=reference
 train reference
 began=$(date +%s%N)
 wait $agent || fail "the undisturbed run"
@@ -39,27 +239,19 @@ want=$(final "$work/reference.out")
 [ -n "$want" ] || fail "no final line"
 "$here/check_samples.py" "$work/reference.samples" $steps $batch $epoch || fail "samples"
 
-killed_agents=0
+declare -A count
 for run in $(seq "$runs"); do
-    name=run
-    rm -rf "$work/$name".*
-    train $name
-    moment=$((RANDOM % length))
-    # The random moment is what is tested: wait for it, or for the end of the run.
-    timeout "$(printf '%d.%03d' $((moment / 1000)) $((moment % 1000)))" tail -f /dev/null --pid=$agent || :
-    pid=$(victim)
-    [ "$pid" != $agent ] || killed_agents=$((killed_agents + 1))
-    kill -9 "$pid" 2>/dev/null || :
-    attempts=1
-    until wait $agent; do
-        attempts=$((attempts + 1))
-        [ $attempts -le 5 ] || fail "run $run: not done after $attempts attempts"
-        train $name
-    done 2>/dev/null
-    got=$(final "$work/$name.out")
-    [ "$got" = "$want" ] || fail "run $run, killed at $moment ms: $got instead of $want"
-    "$here/check_samples.py" "$work/$name.samples" $steps $batch $epoch >"$work/last.out" 2>&1 ||
-        fail "run $run, killed at $moment ms: $(cat "$work/last.out")"
-    no_leftovers
+    kind=${ONLY:-${kinds[(run + seed) % ${#kinds[@]}]}}
+    count[$kind]=$((${count[$kind]:-0} + 1))
+    rm -rf "$work"/run.* "$work"/zombie.* "$work"/other.*
+    id=job-$run
+    $kind
+    left=$(pgrep -af "$work" || :)
+    [ -z "$left" ] || violated "left: $left"
+    left=$(find "$work" -name 'step_*.tmp.*')
+    [ -z "$left" ] || violated "left: $left"
 done
-say "$runs runs end like the undisturbed one; agents killed: $killed_agents; $want"
+for kind in "${kinds[@]}"; do say "${count[$kind]:-0} × ${kind//_/ }"; done
+say "$runs runs, $violations violations; $want"
+[ $violations = 0 ] || fail "SEED=$seed"
+passed
