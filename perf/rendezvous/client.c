@@ -5,7 +5,6 @@
  *   client PORT N SERVER_PID GATE     the server runs a program that ends when GATE is opened
  *
  * It is compiled with the sources of the revision that it measures, old or new. */
-#if __has_include("muster/core/kv/wire.h")
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/auth.h"
@@ -13,15 +12,7 @@
 #include "muster/core/kv/wire.h"
 #include "muster/core/span.h"
 #include "muster/launcher/msg.h"
-#else
-#include "core/auth.h"
-#include "core/clock.h"
-#include "core/err.h"
-#include "core/kv_wire.h"
-#include "core/sock.h"
-#include "core/span.h"
-#include "launcher/msg.h"
-#endif
+
 #if __has_include("muster/core/kv/gather.h")
 #define GATHERS 1 /* a create reads one value, not one of each rank */
 #else
@@ -36,6 +27,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -127,40 +119,6 @@ static int connect_as(enum mst_auth_role role, uint32_t rank)
     return fd;
 }
 
-/* Handshakes wait for the other side more than they work, so several are under way at a time. */
-struct connecting {
-    enum mst_auth_role role;
-    uint32_t last;
-    atomic_uint next;
-    int *fds;
-};
-
-static void *connect_some(void *arg)
-{
-    struct connecting *connecting = arg;
-    uint32_t index;
-    while ((index = connecting->next++) < connecting->last)
-        connecting->fds[index] = connect_as(connecting->role, index);
-    return NULL;
-}
-
-/* Connects first … last - 1; the fds are the caller's to free. */
-static int *connect_all(enum mst_auth_role role, uint32_t first, uint32_t last)
-{
-    struct connecting connecting = {.role = role, .last = last};
-    pthread_t threads[DIALERS];
-    connecting.next = first;
-    connecting.fds = calloc(last, sizeof *connecting.fds);
-    if (!connecting.fds)
-        die("no memory");
-    for (size_t i = 0; i < DIALERS; i++)
-        if (pthread_create(&threads[i], NULL, connect_some, &connecting))
-            die("no thread");
-    for (size_t i = 0; i < DIALERS; i++)
-        (void)pthread_join(threads[i], NULL); /* it was created */
-    return connecting.fds;
-}
-
 static void watch(int fd, uint32_t index)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = index};
@@ -194,6 +152,46 @@ static void beat(void)
         if (agents[i].stream.fd >= 0 && agents[i].sent > 0)
             send_msg(&agents[i], &msg);
 #endif
+}
+
+/* Handshakes wait for the other side more than they work, so several are under way at a time. */
+struct connecting {
+    enum mst_auth_role role;
+    uint32_t last;
+    atomic_uint next, done;
+    int *fds;
+};
+
+static void *connect_some(void *arg)
+{
+    struct connecting *connecting = arg;
+    uint32_t index;
+    while ((index = connecting->next++) < connecting->last) {
+        connecting->fds[index] = connect_as(connecting->role, index);
+        connecting->done++;
+    }
+    return NULL;
+}
+
+/* Connects first … last - 1; the fds are the caller's to free. */
+static int *connect_all(enum mst_auth_role role, uint32_t first, uint32_t last)
+{
+    struct connecting connecting = {.role = role, .last = last};
+    pthread_t threads[DIALERS];
+    connecting.next = first;
+    connecting.fds = calloc(last, sizeof *connecting.fds);
+    if (!connecting.fds)
+        die("no memory");
+    for (size_t i = 0; i < DIALERS; i++)
+        if (pthread_create(&threads[i], NULL, connect_some, &connecting))
+            die("no thread");
+    while (connecting.done < last - first) {
+        beat(); /* or the agents would be given up meanwhile */
+        (void)poll(NULL, 0, 10);
+    }
+    for (size_t i = 0; i < DIALERS; i++)
+        (void)pthread_join(threads[i], NULL); /* it was created */
+    return connecting.fds;
 }
 
 static void join(uint32_t node, int fd)
