@@ -82,7 +82,7 @@ static int find_companion(const struct dataset_source *source, const char *suffi
 static void foresee_companions(const struct dataset *dataset, size_t first, struct feed *feed)
 {
     struct dataset_source companions[FEED_FORESEEN_MAX];
-    struct feed_name names[FEED_FORESEEN_MAX];
+    struct feed_name names[FEED_FORESEEN_MAX] = {0};
     size_t count = 0;
     for (size_t i = first; i < dataset->source_count && i - first < FEED_FORESEEN_MAX; i++) {
         const struct dataset_source *source = &dataset->sources[i];
