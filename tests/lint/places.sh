@@ -1,7 +1,7 @@
 #!/bin/bash
 # What pages say of places is true: a path or a source file that a page names in `backticks` exists,
-# as does every file of a table whose column says `files`, and ARCHITECTURE.md's rooms are the
-# folders that there are.
+# as does every file of a table whose column says `files`; ARCHITECTURE.md's rooms are the folders
+# that there are, and each row of what dies names tests that there are.
 set -euo pipefail
 cd "${1:-.}"
 bad=0
@@ -54,6 +54,16 @@ while read -r at folder name; do
         { [[ $folder = . && $name != */* ]] && grep -q "/$name$" <<<"$tracked"; } ||
         complain "$at: no $name"
 done < <(grep '\.md$' <<<"$tracked" | while read -r page; do candidates "$page"; done)
+
+# What dies has a test that drives it.
+while IFS='|' read -r _ dies rest; do
+    named=$(grep -oE '`(unit|sim|e2e)/[a-z0-9_]+`' <<<"${rest%|}" | tr -d '`' || :)
+    [ -n "$named" ] || complain "ARCHITECTURE.md, what dies,$dies: no test"
+    for name in $named; do
+        [ -e "tests/$name.c" ] || [ -e "tests/e2e/test_${name#e2e/}.sh" ] ||
+            complain "ARCHITECTURE.md, what dies,$dies: no test $name"
+    done
+done < <(sed -n '/^## What dies/,/^## /p' ARCHITECTURE.md | grep '^|' | tail -n +3)
 
 rooms=$(sed -n '/^## The rooms/,/^## /p' ARCHITECTURE.md | awk -F'|' '/^\| `/ { print $2 }' |
     tr -d '` ' | tr , '\n' | sort)
