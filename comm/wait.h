@@ -18,10 +18,10 @@ struct mst_err;
 struct mst_page;
 
 struct waiter {
-    uint64_t spin_ns, yield_ns;  /* a wait spins for spin_ns, yields until yield_ns, then sleeps */
-    struct mst_page *page; /* its abort word is polled; NULL = none */
-    atomic_uint *failed;         /* polled: not 0 once the communicator is over */
-    atomic_uint *sleepers;       /* shared by all who wait for the same words */
+    uint64_t spin_ns, yield_ns; /* a wait spins for spin_ns, yields until yield_ns, then sleeps */
+    struct mst_page *page;      /* its abort word is polled; NULL = none */
+    atomic_uint *failed;        /* polled: not 0 once the communicator is over */
+    atomic_uint *sleepers;      /* shared by all who wait for the same words */
 };
 
 /* Sets the phases. `core_free`: the thread that waits has a core of its own. */

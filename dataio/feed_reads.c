@@ -336,7 +336,7 @@ static int reap_one(struct feed *feed, struct batch *batch, struct mst_err *err)
 {
     struct feed_done done = {0};
     (void)feed_reap(feed, &done, 1, 1, MST_NEVER); /* one is under way */
-    assert(done.user); /* each of them has one */
+    assert(done.user);                             /* each of them has one */
     batch->idle[batch->idle_count++] = done.user;
     return check_whole(done.user, &done, err);
 }

@@ -195,8 +195,7 @@ static void a_node_without_files_says_so(void **state)
     struct mst_err err;
     no_more_files = true;
     assert_int_equal(segment_create(&segment, -1, 2, &place, &err), -EMFILE);
-    assert_string_equal(err.text,
-                        "cannot make the node's shared segment: Too many open files");
+    assert_string_equal(err.text, "cannot make the node's shared segment: Too many open files");
     no_more_files = false;
     assert_int_equal(segment_create(&segment, 1 << 20, 2, &place, &err), -EBADF);
     assert_string_equal(err.text, "cannot read the size of the node's shared segment, fd 1048576: "

@@ -1,10 +1,10 @@
 /* What the suite (core_kv.c) cannot see from outside: who wakes whom, and who owns the store. */
+#include "failing_memory.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/backend.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/kv/store.h"
-#include "failing_memory.h"
 #include "soon.h"
 
 #include <errno.h>
