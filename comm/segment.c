@@ -2,6 +2,7 @@
 #include "muster/comm/segment.h"
 
 #include "muster/core/least.h"
+#include "muster/core/world/page.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -288,6 +289,16 @@ int segment_explain(const struct segment *segment, int code, struct mst_err *err
     return code == -ECANCELED ? read_failure(segment, err) : wait_explain(&segment->wait, err);
 }
 
+/* Whoever ends in the middle of a job, be it with 0, is missed by the others at once. */
+static int has_left(const struct segment *segment, uint32_t local_rank, struct mst_err *err)
+{
+    char mine[SIGNATURE_TEXT_MAX];
+    struct signature_desc desc = desc_of(segment, segment->local_rank);
+    return mst_err_set(err, -ECONNRESET, "op %llu, %s: rank %u has left, its process has ended",
+                       (unsigned long long)segment->op_seq,
+                       signature_describe(&desc, mine, sizeof mine), segment->ranks[local_rank]);
+}
+
 int segment_step(struct segment *segment, uint64_t deadline_ns, struct mst_err *err)
 {
     uint32_t step = ++segment->step;
@@ -296,7 +307,11 @@ int segment_step(struct segment *segment, uint64_t deadline_ns, struct mst_err *
     wait_post(&segment->wait, &mine->seq, step);
     for (uint32_t r = 0; r < segment->local_size; r++) {
         struct segment_line *line = line_of(segment, r, step);
+        struct mst_page *page = segment->wait.page;
+        segment->wait.whose = page ? &mst_page_slot(page, r)->state : NULL;
         int rc = wait_word(&segment->wait, &line->seq, step, deadline_ns);
+        if (rc == -EPIPE)
+            return has_left(segment, r, err);
         if (rc < 0)
             return rc == -ETIMEDOUT ? timed_out(segment, err) : segment_explain(segment, rc, err);
         if (line->signature != segment->signature)

@@ -41,6 +41,13 @@ int wait_alive(const struct waiter *waiter)
     return waiter->page && mst_page_aborted(waiter->page) != 0 ? -ECONNRESET : 0;
 }
 
+/* Relaxed: a rank that has left says nothing more, and what it said before is looked at again. */
+static bool has_left(const struct waiter *waiter)
+{
+    return waiter->whose &&
+           atomic_load_explicit(waiter->whose, memory_order_relaxed) == MST_RANK_LEFT;
+}
+
 int wait_check(const struct waiter *waiter, uint64_t deadline_ns)
 {
     int rc = wait_alive(waiter);
@@ -133,6 +140,8 @@ int wait_word(const struct waiter *waiter, atomic_uint *word, uint32_t value, ui
     while ((seen = atomic_load_explicit(word, memory_order_acquire)) != value) {
         bool sleep = wait_idle(waiter, &state);
         int rc = wait_look(&state) ? wait_check(waiter, deadline_ns) : 0;
+        if (rc == 0 && wait_look(&state) && has_left(waiter))
+            rc = -EPIPE;
         if (rc < 0) /* a failure of a later step must not hide that this one was completed */
             return atomic_load_explicit(word, memory_order_acquire) == value ? 0 : rc;
         if (sleep)

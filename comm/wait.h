@@ -21,6 +21,7 @@ struct waiter {
     uint64_t spin_ns, yield_ns; /* a wait spins for spin_ns, yields until yield_ns, then sleeps */
     struct mst_page *page;      /* its abort word is polled; NULL = none */
     atomic_uint *failed;        /* polled: not 0 once the communicator is over */
+    const atomic_uint *whose;   /* the state of the rank that is waited for; NULL: not known */
     atomic_uint *sleepers;      /* shared by all who wait for the same words */
 };
 
@@ -28,7 +29,7 @@ struct waiter {
 void wait_set_policy(struct waiter *waiter, enum mst_wait_policy policy, bool core_free);
 
 /* Waits until *word == value. 0; -ETIMEDOUT; -ECONNRESET the generation is aborted; -ECANCELED
- * *failed is set. */
+ * *failed is set; -EPIPE the rank that is waited for has left. */
 int wait_word(const struct waiter *waiter, atomic_uint *word, uint32_t value, uint64_t deadline_ns);
 
 /* Stores `value` and wakes who sleeps on the word. */

@@ -254,6 +254,8 @@ static void bury(struct ranks *ranks, uint32_t local_rank, struct rank_death *re
     *ret_death = (struct rank_death){local_rank, proc->pid,
                                      exitcode_of_death(info.si_code != CLD_EXITED, info.si_status),
                                      proc->ended};
+    if (ret_death->code == 0) /* other deaths end the generation, and say why */
+        atomic_store(&mst_page_slot(ranks->page, local_rank)->state, MST_RANK_LEFT);
     forget(proc);
     ranks->alive--;
     check(ranks);

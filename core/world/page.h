@@ -31,6 +31,7 @@ enum mst_rank_state {
     MST_RANK_IN_COLL,   /* inside a collective */
     MST_RANK_AT_GATE,   /* waiting at the drain gate */
     MST_RANK_FINISHING, /* has left the job loop */
+    MST_RANK_LEFT,      /* its process has ended with 0, says the agent */
     MST_RANK_STATE_COUNT
 };
 

@@ -5,6 +5,7 @@
 #include "soon.h"
 
 #include "muster/core/clock.h"
+#include "muster/core/world/page.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -98,6 +99,29 @@ static void deposits_are_seen_after_the_step(void **state)
         assert_int_equal(from_b[bytes - 1], 'A' + round);
     }
     close_pair(&pair);
+}
+
+/* It ended in the middle of the job; a rank that left after its last step is missed by nobody. */
+static void a_rank_that_has_left_is_missed_at_once(void **state)
+{
+    (void)state;
+    struct pair pair = {0};
+    struct mst_page *page;
+    int page_fd;
+    open_pair(&pair, -1);
+    assert_int_equal(mst_page_create(2, &page_fd, &page, NULL), 0);
+    pair.segments[0].wait.page = pair.segments[1].wait.page = page;
+    segment_begin(&pair.segments[0], &barrier, 1);
+    segment_begin(&pair.segments[1], &barrier, 1);
+    assert_int_equal(segment_step(&pair.segments[1], 1, &pair.err), -ETIMEDOUT);
+    atomic_store(&mst_page_slot(page, 1)->state, MST_RANK_LEFT);
+    assert_int_equal(segment_step(&pair.segments[0], soon(), &pair.err), 0);
+    segment_begin(&pair.segments[0], &barrier, 2);
+    assert_int_equal(segment_step(&pair.segments[0], soon(), &pair.err), -ECONNRESET);
+    assert_string_equal(pair.err.text, "op 2, barrier: rank 5 has left, its process has ended");
+    close_pair(&pair);
+    mst_page_unmap(page);
+    (void)close(page_fd);
 }
 
 static void a_mismatch_is_told_from_both_descriptions(void **state)
@@ -259,6 +283,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(deposits_are_seen_after_the_step),
+        cmocka_unit_test(a_rank_that_has_left_is_missed_at_once),
         cmocka_unit_test(a_mismatch_is_told_from_both_descriptions),
         cmocka_unit_test(a_timeout_tells_what_the_absent_did_last),
         cmocka_unit_test(the_first_failure_is_everybodys),

@@ -116,6 +116,7 @@ static void test_each_rank_knows_who_it_is(void **state)
     assert_int_equal(atomic_load(&mst_page_slot(f.ranks.page, 2)->state), MST_RANK_STARTING);
     assert_int_equal(atomic_load(&mst_page_slot(f.ranks.page, 2)->pid), f.ranks.procs[2].pid);
     reap_all(&f);
+    assert_int_equal(atomic_load(&mst_page_slot(f.ranks.page, 2)->state), MST_RANK_LEFT);
     outlog_finish_ranks(f.outlog);
     ssize_t size = read(f.out[0], text, sizeof text - 1);
     text[size < 0 ? 0 : size] = '\0';
