@@ -6,6 +6,8 @@
 #include "muster/core/err.h"
 #include "muster/core/kv/gather.h"
 #include "muster/core/kv/kv.h"
+#include "muster/core/least.h"
+#include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
 
 #include <assert.h>
@@ -18,6 +20,8 @@
 #define RECORD_FIXED_BYTES 8 /* node, local rank; the address follows */
 #define PLACE_BYTES 16       /* pid, fd, offset */
 #define PROBE_MS 1000        /* for looking who is missing, after the deadline */
+#define LOOK_MS_MIN 250      /* between two looks at the node page, … */
+#define LOOK_MS_MAX 4000     /* … which cost a request each */
 
 int boot_next_id(struct mst_kv *kv, const struct mst_world *world, uint64_t deadline_ns,
                  uint32_t *ret_id, struct mst_err *err)
@@ -113,18 +117,48 @@ static int name_absent(const struct boot *boot, struct mst_kv *kv, struct mst_er
                        names);
 }
 
+/* Whether there is any point in waiting: 0; -ECONNRESET with text. */
+static int check_page(const struct boot *boot, struct mst_err *err)
+{
+    if (!boot->page)
+        return 0;
+    if (mst_page_aborted(boot->page))
+        return mst_err_set(err, -ECONNRESET, "the generation was aborted");
+    for (uint32_t i = 0; i < mst_page_local_size(boot->page); i++) {
+        if (atomic_load(&mst_page_slot(boot->page, i)->state) == MST_RANK_LEFT)
+            return mst_err_set(err, -ECONNRESET,
+                               "communicator %u: local rank %u has left, its process has ended",
+                               boot->id, i);
+    }
+    return 0;
+}
+
+/* 0; errors with text. */
+static int await_records(const struct boot *boot, struct mst_kv *kv, uint64_t deadline_ns,
+                         struct mst_kv_gathered *ret_all, struct mst_err *err)
+{
+    char key[KEY_MAX];
+    records_key(boot, key);
+    for (uint64_t look_ms = LOOK_MS_MIN;; look_ms = mst_least(2 * look_ms, LOOK_MS_MAX)) {
+        uint64_t look_ns = mst_least(mst_deadline_ms(look_ms), deadline_ns);
+        int rc = mst_kv_gather_wait(kv, key, boot->size, ret_all, look_ns);
+        if (rc == -ETIMEDOUT && mst_deadline_passed(deadline_ns))
+            return name_absent(boot, kv, err);
+        if (rc && rc != -ETIMEDOUT)
+            return mst_err_set(err, rc, "cannot read the addresses of the ranks: %s",
+                               mst_err_meaning(rc));
+        if (rc == 0 || (rc = check_page(boot, err)) < 0)
+            return rc;
+    }
+}
+
 static int get_records(struct boot *boot, struct mst_kv *kv, uint64_t deadline_ns,
                        struct mst_err *err)
 {
-    char key[KEY_MAX];
     struct mst_kv_gathered all = {0};
-    records_key(boot, key);
-    int rc = mst_kv_gather_wait(kv, key, boot->size, &all, deadline_ns);
-    if (rc == -ETIMEDOUT)
-        return name_absent(boot, kv, err);
+    int rc = await_records(boot, kv, deadline_ns, &all, err);
     if (rc)
-        return mst_err_set(err, rc, "cannot read the addresses of the ranks: %s",
-                           mst_err_meaning(rc));
+        return rc;
     for (uint32_t r = 0; r < boot->size && rc == 0; r++) {
         rc = decode_record(all.parts[r].data, all.parts[r].size_bytes, &boot->peers[r]);
         if (rc)

@@ -18,8 +18,11 @@ struct boot_peer {
     char address[BOOT_ADDRESS_MAX]; /* where its listener is; "" without one */
 };
 
+struct mst_page;
+
 struct boot {
-    uint32_t id; /* of the communicator: the n-th of its ranks in this generation */
+    uint32_t id;           /* of the communicator: the n-th of its ranks in this generation */
+    struct mst_page *page; /* tells who has left, and that the generation is over; NULL; borrowed */
     uint32_t size, node_count;
     struct boot_peer *peers; /* by rank */
     uint32_t *ranks;         /* all ranks, sorted by node, then by local rank */
@@ -31,9 +34,10 @@ struct boot {
 int boot_next_id(struct mst_kv *kv, const struct mst_world *world, uint64_t deadline_ns,
                  uint32_t *ret_id, struct mst_err *err);
 
-/* Publishes this rank and waits for all others. 0; -ETIMEDOUT naming who did not come; -EPROTO if
- * what they say of nodes and local ranks does not fit together, or another process says that it is
- * this rank; -ENOMEM; errors of kv. */
+/* Publishes this rank and waits for all others. 0; -ETIMEDOUT naming who did not come; -ECONNRESET
+ * the generation was aborted, or a rank of this node has left; -EPROTO if what they say of nodes
+ * and local ranks does not fit together, or another process says that it is this rank; -ENOMEM;
+ * errors of kv. */
 int boot_exchange(struct boot *boot, struct mst_kv *kv, const struct mst_world *world,
                   const char *address, uint64_t deadline_ns, struct mst_err *err);
 

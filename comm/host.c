@@ -146,6 +146,7 @@ static int join(struct host *host, const struct mst_world *world, struct mst_kv 
 {
     char address[BOOT_ADDRESS_MAX] = "";
     int listen_fd = -1;
+    host->boot.page = page;
     int rc = boot_next_id(kv, world, deadline_ns, &host->boot.id, err);
     if (rc == 0 && world->node_count > 1)
         rc = listen_fd = tcp_listen(world, address, err);

@@ -3,7 +3,7 @@
  * *exchange*: every leader sends one message to each of its peers and receives one from each, at
  * the same time, so that no size can deadlock; an empty message still carries the signature.
  *
- *   tcp_listen → (the address goes over the kv) → tcp_connect → [tcp_begin → tcp_exchange…]…
+ * tcp_listen → (the address goes over the kv) → tcp_connect → [tcp_begin → tcp_exchange…]…
  *   tcp_close
  *
  * One thread at a time. */

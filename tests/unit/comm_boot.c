@@ -7,6 +7,7 @@
 #include "muster/core/kv/gather.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/kv/store.h"
+#include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -64,6 +66,31 @@ static void publish(struct fixture *f, uint32_t rank, uint32_t node, uint32_t lo
 static int exchange(struct fixture *f, uint32_t timeout_ms)
 {
     return boot_exchange(&f->boot, f->kv, &f->world, "me", mst_deadline_ms(timeout_ms), &f->err);
+}
+
+/* One that ended before it came, and an abort. */
+static void who_cannot_come_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct mst_page *page;
+    int page_fd;
+    assert_int_equal(mst_page_create(2, &page_fd, &page, NULL), 0);
+    set_up(&f, 2, 1, 2);
+    f.boot.page = page;
+    atomic_store(&mst_page_slot(page, 1)->state, MST_RANK_LEFT);
+    assert_int_equal(exchange(&f, SOON_MS), -ECONNRESET);
+    assert_non_null(strstr(f.err.text, "local rank 1 has left"));
+    tear_down(&f);
+    set_up(&f, 2, 1, 2);
+    f.boot.page = page;
+    atomic_store(&mst_page_slot(page, 1)->state, MST_RANK_RUNNING);
+    mst_page_abort(page, 1);
+    assert_int_equal(exchange(&f, SOON_MS), -ECONNRESET);
+    assert_string_equal(f.err.text, "the generation was aborted");
+    tear_down(&f);
+    mst_page_unmap(page);
+    (void)close(page_fd);
 }
 
 static void ranks_are_sorted_by_node(void **state)
@@ -182,6 +209,7 @@ static void places_and_ids_go_over_the_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_cannot_come_is_not_waited_for),
         cmocka_unit_test(ranks_are_sorted_by_node),
         cmocka_unit_test(the_absent_are_named),
         cmocka_unit_test(contradictions_are_refused),
