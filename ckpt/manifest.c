@@ -120,8 +120,8 @@ static int decode_file(const json_t *object, const struct layout_tensor *tensors
     int rc = fields_get_u64(object, "bytes", INT64_MAX, &file->size_bytes, err);
     if (rc == 0)
         rc = fields_get_crc(object, "frame_crc32c", &file->frame_crc, err);
-    const json_t *array;
-    size_t count;
+    const json_t *array = NULL;
+    size_t count = 0;
     if (rc == 0)
         rc = fields_get_array(object, "parts", tensor_count, &array, &count, err);
     if (rc < 0)
@@ -153,6 +153,7 @@ static int decode_files(const json_t *root, struct manifest *manifest, struct ms
         return rc;
     if (count != manifest->world_size)
         return fields_bad(err, "files");
+    assert(count > 0); /* no world of none is taken */
     manifest->files = calloc(count, sizeof *manifest->files);
     if (!manifest->files)
         return mst_err_set(err, -ENOMEM, "no memory for %zu files", count);
