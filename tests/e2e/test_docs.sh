@@ -275,6 +275,11 @@ while read -r span; do
             fail "no test is selected by $span"
         ;;
     'make '*) is_target "${words[1]}" || fail "make help does not list what a page names: $span" ;;
+    'muster completion '*)
+        for word in $(tr '|' ' ' <<<"${words[2]}"); do
+            muster completion "$word" | grep muster >/dev/null || fail "no completion: $span"
+        done
+        ;;
     'muster '[a-z]*)
         muster --help | grep "^  ${words[1]} " >/dev/null || fail "no such command: $span"
         for word in $(tr '|' ' ' <<<"${words[2]:-}"); do
