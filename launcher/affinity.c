@@ -52,6 +52,7 @@ static bool divide(const struct topology *topology, const cpu_set_t *cpus, uint3
                    uint32_t parts, cpu_set_t *ret_share)
 {
     struct place places[CPU_SETSIZE];
+    assert(part < parts);
     uint32_t count = list_places(topology, cpus, places);
     uint32_t cores = count_cores(places, count);
     if (count < parts)
