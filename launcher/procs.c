@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,8 +72,8 @@ static bool belongs(const struct stat_line *line, const pid_t *leaders, size_t c
 
 /* The kernel's own record of a directory's entry, as getdents64 gives it. */
 struct entry {
-    ino64_t inode;
-    off64_t offset;
+    uint64_t inode;
+    int64_t offset;
     unsigned short bytes;
     unsigned char type;
     char name[];
