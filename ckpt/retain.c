@@ -18,8 +18,8 @@ size_t retain_plan(struct retain_step *steps, size_t count, uint64_t committed, 
     assert(keep > 0);
     size_t dropped = 0;
     for (size_t i = 0; i < count; i++) {
-        steps[i].drop = steps[i].hidden ||
-                        (steps[i].step < committed &&
+        steps[i].drop = steps[i].step < committed &&
+                        (steps[i].hidden ||
                          newer_good(steps, count, steps[i].step, committed) >= keep);
         dropped += steps[i].drop;
     }

@@ -38,7 +38,8 @@ static void test_newer_do_not_count(void **state)
     assert_int_equal(retain_plan(steps, 2, 300, 1), 0);
 }
 
-/* What nobody counts goes, newer or not, and counts for nothing. */
+/* What nobody counts goes, and counts for nothing. One that is newer stays until a commit has passed
+ * it: other ranks may be writing that very step. */
 static void test_hidden_go(void **state)
 {
     struct retain_step steps[] = {{.step = 400, .hidden = true},
@@ -46,8 +47,8 @@ static void test_hidden_go(void **state)
                                   {.step = 250, .hidden = true},
                                   {.step = 200, .good = true}};
     (void)state;
-    assert_int_equal(retain_plan(steps, 4, 300, 2), 2);
-    assert_true(steps[0].drop && steps[2].drop);
+    assert_int_equal(retain_plan(steps, 4, 300, 2), 1);
+    assert_true(!steps[0].drop && steps[2].drop);
 }
 
 int main(void)
