@@ -2,6 +2,7 @@
 #include "muster/ckpt/root.h"
 
 #include "muster/ckpt/manifest.h"
+#include "muster/ckpt/owner.h"
 #include "muster/core/err.h"
 
 #include <dirent.h>
@@ -48,8 +49,9 @@ void root_file_path(char path[ROOT_PATH_MAX], const struct manifest *manifest, u
 
 typedef void (*name_fn)(char name[ROOT_NAME_MAX], uint64_t number);
 
-/* Whether `name` is `prefix` and a number, exactly as `print` prints it. */
-static bool parse_number(const char *name, const char *prefix, name_fn print, uint64_t *ret_number)
+/* Whether `name` is `prefix` and a number up to `max`, exactly as `print` prints it. */
+static bool parse_number(const char *name, const char *prefix, name_fn print, uint64_t max,
+                         uint64_t *ret_number)
 {
     size_t length = strlen(prefix);
     if (strncmp(name, prefix, length) != 0)
@@ -57,7 +59,7 @@ static bool parse_number(const char *name, const char *prefix, name_fn print, ui
     uint64_t number = strtoull(name + length, NULL, 10);
     char canonical[ROOT_NAME_MAX];
     print(canonical, number);
-    if (strcmp(name, canonical) != 0)
+    if (number > max || strcmp(name, canonical) != 0)
         return false;
     *ret_number = number;
     return true;
@@ -65,12 +67,12 @@ static bool parse_number(const char *name, const char *prefix, name_fn print, ui
 
 bool root_parse_step(const char *name, uint64_t *ret_step)
 {
-    return parse_number(name, "step_", root_step_name, ret_step);
+    return parse_number(name, "step_", root_step_name, INT64_MAX, ret_step);
 }
 
 bool root_parse_owner(const char *name, uint64_t *ret_epoch)
 {
-    return parse_number(name, "OWNER.", root_owner_name, ret_epoch);
+    return parse_number(name, "OWNER.", root_owner_name, OWNER_EPOCH_MAX - 1, ret_epoch);
 }
 
 /* "<generation>.<attempt>.<nonce>" */

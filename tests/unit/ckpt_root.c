@@ -40,8 +40,15 @@ static void write_file(const char *path, const char *text)
 
 static void test_list(void **state)
 {
-    static const char *const names[] = {"step_9",  "step_10",        "step_010", "step_",
-                                        "step_-1", "step_3.tmp.0.1", "x"};
+    static const char *const names[] = {"step_9",
+                                        "step_10",
+                                        "step_010",
+                                        "step_",
+                                        "step_-1",
+                                        "step_3.tmp.0.1",
+                                        "x",
+                                        "step_18446744073709551615",
+                                        "step_9223372036854775808"};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         make_dir(names[i]);
@@ -303,7 +310,13 @@ static void test_remove_abandoned(void **state)
 
 static void test_list_owners(void **state)
 {
-    static const char *const names[] = {"OWNER.2", "OWNER.10", "OWNER.01", "OWNER.tmp.x", "OWNER."};
+    static const char *const names[] = {"OWNER.2",
+                                        "OWNER.10",
+                                        "OWNER.01",
+                                        "OWNER.tmp.x",
+                                        "OWNER.",
+                                        "OWNER.9007199254740992",
+                                        "OWNER.18446744073709551615"};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         write_file(names[i], "x");
