@@ -142,8 +142,8 @@ static void introduce(struct owner *owner, const struct mst_world *world)
     owner_copy_text(owner->job_id, sizeof owner->job_id, world->job_id);
     owner->job_nonce = world->job_nonce;
     char name[OWNER_NODE_BYTES] = "";
-    if (gethostname(name, sizeof name - 1) < 0)
-        name[0] = '\0';
+    if (gethostname(name, sizeof name) < 0)
+        name[0] = '\0'; /* it is no node that anyone else is on */
     owner_copy_text(owner->node, sizeof owner->node, name);
     (void)getrandom(&owner->token, sizeof owner->token,
                     0); /* 8 bytes always come once the system has booted */

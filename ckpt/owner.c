@@ -153,7 +153,7 @@ bool owner_lives(const struct owner *owner, enum owner_lock lock, const char *no
         return false;
     if (lock == OWNER_LOCKED)
         return true;
-    if (lock == OWNER_UNLOCKED && strcmp(owner->node, node) == 0)
+    if (lock == OWNER_UNLOCKED && strcmp(owner->node, node) == 0 && node[0])
         return false;
     return now_s < owner->renewed_s + OWNER_FRESH_S;
 }

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define OWNER_BYTES 4096
-#define OWNER_NODE_BYTES 64
+#define OWNER_NODE_BYTES 65 /* the longest that Linux lets one have */
 #define OWNER_FENCES_MAX 32
 #define OWNER_FRESH_S 30 /* an owner that did not renew for so long is dead */
 #define OWNER_EPOCH_MAX (UINT64_C(1) << 53)
@@ -36,7 +36,6 @@ struct owner {
     char node[OWNER_NODE_BYTES];
     uint64_t renewed_s;                          /* seconds since 1970 */
     bool released;                               /* it closed the root in good order */
-    bool locks;                                  /* while it lives its record is locked */
     struct owner_fence fences[OWNER_FENCES_MAX]; /* of the owners before, the newest first */
     size_t fence_count;
 };

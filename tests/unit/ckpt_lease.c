@@ -164,6 +164,30 @@ static void an_owner_that_does_not_renew_is_dead(void **state)
     lease_release(must_take("y", 2, false));
 }
 
+static const char *host_name; /* NULL: the machine's own */
+
+int __real_gethostname(char *name, size_t cap);
+int __wrap_gethostname(char *name, size_t cap);
+int __wrap_gethostname(char *name, size_t cap)
+{
+    if (!host_name)
+        return __real_gethostname(name, cap);
+    (void)snprintf(name, cap, "%s", host_name); /* cut, as libc does */
+    errno = strlen(host_name) < cap ? 0 : ENAMETOOLONG;
+    return errno ? -1 : 0;
+}
+
+/* Where locks do not reach, nodes are told from one another by their names. */
+static void the_longest_name_of_a_node_is_told(void **state)
+{
+    (void)state;
+    host_name = "a-name-of-64-characters-as-long-as-linux-lets-it-be-which-ends-x";
+    struct lease *lease = must_take("x", 1, false);
+    assert_string_equal(lease_owner(lease)->node, host_name);
+    lease_release(lease);
+    host_name = NULL;
+}
+
 /* A record that nobody can read is nobody's. */
 static void a_damaged_record_keeps_nobody_out(void **state)
 {
@@ -227,6 +251,7 @@ int main(void)
         BOTH(only_two_records_stay),
         BOTH(an_owner_that_does_not_renew_is_dead),
         BOTH(a_damaged_record_keeps_nobody_out),
+        DIR(the_longest_name_of_a_node_is_told),
         DIR(a_death_on_this_machine_is_seen_at_once),
         DIR(an_owner_that_is_locked_lives_however_old),
     };

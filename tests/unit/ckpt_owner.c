@@ -129,6 +129,8 @@ static void an_owner_lives_while_it_is_locked_or_renews(void **state)
     assert_true(owner_lives(&owner, OWNER_UNLOCKED, "node-b", fresh));
     assert_false(owner_lives(&owner, OWNER_UNLOCKED, "node-b", stale));
     assert_true(owner_lives(&owner, OWNER_UNKNOWN, "node-b", 900)); /* its clock is ahead */
+    owner.node[0] = '\0'; /* nodes without names are not one */
+    assert_true(owner_lives(&owner, OWNER_UNLOCKED, "", fresh));
     owner.released = true;
     assert_false(owner_lives(&owner, OWNER_LOCKED, "node-b", fresh));
 }
