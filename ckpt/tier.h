@@ -94,7 +94,8 @@ struct tier_ops {
                  uint32_t count, uint64_t deadline_ns, struct mst_err *err);
     /* Rank 0, after that: from here on readers see the step. What it replaces was there when this
      * job opened the place; -EEXIST if somebody else has published it since; -ESTALE if the root
-     * was lost meanwhile: then readers do not count the step. */
+     * was lost meanwhile: then readers do not count the step; another -errno also if that cannot be
+     * told. */
     int (*publish)(struct tier *tier, const struct tier_save *save, const char *text,
                    size_t size_bytes, uint64_t deadline_ns, struct mst_err *err);
     /* Rank 0, when no rank writes any more. What cannot be removed now goes by sweep. */

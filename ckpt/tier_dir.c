@@ -25,6 +25,7 @@ struct tier_dir {
     struct mst_aio *aio;
     int root_fd;
     int owner_fd;                    /* the record that this tier made, and holds locked; -1 */
+    uint64_t kept_step;              /* that could not go back: abandon leaves it; MST_CKPT_NONE */
     const struct manifest *manifest; /* being read */
     int *fds;                        /* of its files; -1: not open yet */
 };
@@ -163,18 +164,17 @@ static int dir_check(struct tier *tier, const struct tier_save *save,
     return rc < 0 ? mst_err_wrap(err, "%s", temp) : 0;
 }
 
-/* What came out of an exchange may be the step of whoever has taken the root meanwhile: it goes
- * back. */
+/* What came out of an exchange may be the step of whoever has taken the root meanwhile: unless the
+ * root is known to be ours it goes back, or stays where it is. */
 static int settle(struct tier_dir *dir, const struct tier_save *save, const char *temp,
                   bool replaced, uint64_t deadline_ns, struct mst_err *err)
 {
-    bool lost = lease_check(save->lease, &dir->tier, deadline_ns, err) == -ESTALE;
-    if (lost && replaced)
-        (void)root_publish_back(dir->aio, dir->root_fd, temp,
-                                save->step); /* else readers ignore it */
-    else if (replaced)
+    int rc = lease_check(save->lease, &dir->tier, deadline_ns, err);
+    if (rc == 0 && replaced)
         (void)root_remove(dir->aio, dir->root_fd, temp); /* the next sweep removes it too */
-    return lost ? -ESTALE : 0;
+    else if (replaced && root_publish_back(dir->aio, dir->root_fd, temp, save->step) < 0)
+        dir->kept_step = save->step;
+    return rc;
 }
 
 static int dir_publish(struct tier *tier, const struct tier_save *save, const char *text,
@@ -205,7 +205,8 @@ static void dir_abandon(struct tier *tier, const struct tier_save *save, uint64_
     (void)deadline_ns;
     char temp[ROOT_NAME_MAX];
     name_temp(save, temp);
-    (void)root_remove(dir->aio, dir->root_fd, temp); /* what stays is swept */
+    if (dir->kept_step != save->step)
+        (void)root_remove(dir->aio, dir->root_fd, temp); /* what stays is swept */
 }
 
 static void dir_point_latest(struct tier *tier, uint64_t step)
@@ -365,7 +366,8 @@ int tier_dir_open(const struct tier_opts *opts, const char *path, struct tier **
     struct tier_dir *dir = calloc(1, sizeof *dir);
     if (!dir)
         return mst_err_set(err, -ENOMEM, "checkpoint directory: no memory");
-    *dir = (struct tier_dir){.tier.ops = &dir_ops, .root_fd = -1, .owner_fd = -1};
+    *dir = (struct tier_dir){
+        .tier.ops = &dir_ops, .root_fd = -1, .owner_fd = -1, .kept_step = MST_CKPT_NONE};
     const struct mst_aio_opts aio_opts = {.backend = opts->aio};
     int rc = open_root(path, opts->read_only, &dir->root_fd, err);
     if (rc == 0 && !opts->owners_only)

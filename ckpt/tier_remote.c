@@ -10,7 +10,8 @@
  *     refused   there is one. With our commit: an earlier try of ours whose answer was lost, and
  *               the step is published. Of an epoch below ours, or of the past, which is what was
  *               there when this job opened the root (damaged, or given up on): it is removed, put
- *               again, and the files of its commit go. Of anyone else: the step has failed
+ *               again, and the files of its commit go, if the root is still ours. Of anyone else: the
+ *               step has failed
  *     no answer, or what is there cannot be read: nobody knows. The step has failed, but is
  *               undecided: abandon leaves its files, for its manifest may yet arrive and must not
  *               speak of files that are not there
@@ -407,7 +408,7 @@ static bool take_past(struct tier_remote *remote, uint64_t step)
 
 /* There is a manifest already. 0: it is ours, put by a try whose answer was lost; 1: it was of the
  * past and is gone; -EEXIST: it is somebody else's; another -errno: not known, for it could not be
- * read. */
+ * read, or the root is lost: what is there may be the next owner's. */
 static int judge_existing(struct tier_remote *remote, const struct tier_save *save, const char *key,
                           uint64_t deadline_ns, struct mst_err *err)
 {
@@ -415,20 +416,18 @@ static int judge_existing(struct tier_remote *remote, const struct tier_save *sa
     int rc = remote_read_manifest(&remote->tier, save->step, &found, deadline_ns, err);
     if (rc < 0 && rc != -EBADMSG)
         return rc;
-    bool ours = false, older = false;
-    if (rc == 0) {
-        uint64_t epoch = 0, token;
-        bool named = root_parse_claim(save->claim, &epoch, &token);
-        ours = strcmp(found.commit, save->claim) == 0;
-        older = named && found.epoch < epoch;
-        manifest_fini(&found);
-    }
+    uint64_t epoch, token;
+    bool ours = strcmp(found.commit, save->claim) == 0;
+    bool older = rc == 0 && root_parse_claim(save->claim, &epoch, &token) && found.epoch < epoch;
+    manifest_fini(&found);
     if (ours)
         return 0;
-    if (!take_past(remote, save->step) && !older)
+    if (!older && !take_past(remote, save->step))
         return mst_err_set(err, -EEXIST,
                            "%s: another job has committed this step; give each its own root", key);
-    rc = mst_blob_remove(remote->blob, key, deadline_ns, err);
+    rc = lease_check(save->lease, &remote->tier, deadline_ns, err);
+    if (rc == 0)
+        rc = mst_blob_remove(remote->blob, key, deadline_ns, err);
     return rc < 0 ? rc : 1;
 }
 
@@ -449,8 +448,8 @@ static int remote_publish(struct tier *tier, const struct tier_save *save, const
             rc = judge_existing(remote, save, key, deadline_ns, err);
         replaces = replaces || rc == 1;
     } while (rc == 1);
-    if (rc == 0 && lease_check(save->lease, tier, deadline_ns, err) == -ESTALE)
-        return -ESTALE; /* its files stay: they are not ours to remove any more */
+    if (rc == 0 && (rc = lease_check(save->lease, tier, deadline_ns, err)) < 0)
+        return rc; /* its files stay: whoever has the root may count it, or removes them */
     if (rc == 0 || rc == -EEXIST)
         remote->undecided_step = MST_CKPT_NONE;
     if (rc < 0)

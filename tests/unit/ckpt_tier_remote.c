@@ -240,6 +240,30 @@ static void test_manifest_race(void **state)
     assert_int_equal(fixture_load(2, ranks), 3);
 }
 
+/* The next life has the root, and has committed the same step anew, while our put was on its way. */
+static int commit_next_life(struct mst_blob *blob, const char *key, const void *data, size_t size)
+{
+    static const uint64_t steps[] = {5, 0};
+    (void)blob, (void)key, (void)data, (void)size;
+    fixture_save(2, steps);
+    return 0;
+}
+
+static void test_next_life_came_first(void **state)
+{
+    static const uint64_t steps[] = {5, 0};
+    (void)state;
+    fixture_save(2, steps);
+    fixture_flip("step_5/MANIFEST.json", 100); /* of the past for both */
+    on_manifest = commit_next_life;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    fixture_run(ranks, 2, fixture_save_steps, (void *)(uintptr_t)steps);
+    assert_int_equal(ranks[0].result, -ESTALE);
+    assert_int_equal(fixture_load(2, ranks), 5);
+    assert_int_equal(ranks[0].loaded.skipped_count, 0);
+    assert_int_equal(count_objects(5), 3);
+}
+
 /* The put went through, its answer was lost, and the try after it finds the manifest there. */
 static int lose_answer(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
@@ -435,12 +459,24 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_worlds),        CASE(test_retention),        CASE(test_step_again),
-        CASE(test_missing_file),  CASE(test_damaged_manifest), CASE(test_damaged_file),
-        CASE(test_sweep),         CASE(test_manifest_race),    CASE(test_lost_answer),
-        CASE(test_late_manifest), CASE(test_unknown_manifest), CASE(test_abandon_without_file),
-        CASE(test_store_away),    CASE(test_upload_fails),     CASE(test_away_before_retention),
-        CASE(test_bad_uris),      CASE(test_store_puts_over),
+        CASE(test_worlds),
+        CASE(test_retention),
+        CASE(test_step_again),
+        CASE(test_missing_file),
+        CASE(test_damaged_manifest),
+        CASE(test_damaged_file),
+        CASE(test_sweep),
+        CASE(test_manifest_race),
+        CASE(test_next_life_came_first),
+        CASE(test_lost_answer),
+        CASE(test_late_manifest),
+        CASE(test_unknown_manifest),
+        CASE(test_abandon_without_file),
+        CASE(test_store_away),
+        CASE(test_upload_fails),
+        CASE(test_away_before_retention),
+        CASE(test_bad_uris),
+        CASE(test_store_puts_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
