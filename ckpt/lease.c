@@ -76,8 +76,8 @@ static int refuse(const struct owner *owner, struct mst_err *err)
 
 /* The newest owner, as far as it can be read. */
 struct survey {
-    uint64_t epoch; /* 0: there is none */
-    struct owner owner;
+    uint64_t epoch;     /* 0: there is none */
+    struct owner owner; /* if its record is damaged, the one before: for its fences */
     bool is_damaged;
     enum owner_lock lock;
 };
@@ -102,6 +102,19 @@ static int read_record(struct tier *tier, uint64_t epoch, struct survey *survey,
     return 0;
 }
 
+/* The fences in a damaged record are gone; most of them are in the one before. */
+static int look_behind(struct tier *tier, const uint64_t *older, size_t count, struct owner *owner,
+                       uint64_t deadline_ns, struct mst_err *err)
+{
+    struct survey found = {.is_damaged = true};
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0 && found.is_damaged; i++)
+        rc = read_record(tier, older[i], &found, deadline_ns, err);
+    if (rc == 0 && !found.is_damaged)
+        *owner = found.owner;
+    return rc;
+}
+
 /* A record that goes while it is read is followed by another. */
 static int look(struct tier *tier, struct survey *ret_survey, uint64_t deadline_ns,
                 struct mst_err *err)
@@ -112,6 +125,8 @@ static int look(struct tier *tier, struct survey *ret_survey, uint64_t deadline_
     *ret_survey = (struct survey){0};
     if (rc == 0 && count > 0)
         rc = read_record(tier, epochs[0], ret_survey, deadline_ns, err);
+    if (rc == 0 && ret_survey->is_damaged)
+        rc = look_behind(tier, epochs + 1, count - 1, &ret_survey->owner, deadline_ns, err);
     free(epochs);
     return rc;
 }
@@ -191,7 +206,8 @@ static int take(struct lease *lease, bool by_force, struct survey *ret_before, u
     return rc;
 }
 
-/* A root in which nobody has ever saved has no past to be fenced off. */
+/* A root in which nobody has ever saved has no past to be fenced off, and one that nobody can read
+ * has no token. */
 static int settle(struct lease *lease, const struct survey *before, uint64_t deadline_ns,
                   struct mst_err *err)
 {
@@ -204,7 +220,7 @@ static int settle(struct lease *lease, const struct survey *before, uint64_t dea
     const struct owner_fence fence = {.token = before->owner.token,
                                       .below = count > 0 ? steps[0] + 1 : 0};
     free(steps);
-    if (before->is_damaged || (before->epoch == 0 && count == 0))
+    if (before->owner.epoch == 0 && (before->is_damaged || count == 0))
         return 0;
     owner_add_fence(&lease->owner, &fence);
     lease->tier->owner = lease->owner;

@@ -200,6 +200,24 @@ static void a_damaged_record_keeps_nobody_out(void **state)
     lease_release(lease);
 }
 
+/* What is hidden stays hidden: the notes are in the record before, too. */
+static void a_damaged_record_loses_no_notes(void **state)
+{
+    (void)state;
+    struct lease *first = must_take("x", 1, false), *second = must_take("x", 1, false);
+    uint64_t token = lease_owner(first)->token;
+    assert_true(owner_hides(lease_owner(second), token, 7));
+    struct lease *third = must_take("x", 1, false);
+    lease_release(first);
+    lease_release(second);
+    lease_release(third);
+    fixture_flip("OWNER.3", 100);
+    struct lease *fourth = must_take("x", 1, false);
+    assert_int_equal(lease_owner(fourth)->epoch, 4);
+    assert_true(owner_hides(lease_owner(fourth), token, 7));
+    lease_release(fourth);
+}
+
 /* ---- a directory's locks --------------------------------------------------------------------- */
 
 static void die_with_the_root(void)
@@ -251,6 +269,7 @@ int main(void)
         BOTH(only_two_records_stay),
         BOTH(an_owner_that_does_not_renew_is_dead),
         BOTH(a_damaged_record_keeps_nobody_out),
+        BOTH(a_damaged_record_loses_no_notes),
         DIR(the_longest_name_of_a_node_is_told),
         DIR(a_death_on_this_machine_is_seen_at_once),
         DIR(an_owner_that_is_locked_lives_however_old),
