@@ -59,6 +59,8 @@ static int finish(int root_fd, int fd, const char *temp, uint64_t epoch, const c
     int rc = write_whole(fd, text);
     if (rc == 0)
         rc = give_name(root_fd, temp, name);
+    if (rc == -ENOENT)
+        rc = -EEXIST; /* swept by whoever has taken the root since */
     if (rc == 0 && fsync(root_fd) < 0)
         rc = -errno;
     return rc;
@@ -69,7 +71,7 @@ int owner_file_create(int root_fd, uint64_t epoch, const char *text)
     uint64_t unique = 0;
     (void)getrandom(&unique, sizeof unique, 0); /* 8 bytes always come once the system has booted */
     char temp[ROOT_NAME_MAX];
-    snprintf(temp, sizeof temp, "OWNER.tmp.%016llx", (unsigned long long)unique);
+    root_owner_temp_name(temp, unique);
     int fd = openat(root_fd, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd < 0)
         return -errno;

@@ -36,6 +36,11 @@ void root_owner_name(char name[ROOT_NAME_MAX], uint64_t epoch)
     snprintf(name, ROOT_NAME_MAX, "OWNER.%" PRIu64, epoch);
 }
 
+void root_owner_temp_name(char name[ROOT_NAME_MAX], uint64_t unique)
+{
+    snprintf(name, ROOT_NAME_MAX, "OWNER.tmp.%016" PRIx64, unique);
+}
+
 void root_claim_name(char name[ROOT_NAME_MAX], uint64_t epoch, uint64_t token)
 {
     snprintf(name, ROOT_NAME_MAX, "e%" PRIu64 ".%016" PRIx64, epoch, token);

@@ -3,6 +3,7 @@
  *   step_<n>/             a checkpoint: MANIFEST.json, rank_<r>.h5 …
  *   step_<n>.tmp.<claim>/ one being written, or being removed
  *   OWNER.<epoch>         who has the root, and had it (ckpt/owner.h)
+ *   OWNER.tmp.<16 digits> one that is being made
  *   LATEST                "step_<n>\n": a hint for people
  *
  * A claim is "e<epoch>.<token>": what an owner writes under names of its own. Roots that were
@@ -41,6 +42,7 @@ void root_step_name(char name[ROOT_NAME_MAX], uint64_t step);
 void root_temp_name(char name[ROOT_NAME_MAX], uint64_t step, const char *claim);
 void root_file_name(char name[ROOT_NAME_MAX], uint32_t rank);
 void root_owner_name(char name[ROOT_NAME_MAX], uint64_t epoch);
+void root_owner_temp_name(char name[ROOT_NAME_MAX], uint64_t unique);
 void root_claim_name(char name[ROOT_NAME_MAX], uint64_t epoch, uint64_t token);
 
 /* Where a manifest's file lies, from the root. */
@@ -98,7 +100,8 @@ int root_remove(struct mst_aio *aio, int root_fd, const char *name);
 /* Removes step_<n> by way of `temp`, so that a half-removed checkpoint never has its name. */
 int root_remove_step(struct mst_aio *aio, int root_fd, uint64_t step, const char *temp);
 
-/* Removes the temporary directories of epochs below `epoch`. 0; -errno of the first failure. */
+/* Removes the temporary directories of epochs below `epoch`, and records of owners that were never
+ * finished. 0; -errno of the first failure. */
 int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint64_t epoch);
 
 #endif

@@ -188,6 +188,23 @@ static bool is_abandoned(const char *name, uint64_t epoch)
            (is_attempt_without_owner(claim) || root_parse_claim(claim, &of, &token)) && of < epoch;
 }
 
+static bool is_owner_temp(const char *name)
+{
+    char canonical[ROOT_NAME_MAX];
+    if (strncmp(name, "OWNER.tmp.", 10) != 0)
+        return false;
+    root_owner_temp_name(canonical, strtoull(name + 10, NULL, 16));
+    return strcmp(name, canonical) == 0;
+}
+
+/* 0, also if it is none; -errno. */
+static int remove_if_abandoned(struct mst_aio *aio, int root_fd, const char *name, uint64_t epoch)
+{
+    if (is_owner_temp(name))
+        return remove_file(aio, root_fd, name);
+    return is_abandoned(name, epoch) ? root_remove(aio, root_fd, name) : 0;
+}
+
 int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint64_t epoch)
 {
     int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -200,11 +217,10 @@ int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint64_t epoch)
         return rc;
     }
     struct dirent *entry;
-    while ((entry = readdir(dir)))
-        if (is_abandoned(entry->d_name, epoch)) {
-            int removed = root_remove(aio, root_fd, entry->d_name);
-            rc = rc == 0 ? removed : rc;
-        }
+    while ((entry = readdir(dir))) {
+        int removed = remove_if_abandoned(aio, root_fd, entry->d_name, epoch);
+        rc = rc == 0 ? removed : rc;
+    }
     closedir(dir);
     return rc;
 }

@@ -64,6 +64,27 @@ static void test_made_once(void **state)
     assert_int_equal(count, 1);
 }
 
+static bool is_swept;
+
+int __real_linkat(int from_fd, const char *from, int to_fd, const char *to, int flags);
+int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to, int flags);
+int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
+{
+    if (is_swept)
+        assert_int_equal(unlinkat(from_fd, from, 0), 0);
+    return __real_linkat(from_fd, from, to_fd, to, flags);
+}
+
+/* Whoever has swept has taken the root: this one looks again. */
+static void test_swept_while_made(void **state)
+{
+    (void)state;
+    is_swept = true;
+    assert_int_equal(owner_file_create(root_fd, 3, text), -EEXIST);
+    is_swept = false;
+    assert_false(fixture_has("OWNER.3"));
+}
+
 /* Where the disk is full the record before gives its place. */
 static void test_adopted(void **state)
 {
@@ -100,7 +121,7 @@ static void test_no_link_is_written_through(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {CASE(test_lock_lasts_as_long_as_the_file),
-                                       CASE(test_made_once), CASE(test_adopted),
-                                       CASE(test_no_link_is_written_through)};
+                                       CASE(test_made_once), CASE(test_swept_while_made),
+                                       CASE(test_adopted), CASE(test_no_link_is_written_through)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

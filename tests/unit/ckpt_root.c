@@ -301,11 +301,15 @@ static void test_remove_abandoned(void **state)
         make_dir(dead[i]);
     for (size_t i = 0; i < sizeof alive / sizeof *alive; i++)
         make_dir(alive[i]);
+    write_file("OWNER.tmp.00000000000000af", "of a taker that died");
+    write_file("OWNER.tmp.af", "x");
     assert_int_equal(root_remove_abandoned(aio, root_fd, 3), 0);
     for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
         assert_false(fixture_has(dead[i]));
     for (size_t i = 0; i < sizeof alive / sizeof *alive; i++)
         assert_true(fixture_has(alive[i]));
+    assert_false(fixture_has("OWNER.tmp.00000000000000af"));
+    assert_true(fixture_has("OWNER.tmp.af"));
 }
 
 static void test_list_owners(void **state)
