@@ -14,7 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 32, RECORD = 129, SAVE_EVERY = 100, WAIT_MS = 60000 };
+enum { BATCH = 32, RECORD = 129, SAVE_EVERY = 100 };
+
+/* More than a request to a store (60 s) or a save (120 s, twice that and a quarter on all ranks) may
+ * take, less than a collective: who waits for another waits longer than that one may take. */
+enum { START_MS = 60000, WAIT_MS = 300000 };
 
 static struct mst_world *world;
 static struct mst_kv *kv;
@@ -106,7 +110,8 @@ static void start(const char *data, const char *root)
     texts.record_elems = RECORD;
     texts.global_batch = BATCH;
     saves.uri = root;
-    if (mst_world_from_env(&world, &err) < 0 || mst_kv_dial(world, soon(), &kv, &err) < 0 ||
+    if (mst_world_from_env(&world, &err) < 0 ||
+        mst_kv_dial(world, mst_deadline_ms(START_MS), &kv, &err) < 0 ||
         mst_comm_create(world, kv, NULL, &comm, &err) < 0 ||
         mst_loader_open(&texts, world, &loader, &err) < 0 ||
         mst_ckpt_open(&saves, world, kv, &ckpt, &err) < 0 || mst_job_open(world, &job, &err) < 0)
