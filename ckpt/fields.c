@@ -101,6 +101,15 @@ bool fields_parse_hex32(const char *text, size_t digits, uint32_t *ret_value)
     return true;
 }
 
+bool fields_parse_hex64(const char *text, uint64_t *ret_value)
+{
+    uint32_t high, low;
+    if (!fields_parse_hex32(text, 8, &high) || !fields_parse_hex32(text + 8, 8, &low))
+        return false;
+    *ret_value = (uint64_t)high << 32 | low;
+    return true;
+}
+
 int fields_get_crc(const json_t *object, const char *key, uint32_t *ret_crc, struct mst_err *err)
 {
     const json_t *value = json_object_get(object, key);
@@ -113,12 +122,8 @@ int fields_get_hex64(const json_t *object, const char *key, uint64_t *ret_value,
                      struct mst_err *err)
 {
     const json_t *value = json_object_get(object, key);
-    uint32_t high, low;
-    if (json_string_length(value) != 16 ||
-        !fields_parse_hex32(json_string_value(value), 8, &high) ||
-        !fields_parse_hex32(json_string_value(value) + 8, 8, &low))
+    if (json_string_length(value) != 16 || !fields_parse_hex64(json_string_value(value), ret_value))
         return fields_bad(err, key);
-    *ret_value = (uint64_t)high << 32 | low;
     return 0;
 }
 

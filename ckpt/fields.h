@@ -53,6 +53,9 @@ int fields_hex_digit(char c);
 /* `digits` (at most 8) lower-case hexadecimal digits, as encoders write them. */
 bool fields_parse_hex32(const char *text, size_t digits, uint32_t *ret_value);
 
+/* Sixteen of them. */
+bool fields_parse_hex64(const char *text, uint64_t *ret_value);
+
 /* Prints what stands between the quotes of a JSON string. */
 void fields_print_escaped(FILE *out, const char *text);
 

@@ -2,16 +2,16 @@
  *
  *   survey     the newest owner's record is read. Another job's that lives: refused
  *   create     OWNER.<epoch + 1>, which only one can. It has the fences of the owner before, and
- *              none yet for that owner itself: from here on that one sees, before it publishes,
+ *              an open one for that owner itself: from here on that one sees, before it publishes,
  *              that it has lost the root
- *   settle     the steps are listed, and the highest that counts becomes the fence for the owner
- *              before: what it publishes from now on, because it had looked before `create`, does
- *              not count
+ *   settle     the steps are listed, and the highest that counts closes the open fences: what the
+ *              owner before publishes from now on, because it had looked before `create`, does not
+ *              count
  *   prune      all records but this one and the one before go
  *   renew      every RENEW_MS, by the thread
  *   release    the record says so
  *
- * A taker that dies on the way leaves a record without that fence: nothing is hidden. */
+ * A taker that dies on the way leaves its fence open, which hides nothing: the next one closes it. */
 #include "muster/ckpt/lease.h"
 
 #include "muster/ckpt/tier.h"
@@ -179,6 +179,8 @@ static int create(struct lease *lease, const struct survey *before, uint64_t dea
     owner->epoch = before->epoch + 1;
     owner->fence_count = before->owner.fence_count;
     memcpy(owner->fences, before->owner.fences, sizeof owner->fences);
+    if (before->owner.epoch > 0)
+        owner_add_fence(owner, &(struct owner_fence){before->owner.token, OWNER_FENCE_OPEN});
     owner->renewed_s = now_s();
     char text[OWNER_BYTES];
     owner_encode(owner, text);
@@ -217,12 +219,13 @@ static int settle(struct lease *lease, const struct survey *before, uint64_t dea
     int rc = tier_list(lease->tier, &steps, &count, deadline_ns, err);
     if (rc < 0)
         return rc;
-    const struct owner_fence fence = {.token = before->owner.token,
-                                      .below = count > 0 ? steps[0] + 1 : 0};
+    uint64_t below = count > 0 ? steps[0] + 1 : 0;
     free(steps);
     if (before->owner.epoch == 0 && (before->is_damaged || count == 0))
         return 0;
-    owner_add_fence(&lease->owner, &fence);
+    if (before->owner.epoch == 0)
+        owner_add_fence(&lease->owner, &(struct owner_fence){.below = below});
+    owner_close_fences(&lease->owner, below);
     lease->tier->owner = lease->owner;
     return rewrite(lease, deadline_ns, err);
 }

@@ -4,8 +4,8 @@
  *   lease_take → the saves of a job, each with lease_check before and behind its publishing
  *              → lease_release
  *
- * A lease may be lost at any time: by --take-root, by the next life of the same job, or because it
- * could not renew for OWNER_FRESH_S. Then its saves fail, and what it published in that very moment
+ * A lease may be lost at any time: by --take-root, by the next life of the same job, or to another
+ * job once it could not renew for OWNER_FRESH_S. Then its saves fail, and what it published in that very moment
  * does not count for readers (ckpt/owner.h). */
 #ifndef MUSTER_CKPT_LEASE_H
 #define MUSTER_CKPT_LEASE_H
@@ -36,7 +36,7 @@ const struct owner *lease_owner(const struct lease *lease);
 int lease_check(struct lease *lease, struct tier *tier, uint64_t deadline_ns, struct mst_err *err);
 
 /* Marks the root as free, so that whoever comes next need not wait, and frees. Blocks for some
- * seconds where the place does not answer. NULL is allowed. */
+ * seconds where the place does not answer (single file operations aside). NULL is allowed. */
 void lease_release(struct lease *lease);
 
 #endif

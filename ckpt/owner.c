@@ -27,7 +27,7 @@ static void print_fences(FILE *out, const struct owner *owner)
 {
     for (size_t i = 0; i < owner->fence_count; i++)
         fprintf(out, "%s[\"%016" PRIx64 "\",%" PRId64 "]", i ? "," : "", owner->fences[i].token,
-                (int64_t)owner->fences[i].below - 1);
+                (int64_t)(owner->fences[i].below - 1));
 }
 
 static void print_owner(FILE *out, const struct owner *owner)
@@ -67,14 +67,11 @@ void owner_encode(const struct owner *owner, char text[OWNER_BYTES])
 static int decode_fence(const json_t *pair, struct owner_fence *fence, struct mst_err *err)
 {
     const json_t *token = json_array_get(pair, 0), *step = json_array_get(pair, 1);
-    uint32_t high, low;
     if (json_array_size(pair) != 2 || json_string_length(token) != 16 ||
-        !fields_parse_hex32(json_string_value(token), 8, &high) ||
-        !fields_parse_hex32(json_string_value(token) + 8, 8, &low) || !json_is_integer(step) ||
+        !fields_parse_hex64(json_string_value(token), &fence->token) || !json_is_integer(step) ||
         json_integer_value(step) < -1)
         return fields_bad(err, "committed");
-    *fence = (struct owner_fence){(uint64_t)high << 32 | low,
-                                  (uint64_t)json_integer_value(step) + 1};
+    fence->below = (uint64_t)json_integer_value(step) + 1;
     return 0;
 }
 
@@ -164,6 +161,13 @@ void owner_add_fence(struct owner *owner, const struct owner_fence *fence)
         owner->fence_count++;
     memmove(owner->fences + 1, owner->fences, (owner->fence_count - 1) * sizeof owner->fences[0]);
     owner->fences[0] = *fence;
+}
+
+void owner_close_fences(struct owner *owner, uint64_t below)
+{
+    for (size_t i = 0; i < owner->fence_count; i++)
+        if (owner->fences[i].below == OWNER_FENCE_OPEN)
+            owner->fences[i].below = below;
 }
 
 bool owner_hides(const struct owner *owner, uint64_t token, uint64_t step)

@@ -23,6 +23,8 @@
 #define OWNER_FRESH_S 30 /* an owner that did not renew for so long is dead */
 #define OWNER_EPOCH_MAX (UINT64_C(1) << 53)
 
+#define OWNER_FENCE_OPEN (UINT64_C(1) << 63) /* nobody has listed the steps yet: all count */
+
 /* Of the owner with this token only the steps below count. */
 struct owner_fence {
     uint64_t token; /* 0: whatever says nothing of an owner */
@@ -61,6 +63,9 @@ bool owner_lives(const struct owner *owner, enum owner_lock lock, const char *no
 
 /* Puts a fence before the others; the oldest goes if there is no room. */
 void owner_add_fence(struct owner *owner, const struct owner_fence *fence);
+
+/* Where the fences stand from now on that are open. */
+void owner_close_fences(struct owner *owner, uint64_t below);
 
 /* Whether a manifest of `token` and `step` was published by an owner that had lost the root. */
 bool owner_hides(const struct owner *owner, uint64_t token, uint64_t step);

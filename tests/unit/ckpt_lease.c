@@ -218,6 +218,33 @@ static void a_damaged_record_loses_no_notes(void **state)
     lease_release(fourth);
 }
 
+/* A taker that dies before it has listed the steps has noted that it did not: the next one does. */
+static void a_taker_that_died_leaves_its_note_to_the_next(void **state)
+{
+    (void)state;
+    struct lease *first = must_take("x", 1, false);
+    struct owner taker = *lease_owner(first);
+    uint64_t token = taker.token;
+    taker.epoch = 2;
+    taker.token++;
+    taker.fences[taker.fence_count++] = (struct owner_fence){token, OWNER_FENCE_OPEN};
+    assert_false(owner_hides(&taker, token, INT64_MAX));
+    char text[OWNER_BYTES];
+    owner_encode(&taker, text);
+    char path[512];
+    snprintf(path, sizeof path, "%s/OWNER.2", fixture_root);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, sizeof text, file), sizeof text);
+    assert_int_equal(fclose(file), 0);
+    struct lease *third = must_take("x", 1, false);
+    assert_int_equal(lease_owner(third)->epoch, 3);
+    assert_true(owner_hides(lease_owner(third), token, 7));
+    assert_true(owner_hides(lease_owner(third), token + 1, 7));
+    lease_release(first);
+    lease_release(third);
+}
+
 /* ---- a directory's locks --------------------------------------------------------------------- */
 
 static void die_with_the_root(void)
@@ -270,6 +297,7 @@ int main(void)
         BOTH(an_owner_that_does_not_renew_is_dead),
         BOTH(a_damaged_record_keeps_nobody_out),
         BOTH(a_damaged_record_loses_no_notes),
+        BOTH(a_taker_that_died_leaves_its_note_to_the_next),
         DIR(the_longest_name_of_a_node_is_told),
         DIR(a_death_on_this_machine_is_seen_at_once),
         DIR(an_owner_that_is_locked_lives_however_old),
