@@ -169,7 +169,7 @@ static void tell(const struct restore *restore, const struct intake *intake,
     }
 }
 
-/* A damaged record of the owner hides nothing. */
+/* Where the owner's record is damaged the one before says which steps do not count. */
 static void list_candidates(struct restore *restore)
 {
     struct tier *tier = restore->site->tier;

@@ -16,7 +16,6 @@
 #include <string.h>
 
 #define DATASET_SUFFIX ".dataset.json"
-#define LIST_TIMEOUT_MS 60000u
 
 /* ---- building -------------------------------------------------------------------------------- */
 
@@ -112,6 +111,7 @@ static int split_list(const char *uris, struct dataset_source *ret_source, struc
 struct listing {
     struct dataset *dataset;
     const struct dataset_source *self; /* whose mirrors are folders */
+    uint32_t timeout_ms;               /* of each request; 0 = blob.h's */
     struct mst_err *err;
 };
 
@@ -134,12 +134,14 @@ static int add_listed(void *arg, const char *key, const struct mst_blob_info *in
 
 static int list_mirror(const char *folder, struct listing *listing)
 {
-    struct mst_blob_opts opts = {.fail_fast = listing->self->mirror_count > 1, .skip_hidden = true};
+    struct mst_blob_opts opts = {.timeout_ms = listing->timeout_ms,
+                                 .fail_fast = listing->self->mirror_count > 1,
+                                 .skip_hidden = true};
     struct mst_blob *blob = NULL;
     int rc = mst_blob_open(folder, &opts, &blob, listing->err);
     if (rc == 0)
-        rc = mst_blob_list(blob, "", add_listed, listing, mst_deadline_ms(LIST_TIMEOUT_MS),
-                           listing->err);
+        rc = mst_blob_list(blob, "", add_listed, listing, MST_NEVER,
+                           listing->err); /* each request has its own time */
     listing->dataset->hidden_count = blob ? mst_blob_hidden_count(blob) : 0;
     mst_blob_close(blob);
     return rc;
@@ -154,11 +156,12 @@ static void drop_sources(struct dataset *dataset)
 }
 
 /* The first mirror that answers tells the names for all. */
-static int list_folder(const struct dataset_source *self, struct dataset *dataset,
-                       struct mst_err *err)
+static int list_folder(const struct dataset_source *self, struct feed *feed,
+                       struct dataset *dataset, struct mst_err *err)
 {
     struct mst_err fault = {0};
-    struct listing listing = {.dataset = dataset, .self = self, .err = &fault};
+    struct listing listing = {
+        .dataset = dataset, .self = self, .timeout_ms = feed_timeout_ms(feed), .err = &fault};
     int rc = -EINVAL;
     for (size_t i = 0; rc && i < self->mirror_count; i++) {
         struct mst_err before = fault;
@@ -340,7 +343,7 @@ static int resolve(struct dataset_source *self, struct feed *feed, struct datase
     struct dataset *dataset = calloc(1, sizeof *dataset);
     if (!dataset)
         return no_memory(err);
-    rc = uris_ends_with(self->mirrors[0], "/") ? list_folder(self, dataset, err)
+    rc = uris_ends_with(self->mirrors[0], "/") ? list_folder(self, feed, dataset, err)
                                                : wrap_file(self, dataset, err);
     if (rc) {
         dataset_close(dataset);

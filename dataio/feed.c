@@ -74,6 +74,11 @@ const char *feed_aio(const struct feed *feed)
     return feed->aio;
 }
 
+uint32_t feed_timeout_ms(const struct feed *feed)
+{
+    return feed->timeout_ms;
+}
+
 /* ---- stores and copies ----------------------------------------------------------------------- */
 
 /* The store that holds a remote object, and the object's name there. */

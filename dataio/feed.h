@@ -34,6 +34,7 @@ void feed_destroy(struct feed *feed);
 /* As its options say. */
 uint64_t feed_window_bytes(const struct feed *feed);
 const char *feed_aio(const struct feed *feed);
+uint32_t feed_timeout_ms(const struct feed *feed); /* 0: none was asked for */
 
 struct feed_name {
     char *const *uris;

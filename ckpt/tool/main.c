@@ -79,14 +79,16 @@ static bool split_step(char *uri, uint64_t *ret_step)
     return true;
 }
 
-/* A damaged record hides nothing; that is said. */
+/* Where a record is damaged the one before says which steps do not count. */
 static int read_owner(struct tool *tool, struct mst_err *err)
 {
     struct mst_err fault = {0};
     int rc = tier_read_owner(tool->tier, MST_NEVER, &fault);
     if (rc == -EBADMSG)
-        fprintf(stderr, "muster-ckpt: %s: %s: steps that do not count are not known\n", tool->path,
-                fault.text);
+        fprintf(
+            stderr,
+            "muster-ckpt: %s: %s: steps that do not count are known from the record before only\n",
+            tool->path, fault.text);
     else if (rc < 0)
         return mst_err_set(err, rc, "%s", fault.text);
     return 0;

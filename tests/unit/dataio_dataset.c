@@ -1,3 +1,4 @@
+#include "muster/core/blob/blob.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/dataio/dataset.h"
@@ -64,6 +65,49 @@ static void test_a_list_is_the_mirrors_of_one_file(void **state)
     refuse("a,b.dataset.json", -EINVAL, "cannot be mirrors");
     refuse("a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a", -EINVAL, "at most 16 mirrors");
     refuse("s3://b/%4", -EINVAL, "not a URI");
+}
+
+static uint64_t listed_until_ns;
+static uint32_t listed_timeout_ms;
+
+int __real_mst_blob_open(const char *uri, const struct mst_blob_opts *opts,
+                         struct mst_blob **ret_blob, struct mst_err *err);
+int __wrap_mst_blob_open(const char *uri, const struct mst_blob_opts *opts,
+                         struct mst_blob **ret_blob, struct mst_err *err);
+int __wrap_mst_blob_open(const char *uri, const struct mst_blob_opts *opts,
+                         struct mst_blob **ret_blob, struct mst_err *err)
+{
+    listed_timeout_ms = opts->timeout_ms;
+    return __real_mst_blob_open(uri, opts, ret_blob, err);
+}
+
+int __real_mst_blob_list(struct mst_blob *blob, const char *prefix, mst_blob_each_fn each,
+                         void *arg, uint64_t deadline_ns, struct mst_err *err);
+int __wrap_mst_blob_list(struct mst_blob *blob, const char *prefix, mst_blob_each_fn each,
+                         void *arg, uint64_t deadline_ns, struct mst_err *err);
+int __wrap_mst_blob_list(struct mst_blob *blob, const char *prefix, mst_blob_each_fn each,
+                         void *arg, uint64_t deadline_ns, struct mst_err *err)
+{
+    listed_until_ns = deadline_ns;
+    return __real_mst_blob_list(blob, prefix, each, arg, deadline_ns, err);
+}
+
+/* A folder of millions takes thousands of requests: each has its time, and all have as long as it
+ * takes. */
+static void test_a_listing_has_no_deadline(void **state)
+{
+    (void)state;
+    static const struct feed_opts opts = {.aio = "threads", .timeout_ms = 7000};
+    struct feed *own;
+    assert_int_equal(feed_create(&opts, &own, NULL), 0);
+    assert_int_equal(mkdir(scratch_path("long"), 0700), 0);
+    scratch_write("long/a", "x", 1);
+    struct dataset *dataset;
+    assert_int_equal(dataset_open(scratch_path("long/"), own, &dataset, NULL), 0);
+    dataset_close(dataset);
+    feed_destroy(own);
+    assert_true(listed_until_ns == MST_NEVER);
+    assert_int_equal(listed_timeout_ms, 7000);
 }
 
 static void test_a_folder_is_all_its_files(void **state)
@@ -194,6 +238,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_list_is_the_mirrors_of_one_file),
         cmocka_unit_test(test_a_folder_is_all_its_files),
+        cmocka_unit_test(test_a_listing_has_no_deadline),
         cmocka_unit_test(test_a_dataset_file_names_all),
         cmocka_unit_test(test_damaged_dataset_files),
         cmocka_unit_test(test_companions_lie_beside_every_mirror),
