@@ -132,6 +132,9 @@ int remote_keys_read(struct mst_blob *blob, const struct remote_object *object, 
         return 0;
     }
     free(read.data);
+    if (rc != 1) /* reading broke off, which says nothing of the object */
+        return mst_err_set(err, rc < 0 ? rc : -EIO, "%s: reading broke off: %s", object->key,
+                           mst_err_meaning(rc < 0 ? rc : -EIO));
     if (done.result >= 0)
         return mst_err_set(err, -EBADMSG, "%s: it ends too early", object->key);
     return mst_err_set(err, (int)done.result, "%s", mst_blob_error(blob));

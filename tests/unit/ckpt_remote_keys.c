@@ -78,6 +78,22 @@ static void test_check(void **state)
     remote_keys_fini(&keys);
 }
 
+static bool reaping_breaks; /* behind the read, which has ended */
+
+int __real_mst_blob_reap(struct mst_blob *from, struct mst_blob_done *done, size_t cap, size_t min,
+                         uint64_t deadline_ns);
+int __wrap_mst_blob_reap(struct mst_blob *from, struct mst_blob_done *done, size_t cap, size_t min,
+                         uint64_t deadline_ns);
+int __wrap_mst_blob_reap(struct mst_blob *from, struct mst_blob_done *done, size_t cap, size_t min,
+                         uint64_t deadline_ns)
+{
+    struct mst_blob_done ended[8];
+    if (!reaping_breaks)
+        return __real_mst_blob_reap(from, done, cap, min, deadline_ns);
+    (void)__real_mst_blob_reap(from, ended, 1, min, deadline_ns);
+    return -EIO;
+}
+
 static void test_read(void **state)
 {
     const struct remote_object object = {.key = "x/y", .size_max = 1};
@@ -86,6 +102,9 @@ static void test_read(void **state)
     size_t size = 0;
     assert_int_equal(remote_keys_read(blob, &object, &text, &size, soon(), NULL), -ENOENT);
     put("x/y");
+    reaping_breaks = true; /* which says nothing of the object */
+    assert_int_equal(remote_keys_read(blob, &object, &text, &size, soon(), NULL), -EIO);
+    reaping_breaks = false;
     assert_int_equal(remote_keys_read(blob, &object, &text, &size, soon(), NULL), 0);
     assert_int_equal(size, 1);
     assert_memory_equal(text, "x", 1);
