@@ -11,7 +11,8 @@
  *   renew      every RENEW_MS, by the thread
  *   release    the record says so
  *
- * A taker that dies on the way leaves its fence open, which hides nothing: the next one closes it. */
+ * A taker that dies on the way leaves its fence open, which hides nothing; the next one closes it.
+ */
 #include "muster/ckpt/lease.h"
 
 #include "muster/ckpt/tier.h"

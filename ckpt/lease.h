@@ -5,8 +5,8 @@
  *              → lease_release
  *
  * A lease may be lost at any time: by --take-root, by the next life of the same job, or to another
- * job once it could not renew for OWNER_FRESH_S. Then its saves fail, and what it published in that very moment
- * does not count for readers (ckpt/owner.h). */
+ * job once it could not renew for OWNER_FRESH_S. Then its saves fail, and what it published in that
+ * very moment does not count for readers (ckpt/owner.h). */
 #ifndef MUSTER_CKPT_LEASE_H
 #define MUSTER_CKPT_LEASE_H
 

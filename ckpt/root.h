@@ -48,8 +48,8 @@ void root_claim_name(char name[ROOT_NAME_MAX], uint64_t epoch, uint64_t token);
 /* Where a manifest's file lies, from the root. */
 void root_file_path(char path[ROOT_PATH_MAX], const struct manifest *manifest, uint32_t file);
 
-/* Whether `name` is exactly what the functions above print, of a step up to 2^63 - 1 or an epoch that
- * has one behind it: nobody of ours makes another. */
+/* Whether `name` is exactly what the functions above print, of a step up to 2^63 - 1 or an epoch
+ * that has one behind it: nobody of ours makes another. */
 bool root_parse_step(const char *name, uint64_t *ret_step);
 bool root_parse_owner(const char *name, uint64_t *ret_epoch);
 

@@ -10,8 +10,8 @@
  *     refused   there is one. With our commit: an earlier try of ours whose answer was lost, and
  *               the step is published. Of an epoch below ours, or of the past, which is what was
  *               there when this job opened the root (damaged, or given up on): it is removed, put
- *               again, and the files of its commit go, if the root is still ours. Of anyone else: the
- *               step has failed
+ *               again, and the files of its commit go, if the root is still ours. Of anyone else:
+ *               the step has failed
  *     no answer, or what is there cannot be read: nobody knows. The step has failed, but is
  *               undecided: abandon leaves its files, for its manifest may yet arrive and must not
  *               speak of files that are not there

@@ -16,8 +16,8 @@
 
 enum { BATCH = 32, RECORD = 129, SAVE_EVERY = 100 };
 
-/* More than a request to a store (60 s) or a save (120 s, twice that and a quarter on all ranks) may
- * take, less than a collective: who waits for another waits longer than that one may take. */
+/* More than a request to a store (60 s) or a save (120 s; 2.25 times that on all ranks) may take,
+ * less than a collective: who waits for another waits longer than that one may take. */
 enum { START_MS = 60000, WAIT_MS = 300000 };
 
 static struct mst_world *world;

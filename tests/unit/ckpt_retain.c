@@ -38,8 +38,8 @@ static void test_newer_do_not_count(void **state)
     assert_int_equal(retain_plan(steps, 2, 300, 1), 0);
 }
 
-/* What nobody counts goes, and counts for nothing. One that is newer stays until a commit has passed
- * it: other ranks may be writing that very step. */
+/* What nobody counts goes, and counts for nothing. One that is newer stays until a commit has
+ * passed it: other ranks may be writing that very step. */
 static void test_hidden_go(void **state)
 {
     struct retain_step steps[] = {{.step = 400, .hidden = true},

@@ -240,7 +240,8 @@ static void test_manifest_race(void **state)
     assert_int_equal(fixture_load(2, ranks), 3);
 }
 
-/* The next life has the root, and has committed the same step anew, while our put was on its way. */
+/* The next life has the root, and has committed the same step anew, while our put was on its way.
+ */
 static int commit_next_life(struct mst_blob *blob, const char *key, const void *data, size_t size)
 {
     static const uint64_t steps[] = {5, 0};
