@@ -88,10 +88,14 @@ fail:
     return rc;
 }
 
-static void forget(struct rank_proc *proc)
+/* A process of ours that was forked since has a copy of the pidfd, so closing it does not take it
+ * off the watch. */
+static void forget(const struct ranks *ranks, struct rank_proc *proc)
 {
-    if (proc->pid > 0 && proc->pidfd >= 0)
+    if (proc->pid > 0 && proc->pidfd >= 0) {
+        (void)epoll_ctl(ranks->death_fd, EPOLL_CTL_DEL, proc->pidfd, NULL); /* it is in it */
         close(proc->pidfd);
+    }
     *proc = (struct rank_proc){.pid = 0};
 }
 
@@ -99,7 +103,7 @@ void ranks_close(struct ranks *ranks)
 {
     assert(ranks->alive == 0);
     for (uint32_t i = 0; ranks->procs && i < ranks->local_size; i++)
-        forget(&ranks->procs[i]); /* one that even SIGKILL has not ended */
+        forget(ranks, &ranks->procs[i]); /* one that even SIGKILL has not ended */
     if (ranks->page) {
         mst_page_unmap(ranks->page);
         close(ranks->page_fd);
@@ -256,7 +260,7 @@ static void bury(struct ranks *ranks, uint32_t local_rank, struct rank_death *re
                                      proc->ended};
     if (ret_death->code == 0) /* other deaths end the generation, and say why */
         atomic_store(&mst_page_slot(ranks->page, local_rank)->state, MST_RANK_LEFT);
-    forget(proc);
+    forget(ranks, proc);
     ranks->alive--;
     check(ranks);
 }
@@ -326,7 +330,7 @@ void ranks_report(const struct ranks *ranks, const char *what)
 void ranks_abandon(struct ranks *ranks)
 {
     for (uint32_t i = 0; ranks->procs && i < ranks->local_size; i++)
-        forget(&ranks->procs[i]);
+        forget(ranks, &ranks->procs[i]);
     ranks->alive = 0;
 }
 

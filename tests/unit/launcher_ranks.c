@@ -160,6 +160,31 @@ static void test_every_death_is_told_once(void **state)
     end(&f);
 }
 
+/* A process of the agent's own, which dials or looks, has copies of whatever was open. */
+static void test_a_death_is_told_once_while_others_hold_its_pidfd(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct rank_death death;
+    int hold[2];
+    char byte, *argv[] = {"sh", "-c", "exit 7", NULL};
+    begin(&f, argv);
+    assert_int_equal(spawn(&f, NULL), 0);
+    assert_int_equal(pipe2(hold, O_CLOEXEC), 0);
+    pid_t holder = fork();
+    if (holder == 0) {
+        close(hold[1]);
+        _exit(read(hold[0], &byte, 1) != 0);
+    }
+    while (f.ranks.alive > 0)
+        assert_int_equal(reap_one(&f).code, 7);
+    assert_false(ranks_reap(&f.ranks, &death));
+    close(hold[0]);
+    close(hold[1]);
+    assert_int_equal(waitpid(holder, NULL, 0), holder);
+    end(&f);
+}
+
 /* What a rank started holds the write end of a pipe for as long as it lives. */
 static void test_a_death_takes_the_group(void **state)
 {
@@ -322,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_each_rank_knows_who_it_is),
         cmocka_unit_test(test_signals_reach_all),
         cmocka_unit_test(test_every_death_is_told_once),
+        cmocka_unit_test(test_a_death_is_told_once_while_others_hold_its_pidfd),
         cmocka_unit_test(test_a_death_takes_the_group),
         cmocka_unit_test(test_without_pidfds_the_zombies_are_looked_at),
         cmocka_unit_test(test_a_deaf_rank_that_has_no_handler_is_ended),
