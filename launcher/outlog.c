@@ -301,10 +301,12 @@ static void rank_close(struct rank_out *rank)
         struct stream *stream = &rank->streams[i];
         if (stream->lines.bytes)
             lines_finish(&stream->lines, emit, stream);
-        if (stream->sink->bar == stream)
+        if (stream->sink->bar == stream) {
             sink_put(stream->sink, "\n", 1);
-        if (stream->sink->bar == stream)
             stream->sink->bar = NULL;
+        }
+        /* a process of ours may have a copy, so closing does not; (void): it is in the set */
+        (void)watch_stream(rank->outlog, stream, false);
         close_fd(stream->fd);
         free(stream->lines.bytes);
     }
@@ -368,9 +370,12 @@ static int add_rank(struct outlog *outlog, struct rank_out *rank, int ret_fds[2]
 int outlog_add_rank(struct outlog *outlog, uint32_t rank, uint32_t local_rank, uint32_t generation,
                     int ret_fds[2], struct mst_err *err)
 {
-    int file_fd = outlog->folder ? logdir_open(outlog->folder, rank, generation, err) : -1;
-    if (file_fd < -1)
-        return file_fd;
+    int file_fd = -1;
+    if (outlog->folder) {
+        file_fd = logdir_open(outlog->folder, rank, generation, err);
+        if (file_fd < 0)
+            return file_fd;
+    }
     struct rank_out *added = calloc(1, sizeof *added);
     if (!added) {
         close_fd(file_fd);
@@ -403,20 +408,22 @@ static void watch_sink(struct outlog *outlog, struct sink *sink)
         sink->watched = wanted;
 }
 
-/* Says what was lost, once it can be read, and of a reader that is gone once. */
-static void report_losses(struct outlog *outlog, uint64_t now_ns)
+/* Says what was lost, once it can be read or at the end, and of a reader that is gone once. */
+static void report_losses(struct outlog *outlog, bool is_end, uint64_t now_ns)
 {
     for (int i = 0; i < STREAMS; i++) {
         struct sink *sink = &outlog->sinks[i];
+        uint64_t lost_bytes = sink->lost_bytes;
         bool flows = sink->broken || sink_pending(sink) <= SINK_BYTES_HIGH;
-        if (sink->lost_bytes == 0 || sink->told || !flows || now_ns < outlog->report_ns)
+        bool is_due = is_end || (flows && now_ns >= outlog->report_ns);
+        if (lost_bytes == 0 || sink->told || !is_due)
             continue;
         outlog->report_ns = now_ns + REPORT_MS * MST_NS_PER_MS;
+        sink->lost_bytes = 0; /* the line itself may not fit */
         log_line(LOG_ERROR, sink->broken ? "output is lost from here on" : "output was lost",
                  " stream=%s bytes=%llu because=%s", i == OUT ? "stdout" : "stderr",
-                 (unsigned long long)sink->lost_bytes,
+                 (unsigned long long)lost_bytes,
                  log_quote(sink->error ? mst_err_meaning(sink->error) : "nobody read it").text);
-        sink->lost_bytes = 0;
         sink->error = 0;
         sink->told = sink->broken;
     }
@@ -438,7 +445,7 @@ static void run_stream(struct outlog *outlog, struct stream *stream, uint64_t no
 
 static void settle(struct outlog *outlog, uint64_t now_ns)
 {
-    report_losses(outlog, now_ns);
+    report_losses(outlog, false, now_ns);
     for (int i = 0; i < STREAMS; i++)
         sink_flush(&outlog->sinks[i]);
     outlog->wake_ns = MST_NEVER;
@@ -512,6 +519,8 @@ void outlog_drain(struct outlog *outlog, uint64_t deadline_ns)
         bool has_stopped = now_ns >= outlog->sinks[i].moved_ns + outlog->patience_ns;
         sink_drain(&outlog->sinks[i], has_stopped ? 0 : deadline_ns);
     }
+    report_losses(outlog, true, now_ns);
+    sink_flush(outlog_sink(outlog));
 }
 
 void outlog_destroy(struct outlog *outlog)

@@ -3,6 +3,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/launcher/log.h"
+#include "muster/launcher/logdir.h"
 #include "muster/launcher/sink.h"
 #include "soon.h"
 
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -79,6 +81,17 @@ uint64_t __wrap_mst_now_ns(void);
 uint64_t __wrap_mst_now_ns(void)
 {
     return __real_mst_now_ns() + passed_ns;
+}
+
+static int file_error; /* of a rank's file */
+
+int __real_logdir_open(const char *path, uint32_t rank, uint32_t generation, struct mst_err *err);
+int __wrap_logdir_open(const char *path, uint32_t rank, uint32_t generation, struct mst_err *err);
+
+int __wrap_logdir_open(const char *path, uint32_t rank, uint32_t generation, struct mst_err *err)
+{
+    return file_error ? mst_err_set(err, -file_error, "log file")
+                      : __real_logdir_open(path, rank, generation, err);
 }
 
 static void test_only_whole_lines_leave(void **state)
@@ -186,6 +199,60 @@ static void test_a_bad_log_directory_is_named(void **state)
     outlog_destroy(NULL);
 }
 
+/* -EPERM, as of a folder that is immutable, is -1. */
+static void test_a_rank_without_its_file_is_none(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct mst_err err = {0};
+    char dir[] = "/tmp/muster-outlog-XXXXXX", path[160];
+    int fds[2];
+    assert_non_null(mkdtemp(dir));
+    begin(&f, dir);
+    file_error = EPERM;
+    assert_int_equal(outlog_add_rank(f.outlog, 13, 5, 3, fds, &err), -EPERM);
+    file_error = 0;
+    assert_string_equal(err.text, "log file");
+    snprintf(path, sizeof path, "%s/rank_12.gen_3.log", outlog_folder(f.outlog));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(outlog_folder(f.outlog)), 0);
+    assert_int_equal(rmdir(dir), 0);
+    end(&f);
+}
+
+/* A process of the agent's own has copies of whatever was open. */
+static void test_closed_pipes_are_off_the_watch_whoever_holds_them(void **state)
+{
+    (void)state;
+    struct fixture f;
+    int hold[2], ready[2];
+    char byte;
+    begin(&f, NULL);
+    assert_int_equal(pipe2(hold, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+    pid_t holder = fork();
+    if (holder == 0) {
+        close(hold[1]);
+        close(f.rank_out);
+        close(f.rank_err);
+        close(ready[1]);
+        _exit(read(hold[0], &byte, 1) != 0);
+    }
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 0); /* the writing ends are ours alone */
+    close(ready[0]);
+    close(f.rank_out);
+    close(f.rank_err);
+    f.rank_out = f.rank_err = -1;
+    outlog_finish_ranks(f.outlog);
+    struct pollfd watched = {.fd = outlog_fd(f.outlog), .events = POLLIN};
+    assert_int_equal(poll(&watched, 1, 0), 0);
+    close(hold[0]);
+    close(hold[1]);
+    assert_int_equal(waitpid(holder, NULL, 0), holder);
+    end(&f);
+}
+
 /* A line that is not ended goes out when it is due, and the loop is told when that is. */
 static void test_a_part_has_its_time(void **state)
 {
@@ -251,6 +318,30 @@ static void test_a_reader_that_stopped(void **state)
     assert_int_equal(flood(&f, 16 << 20), 16 << 20);
     assert_true(sink_pending(outlog_sink(f.outlog)) <= SINK_BYTES_MAX);
     assert_true(read_until(&f, "msg=\"output was lost\" stream=stdout bytes="));
+    log_to(NULL);
+    end(&f);
+}
+
+/* A reader that comes back when no rank is left is told, too. */
+static void test_the_end_tells_what_was_lost(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char got[4097];
+    bool told = false;
+    begin(&f, NULL);
+    log_to(outlog_sink(f.outlog));
+    (void)flood(&f, 16 << 20);
+    passed_ns += 10 * MST_NS_PER_S;
+    assert_int_equal(flood(&f, 16 << 20), 16 << 20);
+    outlog_finish_ranks(f.outlog);
+    for (int reads = 0; reads < 1 << 16 && !told; reads++) {
+        ssize_t size = read(f.out[0], got, sizeof got - 1);
+        got[size < 0 ? 0 : size] = '\0';
+        told = strstr(got, "msg=\"output was lost\"") != NULL;
+        outlog_drain(f.outlog, 0);
+    }
+    assert_true(told);
     log_to(NULL);
     end(&f);
 }
@@ -392,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_a_part_has_its_time),
         cmocka_unit_test(test_a_full_output_holds_the_rank_back),
         cmocka_unit_test(test_a_reader_that_stopped),
+        cmocka_unit_test(test_the_end_tells_what_was_lost),
         cmocka_unit_test(test_a_drain_waits_for_no_reader),
         cmocka_unit_test(test_bytes_as_they_are),
         cmocka_unit_test(test_raw_is_rank_0),
@@ -400,6 +492,8 @@ int main(void)
         cmocka_unit_test(test_last_words),
         cmocka_unit_test(test_files_hold_the_rank_s_own_bytes),
         cmocka_unit_test(test_a_bad_log_directory_is_named),
+        cmocka_unit_test(test_a_rank_without_its_file_is_none),
+        cmocka_unit_test(test_closed_pipes_are_off_the_watch_whoever_holds_them),
     };
     (void)signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
