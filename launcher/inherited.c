@@ -71,6 +71,7 @@ void inherited_hand_on(bool deaf)
     sigset_t none;
     if (found.raised)
         (void)setrlimit(RLIMIT_NOFILE, &found.fds); /* it was so before */
+    (void)signal(SIGPIPE, SIG_IGN); /* forgets one that a guard has left which is gone */
     for (int number = 1; number <= SIGRTMAX; number++)
         (void)signal(number, SIG_DFL); /* refused for SIGKILL, SIGSTOP and what is libc's own */
     if (found.hangup)

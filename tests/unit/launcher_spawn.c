@@ -1,6 +1,7 @@
 #include "muster/launcher/spawn.h"
 
 #include "muster/core/err.h"
+#include "muster/launcher/guard.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -69,6 +70,32 @@ static void test_signals_are_as_a_program_expects_them(void **state)
     sigprocmask(SIG_SETMASK, &before, NULL);
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGTERM);
+}
+
+/* Whoever tells a guard that is gone of itself gets a SIGPIPE, which waits until it is let through. */
+static void test_a_guard_that_is_gone_costs_no_rank(void **state)
+{
+    (void)state;
+    int fds[2], status;
+    sigset_t all, before;
+    pid_t pid = 0;
+    char *argv[] = {"true", NULL};
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    close(fds[0]);
+    struct guard guard = {.fd = fds[1]};
+    const struct spawn_request request = {.argv = argv,
+                                          .env = env,
+                                          .out_fd = STDOUT_FILENO,
+                                          .err_fd = STDERR_FILENO,
+                                          .guard = &guard};
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    assert_int_equal(spawn_start(&request, &pid, NULL), 0);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    close(fds[1]);
 }
 
 static void test_own_session_and_no_input(void **state)
@@ -150,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_environment_output_and_code),
         cmocka_unit_test(test_signals_are_as_a_program_expects_them),
+        cmocka_unit_test(test_a_guard_that_is_gone_costs_no_rank),
         cmocka_unit_test(test_own_session_and_no_input),
         cmocka_unit_test(test_kept_fds_and_no_others),
         cmocka_unit_test(test_refused_programs_are_reported),
