@@ -192,7 +192,9 @@ static int spawn_one(struct ranks *ranks, uint32_t local_rank, const struct opts
         return mst_err_set(err, rc, "no memory for the environment of rank %u", facts->rank);
     int fds[2];
     rc = outlog_add_rank(outlog, facts->rank, local_rank, facts->generation, fds, err);
-    if (!rc) {
+    if (rc) {
+        rc = -EIO; /* others would be said of the program */
+    } else {
         request.env = env.vars;
         request.out_fd = fds[0];
         request.err_fd = fds[1];

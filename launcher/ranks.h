@@ -59,8 +59,8 @@ int ranks_open(struct ranks *ranks, uint32_t first_rank, uint32_t local_size, st
 void ranks_close(struct ranks *ranks);
 
 /* Starts rank after rank; `facts` holds what is the same for all of them. Stops at the first that
- * fails and leaves those before it running: alive says how many. Errors of spawn_start and
- * outlog_add_rank. */
+ * fails and leaves those before it running: alive says how many. Errors of spawn_start; -ENOMEM;
+ * -EIO its output has no place to go; all with text. */
 int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct rankenv_facts *facts,
                 struct outlog *outlog, struct mst_err *err);
 

@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -307,6 +308,26 @@ static void test_a_missing_program_stops_the_start(void **state)
     end(&f);
 }
 
+/* -ENOENT would be said of the program. */
+static void test_a_log_that_is_missing_is_no_missing_program(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct mst_err err = {0};
+    char dir[] = "/tmp/muster-ranks-XXXXXX", *argv[] = {"true", NULL};
+    assert_non_null(mkdtemp(dir));
+    begin(&f, argv);
+    outlog_destroy(f.outlog);
+    const struct outlog_config config = {
+        .out_fd = f.out[1], .err_fd = f.out[1], .log_dir = dir, .job_id = "", .prefix = ""};
+    assert_int_equal(outlog_create(&config, &f.outlog, NULL), 0);
+    assert_int_equal(rmdir(outlog_folder(f.outlog)), 0);
+    assert_int_equal(rmdir(dir), 0);
+    assert_int_equal(spawn(&f, &err), -EIO);
+    assert_non_null(strstr(err.text, "rank_10.gen_2.log"));
+    end(&f);
+}
+
 static void test_steps(void **state)
 {
     (void)state;
@@ -353,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_a_deaf_rank_that_has_no_handler_is_ended),
         cmocka_unit_test(test_ranks_that_are_given_up_are_reaped_as_orphans),
         cmocka_unit_test(test_a_missing_program_stops_the_start),
+        cmocka_unit_test(test_a_log_that_is_missing_is_no_missing_program),
         cmocka_unit_test(test_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
