@@ -41,11 +41,19 @@ int link_init(struct link *link, int fd, struct mst_err *err)
     return 0;
 }
 
+/* Closing would not do where a dialing process has a copy. */
+static void forget_stream(struct link *link)
+{
+    if (link->stream.fd >= 0) /* (void): it is in it, or was taken off before */
+        (void)epoll_ctl(link->epoll_fd, EPOLL_CTL_DEL, link->stream.fd, NULL);
+}
+
 static void close_stream(struct link *link)
 {
     if (link->stream.fd < 0)
         return;
-    close(link->stream.fd); /* which takes it off the watch, unless a dialing process has a copy */
+    forget_stream(link);
+    close(link->stream.fd);
     mst_stream_fini(&link->stream);
     link->writes = false;
 }
@@ -73,6 +81,7 @@ void link_break(struct link *link, const char *why)
     link->broken = true;
     (void)mst_err_set(&link->why, -ECONNRESET, "%s", why); /* it returns what broken says */
     end_redial(link);
+    forget_stream(link); /* what comes is read no more, and would wake the owner for ever */
 }
 
 /* ---- dialing --------------------------------------------------------------------------------- */
@@ -152,8 +161,6 @@ static void queue(struct link *link, const struct outbox_item *item)
 
 static void adopt(struct link *link, int fd)
 {
-    if (link->stream.fd >= 0)
-        (void)epoll_ctl(link->epoll_fd, EPOLL_CTL_DEL, link->stream.fd, NULL); /* it is in it */
     close_stream(link);
     mst_stream_init(&link->stream, fd);
     if (watch(link, EPOLL_CTL_ADD, fd)) {
@@ -191,7 +198,6 @@ static bool has_ended(const struct link *link)
 static void lose_connection(struct link *link, bool ended)
 {
     bool redialing = link->dial_fd >= 0;
-    (void)epoll_ctl(link->epoll_fd, EPOLL_CTL_DEL, link->stream.fd, NULL); /* it is in it */
     close_stream(link);
     if (redialing) /* node 0 may have closed it for the new one */
         return;

@@ -163,6 +163,24 @@ static void test_a_cut_connection_is_dialled_again(void **state)
     end(&f);
 }
 
+/* Who waits for a link that is broken for good would be woken for ever. */
+static void test_a_broken_link_wakes_nobody(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct msg msg;
+    begin(&f);
+    join(&f.own, 1);
+    assert_int_equal(dial(&f, &f.other, 1, "secret"), 0);
+    join(&f.other, 1);
+    assert_true(hear(&f, &f.own, &msg)); /* the other's START is on its way, too */
+    struct pollfd ready = {.fd = link_fd(&f.other), .events = POLLIN};
+    assert_int_equal(poll(&ready, 1, (int)SOON_MS), 1);
+    link_break(&f.other, "enough");
+    assert_int_equal(poll(&ready, 1, 0), 0);
+    end(&f);
+}
+
 static void test_strangers_are_refused(void **state)
 {
     (void)state;
@@ -208,6 +226,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_nodes_start_together),
         cmocka_unit_test(test_a_cut_connection_is_dialled_again),
+        cmocka_unit_test(test_a_broken_link_wakes_nobody),
         cmocka_unit_test(test_strangers_are_refused),
         cmocka_unit_test(test_nonsense_drops_the_node),
         cmocka_unit_test(test_a_port_in_use_is_named),
