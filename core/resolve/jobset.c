@@ -20,18 +20,18 @@ static int read_numbers(const struct mst_machine *machine, struct facts *facts,
 {
     const struct {
         const char *name;
-        int64_t low, *value;
+        int64_t low, high, *value;
     } numbers[] = {
-        {"JOB_COMPLETION_INDEX", 0, &facts->index},
-        {"JOBSET_JOB_INDEX", 0, &facts->job_index},
-        {"JOBSET_REPLICATEDJOB_REPLICAS", 1, &facts->job_count},
-        {"MST_PODS_PER_JOB", 1, &facts->pods_per_job},
-        {"JOBSET_RESTART_ATTEMPT", 0, &plan->incarnation},
-        {"JOBSET_MAX_RESTARTS", 0, &plan->max_restarts},
-        {"MASTER_PORT", 1, &plan->master_port},
+        {"JOB_COMPLETION_INDEX", 0, RESOLVE_NODES_MAX - 1, &facts->index},
+        {"JOBSET_JOB_INDEX", 0, RESOLVE_NODES_MAX - 1, &facts->job_index},
+        {"JOBSET_REPLICATEDJOB_REPLICAS", 1, RESOLVE_NODES_MAX, &facts->job_count},
+        {"MST_PODS_PER_JOB", 1, RESOLVE_NODES_MAX, &facts->pods_per_job},
+        {"JOBSET_RESTART_ATTEMPT", 0, INT32_MAX, &plan->incarnation},
+        {"JOBSET_MAX_RESTARTS", 0, INT32_MAX, &plan->max_restarts},
+        {"MASTER_PORT", 1, UINT16_MAX, &plan->master_port},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        int rc = resolve_number(machine, numbers[i].name, numbers[i].low, RESOLVE_NODES_MAX - 1,
+        int rc = resolve_number(machine, numbers[i].name, numbers[i].low, numbers[i].high,
                                 numbers[i].value, err);
         if (rc < 0)
             return rc;
