@@ -168,7 +168,7 @@ static int become_rank(const struct opts *opts)
     if (opts->dry_run) {
         printf("rank %lld already, by %s: the program would take this process's place\n",
                (long long)plan->rank, plan->scheme);
-        return EXITCODE_OK;
+        return options_finish(&run_options, EXITCODE_OK);
     }
     if (translate(opts, &env)) {
         log_line(LOG_ERROR, "no memory for the program's environment", NULL);

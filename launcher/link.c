@@ -86,7 +86,8 @@ void link_break(struct link *link, const char *why)
 
 /* ---- dialing --------------------------------------------------------------------------------- */
 
-/* Drawn once: by it node 0 knows this agent again. Never 0, which is node 0's own. */
+/* Drawn for each connection but those that are dialled again: by it node 0 knows this agent. Never
+ * 0, which is node 0's own. */
 static uint32_t draw_tag(void)
 {
     uint32_t tag = 0;

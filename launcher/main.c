@@ -97,7 +97,6 @@ static int exec_program(const char *name, char **argv)
 /* The words of the other programs, as they tell them; one that is not installed has none. */
 static void complete_program(const char *name, const char *shell)
 {
-    int status;
     pid_t pid = fork();
     if (pid == 0) {
         char flag[] = "--completion", word[16];
@@ -105,7 +104,7 @@ static void complete_program(const char *name, const char *shell)
         exec_beside(name, (char *[]){flag, flag, word, NULL});
         _exit(EXITCODE_NOT_FOUND);
     }
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         continue;
 }
 

@@ -101,7 +101,7 @@ static void add(const struct mst_machine *machine, const struct resolve_host *ho
     hosts->count++;
 }
 
-/* Gathers the lines of one host; *ret_next is the first of another one. 1; 0 at the end. */
+/* Gathers the lines of one host, which stand together. 1; 0 at the end. */
 static int next_group(const char **text, int64_t default_slots, struct resolve_host *ret_host,
                       struct mst_err *err)
 {

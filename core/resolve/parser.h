@@ -66,8 +66,6 @@ const char *resolve_text(const struct mst_machine *machine, const char *name);
 
 /* The same, but as it stands: "" if it is empty, and a link, too. */
 const char *resolve_value(const struct mst_machine *machine, const char *name);
-/* One of the variables in a list separated by blanks is set. */
-bool resolve_any_set(const struct mst_machine *machine, const char *names);
 
 /* One of the variables in a list separated by blanks is set. */
 bool resolve_any_set(const struct mst_machine *machine, const char *names);
