@@ -174,8 +174,10 @@ static void emit_json(const struct stream *stream, const struct line *line)
         stamp_now(time), stream->rank->facts.rank, stream->name, line->goes_on ? MARK : "");
     assert(size > 0 && (size_t)size < sizeof head);
     char *from = sink_reserve(stream->sink, (size_t)size + TEXT_ESCAPED_MAX(line->size) + 3);
-    if (!from)
+    if (!from) {
+        sink_lose(stream->sink, line->size + 1);
         return;
+    }
     char *to = append(from, head, (size_t)size);
     to += text_escape_all(to, line->text, line->size);
     to = append_text(to, "\"}\n");
@@ -202,8 +204,10 @@ static void emit_text(struct stream *stream, struct line left)
     size_t most = strlen(ERASE) + strlen(MARK) + left.size + 1 + count * prefix_size;
     char *from = sink_reserve(sink, most), *to = from;
     bool stays = left.is_bar && sink->is_terminal;
-    if (!from)
+    if (!from) {
+        sink_lose(sink, left.size + 1);
         return;
+    }
     if (sink->bar)
         to = append_text(to, sink->bar == stream ? ERASE : "\n");
     for (; count > 0; count--) {

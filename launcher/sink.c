@@ -73,11 +73,14 @@ static bool make_room(struct sink *sink, size_t size)
 
 char *sink_reserve(struct sink *sink, size_t size)
 {
-    if (sink->broken || sink_pending(sink) + size > SINK_BYTES_MAX || !make_room(sink, size)) {
-        sink->lost_bytes += size;
+    if (sink->broken || sink_pending(sink) + size > SINK_BYTES_MAX || !make_room(sink, size))
         return NULL;
-    }
     return sink->data + sink->end;
+}
+
+void sink_lose(struct sink *sink, size_t size)
+{
+    sink->lost_bytes += size;
 }
 
 void sink_commit(struct sink *sink, size_t size)
@@ -91,8 +94,10 @@ void sink_commit(struct sink *sink, size_t size)
 void sink_put(struct sink *sink, const char *text, size_t size)
 {
     char *to = sink_reserve(sink, size);
-    if (!to)
+    if (!to) {
+        sink_lose(sink, size);
         return;
+    }
     memcpy(to, text, size);
     sink_commit(sink, size);
 }

@@ -1,7 +1,7 @@
 /* Sink: one of the agent's own outputs, which others may share, and behind which nobody may read.
  * What goes there waits in memory until it is taken, up to a bound; no call waits for a reader.
  *
- *   init → (reserve, fill, commit → flush)* → fini
+ *   init → (reserve, fill, commit or lose → flush)* → fini
  *
  * Decision: a write to a pipe that is full, or a terminal that stands still, blocks unless its
  * description has O_NONBLOCK, and setting that would set it for all who share the description, the
@@ -41,14 +41,16 @@ void sink_init(struct sink *sink, int fd);
 /* What it still holds is lost. */
 void sink_fini(struct sink *sink);
 
-/* Room for `size` bytes at its end, or NULL: over the bound, no memory, or broken; then they count
- * as lost. */
+/* Room for `size` bytes at its end, or NULL: over the bound, no memory, or broken. */
 char *sink_reserve(struct sink *sink, size_t size);
+
+/* `size` bytes that found no room are lost. */
+void sink_lose(struct sink *sink, size_t size);
 
 /* `size` bytes of what was reserved are filled. */
 void sink_commit(struct sink *sink, size_t size);
 
-/* Both. */
+/* All of that. */
 void sink_put(struct sink *sink, const char *text, size_t size);
 
 /* Writes what is taken without waiting. */

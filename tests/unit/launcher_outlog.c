@@ -420,6 +420,26 @@ static void test_lines_as_objects(void **state)
     end(&f);
 }
 
+/* What is lost is counted as the rank wrote it. */
+static void test_lost_lines_are_counted_as_they_are(void **state)
+{
+    (void)state;
+    for (int json = 0; json < 2; json++) {
+        struct fixture f;
+        begin_with(&f, &(struct outlog_config){.json = json});
+        close(f.out[0]);
+        say(f.rank_out, "finds out that nobody reads\n");
+        outlog_run(f.outlog);
+        outlog_run(f.outlog);
+        uint64_t before = outlog_sink(f.outlog)->lost_bytes;
+        say(f.rank_out, "one line\nanother\n");
+        outlog_run(f.outlog);
+        assert_int_equal(outlog_sink(f.outlog)->lost_bytes - before, 17);
+        f.out[0] = -1;
+        end(&f);
+    }
+}
+
 /* On a terminal a bar stays where it is, and another's line goes below it. */
 static void test_bars_on_a_terminal(void **state)
 {
@@ -488,6 +508,7 @@ int main(void)
         cmocka_unit_test(test_bytes_as_they_are),
         cmocka_unit_test(test_raw_is_rank_0),
         cmocka_unit_test(test_lines_as_objects),
+        cmocka_unit_test(test_lost_lines_are_counted_as_they_are),
         cmocka_unit_test(test_bars_on_a_terminal),
         cmocka_unit_test(test_last_words),
         cmocka_unit_test(test_files_hold_the_rank_s_own_bytes),
