@@ -3,7 +3,6 @@
 #include "muster/core/err.h"
 #include "muster/core/kv/sock.h"
 #include "muster/launcher/opts.h"
-#include "muster/launcher/plan.h"
 #include "muster/launcher/prefix.h"
 
 #include <errno.h>

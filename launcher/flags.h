@@ -2,11 +2,30 @@
 #ifndef MUSTER_LAUNCHER_FLAGS_H
 #define MUSTER_LAUNCHER_FLAGS_H
 
-struct flags;
+#include <stdbool.h>
+#include <stdint.h>
+
 struct mst_err;
 struct opts;
 
 #define FLAGS_PORT 29500 /* where node 0 listens if nobody says */
+
+/* What the command line says that others have a say in, too. */
+struct flags {
+    int64_t local_size;                                          /* 0: nothing; FLAGS_NPROC_AUTO */
+    int64_t node_count;                                          /* 0: nothing */
+    int64_t node_rank, max_restarts, gpu_count;                  /* -1: nothing */
+    int log_level, log_format, term;                             /* -1: nothing */
+    const char *rdzv, *job_id, *hostname, *pod_ip, *root, *from; /* NULL: nothing */
+    int bind, mpi, input; /* of bind_words, mpi_words, input_words, whose first is the default */
+    int64_t total;        /* 0: nothing; ranks of the job */
+    int64_t master_port;  /* 0: nothing */
+    bool standalone, no_prefix, raw;
+    const char *master_addr; /* NULL: nothing */
+    char rdzv_text[288];     /* master_addr and its port, for rdzv */
+};
+
+#define FLAGS_NPROC_AUTO -1
 
 /* Other launchers' ways to say the same: fills node_count and rdzv, which may point into *flags. 0;
  * -EINVAL with text for two that contradict one another. */

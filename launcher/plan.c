@@ -6,6 +6,7 @@
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/world/page.h"
 #include "muster/launcher/exitcode.h"
+#include "muster/launcher/flags.h"
 #include "muster/launcher/msg.h"
 #include "muster/launcher/opts.h"
 

@@ -2,7 +2,6 @@
 
 #include "muster/core/err.h"
 #include "muster/launcher/opts.h"
-#include "muster/launcher/plan.h"
 
 #include <errno.h>
 #include <setjmp.h>

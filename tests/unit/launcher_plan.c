@@ -3,6 +3,7 @@
 
 #include "muster/core/err.h"
 #include "muster/launcher/exitcode.h"
+#include "muster/launcher/flags.h"
 #include "muster/launcher/opts.h"
 
 #include <errno.h>
