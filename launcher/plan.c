@@ -60,6 +60,7 @@ static int apply_place(const struct flags *flags, struct opts *opts, struct mst_
         return mst_err_set(err, -EINVAL, "--rdzv %s: HOST:PORT of node 0", flags->rdzv);
     if (flags->rdzv) {
         plan->master_port = port;
+        plan->port_is_default = false;
         memcpy(opts->rdzv_host, plan->master_host, sizeof opts->rdzv_host);
     }
     if (flags->node_rank >= 0)

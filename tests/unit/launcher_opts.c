@@ -293,6 +293,20 @@ static void test_other_launchers_spellings(void **state)
     refuse("run -m module", -EINVAL, "python -m MODULE");
 }
 
+/* A port that is given counts, where the job's name would give others, too. */
+static void test_a_port_by_flag_stands_above_the_job_s(void **state)
+{
+    (void)state;
+    setenv("PET_NNODES", "2", 1);
+    setenv("PET_NODE_RANK", "1", 1);
+    setenv("PET_MASTER_ADDR", "h", 1);
+    assert_int_equal(parse("run --job-id j --insecure p"), EXITCODE_OK);
+    assert_int_equal(opts.rdzv_port_count, PORTS_COUNT);
+    assert_int_equal(parse("run --job-id j --rdzv h:7 --insecure p"), EXITCODE_OK);
+    assert_int_equal(opts.rdzv_port_count, 1);
+    assert_int_equal(opts.rdzv_ports[0], 7);
+}
+
 /* -n counts the ranks of the job. */
 static void test_totals(void **state)
 {
@@ -420,6 +434,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_other_modes, clear, clear),
         cmocka_unit_test_setup_teardown(test_from_is_a_variable_too, clear, clear),
         cmocka_unit_test_setup_teardown(test_other_launchers_spellings, clear, clear),
+        cmocka_unit_test_setup_teardown(test_a_port_by_flag_stands_above_the_job_s, clear, clear),
         cmocka_unit_test_setup_teardown(test_totals, clear, clear),
         cmocka_unit_test_setup_teardown(test_exports, clear, clear),
         cmocka_unit_test_setup_teardown(test_output, clear, clear),
