@@ -41,6 +41,13 @@ static bool is_progress(const struct restart *restart, const struct restart_life
            !is_the_same_fault(&restart->last, life);
 }
 
+/* A node that was lost is what no library has met: another try tells whether it meets it again. */
+static bool is_final(const struct restart_life *life)
+{
+    return exitcode_is_final((int)life->code) ||
+           (life->verdict && life->rank != MST_PAGE_CAUSE_JOB);
+}
+
 static void remember(struct restart *restart, const struct restart_life *life)
 {
     restart->best_step = most(restart->best_step, life->best_step);
@@ -62,7 +69,7 @@ struct restart_decision restart_decide(struct restart *restart, const struct res
     remember(restart, life);
     if (progress)
         restart->used = 0;
-    if (life->verdict || exitcode_is_final((int)life->code))
+    if (is_final(life))
         return (struct restart_decision){.why = RESTART_FINAL};
     if (restart->used >= restart->most)
         return (struct restart_decision){.why = RESTART_SPENT};

@@ -10,7 +10,8 @@
  *
  * The first restart after progress is immediate; from the second without progress on there are
  * pauses of 1, 2, 4 … 60 s, a quarter more or less, so that what they wait for can come back, and
- * jobs that failed together do not return together. What another try cannot change is not tried. */
+ * jobs that failed together do not return together. What another try cannot change is not tried: a
+ * final exit code, or a rank's failure where a library met an error past cure. */
 /* pure */
 #ifndef MUSTER_LAUNCHER_RESTART_H
 #define MUSTER_LAUNCHER_RESTART_H

@@ -144,6 +144,19 @@ static void test_what_cannot_pass_is_not_tried_again(void **state)
     }
 }
 
+/* What a library met and a program lived on with did not take the node away. */
+static void test_a_lost_node_is_nobody_s_verdict(void **state)
+{
+    (void)state;
+    struct restart restart;
+    restart_init(&restart, 9, 5);
+    const struct restart_life life = {.best_step = 100,
+                                      .rank = MST_PAGE_CAUSE_JOB,
+                                      .code = EXITCODE_RENDEZVOUS,
+                                      .verdict = EACCES};
+    assert_int_equal(restart_decide(&restart, &life).why, RESTART_PROGRESS);
+}
+
 static void test_none_means_none(void **state)
 {
     (void)state;
@@ -170,6 +183,7 @@ int main(void)
         cmocka_unit_test(test_the_same_fault_twice_is_no_progress),
         cmocka_unit_test(test_lost_nodes_are_no_fault_of_a_rank),
         cmocka_unit_test(test_what_cannot_pass_is_not_tried_again),
+        cmocka_unit_test(test_a_lost_node_is_nobody_s_verdict),
         cmocka_unit_test(test_none_means_none),
         cmocka_unit_test(test_every_reason_has_a_text),
     };
