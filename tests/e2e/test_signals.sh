@@ -57,6 +57,14 @@ mentions 'died=1' 'killed by SIGTERM'
 expect 1 muster run --nproc 2 --max-restarts 0 -- sh -c 'exit 143'
 expect 0 muster run --nproc 2 -- sh -c '[ $MST_GENERATION = 1 ] || exit 143'
 
+say "SIGTERM while node 0 is still to be reached"
+blocks_signals() { grep -q '^SigBlk:.*7ffbfeff$' "/proc/$job/status"; }
+start --nnodes 2 --node-rank 1 --rdzv 127.0.0.1:9 --insecure -- "$rank"
+until_true blocks_signals
+kill -TERM "$job"
+finish 143
+mentions 'told to stop before node 0 was reached'
+
 say "SIGTERM to all, ranks first: ranks that count no steps"
 start --nproc 2 --max-restarts 0 -- "$rank"
 until_true both_run
