@@ -88,7 +88,8 @@ static int open_signals(struct agent *agent, struct mst_err *err)
     return watch(agent, agent->signal_fd, SOURCE_SIGNAL, err);
 }
 
-/* The ranks of PID 1 need none. Nor is a job refused that would only leave more behind. */
+/* The ranks of PID 1 need none. Nor is a job refused that would only leave more behind. Before the
+ * limit of descriptors is raised, as old kernels have the guard close them one by one. */
 static void open_guard(struct agent *agent)
 {
     struct mst_err why = {0};
@@ -335,13 +336,13 @@ static int set_up(struct agent *agent, struct mst_err *err)
 {
     log_who("agent", agent->opts->node_rank, 0);
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* refused only by kernels before 3.4 */
-    inherited_raise_fd_limit();
     agent->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (agent->epoll_fd < 0)
         return mst_err_set(err, -errno, "epoll_create1: %s", mst_err_meaning(errno));
     int rc = open_signals(agent, err);
     if (rc == 0) {
         open_guard(agent);
+        inherited_raise_fd_limit();
         rc = open_secret(agent, err);
     }
     if (rc == 0)
