@@ -170,6 +170,9 @@ static int become_rank(const struct opts *opts)
                (long long)plan->rank, plan->scheme);
         return options_finish(&run_options, EXITCODE_OK);
     }
+    if (opts->log_dir)
+        log_line(LOG_WARN, "its own launcher has the output of this rank: no file is written",
+                 " log_dir=%s", log_quote(opts->log_dir).text);
     if (translate(opts, &env)) {
         log_line(LOG_ERROR, "no memory for the program's environment", NULL);
         return EXITCODE_INTERNAL;
