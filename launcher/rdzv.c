@@ -18,6 +18,7 @@ void rdzv_init(struct rdzv *rdzv, const struct rdzv_config *config, struct rdzv_
                           .deadline_ns = now_ns + config->timeout_ns,
                           .cause_rank = MST_PAGE_CAUSE_JOB};
     memset(nodes, 0, config->node_count * sizeof *nodes);
+    rdzv->counts[RDZV_ABSENT] = config->node_count;
     restart_init(&rdzv->restart, config->max_restarts, config->job_nonce);
     drain_init(&rdzv->drain, 0, config->node_count, answered);
 }
@@ -25,19 +26,26 @@ void rdzv_init(struct rdzv *rdzv, const struct rdzv_config *config, struct rdzv_
 /* What holds between two events, whatever came in which order. */
 static void check(const struct rdzv *rdzv)
 {
-    uint32_t count[RDZV_PHASE_COUNT] = {0};
-    for (uint32_t i = 0; i < rdzv->config.node_count; i++) {
-        assert(rdzv->nodes[i].phase < RDZV_PHASE_COUNT);
-        assert(!rdzv->nodes[i].gone || rdzv->nodes[i].phase == RDZV_DONE);
-        count[rdzv->nodes[i].phase]++;
-    }
-    uint32_t with_ranks = count[RDZV_LIVE] + count[RDZV_DONE];
+    const uint32_t *counts = rdzv->counts;
+    uint32_t with_ranks = counts[RDZV_LIVE] + counts[RDZV_DONE];
+    assert(with_ranks + counts[RDZV_ABSENT] + counts[RDZV_REFUSED] + counts[RDZV_READY] ==
+           rdzv->config.node_count);
     assert(rdzv->restart.used <= rdzv->config.max_restarts);
     assert(rdzv->state != RDZV_RUNNING || (rdzv->started && with_ranks == rdzv->config.node_count));
     assert(rdzv->state != RDZV_GATHERING ||
            (with_ranks == 0 &&
-            (count[RDZV_ABSENT] + count[RDZV_REFUSED] > 0 || rdzv->pause_end_ns > 0)));
+            (counts[RDZV_READY] < rdzv->config.node_count || rdzv->pause_end_ns > 0)));
     assert(rdzv->state != RDZV_STOPPING || with_ranks > 0);
+}
+
+static void set_phase(struct rdzv *rdzv, uint32_t node, enum rdzv_phase phase)
+{
+    enum rdzv_phase before = rdzv->nodes[node].phase;
+    assert(!rdzv->nodes[node].gone || phase == RDZV_DONE);
+    assert(rdzv->counts[before] > 0);
+    rdzv->counts[before]--;
+    rdzv->counts[phase]++;
+    rdzv->nodes[node].phase = phase;
 }
 
 static void broadcast(struct rdzv *rdzv, const struct msg *msg)
@@ -53,11 +61,7 @@ static void end(struct rdzv *rdzv, uint32_t code)
 
 static bool all_nodes_are(const struct rdzv *rdzv, enum rdzv_phase phase)
 {
-    for (uint32_t i = 0; i < rdzv->config.node_count; i++) {
-        if (rdzv->nodes[i].phase != phase)
-            return false;
-    }
-    return true;
+    return rdzv->counts[phase] == rdzv->config.node_count;
 }
 
 static void start(struct rdzv *rdzv, uint64_t now_ns)
@@ -81,7 +85,7 @@ static void start(struct rdzv *rdzv, uint64_t now_ns)
         if (i == 0 || rdzv->nodes[i].grace_ms < msg.grace_ms)
             msg.grace_ms = rdzv->nodes[i].grace_ms;
         msg.local_sizes[i] = (uint16_t)rdzv->nodes[i].local_size;
-        rdzv->nodes[i].phase = RDZV_LIVE;
+        set_phase(rdzv, i, RDZV_LIVE);
     }
     broadcast(rdzv, &msg);
 }
@@ -127,11 +131,21 @@ static void decide(struct rdzv *rdzv, uint64_t now_ns)
 
 static void decide_if_all_down(struct rdzv *rdzv, uint64_t now_ns)
 {
+    if (rdzv->counts[RDZV_LIVE] + rdzv->counts[RDZV_DONE] == 0)
+        decide(rdzv, now_ns);
+}
+
+/* Whoever was no longer needed is, from now on. */
+static void ask_back_the_gone(struct rdzv *rdzv)
+{
     for (uint32_t i = 0; i < rdzv->config.node_count; i++) {
-        if (rdzv->nodes[i].phase == RDZV_LIVE || rdzv->nodes[i].phase == RDZV_DONE)
-            return;
+        struct rdzv_node *node = &rdzv->nodes[i];
+        if (!node->gone)
+            continue;
+        node->gone = false;
+        set_phase(rdzv, i, node->returned ? RDZV_READY : RDZV_ABSENT);
+        node->returned = false;
     }
-    decide(rdzv, now_ns);
 }
 
 static void stop(struct rdzv *rdzv, uint32_t rank, uint32_t code, uint64_t now_ns)
@@ -143,13 +157,7 @@ static void stop(struct rdzv *rdzv, uint32_t rank, uint32_t code, uint64_t now_n
     rdzv->life.life_ns = now_ns - rdzv->start_ns;
     rdzv->life.rank = rank;
     rdzv->life.code = code;
-    for (uint32_t i = 0; i < rdzv->config.node_count; i++) {
-        if (rdzv->nodes[i].gone)
-            rdzv->nodes[i] = (struct rdzv_node){.phase = rdzv->nodes[i].returned ? RDZV_READY
-                                                                                 : RDZV_ABSENT,
-                                                .local_size = rdzv->nodes[i].local_size,
-                                                .grace_ms = rdzv->nodes[i].grace_ms};
-    }
+    ask_back_the_gone(rdzv);
     broadcast(rdzv,
               &(struct msg){
                   .type = MSG_ABORT, .generation = rdzv->generation, .rank = rank, .code = code});
@@ -179,7 +187,7 @@ static void say(struct rdzv *rdzv, struct msg *msg)
 static void refuse(struct rdzv *rdzv, uint32_t node, struct msg *refusal)
 {
     if (rdzv->nodes[node].phase == RDZV_ABSENT)
-        rdzv->nodes[node].phase = RDZV_REFUSED;
+        set_phase(rdzv, node, RDZV_REFUSED);
     refusal->type = MSG_REFUSED;
     refusal->code = EXITCODE_CONFIG;
     rdzv->config.send(rdzv->config.arg, node, refusal);
@@ -202,7 +210,7 @@ static void on_join(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uin
     }
     struct rdzv_node *joined = &rdzv->nodes[node];
     joined->returned = joined->gone;
-    joined->phase = joined->gone ? RDZV_DONE : RDZV_READY;
+    set_phase(rdzv, node, joined->gone ? RDZV_DONE : RDZV_READY);
     joined->local_size = msg->local_size;
     joined->grace_ms = msg->grace_ms;
     if (rdzv->state == RDZV_GATHERING)
@@ -211,7 +219,7 @@ static void on_join(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uin
 
 static void on_done(struct rdzv *rdzv, uint32_t node, const struct msg *msg)
 {
-    rdzv->nodes[node].phase = RDZV_DONE;
+    set_phase(rdzv, node, RDZV_DONE);
     if (msg->code == EXITCODE_DRAINED)
         rdzv->drained = true;
     if (msg->code == EXITCODE_SAVE_LOST)
@@ -226,7 +234,7 @@ static void on_down(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uin
 {
     if (rdzv->nodes[node].phase == RDZV_ABSENT)
         return;
-    rdzv->nodes[node].phase = RDZV_READY;
+    set_phase(rdzv, node, RDZV_READY);
     if (msg->step != MST_PAGE_NO_STEP && msg->step + 1 > rdzv->life.best_step)
         rdzv->life.best_step = msg->step + 1;
     if (msg->verdict && !rdzv->life.verdict) {
@@ -316,7 +324,8 @@ static void lose(struct rdzv *rdzv, uint32_t node, uint64_t now_ns)
         rdzv->nodes[node].returned = false;
         return;
     }
-    rdzv->nodes[node] = (struct rdzv_node){.phase = RDZV_ABSENT};
+    rdzv->nodes[node] = (struct rdzv_node){.phase = phase};
+    set_phase(rdzv, node, RDZV_ABSENT);
     if (rdzv->state == RDZV_RUNNING)
         stop(rdzv, MST_PAGE_CAUSE_JOB, EXITCODE_RENDEZVOUS, now_ns);
     else if (rdzv->state == RDZV_STOPPING)

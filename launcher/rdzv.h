@@ -61,9 +61,10 @@ struct rdzv {
     uint32_t generation; /* of the last START, or of the first to come */
     bool started;        /* a generation has started */
     struct rdzv_node *nodes;
-    uint64_t deadline_ns;  /* of GATHERING and STOPPING */
-    uint64_t pause_end_ns; /* none starts before it; 0: no pause */
-    uint64_t start_ns;     /* of the generation */
+    uint32_t counts[RDZV_PHASE_COUNT]; /* of the nodes, in each phase */
+    uint64_t deadline_ns;              /* of GATHERING and STOPPING */
+    uint64_t pause_end_ns;             /* none starts before it; 0: no pause */
+    uint64_t start_ns;                 /* of the generation */
     struct restart restart;
     struct restart_life life;         /* of the generation, known as it ends */
     uint32_t verdict_rank;            /* who met life.verdict */

@@ -152,6 +152,15 @@ static void check_start(struct sim *sim, const struct msg *msg)
     sim->started_at = sim->tick;
 }
 
+/* What is counted is what there is. */
+static void check_counts(const struct rdzv *rdzv)
+{
+    uint32_t counts[RDZV_PHASE_COUNT] = {0};
+    for (uint32_t i = 0; i < rdzv->config.node_count; i++)
+        counts[rdzv->nodes[i].phase]++;
+    assert_memory_equal(counts, rdzv->counts, sizeof counts);
+}
+
 /* The job may end for a failure only when the budget is spent, and never over living ranks. */
 static void check_end_message(const struct sim *sim, const struct msg *msg)
 {
@@ -536,6 +545,7 @@ static void run_seed(uint64_t seed)
         sim->tick++;
         assert_true(sim->tick < TICKS_MAX); /* a job always ends */
         deliver_due(sim);
+        check_counts(&sim->rdzv);
         if (sim->rdzv.state == RDZV_ENDED && all_told(sim))
             break;
         run_nodes(sim);
