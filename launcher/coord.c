@@ -112,13 +112,12 @@ static void on_gone(void *arg, uint32_t node, const char *why)
     rdzv_lost(&coord->rdzv, node, mst_now_ns());
 }
 
-static void on_lost(void *arg, uint64_t peer, bool hung_up)
+static void on_lost(void *arg, const struct kv_agent *who, bool hung_up)
 {
     struct coord *coord = arg;
-    int node = roster_find(&coord->roster, peer);
-    bool is_done = node >= 0 && coord->rdzv.state == RDZV_ENDED &&
-                   !coord->roster.nodes[node].outbox.first; /* it has heard the end */
-    roster_lose(&coord->roster, peer, hung_up || is_done, mst_now_ns());
+    bool is_done = coord->rdzv.state == RDZV_ENDED &&
+                   !coord->roster.nodes[who->node].outbox.first; /* it has heard the end */
+    roster_lose(&coord->roster, who->node, who->peer, hung_up || is_done, mst_now_ns());
 }
 
 /* Whoever finds the port can be refused as often as he likes: the log has one line in a while. */
@@ -149,27 +148,27 @@ static bool refuse_version(struct coord *coord, uint32_t node, const uint8_t *pa
     return true;
 }
 
-static void on_frame(void *arg, uint64_t peer, uint8_t type, const uint8_t *payload,
+static void on_frame(void *arg, const struct kv_agent *from, uint8_t type, const uint8_t *payload,
                      size_t size_bytes)
 {
     struct coord *coord = arg;
-    int node = roster_find(&coord->roster, peer);
-    if (node < 0)
+    uint32_t node = from->node;
+    if (!roster_has(&coord->roster, node, from->peer))
         return;
     uint64_t now_ns = mst_now_ns();
     struct msg msg;
     int rc = msg_decode(type, payload, size_bytes, &msg);
-    if (rc && type == MSG_JOIN && refuse_version(coord, (uint32_t)node, payload, size_bytes))
+    if (rc && type == MSG_JOIN && refuse_version(coord, node, payload, size_bytes))
         return;
     if (rc == 0)
-        rc = roster_take(&coord->roster, (uint32_t)node, &msg, now_ns);
+        rc = roster_take(&coord->roster, node, &msg, now_ns);
     if (rc > 0)
-        rc = rdzv_message(&coord->rdzv, (uint32_t)node, &msg, now_ns);
+        rc = rdzv_message(&coord->rdzv, node, &msg, now_ns);
     if (rc == 0)
         return;
-    log_line(LOG_WARN, "node dropped: it broke the protocol", " node=%d type=%u", node, type);
-    roster_lose(&coord->roster, peer, true, now_ns);
-    kv_server_drop(coord->server, peer);
+    log_line(LOG_WARN, "node dropped: it broke the protocol", " node=%u type=%u", node, type);
+    roster_lose(&coord->roster, node, from->peer, true, now_ns);
+    kv_server_drop(coord->server, from->peer);
 }
 
 /* ---- messages out ---------------------------------------------------------------------------- */
@@ -352,7 +351,7 @@ static int attach_own_agent(struct coord *coord, int *ret_fd, struct mst_err *er
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds))
         return mst_err_set(err, -errno, "socketpair: %s", mst_err_meaning(errno));
     uint64_t peer = 0;
-    int rc = kv_server_attach(coord->server, fds[0], &peer);
+    int rc = kv_server_attach(coord->server, fds[0], 0, &peer);
     if (rc) {
         close(fds[0]);
         close(fds[1]);

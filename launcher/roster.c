@@ -29,13 +29,10 @@ void roster_fini(struct roster *roster)
     roster->nodes = NULL;
 }
 
-int roster_find(const struct roster *roster, uint64_t peer)
+bool roster_has(const struct roster *roster, uint32_t rank, uint64_t peer)
 {
-    for (uint32_t i = 0; i < roster->count; i++) {
-        if (roster->nodes[i].connected && roster->nodes[i].peer == peer)
-            return (int)i;
-    }
-    return -1;
+    assert(rank < roster->count);
+    return roster->nodes[rank].connected && roster->nodes[rank].peer == peer;
 }
 
 static void disconnect(struct roster *roster, struct roster_node *node)
@@ -76,7 +73,6 @@ int roster_meet(struct roster *roster, uint32_t rank, uint64_t peer, struct rost
     if (known)
         log_line(LOG_INFO, "node is back", " node=%u", rank);
     pulse_init(&node->pulse, now_ns);
-    assert(roster_find(roster, peer) == (int)rank); /* no peer is two nodes */
     return 0;
 }
 
@@ -112,21 +108,20 @@ void roster_send(struct roster *roster, uint32_t rank, const struct msg *msg)
                              item->size_bytes);
 }
 
-void roster_lose(struct roster *roster, uint64_t peer, bool hung_up, uint64_t now_ns)
+void roster_lose(struct roster *roster, uint32_t rank, uint64_t peer, bool hung_up, uint64_t now_ns)
 {
-    int i = roster_find(roster, peer);
-    if (i < 0)
+    if (!roster_has(roster, rank, peer))
         return; /* replaced by a newer one, or given up */
-    struct roster_node *node = &roster->nodes[i];
+    struct roster_node *node = &roster->nodes[rank];
     node->connected = false;
     if (hung_up) {
-        give_up(roster, (uint32_t)i, "its agent has gone");
+        give_up(roster, rank, "its agent has gone");
         return;
     }
     pulse_cut(&node->pulse, now_ns);
     char name[MSG_HOST_BYTES + 16];
     log_line(LOG_WARN, "connection to a node lost", " node=%s gives_up_in_s=%u",
-             log_quote(roster_name(roster, (uint32_t)i, name, sizeof name)).text,
+             log_quote(roster_name(roster, rank, name, sizeof name)).text,
              (unsigned)(roster->limit_ns / MST_NS_PER_S));
 }
 

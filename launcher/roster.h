@@ -54,8 +54,8 @@ int roster_init(struct roster *roster, uint32_t count, uint64_t limit_ns,
                 void (*gone)(void *arg, uint32_t node, const char *why), void *arg);
 void roster_fini(struct roster *roster);
 
-/* The node of a connection, or -1. */
-int roster_find(const struct roster *roster, uint64_t peer);
+/* Whether `peer` is the connection of the node of this rank, and none that it had before. */
+bool roster_has(const struct roster *roster, uint32_t rank, uint64_t peer);
 
 /* An agent of the node of this rank says hello over `peer`. 0: it is here, and messages may be sent
  * to it; another agent that was away is given up first. -EEXIST another one lives; -ESTALE it was
@@ -69,9 +69,10 @@ int roster_take(struct roster *roster, uint32_t rank, const struct msg *msg, uin
 /* Sends to a node that is here, at once or when it is back. */
 void roster_send(struct roster *roster, uint32_t rank, const struct msg *msg);
 
-/* The connection `peer` is gone. One whose agent hung up has no agent any longer; one that broke
- * may be dialled again. */
-void roster_lose(struct roster *roster, uint64_t peer, bool hung_up, uint64_t now_ns);
+/* The connection `peer` of a node is gone; nothing happens if it has another one. One whose agent
+ * hung up has no agent any longer; one that broke may be dialled again. */
+void roster_lose(struct roster *roster, uint32_t rank, uint64_t peer, bool hung_up,
+                 uint64_t now_ns);
 
 /* Sends what is due, names who is silent, gives up who was for too long. */
 void roster_tick(struct roster *roster, uint64_t now_ns);

@@ -28,6 +28,7 @@ static int check_hello(void *arg, const struct mst_auth_hello *hello, struct mst
         return kv_rank_open(server, peer, hello, err);
     if (hello->role != MST_ROLE_AGENT)
         return mst_err_set(err, -EPROTO, "this is the key-value server, not a rank");
+    peer->node = hello->rank;
     int rc = server->events.agent_joined(server->events.arg, peer->id, hello, err);
     peer->announced = rc == 0 && peer->state != KV_PEER_LOST;
     return rc;

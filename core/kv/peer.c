@@ -75,11 +75,11 @@ void kv_peers_reap(struct kv_server *server)
         struct kv_peer *peer = server->lost;
         assert(peer->state == KV_PEER_LOST);
         server->lost = peer->next_lost;
-        uint64_t id = peer->id;
+        const struct kv_agent agent = {peer->id, peer->node};
         bool announced = peer->announced, closed_first = peer->closed_first;
         kv_peer_free(server, peer);
         if (announced)
-            server->events.agent_lost(server->events.arg, id, closed_first);
+            server->events.agent_lost(server->events.arg, &agent, closed_first);
     }
 }
 

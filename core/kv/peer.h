@@ -70,6 +70,7 @@ struct kv_peer {
     bool announced;    /* the owner knows of this agent, and is told when it goes */
     bool closed_first; /* its own close, not a connection that broke */
     bool polls_write;
+    uint32_t node;                  /* of an agent */
     uint32_t generation;            /* of a rank */
     struct kv_handshake *handshake; /* NULL once it is over */
     struct kv_session *session;     /* of a rank */

@@ -22,7 +22,8 @@ static void take_frame(struct kv_server *server, struct kv_peer *peer, uint8_t t
     else if (peer->state == KV_PEER_RANK)
         kv_rank_serve(server, peer, type, payload, size_bytes);
     else if (type >= KV_AGENT_FRAME_MIN)
-        server->events.agent_frame(server->events.arg, peer->id, type, payload, size_bytes);
+        server->events.agent_frame(server->events.arg, &(struct kv_agent){peer->id, peer->node},
+                                   type, payload, size_bytes);
     else
         kv_peer_lose(server, peer);
 }
@@ -160,12 +161,13 @@ int kv_server_fd(const struct kv_server *server)
     return server->epoll_fd;
 }
 
-int kv_server_attach(struct kv_server *server, int fd, uint64_t *ret_peer)
+int kv_server_attach(struct kv_server *server, int fd, uint32_t node, uint64_t *ret_peer)
 {
     struct kv_peer *peer = kv_peer_add(server, fd, KV_PEER_AGENT);
     if (!peer)
         return -ENOMEM;
     peer->announced = true;
+    peer->node = node;
     *ret_peer = peer->id;
     return 0;
 }

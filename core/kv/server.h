@@ -23,6 +23,12 @@ struct mst_err;
 
 #define KV_AGENT_FRAME_MIN 64 /* frame types below are kv calls, from here on the coordinator's */
 
+/* A connection, and the node that it said to be of when it proved itself. */
+struct kv_agent {
+    uint64_t peer;
+    uint32_t node;
+};
+
 /* Called from kv_server_run. They may call kv_server_send and _drop, nothing else of the server. */
 struct kv_server_events {
     void *arg;
@@ -30,12 +36,12 @@ struct kv_server_events {
      * once this has returned. */
     int (*agent_joined)(void *arg, uint64_t peer, const struct mst_auth_hello *hello,
                         struct mst_err *err);
-    void (*agent_frame)(void *arg, uint64_t peer, uint8_t type, const uint8_t *payload,
-                        size_t size_bytes);
+    void (*agent_frame)(void *arg, const struct kv_agent *from, uint8_t type,
+                        const uint8_t *payload, size_t size_bytes);
     /* Its connection is gone: once for each that was kept or attached, also after kv_server_drop,
      * but not from kv_server_destroy. hung_up: it closed the connection, as the end of a process
      * does; else the connection broke, or we closed it. */
-    void (*agent_lost)(void *arg, uint64_t peer, bool hung_up);
+    void (*agent_lost)(void *arg, const struct kv_agent *who, bool hung_up);
     /* Somebody was turned away in the handshake: another secret, job, start, generation or version,
      * or agent_joined said no; or nobody can be let in for lack of descriptors. The text says who,
      * and why. Anyone can cause one. */
@@ -72,9 +78,9 @@ int kv_server_fd(const struct kv_server *server);
  * for the handshakes' deadline and the pauses in accepting. */
 void kv_server_run(struct kv_server *server);
 
-/* Adds an authenticated agent over a connected stream socket (node 0's own agent, by socketpair).
+/* Adds the agent of `node` over a connected stream socket (node 0's own, by socketpair).
  * Takes fd if it succeeds. agent_joined is not called. 0 and its peer number (never 0); -ENOMEM. */
-int kv_server_attach(struct kv_server *server, int fd, uint64_t *ret_peer);
+int kv_server_attach(struct kv_server *server, int fd, uint32_t node, uint64_t *ret_peer);
 
 /* The address at which an agent reached this node (mst_sock_own_host). 0; -ENOENT;
  * -EADDRNOTAVAIL it was attached. */

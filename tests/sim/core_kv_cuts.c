@@ -127,15 +127,15 @@ static int no_agent(void *arg, uint64_t peer, const struct mst_auth_hello *hello
     return mst_err_set(err, -EPROTO, "no agents here");
 }
 
-static void no_frame(void *arg, uint64_t peer, uint8_t type, const uint8_t *payload,
+static void no_frame(void *arg, const struct kv_agent *from, uint8_t type, const uint8_t *payload,
                      size_t size_bytes)
 {
-    (void)arg, (void)peer, (void)type, (void)payload, (void)size_bytes;
+    (void)arg, (void)from, (void)type, (void)payload, (void)size_bytes;
 }
 
-static void nothing_lost(void *arg, uint64_t peer, bool hung_up)
+static void nothing_lost(void *arg, const struct kv_agent *who, bool hung_up)
 {
-    (void)arg, (void)peer, (void)hung_up;
+    (void)arg, (void)who, (void)hung_up;
 }
 
 static void refused(void *arg, const struct mst_err *why)

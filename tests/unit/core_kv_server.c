@@ -45,6 +45,7 @@ struct host {
         unsigned joined, lost, hung_up, frames, refused;
         struct mst_err why; /* of the last that was refused */
         uint64_t agent;
+        uint32_t node, lost_node; /* whose the last frame was, and who went last */
         bool drop_on_frame;
     } locked;
 };
@@ -66,28 +67,29 @@ static int on_joined(void *arg, uint64_t peer, const struct mst_auth_hello *hell
 }
 
 /* Answers every frame with its bytes reversed and its type plus one. */
-static void on_frame(void *arg, uint64_t peer, uint8_t type, const uint8_t *payload,
+static void on_frame(void *arg, const struct kv_agent *from, uint8_t type, const uint8_t *payload,
                      size_t size_bytes)
 {
     struct host *host = arg;
     uint8_t answer[64];
     for (size_t i = 0; i < size_bytes && i < sizeof answer; i++)
         answer[i] = payload[size_bytes - 1 - i];
-    (void)kv_server_send(host->server, peer, (uint8_t)(type + 1), answer, size_bytes);
+    (void)kv_server_send(host->server, from->peer, (uint8_t)(type + 1), answer, size_bytes);
     pthread_mutex_lock(&host->locked.lock);
     host->locked.frames++;
+    host->locked.node = from->node;
     bool drop = host->locked.drop_on_frame;
     pthread_mutex_unlock(&host->locked.lock);
     if (drop)
-        kv_server_drop(host->server, peer);
+        kv_server_drop(host->server, from->peer);
 }
 
-static void on_lost(void *arg, uint64_t peer, bool hung_up)
+static void on_lost(void *arg, const struct kv_agent *who, bool hung_up)
 {
     struct host *host = arg;
-    (void)peer;
     pthread_mutex_lock(&host->locked.lock);
     host->locked.lost++;
+    host->locked.lost_node = who->node;
     host->locked.hung_up += hung_up;
     pthread_cond_broadcast(&host->locked.changed);
     pthread_mutex_unlock(&host->locked.lock);
@@ -351,6 +353,8 @@ static void agents_talk_to_the_owner(void **state)
     close(fd);
     await_lost(host, 1);
     assert_int_equal(host->locked.hung_up, 1);
+    assert_int_equal(host->locked.node, 1);
+    assert_int_equal(host->locked.lost_node, 1);
     assert_int_equal(host->locked.joined, 1);
     assert_int_equal(kv_server_send(host->server, host->locked.agent, 64, "x", 1), -ENOENT);
 }
@@ -423,11 +427,12 @@ static void attached_agent_needs_no_listener(void **state)
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     uint64_t peer = 0;
-    assert_int_equal(kv_server_attach(host.server, pair[0], &peer), 0);
+    assert_int_equal(kv_server_attach(host.server, pair[0], 3, &peer), 0);
     assert_true(peer > 0);
     assert_int_equal(mst_sock_send_frame(pair[1], 65, "xy", 2, soon()), 0);
     kv_server_run(host.server);
     assert_int_equal(host.locked.frames, 1);
+    assert_int_equal(host.locked.node, 3);
     close(pair[1]);
     kv_server_run(host.server);
     assert_int_equal(host.locked.lost, 1);
@@ -454,7 +459,7 @@ static void slow_reader_is_lost(void **state)
                      0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     uint64_t peer;
-    assert_int_equal(kv_server_attach(host.server, pair[0], &peer), 0);
+    assert_int_equal(kv_server_attach(host.server, pair[0], 3, &peer), 0);
     unsigned sent = 0;
     for (; code == 0 && sent < 100; sent++)
         code = kv_server_send(host.server, peer, 65, payload, sizeof payload);
@@ -599,7 +604,7 @@ static void connections_are_as_many_as_descriptors(void **state)
     while (count < 5000) {
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
             break; /* this machine's limit of open files is lower */
-        assert_int_equal(kv_server_attach(host.server, pair[0], &peer), 0);
+        assert_int_equal(kv_server_attach(host.server, pair[0], 3, &peer), 0);
         if (count == 0)
             first = peer;
         mine[count++] = pair[1];
@@ -613,7 +618,7 @@ static void connections_are_as_many_as_descriptors(void **state)
     assert_int_equal(host.locked.lost, 1);
     close(mine[0]);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-    assert_int_equal(kv_server_attach(host.server, pair[0], &peer), 0);
+    assert_int_equal(kv_server_attach(host.server, pair[0], 3, &peer), 0);
     assert_true(peer != first); /* the slot is used again, the number is not */
     assert_int_equal(kv_server_send(host.server, first, 64, "x", 1), -ENOENT);
     kv_server_destroy(host.server);

@@ -34,15 +34,15 @@ static int no_agent(void *arg, uint64_t peer, const struct mst_auth_hello *hello
     return -EPROTO;
 }
 
-static void no_frame(void *arg, uint64_t peer, uint8_t type, const uint8_t *payload,
+static void no_frame(void *arg, const struct kv_agent *from, uint8_t type, const uint8_t *payload,
                      size_t size_bytes)
 {
-    (void)arg, (void)peer, (void)type, (void)payload, (void)size_bytes; /* as above */
+    (void)arg, (void)from, (void)type, (void)payload, (void)size_bytes; /* as above */
 }
 
-static void no_loss(void *arg, uint64_t peer, bool hung_up)
+static void no_loss(void *arg, const struct kv_agent *who, bool hung_up)
 {
-    (void)arg, (void)peer, (void)hung_up; /* as above */
+    (void)arg, (void)who, (void)hung_up; /* as above */
 }
 
 static void no_refusal(void *arg, const struct mst_err *why)
@@ -84,11 +84,11 @@ static void an_agent_that_hangs_up_is_lost_at_once(void **state)
     struct fixture f;
     begin(&f);
     assert_int_equal(meet(&f, 70, 9, false), 0);
-    assert_int_equal(roster_find(&f.roster, 70), 1);
-    roster_lose(&f.roster, 70, true, f.now_ns);
+    assert_true(roster_has(&f.roster, 1, 70));
+    roster_lose(&f.roster, 1, 70, true, f.now_ns);
     assert_int_equal(f.gone_count, 1);
     assert_int_equal(f.gone_node, 1);
-    assert_int_equal(roster_find(&f.roster, 70), -1);
+    assert_false(roster_has(&f.roster, 1, 70));
     end(&f);
 }
 
@@ -99,14 +99,14 @@ static void a_cut_connection_is_no_lost_node(void **state)
     struct fixture f;
     begin(&f);
     assert_int_equal(meet(&f, 70, 9, false), 0);
-    roster_lose(&f.roster, 70, false, f.now_ns);
+    roster_lose(&f.roster, 1, 70, false, f.now_ns);
     roster_send(&f.roster, 1, &(struct msg){.type = MSG_END});
     wait_s(&f, 19);
     assert_false(roster_all_heard(&f.roster));
     assert_int_equal(meet(&f, 71, 9, true), 0);
-    roster_lose(&f.roster, 70, true, f.now_ns); /* the end of the old one is nobody's */
+    roster_lose(&f.roster, 1, 70, true, f.now_ns); /* the end of the old one is nobody's */
     assert_int_equal(f.gone_count, 0);
-    assert_int_equal(roster_find(&f.roster, 71), 1);
+    assert_true(roster_has(&f.roster, 1, 71));
     const struct msg beat = {.type = MSG_BEAT, .ack = 1};
     assert_int_equal(roster_take(&f.roster, 1, &beat, f.now_ns), 0);
     assert_true(roster_all_heard(&f.roster));
@@ -141,8 +141,8 @@ static void a_silent_agent_makes_room_for_another(void **state)
     wait_s(&f, 7);
     assert_int_equal(meet(&f, 72, 10, false), 0);
     assert_int_equal(f.gone_count, 1);
-    assert_int_equal(roster_find(&f.roster, 70), -1);
-    assert_int_equal(roster_find(&f.roster, 72), 1);
+    assert_false(roster_has(&f.roster, 1, 70));
+    assert_true(roster_has(&f.roster, 1, 72));
     end(&f);
 }
 
@@ -167,7 +167,7 @@ static void a_node_is_named_with_its_host(void **state)
     assert_string_equal(roster_name(&f.roster, 1, text, sizeof text), "1");
     assert_int_equal(meet(&f, 70, 9, false), 0);
     assert_int_equal(roster_take(&f.roster, 1, &join, f.now_ns), 1);
-    roster_lose(&f.roster, 70, true, f.now_ns);
+    roster_lose(&f.roster, 1, 70, true, f.now_ns);
     assert_string_equal(roster_name(&f.roster, 1, text, sizeof text), "1 (worker-1)");
     end(&f);
 }
