@@ -261,10 +261,11 @@ static void deliver(struct coord *coord, struct outgoing *outgoing)
         msg->master_port = pick_port();
         find_own_host(coord, msg->host);
     }
-    for (uint32_t i = 0; i < coord->roster.count; i++) {
-        if (outgoing->node == RDZV_ALL || outgoing->node == i)
-            roster_send(&coord->roster, i, msg);
-    }
+    bool to_all = outgoing->node == RDZV_ALL;
+    uint32_t first = to_all ? 0 : outgoing->node;
+    uint32_t last = to_all ? coord->roster.count - 1 : first;
+    for (uint32_t i = first; i <= last; i++)
+        roster_send(&coord->roster, i, msg);
 }
 
 static void deliver_all(struct coord *coord)

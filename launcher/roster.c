@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define LOOK_NS (MST_NS_PER_S / 20) /* between two walks over all nodes */
+
 int roster_init(struct roster *roster, uint32_t count, uint64_t limit_ns,
                 void (*gone)(void *arg, uint32_t node, const char *why), void *arg)
 {
@@ -159,6 +161,9 @@ static void send_due(struct roster *roster, struct roster_node *node, uint64_t n
 
 void roster_tick(struct roster *roster, uint64_t now_ns)
 {
+    if (now_ns < roster->look_ns)
+        return;
+    roster->look_ns = now_ns + LOOK_NS;
     for (uint32_t i = 0; i < roster->count; i++) {
         if (i > 0 && roster->nodes[i].here) /* node 0 is this process */
             look(roster, i, now_ns);

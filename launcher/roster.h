@@ -42,6 +42,7 @@ struct roster_hello {
 struct roster {
     struct kv_server *server; /* the caller's */
     uint64_t limit_ns;        /* how long a node may be away */
+    uint64_t look_ns;         /* when to look at all of them again */
     uint32_t count;
     struct roster_node *nodes;
     void (*gone)(void *arg, uint32_t node, const char *why); /* a node is given up */
@@ -74,7 +75,8 @@ void roster_send(struct roster *roster, uint32_t rank, const struct msg *msg);
 void roster_lose(struct roster *roster, uint32_t rank, uint64_t peer, bool hung_up,
                  uint64_t now_ns);
 
-/* Sends what is due, names who is silent, gives up who was for too long. */
+/* Sends what is due, names who is silent, gives up who was for too long. Costs next to nothing if
+ * it did so just now: call it after whatever has come. */
 void roster_tick(struct roster *roster, uint64_t now_ns);
 
 /* Whether every node but 0 has what was sent to it, or is gone. */
