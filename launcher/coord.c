@@ -93,7 +93,7 @@ static int on_joined(void *arg, uint64_t peer, const struct mst_auth_hello *hell
                            "--node-rank or --nnodes",
                            hello->rank, count);
     int rc = roster_meet(&coord->roster, hello->rank, peer,
-                         (struct roster_hello){hello->tag, hello->generation > 0}, mst_now_ns());
+                         (struct roster_hello){hello->tag, hello->again}, mst_now_ns());
     if (rc == -ESTALE)
         return mst_err_set(
             err, rc, "node rank %u was away for too long: the job goes on without it", hello->rank);

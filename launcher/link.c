@@ -117,7 +117,7 @@ int link_dial(struct link *link, const struct opts *opts, uint16_t port, struct 
         return -EAGAIN;
     link->opts = opts;
     link->hello = hello;
-    link->hello.generation = 1; /* of whoever dials again */
+    link->hello.again = true;
     mst_sock_peer_name(fd, link->address);
     return 0;
 }

@@ -16,7 +16,8 @@
 
 /* Rises with every change to what follows, the calls and messages behind the handshake included:
  * two builds that would misunderstand one another refuse one another here. */
-#define AUTH_VERSION 2
+#define AUTH_VERSION 3
+#define AGAIN 1 /* the hello's only flag */
 #define NONCE_BYTES sizeof((struct mst_auth_transcript *)0)->nonce
 #define MAC_BYTES 32
 #define WORD_BYTES 8 /* a role word, zero-padded */
@@ -84,7 +85,7 @@ static void encode_hello(uint8_t bytes[HELLO_BYTES], const struct mst_auth_hello
 {
     bytes[0] = AUTH_VERSION;
     bytes[1] = (uint8_t)hello->role;
-    mst_put_le16(bytes + 2, 0);
+    mst_put_le16(bytes + 2, hello->again ? AGAIN : 0);
     mst_put_le32(bytes + 4, hello->generation);
     mst_put_le32(bytes + 8, hello->rank);
     mst_put_le32(bytes + 12, hello->tag);
@@ -98,12 +99,13 @@ static int decode_hello(const uint8_t *bytes, size_t size_bytes, struct mst_auth
                            "handshake version %u is not %u: is the same Muster "
                            "installed on every node?",
                            size_bytes < 1 ? 0U : bytes[0], (unsigned)AUTH_VERSION);
-    if (size_bytes != HELLO_BYTES || bytes[1] >= MST_ROLE_COUNT || mst_get_le16(bytes + 2) != 0)
+    if (size_bytes != HELLO_BYTES || bytes[1] >= MST_ROLE_COUNT || mst_get_le16(bytes + 2) > AGAIN)
         return mst_err_set(err, -EPROTO, "malformed HELLO of %zu bytes", size_bytes);
     *ret_hello = (struct mst_auth_hello){.role = (enum mst_auth_role)bytes[1],
                                          .generation = mst_get_le32(bytes + 4),
                                          .rank = mst_get_le32(bytes + 8),
-                                         .tag = mst_get_le32(bytes + 12)};
+                                         .tag = mst_get_le32(bytes + 12),
+                                         .again = mst_get_le16(bytes + 2) == AGAIN};
     return 0;
 }
 

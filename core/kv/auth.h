@@ -2,7 +2,7 @@
  * start of the same job, before either reads another byte.
  *
  *   dialer                                               acceptor
- *     HELLO version, role, generation, rank, tag, nonce_d  →
+ *     HELLO version, role, flags, generation, rank, tag, nonce_d  →
  *           ←  CHALLENGE nonce_a, HMAC(secret, "acceptor", hello, nonce_a)
  *     PROOF HMAC(secret, "dialer", hello, nonce_a, job_d), job_d  →
  *           ←  WELCOME HMAC(secret, "welcome", hello, nonce_a, job_d, job_a), job_a
@@ -42,6 +42,7 @@ struct mst_auth_hello {
     uint32_t generation;
     uint32_t rank;                 /* global rank, or the node rank of an agent */
     uint32_t tag;                  /* the role's own: a communicator's id and lane */
+    bool again;                    /* this dialer was let in before, and was cut off */
     char job_id[MST_JOB_ID_BYTES]; /* printable; empty: the job has no name */
     uint64_t job_nonce;            /* 0: not yet told */
 };

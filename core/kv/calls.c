@@ -80,8 +80,19 @@ static void wake_waits(struct kv_server *server, uint32_t generation,
     }
 }
 
-/* A call that changes something, which the session has done already, or may have: 1 and its answer;
- * 0 it is to be done; -EPROTO it is older than the last. */
+/* The first call of a session that was made after the call was first sent: the one before, which is
+ * forgotten, may have done it. It is neither done again nor said to be done. */
+static void settle_doubt(struct kv_session *session, const struct kv_request *request)
+{
+    if (session->is_late && request->is_repeat && kv_verb_changes(request->verb)) {
+        session->last_id = request->id;
+        session->last_reply = (struct kv_reply){.id = request->id, .result = -ECONNRESET};
+    }
+    session->is_late = false;
+}
+
+/* A call that changes something, which the session has done already: 1 and its answer; 0 it is to
+ * be done; -EPROTO it is older than the last. */
 static int recall(struct kv_session *session, const struct kv_request *request,
                   struct kv_reply *ret_reply)
 {
@@ -91,13 +102,7 @@ static int recall(struct kv_session *session, const struct kv_request *request,
         *ret_reply = session->last_reply;
         return 1;
     }
-    /* A session that is new to a repeated call cannot tell whether it was done. */
-    if (!request->is_repeat || session->last_id || session->was_resumed)
-        return 0;
-    *ret_reply = (struct kv_reply){.id = request->id, .result = -ECONNRESET};
-    session->last_id = request->id;
-    session->last_reply = *ret_reply;
-    return 1;
+    return 0;
 }
 
 static void change(struct kv_server *server, struct kv_peer *peer, const struct kv_request *request)
@@ -130,6 +135,7 @@ void kv_rank_serve(struct kv_server *server, struct kv_peer *peer, uint8_t type,
         return;
     }
     kv_wait_end(&peer->wait);
+    settle_doubt(peer->session, &request);
     if (kv_verb_changes(request.verb))
         change(server, peer, &request);
     else if (kv_table_call(&server->table, peer->generation, &request, &reply) == -EAGAIN)
@@ -155,7 +161,8 @@ int kv_rank_open(struct kv_server *server, struct kv_peer *peer, const struct ms
     int rc = check_generation(server, hello->generation, err);
     if (rc)
         return rc;
-    struct kv_session *session = kv_sessions_open(&server->sessions, hello->rank, hello->tag);
+    struct kv_session *session = kv_sessions_open(&server->sessions, hello->rank, hello->tag,
+                                                  hello->again);
     if (!session)
         return mst_err_set(err, -ENOMEM, "no memory for another client");
     struct kv_peer *before = session->peer ? kv_peer_find(server, session->peer) : NULL;

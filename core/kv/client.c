@@ -123,6 +123,7 @@ static int connect_client(struct client_kv *client, bool was_there, uint64_t dea
     if (rc < 0)
         return mst_err_wrap(err, "key-value server %s", client->address);
     mst_stream_init(&client->stream, rc);
+    client->hello.again = true;
     return 0;
 }
 
@@ -196,6 +197,7 @@ static int draw_tag(struct client_kv *client)
     if (getrandom(&drawn, sizeof drawn, 0) != sizeof drawn)
         return -EIO;
     client->hello.tag = drawn.tag;
+    client->hello.again = false;
     client->last_id = drawn.id >> 2; /* there is room to count */
     return 0;
 }

@@ -75,7 +75,8 @@ static void forget(struct kv_sessions *sessions, struct kv_session *session)
     free(session);
 }
 
-struct kv_session *kv_sessions_open(struct kv_sessions *sessions, uint32_t rank, uint32_t tag)
+struct kv_session *kv_sessions_open(struct kv_sessions *sessions, uint32_t rank, uint32_t tag,
+                                    bool again)
 {
     if (sessions->count >= sessions->bucket_count && grow(sessions) && !sessions->bucket_count)
         return NULL;
@@ -86,7 +87,7 @@ struct kv_session *kv_sessions_open(struct kv_sessions *sessions, uint32_t rank,
     struct kv_session *session = calloc(1, sizeof *session);
     if (!session)
         return NULL;
-    *session = (struct kv_session){.next = *bucket, .rank = rank, .tag = tag};
+    *session = (struct kv_session){.next = *bucket, .rank = rank, .tag = tag, .is_late = again};
     *bucket = session;
     sessions->count++;
     link_orphan(sessions, session);
@@ -104,7 +105,6 @@ void kv_session_detach(struct kv_sessions *sessions, struct kv_session *session)
 {
     assert(session->peer);
     session->peer = 0;
-    session->was_resumed = true;
     link_orphan(sessions, session);
     if (sessions->orphan_count > KV_ORPHANS_MAX)
         forget(sessions, sessions->first_orphan);

@@ -18,7 +18,7 @@ struct kv_session {
     struct kv_session *earlier, *later; /* among those without a connection */
     uint32_t rank, tag;
     uint64_t peer;    /* its connection; 0: none */
-    bool was_resumed; /* it has outlived a connection: what it does not know was not done */
+    bool is_late;     /* its client was here before: what it does not know may have been done */
     uint64_t last_id; /* the last call that changed something, and its answer; 0: none yet */
     struct kv_reply last_reply; /* without a value */
 };
@@ -31,9 +31,10 @@ struct kv_sessions {
     size_t orphan_count;
 };
 
-/* The session of a client, new if there is none. Its `peer` is that of the connection before, or 0;
- * the caller ends that one, then calls attach. NULL: no memory. */
-struct kv_session *kv_sessions_open(struct kv_sessions *sessions, uint32_t rank, uint32_t tag);
+/* The session of a client, a late one if there is none and it comes `again`. Its `peer` is that of
+ * the connection before, or 0; the caller ends that one, then calls attach. NULL: no memory. */
+struct kv_session *kv_sessions_open(struct kv_sessions *sessions, uint32_t rank, uint32_t tag,
+                                    bool again);
 
 /* The session has this connection from now on. */
 void kv_session_attach(struct kv_sessions *sessions, struct kv_session *session, uint64_t peer);

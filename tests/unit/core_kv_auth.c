@@ -101,8 +101,9 @@ static void both_ends_agree(void **state)
         "so that it is hashed itself";
     const char *secrets[] = {"", "short", over_one_block};
     for (size_t i = 0; i < 3; i++) {
-        struct dialer dialer = {.hello = {MST_ROLE_RANK_COMM, 5, 1234567, 0xfedcba98},
-                                .secret = secrets[i]};
+        struct dialer dialer = {
+            .hello = {MST_ROLE_RANK_COMM, 5, 1234567, 0xfedcba98, .again = true},
+            .secret = secrets[i]};
         struct mst_auth_hello hello = {0};
         assert_int_equal(shake(&dialer, MST_ROLE_RANK_COMM, 5, secrets[i], &hello, NULL), 0);
         assert_int_equal(dialer.code, 0);
@@ -110,6 +111,7 @@ static void both_ends_agree(void **state)
         assert_int_equal(hello.generation, 5);
         assert_int_equal(hello.rank, 1234567);
         assert_int_equal(hello.tag, 0xfedcba98);
+        assert_true(hello.again);
     }
 }
 
@@ -334,12 +336,15 @@ static void bad_frames_are_refused(void **state)
     assert_int_equal(mst_auth_acceptor_step(&bench->acceptor, &bench->stream, bench->type,
                                             bench->payload, bench->size, &err),
                      -EPROTO);
-    assert_string_equal(err.text, "handshake version 3 is not 2: is the same Muster installed on "
+    assert_string_equal(err.text, "handshake version 4 is not 3: is the same Muster installed on "
                                   "every node?");
     bench->payload[0]--;
     bench->payload[1] = MST_ROLE_COUNT;
     assert_int_equal(step(bench), -EPROTO);
     bench->payload[1] = MST_ROLE_RANK_KV;
+    bench->payload[2] = 2; /* no flag of ours */
+    assert_int_equal(step(bench), -EPROTO);
+    bench->payload[2] = 0;
     bench->type++;
     assert_int_equal(step(bench), -EPROTO);
     bench->type--;
@@ -366,17 +371,17 @@ static void macs_are_those_of_any_hmac(void **state)
     const struct {
         const char *secret, *challenge, *proof, *welcome;
     } cases[] = {
-        {"", "384dd58cf3986a3575486f6e21b5f5a7db387146e51742487f7cc3c6a47822cf",
-         "8b12d9035252393409724bd19a37919ee3677adf54989af2a52ffcd1bcadf26e",
-         "0651deb6a8fb7e4a27f947b227c4e3e69a021c347063d9870f56dfcf7a273346"},
-        {"Jefe", "3023733ed16130aadaab37b69bef656235cc8ceaa2228ddb8a03d7043542f341",
-         "a17147026d6a52733dc4ab1c2bcc7b641690bd987466cf7d73ce323eaa00fd31",
-         "0be7ba04417944a3db7d647895562f9076bf8c12814bbaddda259de20836f204"},
-        {over_two_blocks, "f5eec949288b6f714a220191620ca06237f3531974d17bd0418fc0af1a15947e",
-         "b506aa061e78a85b803744f5791395e0a12ccb3fdd1ff955970c96ee46c509cf",
-         "194ae0aaf208c4dbbe5613b9e8f2c58e45815d538a2559b4376714eb9db7d268"},
+        {"", "667a32f0afe0ec4367afb7706fa4f2e33c2c348457aec108b1ea644854dfb7e8",
+         "604a7cdca43304ff7112e89af08c6c4187f9b608259ae7f068bd6847948fef37",
+         "62574c016f6e228084c9f534e884afea613624e979f4a81121e0fdbac2640d94"},
+        {"Jefe", "294bffbd4660d2ed96b84552ab6e68b2690f9a88be6aa3cb35ba3a98a4252a0f",
+         "e9311060798b2262d3cff341aa6f6d6d1682388155414a1af5f812ea449a766c",
+         "b775bf5882f518ad226f30bf114d2eeb840a66c959ce0911397cb284c3448c16"},
+        {over_two_blocks, "a78607c61a0330284d02f40404d68b4dde43fd4f26ef562cc55a41aa263c6bc5",
+         "2d9fc2d4d73b49cde86f29a7e14e2be53fcc7ed1677c26c4a45c51c7a6c7c723",
+         "b3833a92f62bda84a4ca8952f73df1b8e45a63c3af096d5659d10d7c4b0ac3c7"},
     };
-    uint8_t hello[48] = {2, MST_ROLE_RANK_COMM, 0, 0, 5, 0, 0, 0, 7, 0, 0, 0, 9}, mac[32];
+    uint8_t hello[48] = {3, MST_ROLE_RANK_COMM, 1, 0, 5, 0, 0, 0, 7, 0, 0, 0, 9}, mac[32];
     uint8_t proof[32 + 8 + MST_JOB_ID_BYTES] = {0};
     memset(hello + 16, 0x0d, 32);
     memcpy(proof + 40, "job-7", 5);

@@ -266,7 +266,7 @@ static void another_job_is_refused(void **state)
 static void a_hang_up_at_the_challenge_is_told(void **state)
 {
     struct host *host = *state;
-    uint8_t hello[48] = {2, MST_ROLE_AGENT, 0, 0, 0, 0, 0, 0, 5}, type, challenge[64];
+    uint8_t hello[48] = {3, MST_ROLE_AGENT, 0, 0, 0, 0, 0, 0, 5}, type, challenge[64];
     char address[32];
     size_t size;
     (void)snprintf(address, sizeof address, "127.0.0.1:%u", host->port);
@@ -646,14 +646,26 @@ static void silent_strangers_keep_nobody_out(void **state)
 
 /* ---- calls that are sent again --------------------------------------------------------------- */
 
+static int dial_rank_as(const struct host *host, const struct mst_auth_hello *hello)
+{
+    int fd = dial_still(host);
+    assert_int_equal(
+        mst_auth_dial(fd, hello, (const uint8_t *)SECRET, strlen(SECRET), soon(), NULL), 0);
+    return fd;
+}
+
 static int dial_rank(const struct host *host, uint32_t tag)
 {
     const struct mst_auth_hello hello = {
         .role = MST_ROLE_RANK_KV, .generation = 1, .rank = 3, .tag = tag};
-    int fd = dial_still(host);
-    assert_int_equal(
-        mst_auth_dial(fd, &hello, (const uint8_t *)SECRET, strlen(SECRET), soon(), NULL), 0);
-    return fd;
+    return dial_rank_as(host, &hello);
+}
+
+static int dial_rank_again(const struct host *host, uint32_t tag)
+{
+    const struct mst_auth_hello hello = {
+        .role = MST_ROLE_RANK_KV, .generation = 1, .rank = 3, .tag = tag, .again = true};
+    return dial_rank_as(host, &hello);
 }
 
 static void ask(int fd, struct kv_request request)
@@ -733,7 +745,7 @@ static void a_first_change_that_did_not_arrive_is_made(void **state)
 static void a_repeat_that_nobody_remembers_is_lost(void **state)
 {
     struct host *host = *state;
-    int fd = dial_rank(host, 7);
+    int fd = dial_rank_again(host, 7);
     uint8_t bytes[64];
     ask(fd,
         (struct kv_request){.verb = KV_ADD, .id = 100, .key = "n", .delta = 1, .is_repeat = true});
@@ -741,10 +753,35 @@ static void a_repeat_that_nobody_remembers_is_lost(void **state)
     ask(fd, (struct kv_request){.verb = KV_GET, .id = 101, .key = "n", .is_repeat = true});
     assert_int_equal(hear(fd, bytes, sizeof bytes).result, -ENOENT);
     close(fd);
-    fd = dial_rank(host, 7);
+    fd = dial_rank_again(host, 7);
     ask(fd,
         (struct kv_request){.verb = KV_ADD, .id = 100, .key = "n", .delta = 1, .is_repeat = true});
     assert_int_equal(hear(fd, bytes, sizeof bytes).result, -ECONNRESET);
+    close(fd);
+}
+
+/* The same, of one whose next connection broke, too, before the repeat had come. */
+static void a_forgotten_client_is_not_taken_for_a_new_one(void **state)
+{
+    struct host *host = *state;
+    uint8_t bytes[64];
+    struct kv_request add = {.verb = KV_ADD, .id = 100, .key = "n", .delta = 1, .is_repeat = true};
+    close(dial_rank_again(host, 7));
+    int fd = dial_rank_again(host, 7);
+    ask(fd, add);
+    assert_int_equal(hear(fd, bytes, sizeof bytes).result, -ECONNRESET);
+    add = (struct kv_request){.verb = KV_ADD, .id = 101, .key = "n", .delta = 1};
+    ask(fd, add);
+    assert_int_equal(hear_number(fd, 101), 1);
+    close(fd);
+    fd = dial_rank_again(host, 8);
+    ask(fd, (struct kv_request){.verb = KV_GET, .id = 200, .key = "n"}); /* what was cut is over */
+    assert_int_equal(hear(fd, bytes, sizeof bytes).result, 0);
+    close(fd);
+    fd = dial_rank_again(host, 8);
+    add = (struct kv_request){.verb = KV_ADD, .id = 201, .key = "n", .delta = 1, .is_repeat = true};
+    ask(fd, add);
+    assert_int_equal(hear_number(fd, 201), 2);
     close(fd);
 }
 
@@ -778,9 +815,7 @@ static void records_go_with_the_generation(void **state)
     assert_int_equal(hear_number(first, 100), 1);
     end_generations(state, 2);
     hello.generation = 2;
-    int second = dial_still(host);
-    assert_int_equal(
-        mst_auth_dial(second, &hello, (const uint8_t *)SECRET, strlen(SECRET), soon(), NULL), 0);
+    int second = dial_rank_as(host, &hello);
     ask(second, add);
     assert_int_equal(hear_number(second, 100), 1);
     ask(second, (struct kv_request){.verb = KV_ADD, .id = 7, .key = "n", .delta = 1});
@@ -867,6 +902,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_first_change_that_did_not_arrive_is_made, start_host,
                                         stop_host),
         cmocka_unit_test_setup_teardown(a_repeat_that_nobody_remembers_is_lost, start_host,
+                                        stop_host),
+        cmocka_unit_test_setup_teardown(a_forgotten_client_is_not_taken_for_a_new_one, start_host,
                                         stop_host),
         cmocka_unit_test_setup_teardown(a_client_that_dials_again_ends_its_old_connection,
                                         start_host, stop_host),
