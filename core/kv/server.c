@@ -59,7 +59,6 @@ static void serve_event(struct kv_server *server, struct kv_peer *peer, uint32_t
 
 void kv_server_run(struct kv_server *server)
 {
-    kv_guests_lose_late(server);
     if (mst_deadline_passed(server->resume_ns))
         kv_listener_poll(server);
     struct epoll_event events[EVENTS_MAX];
@@ -71,6 +70,8 @@ void kv_server_run(struct kv_server *server)
         else if (peer)
             serve_event(server, peer, events[i].events);
     }
+    /* Whoever calls us may be late himself: what they said meanwhile was read before. */
+    kv_guests_lose_late(server);
     kv_peers_reap(server);
 }
 

@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -522,6 +523,62 @@ static void silent_stranger_is_dropped(void **state)
     close(fd);
 }
 
+struct guest {
+    pthread_t thread;
+    int fd, rc;
+};
+
+static void *shake_hands(void *arg)
+{
+    struct guest *guest = arg;
+    const struct mst_auth_hello hello = {.role = MST_ROLE_AGENT, .rank = 1};
+    guest->rc = mst_auth_dial(guest->fd, &hello, (const uint8_t *)SECRET, strlen(SECRET), soon(),
+                              NULL);
+    return NULL;
+}
+
+/* Until all of it lies in the socket. */
+static void await_proof(const struct host *host, int fd)
+{
+    int size = 0;
+    while (size < MST_FRAME_HEADER_BYTES + 32 + 8 + MST_JOB_ID_BYTES) {
+        assert_int_equal(wait_for_work(host, (int)SOON_MS), 1);
+        assert_int_equal(ioctl(fd, FIONREAD, &size), 0);
+    }
+}
+
+/* The proof came in time; it was the server that did not run for long. */
+static void a_server_that_is_late_reads_first(void **state)
+{
+    (void)state;
+    struct host host = {0};
+    struct kv_server_events events = {.arg = &host,
+                                      .agent_joined = on_joined,
+                                      .agent_frame = on_frame,
+                                      .agent_lost = on_lost,
+                                      .refused = on_refused};
+    pthread_mutex_init(&host.locked.lock, NULL);
+    mst_cond_init(&host.locked.changed);
+    open_still(&host, &events);
+    struct guest guest = {.fd = dial_still(&host)};
+    assert_int_equal(wait_for_work(&host, (int)SOON_MS), 1);
+    kv_server_run(host.server);
+    assert_int_equal(pthread_create(&guest.thread, NULL, shake_hands, &guest), 0);
+    const struct kv_handshake *handshake = (const void *)host.server->door.first;
+    while (!handshake->acceptor.challenged) {
+        assert_int_equal(wait_for_work(&host, (int)SOON_MS), 1);
+        kv_server_run(host.server);
+    }
+    await_proof(&host, handshake->peer->stream.fd);
+    host.server->door.first->since_ns = 0;
+    kv_server_run(host.server);
+    assert_int_equal(pthread_join(guest.thread, NULL), 0);
+    assert_int_equal(guest.rc, 0);
+    assert_int_equal(host.locked.joined, 1);
+    kv_server_destroy(host.server);
+    close(guest.fd);
+}
+
 /* Without a free fd the listener is not polled, as that would spin, until a little later. */
 static void out_of_fds_does_not_spin(void **state)
 {
@@ -545,9 +602,8 @@ static void out_of_fds_does_not_spin(void **state)
     assert_int_equal(wait_for_work(&host, 0), 0);
     assert_int_equal(host.locked.refused, 1);
     assert_non_null(strstr(host.locked.why.text, "no descriptor for another (limit 0): raise"));
-    time_is_up = true;
+    host.server->resume_ns = 0;
     kv_server_run(host.server); /* polls the listener again, and accepts */
-    time_is_up = false;
     assert_int_equal(wait_for_work(&host, 0), 0);
     assert_int_equal(mst_sock_send_all(fd, "?", 1, soon()), 0);
     assert_int_equal(wait_for_work(&host, (int)SOON_MS), 1);
@@ -894,6 +950,7 @@ int main(void)
         cmocka_unit_test(attached_agent_needs_no_listener),
         cmocka_unit_test(slow_reader_is_lost),
         cmocka_unit_test(silent_stranger_is_dropped),
+        cmocka_unit_test(a_server_that_is_late_reads_first),
         cmocka_unit_test(out_of_fds_does_not_spin),
         cmocka_unit_test(create_says_what_is_wrong),
         cmocka_unit_test(connections_are_as_many_as_descriptors),
