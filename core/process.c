@@ -55,7 +55,9 @@ uint32_t mst_process_mark(void)
     unsigned mark = atomic_load_explicit(word, memory_order_relaxed);
     if (mark == 0) {
         unsigned drawn = draw();
-        mark = atomic_compare_exchange_strong(word, &mark, drawn) ? drawn : mark;
+        if (atomic_compare_exchange_strong_explicit(word, &mark, drawn, memory_order_relaxed,
+                                                    memory_order_relaxed))
+            mark = drawn;
     }
     return mark;
 }
