@@ -15,9 +15,10 @@ static_assert(sizeof(MPI_Comm) <= sizeof(struct mpi_handle), "a communicator fit
 static_assert(sizeof(MPI_Request) <= sizeof(struct mpi_handle), "a request fits a handle");
 
 /* MPI_THREAD_SERIALIZED is what we ask for: several threads, but one at a time. It also guards
- * `abandoned` and `watches_exit`. */
+ * `abandoned` and `watched`. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool abandoned, watches_exit;
+static bool abandoned;
+static pid_t watched; /* the process whose exit is; 0: none */
 
 static void enter(void)
 {
@@ -55,6 +56,8 @@ static void at_exit(int status, void *arg)
 {
     bool we_initialized = arg != NULL;
     int finalized = 0;
+    if (getpid() != watched)
+        return; /* a forked child: the MPI is its parent's */
     if (abandoned && status == 0) {
         (void)fflush(NULL); /* as exit would: nobody is left to tell */
         _exit(EXIT_FAILURE);
@@ -68,11 +71,11 @@ static void at_exit(int status, void *arg)
 static int watch_exit(bool we_initialized)
 {
     static char we;
-    if (watches_exit)
+    if (watched)
         return 0;
     if (on_exit(at_exit, we_initialized ? &we : NULL) != 0)
         return -ENOMEM;
-    watches_exit = true;
+    watched = getpid();
     return 0;
 }
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SOON_MS 3000 /* of errors that must not wait for the deadline of a collective */
@@ -107,6 +108,19 @@ static const char *communicators(struct context *context)
     return NULL;
 }
 
+/* A child ends as any process does: the MPI is its parent's. */
+static const char *forked(struct context *context)
+{
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0)
+        exit(0);
+    CHECK(context, waitpid(child, &status, 0) == child && status == 0, "the child ended with %#x",
+          (unsigned)status);
+    CHECK(context, mst_comm_barrier(context->comm, NULL) == 0, "%s", mst_comm_error(context->comm));
+    return NULL;
+}
+
 /* Rank 1 comes after rank 0's deadline: rank 0 names it, and rank 1 hears of it. */
 static const char *late(struct context *context)
 {
@@ -181,6 +195,7 @@ static const struct test_case {
 } cases[] = {
     {"conformance", {30000, 30000}, conformance},
     {"communicators", {10000, 10000}, communicators},
+    {"forked", {20000, 20000}, forked},
     {"late", {500, 20000}, late},
     {"mismatch", {20000, 20000}, mismatch},
     {"aborted", {20000, 20000}, aborted},

@@ -20,12 +20,12 @@ case_of() {
 
 try_mpi() { # NAME START: all tests of one MPI, whose launcher is START
     local name=$1 start=$2 failure
-    say "$name: bench, conformance, communicators, examples"
+    say "$name: bench, conformance, communicators, forks, examples"
     expect 0 env MST_COMM=mpi timeout 120 $start -n 2 muster-bench allreduce -b 8 -e 16M -f 4 -n 5
     [ "$(awk '$3 == "float" && $9 == 0 && $13 == 0' "$work/last.out" | wc -l)" = 11 ] ||
         fail "not 11 rows without wrong elements"
     mentions "Out of bounds values : 0 OK"
-    for failure in conformance communicators; do
+    for failure in conformance communicators forked; do
         expect 0 timeout 120 $start -n 2 "$MUSTER_TESTS/mpi_conformance" $failure
     done
     expect 0 timeout 120 $start -n 3 "$MUSTER_TESTS/mpi_conformance" communicators
