@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,14 +39,18 @@ void kv_parts_destroy(struct kv_parts *parts)
     free(parts);
 }
 
+/* An empty part may have no address. */
+static bool holds(const void *part, size_t part_bytes, const void *value, size_t value_bytes)
+{
+    return part_bytes == value_bytes && (value_bytes == 0 || memcmp(part, value, value_bytes) == 0);
+}
+
 int kv_parts_add(struct kv_parts *parts, uint32_t index, const uint8_t *value, size_t value_bytes)
 {
     assert(index < parts->count);
     struct part *part = &parts->parts[index];
     if (part->bytes)
-        return part->size_bytes == value_bytes && memcmp(part->bytes, value, value_bytes) == 0
-                   ? 0
-                   : -EEXIST;
+        return holds(part->bytes, part->size_bytes, value, value_bytes) ? 0 : -EEXIST;
     if (value_bytes + kv_parts_packed_bytes(parts) > MST_KV_VALUE_MAX)
         return -ENOSPC;
     part->bytes = malloc(value_bytes > 0 ? value_bytes : 1);
@@ -114,8 +119,7 @@ int kv_parts_compare(const uint8_t *bytes, size_t size_bytes, const struct kv_re
         return -ENOMEM;
     int rc = kv_parts_unpack(bytes, size_bytes, request->count, parts) ? -EINVAL : 0;
     const struct mst_cspan *part = &parts[request->index];
-    if (rc == 0 && (part->size_bytes != request->value_bytes ||
-                    memcmp(part->data, request->value, request->value_bytes) != 0))
+    if (rc == 0 && !holds(part->data, part->size_bytes, request->value, request->value_bytes))
         rc = -EEXIST;
     free(parts);
     return rc;
