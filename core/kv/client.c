@@ -6,7 +6,7 @@
  * knows this client by rank and tag, and answers a change that it has made already from its record
  * (core/kv/sessions.h). Tag and first id are random, so that two processes which call themselves
  * the same rank are two clients. A server that is gone, or cannot be reached for REDIAL_MS, ends it
- * for good. */
+ * for good, and so does one that lets us in only to hang up at once. */
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/auth.h"
@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #define REDIAL_MS 20000
+#define LASTING_MS 500 /* no server that just hangs up, from then on */
 #define PAUSE_MS_MIN 10
 #define PAUSE_MS_MAX 640
 
@@ -127,11 +128,11 @@ static int connect_client(struct client_kv *client, bool was_there, uint64_t dea
     return 0;
 }
 
-/* Dials again. 0; -ETIMEDOUT the caller's deadline came first; -ESTALE; -ECONNRESET. */
-static int redial(struct client_kv *client, uint64_t deadline_ns)
+/* Dials again, until `redial_ns`. 0; -ETIMEDOUT the caller's deadline came first; -ESTALE;
+ * -ECONNRESET. */
+static int redial(struct client_kv *client, uint64_t redial_ns, uint64_t deadline_ns)
 {
     struct mst_err why = {0}; /* a call has no text */
-    uint64_t redial_ns = mst_deadline_ms(REDIAL_MS);
     int rc = connect_client(client, true, mst_least(redial_ns, deadline_ns), &why);
     if (rc == 0 || rc == -ESTALE)
         return rc;
@@ -148,10 +149,31 @@ static int call_once(struct client_kv *client, const struct kv_request *request,
     return rc;
 }
 
-/* A server that lets us in and cuts us off again is not dialled in a tight loop. */
 static int longer_pause(int pause_ms)
 {
     return pause_ms == 0 ? PAUSE_MS_MIN : (int)mst_least((uint64_t)pause_ms * 2, PAUSE_MS_MAX);
+}
+
+/* A call that was cut off. A server that lets us in and cuts us off again is not dialled in a tight
+ * loop, and not for longer than one that is away; a connection that lasted is a new beginning. */
+static int call_again(struct client_kv *client, struct kv_request *request,
+                      struct kv_reply *ret_reply, uint64_t deadline_ns)
+{
+    int rc = -ECONNRESET;
+    uint64_t redial_ns = mst_deadline_ms(REDIAL_MS);
+    request->is_repeat = true;
+    for (int pause_ms = 0; rc == -ECONNRESET; pause_ms = longer_pause(pause_ms)) {
+        hang_up(client);
+        mst_sock_pause(deadline_ns, pause_ms);
+        rc = redial(client, redial_ns, deadline_ns);
+        if (rc)
+            return rc;
+        uint64_t began_ns = mst_now_ns();
+        rc = call_once(client, request, ret_reply, deadline_ns);
+        if (mst_now_ns() - began_ns >= LASTING_MS * MST_NS_PER_MS)
+            redial_ns = mst_deadline_ms(REDIAL_MS);
+    }
+    return rc;
 }
 
 static int client_call(struct mst_kv *kv, struct kv_request *request, struct kv_answer *answer,
@@ -163,15 +185,8 @@ static int client_call(struct mst_kv *kv, struct kv_request *request, struct kv_
     request->id = ++client->last_id;
     struct kv_reply reply;
     int rc = client->stream.fd >= 0 ? call_once(client, request, &reply, deadline_ns) : -ECONNRESET;
-    for (int pause_ms = 0; rc == -ECONNRESET; pause_ms = longer_pause(pause_ms)) {
-        hang_up(client);
-        mst_sock_pause(deadline_ns, pause_ms);
-        rc = redial(client, deadline_ns);
-        if (rc)
-            break;
-        request->is_repeat = true;
-        rc = call_once(client, request, &reply, deadline_ns);
-    }
+    if (rc == -ECONNRESET)
+        rc = call_again(client, request, &reply, deadline_ns);
     if (rc == 0)
         rc = kv_answer_fill(answer, &reply);
     if (rc == -ECONNRESET || rc == -EPROTO || rc == -ESTALE)

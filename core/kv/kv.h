@@ -16,7 +16,8 @@
  * for the call. Any call may answer
  *   -EINVAL      a key, size or memory that is none of these
  *   -ETIMEDOUT   the deadline passed
- *   -ECONNRESET  the server is lost: its process ended, or it could not be reached for 20 s
+ *   -ECONNRESET  the server is lost: its process ended, or it could not be reached for 20 s, or
+ *                hung up on the call for so long
  *   -ESTALE      the generation of the handle is over
  *   -EPROTO      the server's answer is none
  *   -ENOTSUP     the handle is that of the process that this one was forked from

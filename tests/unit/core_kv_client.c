@@ -40,6 +40,17 @@ ssize_t __wrap_getrandom(void *buffer, size_t size_bytes, unsigned flags)
     return numbers_are_known ? (ssize_t)size_bytes : -1;
 }
 
+/* How long the client dials again, when it is not to be as long as it is. */
+static uint32_t redial_ms;
+
+uint64_t __real_mst_deadline_ms(uint32_t timeout_ms);
+uint64_t __wrap_mst_deadline_ms(uint32_t timeout_ms);
+
+uint64_t __wrap_mst_deadline_ms(uint32_t timeout_ms)
+{
+    return __real_mst_deadline_ms(redial_ms && timeout_ms == 20000 ? redial_ms : timeout_ms);
+}
+
 struct fake {
     int listener, fd;
     pthread_t thread;
@@ -232,6 +243,7 @@ static void a_lost_connection_is_dialled_again(void **state)
     struct fake *fake = *state;
     struct cutter cutter = {.fake = fake, .cuts = 2};
     char value[8] = "";
+    assert_false(fake->hello.again);
     assert_int_equal(pthread_create(&fake->thread, NULL, cut_connections, &cutter), 0);
     assert_int_equal(get(fake, value, soon()), 0);
     assert_int_equal(pthread_join(fake->thread, NULL), 0);
@@ -242,6 +254,7 @@ static void a_lost_connection_is_dialled_again(void **state)
         assert_int_equal(cutter.seen[i].is_repeat, i > 0);
     }
     assert_int_equal(fake->hello.tag, 0xabcd); /* it is the same client */
+    assert_true(fake->hello.again);
     assert_int_equal(fake->hello.rank, 6);
     cutter.cuts = 0;
     assert_int_equal(pthread_create(&fake->thread, NULL, cut_connections, &cutter), 0);
@@ -249,6 +262,30 @@ static void a_lost_connection_is_dialled_again(void **state)
     assert_int_equal(pthread_join(fake->thread, NULL), 0);
     assert_int_equal(cutter.seen[0].id, 2);
     assert_false(cutter.seen[0].is_repeat);
+}
+
+static void *cut_for_ever(void *arg)
+{
+    struct fake *fake = arg;
+    do {
+        close(fake->fd);
+        accept_one(fake);
+    } while (fake->code == 0);
+    return NULL;
+}
+
+/* One that lets it in each time, and hangs up on it, is no better than one that is away. */
+static void a_server_that_only_hangs_up_is_given_up(void **state)
+{
+    struct fake *fake = *state;
+    char value[8];
+    redial_ms = 50;
+    assert_int_equal(pthread_create(&fake->thread, NULL, cut_for_ever, fake), 0);
+    assert_int_equal(get(fake, value, soon()), -ECONNRESET);
+    redial_ms = 0;
+    shutdown(fake->listener, SHUT_RDWR);
+    assert_int_equal(pthread_join(fake->thread, NULL), 0);
+    assert_int_equal(get(fake, value, soon()), -ECONNRESET);
 }
 
 /* The process of the server is gone: that is told at once, for ever. */
@@ -308,6 +345,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(garbage_is_no_reply, open_fake, close_fake),
         cmocka_unit_test_setup_teardown(last_words_are_heard, open_fake, close_fake),
         cmocka_unit_test_setup_teardown(a_lost_connection_is_dialled_again, open_fake, close_fake),
+        cmocka_unit_test_setup_teardown(a_server_that_only_hangs_up_is_given_up, open_fake,
+                                        close_fake),
         cmocka_unit_test_setup_teardown(a_server_that_is_gone_is_lost, open_fake, close_fake),
         cmocka_unit_test_setup_teardown(a_call_without_a_server_times_out, open_fake, close_fake),
         cmocka_unit_test_setup_teardown(without_random_numbers_nobody_is_dialled, open_fake,
