@@ -65,11 +65,14 @@ static int name_double(const struct boot *boot, struct mst_kv *kv, const struct 
         rc = decode_record(here.parts[world->rank].data, here.parts[world->rank].size_bytes,
                            &other);
     mst_kv_gathered_free(&here);
+    char who[BOOT_ADDRESS_MAX + 64] = "";
+    if (rc == 0) /* it fits */
+        (void)snprintf(who, sizeof who, ", local rank %u of node %u at %s", other.local_rank,
+                       other.node, *other.address ? other.address : "no address");
     return mst_err_set(err, -EPROTO,
-                       "another process calls itself rank %u, too, local rank %u of node %u at %s: "
-                       "is the job started twice, or MST_RANK handed on to a child?",
-                       world->rank, other.local_rank, other.node,
-                       rc == 0 && *other.address ? other.address : "no address");
+                       "another process calls itself rank %u, too%s: is the job started twice, or "
+                       "MST_RANK handed on to a child?",
+                       world->rank, who);
 }
 
 static int put_record(const struct boot *boot, struct mst_kv *kv, const struct mst_world *world,
@@ -113,6 +116,11 @@ static int name_absent(const struct boot *boot, struct mst_kv *kv, struct mst_er
             (void)snprintf(names + used, sizeof names - used, "%s%u", used > 0 ? ", " : "", r);
     }
     mst_kv_gathered_free(&here);
+    if (!names[0])
+        return mst_err_set(err, -ETIMEDOUT,
+                           "communicator %u: all ranks came, the last of them after the deadline: "
+                           "raise the timeout",
+                           boot->id);
     return mst_err_set(err, -ETIMEDOUT, "communicator %u: did not come in time: rank %s", boot->id,
                        names);
 }

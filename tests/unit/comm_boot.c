@@ -13,11 +13,27 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+static bool all_comes_late;
+
+int __real_mst_kv_gather_wait(struct mst_kv *kv, const char *key, uint32_t count,
+                              struct mst_kv_gathered *ret_gathered, uint64_t deadline_ns);
+int __wrap_mst_kv_gather_wait(struct mst_kv *kv, const char *key, uint32_t count,
+                              struct mst_kv_gathered *ret_gathered, uint64_t deadline_ns);
+
+int __wrap_mst_kv_gather_wait(struct mst_kv *kv, const char *key, uint32_t count,
+                              struct mst_kv_gathered *ret_gathered, uint64_t deadline_ns)
+{
+    if (all_comes_late)
+        return -ETIMEDOUT;
+    return __real_mst_kv_gather_wait(kv, key, count, ret_gathered, deadline_ns);
+}
 
 /* The table holds what the other ranks have published; this test is rank 0. */
 struct fixture {
@@ -166,6 +182,30 @@ static void a_double_of_this_rank_is_named(void **state)
     }
 }
 
+/* Nothing is made up where its record says nothing. */
+static void a_double_without_an_address_is_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    set_up(&f, 1, 1, 1);
+    bring(&f, 0, "?", 1);
+    assert_int_equal(exchange(&f, 1000), -EPROTO);
+    assert_non_null(strstr(f.err.text, "rank 0, too: is the job started twice"));
+    tear_down(&f);
+}
+
+static void the_last_may_come_after_the_deadline(void **state)
+{
+    (void)state;
+    struct fixture f;
+    set_up(&f, 1, 1, 1);
+    all_comes_late = true;
+    assert_int_equal(exchange(&f, 1000), -ETIMEDOUT);
+    all_comes_late = false;
+    assert_non_null(strstr(f.err.text, "all ranks came, the last of them after the deadline"));
+    tear_down(&f);
+}
+
 static void short_and_long_records_are_refused(void **state)
 {
     (void)state;
@@ -214,6 +254,8 @@ int main(void)
         cmocka_unit_test(the_absent_are_named),
         cmocka_unit_test(contradictions_are_refused),
         cmocka_unit_test(a_double_of_this_rank_is_named),
+        cmocka_unit_test(a_double_without_an_address_is_told),
+        cmocka_unit_test(the_last_may_come_after_the_deadline),
         cmocka_unit_test(short_and_long_records_are_refused),
         cmocka_unit_test(places_and_ids_go_over_the_table),
     };
