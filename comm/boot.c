@@ -93,6 +93,11 @@ static int put_record(const struct boot *boot, struct mst_kv *kv, const struct m
     int rc = mst_kv_gather_put(kv, key, &part, deadline_ns);
     if (rc == -EEXIST)
         return name_double(boot, kv, world, err);
+    if (rc == -EINVAL)
+        return mst_err_set(err, -EPROTO,
+                           "rank %u counts %u ranks, and another one does not: are all started by "
+                           "one command?",
+                           world->rank, boot->size);
     if (rc < 0)
         return mst_err_set(err, rc, "cannot publish this rank's address: %s", mst_err_meaning(rc));
     return 0;

@@ -194,6 +194,18 @@ static void a_double_without_an_address_is_told(void **state)
     tear_down(&f);
 }
 
+static void worlds_of_two_sizes_are_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    set_up(&f, 3, 1, 3);
+    publish(&f, 1, 0, 1);
+    f.world.size = f.world.local_size = 2;
+    assert_int_equal(exchange(&f, 1000), -EPROTO);
+    assert_non_null(strstr(f.err.text, "rank 0 counts 2 ranks, and another one does not"));
+    tear_down(&f);
+}
+
 static void the_last_may_come_after_the_deadline(void **state)
 {
     (void)state;
@@ -255,6 +267,7 @@ int main(void)
         cmocka_unit_test(contradictions_are_refused),
         cmocka_unit_test(a_double_of_this_rank_is_named),
         cmocka_unit_test(a_double_without_an_address_is_told),
+        cmocka_unit_test(worlds_of_two_sizes_are_told),
         cmocka_unit_test(the_last_may_come_after_the_deadline),
         cmocka_unit_test(short_and_long_records_are_refused),
         cmocka_unit_test(places_and_ids_go_over_the_table),
