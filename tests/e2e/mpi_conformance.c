@@ -193,14 +193,10 @@ static const struct test_case {
     uint32_t timeout_ms[2]; /* of rank 0, of others */
     case_fn run;
 } cases[] = {
-    {"conformance", {30000, 30000}, conformance},
-    {"communicators", {10000, 10000}, communicators},
-    {"forked", {20000, 20000}, forked},
-    {"late", {500, 20000}, late},
-    {"mismatch", {20000, 20000}, mismatch},
-    {"aborted", {20000, 20000}, aborted},
-    {"absent", {20000, 20000}, absent},
-    {"killed", {20000, 20000}, killed},
+    {"conformance", {30000, 30000}, conformance}, {"communicators", {10000, 10000}, communicators},
+    {"forked", {20000, 20000}, forked},           {"late", {500, 20000}, late},
+    {"mismatch", {20000, 20000}, mismatch},       {"aborted", {20000, 20000}, aborted},
+    {"absent", {20000, 20000}, absent},           {"killed", {20000, 20000}, killed},
 };
 
 static const struct test_case *find_case(const char *name)
