@@ -178,8 +178,10 @@ static int check_jobs(const struct job *acceptor, const struct job *dialer, stru
 
 /* ---- dialer ---------------------------------------------------------------------------------- */
 
-/* What the acceptor's REFUSE says. The peer may be anyone: only printable text is passed on. */
-static int read_refusal(const uint8_t *payload, size_t size_bytes, struct mst_err *err)
+/* What the acceptor's REFUSE says. The peer may be anyone: only printable text is passed on, and
+ * before its proof it can do no more than not to understand us. */
+static int read_refusal(const uint8_t *payload, size_t size_bytes, bool is_proven,
+                        struct mst_err *err)
 {
     if (size_bytes < 4 || size_bytes > REFUSE_BYTES_MAX)
         return mst_err_set(err, -EPROTO, "the acceptor refused us in a malformed frame");
@@ -193,7 +195,7 @@ static int read_refusal(const uint8_t *payload, size_t size_bytes, struct mst_er
     text[text_bytes] = '\0';
     if (error == 0 || error > MST_ERRNO_MAX)
         error = EACCES;
-    return mst_err_set(err, -(int)error, "%s", text);
+    return mst_err_set(err, is_proven ? -(int)error : -EPROTO, "%s", text);
 }
 
 /* Receives the one frame that may come now, of exactly `size_bytes`, or the acceptor's refusal. */
@@ -208,7 +210,7 @@ static int expect_frame(int fd, enum auth_frame type, uint8_t *payload, size_t s
     if (rc)
         return mst_err_set(err, rc, "no answer in the handshake: %s", mst_err_meaning(rc));
     if (got_type == AUTH_REFUSE)
-        return read_refusal(bytes, got_bytes, err);
+        return read_refusal(bytes, got_bytes, type != AUTH_CHALLENGE, err);
     if (got_type != type || got_bytes != size_bytes)
         return mst_err_set(err, -EPROTO, "frame type %u of %zu bytes in the handshake, not %u",
                            got_type, got_bytes, (unsigned)type);

@@ -49,8 +49,8 @@ struct mst_auth_hello {
 
 /* Dialer, blocking until the deadline. 0; -EACCES the acceptor does not know our secret, is of
  * another job or refused our proof; -ESTALE another start of the job, or another generation;
- * -EPROTO no handshake, or another version of it; -ETIMEDOUT; -ECONNRESET; all with text, the
- * acceptor's own when it refused. */
+ * -EPROTO no handshake, another version of it, or refused by one that has not proved itself;
+ * -ETIMEDOUT; -ECONNRESET; all with text, the acceptor's own when it refused. */
 int mst_auth_dial(int fd, const struct mst_auth_hello *hello, const uint8_t *secret,
                   size_t secret_bytes, uint64_t deadline_ns, struct mst_err *err);
 

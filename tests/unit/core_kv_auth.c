@@ -424,10 +424,10 @@ static void dialer_survives_bad_answers(void **state)
     static const uint8_t zeros[1024];
     const uint8_t refuse = 52;
     struct mst_err err;
-    assert_int_equal(dial_against(refuse, "\x74\0\0\0two\nlines\x80", 14, &err), -ESTALE);
+    assert_int_equal(dial_against(refuse, "\x74\0\0\0two\nlines\x80", 14, &err), -EPROTO);
     assert_string_equal(err.text, "two?lines?");
     assert_int_equal(dial_against(refuse, zeros, 3, &err), -EPROTO);
-    assert_int_equal(dial_against(refuse, zeros, 4, &err), -EACCES);
+    assert_int_equal(dial_against(refuse, zeros, 4, &err), -EPROTO);
     assert_int_equal(dial_against(refuse, zeros, 1024, &err), -EPROTO);
     assert_int_equal(dial_against(49, zeros, 64, &err), -EACCES);
     assert_int_equal(dial_against(49, zeros, 63, &err), -EPROTO);
@@ -568,6 +568,41 @@ static void a_stranger_learns_no_name(void **state)
     assert_string_equal(err.text, "it has another job secret than we");
 }
 
+/* Anybody who listens where we dial could end the job by the right code. */
+static void a_stranger_cannot_refuse_for_good(void **state)
+{
+    struct bench *bench = *state;
+    static const uint8_t refusal[] = {ESTALE, 0, 0, 0, 'o', 'v', 'e', 'r'};
+    receive(bench, bench->fd);
+    bench->type = 52;
+    bench->size = sizeof refusal;
+    memcpy(bench->payload, refusal, sizeof refusal);
+    send_to_dialer(bench);
+    join_dialer(&bench->dialer);
+    assert_int_equal(bench->dialer.code, -EPROTO);
+    assert_string_equal(bench->dialer.err.text, "over");
+}
+
+static void the_code_of_a_refusal_counts_after_the_proof(void **state)
+{
+    static const struct {
+        uint8_t code;
+        int meant;
+    } cases[] = {{ESTALE, -ESTALE}, {0, -EACCES}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct bench *bench = *state;
+        go_to_proof(bench);
+        bench->type = 52;
+        bench->size = 4;
+        memcpy(bench->payload, (const uint8_t[]){cases[i].code, 0, 0, 0}, 4);
+        send_to_dialer(bench);
+        join_dialer(&bench->dialer);
+        assert_int_equal(bench->dialer.code, cases[i].meant);
+        close_bench(state);
+        open_bench(state);
+    }
+}
+
 /* Who changes a name on its way spoils the proof. */
 static void every_bit_of_a_name_counts(void **state)
 {
@@ -621,6 +656,9 @@ int main(void)
         cmocka_unit_test(both_sides_are_told_both_names),
         cmocka_unit_test(odd_bytes_of_an_id_are_not_sent),
         cmocka_unit_test_setup_teardown(a_stranger_learns_no_name, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(a_stranger_cannot_refuse_for_good, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(the_code_of_a_refusal_counts_after_the_proof, open_bench,
+                                        close_bench),
         cmocka_unit_test_setup_teardown(every_bit_of_a_name_counts, open_bench, close_bench),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
