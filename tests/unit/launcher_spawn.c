@@ -72,7 +72,8 @@ static void test_signals_are_as_a_program_expects_them(void **state)
     assert_int_equal(WTERMSIG(status), SIGTERM);
 }
 
-/* Whoever tells a guard that is gone of itself gets a SIGPIPE, which waits until it is let through. */
+/* Whoever tells a guard that is gone of itself gets a SIGPIPE, which waits until it is let through.
+ * */
 static void test_a_guard_that_is_gone_costs_no_rank(void **state)
 {
     (void)state;
