@@ -41,7 +41,7 @@
 #define TICK_MS 100       /* the coordinator's clock */
 #define DIAL_REPORT_S 10  /* how often a node says what it waits for */
 #define DIAL_PAUSE_MS 100 /* between tries that fail at once */
-#define FLUSH_MS 2000     /* for those who read its output */
+#define FLUSH_MS 60000    /* for those who read its output, as long as they do */
 
 enum source {
     SOURCE_SIGNAL,

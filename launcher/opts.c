@@ -2,6 +2,7 @@
 
 #include "muster/core/cli/options.h"
 #include "muster/core/err.h"
+#include "muster/core/file.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/words.h"
@@ -318,9 +319,10 @@ static size_t trim_secret(const uint8_t *secret, size_t size)
 /* Returns the secret's size. Any byte may be in it. */
 static int read_secret_file(const char *path, uint8_t *secret, size_t cap, struct mst_err *err)
 {
-    FILE *file = fopen(path, "re");
+    FILE *file = mst_file_read(path);
     if (!file)
-        return mst_err_set(err, -errno, "MST_JOB_SECRET_FILE=%s: %s", path, mst_err_meaning(errno));
+        return mst_err_set(err, -errno, "MST_JOB_SECRET_FILE=%s: %s", path,
+                           mst_file_meaning(errno));
     setbuf(file, NULL); /* no copy of the secret stays in a buffer */
     size_t size = fread(secret, 1, cap, file);
     int rc = ferror(file) ? -errno : 0;

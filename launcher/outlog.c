@@ -1,6 +1,7 @@
 #include "muster/launcher/outlog.h"
 
 #include "muster/core/clock.h"
+#include "muster/core/least.h"
 #include "muster/core/err.h"
 #include "muster/launcher/lines.h"
 #include "muster/launcher/log.h"
@@ -516,12 +517,22 @@ void outlog_finish_ranks(struct outlog *outlog)
     settle(outlog, now_ns);
 }
 
+/* A reader that is slow is waited for as long as it reads. */
+static void drain_while_read(struct outlog *outlog, struct sink *sink, uint64_t deadline_ns)
+{
+    while (sink_pending(sink) > 0 && !mst_deadline_passed(deadline_ns)) {
+        uint64_t stopped_ns = sink->moved_ns + outlog->patience_ns;
+        if (mst_deadline_passed(stopped_ns))
+            return;
+        sink_drain(sink, mst_least(stopped_ns, deadline_ns));
+    }
+}
+
 void outlog_drain(struct outlog *outlog, uint64_t deadline_ns)
 {
     uint64_t now_ns = mst_now_ns();
     for (int i = 0; i < STREAMS; i++) {
-        bool has_stopped = now_ns >= outlog->sinks[i].moved_ns + outlog->patience_ns;
-        sink_drain(&outlog->sinks[i], has_stopped ? 0 : deadline_ns);
+        drain_while_read(outlog, &outlog->sinks[i], deadline_ns);
     }
     report_losses(outlog, true, now_ns);
     sink_flush(outlog_sink(outlog));

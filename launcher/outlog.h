@@ -75,8 +75,8 @@ const char *outlog_last_words(const struct outlog *outlog, uint32_t rank);
 /* All ranks of the generation are gone: takes what is left in their pipes and closes them. */
 void outlog_finish_ranks(struct outlog *outlog);
 
-/* Waits until everything is written, or the deadline; not for a reader that has stopped. Then says
- * what was lost. */
+/* Waits until everything is written, or the deadline, as long as somebody reads. Then says what was
+ * lost. */
 void outlog_drain(struct outlog *outlog, uint64_t deadline_ns);
 
 #endif

@@ -1,5 +1,6 @@
 #include "muster/core/resolve/machine.h"
 
+#include "muster/core/file.h"
 #include "muster/core/resolve/hardware.h"
 #include "muster/core/resolve/parser.h"
 
@@ -20,7 +21,7 @@ void machine_fini(struct machine *machine)
 /* A file over the limit is none of those that are meant. */
 static char *read_text(const char *path)
 {
-    FILE *file = fopen(path, "re");
+    FILE *file = mst_file_read(path);
     char *text = file ? malloc(FILE_BYTES_MAX) : NULL;
     size_t size = text ? fread(text, 1, FILE_BYTES_MAX, file) : 0;
     if (text && (size == FILE_BYTES_MAX || ferror(file))) {

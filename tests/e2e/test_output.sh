@@ -61,6 +61,21 @@ words = [line for line in lines if line.get("msg") == "last words"]
 assert [(line["of_rank"], line["line"]) for line in words] == [(1, 'say "höher" ?')], lines
 PY
 
+say "a reader that is slow gets all of it"
+muster run --nproc 1 --raw -- seq 100000 2>"$work/slow.err" | /usr/bin/python3 -c '
+import os, select
+while os.read(0, 32768):
+    select.select([], [], [], 0.15)  # what is tested is a reader that takes its time
+    print(end=".", flush=True)
+' >"$work/slow.out"
+[ "$(wc -c <"$work/slow.out")" -ge 18 ] || fail "a slow reader got $(wc -c <"$work/slow.out") pieces"
+grep -q 'lost' "$work/slow.err" && fail "lines were lost: $(cat "$work/slow.err")"
+
+say "no FIFO is waited for"
+mkfifo "$work/secret.fifo"
+expect 78 env MST_JOB_SECRET_FILE="$work/secret.fifo" muster run --nproc 1 -- true
+mentions "is no regular file"
+
 say "the end stands at the end"
 expect 0 muster run --nproc 4 -- sh -c 'seq 1 20000'
 tail -n 1 "$work/last.out" | grep -q 'msg="job over"' || fail "output below the end"

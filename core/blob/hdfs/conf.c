@@ -2,6 +2,7 @@
 
 #include "muster/core/blob/xml.h"
 #include "muster/core/err.h"
+#include "muster/core/file.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -200,9 +201,11 @@ static int add_file(struct hadoop_conf *conf, const char *folder, const char *na
 {
     char path[4096]; /* no path is longer; one that is cut is not found */
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "re");
-    if (!file)
+    FILE *file = mst_file_read(path);
+    if (!file && errno == ENOENT)
         return 0;
+    if (!file)
+        return mst_err_set(err, -errno, "%s: %s", path, mst_file_meaning(errno));
     char *text = malloc(FILE_BYTES_MAX);
     size_t length = text ? fread(text, 1, FILE_BYTES_MAX, file) : 0;
     (void)fclose(file); /* read only */

@@ -7,6 +7,7 @@
 #include "muster/core/blob/s3/xml.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/file.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -34,7 +35,7 @@ static void set_source(struct cred *cred, const char *source)
  * -errno. */
 static int read_text(const char *path, char *text, size_t cap)
 {
-    FILE *file = fopen(path, "re");
+    FILE *file = mst_file_read(path);
     if (!file)
         return -errno;
     size_t length = fread(text, 1, cap, file);

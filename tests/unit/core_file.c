@@ -1,0 +1,57 @@
+#include "muster/core/file.h"
+
+#include "muster/core/err.h"
+#include "scratch.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+static void opens_files_and_links_to_them(void **state)
+{
+    (void)state;
+    const char *path = scratch_write("text", "abc", 3), *link_path = scratch_path("link");
+    assert_int_equal(symlink("text", link_path), 0);
+    const char *const paths[] = {path, link_path};
+    for (size_t i = 0; i < 2; i++) {
+        char text[4];
+        FILE *file = mst_file_read(paths[i]);
+        assert_non_null(file);
+        assert_int_equal(fcntl(fileno(file), F_GETFD), FD_CLOEXEC);
+        assert_int_equal(fread(text, 1, sizeof text, file), 3);
+        (void)fclose(file);
+    }
+}
+
+static void refuse(const char *path, int error)
+{
+    errno = 0;
+    assert_null(mst_file_read(path));
+    assert_int_equal(errno, error);
+}
+
+static void waits_for_nobody(void **state)
+{
+    (void)state;
+    const char *fifo = scratch_path("fifo");
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    refuse(fifo, EINVAL);
+    refuse(scratch_dir, EINVAL);
+    refuse("/dev/null", EINVAL);
+    refuse(scratch_path("absent"), ENOENT);
+    assert_string_equal(mst_file_meaning(EINVAL), "is no regular file");
+    assert_string_equal(mst_file_meaning(ENOENT), mst_err_meaning(ENOENT));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(opens_files_and_links_to_them),
+        cmocka_unit_test(waits_for_nobody),
+    };
+    return cmocka_run_group_tests_name("core_file", tests, scratch_setup, scratch_teardown);
+}
