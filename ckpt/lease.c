@@ -34,6 +34,7 @@
 #include <unistd.h>
 
 #define RENEW_MS 10000
+#define LOOKS_MAX 100   /* others may take the root meanwhile, but not so often */
 #define ASK_MS 3000     /* a place that does not answer is asked again at the next turn */
 #define RELEASE_MS 2000 /* whoever closes is not held for longer */
 
@@ -193,7 +194,11 @@ static int take(struct lease *lease, bool by_force, struct survey *ret_before, u
                 struct mst_err *err)
 {
     int rc = -EEXIST;
-    while (rc == -EEXIST) {
+    for (int looks = 0; rc == -EEXIST; looks++) {
+        if (looks == LOOKS_MAX)
+            return mst_err_set(err, -EBADMSG,
+                               "an OWNER file is there, but nothing can be read by its name: if it "
+                               "is a link, remove it");
         if (mst_deadline_passed(deadline_ns))
             return mst_err_set(err, -ETIMEDOUT, "others take the root again and again");
         rc = look(lease->tier, ret_before, deadline_ns, err);

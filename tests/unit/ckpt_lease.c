@@ -287,6 +287,20 @@ static void an_owner_that_is_locked_lives_however_old(void **state)
 #define DIR(name) cmocka_unit_test_setup_teardown(name, setup_dir_only, teardown)
 #define BOTH(name) DIR(name), cmocka_unit_test_setup_teardown(name, setup_remote, teardown)
 
+/* A name that leads nowhere is neither there to be read nor free to be taken. */
+static void a_link_to_nothing_is_named(void **state)
+{
+    (void)state;
+    char path[512];
+    struct lease *lease = NULL;
+    struct mst_err err = {0};
+    (void)snprintf(path, sizeof path, "%s/OWNER.1", fixture_root);
+    assert_int_equal(symlink("nowhere", path), 0);
+    assert_int_equal(take("a", 1, false, &lease, &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "if it is a link, remove it"));
+    assert_null(lease);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -298,6 +312,7 @@ int main(void)
         BOTH(a_damaged_record_keeps_nobody_out),
         BOTH(a_damaged_record_loses_no_notes),
         BOTH(a_taker_that_died_leaves_its_note_to_the_next),
+        DIR(a_link_to_nothing_is_named),
         DIR(the_longest_name_of_a_node_is_told),
         DIR(a_death_on_this_machine_is_seen_at_once),
         DIR(an_owner_that_is_locked_lives_however_old),

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +49,7 @@ static struct {
     uint32_t seqs[FAKE_COMMS_MAX][FAKE_RANKS_MAX];
     uint32_t fails_in[FAKE_RANKS_MAX]; /* the n-th start of a collective fails; 0 = none */
     struct fake_message *mail[FAKE_COMMS_MAX][FAKE_RANKS_MAX];
-    bool abandoned;
+    atomic_bool abandoned;
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static _Thread_local uint32_t fake_rank; /* of the thread that creates */
