@@ -9,6 +9,8 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,7 @@ static const char *below_root(const char *path, char full[4096])
     return access(full, F_OK) == 0 ? full : path;
 }
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): libc's begin with "__" */
 int gethostname(char *name, size_t size)
 {
     const char *as_if = getenv("AS_IF_HOSTNAME");
@@ -28,13 +31,17 @@ int gethostname(char *name, size_t size)
     return 0;
 }
 
-FILE *fopen(const char *path, const char *mode)
+int open(const char *path, int flags, ...)
 {
-    static FILE *(*real)(const char *, const char *);
+    static int (*real)(const char *, int, ...);
     char full[4096];
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;
+    va_end(more);
     if (!real)
-        *(void **)&real = dlsym(RTLD_NEXT, "fopen");
-    return real(below_root(path, full), mode);
+        *(void **)&real = dlsym(RTLD_NEXT, "open");
+    return real(below_root(path, full), flags, mode);
 }
 
 DIR *opendir(const char *path)
@@ -45,6 +52,7 @@ DIR *opendir(const char *path)
         *(void **)&real = dlsym(RTLD_NEXT, "opendir");
     return real(below_root(path, full));
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
 
 int main(void)
 {

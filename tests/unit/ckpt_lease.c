@@ -42,7 +42,7 @@ static int take(const char *job, uint64_t nonce, bool by_force, struct lease **r
     const struct tier_opts tier_opts = {.uri = fixture_uri, .aio = "threads", .timeout_ms = 6000};
     struct mst_world world;
     world_init_single(&world);
-    strcpy(world.job_id, job);
+    (void)snprintf(world.job_id, sizeof world.job_id, "%s", job); /* it fits */
     world.job_nonce = nonce;
     const struct lease_opts opts = {.tier = &tier_opts, .world = &world, .by_force = by_force};
     return lease_take(&opts, soon(), ret_lease, err);
@@ -146,7 +146,7 @@ static void rewrite_record(const char *name, int64_t older_s, const char *node)
     owner.released = false;
     owner.renewed_s = (uint64_t)(time(NULL) - older_s);
     if (node)
-        strcpy(owner.node, node);
+        (void)snprintf(owner.node, sizeof owner.node, "%s", node); /* it fits */
     owner_encode(&owner, text);
     rewind(file);
     assert_int_equal(fwrite(text, 1, sizeof text, file), sizeof text);
