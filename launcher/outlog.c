@@ -1,8 +1,8 @@
 #include "muster/launcher/outlog.h"
 
 #include "muster/core/clock.h"
-#include "muster/core/least.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 #include "muster/launcher/lines.h"
 #include "muster/launcher/log.h"
 #include "muster/launcher/logdir.h"

@@ -19,8 +19,8 @@ RANDOM=$seed
 # options NAME: what every attempt of a run has in common, in $program.
 options() {
     mkdir -p "$work/$1.samples"
-    program=(train_lm --data "$work/data.txt" --ckpt "$work/run.ckpt" --steps $steps --ckpt-every 7
-        --batch $batch --sample-log "$work/$1.samples")
+    program=(train_lm --data "$work/data.txt" --ckpt "$work/run.ckpt" --steps "$steps" --ckpt-every 7
+        --batch "$batch" --sample-log "$work/$1.samples")
 }
 
 # train NAME [OPTIONS …]: one attempt in the background, in a session of its own, as $agent.
@@ -110,7 +110,9 @@ preempted() { train run && at_a_moment $agent && hit TERM $agent && finish; }
 # As Slurm, systemd and LSF do: the signal is for everybody.
 preempted_as_a_group() {
     train run --term agent && at_a_moment $agent
-    hit TERM $agent $(ranks_of $agent)
+    local ranks
+    mapfile -t ranks < <(ranks_of $agent)
+    hit TERM $agent "${ranks[@]}"
     finish
 }
 

@@ -104,7 +104,9 @@ expect 127 bare PMI_RANK=0 PMI_SIZE=2 muster run -- "$work/absent"
 expect 0 bare OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2 muster run --dry-run -- true
 mentions "rank 0 already, by ompi"
 
-real() { # LAUNCHER …: two ranks of it, which muster run does not multiply
+real() { # MPI LAUNCHER …: two ranks of it, which muster run does not multiply
+    local mpi=$1
+    shift
     command -v "$1" >/dev/null || { say "no $1 here"; return 0; }
     say "ranks of the real $1"
     expect 0 bare "$@" -n 2 muster run -- sh -c 'muster env; echo one of them'
@@ -117,8 +119,8 @@ real() { # LAUNCHER …: two ranks of it, which muster run does not multiply
     mentions "OK on 2 ranks"
 }
 library=$(ldd "$(command -v allreduce)" | awk '/libmuster-comm\.so/ { print $3 }')
-mpi=openmpi real mpirun.openmpi --allow-run-as-root --oversubscribe
-mpi=mpich real mpiexec.hydra
+real openmpi mpirun.openmpi --allow-run-as-root --oversubscribe
+real mpich mpiexec.hydra
 
 say "a rank of muster run stays one too"
 expect 0 bare muster run --nproc 2 -- muster run -- sh -c 'echo $RANK of $WORLD_SIZE'
