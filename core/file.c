@@ -7,13 +7,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static int check_kind(mode_t mode)
+{
+    return S_ISREG(mode) ? 0 : S_ISDIR(mode) ? EISDIR : ENOTSUP;
+}
+
 FILE *mst_file_read(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat status;
     if (fd < 0)
         return NULL;
-    int error = fstat(fd, &status) ? errno : S_ISREG(status.st_mode) ? 0 : EINVAL;
+    int error = fstat(fd, &status) ? errno : check_kind(status.st_mode);
     FILE *file = error ? NULL : fdopen(fd, "r");
     if (file)
         return file;
@@ -25,5 +30,5 @@ FILE *mst_file_read(const char *path)
 
 const char *mst_file_meaning(int error)
 {
-    return error == EINVAL ? "is no regular file" : mst_err_meaning(error);
+    return error == ENOTSUP || error == -ENOTSUP ? "is no regular file" : mst_err_meaning(error);
 }

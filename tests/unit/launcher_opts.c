@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -137,6 +139,20 @@ static void test_wrong_usage(void **state)
     refuse("run --nnodes 2 --node-rank 0 --rdzv head -- p", -EINVAL, "HOST:PORT");
 }
 
+/* The name of a file of so many bytes; one of two, in turn. */
+static const char *file_of(size_t size_bytes)
+{
+    static char names[2][32];
+    static int fds[2] = {-1, -1};
+    static int next;
+    int i = next++ % 2;
+    close(fds[i]);
+    fds[i] = memfd_create("secret", MFD_CLOEXEC);
+    assert_int_equal(ftruncate(fds[i], (off_t)size_bytes), 0);
+    (void)snprintf(names[i], sizeof names[i], "/proc/self/fd/%d", fds[i]);
+    return names[i];
+}
+
 static size_t wiped_bytes;
 
 void __real_explicit_bzero(void *bytes, size_t size_bytes);
@@ -151,7 +167,7 @@ void __wrap_explicit_bzero(void *bytes, size_t size_bytes)
 /* However the start ends: what was read of a secret is not left on the stack. */
 static void test_secret_is_wiped(void **state)
 {
-    static const char *const files[] = {"/dev/zero", "/dev/null", "/"};
+    const char *const files[] = {file_of(MST_SECRET_BYTES_MAX + 1), file_of(0)};
     (void)state;
     wiped_bytes = 0;
     setenv("MST_JOB_SECRET", "hush", 1);
@@ -189,9 +205,11 @@ static void test_contradictions(void **state)
     refuse("run -- p", EXITCODE_CONFIG, "/nowhere");
     setenv("MST_JOB_SECRET_FILE", "/", 1);
     refuse("run -- p", EXITCODE_CONFIG, "Is a directory");
-    setenv("MST_JOB_SECRET_FILE", "/dev/null", 1);
-    refuse("run -- p", EXITCODE_CONFIG, "holds no secret");
     setenv("MST_JOB_SECRET_FILE", "/dev/zero", 1);
+    refuse("run -- p", EXITCODE_CONFIG, "is no regular file");
+    setenv("MST_JOB_SECRET_FILE", file_of(0), 1);
+    refuse("run -- p", EXITCODE_CONFIG, "holds no secret");
+    setenv("MST_JOB_SECRET_FILE", file_of(MST_SECRET_BYTES_MAX + 1), 1);
     refuse("run -- p", EXITCODE_CONFIG, "over 256 bytes");
     unsetenv("MST_JOB_SECRET_FILE");
     setenv("RANK", "5", 1);

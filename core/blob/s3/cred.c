@@ -56,7 +56,7 @@ static int read_token(const char *path, char *token, size_t cap, struct mst_err 
     if (rc == -EFBIG)
         return mst_err_set(err, -EACCES, "%s: is over %zu bytes", path, cap - 1);
     if (rc < 0)
-        return mst_err_set(err, -EACCES, "%s: cannot be read: %s", path, mst_err_meaning(rc));
+        return mst_err_set(err, -EACCES, "%s: cannot be read: %s", path, mst_file_meaning(rc));
     if (rc == 0 || !blob_env_is_plain(token))
         return mst_err_set(
             err, -EACCES, "%s: holds no token: it is empty, or has control characters in it", path);
@@ -96,8 +96,8 @@ static int from_environment(const struct blob_env *env, const char *region, stru
     return 0;
 }
 
-/* Adds what one file says of the profile. 0 also if it says nothing or cannot be opened; as
- * cred_parse_profile; -EFBIG; -ENOMEM. */
+/* Adds what one file says of the profile. 0 also if it says nothing or is not there, or, where
+ * nobody named it, cannot be opened; as cred_parse_profile; -EFBIG; -ENOMEM; -errno of the open. */
 static int add_profile_file(const char *path, const char *home, const char *name,
                             const char *profile, struct cred *cred)
 {
@@ -111,8 +111,8 @@ static int add_profile_file(const char *path, const char *home, const char *name
     if (rc >= 0) {
         rc = cred_parse_profile(text, profile, cred);
         OPENSSL_cleanse(text, strlen(text));
-    } else if (rc != -EFBIG && rc != -ENOMEM) {
-        rc = 0;
+    } else if (!path && rc != -EFBIG && rc != -ENOMEM) {
+        rc = 0; /* HOME may be another user's */
     }
     free(text);
     return rc == -ENOENT ? 0 : rc;
@@ -134,7 +134,7 @@ static int from_profile(const struct blob_env *env, const char *region, struct c
         return mst_err_set(err, -EACCES,
                            "profile %s: its file cannot be read: %s; the limit is "
                            "%zu bytes",
-                           profile, mst_err_meaning(rc), PROFILES_BYTES - 1);
+                           profile, mst_file_meaning(rc), PROFILES_BYTES - 1);
     if (cred->access_key[0]) {
         (void)snprintf(cred->source, sizeof cred->source, "profile %.80s", profile); /* fits */
         return 0;
