@@ -35,7 +35,10 @@ expect 0 muster run --nproc 1 -- sh -c 'echo heard >"$1"' - "$work/heard" <&- >&
 [ "$(cat "$work/heard")" = heard ] || fail "closed descriptors kept a rank from its work"
 expect 0 env --block-signal=TERM --ignore-signal=TERM,PIPE,HUP muster run --nproc 1 -- \
     grep -E '^Sig(Blk|Ign)' /proc/self/status
-mentions $'SigBlk:\t0000000000000000' $'SigIgn:\t0000000000000001'
+mentions $'SigBlk:\t0000000000000000'
+ignored=$((16#$(sed -n 's/.*SigIgn:\t//p' "$work/last.out")))
+# 32 and 33 are the C library's own: whoever ignores them hands that on.
+[ $((ignored & ~0x180000000)) = 1 ] || fail "a rank ignores $ignored"
 
 say "the limit of descriptors is raised for the agent only"
 expect 0 sh -c 'ulimit -Sn 64; exec muster run --nproc 40 -- sh -c "ulimit -Sn"'
