@@ -1,13 +1,12 @@
 #include "muster/launcher/guard.h"
 
 #include "muster/core/err.h"
-#include "muster/core/libc.h"
+#include "muster/launcher/helper.h"
 #include "muster/launcher/procs.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -50,9 +49,7 @@ static void stand_guard(int fd)
 {
     static struct leaders leaders;
     (void)setsid(); /* cannot fail for a new process: a SIGKILL to the agent's group passes it by */
-    (void)prctl(PR_SET_NAME, "muster-guard"); /* cannot fail for a short name */
-    (void)dup2(fd, STDIN_FILENO);             /* cannot fail: both are open */
-    libc_close_from(STDIN_FILENO + 1);
+    helper_begin("muster-guard", fd);
     listen(STDIN_FILENO, &leaders);
     for (size_t i = 0; i < leaders.count; i++)
         (void)kill(-leaders.pids[i], SIGKILL); /* what is left of it, be there a /proc or not */
@@ -79,10 +76,8 @@ int guard_open(struct guard *guard, struct mst_err *err)
         return mst_err_set(err, -errno, "guard over the ranks: no pipe: %s",
                            mst_err_meaning(errno));
     pid_t pid = fork_silently();
-    if (pid == 0) {
-        close(fds[1]);
+    if (pid == 0)
         stand_guard(fds[0]);
-    }
     int rc = pid < 0 ? -errno : 0;
     close(fds[0]);
     if (!rc && fcntl(fds[1], F_SETFL, O_NONBLOCK))

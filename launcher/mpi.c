@@ -2,6 +2,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/launcher/elf.h"
+#include "muster/launcher/helper.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -110,15 +111,15 @@ void mpi_watch_start(struct mpi_watch *watch, uint64_t now_ns)
 }
 
 /* The agent's signals are blocked here, too; nothing is written but the finding. */
-static _Noreturn void run_look(const pid_t *pids, uint32_t count, const int fds[2])
+static _Noreturn void run_look(const pid_t *pids, uint32_t count, int agent_fd)
 {
     struct mpi_finding finding = {0};
-    (void)close(fds[0]);                    /* the agent's end */
+    helper_begin("muster-look", agent_fd);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* cannot fail for a valid signal */
     for (uint32_t i = 0; i < count; i++) {
         finding.local_rank = i;
         if (pids[i] > 0 && mpi_is_mapped(pids[i], finding.library))
-            _exit(write(fds[1], &finding, sizeof finding) != sizeof finding);
+            _exit(write(STDIN_FILENO, &finding, sizeof finding) != sizeof finding);
     }
     _exit(0);
 }
@@ -134,7 +135,7 @@ void mpi_watch_look(struct mpi_watch *watch, const pid_t *pids, uint32_t count, 
         return; /* the last one hangs still, or there is nothing to look with */
     pid_t pid = fork();
     if (pid == 0)
-        run_look(pids, count, fds);
+        run_look(pids, count, fds[1]);
     (void)close(fds[1]); /* a pipe: nothing to lose, here and below */
     if (pid < 0)
         (void)close(fds[0]);

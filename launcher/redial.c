@@ -4,6 +4,7 @@
 #include "muster/core/err.h"
 #include "muster/core/kv/auth.h"
 #include "muster/core/kv/sock.h"
+#include "muster/launcher/helper.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -59,11 +60,12 @@ static bool is_final(int rc)
     return rc == -ECONNREFUSED || rc == -EACCES || rc == -EPROTO || rc == -ESTALE;
 }
 
-static void run_child(const struct redial_request *request, pid_t agent, int to_fd)
+static void run_child(const struct redial_request *request, pid_t agent, int agent_fd)
 {
+    const int to_fd = STDIN_FILENO;
     struct mst_err result = {0};
+    helper_begin("muster-redial", agent_fd);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* cannot fail for a valid signal */
-    (void)prctl(PR_SET_NAME, "muster-redial");
     while (getppid() == agent) {
         int rc = try_once(request, &result);
         if (rc >= 0 || is_final(rc)) {
@@ -87,10 +89,8 @@ int redial_start(const struct redial_request *request, int *ret_fd, struct mst_e
         return mst_err_set(err, -errno, "socketpair: %s", mst_err_meaning(errno));
     pid_t agent = getpid();
     pid_t pid = fork();
-    if (pid == 0) {
-        close(fds[0]);
+    if (pid == 0)
         run_child(request, agent, fds[1]);
-    }
     int rc = pid < 0 ? mst_err_set(err, -errno, "fork: %s", mst_err_meaning(errno)) : 0;
     close(fds[1]);
     if (rc) {

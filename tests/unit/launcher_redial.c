@@ -7,6 +7,7 @@
 #include "soon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -58,11 +59,33 @@ static void a_result_that_is_not_there_is_not_awaited(void **state)
     close(listener);
 }
 
+/* The guard acts at the end of a pipe whose other end the agent alone may hold. */
+static void it_holds_nothing_of_the_agent(void **state)
+{
+    (void)state;
+    const struct mst_auth_hello hello = {.role = MST_ROLE_AGENT, .rank = 1};
+    char address[64];
+    uint16_t port;
+    int listener = mst_sock_listen("127.0.0.1", 0, &port, NULL), fd, held[2];
+    assert_int_equal(mst_sock_join("127.0.0.1", port, address, sizeof address), 0);
+    assert_int_equal(pipe2(held, O_CLOEXEC), 0);
+    struct redial_request request = request_to(address, &hello);
+    assert_int_equal(redial_start(&request, &fd, NULL), 0);
+    close(held[1]);
+    struct pollfd closed = {.fd = held[0], .events = POLLIN};
+    assert_int_equal(poll(&closed, 1, SOON_MS), 1);
+    assert_int_equal(redial_take(fd, NULL), -EAGAIN);
+    close(held[0]);
+    close(fd);
+    close(listener);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nobody_listening_is_told_at_once),
         cmocka_unit_test(a_result_that_is_not_there_is_not_awaited),
+        cmocka_unit_test(it_holds_nothing_of_the_agent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
