@@ -2,11 +2,13 @@
 
 #include "muster/core/err.h"
 #include "muster/launcher/helper.h"
+#include "muster/launcher/log.h"
 #include "muster/launcher/procs.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -111,10 +113,13 @@ void guard_add(int guard_fd, pid_t leader)
         (void)tell(guard_fd, leader); /* one that is gone, or stopped for long, guards nothing */
 }
 
-bool guard_forget(struct guard *guard, pid_t leader)
+void guard_forget(struct guard *guard, pid_t leader)
 {
-    if (guard->fd < 0 || tell(guard->fd, -leader))
-        return true;
+    if (!guard || guard->fd < 0 || tell(guard->fd, -leader))
+        return;
     guard_close(guard);
-    return false;
+    log_line(
+        LOG_WARN,
+        "the guard is gone: should this agent be killed, processes that ranks started may stay",
+        NULL);
 }

@@ -11,7 +11,6 @@
 #ifndef MUSTER_LAUNCHER_GUARD_H
 #define MUSTER_LAUNCHER_GUARD_H
 
-#include <stdbool.h>
 #include <sys/types.h>
 
 struct mst_err;
@@ -32,7 +31,7 @@ void guard_close(struct guard *guard);
 void guard_add(int guard_fd, pid_t leader);
 
 /* `leader` is dead and not reaped: its number is soon another's. A guard that cannot be told so is
- * ended at once. False if that has happened. */
-bool guard_forget(struct guard *guard, pid_t leader);
+ * ended at once, which the log tells. One that is not open, or NULL, is allowed. */
+void guard_forget(struct guard *guard, pid_t leader);
 
 #endif

@@ -64,6 +64,7 @@ static void end_redial(struct link *link)
         return;
     close(link->dial_fd); /* by which it ends, too */
     link->dial_fd = -1;
+    link->dial_pid = 0;
 }
 
 void link_fini(struct link *link)
@@ -136,7 +137,7 @@ static void start_redial(struct link *link)
     struct mst_err err = {0};
     if (link->dial_fd >= 0)
         return;
-    int rc = redial_start(&request, &link->dial_fd, &err);
+    int rc = redial_start(&request, &link->dial_fd, &link->dial_pid, &err);
     if (rc == 0)
         rc = watch(link, EPOLL_CTL_ADD, link->dial_fd);
     if (rc) /* the next tick tries again */

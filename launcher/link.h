@@ -21,6 +21,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct opts;
 
@@ -28,6 +29,7 @@ struct link {
     int epoll_fd;                      /* of the two below */
     struct mst_stream stream;          /* fd -1: no connection */
     int dial_fd;                       /* where the dialing process hands over; -1: there is none */
+    pid_t dial_pid;                    /* that process; 0: there is none */
     bool writes;                       /* its stream is polled for room */
     bool broken;                       /* for good: */
     struct mst_err why;                /* this is the reason */

@@ -137,10 +137,12 @@ void mpi_watch_look(struct mpi_watch *watch, const pid_t *pids, uint32_t count, 
     if (pid == 0)
         run_look(pids, count, fds[1]);
     (void)close(fds[1]); /* a pipe: nothing to lose, here and below */
-    if (pid < 0)
+    if (pid < 0) {
         (void)close(fds[0]);
-    else
-        watch->fd = fds[0];
+        return;
+    }
+    watch->fd = fds[0];
+    watch->pid = pid;
 }
 
 bool mpi_watch_take(struct mpi_watch *watch, struct mpi_finding *ret_finding)
@@ -151,8 +153,7 @@ bool mpi_watch_take(struct mpi_watch *watch, struct mpi_finding *ret_finding)
     ssize_t size = read(watch->fd, &finding, sizeof finding);
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
-    (void)close(watch->fd);
-    watch->fd = -1;
+    mpi_watch_fini(watch);
     if (size != sizeof finding)
         return false;
     watch->looks = LOOK_COUNT;
@@ -166,4 +167,5 @@ void mpi_watch_fini(struct mpi_watch *watch)
     if (watch->fd >= 0)
         (void)close(watch->fd); /* as above */
     watch->fd = -1;
+    watch->pid = 0;
 }

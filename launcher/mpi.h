@@ -27,6 +27,7 @@ bool mpi_is_mapped(pid_t pid, char library[MPI_LIBRARY_BYTES]);
  *   start → at wake_ns: look → fd is readable: take → … → fini */
 struct mpi_watch {
     int fd;           /* of the look under way, or -1 */
+    pid_t pid;        /* of the process that looks; 0: there is none */
     uint64_t wake_ns; /* when the next one is due, or MST_NEVER */
     uint32_t looks;
 };

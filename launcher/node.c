@@ -19,7 +19,6 @@
 #include "muster/core/err.h"
 #include "muster/core/version.h"
 #include "muster/launcher/exitcode.h"
-#include "muster/launcher/guard.h"
 #include "muster/launcher/link.h"
 #include "muster/launcher/log.h"
 #include "muster/launcher/opts.h"
@@ -66,8 +65,8 @@ int node_init(struct node *node, const struct node_config *config, struct mst_er
 
 static void kill_strays(const struct node *node)
 {
-    const struct guard *guard = node->ranks.guard;
-    strays_kill(guard && guard->fd >= 0 ? guard->pid : 0, mst_deadline_ms(STRAYS_MS));
+    const pid_t spared[] = {node->link->dial_pid, node->mpi.pid};
+    strays_kill(&node->ranks, spared, 2, mst_deadline_ms(STRAYS_MS));
 }
 
 void node_fini(struct node *node)

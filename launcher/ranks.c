@@ -234,15 +234,6 @@ int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct ranke
     return rc;
 }
 
-static void tell_guard(const struct ranks *ranks, pid_t leader)
-{
-    if (ranks->guard && !guard_forget(ranks->guard, leader))
-        log_line(
-            LOG_WARN,
-            "the guard is gone: should this agent be killed, processes that ranks started may stay",
-            NULL);
-}
-
 /* Its process is a zombie, so its number is still its own. */
 static void bury(struct ranks *ranks, uint32_t local_rank, struct rank_death *ret_death)
 {
@@ -250,7 +241,7 @@ static void bury(struct ranks *ranks, uint32_t local_rank, struct rank_death *re
     struct rank_proc *proc = &ranks->procs[local_rank];
     assert(proc->pid > 0 && ranks->alive > 0);
     (void)kill(-proc->pid, SIGKILL); /* nobody left is fine */
-    tell_guard(ranks, proc->pid);
+    guard_forget(ranks->guard, proc->pid);
     siginfo_t info = {0};
     /* (void): a zombie of ours is there to be reaped */
     if (proc->pidfd >= 0)
@@ -290,7 +281,7 @@ bool ranks_reap_pid(struct ranks *ranks, pid_t pid, struct rank_death *ret_death
 void ranks_reap_orphan(const struct ranks *ranks, pid_t pid)
 {
     siginfo_t info;
-    tell_guard(ranks, pid);
+    guard_forget(ranks->guard, pid);
     (void)waitid(P_PID, (id_t)pid, &info, WEXITED); /* it is a zombie, as seen */
 }
 

@@ -82,7 +82,8 @@ static void run_child(const struct redial_request *request, pid_t agent, int age
 
 /* ---- in the agent ---------------------------------------------------------------------------- */
 
-int redial_start(const struct redial_request *request, int *ret_fd, struct mst_err *err)
+int redial_start(const struct redial_request *request, int *ret_fd, pid_t *ret_pid,
+                 struct mst_err *err)
 {
     int fds[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds))
@@ -98,6 +99,7 @@ int redial_start(const struct redial_request *request, int *ret_fd, struct mst_e
         return rc;
     }
     *ret_fd = fds[0];
+    *ret_pid = pid;
     return 0;
 }
 

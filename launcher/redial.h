@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct mst_auth_hello;
 struct mst_err;
@@ -17,9 +18,11 @@ struct redial_request {
     size_t secret_bytes;
 };
 
-/* Starts it. It tries until *ret_fd, the caller's to close, is closed, or its parent dies; the fd
- * is readable when there is a result. 0; errors of socketpair and fork with text. */
-int redial_start(const struct redial_request *request, int *ret_fd, struct mst_err *err);
+/* Starts it, a child like any other. It tries until *ret_fd, the caller's to close, is closed, or
+ * its parent dies; the fd is readable when there is a result. 0; errors of socketpair and fork with
+ * text. */
+int redial_start(const struct redial_request *request, int *ret_fd, pid_t *ret_pid,
+                 struct mst_err *err);
 
 /* The result: a connection that has passed the handshake, non-blocking, the caller's; with text
  * -ECONNREFUSED nobody listens there any longer, -EACCES, -EPROTO, -ESTALE refused; without one

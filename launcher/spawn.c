@@ -66,8 +66,7 @@ static void bury(struct guard *guard, pid_t pid)
 {
     siginfo_t info;
     (void)waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT); /* it is there to be waited for */
-    if (guard)
-        (void)guard_forget(guard, pid); /* without a guard there is nothing to forget */
+    guard_forget(guard, pid);
     (void)waitpid(pid, NULL, 0);
 }
 

@@ -1,6 +1,8 @@
 #include "muster/launcher/strays.h"
 
 #include "muster/core/clock.h"
+#include "muster/launcher/guard.h"
+#include "muster/launcher/ranks.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -9,28 +11,53 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void kill_children(pid_t spared)
+struct family {
+    const struct ranks *ranks;
+    const pid_t *spared;
+    size_t spared_count;
+};
+
+static bool is_spared(const struct family *family, pid_t pid)
+{
+    const struct guard *guard = family->ranks->guard;
+    bool is_ours = guard && guard->fd >= 0 && pid == guard->pid;
+    for (size_t i = 0; i < family->spared_count && !is_ours; i++)
+        is_ours = pid == family->spared[i];
+    return is_ours;
+}
+
+/* False if there is none to kill. */
+static bool kill_children(const struct family *family)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
     FILE *file = fopen(path, "re");
     if (!file)
-        return; /* a kernel without the list: PID 1's death or the pod's end takes them */
+        return true; /* a kernel without the list: PID 1's death or the pod's end takes them */
     int pid;
+    bool any = false;
     while (fscanf(file, "%d", &pid) == 1) { /* NOLINT(cert-err34-c): the kernel wrote it */
-        if (pid != spared)
-            (void)kill(pid, SIGKILL); /* it may be dead already */
+        if (is_spared(family, pid))
+            continue;
+        any = true;
+        (void)kill(pid, SIGKILL); /* it may be dead already */
     }
     fclose(file);
+    return any;
 }
 
 /* Reaps what is dead. False once no child is left. */
-static bool reap(uint32_t *count)
+static bool reap(const struct family *family, uint32_t *count)
 {
-    pid_t pid;
-    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
-        ++*count;
-    return pid == 0;
+    for (;;) {
+        siginfo_t info = {0};
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT))
+            return false;
+        if (info.si_pid == 0)
+            return true;
+        ranks_reap_orphan(family->ranks, info.si_pid);
+        *count += !is_spared(family, info.si_pid);
+    }
 }
 
 /* Sleeps until a child dies. False at the deadline. */
@@ -44,11 +71,12 @@ static bool wait_for_death(uint64_t deadline_ns)
     return left_ms > 0 && (sigtimedwait(&set, NULL, &left) > 0 || errno == EINTR);
 }
 
-uint32_t strays_kill(pid_t spared, uint64_t deadline_ns)
+uint32_t strays_kill(const struct ranks *ranks, const pid_t *spared, size_t spared_count,
+                     uint64_t deadline_ns)
 {
+    const struct family family = {ranks, spared, spared_count};
     uint32_t count = 0;
-    while (reap(&count)) {
-        kill_children(spared);
+    while (reap(&family, &count) && kill_children(&family)) {
         if (!wait_for_death(deadline_ns))
             break;
     }

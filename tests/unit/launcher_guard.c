@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -70,8 +71,8 @@ static pid_t start_agent(struct told *ret_told, int *ret_held)
         close(held[1]);
         start_rank(&forgotten, &guard);
         const struct told told = {guard.pid, forgotten.rank};
-        if (!guard_forget(&guard, forgotten.rank) ||
-            write(told_fds[1], &told, sizeof told) != sizeof told)
+        guard_forget(&guard, forgotten.rank);
+        if (guard.fd < 0 || write(told_fds[1], &told, sizeof told) != sizeof told)
             _exit(1);
         for (;;)
             pause();
@@ -134,9 +135,23 @@ static void test_a_guard_that_was_killed_is_noticed(void **state)
     struct pollfd gone = {.fd = guard.fd};
     assert_int_equal(poll(&gone, 1, (int)SOON_MS), 1);
     guard_add(guard.fd, 1234567); /* costs nothing */
-    assert_false(guard_forget(&guard, 1234567));
+    int saved = dup(STDERR_FILENO), said[2];
+    char text[1024];
+    assert_int_equal(pipe2(said, O_CLOEXEC | O_NONBLOCK), 0);
+    assert_int_equal(dup2(said[1], STDERR_FILENO), STDERR_FILENO);
+    guard_forget(&guard, 1234567);
+    guard_forget(&guard, 1234567);
+    guard_forget(NULL, 1234567);
+    assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
     assert_int_equal(guard.fd, -1);
-    assert_true(guard_forget(&guard, 1234567)); /* said once */
+    ssize_t size = read(said[0], text, sizeof text - 1);
+    assert_true(size > 0);
+    text[size] = '\0';
+    assert_non_null(strstr(text, "the guard is gone"));
+    assert_ptr_equal(strchr(text, '\n'), text + size - 1); /* said once */
+    close(said[0]);
+    close(said[1]);
+    close(saved);
 }
 
 int main(void)

@@ -32,10 +32,11 @@ static void nobody_listening_is_told_at_once(void **state)
     char address[64];
     uint16_t port;
     int listener = mst_sock_listen("127.0.0.1", 0, &port, NULL), fd;
+    pid_t pid;
     assert_int_equal(mst_sock_join("127.0.0.1", port, address, sizeof address), 0);
     close(listener);
     struct redial_request request = request_to(address, &hello);
-    assert_int_equal(redial_start(&request, &fd, NULL), 0);
+    assert_int_equal(redial_start(&request, &fd, &pid, NULL), 0);
     struct pollfd ready = {.fd = fd, .events = POLLIN};
     assert_int_equal(poll(&ready, 1, SOON_MS), 1);
     assert_int_equal(redial_take(fd, &err), -ECONNREFUSED);
@@ -51,9 +52,10 @@ static void a_result_that_is_not_there_is_not_awaited(void **state)
     char address[64];
     uint16_t port;
     int listener = mst_sock_listen("127.0.0.1", 0, &port, NULL), fd;
+    pid_t pid;
     assert_int_equal(mst_sock_join("127.0.0.1", port, address, sizeof address), 0);
     struct redial_request request = request_to(address, &hello);
-    assert_int_equal(redial_start(&request, &fd, NULL), 0);
+    assert_int_equal(redial_start(&request, &fd, &pid, NULL), 0);
     assert_int_equal(redial_take(fd, NULL), -EAGAIN);
     close(fd);
     close(listener);
@@ -67,10 +69,11 @@ static void it_holds_nothing_of_the_agent(void **state)
     char address[64];
     uint16_t port;
     int listener = mst_sock_listen("127.0.0.1", 0, &port, NULL), fd, held[2];
+    pid_t pid;
     assert_int_equal(mst_sock_join("127.0.0.1", port, address, sizeof address), 0);
     assert_int_equal(pipe2(held, O_CLOEXEC), 0);
     struct redial_request request = request_to(address, &hello);
-    assert_int_equal(redial_start(&request, &fd, NULL), 0);
+    assert_int_equal(redial_start(&request, &fd, &pid, NULL), 0);
     close(held[1]);
     struct pollfd closed = {.fd = held[0], .events = POLLIN};
     assert_int_equal(poll(&closed, 1, SOON_MS), 1);
