@@ -23,16 +23,31 @@ const struct options status_options = {
     .about = "Shows every job of this user whose agent runs on this node: its ranks, what each "
              "does, its step, the age of its last sign of life, its last committed checkpoint, and "
              "its last collective.",
+    .notes = "Exit codes: 0; 64 usage; 70 an agent does not answer, which stderr names.",
     .groups = {{"Options:", answer_options}},
 };
 
-static void collect(void *arg, const char *text)
+struct answers {
+    json_t *agents;
+    bool incomplete; /* one is missing, which stderr tells */
+};
+
+static void collect(void *arg, int pid, const char *text)
 {
-    json_t *agent = json_loads(text, 0, NULL);
-    if (agent)
-        json_array_append_new(arg, agent);
+    struct answers *answers = arg;
+    json_t *agent = text ? json_loads(text, 0, NULL) : NULL;
+    if (agent) {
+        json_array_append_new(answers->agents, agent);
+        return;
+    }
+    answers->incomplete = true;
+    if (text)
+        fprintf(stderr, "muster status: agent %d: its answer was cut: ask again\n", pid);
     else
-        fputs("muster status: an agent's answer was cut; ask again\n", stderr);
+        fprintf(stderr,
+                "muster status: agent %d does not answer: it is stopped, or hangs in the kernel "
+                "(see /proc/%d/stack)\n",
+                pid, pid);
 }
 
 static const char *text_of(const json_t *object, const char *key)
@@ -141,11 +156,11 @@ static void print_json(const json_t *agents)
     putchar('\n');
 }
 
-static void print_text(const json_t *agents)
+static void print_text(const json_t *agents, bool is_complete)
 {
     size_t index;
     const json_t *agent;
-    if (json_array_size(agents) == 0)
+    if (json_array_size(agents) == 0 && is_complete)
         printf("no job runs here\n");
     json_array_foreach(agents, index, agent) print_agent(agent);
 }
@@ -158,17 +173,17 @@ int cmd_status(int argc, char **argv)
     int rc = options_parse(&status_options, argc, argv, &as_json, &line, &err);
     if (rc)
         return options_answer(&status_options, rc, &err);
-    json_t *agents = json_array();
-    rc = status_ask_all(collect, agents);
+    struct answers answers = {.agents = json_array()};
+    rc = status_ask_all(collect, &answers);
     if (rc < 0) {
         fprintf(stderr, "muster status: /proc/net/unix: %s\n", mst_err_meaning(rc));
-        json_decref(agents);
+        json_decref(answers.agents);
         return EXITCODE_INTERNAL;
     }
     if (as_json)
-        print_json(agents);
+        print_json(answers.agents);
     else
-        print_text(agents);
-    json_decref(agents);
-    return options_finish(&status_options, EXITCODE_OK);
+        print_text(answers.agents, !answers.incomplete);
+    json_decref(answers.agents);
+    return options_finish(&status_options, answers.incomplete ? EXITCODE_INTERNAL : EXITCODE_OK);
 }

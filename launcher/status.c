@@ -43,7 +43,8 @@ static bool peer_uid(int fd, uid_t *ret_uid)
     return true;
 }
 
-/* Anybody may take any abstract name: what counts is who listens. */
+/* Anybody may take any abstract name: what counts is who listens. -EAGAIN: as many wait there as
+ * may. */
 static int dial(const char *name)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -52,14 +53,15 @@ static int dial(const char *name)
     uid_t uid;
     struct sockaddr_un address;
     socklen_t size = abstract_address(name, &address);
-    if (connect(fd, (const struct sockaddr *)&address, size) == 0 && peer_uid(fd, &uid) &&
-        uid == getuid())
+    int rc = connect(fd, (const struct sockaddr *)&address, size) ? -errno : 0;
+    if (rc == 0 && peer_uid(fd, &uid) && uid == getuid())
         return fd;
     close(fd);
-    return -ECONNREFUSED;
+    return rc == -EAGAIN ? rc : -ECONNREFUSED;
 }
 
-/* Reads until the agent hangs up. The text is the caller's, NULL if it did not come in time. */
+/* Reads until the agent hangs up. The text is the caller's, NULL if it did not come in time, and
+ * empty of one that ended meanwhile. */
 static char *read_answer(int fd)
 {
     size_t used = 0;
@@ -80,18 +82,27 @@ static char *read_answer(int fd)
     return NULL;
 }
 
+static int pid_in(const char *name)
+{
+    int pid = 0;
+    (void)sscanf(name, "muster-%*u-%d-", &pid); /* NOLINT(cert-err34-c): 0 if it has none */
+    return pid;
+}
+
+/* Whether there is such an agent. */
 static bool ask_one(const char *name, status_answer_fn answer, void *arg)
 {
     int fd = dial(name);
-    if (fd < 0)
+    if (fd < 0 && fd != -EAGAIN)
         return false;
-    char *text = read_answer(fd);
-    close(fd);
-    if (text)
-        answer(arg, text);
-    bool answered = text != NULL;
+    char *text = fd >= 0 ? read_answer(fd) : NULL;
+    bool is_there = !text || text[0];
+    if (fd >= 0)
+        close(fd);
+    if (is_there)
+        answer(arg, pid_in(name), text);
     free(text);
-    return answered;
+    return is_there;
 }
 
 /* A line is "number references protocol flags type state inode path"; one that listens has but this

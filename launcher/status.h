@@ -9,8 +9,8 @@ struct mst_err;
 struct node;
 struct status;
 
-/* Called with each agent's answer, an owned JSON text. */
-typedef void (*status_answer_fn)(void *arg, const char *json);
+/* Called with each agent's answer, a JSON text; NULL: agent `pid` is there and does not answer. */
+typedef void (*status_answer_fn)(void *arg, int pid, const char *json);
 
 /* Opens the socket. 0; -ENOMEM; errors of socket, bind and listen; with text. */
 int status_create(struct status **ret_status, struct mst_err *err);
@@ -24,7 +24,7 @@ int status_fd(const struct status *status);
 /* Answers all who ask. Never blocks: who does not read loses the rest. */
 void status_run(struct status *status, const struct node *node);
 
-/* Asks every agent of this user in this network namespace. Returns how many answered, or a -errno
+/* Asks every agent of this user in this network namespace. Returns how many there are, or a -errno
  * of reading /proc/net/unix. Waits two seconds for each at most. */
 int status_ask_all(status_answer_fn answer, void *arg);
 
