@@ -379,6 +379,8 @@ static int draw_nonce(uint64_t *ret_nonce, struct mst_err *err)
 static void start_rdzv(struct coord *coord, const struct opts *opts, uint64_t nonce)
 {
     struct rdzv_config config = {.node_count = opts->node_count,
+                                 .local_size = opts->local_size,
+                                 .world_size = opts->world_size,
                                  .max_restarts = opts->max_restarts,
                                  .timeout_ns = opts->rdzv_timeout_ms * MST_NS_PER_MS,
                                  .job_nonce = nonce,

@@ -22,31 +22,33 @@ enum field {
     ACTION = 1 << 6,
     VERDICT = 1 << 7,
     GRACE = 1 << 8,
-    STEP = 1 << 9,
-    LOWEST_STEP = 1 << 10,
-    MASTER_PORT = 1 << 11,
-    JOB_NONCE = 1 << 12,
-    JOB_ID = 1 << 13,
-    TEXT = 1 << 14,
-    LOCAL_SIZES = 1 << 15,
-    VERSION = 1 << 16,
-    HOST = 1 << 17,
-    NO_STEP = 1 << 18, /* not a field: its steps may be MST_PAGE_NO_STEP */
+    WORLD_SIZE = 1 << 9,
+    MAX_RESTARTS = 1 << 10,
+    STEP = 1 << 11,
+    LOWEST_STEP = 1 << 12,
+    MASTER_PORT = 1 << 13,
+    JOB_NONCE = 1 << 14,
+    JOB_ID = 1 << 15,
+    TEXT = 1 << 16,
+    LOCAL_SIZES = 1 << 17,
+    VERSION = 1 << 18,
+    HOST = 1 << 19,
+    NO_STEP = 1 << 20, /* not a field: its steps may be MST_PAGE_NO_STEP */
 };
 
 static const struct {
     const char *name;
     unsigned fields;
 } types[MSG_TYPE_END - MSG_JOIN] = {
-    [0] = {"JOIN", VERSION | HOST | LOCAL_SIZE | NODE_COUNT | GRACE},
+    [0] = {"JOIN", VERSION | HOST | LOCAL_SIZE | NODE_COUNT | GRACE | WORLD_SIZE},
     [MSG_FAILED - MSG_JOIN] = {"FAILED", GENERATION | RANK | CODE},
     [MSG_DONE - MSG_JOIN] = {"DONE", GENERATION | CODE},
     [MSG_DOWN - MSG_JOIN] = {"DOWN", GENERATION | RANK | VERDICT | STEP | NO_STEP},
     [MSG_DRAIN - MSG_JOIN] = {"DRAIN", ACTION},
     [MSG_STEPS - MSG_JOIN] = {"STEPS", GENERATION | ROUND | STEP | LOWEST_STEP | NO_STEP},
     [MSG_GRACE_OVER - MSG_JOIN] = {"GRACE_OVER", GENERATION},
-    [MSG_START - MSG_JOIN] = {"START", HOST | GENERATION | NODE_COUNT | GRACE | MASTER_PORT |
-                                           JOB_NONCE | JOB_ID | LOCAL_SIZES},
+    [MSG_START - MSG_JOIN] = {"START", HOST | GENERATION | NODE_COUNT | GRACE | MAX_RESTARTS |
+                                           MASTER_PORT | JOB_NONCE | JOB_ID | LOCAL_SIZES},
     [MSG_ABORT - MSG_JOIN] = {"ABORT", GENERATION | RANK | CODE},
     [MSG_QUERY - MSG_JOIN] = {"QUERY", GENERATION | ROUND | ACTION},
     [MSG_PROPOSE - MSG_JOIN] = {"PROPOSE", GENERATION | ROUND | ACTION | STEP},
@@ -106,9 +108,9 @@ static void put_sizes(struct writer *writer, const struct msg *msg)
 
 static void put_words(struct writer *writer, const struct msg *msg, unsigned fields)
 {
-    const uint32_t words[] = {msg->generation, msg->local_size, msg->node_count,
-                              msg->rank,       msg->code,       msg->round,
-                              msg->action,     msg->verdict,    msg->grace_ms};
+    const uint32_t words[] = {msg->generation, msg->local_size, msg->node_count,  msg->rank,
+                              msg->code,       msg->round,      msg->action,      msg->verdict,
+                              msg->grace_ms,   msg->world_size, msg->max_restarts};
     for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (fields & (1u << i))
             put_uint(writer, words[i], 4);
@@ -227,7 +229,9 @@ static void take_words(struct reader *reader, unsigned fields, struct msg *msg)
                  {&msg->round, 0, UINT32_MAX},
                  {&msg->action, MST_GATE_STOP, MST_GATE_CHECKPOINT},
                  {&msg->verdict, 0, MST_ERRNO_MAX},
-                 {&msg->grace_ms, 1, UINT32_MAX}};
+                 {&msg->grace_ms, 1, UINT32_MAX},
+                 {&msg->world_size, 0, MST_PAGE_RANKS_MAX * MSG_NODES_MAX},
+                 {&msg->max_restarts, 0, UINT32_MAX}};
     for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (fields & (1u << i))
             *words[i].word = (uint32_t)take(reader, 4, words[i].low, words[i].high);

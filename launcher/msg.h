@@ -54,19 +54,22 @@ struct msg {
     char host[MSG_HOST_BYTES]; /* of JOIN what the node calls itself, may be empty; of START an
                                   address of node 0 itself, which it needs no name server for */
     uint32_t generation;
-    uint32_t local_size;  /* 1 … MST_PAGE_RANKS_MAX */
-    uint32_t node_count;  /* 1 … MSG_NODES_MAX */
-    uint32_t rank;        /* global rank, or MST_PAGE_CAUSE_JOB */
-    uint32_t code;        /* exit code, 0 … 255 */
-    uint32_t round;       /* pairs STEPS with its QUERY or PROPOSE */
-    uint32_t action;      /* enum mst_gate_action */
-    uint32_t verdict;     /* 0, or the errno that rank met and no restart cures */
-    uint32_t grace_ms;    /* from a drain's begin to its end; of JOIN this node's, of START the
+    uint32_t local_size;   /* 1 … MST_PAGE_RANKS_MAX */
+    uint32_t node_count;   /* 1 … MSG_NODES_MAX */
+    uint32_t rank;         /* global rank, or MST_PAGE_CAUSE_JOB */
+    uint32_t code;         /* exit code, 0 … 255 */
+    uint32_t round;        /* pairs STEPS with its QUERY or PROPOSE */
+    uint32_t action;       /* enum mst_gate_action */
+    uint32_t verdict;      /* 0, or the errno that rank met and no restart cures */
+    uint32_t grace_ms;     /* from a drain's begin to its end; of JOIN this node's, of START the
                             job's: the longest that all nodes can keep */
-    uint64_t step;        /* < MSG_STEP_LIMIT; of DOWN and STEPS also MST_PAGE_NO_STEP */
-    uint64_t lowest_step; /* as step; MST_PAGE_NO_STEP if no rank is alive */
-    uint32_t master_port; /* a free port on node 0 for torch programs, 0 … 65535 */
-    uint64_t job_nonce;   /* of this start of the job; never 0 */
+    uint32_t world_size;   /* ranks of the job that this node was asked for, as many on each node;
+                             0: nobody counted them */
+    uint32_t max_restarts; /* of node 0, which decides */
+    uint64_t step;         /* < MSG_STEP_LIMIT; of DOWN and STEPS also MST_PAGE_NO_STEP */
+    uint64_t lowest_step;  /* as step; MST_PAGE_NO_STEP if no rank is alive */
+    uint32_t master_port;  /* a free port on node 0 for torch programs, 0 … 65535 */
+    uint64_t job_nonce;    /* of this start of the job; never 0 */
     char job_id[MSG_JOB_ID_BYTES];       /* empty: the job has no name */
     char text[MSG_TEXT_BYTES];           /* why, and what to do */
     uint16_t local_sizes[MSG_NODES_MAX]; /* node_count of them */

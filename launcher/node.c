@@ -96,7 +96,8 @@ void node_join(struct node *node)
     struct msg join = {.type = MSG_JOIN,
                        .local_size = node->opts->local_size,
                        .node_count = node->opts->node_count,
-                       .grace_ms = node->opts->grace_ms};
+                       .grace_ms = node->opts->grace_ms,
+                       .world_size = node->opts->world_size};
     snprintf(join.version, sizeof join.version, "%s", mst_version());
     name_host(join.host, sizeof join.host);
     link_send(node->link, &join);
@@ -129,7 +130,7 @@ static void fill_facts(const struct node *node, struct rankenv_facts *facts)
                                     .node = own,
                                     .node_count = start->node_count,
                                     .generation = start->generation,
-                                    .max_restarts = node->opts->max_restarts,
+                                    .max_restarts = start->max_restarts,
                                     .kv_addr = node->kv_addr,
                                     .master_host = node->opts->rdzv_host,
                                     .master_port = start->master_port,
@@ -463,6 +464,11 @@ static void on_start(struct node *node, const struct msg *msg)
         if (msg->grace_ms < node->opts->grace_ms && msg->grace_ms != node->start.grace_ms)
             log_line(LOG_INFO, "another node has less time to drain: all keep to it",
                      " grace_ms=%u ours_ms=%u", msg->grace_ms, node->opts->grace_ms);
+        bool is_first = node->start.job_nonce == 0;
+        if (is_first && node->opts->answer.plan.max_restarts >= 0 &&
+            msg->max_restarts != node->opts->max_restarts)
+            log_line(LOG_WARN, "node 0's --max-restarts counts", " of_node_0=%u ours=%u",
+                     msg->max_restarts, node->opts->max_restarts);
         node->start = *msg;
         link_know_nonce(node->link, msg->job_nonce);
     }

@@ -29,6 +29,7 @@ struct opts {
     uint32_t local_size;      /* ranks on this node */
     const char *local_size_reason; /* static text: "given", "GPUs", "cores", "environment" */
     uint32_t node_count, node_rank;
+    uint32_t world_size;              /* as -n says; 0: it does not */
     char rdzv_host[OPTS_HOST_BYTES];  /* of node 0; 127.0.0.1 if there is one node */
     uint16_t rdzv_ports[PORTS_COUNT]; /* node 0 listens on the first that is free; 0: any, one node
                                          only */

@@ -110,6 +110,7 @@ static int apply_total(const struct flags *flags, struct opts *opts, struct mst_
         plan->world_size = flags->total;
         opts->local_size_reason = "given";
     }
+    opts->world_size = (uint32_t)flags->total;
     if (plan->local_size * plan->node_count == flags->total)
         return 0;
     return mst_err_set(err, -EINVAL,

@@ -79,6 +79,7 @@ static void start(struct rdzv *rdzv, uint64_t now_ns)
     struct msg msg = {.type = MSG_START,
                       .generation = rdzv->generation,
                       .node_count = rdzv->config.node_count,
+                      .max_restarts = rdzv->config.max_restarts,
                       .job_nonce = rdzv->config.job_nonce};
     memcpy(msg.job_id, rdzv->config.job_id, sizeof msg.job_id);
     for (uint32_t i = 0; i < msg.node_count; i++) {
@@ -193,6 +194,32 @@ static void refuse(struct rdzv *rdzv, uint32_t node, struct msg *refusal)
     rdzv->config.send(rdzv->config.arg, node, refusal);
 }
 
+/* Whether a node and node 0 were asked for the same world; else `text` says what differs. Ranks that
+ * are counted for the whole job are as many on each node. */
+static bool is_of_this_world(const struct rdzv_config *ours, uint32_t node, const struct msg *msg,
+                             char text[MSG_TEXT_BYTES])
+{
+    uint32_t size = msg->world_size ? msg->world_size : ours->world_size;
+    if (msg->node_count != ours->node_count)
+        snprintf(text, MSG_TEXT_BYTES,
+                 "node %u (%s) counts %u nodes and node 0 counts %u: give all the same --nnodes",
+                 node, msg->host, msg->node_count, ours->node_count);
+    else if (ours->world_size && size != ours->world_size)
+        snprintf(
+            text, MSG_TEXT_BYTES,
+            "node %u (%s) is to have -n %u ranks in all and node 0 -n %u: give all the same -n",
+            node, msg->host, size, ours->world_size);
+    else if (size && msg->local_size != ours->local_size)
+        snprintf(
+            text, MSG_TEXT_BYTES,
+            "node %u (%s) starts %u ranks and node 0 starts %u, which is not -n %u on %u nodes: "
+            "give all the same -n",
+            node, msg->host, msg->local_size, ours->local_size, size, ours->node_count);
+    else
+        return true;
+    return false;
+}
+
 static void on_join(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns)
 {
     struct msg refusal = {.code = 0};
@@ -201,10 +228,7 @@ static void on_join(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uin
         refuse(rdzv, node, &refusal);
         return;
     }
-    if (msg->node_count != rdzv->config.node_count) {
-        snprintf(refusal.text, sizeof refusal.text,
-                 "node %u (%s) counts %u nodes and node 0 counts %u: give all the same --nnodes",
-                 node, msg->host, msg->node_count, rdzv->config.node_count);
+    if (!is_of_this_world(&rdzv->config, node, msg, refusal.text)) {
         refuse(rdzv, node, &refusal);
         return;
     }

@@ -46,6 +46,8 @@ enum rdzv_state { RDZV_GATHERING, RDZV_RUNNING, RDZV_STOPPING, RDZV_ENDED };
 
 struct rdzv_config {
     uint32_t node_count;   /* 1 … MSG_NODES_MAX */
+    uint32_t local_size;   /* ranks of node 0 */
+    uint32_t world_size;   /* of the job, if node 0 was asked for so many; else 0 */
     uint32_t max_restarts; /* without progress */
     uint64_t timeout_ns;   /* how long GATHERING, after its pause, and STOPPING may last */
     uint64_t job_nonce;    /* not 0; in every START, and the seed of pauses */

@@ -101,6 +101,19 @@ mentions "counts 3 nodes and node 0 counts 2"
 ended 138 $first a
 mentions "counts 3 nodes and node 0 counts 2"
 
+say "ranks of the job that are counted differently are told on both sides; node 0's restarts count"
+local_node 0 a -n 2 --rdzv-timeout 4 -- true; first=$!
+expect 78 ip netns exec "$a" muster run --nnodes 2 --node-rank 1 -n 4 --rdzv 127.0.0.1:29512 -- true
+mentions "-n 4" "-n 2"
+ended 138 $first a
+mentions "-n 4" "-n 2"
+local_node 0 a --max-restarts 2 -- sh -c 'echo "may restart $TORCHELASTIC_MAX_RESTARTS"'; first=$!
+local_node 1 b --max-restarts 1 -- sh -c 'echo "may restart $TORCHELASTIC_MAX_RESTARTS"'; second=$!
+ended 0 $first a
+mentions "may restart 2"
+ended 0 $second b
+mentions "may restart 2" "node 0's --max-restarts counts"
+
 say "the shortest grace is everybody's, and its end breaks no protocol"
 deaf=(sh -c 'trap "" TERM; echo up; while :; do sleep 0.1; done')
 local_node 0 a --grace 20 -- "${deaf[@]}"; first=$!

@@ -28,6 +28,8 @@ static struct msg full(enum msg_type type)
                         .action = MST_GATE_CHECKPOINT,
                         .verdict = ENOTSUP,
                         .grace_ms = 30000,
+                        .world_size = 6,
+                        .max_restarts = 4,
                         .step = UINT64_C(0x0123456789),
                         .lowest_step = MST_PAGE_NO_STEP,
                         .master_port = 65535,
@@ -50,6 +52,20 @@ static void test_round_trip_of_every_type(void **state)
         assert_int_equal(msg_encode(&back, second, sizeof second), size);
         assert_memory_equal(first, second, (size_t)size);
     }
+}
+
+static void test_what_was_asked_for_comes_over(void **state)
+{
+    (void)state;
+    static uint8_t bytes[MSG_BYTES_MAX];
+    struct msg msg = full(MSG_JOIN), back;
+    int size = msg_encode(&msg, bytes, sizeof bytes);
+    assert_int_equal(msg_decode(MSG_JOIN, bytes, (size_t)size, &back), 0);
+    assert_int_equal(back.world_size, 6);
+    msg = full(MSG_START);
+    size = msg_encode(&msg, bytes, sizeof bytes);
+    assert_int_equal(msg_decode(MSG_START, bytes, (size_t)size, &back), 0);
+    assert_int_equal(back.max_restarts, 4);
 }
 
 static void test_every_other_size_is_refused(void **state)
@@ -95,6 +111,7 @@ static void test_fields_out_of_range_are_refused(void **state)
     msg = full(MSG_START), msg.local_sizes[1] = 0, refuse(msg);
     msg = full(MSG_START), msg.local_sizes[1] = 1025, refuse(msg);
     msg = full(MSG_JOIN), msg.grace_ms = 0, refuse(msg);
+    msg = full(MSG_JOIN), msg.world_size = MST_PAGE_RANKS_MAX * MSG_NODES_MAX + 1, refuse(msg);
     msg = full(MSG_JOIN), msg.host[1] = ' ', refuse(msg);
     msg = full(MSG_JOIN), msg.serial = 0, refuse(msg);
     msg = full(MSG_BEAT), msg.serial = 1, refuse(msg);
@@ -154,6 +171,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip_of_every_type),
+        cmocka_unit_test(test_what_was_asked_for_comes_over),
         cmocka_unit_test(test_every_other_size_is_refused),
         cmocka_unit_test(test_fields_out_of_range_are_refused),
         cmocka_unit_test(test_nodes_that_are_alike_are_counted),

@@ -346,6 +346,7 @@ static void test_totals(void **state)
     setenv("PET_MASTER_ADDR", "head", 1);
     setenv("MST_JOB_SECRET", "hush", 1);
     assert_int_equal(parse("run -n 6 p"), EXITCODE_OK);
+    assert_int_equal(opts.world_size, 6);
     assert_int_equal(opts.local_size, 3);
 }
 

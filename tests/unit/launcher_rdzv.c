@@ -101,6 +101,9 @@ static void test_starts_when_all_are_there(void **state)
     assert_int_equal(f.last.local_sizes[1], 2);
     assert_string_equal(f.last.job_id, "job");
     assert_int_equal(f.last.job_nonce, 7);
+    assert_int_equal(f.last.max_restarts, 0);
+    begin_running(&f, 5);
+    assert_int_equal(f.last.max_restarts, 5);
 }
 
 static void test_budget_counts_restarts_without_progress(void **state)
@@ -360,6 +363,39 @@ static void test_a_node_of_another_mind_is_refused(void **state)
     }
 }
 
+/* -n on a node and on node 0, and the ranks of the node; node 0 starts one. What is refused names
+ * both. */
+static void test_ranks_of_the_job_are_counted_alike(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t theirs, ours, local_size;
+        const char *says[2];
+    } cases[] = {
+        {0, 0, 2, {NULL}},
+        {2, 2, 1, {NULL}},
+        {2, 0, 1, {NULL}},
+        {0, 2, 1, {NULL}},
+        {4, 2, 2, {"-n 4", "-n 2"}},
+        {4, 0, 2, {"starts 2", "starts 1"}},
+        {0, 2, 3, {"starts 3", "starts 1"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct fixture f;
+        struct msg own = joining(0), other = joining(1);
+        begin(&f, 3);
+        f.rdzv.config.local_size = own.local_size = 1;
+        f.rdzv.config.world_size = own.world_size = cases[i].ours;
+        other.local_size = cases[i].local_size;
+        other.world_size = cases[i].theirs;
+        assert_int_equal(tell(&f, 0, own), 0);
+        assert_int_equal(tell(&f, 1, other), 0);
+        assert_int_equal(f.last.type, cases[i].says[0] ? MSG_REFUSED : MSG_START);
+        for (int word = 0; word < 2 && cases[i].says[word]; word++)
+            assert_non_null(strstr(f.last.text, cases[i].says[word]));
+    }
+}
+
 static void test_the_grace_is_what_all_can_keep(void **state)
 {
     (void)state;
@@ -422,6 +458,7 @@ int main(void)
         cmocka_unit_test(test_a_gone_node_does_not_hold_up_a_drain),
         cmocka_unit_test(test_nonsense_is_refused),
         cmocka_unit_test(test_a_node_of_another_mind_is_refused),
+        cmocka_unit_test(test_ranks_of_the_job_are_counted_alike),
         cmocka_unit_test(test_the_grace_is_what_all_can_keep),
         cmocka_unit_test(test_the_end_of_a_grace_is_a_message),
         cmocka_unit_test(test_a_node_may_return_after_its_end),
