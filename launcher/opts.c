@@ -143,7 +143,7 @@ static const struct option care_options[] = {
 static const struct option output_options[] = {
     {"prefix", OPTION_TEXT, OPTION_AT(struct words, opts.prefix), .value = "TEMPLATE",
      .help = "in front of each line of a rank (\"[%r] \"): " PREFIX_LETTERS,
-     .accepts = prefix_is_valid, .wanted = PREFIX_LETTERS},
+     .accepts = prefix_is_valid, .wanted = PREFIX_LETTERS "; and no end of a line"},
     {"no-prefix", OPTION_FLAG, OPTION_AT(struct words, flags.no_prefix),
      .help = "the ranks' bytes as they are"},
     {"raw", OPTION_FLAG, OPTION_AT(struct words, flags.raw),

@@ -11,7 +11,7 @@ bool prefix_is_valid(const char *text)
         if (!at[1] || !strchr("rlnht%", at[1]))
             return false;
     }
-    return true;
+    return !strchr(text, '\n');
 }
 
 bool prefix_tells_time(const char *text)

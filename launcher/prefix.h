@@ -16,7 +16,7 @@ struct prefix_facts {
     const char *host;
 };
 
-/* Whether every percent sign has one of the letters behind it. */
+/* Whether every percent sign has one of the letters behind it, and no line ends in it. */
 bool prefix_is_valid(const char *text);
 
 /* Whether it says the time, and so is another for each line. */

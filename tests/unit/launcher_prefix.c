@@ -41,6 +41,7 @@ static void test_what_is_none(void **state)
     assert_false(prefix_is_valid("%r %x"));
     assert_false(prefix_is_valid("%%%"));
     assert_true(prefix_is_valid("%%x"));
+    assert_false(prefix_is_valid("[%r]\n"));
 }
 
 static void test_a_long_one_is_cut(void **state)
