@@ -210,7 +210,7 @@ static int listen_failed(const char *host, uint16_t port, int code, struct mst_e
 {
     const char *advice = "";
     if (code == -EADDRINUSE)
-        advice = "; another job may run on this node: choose another port, or 0 for any free one";
+        advice = "; another job may run on this node: choose another port";
     else if (code == -EADDRNOTAVAIL)
         advice = "; is it an address of this node?";
     else if (code == -EACCES)
