@@ -207,7 +207,7 @@ static void announce_restart(struct coord *coord)
     if (rdzv->decision.again)
         log_line(LOG_WARN, "restarting all ranks",
                  " restart=%u of=%u lived_s=%.1f in_s=%.1f why=\"%s\"", rdzv->restart.used,
-                 rdzv->config.max_restarts, (double)rdzv->life.life_ns / MST_NS_PER_S,
+                 rdzv->config.max_restarts, (double)rdzv->restart.last.life_ns / MST_NS_PER_S,
                  (double)rdzv->decision.pause_ns / MST_NS_PER_S,
                  restart_reason(rdzv->decision.why));
 }

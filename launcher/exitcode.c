@@ -72,13 +72,17 @@ static const char *meaning_of(int code)
     return NULL;
 }
 
+static const char *signal_of(int code)
+{
+    return code > 128 ? libc_signal_name(code - 128) : NULL;
+}
+
 static const char *describe(const char *meaning, int code, char *text, size_t cap)
 {
-    const char *signal_name = code > 128 ? libc_signal_name(code - 128) : NULL;
     if (meaning)
         snprintf(text, cap, "%s", meaning);
-    else if (signal_name)
-        snprintf(text, cap, "killed by SIG%s", signal_name);
+    else if (signal_of(code))
+        snprintf(text, cap, "killed by SIG%s, or exit code %d", signal_of(code), code);
     else
         snprintf(text, cap, "exit code %d", code);
     return text;
@@ -89,9 +93,27 @@ const char *exitcode_describe(int code, char *text, size_t cap)
     return describe(meaning_of(code), code, text, cap);
 }
 
-const char *exitcode_describe_rank(int code, char *text, size_t cap)
+static const char *meaning_of_rank(int code)
 {
     bool special = code == EXITCODE_NOT_FOUND || code == EXITCODE_NOT_EXECUTABLE ||
                    code == EXITCODE_SAVE_LOST;
-    return describe(special ? meaning_of(code) : NULL, code, text, cap);
+    return special ? meaning_of(code) : NULL;
+}
+
+const char *exitcode_describe_rank(int code, char *text, size_t cap)
+{
+    return describe(meaning_of_rank(code), code, text, cap);
+}
+
+const char *exitcode_describe_death(bool killed, int code, char *text, size_t cap)
+{
+    if (killed && signal_of(code))
+        snprintf(text, cap, "killed by SIG%s", signal_of(code));
+    else if (killed)
+        snprintf(text, cap, "killed by signal %d", code - 128);
+    else if (meaning_of_rank(code))
+        snprintf(text, cap, "%s", meaning_of_rank(code));
+    else
+        snprintf(text, cap, "exit code %d", code);
+    return text;
 }

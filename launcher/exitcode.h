@@ -34,10 +34,14 @@ int exitcode_of_exec(int errno_value);
 bool exitcode_is_final(int code);
 
 /* What a job's end means: "finished", "preempted, to be resumed", "exit code 3", … into `text`,
- * which it returns. */
+ * which it returns. A code over 128 may be a signal's or the program's own: that is said. */
 const char *exitcode_describe(int code, char *text, size_t cap);
 
-/* The same for the end of a rank: "killed by SIGTERM", "program not found", … */
+/* The same for the end of a rank of which the code is known and no more: "program not found",
+ * "killed by SIGTERM, or exit code 143", … */
 const char *exitcode_describe_rank(int code, char *text, size_t cap);
+
+/* The same of which is known whether a signal killed it: "killed by SIGTERM", "exit code 143". */
+const char *exitcode_describe_death(bool killed, int code, char *text, size_t cap);
 
 #endif

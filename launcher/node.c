@@ -298,16 +298,17 @@ static bool left_for_drain(const struct node *node, uint32_t local_rank)
     return is_draining(node) && (node->forwarded || reached_stop(node, local_rank));
 }
 
-static void report_death(const struct node *node, uint32_t rank, pid_t pid, int code)
+static void report_death(const struct node *node, uint32_t rank, const struct rank_death *death)
 {
     char what[64];
-    const char *next = node->stopping && code == EXITCODE_DRAINED
+    const char *next = node->stopping && death->code == EXITCODE_DRAINED
                            ? "stop all ranks, exit as drained; with --term agent ranks live on "
                              "until the agreed step"
                        : node->stopping ? "stop all ranks, exit as drained"
                                         : "stop all ranks";
-    log_line(LOG_ERROR, "rank died", " died=%u pid=%d what=\"%s\" next=\"%s\"", rank, (int)pid,
-             exitcode_describe_rank(code, what, sizeof what), next);
+    log_line(LOG_ERROR, "rank died", " died=%u pid=%d what=\"%s\" next=\"%s\"", rank,
+             (int)death->pid,
+             exitcode_describe_death(death->killed, death->code, what, sizeof what), next);
 }
 
 /* A rank that the agent killed in a drain, as it would not have heard SIGTERM, ends as from it. */
@@ -335,7 +336,7 @@ static void judge(struct node *node, const struct rank_death *death)
     if (ok && drained)
         node->drained = true;
     if (!ok && node->super.state == SUPER_RUNNING) {
-        report_death(node, rank, death->pid, code);
+        report_death(node, rank, death);
         if (!node->failed)
             outlog_remember(node->outlog, rank);
         remember_failure(node, rank, code);
@@ -480,7 +481,9 @@ static void on_abort(struct node *node, const struct msg *msg)
 {
     node->cause_rank = msg->rank;
     char what[64];
-    if (msg->rank == MST_PAGE_CAUSE_JOB)
+    if (msg->rank == MST_PAGE_CAUSE_JOB && msg->code == EXITCODE_DRAINED)
+        log_line(LOG_WARN, "generation ends: a node has no more time to drain", NULL);
+    else if (msg->rank == MST_PAGE_CAUSE_JOB)
         log_line(LOG_WARN, "generation ends: a node was lost", NULL);
     else if (!node->failed)
         log_line(LOG_WARN, "generation ends: a rank of another node died", " died=%u what=\"%s\"",

@@ -248,9 +248,9 @@ static void bury(struct ranks *ranks, uint32_t local_rank, struct rank_death *re
         (void)waitid(P_PIDFD, (id_t)proc->pidfd, &info, WEXITED);
     else
         (void)waitid(P_PID, (id_t)proc->pid, &info, WEXITED);
-    *ret_death = (struct rank_death){local_rank, proc->pid,
-                                     exitcode_of_death(info.si_code != CLD_EXITED, info.si_status),
-                                     proc->ended};
+    bool killed = info.si_code != CLD_EXITED;
+    *ret_death = (struct rank_death){
+        local_rank, proc->pid, exitcode_of_death(killed, info.si_status), proc->ended, killed};
     if (ret_death->code == 0) /* other deaths end the generation, and say why */
         atomic_store(&mst_page_slot(ranks->page, local_rank)->state, MST_RANK_LEFT);
     forget(ranks, proc);

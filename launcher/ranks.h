@@ -29,8 +29,9 @@ struct rank_proc {
 struct rank_death {
     uint32_t local_rank;
     pid_t pid;
-    int code;   /* as exitcode_of_death says it */
-    bool ended; /* by ranks_terminate */
+    int code;    /* as exitcode_of_death says it */
+    bool ended;  /* by ranks_terminate */
+    bool killed; /* by a signal */
 };
 
 struct ranks {

@@ -31,9 +31,14 @@ static bool is_the_same_fault(const struct restart_life *last, const struct rest
            life->code == last->code && life->life_ns < EARLY_NS && last->life_ns < EARLY_NS;
 }
 
+static bool counts_steps(const struct restart *restart, const struct restart_life *life)
+{
+    return life->best_step > 0 || restart->best_step > 0;
+}
+
 static bool is_progress(const struct restart *restart, const struct restart_life *life)
 {
-    if (life->best_step > 0 || restart->best_step > 0)
+    if (counts_steps(restart, life))
         return life->best_step > restart->best_step;
     if (life->life_ns >= LONG_LIFE_NS)
         return true;
@@ -77,13 +82,15 @@ struct restart_decision restart_decide(struct restart *restart, const struct res
     assert(restart->used <= restart->most);
     if (restart->used > 1)
         return (struct restart_decision){RESTART_PAUSED, true, next_pause(restart)};
-    return (struct restart_decision){progress ? RESTART_PROGRESS : RESTART_FIRST, true, 0};
+    enum restart_why got_on = counts_steps(restart, life) ? RESTART_PROGRESS : RESTART_LASTED;
+    return (struct restart_decision){progress ? got_on : RESTART_FIRST, true, 0};
 }
 
 const char *restart_reason(enum restart_why why)
 {
     switch (why) {
     case RESTART_PROGRESS: return "it got further than before";
+    case RESTART_LASTED: return "it counts no steps, and lived long or longer than before";
     case RESTART_FIRST: return "no progress: once more";
     case RESTART_PAUSED: return "again no progress: after a pause";
     case RESTART_FINAL: return "a restart cannot help";

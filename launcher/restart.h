@@ -23,6 +23,7 @@
 
 enum restart_why {
     RESTART_PROGRESS, /* it got further than before: again, at once */
+    RESTART_LASTED,   /* it counts no steps, and lived long or longer than before: the same */
     RESTART_FIRST,    /* the first without progress: again, at once */
     RESTART_PAUSED,   /* one more: again, after a pause */
     RESTART_FINAL,    /* another try cannot help: not again */

@@ -8,6 +8,7 @@
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/link.h"
 #include "muster/launcher/opts.h"
+#include "said.h"
 #include "soon.h"
 
 #include <errno.h>
@@ -24,6 +25,16 @@
 
 #include <cmocka.h>
 
+static uint64_t skipped_ns; /* by tests that would have to wait */
+
+uint64_t __real_mst_now_ns(void);
+uint64_t __wrap_mst_now_ns(void);
+
+uint64_t __wrap_mst_now_ns(void)
+{
+    return __real_mst_now_ns() + skipped_ns;
+}
+
 struct fixture {
     struct opts opts;
     struct coord *coord;
@@ -36,10 +47,11 @@ struct fixture {
 
 static const struct link closed_link = {.epoll_fd = -1, .stream = {.fd = -1}, .dial_fd = -1};
 
-static void begin(struct fixture *f)
+static void begin_with(struct fixture *f, uint32_t node_count, uint32_t max_restarts)
 {
     int fd;
-    *f = (struct fixture){.opts = {.node_count = 2,
+    *f = (struct fixture){.opts = {.node_count = node_count,
+                                   .max_restarts = max_restarts,
                                    .rdzv_host = "127.0.0.1",
                                    .rdzv_port_count = 1,
                                    .rdzv_timeout_ms = SOON_MS,
@@ -52,6 +64,11 @@ static void begin(struct fixture *f)
     assert_int_equal(coord_create(&f->opts, &f->coord, &fd, NULL), 0);
     f->opts.rdzv_ports[0] = coord_port(f->coord);
     assert_int_equal(link_init(&f->own, fd, NULL), 0);
+}
+
+static void begin(struct fixture *f)
+{
+    begin_with(f, 2, 0);
 }
 
 static void end(struct fixture *f)
@@ -89,11 +106,17 @@ static int dial(struct fixture *f, struct link *link, uint32_t node, const char 
     return f->dial_result;
 }
 
-static void join(struct link *link, uint32_t local_size)
+static void join_of(struct link *link, uint32_t node_count, uint32_t local_size)
 {
-    struct msg join = {.type = MSG_JOIN, .local_size = local_size, .node_count = 2, .grace_ms = 1};
+    struct msg join = {
+        .type = MSG_JOIN, .local_size = local_size, .node_count = node_count, .grace_ms = 1};
     snprintf(join.version, sizeof join.version, "%s", mst_version());
     link_send(link, &join);
+}
+
+static void join(struct link *link, uint32_t local_size)
+{
+    join_of(link, 2, local_size);
 }
 
 /* Waits for the next message on `link`; false if it breaks first. */
@@ -181,6 +204,32 @@ static void test_a_broken_link_wakes_nobody(void **state)
     end(&f);
 }
 
+/* The next generation starts before the log is written: what is told is of the one that failed. */
+static void test_a_restart_tells_how_long_the_ranks_lived(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct said said;
+    struct msg msg;
+    begin_with(&f, 1, 1);
+    join_of(&f.own, 1, 1);
+    assert_true(hear(&f, &f.own, &msg));
+    assert_int_equal(msg.type, MSG_START);
+    skipped_ns += 2 * MST_NS_PER_S;
+    assert_true(said_begin(&said));
+    link_send(&f.own, &(struct msg){.type = MSG_FAILED, .code = 9});
+    link_send(&f.own, &(struct msg){.type = MSG_DOWN, .step = MST_PAGE_NO_STEP});
+    assert_true(hear(&f, &f.own, &msg));
+    assert_int_equal(msg.type, MSG_ABORT);
+    assert_true(hear(&f, &f.own, &msg));
+    assert_int_equal(msg.type, MSG_START);
+    const char *text = said_end(&said);
+    assert_non_null(strstr(text, "restarting all ranks"));
+    assert_non_null(strstr(text, "lived_s="));
+    assert_null(strstr(text, "lived_s=0."));
+    end(&f);
+}
+
 static void test_strangers_are_refused(void **state)
 {
     (void)state;
@@ -227,6 +276,7 @@ int main(void)
         cmocka_unit_test(test_two_nodes_start_together),
         cmocka_unit_test(test_a_cut_connection_is_dialled_again),
         cmocka_unit_test(test_a_broken_link_wakes_nobody),
+        cmocka_unit_test(test_a_restart_tells_how_long_the_ranks_lived),
         cmocka_unit_test(test_strangers_are_refused),
         cmocka_unit_test(test_nonsense_drops_the_node),
         cmocka_unit_test(test_a_port_in_use_is_named),

@@ -34,7 +34,8 @@ static void test_descriptions(void **state)
 {
     (void)state;
     char text[64], tiny[4];
-    assert_string_equal(exitcode_describe(137, text, sizeof text), "killed by SIGKILL");
+    assert_string_equal(exitcode_describe(137, text, sizeof text),
+                        "killed by SIGKILL, or exit code 137");
     assert_string_equal(exitcode_describe(3, text, sizeof text), "exit code 3");
     assert_string_equal(exitcode_describe(255, text, sizeof text), "exit code 255");
     assert_string_equal(exitcode_describe(143, text, sizeof text), "preempted, to be resumed");
@@ -48,8 +49,16 @@ static void test_what_a_rank_ends_with_is_no_word_of_the_job(void **state)
 {
     (void)state;
     char text[64];
-    assert_string_equal(exitcode_describe_rank(143, text, sizeof text), "killed by SIGTERM");
-    assert_string_equal(exitcode_describe_rank(138, text, sizeof text), "killed by SIGUSR1");
+    assert_string_equal(exitcode_describe_rank(143, text, sizeof text),
+                        "killed by SIGTERM, or exit code 143");
+    assert_string_equal(exitcode_describe_rank(138, text, sizeof text),
+                        "killed by SIGUSR1, or exit code 138");
+    assert_string_equal(exitcode_describe_death(true, 143, text, sizeof text), "killed by SIGTERM");
+    assert_string_equal(exitcode_describe_death(false, 143, text, sizeof text), "exit code 143");
+    assert_string_equal(exitcode_describe_death(false, 127, text, sizeof text),
+                        "program not found");
+    assert_string_equal(exitcode_describe_death(true, 128 + 40, text, sizeof text),
+                        "killed by signal 40");
     assert_string_equal(exitcode_describe_rank(78, text, sizeof text), "exit code 78");
     assert_string_equal(exitcode_describe_rank(74, text, sizeof text),
                         "finished, but the last checkpoint is lost");

@@ -79,10 +79,10 @@ static void test_without_steps_a_longer_life_is_progress(void **state)
     struct restart restart;
     restart_init(&restart, 1, 5);
     assert_int_equal(live(&restart, 70 * S, 0).why, RESTART_FIRST);
-    assert_int_equal(live(&restart, 80 * S, 0).why, RESTART_PROGRESS);
-    assert_int_equal(live(&restart, 599 * S, 0).why, RESTART_PROGRESS);
-    assert_int_equal(live(&restart, 600 * S, 0).why, RESTART_PROGRESS);
-    assert_int_equal(live(&restart, 600 * S, 0).why, RESTART_PROGRESS); /* ten minutes always are */
+    assert_int_equal(live(&restart, 80 * S, 0).why, RESTART_LASTED);
+    assert_int_equal(live(&restart, 599 * S, 0).why, RESTART_LASTED);
+    assert_int_equal(live(&restart, 600 * S, 0).why, RESTART_LASTED);
+    assert_int_equal(live(&restart, 600 * S, 0).why, RESTART_LASTED); /* ten minutes always are */
     assert_int_equal(live(&restart, 599 * S, 0).why, RESTART_SPENT);
 }
 
@@ -111,7 +111,7 @@ static void test_the_same_fault_twice_is_no_progress(void **state)
         life.rank += other == 1;
         life.code += other == 2;
         assert_int_equal(restart_decide(&restart, &life).why,
-                         other ? RESTART_PROGRESS : RESTART_PAUSED);
+                         other ? RESTART_LASTED : RESTART_PAUSED);
     }
 }
 
@@ -124,7 +124,7 @@ static void test_lost_nodes_are_no_fault_of_a_rank(void **state)
     restart_init(&restart, 1, 5);
     restart_decide(&restart, &life);
     life.life_ns = 2 * S;
-    assert_int_equal(restart_decide(&restart, &life).why, RESTART_PROGRESS);
+    assert_int_equal(restart_decide(&restart, &life).why, RESTART_LASTED);
 }
 
 static void test_what_cannot_pass_is_not_tried_again(void **state)
