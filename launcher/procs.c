@@ -61,13 +61,14 @@ static bool read_stat(pid_t pid, struct stat_line *ret_line)
     return true;
 }
 
-static bool belongs(const struct stat_line *line, const pid_t *leaders, size_t count)
+/* The first of `leaders` whose group or session it is of; `count` if there is none. */
+static size_t find_leader(const struct stat_line *line, const pid_t *leaders, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (line->group == leaders[i] || line->session == leaders[i])
-            return true;
-    }
-    return false;
+    size_t i = 0;
+    while (i < count &&
+           (leaders[i] <= 0 || (line->group != leaders[i] && line->session != leaders[i])))
+        i++;
+    return i;
 }
 
 /* The kernel's own record of a directory's entry, as getdents64 gives it. */
@@ -105,12 +106,13 @@ struct search {
     const pid_t *leaders;
     size_t count, found;
     int signal_number;
+    bool *listens;
 };
 
 static void kill_one(pid_t pid, const struct stat_line *line, void *arg)
 {
     struct search *search = arg;
-    if (line->state != 'Z' && belongs(line, search->leaders, search->count) &&
+    if (line->state != 'Z' && find_leader(line, search->leaders, search->count) < search->count &&
         kill(pid, SIGKILL) == 0)
         search->found++;
 }
@@ -136,16 +138,16 @@ static bool catches(pid_t pid, int signal_number)
 static void ask_one(pid_t pid, const struct stat_line *line, void *arg)
 {
     struct search *search = arg;
-    if (line->state != 'Z' && belongs(line, search->leaders, search->count) &&
-        catches(pid, search->signal_number))
-        search->found++;
+    size_t at = find_leader(line, search->leaders, search->count);
+    if (at < search->count && line->state != 'Z' && !search->listens[at])
+        search->listens[at] = catches(pid, search->signal_number);
 }
 
-bool procs_listen(pid_t leader, int signal_number)
+void procs_listen(const pid_t *leaders, size_t count, int signal_number, bool *ret_listens)
 {
-    struct search search = {&leader, 1, 0, signal_number};
+    struct search search = {leaders, count, 0, signal_number, ret_listens};
+    memset(ret_listens, 0, count * sizeof *ret_listens);
     each_process(ask_one, &search);
-    return search.found > 0;
 }
 
 char procs_state(pid_t pid)

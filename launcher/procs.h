@@ -11,8 +11,9 @@
  * `leaders`. Returns how many there were. Async-signal-safe. */
 size_t procs_kill(const pid_t *leaders, size_t count);
 
-/* Whether a process of `leader`'s session or group has set a handler for the signal. */
-bool procs_listen(pid_t leader, int signal_number);
+/* Of each of `leaders` (0 is none), whether a process of its session or group has set a handler for
+ * the signal: one look at /proc for all of them. */
+void procs_listen(const pid_t *leaders, size_t count, int signal_number, bool *ret_listens);
 
 /* The state letter of a process: 'R', 'S', 'D' (in the kernel, where no signal reaches it), 'Z' …;
  * '?' if there is none. */

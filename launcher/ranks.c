@@ -296,12 +296,17 @@ void ranks_signal(const struct ranks *ranks, int signal_number)
 /* Who listens is asked first: a program may take its handler back on its way out. */
 void ranks_terminate(struct ranks *ranks, bool deaf)
 {
+    pid_t pids[MST_PAGE_RANKS_MAX];
+    bool listens[MST_PAGE_RANKS_MAX];
+    for (uint32_t i = 0; i < ranks->local_size; i++)
+        pids[i] = ranks->procs[i].pid;
+    if (deaf)
+        procs_listen(pids, ranks->local_size, SIGTERM, listens);
     for (uint32_t i = 0; i < ranks->local_size; i++) {
-        struct rank_proc *proc = &ranks->procs[i];
-        if (proc->pid <= 0)
+        if (pids[i] <= 0)
             continue;
-        proc->ended = deaf && !procs_listen(proc->pid, SIGTERM);
-        (void)kill(-proc->pid, proc->ended ? SIGKILL : SIGTERM); /* it may have just died */
+        ranks->procs[i].ended = deaf && !listens[i];
+        (void)kill(-pids[i], ranks->procs[i].ended ? SIGKILL : SIGTERM); /* it may have just died */
     }
 }
 

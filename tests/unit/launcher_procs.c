@@ -68,17 +68,43 @@ static void test_a_session_is_killed_whole_and_nobody_else(void **state)
     assert_int_equal(signal_that_ended(stranger_other), SIGKILL);
 }
 
+/* A child that leads a session, and listens to nothing. */
+static pid_t start_quiet(void)
+{
+    int fds[2];
+    char byte;
+    assert_int_equal(pipe(fds), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (setsid() < 0 || write(fds[1], "x", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    assert_int_equal(read(fds[0], &byte, 1), 1);
+    close(fds[0]);
+    close(fds[1]);
+    return pid;
+}
+
 static void test_who_listens(void **state)
 {
     (void)state;
     pid_t other;
-    pid_t leader = start_family(&other);
-    assert_true(procs_listen(leader, SIGUSR2)); /* by its child's handler */
-    assert_false(procs_listen(leader, SIGTERM));
-    assert_int_equal(procs_kill(&leader, 1), 2);
-    (void)signal_that_ended(leader);
+    const pid_t leaders[] = {0, start_family(&other), start_quiet()};
+    bool listens[3] = {true, false, true};
+    procs_listen(leaders, 3, SIGUSR2, listens);
+    assert_false(listens[0]);
+    assert_true(listens[1]); /* by its child's handler */
+    assert_false(listens[2]);
+    procs_listen(leaders, 3, SIGTERM, listens);
+    assert_false(listens[0] || listens[1] || listens[2]);
+    assert_int_equal(procs_kill(leaders, 3), 3);
+    (void)signal_that_ended(leaders[1]);
     (void)signal_that_ended(other);
-    assert_false(procs_listen(leader, SIGUSR2)); /* they are gone */
+    (void)signal_that_ended(leaders[2]);
+    procs_listen(leaders, 3, SIGUSR2, listens);
+    assert_false(listens[1]); /* they are gone */
 }
 
 static void test_states(void **state)
