@@ -208,6 +208,8 @@ static bool told_to_stop(struct agent *agent)
 {
     struct signalfd_siginfo info;
     while (read(agent->signal_fd, &info, sizeof info) == sizeof info) {
+        if (info.ssi_signo == SIGUSR1)
+            log_line(LOG_WARN, "no checkpoint: node 0 is not reached yet", NULL);
         if (info.ssi_signo != SIGTERM && info.ssi_signo != SIGINT)
             continue;
         log_line(LOG_WARN, "told to stop before node 0 was reached", " signal=%u", info.ssi_signo);

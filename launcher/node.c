@@ -549,7 +549,11 @@ void node_drain(struct node *node)
 
 void node_checkpoint(struct node *node)
 {
-    link_send(node->link, &(struct msg){.type = MSG_DRAIN, .action = MST_GATE_CHECKPOINT});
+    if (node->super.state == SUPER_RUNNING || node->super.state == SUPER_DONE)
+        link_send(node->link, &(struct msg){.type = MSG_DRAIN, .action = MST_GATE_CHECKPOINT});
+    else
+        log_line(LOG_WARN, "no checkpoint: no ranks run now", " state=%s",
+                 super_name(node->super.state));
 }
 
 static void end_grace(struct node *node, int code)
@@ -613,10 +617,8 @@ void node_tick(struct node *node, uint64_t now_ns)
         log_line(LOG_WARN, "the grace is nearly over: the last committed checkpoint counts", NULL);
         end_grace(node, EXITCODE_DRAINED);
     }
-    if (now_ns >= node->grace_hard_ns) {
-        node->exit_code = EXITCODE_DRAINED;
+    if (now_ns >= node->grace_hard_ns) /* why was told by the soft end, or before */
         node->over = true;
-    }
 }
 
 uint64_t node_wake_ns(const struct node *node)

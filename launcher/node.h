@@ -85,7 +85,7 @@ void node_reap_orphans(struct node *node);
 /* SIGTERM: asks for a drain, and starts the grace. */
 void node_drain(struct node *node);
 
-/* SIGUSR1: asks for a checkpoint at an agreed step. */
+/* SIGUSR1: asks for a checkpoint at an agreed step, if any node may have ranks. */
 void node_checkpoint(struct node *node);
 
 /* A second SIGINT: no more patience. */
