@@ -21,6 +21,7 @@
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/link.h"
 #include "muster/launcher/log.h"
+#include "muster/launcher/node_own.h"
 #include "muster/launcher/opts.h"
 #include "muster/launcher/outlog.h"
 #include "muster/launcher/rankenv.h"
@@ -105,9 +106,7 @@ void node_join(struct node *node)
 
 /* ---- a generation ---------------------------------------------------------------------------- */
 
-static void feed(struct node *node, enum super_event event);
-
-static void send_of_generation(struct node *node, struct msg msg)
+void node_send(struct node *node, struct msg msg)
 {
     msg.generation = node->start.generation;
     link_send(node->link, &msg);
@@ -179,7 +178,7 @@ static void spawn(struct node *node)
     }
     log_line(LOG_ERROR, err.text, NULL);
     remember_failure(node, facts.rank + node->ranks.alive, exitcode_of_exec(-rc));
-    feed(node, node->ranks.alive ? SUPER_RANK_BAD : SUPER_LAST_BAD);
+    node_feed(node, node->ranks.alive ? SUPER_RANK_BAD : SUPER_LAST_BAD);
 }
 
 /* The job's, which every node can keep, once it is known. */
@@ -217,7 +216,7 @@ static void tell_down(struct node *node)
         ranks_steps(&node->ranks, &msg.step, &lowest);
         msg.verdict = ranks_verdict(&node->ranks, &msg.rank);
     }
-    send_of_generation(node, msg);
+    node_send(node, msg);
 }
 
 static void tell_done(struct node *node)
@@ -231,7 +230,7 @@ static void tell_done(struct node *node)
     uint32_t code = node->drained                                 ? EXITCODE_DRAINED
                     : is_lost && !node->opts->ignores_save_errors ? EXITCODE_SAVE_LOST
                                                                   : EXITCODE_OK;
-    send_of_generation(node, (struct msg){.type = MSG_DONE, .code = code});
+    node_send(node, (struct msg){.type = MSG_DONE, .code = code});
 }
 
 static void set_abort_word(struct node *node)
@@ -249,14 +248,13 @@ static void abandon(struct node *node)
     deaths_init(&node->deaths, node->deaths_memory);
 }
 
-/* Feeds one event and does what the table says, in its order. */
-static void feed(struct node *node, enum super_event event)
+void node_feed(struct node *node, enum super_event event)
 {
     unsigned actions = super_step(&node->super, event);
     if (actions & SUPER_DO_ARM)
         node->patience_ns = patience_of(node);
     if (actions & SUPER_DO_FAILED)
-        send_of_generation(
+        node_send(
             node,
             (struct msg){.type = MSG_FAILED, .rank = node->failed_rank, .code = node->failed_code});
     if (actions & SUPER_DO_ABORT_WORD)
@@ -344,9 +342,9 @@ static void judge(struct node *node, const struct rank_death *death)
         log_line(LOG_DEBUG, "rank ended", " ended=%u pid=%d code=%d", rank, (int)death->pid, code);
     }
     if (node->ranks.alive + node->deaths.count > 0)
-        feed(node, ok ? SUPER_RANK_OK : SUPER_RANK_BAD);
+        node_feed(node, ok ? SUPER_RANK_OK : SUPER_RANK_BAD);
     else
-        feed(node, ok ? SUPER_LAST_OK : SUPER_LAST_BAD);
+        node_feed(node, ok ? SUPER_LAST_OK : SUPER_LAST_BAD);
 }
 
 /* What SIGTERM meant to a rank is known once all know how they stop, and of no interest where ranks
@@ -389,9 +387,9 @@ void node_reap_orphans(struct node *node)
     }
 }
 
-/* ---- what the coordinator says --------------------------------------------------------------- */
+/* ---- signals and time ------------------------------------------------------------------------ */
 
-static void start_grace(struct node *node)
+void node_start_grace(struct node *node)
 {
     if (node->stopping)
         return;
@@ -404,146 +402,9 @@ static void start_grace(struct node *node)
     log_line(LOG_INFO, "draining", " grace_ms=%llu", (unsigned long long)grace_ms);
 }
 
-static void answer_steps(struct node *node, uint32_t round)
-{
-    struct msg msg = {.type = MSG_STEPS, .round = round};
-    ranks_steps(&node->ranks, &msg.step, &msg.lowest_step);
-    send_of_generation(node, msg);
-}
-
-static void set_gate(struct node *node, enum mst_gate_state state, const struct msg *msg)
-{
-    const struct mst_gate gate = {state, (enum mst_gate_action)msg->action, msg->step};
-    mst_page_gate_set(node->ranks.page, gate);
-}
-
-static void on_agreed(struct node *node, const struct msg *msg)
-{
-    set_gate(node, MST_GATE_AGREED, msg);
-    if (msg->action == MST_GATE_STOP)
-        node->stop_step = msg->step;
-    log_line(LOG_INFO, msg->action == MST_GATE_STOP ? "all ranks stop" : "all ranks save",
-             " step=%llu", (unsigned long long)msg->step);
-}
-
-static void on_forward(struct node *node, const struct msg *msg)
-{
-    if (msg->action != MST_GATE_STOP) {
-        log_line(LOG_WARN, "no checkpoint: no rank has called mst_job_step yet", NULL);
-        return;
-    }
-    node->forwarded = true;
-    log_line(LOG_INFO, "no rank counts steps: SIGTERM goes to the ranks", NULL);
-    ranks_terminate(&node->ranks, node->opts->term == OPTS_TERM_AGENT);
-}
-
-static void on_drain_message(struct node *node, const struct msg *msg)
-{
-    if (msg->action == MST_GATE_STOP)
-        start_grace(node);
-    switch (msg->type) {
-    case MSG_QUERY: answer_steps(node, msg->round); break;
-    case MSG_PROPOSE:
-        set_gate(node, MST_GATE_PROPOSED, msg);
-        answer_steps(node, msg->round);
-        break;
-    case MSG_AGREED: on_agreed(node, msg); break;
-    default: on_forward(node, msg); break;
-    }
-}
-
-static void on_start(struct node *node, const struct msg *msg)
-{
-    if (msg->node_count <= node->opts->node_rank) {
-        link_break(node->link, "it counts no such node as this one");
-        return;
-    }
-    if (node->super.state == SUPER_IDLE) {
-        if (node->opts->node_rank == 0 && node->opts->node_count > 1)
-            (void)mst_sock_join(msg->host, node->kv_port, node->kv_addr,
-                                sizeof node->kv_addr); /* it fits */
-        if (msg->grace_ms < node->opts->grace_ms && msg->grace_ms != node->start.grace_ms)
-            log_line(LOG_INFO, "another node has less time to drain: all keep to it",
-                     " grace_ms=%u ours_ms=%u", msg->grace_ms, node->opts->grace_ms);
-        bool is_first = node->start.job_nonce == 0;
-        if (is_first && node->opts->answer.plan.max_restarts >= 0 &&
-            msg->max_restarts != node->opts->max_restarts)
-            log_line(LOG_WARN, "node 0's --max-restarts counts", " of_node_0=%u ours=%u",
-                     msg->max_restarts, node->opts->max_restarts);
-        node->start = *msg;
-        link_know_nonce(node->link, msg->job_nonce);
-    }
-    log_who("agent", node->opts->node_rank, node->start.generation);
-    feed(node, SUPER_START);
-}
-
-static void on_abort(struct node *node, const struct msg *msg)
-{
-    node->cause_rank = msg->rank;
-    char what[64];
-    if (msg->rank == MST_PAGE_CAUSE_JOB && msg->code == EXITCODE_DRAINED)
-        log_line(LOG_WARN, "generation ends: a node has no more time to drain", NULL);
-    else if (msg->rank == MST_PAGE_CAUSE_JOB)
-        log_line(LOG_WARN, "generation ends: a node was lost", NULL);
-    else if (!node->failed)
-        log_line(LOG_WARN, "generation ends: a rank of another node died", " died=%u what=\"%s\"",
-                 msg->rank, exitcode_describe_rank((int)msg->code, what, sizeof what));
-    feed(node, SUPER_ABORT);
-}
-
-static void on_refused(struct node *node, const struct msg *msg)
-{
-    log_line(LOG_ERROR, "cannot join node 0", " because=%s", log_quote(msg->text).text);
-    node->exit_code = (int)msg->code;
-    feed(node, SUPER_END);
-}
-
-static void on_end(struct node *node, const struct msg *msg)
-{
-    node->cause_rank = msg->rank;
-    node->exit_code = (int)msg->code;
-    feed(node, SUPER_END);
-}
-
-void node_message(struct node *node, const struct msg *msg)
-{
-    bool current = node->ranks.page && msg->generation == node->start.generation;
-    log_line(LOG_DEBUG, "message of node 0", " type=%s generation=%u", msg_name(msg->type),
-             msg->generation);
-    switch (msg->type) {
-    case MSG_START: on_start(node, msg); return;
-    case MSG_ABORT:
-        if (msg->generation == node->start.generation)
-            on_abort(node, msg);
-        return;
-    case MSG_END: on_end(node, msg); return;
-    case MSG_REFUSED: on_refused(node, msg); return;
-    case MSG_QUERY:
-    case MSG_PROPOSE:
-    case MSG_AGREED:
-    case MSG_FORWARD:
-        if (current)
-            on_drain_message(node, msg);
-        return;
-    default: log_line(LOG_WARN, "strange message", " type=%s", msg_name(msg->type)); return;
-    }
-}
-
-void node_link_lost(struct node *node)
-{
-    if (node->over || node->super.ending)
-        return;
-    node->exit_code = node->stopping ? EXITCODE_DRAINED : EXITCODE_RENDEZVOUS;
-    log_line(LOG_ERROR, "node 0 is lost: stopping all ranks", " exit=%d because=%s",
-             node->exit_code, log_quote(node->link->why.text).text);
-    feed(node, SUPER_LINK_LOST);
-}
-
-/* ---- signals and time ------------------------------------------------------------------------ */
-
 void node_drain(struct node *node)
 {
-    start_grace(node);
+    node_start_grace(node);
     link_send(node->link, &(struct msg){.type = MSG_DRAIN, .action = MST_GATE_STOP});
 }
 
@@ -561,8 +422,8 @@ static void end_grace(struct node *node, int code)
     if (!node->super.ending)
         node->exit_code = code;
     if (node->super.state == SUPER_RUNNING)
-        send_of_generation(node, (struct msg){.type = MSG_GRACE_OVER});
-    feed(node, SUPER_GRACE_OVER);
+        node_send(node, (struct msg){.type = MSG_GRACE_OVER});
+    node_feed(node, SUPER_GRACE_OVER);
 }
 
 void node_hurry(struct node *node)
@@ -610,7 +471,7 @@ void node_tick(struct node *node, uint64_t now_ns)
         tell_late(&report);
     if (now_ns >= node->patience_ns) {
         node->patience_ns = MST_NEVER;
-        feed(node, SUPER_TIMER);
+        node_feed(node, SUPER_TIMER);
     }
     if (now_ns >= node->grace_soft_ns) {
         node->grace_soft_ns = MST_NEVER;

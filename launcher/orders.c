@@ -1,0 +1,145 @@
+/* What the coordinator says, and what the node does about it. */
+#include "muster/launcher/exitcode.h"
+#include "muster/launcher/link.h"
+#include "muster/launcher/log.h"
+#include "muster/launcher/node.h"
+#include "muster/launcher/node_own.h"
+#include "muster/launcher/opts.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+static void answer_steps(struct node *node, uint32_t round)
+{
+    struct msg msg = {.type = MSG_STEPS, .round = round};
+    ranks_steps(&node->ranks, &msg.step, &msg.lowest_step);
+    node_send(node, msg);
+}
+
+static void set_gate(struct node *node, enum mst_gate_state state, const struct msg *msg)
+{
+    const struct mst_gate gate = {state, (enum mst_gate_action)msg->action, msg->step};
+    mst_page_gate_set(node->ranks.page, gate);
+}
+
+static void on_agreed(struct node *node, const struct msg *msg)
+{
+    set_gate(node, MST_GATE_AGREED, msg);
+    if (msg->action == MST_GATE_STOP)
+        node->stop_step = msg->step;
+    log_line(LOG_INFO, msg->action == MST_GATE_STOP ? "all ranks stop" : "all ranks save",
+             " step=%llu", (unsigned long long)msg->step);
+}
+
+static void on_forward(struct node *node, const struct msg *msg)
+{
+    if (msg->action != MST_GATE_STOP) {
+        log_line(LOG_WARN, "no checkpoint: no rank has called mst_job_step yet", NULL);
+        return;
+    }
+    node->forwarded = true;
+    log_line(LOG_INFO, "no rank counts steps: SIGTERM goes to the ranks", NULL);
+    ranks_terminate(&node->ranks, node->opts->term == OPTS_TERM_AGENT);
+}
+
+static void on_drain_message(struct node *node, const struct msg *msg)
+{
+    if (msg->action == MST_GATE_STOP)
+        node_start_grace(node);
+    switch (msg->type) {
+    case MSG_QUERY: answer_steps(node, msg->round); break;
+    case MSG_PROPOSE:
+        set_gate(node, MST_GATE_PROPOSED, msg);
+        answer_steps(node, msg->round);
+        break;
+    case MSG_AGREED: on_agreed(node, msg); break;
+    default: on_forward(node, msg); break;
+    }
+}
+
+static void on_start(struct node *node, const struct msg *msg)
+{
+    if (msg->node_count <= node->opts->node_rank) {
+        link_break(node->link, "it counts no such node as this one");
+        return;
+    }
+    if (node->super.state == SUPER_IDLE) {
+        if (node->opts->node_rank == 0 && node->opts->node_count > 1)
+            (void)mst_sock_join(msg->host, node->kv_port, node->kv_addr,
+                                sizeof node->kv_addr); /* it fits */
+        if (msg->grace_ms < node->opts->grace_ms && msg->grace_ms != node->start.grace_ms)
+            log_line(LOG_INFO, "another node has less time to drain: all keep to it",
+                     " grace_ms=%u ours_ms=%u", msg->grace_ms, node->opts->grace_ms);
+        bool is_first = node->start.job_nonce == 0;
+        if (is_first && node->opts->answer.plan.max_restarts >= 0 &&
+            msg->max_restarts != node->opts->max_restarts)
+            log_line(LOG_WARN, "node 0's --max-restarts counts", " of_node_0=%u ours=%u",
+                     msg->max_restarts, node->opts->max_restarts);
+        node->start = *msg;
+        link_know_nonce(node->link, msg->job_nonce);
+    }
+    log_who("agent", node->opts->node_rank, node->start.generation);
+    node_feed(node, SUPER_START);
+}
+
+static void on_abort(struct node *node, const struct msg *msg)
+{
+    node->cause_rank = msg->rank;
+    char what[64];
+    if (msg->rank == MST_PAGE_CAUSE_JOB && msg->code == EXITCODE_DRAINED)
+        log_line(LOG_WARN, "generation ends: a node has no more time to drain", NULL);
+    else if (msg->rank == MST_PAGE_CAUSE_JOB)
+        log_line(LOG_WARN, "generation ends: a node was lost", NULL);
+    else if (!node->failed)
+        log_line(LOG_WARN, "generation ends: a rank of another node died", " died=%u what=\"%s\"",
+                 msg->rank, exitcode_describe_rank((int)msg->code, what, sizeof what));
+    node_feed(node, SUPER_ABORT);
+}
+
+static void on_refused(struct node *node, const struct msg *msg)
+{
+    log_line(LOG_ERROR, "cannot join node 0", " because=%s", log_quote(msg->text).text);
+    node->exit_code = (int)msg->code;
+    node_feed(node, SUPER_END);
+}
+
+static void on_end(struct node *node, const struct msg *msg)
+{
+    node->cause_rank = msg->rank;
+    node->exit_code = (int)msg->code;
+    node_feed(node, SUPER_END);
+}
+
+void node_message(struct node *node, const struct msg *msg)
+{
+    bool current = node->ranks.page && msg->generation == node->start.generation;
+    log_line(LOG_DEBUG, "message of node 0", " type=%s generation=%u", msg_name(msg->type),
+             msg->generation);
+    switch (msg->type) {
+    case MSG_START: on_start(node, msg); return;
+    case MSG_ABORT:
+        if (msg->generation == node->start.generation)
+            on_abort(node, msg);
+        return;
+    case MSG_END: on_end(node, msg); return;
+    case MSG_REFUSED: on_refused(node, msg); return;
+    case MSG_QUERY:
+    case MSG_PROPOSE:
+    case MSG_AGREED:
+    case MSG_FORWARD:
+        if (current)
+            on_drain_message(node, msg);
+        return;
+    default: log_line(LOG_WARN, "strange message", " type=%s", msg_name(msg->type)); return;
+    }
+}
+
+void node_link_lost(struct node *node)
+{
+    if (node->over || node->super.ending)
+        return;
+    node->exit_code = node->stopping ? EXITCODE_DRAINED : EXITCODE_RENDEZVOUS;
+    log_line(LOG_ERROR, "node 0 is lost: stopping all ranks", " exit=%d because=%s",
+             node->exit_code, log_quote(node->link->why.text).text);
+    node_feed(node, SUPER_LINK_LOST);
+}

@@ -1,0 +1,143 @@
+#include "muster/launcher/exitcode.h"
+#include "muster/launcher/link.h"
+#include "muster/launcher/node.h"
+#include "muster/launcher/opts.h"
+#include "muster/launcher/outlog.h"
+#include "said.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+/* A node that has joined, and the other end of its link. */
+struct fixture {
+    struct opts opts;
+    struct link link;
+    struct node node;
+    struct outlog *outlog;
+    int fd, secret_fd;
+};
+
+static void begin(struct fixture *f)
+{
+    static char program[] = "true", *argv[] = {program, NULL};
+    int fds[2];
+    *f = (struct fixture){.opts = {.node_count = 1,
+                                   .local_size = 1,
+                                   .grace_ms = 1000,
+                                   .max_restarts = 3,
+                                   .unbound = true,
+                                   .argv = argv,
+                                   .env = environ},
+                          .secret_fd = open("/dev/null", O_RDONLY | O_CLOEXEC)};
+    const struct outlog_config output = {
+        .out_fd = STDOUT_FILENO, .err_fd = STDERR_FILENO, .prefix = ""};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+    f->fd = fds[1];
+    assert_int_equal(link_init(&f->link, fds[0], NULL), 0);
+    assert_int_equal(outlog_create(&output, &f->outlog, NULL), 0);
+    const struct node_config config = {
+        .opts = &f->opts, .link = &f->link, .outlog = f->outlog, .secret_fd = f->secret_fd};
+    assert_int_equal(node_init(&f->node, &config, NULL), 0);
+}
+
+static void end(struct fixture *f)
+{
+    node_fini(&f->node);
+    outlog_destroy(f->outlog);
+    link_fini(&f->link);
+    close(f->fd);
+    close(f->secret_fd);
+}
+
+static struct msg start_of(uint32_t generation, uint32_t max_restarts)
+{
+    return (struct msg){.type = MSG_START,
+                        .generation = generation,
+                        .node_count = 1,
+                        .grace_ms = 1000,
+                        .max_restarts = max_restarts,
+                        .job_nonce = 1,
+                        .local_sizes = {1}};
+}
+
+/* What the node says to a message of node 0. */
+static const char *told(struct fixture *f, struct msg msg)
+{
+    static struct said said;
+    assert_true(said_begin(&said));
+    node_message(&f->node, &msg);
+    return said_end(&said);
+}
+
+/* Whoever was given another number of restarts than node 0 learns it. */
+static void node_0_s_restarts_count(void **state)
+{
+    (void)state;
+    struct fixture f;
+    for (uint32_t i = 0; i < 4; i++) {
+        bool is_given = i & 1, differs = i & 2;
+        begin(&f);
+        f.opts.answer.plan.max_restarts = is_given ? 3 : MST_UNKNOWN;
+        const char *text = told(&f, start_of(0, differs ? 0 : 3));
+        assert_int_equal(f.node.super.state, SUPER_RUNNING);
+        assert_int_equal(strstr(text, "--max-restarts") != NULL, is_given && differs);
+        end(&f);
+    }
+}
+
+static void why_a_generation_ends_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t rank, code;
+        const char *says;
+    } cases[] = {
+        {MST_PAGE_CAUSE_JOB, EXITCODE_RENDEZVOUS, "a node was lost"},
+        {MST_PAGE_CAUSE_JOB, EXITCODE_DRAINED, "no more time to drain"},
+        {7, 143, "killed by SIGTERM, or exit code 143"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct fixture f;
+        begin(&f);
+        (void)told(&f, start_of(0, 3));
+        const char *text = told(
+            &f, (struct msg){.type = MSG_ABORT, .rank = cases[i].rank, .code = cases[i].code});
+        assert_non_null(strstr(text, cases[i].says));
+        assert_int_equal(f.node.super.state, SUPER_LEAVING);
+        end(&f);
+    }
+}
+
+static void a_start_that_leaves_this_node_out_is_no_start(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    f.opts.node_rank = 1;
+    (void)told(&f, start_of(0, 3));
+    assert_true(f.link.broken);
+    assert_int_equal(f.node.super.state, SUPER_IDLE);
+    end(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(node_0_s_restarts_count),
+        cmocka_unit_test(why_a_generation_ends_is_told),
+        cmocka_unit_test(a_start_that_leaves_this_node_out_is_no_start),
+    };
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
