@@ -4,6 +4,7 @@
 #include "muster/core/kv/sock.h"
 #include "muster/launcher/opts.h"
 #include "muster/launcher/prefix.h"
+#include "muster/launcher/rankenv.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -49,6 +50,19 @@ int flags_settle_output(const struct flags *flags, struct opts *opts, struct mst
         return mst_err_set(err, -EINVAL,
                            "--stdin 0: standard input is a terminal, which stays this program's: "
                            "redirect it, as by cat | muster run");
+    return 0;
+}
+
+int flags_check_exports(const struct option_list *exports, struct mst_err *err)
+{
+    for (uint32_t i = 0; i < exports->count; i++) {
+        const char *var = exports->texts[i];
+        if (rankenv_decides(var))
+            return mst_err_set(err, -EINVAL,
+                               "--export %.64s: each rank gets its own %.*s from muster, or none: "
+                               "leave it out",
+                               var, (int)strcspn(var, "="), var);
+    }
     return 0;
 }
 

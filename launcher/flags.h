@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 struct mst_err;
+struct option_list;
 struct opts;
 
 #define FLAGS_PORT 29500 /* where node 0 listens if nobody says */
@@ -34,6 +35,9 @@ int flags_settle(struct flags *flags, struct mst_err *err);
 /* Fills output, prefix and feeds_rank0. 0; -EINVAL with text for two that contradict one another,
  * and for a terminal, which no rank can read. */
 int flags_settle_output(const struct flags *flags, struct opts *opts, struct mst_err *err);
+
+/* 0; -EINVAL with text for an export of a variable that each rank gets from the launcher. */
+int flags_check_exports(const struct option_list *exports, struct mst_err *err);
 
 /* What ranks inherit: makes opts->env of this process's variables and those of --export above them.
  * 0; -ENOMEM with text. */

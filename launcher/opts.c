@@ -463,6 +463,8 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
         rc = flags_settle(&words.flags, err);
     if (rc == 0)
         rc = flags_settle_output(&words.flags, &words.opts, err);
+    if (rc == 0)
+        rc = flags_check_exports(&words.opts.exports, err);
     if (rc)
         return rc;
     rc = settle_log(&words.flags, &words.opts, err);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,6 +208,24 @@ static int lay_out(struct rankenv *env, char *const *inherited, bool (*is_droppe
     for (size_t i = 0; i < env->own_count; i++)
         env->vars[kept++] = env->own[i];
     return 0;
+}
+
+bool rankenv_decides(const char *var)
+{
+    static const struct rankenv_facts all = {.local_size = 1,
+                                             .node_count = 1,
+                                             .kv_addr = "",
+                                             .master_host = "-",
+                                             .master_port = 1,
+                                             .job_id = "-",
+                                             .job_nonce = 1};
+    struct rankenv env = {.own_count = 0};
+    char named[RANKENV_VAR_BYTES];
+    snprintf(named, sizeof named, "%.*s=", (int)strcspn(var, "="), var); /* a cut one is not ours */
+    add_contract(&env, &all);
+    add_elastic(&env, &all);
+    add_families(&env, &all, NULL);
+    return is_ours(&env, named) || is_for_launcher(named);
 }
 
 static bool is_set(char *const *inherited, const char *prefix)

@@ -4,6 +4,7 @@
 #ifndef MUSTER_LAUNCHER_RANKENV_H
 #define MUSTER_LAUNCHER_RANKENV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,10 @@ struct rankenv {
     size_t own_count;
     char own[RANKENV_VARS_MAX][RANKENV_VAR_BYTES]; /* NAME=value */
 };
+
+/* Whether every rank gets a value of ours for the variable that `var` ("NAME" or "NAME=value")
+ * names, or none: what anybody else says of it has no effect. Pure. */
+bool rankenv_decides(const char *var);
 
 /* Builds the environment from `inherited` (ends with NULL, must outlive *env) without what we set,
  * what was said to the launcher (PET_*, MST_WORLD, MST_FROM), and the job secret. 0; -ENOMEM. */

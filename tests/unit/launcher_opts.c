@@ -374,6 +374,7 @@ static void test_exports(void **state)
     assert_null(getenv("MUSTER_A"));
     refuse("run -x MUSTER_C p", -EINVAL, "-x MUSTER_C: the name of a variable that is set");
     refuse("run -x =1 p", -EINVAL, "-x =1");
+    refuse("run -x A=1 -x RANK=7 p", -EINVAL, "--export RANK=7");
     refuse("run -x 1A=1 p", -EINVAL, "-x 1A=1");
 }
 

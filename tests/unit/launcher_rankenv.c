@@ -198,6 +198,32 @@ static void test_what_a_launcher_did_not_say_is_not_said(void **state)
     rankenv_fini(&env);
 }
 
+static void test_what_it_decides(void **state)
+{
+    (void)state;
+    static const char *const ours[] = {"RANK",
+                                       "WORLD_SIZE=3",
+                                       "MST_RANK=1",
+                                       "MST_JOB_NONCE",
+                                       "MASTER_PORT",
+                                       "PET_NNODES=2",
+                                       "MST_FROM=jax",
+                                       "JAX_PROCESS_ID=",
+                                       "TORCHELASTIC_RUN_ID=a",
+                                       "MST_JOB_SECRET_FILE=/f"};
+    static const char *const others[] = {"RAN",
+                                         "RANKS=1",
+                                         "OMP_NUM_THREADS=2",
+                                         "A=RANK=1",
+                                         "MST_TIMEOUT_MS=1",
+                                         "MST_TAKE_ROOT=1",
+                                         "NCCL_DEBUG=INFO"};
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        assert_true(rankenv_decides(ours[i]));
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_false(rankenv_decides(others[i]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +232,7 @@ int main(void)
         cmocka_unit_test(test_what_is_inherited),
         cmocka_unit_test(test_a_rank_of_another_launcher),
         cmocka_unit_test(test_what_a_launcher_did_not_say_is_not_said),
+        cmocka_unit_test(test_what_it_decides),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
