@@ -165,14 +165,14 @@ static int become_rank(const struct opts *opts)
 {
     const struct mst_plan *plan = &opts->answer.plan;
     struct rankenv env = {.vars = opts->env};
+    if (opts->idle[0])
+        log_line(LOG_WARN, "its own launcher cares for this rank: these options do nothing",
+                 " options=%s", log_quote(opts->idle).text);
     if (opts->dry_run) {
         printf("rank %lld already, by %s: the program would take this process's place\n",
                (long long)plan->rank, plan->scheme);
         return options_finish(&run_options, EXITCODE_OK);
     }
-    if (opts->log_dir)
-        log_line(LOG_WARN, "its own launcher has the output of this rank: no file is written",
-                 " log_dir=%s", log_quote(opts->log_dir).text);
     if (translate(opts, &env)) {
         log_line(LOG_ERROR, "no memory for the program's environment", NULL);
         return EXITCODE_INTERNAL;

@@ -442,10 +442,37 @@ static void settle_names(const char *job_id, struct opts *opts)
         memcpy(opts->meeting, opts->job_id, sizeof opts->meeting);
 }
 
+/* What else is given is its own launcher's business. */
+static bool serves_a_rank(const char *name)
+{
+    static const char *const names[] = {"nproc",     "np",      "standalone", "nnodes",
+                                        "node-rank", "from",    "export",     "take-root",
+                                        "log-level", "dry-run", NULL};
+    return mst_words_find(names, name) >= 0;
+}
+
+/* Names the options whose values are not their defaults; cut if there are many. */
+static void name_idle(const struct words *given, const struct words *defaults, char *text,
+                      size_t cap)
+{
+    static const struct option *const groups[] = {world_options, care_options, output_options};
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++) {
+        for (const struct option *option = groups[i]; option->name && used < cap; option++) {
+            const char *value = (const char *)given + option->offset;
+            if (serves_a_rank(option->name) ||
+                memcmp(value, (const char *)defaults + option->offset, option->size_bytes) == 0)
+                continue;
+            used += (size_t)snprintf(text + used, cap - used, "%s--%s", used ? ", " : "",
+                                     option->name);
+        }
+    }
+}
+
 int opts_read(const struct options *options, int argc, char **argv, struct opts *ret_opts,
               struct mst_err *err)
 {
-    struct words words = {
+    const struct words defaults = {
         .flags = {.node_rank = -1,
                   .max_restarts = -1,
                   .gpu_count = -1,
@@ -457,8 +484,11 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
                  .peer_timeout_ms = PEER_TIMEOUT_S_DEFAULT * 1000,
                  .env = environ},
     };
+    struct words words = defaults;
     struct command_line line;
     int rc = options_parse(options, argc, argv, &words, &line, err);
+    if (rc == 0)
+        name_idle(&words, &defaults, words.opts.idle, sizeof words.opts.idle);
     if (rc == 0)
         rc = flags_settle(&words.flags, err);
     if (rc == 0)

@@ -96,7 +96,9 @@ mentions "role ps" "without muster run"
 say "a rank of another launcher stays one"
 expect 3 bare RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 muster run -- sh -c '[ $RANK = 1 ] && exit 3'
 expect 0 bare RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 muster run --log-dir "$work/logs" -- true
-mentions "no file is written"
+mentions 'these options do nothing" options="--log-dir"'
+expect 0 bare RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 muster run --max-restarts 0 --prefix x -- true
+mentions 'options="--max-restarts, --prefix"'
 expect 0 bare PMI_RANK=1 PMI_SIZE=2 PET_NNODES=2 RANK=0 MASTER_ADDR=m muster run -- env
 mentions RANK=1 WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=1 HOROVOD_SIZE=2 PADDLE_TRAINER_ID=1 MST_FROM=pmi1 \
     JAX_PROCESS_ID=1 DMLC_NUM_WORKER=2

@@ -23,7 +23,7 @@ static const char *const variables[] = {
     "MST_JOB_SECRET",  "MST_JOB_SECRET_FILE", "PET_MAX_RESTARTS",
     "MST_LOG_LEVEL",   "MST_LOG_FORMAT",      "MST_FROM",
     "SLURM_JOB_ID",    "LSB_JOBID",           "PBS_JOBID",
-    "INVOCATION_ID"};
+    "INVOCATION_ID",   "LOCAL_WORLD_SIZE"};
 
 static struct opts opts;
 static struct mst_err err;
@@ -311,6 +311,26 @@ static void test_other_launchers_spellings(void **state)
     refuse("run -m module", -EINVAL, "python -m MODULE");
 }
 
+/* A rank of another launcher is told which of its options are of no use. */
+static void test_options_that_do_nothing_for_a_rank_are_named(void **state)
+{
+    (void)state;
+    setenv("RANK", "1", 1);
+    setenv("WORLD_SIZE", "2", 1);
+    setenv("LOCAL_RANK", "1", 1);
+    setenv("LOCAL_WORLD_SIZE", "2", 1);
+    assert_int_equal(parse("run --nproc 2 --take-root --log-level debug -x A=1 p"), EXITCODE_OK);
+    assert_int_equal(opts.answer.plan.mode, MST_PLAN_RANK);
+    assert_string_equal(opts.idle, "");
+    assert_int_equal(parse("run --rdzv h:1 --job-id j --max-restarts 0 --stdin none --grace 5 "
+                           "--raw --log-format json --bind none p"),
+                     EXITCODE_OK);
+    assert_string_equal(opts.idle, "--rdzv, --job-id, --max-restarts, --grace, --bind, --raw, "
+                                   "--log-format");
+    assert_int_equal(parse("run --master-addr h --insecure p"), EXITCODE_OK);
+    assert_string_equal(opts.idle, "--master-addr, --insecure");
+}
+
 /* A port that is given counts, where the job's name would give others, too. */
 static void test_a_port_by_flag_stands_above_the_job_s(void **state)
 {
@@ -454,6 +474,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_other_modes, clear, clear),
         cmocka_unit_test_setup_teardown(test_from_is_a_variable_too, clear, clear),
         cmocka_unit_test_setup_teardown(test_other_launchers_spellings, clear, clear),
+        cmocka_unit_test_setup_teardown(test_options_that_do_nothing_for_a_rank_are_named, clear,
+                                        clear),
         cmocka_unit_test_setup_teardown(test_a_port_by_flag_stands_above_the_job_s, clear, clear),
         cmocka_unit_test_setup_teardown(test_totals, clear, clear),
         cmocka_unit_test_setup_teardown(test_exports, clear, clear),
