@@ -1,9 +1,9 @@
 #include "muster/launcher/logdir.h"
 
 #include "muster/core/err.h"
+#include "muster/core/resolve/resolve.h"
 #include "muster/launcher/stamp.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -39,7 +39,7 @@ static void name_start(char *name, size_t cap, const char *job_id, uint32_t node
     *to = '\0';
     snprintf(name, cap, "%s-node_%u%s%s", stamp, node, *job_id ? "-" : "", job_id); /* may be cut */
     for (char *c = name; *c; c++) {
-        if (!isalnum((unsigned char)*c) && !strchr("-_.", *c))
+        if (!strchr(MST_NAME_LETTERS, *c))
             *c = '_';
     }
 }

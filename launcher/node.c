@@ -88,7 +88,7 @@ static void name_host(char *host, size_t cap)
     char name[256];
     if (gethostname(name, sizeof name) || !memchr(name, '\0', sizeof name))
         name[0] = '\0';
-    size_t size = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+    size_t size = strspn(name, MST_NAME_LETTERS);
     snprintf(host, cap, "%.*s", (int)size, name);
 }
 

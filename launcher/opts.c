@@ -54,9 +54,7 @@ static const char *const job_id_spelt[] = {"--rdzv-id", NULL};
 static bool is_job_id(const char *text)
 {
     size_t size = strlen(text);
-    return size > 0 && size < MSG_JOB_ID_BYTES &&
-           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") ==
-               size;
+    return size > 0 && size < MSG_JOB_ID_BYTES && strspn(text, MST_NAME_LETTERS) == size;
 }
 
 /* A name alone is one that is set: a mistyped one would be missed where it hurts. */
@@ -434,12 +432,11 @@ static void settle_names(const char *job_id, struct opts *opts)
 {
     const struct mst_plan *plan = &opts->answer.plan;
     const char *step = job_id ? "" : plan->step_id;
+    char meeting[MST_JOB_ID_BYTES + MST_STEP_ID_BYTES];
     snprintf(opts->job_id, sizeof opts->job_id, "%s", job_id ? job_id : plan->job_id);
-    if (step[0]) /* schedulers that have steps give short names */
-        snprintf(opts->meeting, sizeof opts->meeting, "%.*s.%s",
-                 (int)(MST_JOB_ID_BYTES - MST_STEP_ID_BYTES - 1), opts->job_id, step);
-    else
-        memcpy(opts->meeting, opts->job_id, sizeof opts->meeting);
+    snprintf(meeting, sizeof meeting, "%s%s%s", opts->job_id, step[0] ? "." : "",
+             step); /* it fits */
+    mst_name_fit(meeting, opts->meeting, sizeof opts->meeting);
 }
 
 /* What else is given is its own launcher's business. */

@@ -194,8 +194,8 @@ static void refuse(struct rdzv *rdzv, uint32_t node, struct msg *refusal)
     rdzv->config.send(rdzv->config.arg, node, refusal);
 }
 
-/* Whether a node and node 0 were asked for the same world; else `text` says what differs. Ranks that
- * are counted for the whole job are as many on each node. */
+/* Whether a node and node 0 were asked for the same world; else `text` says what differs. Ranks
+ * that are counted for the whole job are as many on each node. */
 static bool is_of_this_world(const struct rdzv_config *ours, uint32_t node, const struct msg *msg,
                              char text[MSG_TEXT_BYTES])
 {

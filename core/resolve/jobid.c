@@ -156,22 +156,19 @@ static uint64_t hash(const char *text)
     return value;
 }
 
-/* Letters, digits, '-', '_' and '.', as --job-id has them. What had to be changed or cut is
- * closed by a hash of all of it, so that two names do not become one. */
-static void fit(const char *id, char *to, size_t cap)
+void mst_name_fit(const char *name, char *to, size_t cap)
 {
-    size_t size = mst_least(strlen(id), cap - 1);
-    bool is_changed = id[size] != '\0';
+    size_t size = mst_least(strlen(name), cap - 1);
+    bool is_changed = name[size] != '\0';
     for (size_t i = 0; i < size; i++) {
-        bool is_plain = strchr("-_.", id[i]) || (id[i] >= '0' && id[i] <= '9') ||
-                        (id[i] >= 'a' && id[i] <= 'z') || (id[i] >= 'A' && id[i] <= 'Z');
-        to[i] = is_plain ? id[i] : '_';
+        bool is_plain = strchr(MST_NAME_LETTERS, name[i]);
+        to[i] = is_plain ? name[i] : '_';
         is_changed = is_changed || !is_plain;
     }
     to[size] = '\0';
     if (is_changed)
         (void)snprintf(to + mst_least(size, cap - 18), 18, "-%016llx",
-                       (unsigned long long)hash(id));
+                       (unsigned long long)hash(name));
 }
 
 void mst_plan_name_job(const struct mst_machine *machine, struct mst_plan *plan)
@@ -184,7 +181,7 @@ void mst_plan_name_job(const struct mst_machine *machine, struct mst_plan *plan)
     if (!is_named)
         is_named = read_host(machine, plan, id, sizeof id);
     if (is_named)
-        fit(id, plan->job_id, sizeof plan->job_id);
+        mst_name_fit(id, plan->job_id, sizeof plan->job_id);
     if (step)
-        fit(step, plan->step_id, sizeof plan->step_id);
+        mst_name_fit(step, plan->step_id, sizeof plan->step_id);
 }

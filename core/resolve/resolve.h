@@ -11,6 +11,7 @@
 #include "muster/core/err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define MST_UNKNOWN (-1)      /* in every number of a plan: nobody said */
@@ -18,6 +19,9 @@
 #define MST_JOB_ID_BYTES 128  /* a job's name and its NUL */
 #define MST_STEP_ID_BYTES 32  /* a step's number and its NUL */
 #define MST_CANDIDATES_MAX 48 /* at least the number of parsers */
+
+/* What names of jobs, and of hosts, are made of. */
+#define MST_NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
 enum mst_plan_mode {
     MST_PLAN_UNSET,                /* a candidate that knows a part only */
@@ -107,6 +111,10 @@ const char *mst_candidate_variables(const struct mst_candidate *candidate, uint3
  * scheduler calls the job alike on every node; where several do, the one that tells most jobs
  * apart. Nothing of this machine's own name is in it, as pods share that of their node. */
 void mst_plan_name_job(const struct mst_machine *machine, struct mst_plan *plan);
+
+/* Makes a name of MST_NAME_LETTERS that fits: what had to be changed or cut is closed by '-' and a
+ * hash of all of it, so that two names do not become one. `cap` is over 18. */
+void mst_name_fit(const char *name, char *to, size_t cap);
 
 /* localhost and its addresses: what only processes of this machine reach, and an operator's word
  * for "this pod". */

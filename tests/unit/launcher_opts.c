@@ -23,7 +23,8 @@ static const char *const variables[] = {
     "MST_JOB_SECRET",  "MST_JOB_SECRET_FILE", "PET_MAX_RESTARTS",
     "MST_LOG_LEVEL",   "MST_LOG_FORMAT",      "MST_FROM",
     "SLURM_JOB_ID",    "LSB_JOBID",           "PBS_JOBID",
-    "INVOCATION_ID",   "LOCAL_WORLD_SIZE"};
+    "INVOCATION_ID",   "LOCAL_WORLD_SIZE",    "MST_JOB_ID",
+    "SLURM_STEP_ID"};
 
 static struct opts opts;
 static struct mst_err err;
@@ -331,6 +332,27 @@ static void test_options_that_do_nothing_for_a_rank_are_named(void **state)
     assert_string_equal(opts.idle, "--master-addr, --insecure");
 }
 
+/* Two starts of one name meet at their steps' names; two names that are long do not become one. */
+static void test_starts_of_long_names_stay_apart(void **state)
+{
+    (void)state;
+    char id[MST_JOB_ID_BYTES], first[MST_JOB_ID_BYTES];
+    memset(id, 'a', sizeof id);
+    id[120] = '\0';
+    setenv("SLURM_STEP_ID", "1234567", 1);
+    setenv("MST_JOB_ID", id, 1);
+    assert_int_equal(parse("run p"), EXITCODE_OK);
+    assert_string_equal(opts.job_id, id);
+    memcpy(first, opts.meeting, sizeof first);
+    id[119] = 'b';
+    setenv("MST_JOB_ID", id, 1);
+    assert_int_equal(parse("run p"), EXITCODE_OK);
+    assert_string_not_equal(opts.meeting, first);
+    setenv("MST_JOB_ID", "short", 1);
+    assert_int_equal(parse("run p"), EXITCODE_OK);
+    assert_string_equal(opts.meeting, "short.1234567");
+}
+
 /* A port that is given counts, where the job's name would give others, too. */
 static void test_a_port_by_flag_stands_above_the_job_s(void **state)
 {
@@ -476,6 +498,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_other_launchers_spellings, clear, clear),
         cmocka_unit_test_setup_teardown(test_options_that_do_nothing_for_a_rank_are_named, clear,
                                         clear),
+        cmocka_unit_test_setup_teardown(test_starts_of_long_names_stay_apart, clear, clear),
         cmocka_unit_test_setup_teardown(test_a_port_by_flag_stands_above_the_job_s, clear, clear),
         cmocka_unit_test_setup_teardown(test_totals, clear, clear),
         cmocka_unit_test_setup_teardown(test_exports, clear, clear),
