@@ -26,7 +26,7 @@ int flags_settle(struct flags *flags, struct mst_err *err)
         return fail_pair("--master-addr", "--rdzv", err);
     if (!flags->master_addr && flags->master_port > 0)
         return mst_err_set(err, -EINVAL, "--master-port needs --master-addr HOST");
-    uint16_t port = flags->master_port > 0 ? (uint16_t)flags->master_port : FLAGS_PORT;
+    uint16_t port = flags->master_port > 0 ? (uint16_t)flags->master_port : MST_PORT_DEFAULT;
     if (flags->master_addr &&
         mst_sock_join(flags->master_addr, port, flags->rdzv_text, sizeof flags->rdzv_text))
         return mst_err_set(err, -EINVAL, "--master-addr %.64s: too long", flags->master_addr);

@@ -9,8 +9,6 @@ struct mst_err;
 struct option_list;
 struct opts;
 
-#define FLAGS_PORT 29500 /* where node 0 listens if nobody says */
-
 /* What the command line says that others have a say in, too. */
 struct flags {
     int64_t local_size;                                          /* 0: nothing; FLAGS_NPROC_AUTO */

@@ -283,7 +283,7 @@ static void place_ports(struct opts *opts)
         return;
     }
     opts->rdzv_port_count = 1;
-    opts->rdzv_ports[0] = plan->master_port > 0 ? (uint16_t)plan->master_port : FLAGS_PORT;
+    opts->rdzv_ports[0] = plan->master_port > 0 ? (uint16_t)plan->master_port : MST_PORT_DEFAULT;
 }
 
 static void place_node(struct opts *opts)

@@ -20,7 +20,7 @@ static int read_list(const struct mst_machine *machine, const char *what, const 
                            (long long)hosts.count, plan->scheduler, (long long)plan->node_count);
     plan->node_count = hosts.count;
     plan->node_rank = hosts.count == 1 ? 0 : hosts.self;
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     memcpy(plan->master_host, hosts.first, sizeof plan->master_host);
     return 0;
 }
@@ -84,7 +84,7 @@ static int read_pairs(const struct mst_machine *machine, const char *text, struc
         count++;
     }
     plan->node_count = count;
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     return rc;
 }
 

@@ -117,7 +117,7 @@ int resolve_jobset(const struct mst_machine *machine, struct mst_plan *plan, str
         return 0;
     facts.job = resolve_text(machine, "MST_REPLICATEDJOB");
     facts.job_size = facts.job ? (int)strlen(facts.job) : 0;
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     int rc = read_numbers(machine, &facts, plan, err);
     if (rc < 0)
         return rc;
@@ -164,7 +164,7 @@ int resolve_flyte(const struct mst_machine *machine, struct mst_plan *plan, stru
     if (!resolve_is_set(machine, "JOBSET_NAME") || !is_flyte(machine))
         return 0;
     plan->mode = MST_PLAN_SPAWN;
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     int rc = resolve_nodes(machine, "NNODES", plan, err);
     if (rc >= 0)
         rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
@@ -192,7 +192,7 @@ static void name_first(const struct mst_machine *machine, struct mst_plan *plan)
 int resolve_index(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     (void)err; /* the row has read the number */
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     name_first(machine, plan);
     return 1;
 }

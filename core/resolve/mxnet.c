@@ -71,7 +71,7 @@ static int read_dmlc(const struct mst_machine *machine, struct mst_plan *plan, s
         RESOLVE_NUMBER("DMLC_NUM_WORKER", node_count, 1, RESOLVE_NODES_MAX, true),
         RESOLVE_NODE("DMLC_WORKER_ID"),
     };
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     int rc = set_role(resolve_text(machine, "DMLC_ROLE"), plan, err);
     if (rc == 0)
         rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
@@ -92,7 +92,7 @@ int resolve_mxnet(const struct mst_machine *machine, struct mst_plan *plan, stru
         return resolve_text(machine, "DMLC_ROLE") && resolve_is_set(machine, "DMLC_PS_ROOT_URI")
                    ? read_dmlc(machine, plan, err)
                    : 0;
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     rc = read_task(&task, plan, err);
     json_decref(task.root);
     if (rc == 0)

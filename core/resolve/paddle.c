@@ -35,7 +35,7 @@ int resolve_paddle(const struct mst_machine *machine, struct mst_plan *plan, str
     bool is_apart = is_server || resolve_is_set(machine, "PADDLE_TRAINER_NUM");
     /* servers and trainers of the parameter-server mode talk to one another, not in a collective */
     plan->mode = is_apart ? MST_PLAN_NO_COLLECTIVE : MST_PLAN_SPAWN;
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     resolve_role(plan, is_server ? "server" : is_apart ? "trainer" : "worker");
     int rc = resolve_nodes(machine, "PADDLE_NNODES", plan, err);
     if (rc < 0)
@@ -83,7 +83,7 @@ int resolve_paddle_old(const struct mst_machine *machine, struct mst_plan *plan,
         return 0;
     bool is_server = role && strcmp(role, "PSERVER") == 0;
     plan->mode = is_server ? MST_PLAN_NO_COLLECTIVE : MST_PLAN_SPAWN;
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     resolve_role(plan, is_server ? "server" : "worker");
     int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
     if (rc == 0 && plan->node_count < 0 && !resolve_is_set(machine, "PADDLE_TRAINER_ENDPOINTS"))

@@ -11,7 +11,6 @@
 #define RESOLVE_NODES_MAX 65536
 #define RESOLVE_LOCAL_MAX 1024
 #define RESOLVE_RANKS_MAX ((int64_t)RESOLVE_NODES_MAX * RESOLVE_LOCAL_MAX)
-#define RESOLVE_PORT 29500 /* of torchrun, TrainJob and everything that names none */
 
 /* Fills what the family's variables say into *plan, in which all is unknown but what the family's
  * row said. 1; 0 if they are not there after all; -EINVAL with text (role and node_rank may then be

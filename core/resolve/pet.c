@@ -116,7 +116,7 @@ int resolve_pet(const struct mst_machine *machine, struct mst_plan *plan, struct
     if (rc <= 0 && !resolve_is_set(machine, "PET_RDZV_ENDPOINT"))
         return rc;
     plan->mode = MST_PLAN_SPAWN;
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     if (rc < 0 || (rc = check_twins(machine, err)) < 0 ||
         (rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err)) < 0 ||
         (rc = resolve_local_size(machine, "PET_NPROC_PER_NODE", plan, err)) < 0)

@@ -25,7 +25,7 @@ static int name_first(const char *stem, const char *domain, struct mst_plan *pla
     if (!stem || !domain)
         return 1;
     int size = snprintf(plan->master_host, sizeof plan->master_host, "%s-0.%s", stem, domain);
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     if (size < (int)sizeof plan->master_host)
         return 1;
     return mst_err_set(err, -EINVAL, "%.60s-0.%.60s… is too long for a host's name", stem, domain);
@@ -56,7 +56,7 @@ int resolve_aws_batch(const struct mst_machine *machine, struct mst_plan *plan, 
         plan->node_rank = (plan->node_rank - first + count) % count;
     if (plan->node_rank == 0 && !plan->master_host[0])
         memcpy(plan->master_host, "localhost", sizeof "localhost");
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     return 1;
 }
 
@@ -79,7 +79,7 @@ static int read_hosts(const char *what, const json_t *hosts, const char *own, st
         return mst_err_set(err, -EINVAL, "%s: no list of 1 … %d hosts' names", what,
                            RESOLVE_NODES_MAX);
     plan->mode = MST_PLAN_SPAWN;
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     plan->node_count = (int64_t)json_array_size(hosts);
     for (size_t i = 0; own && i < json_array_size(hosts); i++) {
         const char *host = json_string_value(json_array_get(hosts, i));

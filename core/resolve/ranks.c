@@ -70,7 +70,7 @@ static void name_trainjob(const struct mst_machine *machine, struct mst_plan *pl
     if (length >= (int)sizeof plan->master_host)
         plan->master_host[0] = '\0';
     plan->host_is_derived = true;
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
 }
 
 /* One task on every node is an agent on each, as under srun; more are the ranks themselves, which

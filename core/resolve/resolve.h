@@ -14,11 +14,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MST_UNKNOWN (-1)      /* in every number of a plan: nobody said */
-#define MST_HOST_BYTES 256    /* a host's name and its NUL */
-#define MST_JOB_ID_BYTES 128  /* a job's name and its NUL */
-#define MST_STEP_ID_BYTES 32  /* a step's number and its NUL */
-#define MST_CANDIDATES_MAX 48 /* at least the number of parsers */
+#define MST_UNKNOWN (-1)       /* in every number of a plan: nobody said */
+#define MST_HOST_BYTES 256     /* a host's name and its NUL */
+#define MST_JOB_ID_BYTES 128   /* a job's name and its NUL */
+#define MST_STEP_ID_BYTES 32   /* a step's number and its NUL */
+#define MST_PORT_DEFAULT 29500 /* of torchrun, TrainJob and everything that names none */
+#define MST_CANDIDATES_MAX 48  /* at least the number of parsers */
 
 /* What names of jobs, and of hosts, are made of. */
 #define MST_NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."

@@ -112,7 +112,7 @@ int resolve_slurm(const struct mst_machine *machine, struct mst_plan *plan, stru
     const char *list = step_or_job(machine, "SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST");
     list = list ? list : resolve_text(machine, "SLURM_NODELIST");
     plan->mode = MST_PLAN_UNSET;
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     int rc = name_master(list, plan, err);
     if (rc < 0)
         return rc;

@@ -107,7 +107,7 @@ static int read_kind(const struct kind *kind, const struct mst_machine *machine,
     int rc = resolve_task_read(machine, kind->name, &task, err);
     if (rc <= 0)
         return rc;
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     rc = read_task(kind, &task, plan, err);
     json_decref(task.root);
     return rc < 0 ? rc : 1;

@@ -204,7 +204,7 @@ int resolve_volcano(const struct mst_machine *machine, struct mst_plan *plan, st
     if ((!resolve_is_set(machine, "VC_TASK_INDEX") && !resolve_is_set(machine, "VK_TASK_INDEX")) ||
         resolve_is_set(machine, "TF_CONFIG") || resolve_is_set(machine, "PET_NNODES"))
         return 0;
-    plan->default_port = RESOLVE_PORT;
+    plan->default_port = MST_PORT_DEFAULT;
     int rc;
     if (resolve_text(machine, "MPI_HOST"))
         rc = read_mpi(machine, plan, err);
