@@ -1,10 +1,10 @@
 /* pure */
 #include "muster/launcher/lines.h"
 
+#include "muster/core/clock.h"
+
 #include <assert.h>
 #include <string.h>
-
-#define NS_PER_MS UINT64_C(1000000)
 
 /* One call of lines_take: lines->bytes from `start` is the line that has not ended, those from `at`
  * to `end` have not been looked at. */
@@ -128,7 +128,7 @@ static uint64_t later(uint64_t one_ns, uint64_t other_ns)
 
 static void set_due(struct lines *lines, uint64_t now_ns)
 {
-    uint64_t part_ns = now_ns + LINES_PART_MS * NS_PER_MS;
+    uint64_t part_ns = now_ns + LINES_PART_MS * MST_NS_PER_MS;
     if (lines->used == 0 || (lines->held && lines->shown))
         lines->due_ns = UINT64_MAX;
     else if (lines->held)
@@ -144,7 +144,7 @@ static void show(struct lines *lines, uint64_t now_ns, lines_emit *emit, void *a
     bool keeps = lines->held && lines->wants_bars; /* for the newline that may still come */
     say(&scan, lines->used, lines->after_cr);
     if (lines->after_cr)
-        lines->next_ns = now_ns + LINES_BAR_MS * NS_PER_MS;
+        lines->next_ns = now_ns + LINES_BAR_MS * MST_NS_PER_MS;
     if (lines->held)
         lines->shown = true;
     else

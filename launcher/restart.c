@@ -1,18 +1,18 @@
 /* pure */
 #include "muster/launcher/restart.h"
 
+#include "muster/core/clock.h"
 #include "muster/core/least.h"
 #include "muster/core/world/page.h"
 #include "muster/launcher/exitcode.h"
 
 #include <assert.h>
 
-#define MS UINT64_C(1000000)
-#define LONG_LIFE_NS (600000 * MS)
-#define EARLY_NS (60000 * MS)
-#define LONGER_BY_NS (250 * MS) /* what the start of a process may vary by is no progress */
-#define PAUSE_NS (1000 * MS)
-#define PAUSE_MOST_NS (60000 * MS)
+#define LONG_LIFE_NS (600000 * MST_NS_PER_MS)
+#define EARLY_NS (60000 * MST_NS_PER_MS)
+#define LONGER_BY_NS (250 * MST_NS_PER_MS) /* a start's length varies by so much: no progress */
+#define PAUSE_NS (1000 * MST_NS_PER_MS)
+#define PAUSE_MOST_NS (60000 * MST_NS_PER_MS)
 
 void restart_init(struct restart *restart, uint32_t most, uint64_t seed)
 {
