@@ -4,6 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +29,30 @@ FILE *mst_file_read(const char *path)
     (void)close(fd); /* nothing was read */
     errno = error;
     return NULL;
+}
+
+bool mst_file_line(char *line, size_t cap, const char *format, ...)
+{
+    char path[PATH_MAX];
+    va_list args;
+    va_start(args, format);
+    int size = vsnprintf(path, sizeof path, format, args);
+    va_end(args);
+    FILE *file = size < (int)sizeof path ? mst_file_read(path) : NULL;
+    if (!file)
+        return false;
+    bool ok = fgets(line, (int)cap, file);
+    (void)fclose(file); /* only read */
+    if (ok)
+        line[strcspn(line, "\n")] = '\0';
+    return ok;
+}
+
+void mst_file_close(int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd); /* as the caller says */
+    *fd = -1;
 }
 
 const char *mst_file_meaning(int error)

@@ -1,5 +1,7 @@
 #include "muster/core/quota.h"
 
+#include "muster/core/file.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,20 +13,6 @@ struct tightest {
     bool found;
     struct mst_quota quota;
 };
-
-static bool read_line(const char *root, const char *path, const char *name, char *line, int cap)
-{
-    char full[PATH_MAX];
-    int size = snprintf(full, sizeof full, "%s%s%s", root, path, name);
-    FILE *file = size < (int)sizeof full ? fopen(full, "re") : NULL;
-    if (!file)
-        return false;
-    bool ok = fgets(line, cap, file);
-    (void)fclose(file); /* only read */
-    if (ok)
-        line[strcspn(line, "\n")] = '\0';
-    return ok;
-}
 
 /* A number that ends with `stop`; *text moves behind it. More than 32 bits is over an hour of time
  * in a period, which is a second at most: no machine has so many cores, and no limit it is. */
@@ -44,7 +32,7 @@ static bool read_v2(const char *root, const char *cgroup, struct mst_quota *ret_
 {
     char line[128];
     const char *text = line;
-    return read_line(root, cgroup, "/cpu.max", line, sizeof line) &&
+    return mst_file_line(line, sizeof line, "%s%s/cpu.max", root, cgroup) &&
            take_number(&text, ' ', &ret_quota->quota_us) &&
            take_number(&text, '\0', &ret_quota->period_us);
 }
@@ -54,9 +42,9 @@ static bool read_v1(const char *root, const char *cgroup, struct mst_quota *ret_
 {
     char line[128];
     const char *quota = line, *period = line;
-    return read_line(root, cgroup, "/cpu.cfs_quota_us", line, sizeof line) && line[0] != '-' &&
-           take_number(&quota, '\0', &ret_quota->quota_us) &&
-           read_line(root, cgroup, "/cpu.cfs_period_us", line, sizeof line) &&
+    return mst_file_line(line, sizeof line, "%s%s/cpu.cfs_quota_us", root, cgroup) &&
+           line[0] != '-' && take_number(&quota, '\0', &ret_quota->quota_us) &&
+           mst_file_line(line, sizeof line, "%s%s/cpu.cfs_period_us", root, cgroup) &&
            take_number(&period, '\0', &ret_quota->period_us);
 }
 

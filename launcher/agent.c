@@ -13,6 +13,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/file.h"
 #include "muster/launcher/cause.h"
 #include "muster/launcher/coord.h"
 #include "muster/launcher/exitcode.h"
@@ -362,12 +363,6 @@ static int set_up(struct agent *agent, struct mst_err *err)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-static void close_fd(int fd)
-{
-    if (fd >= 0)
-        close(fd);
-}
-
 /* Who reads has two seconds for what is left, but never more than the grace. */
 static uint64_t flush_deadline_ns(struct agent *agent)
 {
@@ -387,9 +382,9 @@ static void take_down(struct agent *agent)
         outlog_drain(agent->outlog, flush_deadline_ns(agent));
     log_to(NULL);
     outlog_destroy(agent->outlog);
-    close_fd(agent->secret_fd);
-    close_fd(agent->signal_fd);
-    close_fd(agent->epoll_fd);
+    mst_file_close(&agent->secret_fd);
+    mst_file_close(&agent->signal_fd);
+    mst_file_close(&agent->epoll_fd);
     guard_close(&agent->guard);
 }
 

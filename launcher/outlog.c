@@ -2,6 +2,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/file.h"
 #include "muster/core/least.h"
 #include "muster/launcher/lines.h"
 #include "muster/launcher/log.h"
@@ -294,12 +295,6 @@ static bool stream_read(struct stream *stream, uint64_t now_ns)
     return true;
 }
 
-static void close_fd(int fd)
-{
-    if (fd >= 0)
-        close(fd);
-}
-
 static void rank_close(struct rank_out *rank)
 {
     for (int i = 0; i < STREAMS; i++) {
@@ -312,10 +307,10 @@ static void rank_close(struct rank_out *rank)
         }
         /* a process of ours may have a copy, so closing does not; (void): it is in the set */
         (void)watch_stream(rank->outlog, stream, false);
-        close_fd(stream->fd);
+        mst_file_close(&stream->fd);
         free(stream->lines.bytes);
     }
-    close_fd(rank->file_fd);
+    mst_file_close(&rank->file_fd);
     free(rank);
 }
 
@@ -363,8 +358,8 @@ static int add_rank(struct outlog *outlog, struct rank_out *rank, int ret_fds[2]
     if (!rc)
         rc = open_stream(&rank->streams[ERR], &fds[ERR]);
     if (rc) {
-        close_fd(fds[OUT]);
-        close_fd(fds[ERR]);
+        mst_file_close(&fds[OUT]);
+        mst_file_close(&fds[ERR]);
         return rc;
     }
     ranks[outlog->rank_count++] = rank;
@@ -383,7 +378,7 @@ int outlog_add_rank(struct outlog *outlog, uint32_t rank, uint32_t local_rank, u
     }
     struct rank_out *added = calloc(1, sizeof *added);
     if (!added) {
-        close_fd(file_fd);
+        mst_file_close(&file_fd);
         return mst_err_set(err, -ENOMEM, "no memory for the output of rank %u", rank);
     }
     added->outlog = outlog;
@@ -545,7 +540,7 @@ void outlog_destroy(struct outlog *outlog)
     outlog_finish_ranks(outlog);
     for (int i = 0; i < STREAMS; i++)
         sink_fini(&outlog->sinks[i]);
-    close_fd(outlog->epoll_fd);
+    mst_file_close(&outlog->epoll_fd);
     free(outlog->ranks);
     free(outlog->folder);
     free(outlog);

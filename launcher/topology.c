@@ -1,5 +1,7 @@
 #include "muster/launcher/topology.h"
 
+#include "muster/core/file.h"
+
 #include <ctype.h>
 #include <dirent.h>
 #include <limits.h>
@@ -18,22 +20,7 @@ struct found_gpu {
     char uuid[UUID_BYTES];
 };
 
-/* ---- small files ----------------------------------------------------------------------------- */
-
-/* The first line of root/path, without its end. */
-static bool read_line(const char *root, const char *path, char *line, int cap)
-{
-    char full[PATH_MAX];
-    int size = snprintf(full, sizeof full, "%s%s", root, path);
-    FILE *file = size < (int)sizeof full ? fopen(full, "re") : NULL;
-    if (!file)
-        return false;
-    bool ok = fgets(line, cap, file);
-    (void)fclose(file); /* only read */
-    if (ok)
-        line[strcspn(line, "\n")] = '\0';
-    return ok;
-}
+/* ---- lists of CPUs --------------------------------------------------------------------------- */
 
 void topology_parse_cpus(const char *list, cpu_set_t *ret_cpus)
 {
@@ -53,7 +40,7 @@ void topology_parse_cpus(const char *list, cpu_set_t *ret_cpus)
 static bool read_cpus(const char *root, const char *path, cpu_set_t *ret_cpus)
 {
     char line[4096];
-    if (!read_line(root, path, line, sizeof line))
+    if (!mst_file_line(line, sizeof line, "%s%s", root, path))
         return false;
     topology_parse_cpus(line, ret_cpus);
     return true;

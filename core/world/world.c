@@ -1,6 +1,7 @@
 #include "muster/core/world/world.h"
 
 #include "muster/core/err.h"
+#include "muster/core/file.h"
 #include "muster/core/process.h"
 #include "muster/core/resolve/machine.h"
 #include "muster/core/world/answer.h"
@@ -115,19 +116,12 @@ int world_tuning_from_env(struct mst_tuning *ret_tuning, struct mst_err *err)
     return world_env_tuning(&process_env, ret_tuning, err);
 }
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd); /* memfds: nothing can be lost */
-    *fd = -1;
-}
-
 void world_fini(struct mst_world *world)
 {
     if (!world)
         return;
-    close_fd(&world->page_fd);
-    close_fd(&world->shm_fd);
+    mst_file_close(&world->page_fd);
+    mst_file_close(&world->shm_fd);
     explicit_bzero(world->secret, sizeof world->secret);
     world->secret_bytes = 0;
 }

@@ -47,11 +47,40 @@ static void waits_for_nobody(void **state)
     assert_string_equal(mst_file_meaning(ENOENT), mst_err_meaning(ENOENT));
 }
 
+static void reads_one_line(void **state)
+{
+    (void)state;
+    char line[8] = "";
+    (void)scratch_write("two", "first\nsecond\n", 13);
+    (void)scratch_write("none", "", 0);
+    (void)scratch_write("long", "12345678", 8);
+    assert_true(mst_file_line(line, sizeof line, "%s/%s", scratch_dir, "two"));
+    assert_string_equal(line, "first");
+    assert_true(mst_file_line(line, sizeof line, "%s/long", scratch_dir));
+    assert_string_equal(line, "1234567");
+    assert_false(mst_file_line(line, sizeof line, "%s/none", scratch_dir));
+    assert_false(mst_file_line(line, sizeof line, "%s/absent", scratch_dir));
+    assert_false(mst_file_line(line, sizeof line, "%05000d", 1)); /* no path is so long */
+}
+
+static void closes_once(void **state)
+{
+    (void)state;
+    int fd = dup(STDERR_FILENO), copy = fd;
+    mst_file_close(&fd);
+    assert_int_equal(fd, -1);
+    assert_int_equal(fcntl(copy, F_GETFD), -1);
+    mst_file_close(&fd);
+    assert_int_equal(fd, -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opens_files_and_links_to_them),
         cmocka_unit_test(waits_for_nobody),
+        cmocka_unit_test(reads_one_line),
+        cmocka_unit_test(closes_once),
     };
     return cmocka_run_group_tests_name("core_file", tests, scratch_setup, scratch_teardown);
 }
