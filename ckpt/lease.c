@@ -4,9 +4,9 @@
  *   create     OWNER.<epoch + 1>, which only one can. It has the fences of the owner before, and
  *              an open one for that owner itself: from here on that one sees, before it publishes,
  *              that it has lost the root
- *   settle     the steps are listed, and the highest that counts closes the open fences: what the
- *              owner before publishes from now on, because it had looked before `create`, does not
- *              count
+ *   settle     what an owner before has displaced is put back; the steps are listed, and the
+ *              highest that counts closes the open fences: what the owner before publishes from now
+ *              on, because it had looked before `create`, does not count
  *   prune      all records but this one and the one before go
  *   renew      every RENEW_MS, by the thread
  *   release    the record says so
@@ -221,8 +221,11 @@ static int settle(struct lease *lease, const struct survey *before, uint64_t dea
 {
     uint64_t *steps = NULL;
     size_t count = 0;
-    lease->tier->owner = lease->owner;
-    int rc = tier_list(lease->tier, &steps, &count, deadline_ns, err);
+    struct tier *tier = lease->tier;
+    tier->owner = lease->owner;
+    int rc = tier->ops->put_back ? tier->ops->put_back(tier, err) : 0;
+    if (rc == 0)
+        rc = tier_list(tier, &steps, &count, deadline_ns, err);
     if (rc < 0)
         return rc;
     uint64_t below = count > 0 ? steps[0] + 1 : 0;

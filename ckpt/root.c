@@ -299,11 +299,11 @@ int root_decode_manifest(const char *text, size_t size_bytes, uint64_t step,
     return 0;
 }
 
-int root_read_manifest(int root_fd, uint64_t step, struct manifest *ret_manifest,
-                       struct mst_err *err)
+static int read_manifest_in(int root_fd, const char *folder, uint64_t step,
+                            struct manifest *ret_manifest, struct mst_err *err)
 {
     char path[ROOT_NAME_MAX + sizeof MANIFEST_NAME];
-    snprintf(path, sizeof path, "step_%" PRIu64 "/%s", step, MANIFEST_NAME);
+    snprintf(path, sizeof path, "%.*s/%s", ROOT_NAME_MAX - 1, folder, MANIFEST_NAME);
     char *text = NULL;
     size_t size = 0;
     int rc = slurp(root_fd, path, &text, &size);
@@ -313,5 +313,23 @@ int root_read_manifest(int root_fd, uint64_t step, struct manifest *ret_manifest
         return mst_err_set(err, -EBADMSG, "%s: %s", path, root_fault(rc));
     rc = root_decode_manifest(text, size, step, ret_manifest, err);
     free(text);
+    return rc;
+}
+
+int root_read_manifest(int root_fd, uint64_t step, struct manifest *ret_manifest,
+                       struct mst_err *err)
+{
+    char name[ROOT_NAME_MAX];
+    root_step_name(name, step);
+    return read_manifest_in(root_fd, name, step, ret_manifest, err);
+}
+
+int root_read_epoch(int root_fd, const char *folder, uint64_t step, uint64_t *ret_epoch)
+{
+    struct manifest manifest = {0};
+    int rc = read_manifest_in(root_fd, folder, step, &manifest, NULL);
+    if (rc == 0)
+        *ret_epoch = manifest.epoch;
+    manifest_fini(&manifest);
     return rc;
 }

@@ -74,6 +74,9 @@ int root_decode_manifest(const char *text, size_t size_bytes, uint64_t step,
 int root_read_manifest(int root_fd, uint64_t step, struct manifest *ret_manifest,
                        struct mst_err *err);
 
+/* The epoch of the manifest of `step` that lies in `folder`. 0; -errno as above. */
+int root_read_epoch(int root_fd, const char *folder, uint64_t step, uint64_t *ret_epoch);
+
 /* Makes the temporary directory unless another rank has, and opens it. An fd; -errno. */
 int root_make_temp(struct mst_aio *aio, int root_fd, const char *temp);
 
@@ -83,9 +86,11 @@ int root_write_file(struct mst_aio *aio, int dir_fd, const char *name, const voi
                     size_t size_bytes);
 
 /* Makes the directory behind `temp_fd` durable and gives it its step's name in one rename. A
- * step_<n> that is there already changes places with it. 0: durable; 1: durable, and the one before
- * is `temp` now; -errno: it may be published all the same if the last fsync failed. */
-int root_publish(struct mst_aio *aio, int root_fd, int temp_fd, const char *temp, uint64_t step);
+ * step_<n> that is there already changes places with it: *ret_replaced, also if it failed behind
+ * that, says that `temp` is the one before now. 0: durable; -errno: it may be published all the
+ * same if the last fsync failed. */
+int root_publish(struct mst_aio *aio, int root_fd, int temp_fd, const char *temp, uint64_t step,
+                 bool *ret_replaced);
 
 /* Takes an exchange back: `temp` is step_<n> again. 0; -errno. */
 int root_publish_back(struct mst_aio *aio, int root_fd, const char *temp, uint64_t step);
@@ -93,15 +98,20 @@ int root_publish_back(struct mst_aio *aio, int root_fd, const char *temp, uint64
 /* Writes LATEST. 0; -errno. */
 int root_point_latest(struct mst_aio *aio, int root_fd, uint64_t step);
 
-/* Removes a directory of plain files and folders of commits. 0, also if there is none; -errno of
- * the first failure. */
+/* Removes a directory of plain files and folders of commits, its manifest first: what is half
+ * removed is no checkpoint. 0, also if there is none; -errno of the first failure. */
 int root_remove(struct mst_aio *aio, int root_fd, const char *name);
 
 /* Removes step_<n> by way of `temp`, so that a half-removed checkpoint never has its name. */
 int root_remove_step(struct mst_aio *aio, int root_fd, uint64_t step, const char *temp);
 
-/* Removes the temporary directories of epochs below `epoch`, and records of owners that were never
- * finished. 0; -errno of the first failure. */
-int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint64_t epoch);
+/* Puts back the steps that lie under temporary names of epochs below `epoch` though a later owner
+ * than that published them: one that had lost the root has exchanged them for its own, and died
+ * before it could take that back. `token` is the caller's. 0; -errno of the first failure. */
+int root_put_back(int root_fd, uint64_t epoch, uint64_t token);
+
+/* Removes the temporary directories of epochs below `epoch`, but for what is put back as above, and
+ * records of owners that were never finished. 0; -errno of the first failure. */
+int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint64_t epoch, uint64_t token);
 
 #endif

@@ -1,7 +1,9 @@
-/* What changes the root: each durable step is one op of core/aio. Single ops are awaited without a
- * deadline: they borrow their paths until they have ended. */
+/* What changes the root: each durable step is one op of core/aio, but for what is put back when the
+ * root is taken. Single ops are awaited without a deadline: they borrow their paths until they have
+ * ended. */
 #include "muster/ckpt/root.h"
 
+#include "muster/ckpt/manifest.h"
 #include "muster/core/aio/aio.h"
 #include "muster/core/clock.h"
 
@@ -55,28 +57,28 @@ int root_write_file(struct mst_aio *aio, int dir_fd, const char *name, const voi
 
 /* Readers see step_<n> before and after, whole each time: a fresh name is taken without replacing,
  * an old one by exchange. File systems without these flags answer -EINVAL; a plain rename never
- * replaces a directory that holds something. 1: exchanged. */
-static int rename_to_step(struct mst_aio *aio, int root_fd, const char *temp, const char *name)
+ * replaces a directory that holds something. */
+static int rename_to_step(struct mst_aio *aio, int root_fd, const char *temp, const char *name,
+                          bool *ret_replaced)
 {
     int rc = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, RENAME_NOREPLACE);
     if (rc == -EEXIST) {
         rc = do_path(aio, MST_AIO_RENAME, root_fd, temp, name, RENAME_EXCHANGE);
-        return rc < 0 ? rc : 1;
+        *ret_replaced = rc == 0;
     }
     return rc == -EINVAL ? do_path(aio, MST_AIO_RENAME, root_fd, temp, name, 0) : rc;
 }
 
-int root_publish(struct mst_aio *aio, int root_fd, int temp_fd, const char *temp, uint64_t step)
+int root_publish(struct mst_aio *aio, int root_fd, int temp_fd, const char *temp, uint64_t step,
+                 bool *ret_replaced)
 {
     char name[ROOT_NAME_MAX];
     root_step_name(name, step);
+    *ret_replaced = false;
     int rc = sync_fd(aio, temp_fd);
     if (rc == 0)
-        rc = rename_to_step(aio, root_fd, temp, name);
-    if (rc < 0)
-        return rc;
-    int synced = sync_fd(aio, root_fd);
-    return synced < 0 ? synced : rc;
+        rc = rename_to_step(aio, root_fd, temp, name, ret_replaced);
+    return rc < 0 ? rc : sync_fd(aio, root_fd);
 }
 
 int root_publish_back(struct mst_aio *aio, int root_fd, const char *temp, uint64_t step)
@@ -109,7 +111,8 @@ typedef int (*remove_fn)(struct mst_aio *aio, int dir_fd, const char *name);
 static int remove_all(struct mst_aio *aio, DIR *dir, remove_fn remove_one)
 {
     struct dirent *entry;
-    int rc = 0;
+    int rc = do_path(aio, MST_AIO_UNLINK, dirfd(dir), MANIFEST_NAME, NULL, 0);
+    rc = rc == -ENOENT ? 0 : rc;
     for (errno = 0; (entry = readdir(dir)); errno = 0) {
         int removed = is_dot(entry->d_name) ? 0 : remove_one(aio, dirfd(dir), entry->d_name);
         if (rc == 0)
@@ -171,21 +174,61 @@ static bool is_attempt_without_owner(const char *name)
     return strcmp(name, canonical) == 0;
 }
 
+/* A temporary directory, as its name says. */
+struct temp {
+    uint64_t step, epoch;
+};
+
 /* Exactly what root_temp_name prints: what somebody else called so is not ours to remove. */
-static bool is_abandoned(const char *name, uint64_t epoch)
+static bool parse_temp(const char *name, struct temp *ret_temp)
 {
     if (strncmp(name, "step_", 5) != 0)
         return false;
     char *end;
-    uint64_t step = strtoull(name + 5, &end, 10);
+    struct temp temp = {.step = strtoull(name + 5, &end, 10)};
     if (strncmp(end, ".tmp.", 5) != 0 || strlen(end) >= ROOT_NAME_MAX - 32)
         return false;
     const char *claim = end + 5;
     char canonical[ROOT_NAME_MAX];
-    root_temp_name(canonical, step, claim);
-    uint64_t of = 0, token;
-    return strcmp(name, canonical) == 0 &&
-           (is_attempt_without_owner(claim) || root_parse_claim(claim, &of, &token)) && of < epoch;
+    root_temp_name(canonical, temp.step, claim);
+    uint64_t token;
+    if (strcmp(name, canonical) != 0 ||
+        !(is_attempt_without_owner(claim) || root_parse_claim(claim, &temp.epoch, &token)))
+        return false;
+    *ret_temp = temp;
+    return true;
+}
+
+/* Whether what lies there was published by a later owner than the one of the name, and is not there
+ * again. */
+static bool is_displaced(int root_fd, const char *name, const struct temp *temp)
+{
+    char step[ROOT_NAME_MAX];
+    root_step_name(step, temp->step);
+    uint64_t displaced, standing;
+    if (root_read_epoch(root_fd, name, temp->step, &displaced) < 0 || displaced <= temp->epoch)
+        return false;
+    return root_read_epoch(root_fd, step, temp->step, &standing) < 0 || standing < displaced;
+}
+
+/* `name` becomes a name that only the caller knows, of the same step and epoch: whoever made it may
+ * live, and takes its exchange back itself. Then what is displaced goes to its place, and what was
+ * there lies under that name. */
+static int put_back(int root_fd, const char *name, const struct temp *temp, uint64_t token,
+                    char own[ROOT_NAME_MAX])
+{
+    char claim[ROOT_NAME_MAX], step[ROOT_NAME_MAX];
+    root_claim_name(claim, temp->epoch, token);
+    root_temp_name(own, temp->step, claim);
+    root_step_name(step, temp->step);
+    if (renameat(root_fd, name, root_fd, own) < 0)
+        return -errno;
+    if (!is_displaced(root_fd, own, temp))
+        return 0;
+    int rc = renameat2(root_fd, own, root_fd, step, RENAME_NOREPLACE);
+    if (rc < 0 && errno == EEXIST)
+        rc = renameat2(root_fd, own, root_fd, step, RENAME_EXCHANGE);
+    return rc < 0 || fsync(root_fd) < 0 ? -errno : 0;
 }
 
 static bool is_owner_temp(const char *name)
@@ -197,17 +240,34 @@ static bool is_owner_temp(const char *name)
     return strcmp(name, canonical) == 0;
 }
 
-/* 0, also if it is none; -errno. */
-static int remove_if_abandoned(struct mst_aio *aio, int root_fd, const char *name, uint64_t epoch)
+/* A walk over what lower epochs left. */
+struct broom {
+    struct mst_aio *aio; /* NULL: nothing is removed */
+    int root_fd;
+    uint64_t epoch, token;
+};
+
+/* 0, also if it is no such name; -errno. */
+static int sweep_one(const struct broom *broom, const char *name)
 {
-    if (is_owner_temp(name))
-        return remove_file(aio, root_fd, name);
-    return is_abandoned(name, epoch) ? root_remove(aio, root_fd, name) : 0;
+    int root_fd = broom->root_fd;
+    if (broom->aio && is_owner_temp(name))
+        return remove_file(broom->aio, root_fd, name);
+    struct temp temp;
+    char own[ROOT_NAME_MAX];
+    if (!parse_temp(name, &temp) || temp.epoch >= broom->epoch)
+        return 0;
+    if (!broom->aio && !is_displaced(root_fd, name, &temp))
+        return 0;
+    int rc = put_back(root_fd, name, &temp, broom->token, own);
+    if (rc == 0 && broom->aio)
+        rc = root_remove(broom->aio, root_fd, own);
+    return rc == -ENOENT ? 0 : rc; /* whoever made it was faster */
 }
 
-int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint64_t epoch)
+static int sweep(const struct broom *broom)
 {
-    int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(broom->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     int rc = 0;
     if (!dir) {
@@ -218,9 +278,19 @@ int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint64_t epoch)
     }
     struct dirent *entry;
     while ((entry = readdir(dir))) {
-        int removed = remove_if_abandoned(aio, root_fd, entry->d_name, epoch);
-        rc = rc == 0 ? removed : rc;
+        int swept = sweep_one(broom, entry->d_name);
+        rc = rc == 0 ? swept : rc;
     }
     closedir(dir);
     return rc;
+}
+
+int root_put_back(int root_fd, uint64_t epoch, uint64_t token)
+{
+    return sweep(&(struct broom){NULL, root_fd, epoch, token});
+}
+
+int root_remove_abandoned(struct mst_aio *aio, int root_fd, uint64_t epoch, uint64_t token)
+{
+    return sweep(&(struct broom){aio, root_fd, epoch, token});
 }

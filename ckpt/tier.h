@@ -81,6 +81,9 @@ struct tier_ops {
                          struct mst_err *err);
     void (*remove_owner)(struct tier *tier, uint64_t epoch, uint64_t deadline_ns);
 
+    /* tier->owner, which has just taken the root, before it lists the steps: puts back what an
+     * owner before it has displaced. NULL: nothing ever is. */
+    int (*put_back)(struct tier *tier, struct mst_err *err);
     /* Rank 0 of the owner of `epoch`, before any rank writes: removes what lower epochs left
      * unpublished. -errno if the place cannot be used at all; litter that stays is no error. */
     int (*sweep)(struct tier *tier, uint64_t epoch, uint64_t deadline_ns, struct mst_err *err);

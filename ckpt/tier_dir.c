@@ -48,12 +48,18 @@ static void dir_close(struct tier *tier)
 
 /* ---- owners ---------------------------------------------------------------------------------- */
 
+static int list(struct tier *tier, root_parse_fn parse, uint64_t **ret_numbers, size_t *ret_count,
+                struct mst_err *err)
+{
+    int rc = root_list(dir_of(tier)->root_fd, parse, ret_numbers, ret_count);
+    return rc < 0 ? mst_err_set(err, rc, "cannot list the root: %s", mst_err_meaning(rc)) : 0;
+}
+
 static int dir_list_owners(struct tier *tier, uint64_t **ret_epochs, size_t *ret_count,
                            uint64_t deadline_ns, struct mst_err *err)
 {
     (void)deadline_ns;
-    int rc = root_list(dir_of(tier)->root_fd, root_parse_owner, ret_epochs, ret_count);
-    return rc < 0 ? mst_err_set(err, rc, "cannot list the root: %s", mst_err_meaning(rc)) : 0;
+    return list(tier, root_parse_owner, ret_epochs, ret_count, err);
 }
 
 static int dir_read_owner(struct tier *tier, uint64_t epoch, struct tier_owner *ret_owner,
@@ -102,8 +108,17 @@ static int dir_sweep(struct tier *tier, uint64_t epoch, uint64_t deadline_ns, st
     struct tier_dir *dir = dir_of(tier);
     (void)deadline_ns;
     (void)err;
-    (void)root_remove_abandoned(dir->aio, dir->root_fd, epoch); /* a name is never reused */
+    (void)root_remove_abandoned(dir->aio, dir->root_fd, epoch,
+                                tier->owner.token); /* a name is never reused */
     return 0;
+}
+
+static int dir_put_back(struct tier *tier, struct mst_err *err)
+{
+    int rc = root_put_back(dir_of(tier)->root_fd, tier->owner.epoch, tier->owner.token);
+    return rc < 0 ? mst_err_set(err, rc, "a step that was exchanged cannot be put back: %s",
+                                mst_err_meaning(rc))
+                  : 0;
 }
 
 static void name_temp(const struct tier_save *save, char temp[ROOT_NAME_MAX])
@@ -164,17 +179,14 @@ static int dir_check(struct tier *tier, const struct tier_save *save,
     return rc < 0 ? mst_err_wrap(err, "%s", temp) : 0;
 }
 
-/* What came out of an exchange may be the step of whoever has taken the root meanwhile: unless the
- * root is known to be ours it goes back, or stays where it is. */
-static int settle(struct tier_dir *dir, const struct tier_save *save, const char *temp,
-                  bool replaced, uint64_t deadline_ns, struct mst_err *err)
+/* What came out of an exchange may be the step of whoever has taken the root meanwhile, or all that
+ * is durable: unless the save is good it goes back, or stays where it is. */
+static void settle(struct tier_dir *dir, const struct tier_save *save, const char *temp, bool good)
 {
-    int rc = lease_check(save->lease, &dir->tier, deadline_ns, err);
-    if (rc == 0 && replaced)
+    if (good)
         (void)root_remove(dir->aio, dir->root_fd, temp); /* the next sweep removes it too */
-    else if (replaced && root_publish_back(dir->aio, dir->root_fd, temp, save->step) < 0)
+    else if (root_publish_back(dir->aio, dir->root_fd, temp, save->step) < 0)
         dir->kept_step = save->step;
-    return rc;
 }
 
 static int dir_publish(struct tier *tier, const struct tier_save *save, const char *text,
@@ -192,11 +204,17 @@ static int dir_publish(struct tier *tier, const struct tier_save *save, const ch
     else if (mst_deadline_passed(deadline_ns)) /* other ranks may have given up */
         rc = mst_err_set(err, -ETIMEDOUT,
                          "not published: the time of the save is over (timeout_ms)");
-    if (rc == 0 && (rc = root_publish(dir->aio, dir->root_fd, temp_fd, temp, save->step)) < 0)
+    bool replaced = false;
+    if (rc == 0 &&
+        (rc = root_publish(dir->aio, dir->root_fd, temp_fd, temp, save->step, &replaced)) < 0)
         mst_err_set(err, rc, "publish step_%" PRIu64 " from %s: %s", save->step, temp,
                     mst_err_meaning(rc));
     close(temp_fd);
-    return rc < 0 ? rc : settle(dir, save, temp, rc == 1, deadline_ns, err);
+    if (rc == 0)
+        rc = lease_check(save->lease, tier, deadline_ns, err);
+    if (replaced)
+        settle(dir, save, temp, rc == 0);
+    return rc;
 }
 
 static void dir_abandon(struct tier *tier, const struct tier_save *save, uint64_t deadline_ns)
@@ -231,8 +249,7 @@ static int dir_list(struct tier *tier, uint64_t **ret_steps, size_t *ret_count,
                     uint64_t deadline_ns, struct mst_err *err)
 {
     (void)deadline_ns;
-    int rc = root_list(dir_of(tier)->root_fd, root_parse_step, ret_steps, ret_count);
-    return rc < 0 ? mst_err_set(err, rc, "cannot list the root: %s", mst_err_meaning(rc)) : 0;
+    return list(tier, root_parse_step, ret_steps, ret_count, err);
 }
 
 static int dir_read_manifest(struct tier *tier, uint64_t step, struct manifest *ret_manifest,
@@ -336,6 +353,7 @@ static const struct tier_ops dir_ops = {
     .create_owner = dir_create_owner,
     .rewrite_owner = dir_rewrite_owner,
     .remove_owner = dir_remove_owner,
+    .put_back = dir_put_back,
     .sweep = dir_sweep,
     .write = dir_write,
     .check = dir_check,

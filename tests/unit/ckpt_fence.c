@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 static const uint64_t first[] = {1, 0};
 
@@ -77,13 +78,13 @@ static void save_in_between(struct fixture_rank *rank)
     rank->result = mst_ckpt_drain(rank->ckpt, soon());
 }
 
-static void lose_in_between(const uint64_t *steps)
+static void lose_in_between(const uint64_t *steps, mst_aio_tap_fn fn)
 {
     struct fixture_rank rank;
     fixture_save(1, first);
     steps_between = steps;
     is_armed = true;
-    mst_aio_set_tap(tap, NULL);
+    mst_aio_set_tap(fn, NULL);
     fixture_run(&rank, 1, save_in_between, NULL);
     mst_aio_set_tap(NULL, NULL);
     assert_false(is_armed);
@@ -110,7 +111,7 @@ static void test_published_after_loss(void **state)
 {
     static const uint64_t none[] = {0}, third[] = {3, 0};
     (void)state;
-    lose_in_between(none);
+    lose_in_between(none, tap);
     assert_true(fixture_has("step_2"));
     expect_manifest(2, -ESTALE);
     struct fixture_rank rank;
@@ -127,7 +128,7 @@ static void test_swept_while_published(void **state)
     static const uint64_t none[] = {0};
     (void)state;
     is_swept = true;
-    lose_in_between(none);
+    lose_in_between(none, tap);
     is_swept = false;
     assert_false(fixture_has("step_2"));
 }
@@ -137,7 +138,7 @@ static void test_published_over_the_next(void **state)
 {
     static const uint64_t second[] = {2, 0};
     (void)state;
-    lose_in_between(second);
+    lose_in_between(second, tap);
     expect_manifest(2, 0);
     struct fixture_rank rank;
     assert_int_equal(fixture_load(1, &rank), 2);
@@ -175,6 +176,63 @@ static void test_not_known_behind_the_rename(void **state)
     char path[512];
     snprintf(path, sizeof path, "%s/OWNER.4", fixture_root);
     assert_int_equal(unlink(path), 0);
+    assert_int_equal(fixture_load(1, &rank), 2);
+    assert_true(rank.matches);
+}
+
+/* The loser dies between the exchange and its way back: the step of the owner after it, which has
+ * come out by that, is committed, and goes back to its place when the root is taken the next time. */
+static int exchanges_left;
+
+static bool is_exchange_of(const struct mst_aio_op *op, const char *temp)
+{
+    return op->kind == MST_AIO_RENAME && op->flags == RENAME_EXCHANGE && strstr(op->path, temp);
+}
+
+static int die_tap(void *arg, const struct mst_aio_op *op)
+{
+    if (is_exchange_of(op, "step_2.tmp.e2") && exchanges_left-- == 0)
+        return -EIO;
+    return tap(arg, op);
+}
+
+static void test_died_behind_the_exchange(void **state)
+{
+    static const uint64_t second[] = {2, 0}, none[] = {0};
+    (void)state;
+    exchanges_left = 1;
+    lose_in_between(second, die_tap);
+    assert_true(fixture_has_temp("step_2"));
+    take_over("fixture", none);
+    expect_manifest(2, 0);
+    struct fixture_rank rank;
+    assert_int_equal(fixture_load(1, &rank), 2);
+    assert_true(rank.matches);
+    assert_false(fixture_has_temp("step_2"));
+}
+
+/* The last fsync of a publication fails: what was there before is neither lost nor replaced. */
+static int fail_sync_tap(void *arg, const struct mst_aio_op *op)
+{
+    (void)arg;
+    if (is_exchange_of(op, "step_2.tmp") && exchanges_left-- == 1)
+        is_armed = true;
+    return op->kind == MST_AIO_FSYNC && atomic_exchange(&is_armed, false) ? -EIO : 1;
+}
+
+static void test_not_durable_behind_the_exchange(void **state)
+{
+    static const uint64_t second[] = {2, 0};
+    (void)state;
+    fixture_save(1, second);
+    exchanges_left = 1;
+    struct fixture_rank rank;
+    mst_aio_set_tap(fail_sync_tap, NULL);
+    fixture_run(&rank, 1, save_in_between, NULL);
+    mst_aio_set_tap(NULL, NULL);
+    assert_int_equal(rank.result, -EIO);
+    assert_non_null(strstr(rank.status.failed_text, "publish step_2"));
+    assert_false(fixture_has_temp("step_2"));
     assert_int_equal(fixture_load(1, &rank), 2);
     assert_true(rank.matches);
 }
@@ -404,6 +462,8 @@ int main(void)
         CASE(test_published_over_the_next),
         CASE(test_not_known_behind_the_rename),
         CASE(test_swept_while_published),
+        CASE(test_died_behind_the_exchange),
+        CASE(test_not_durable_behind_the_exchange),
         CASE(test_another_job),
         CASE(test_by_force),
         CASE(test_reader_beside_a_save),

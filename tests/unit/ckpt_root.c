@@ -183,7 +183,9 @@ static void test_publish_new_and_again(void **state)
         int fd = root_make_temp(aio, root_fd, temp);
         assert_true(fd >= 0);
         assert_int_equal(root_write_file(aio, fd, attempt == 1 ? "old" : "new", "text", 4), 0);
-        assert_int_equal(root_publish(aio, root_fd, fd, temp, 7), attempt == 1 ? 0 : 1);
+        bool replaced = attempt == 1;
+        assert_int_equal(root_publish(aio, root_fd, fd, temp, 7, &replaced), 0);
+        assert_int_equal(replaced, attempt == 2);
         close(fd);
     }
     static const char temp[] = "step_7.tmp.e2.00000000000000af";
@@ -246,7 +248,7 @@ static void test_links_are_not_followed(void **state)
     make_dir("precious");
     write_file("precious/file", "x");
     assert_int_equal(symlinkat("precious", root_fd, "step_1.tmp.0.1"), 0);
-    (void)root_remove_abandoned(aio, root_fd, 0);
+    (void)root_remove_abandoned(aio, root_fd, 0, 0xaa);
     assert_true(fixture_has("precious/file"));
 }
 
@@ -303,7 +305,7 @@ static void test_remove_abandoned(void **state)
         make_dir(alive[i]);
     write_file("OWNER.tmp.00000000000000af", "of a taker that died");
     write_file("OWNER.tmp.af", "x");
-    assert_int_equal(root_remove_abandoned(aio, root_fd, 3), 0);
+    assert_int_equal(root_remove_abandoned(aio, root_fd, 3, 0xaa), 0);
     for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
         assert_false(fixture_has(dead[i]));
     for (size_t i = 0; i < sizeof alive / sizeof *alive; i++)
