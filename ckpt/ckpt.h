@@ -107,8 +107,8 @@ struct mst_ckpt_opts {
 /* Makes the root and takes it (rank 0), removes what owners before left unpublished, clones `kv`
  * for its thread, and starts that thread. A root has one owner at a time: the next life of the same
  * job (the same id, or the same coordinator) takes it over at once, another job once the owner has
- * closed the root, has died on this machine, or has not renewed for 30 seconds. Who lost the root
- * so cannot publish any more.
+ * closed the root, has died on this machine, or has not renewed for 30 seconds and is not seen to in
+ * another 30. Who lost the root so cannot publish any more.
  *
  * Collective: what fails on rank 0 fails on all, another rank fails alone. Blocks until rank 0 has
  * cleaned up, opts.timeout_ms at most (single file operations and a few seconds for credentials
@@ -117,8 +117,8 @@ struct mst_ckpt_opts {
  * be NULL: then the call is this process's own. 0, or with text
  *   -EINVAL      no URI or a malformed one, or MST_CKPT_OPTS_INIT was forgotten
  *   -EEXIST      another job owns the root and lives, naming it, its node and its age
- *   -ENOTSUP     the scheme, an option that only a newer libmuster knows, or a store that puts
- *                objects over others when it is asked not to
+ *   -ENOTSUP     the scheme, an option that only a newer libmuster knows, a root that a later one
+ *                has written to, or a store that puts objects over others when it is asked not to
  *   -EACCES      the directory, naming it; a store's credentials, naming where they were found or
  *                looked for: they are tried now
  *   -ENOENT      no such bucket; with opts.read_only no such directory

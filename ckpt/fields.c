@@ -44,6 +44,27 @@ int fields_parse(const char *text, size_t size_bytes, json_t **ret_root, struct 
     return 0;
 }
 
+int fields_open(const char *text, size_t size_bytes, size_t size_max, json_t **ret_root,
+                struct mst_err *err)
+{
+    int rc = fields_check_seal(text, size_bytes, size_max, err);
+    return rc == 0 ? fields_parse(text, size_bytes, ret_root, err) : rc;
+}
+
+int fields_check_format(const json_t *object, const char *format, struct mst_err *err)
+{
+    const char *said = json_string_value(json_object_get(object, "format"));
+    if (!said || strcmp(said, format) != 0)
+        return fields_bad(err, "format");
+    uint64_t version = 0;
+    int rc = fields_get_u64(object, "version", INT64_MAX, &version, err);
+    if (rc == 0 && version > 1)
+        return mst_err_set(err, -ENOTSUP,
+                           "version %" PRIu64 ": this build reads 1, use the one that wrote it",
+                           version);
+    return rc == 0 && version == 0 ? fields_bad(err, "version") : rc;
+}
+
 int fields_bad(struct mst_err *err, const char *field)
 {
     return mst_err_set(err, -EBADMSG, "field \"%s\" is missing or out of range", field);

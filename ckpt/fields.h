@@ -27,6 +27,14 @@ int fields_check_seal(const char *text, size_t size_bytes, size_t size_max, stru
 /* 0 and a value to be ended by json_decref; -EBADMSG with the line. */
 int fields_parse(const char *text, size_t size_bytes, json_t **ret_root, struct mst_err *err);
 
+/* Both of a sealed text, as above. */
+int fields_open(const char *text, size_t size_bytes, size_t size_max, json_t **ret_root,
+                struct mst_err *err);
+
+/* Whether the object is of `format`, version 1. 0; -ENOTSUP it is of a later version, naming it;
+ * -EBADMSG it is not. */
+int fields_check_format(const json_t *object, const char *format, struct mst_err *err);
+
 /* Says which field is at fault. -EBADMSG. */
 int fields_bad(struct mst_err *err, const char *field);
 

@@ -1,6 +1,7 @@
 /* How a root changes hands.
  *
  *   survey     the newest owner's record is read. Another job's that lives: refused
+ *   watch      if that is in doubt: one that does not change for OWNER_FRESH_S is a dead one's
  *   create     OWNER.<epoch + 1>, which only one can. It has the fences of the owner before, and
  *              an open one for that owner itself: from here on that one sees, before it publishes,
  *              that it has lost the root
@@ -40,8 +41,8 @@
 
 struct lease {
     struct tier *tier;  /* the thread's, once there is one */
-    struct owner owner; /* the thread's, as above; its epoch and fences do not change any more */
-    bool has_root, has_lock, has_thread;
+    struct owner owner; /* as it was when the root was taken */
+    bool has_root, has_thread;
     pthread_t thread;
     struct {
         pthread_mutex_t lock;
@@ -57,23 +58,25 @@ static uint64_t now_s(void)
 
 /* ---- who has it ------------------------------------------------------------------------------ */
 
-/* "job x on node y, which renewed 3 s ago" */
+/* "job x on node y, renewed 3 s ago" */
 static void describe(const struct owner *owner, char *text, size_t cap)
 {
+    char age[48] = "at a time to come: clocks differ";
     uint64_t now = now_s();
-    uint64_t age = now > owner->renewed_s ? now - owner->renewed_s : 0;
-    snprintf(text, cap, "%s%.60s on %.40s, renewed %" PRIu64 " s ago",
+    if (now >= owner->renewed_s)
+        snprintf(age, sizeof age, "%" PRIu64 " s ago", now - owner->renewed_s);
+    snprintf(text, cap, "%s%.60s on %.40s, renewed %s",
              owner->job_id[0] ? "job " : "a job without an id", owner->job_id, owner->node, age);
 }
 
-static int refuse(const struct owner *owner, struct mst_err *err)
+static int refuse(const struct owner *owner, const char *why, struct mst_err *err)
 {
     char text[160];
     describe(owner, text, sizeof text);
     return mst_err_set(err, -EEXIST,
-                       "the checkpoints' root belongs to another job (%s): give each its own root, "
-                       "or take it: --take-root",
-                       text);
+                       "the checkpoints' root belongs to another job (%s)%s: give each its own "
+                       "root, or take it: --take-root",
+                       text, why);
 }
 
 /* The newest owner, as far as it can be read. */
@@ -81,6 +84,7 @@ struct survey {
     uint64_t epoch;     /* 0: there is none */
     struct owner owner; /* if its record is damaged, the one before: for its fences */
     bool is_damaged;
+    struct mst_err later; /* it is of a later version: which, and what to do */
     enum owner_lock lock;
 };
 
@@ -91,10 +95,17 @@ static int read_record(struct tier *tier, uint64_t epoch, struct survey *survey,
     struct mst_err fault = {0};
     survey->epoch = epoch;
     survey->is_damaged = false;
+    survey->later = (struct mst_err){0};
     int rc = tier->ops->read_owner(tier, epoch, &found, deadline_ns, &fault);
     if (rc == 0) {
         survey->lock = found.lock;
-        survey->is_damaged = owner_decode(found.text, found.size_bytes, &survey->owner, NULL) < 0;
+        int decoded = owner_decode(found.text, found.size_bytes, &survey->owner, &fault);
+        survey->is_damaged = decoded < 0;
+        if (decoded == -ENOTSUP)
+            mst_err_set(&survey->later, decoded,
+                        "OWNER.%" PRIu64 ": %s, or take the root: "
+                        "--take-root",
+                        epoch, fault.text);
     } else if (rc == -EBADMSG) {
         survey->is_damaged = true;
         survey->lock = OWNER_UNKNOWN;
@@ -133,12 +144,36 @@ static int look(struct tier *tier, struct survey *ret_survey, uint64_t deadline_
     return rc;
 }
 
-/* A damaged record is nobody's, but for its lock. */
-static int judge(const struct lease *lease, const struct survey *survey, bool by_force,
+/* Whether the record stands still for as long as an owner that lives never lets it: then it is a
+ * dead one's. -ENOENT: it has gone meanwhile. */
+static int watch(struct lease *lease, const struct survey *survey, uint64_t deadline_ns,
                  struct mst_err *err)
 {
-    if (survey->epoch == 0 || by_force)
+    uint64_t end_ns = mst_deadline_ms(OWNER_FRESH_S * 1000);
+    if (end_ns > deadline_ns)
+        return refuse(&survey->owner,
+                      ", which may live: to see whether it still renews takes 30 s, so set a "
+                      "timeout_ms over that",
+                      err);
+    pthread_mutex_lock(&lease->locked.lock);
+    while (mst_cond_wait(&lease->locked.changed, &lease->locked.lock, end_ns) == 0)
+        continue; /* nobody signals it yet */
+    pthread_mutex_unlock(&lease->locked.lock);
+    struct survey now = {0};
+    int rc = read_record(lease->tier, survey->epoch, &now, deadline_ns, err);
+    if (rc == 0 && !now.is_damaged && now.owner.renewed_s != survey->owner.renewed_s)
+        return refuse(&now.owner, "", err);
+    return rc;
+}
+
+/* A damaged record is nobody's, but for its lock; its own is a taker's whose answer was lost. */
+static int judge(struct lease *lease, const struct survey *survey, uint64_t deadline_ns,
+                 struct mst_err *err)
+{
+    if (survey->epoch == 0)
         return 0;
+    if (survey->later.code < 0)
+        return mst_err_set(err, survey->later.code, "%s", survey->later.text);
     if (survey->is_damaged)
         return survey->lock == OWNER_LOCKED
                    ? mst_err_set(err, -EEXIST,
@@ -147,9 +182,13 @@ static int judge(const struct lease *lease, const struct survey *survey, bool by
                                  survey->epoch)
                    : 0;
     if (owner_is_same_job(&lease->owner, &survey->owner) ||
-        !owner_lives(&survey->owner, survey->lock, lease->owner.node, now_s()))
+        survey->owner.token == lease->owner.token)
         return 0;
-    return refuse(&survey->owner, err);
+    switch (owner_life(&survey->owner, survey->lock, lease->owner.node, now_s())) {
+    case OWNER_DEAD: return 0;
+    case OWNER_ALIVE: return refuse(&survey->owner, "", err);
+    default: return watch(lease, survey, deadline_ns, err);
+    }
 }
 
 /* ---- taking ---------------------------------------------------------------------------------- */
@@ -169,8 +208,9 @@ static void introduce(struct owner *owner, const struct mst_world *world)
 static int rewrite(struct lease *lease, uint64_t deadline_ns, struct mst_err *err)
 {
     char text[OWNER_BYTES];
-    lease->owner.renewed_s = now_s();
-    owner_encode(&lease->owner, text);
+    struct owner owner = lease->owner; /* which others read */
+    owner.renewed_s = now_s();
+    owner_encode(&owner, text);
     return lease->tier->ops->rewrite_owner(lease->tier, lease->owner.epoch, text, deadline_ns, err);
 }
 
@@ -202,13 +242,13 @@ static int take(struct lease *lease, bool by_force, struct survey *ret_before, u
         if (mst_deadline_passed(deadline_ns))
             return mst_err_set(err, -ETIMEDOUT, "others take the root again and again");
         rc = look(lease->tier, ret_before, deadline_ns, err);
-        if (rc == -ENOENT) {
-            rc = -EEXIST;
-            continue;
-        }
-        if (rc == 0 && (rc = judge(lease, ret_before, by_force, err)) < 0)
+        if (rc == 0 && !by_force)
+            rc = judge(lease, ret_before, deadline_ns, err);
+        if (rc == -EEXIST)
             return rc;
-        if (rc == 0)
+        if (rc == -ENOENT)
+            rc = -EEXIST;
+        else if (rc == 0)
             rc = create(lease, ret_before, deadline_ns, err);
     }
     return rc;
@@ -284,9 +324,6 @@ static void *renew(void *arg)
 
 static int start(struct lease *lease, struct mst_err *err)
 {
-    pthread_mutex_init(&lease->locked.lock, NULL);
-    mst_cond_init(&lease->locked.changed);
-    lease->has_lock = true;
     int rc = mst_thread_start(&lease->thread, "mst-ckpt-owner", renew, lease);
     if (rc < 0)
         return mst_err_set(err, rc, "checkpoint thread: %s", mst_err_meaning(rc));
@@ -309,6 +346,8 @@ int lease_take(const struct lease_opts *opts, uint64_t deadline_ns, struct lease
     struct lease *lease = calloc(1, sizeof *lease);
     if (!lease)
         return mst_err_set(err, -ENOMEM, "checkpoints: no memory");
+    pthread_mutex_init(&lease->locked.lock, NULL);
+    mst_cond_init(&lease->locked.changed);
     introduce(&lease->owner, opts->world);
     struct survey before;
     int rc = open_tier(opts->tier, &lease->tier, err);
@@ -336,7 +375,7 @@ const struct owner *lease_owner(const struct lease *lease)
 
 static int tell_lost(const struct survey *now, struct mst_err *err)
 {
-    char text[160] = "its record is damaged";
+    char text[160] = "its record cannot be read";
     if (!now->is_damaged)
         describe(&now->owner, text, sizeof text);
     return mst_err_set(err, -ESTALE,
@@ -393,10 +432,8 @@ void lease_release(struct lease *lease)
         stop(lease);
     if (lease->has_root)
         mark_released(lease);
-    if (lease->has_lock) {
-        pthread_cond_destroy(&lease->locked.changed);
-        pthread_mutex_destroy(&lease->locked.lock);
-    }
+    pthread_cond_destroy(&lease->locked.changed);
+    pthread_mutex_destroy(&lease->locked.lock);
     tier_close(lease->tier);
     free(lease);
 }

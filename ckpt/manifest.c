@@ -197,17 +197,14 @@ static int decode_owner(const json_t *root, struct manifest *manifest, struct ms
 
 static int decode_head(const json_t *root, struct manifest *manifest, struct mst_err *err)
 {
-    const char *format = json_string_value(json_object_get(root, "format"));
-    if (!format || strcmp(format, "muster-checkpoint") != 0)
-        return fields_bad(err, "format");
-    uint64_t version;
-    if (fields_get_u64(root, "version", 1, &version, err) < 0 || version != 1)
-        return fields_bad(err, "version");
+    int rc = fields_check_format(root, "muster-checkpoint", err);
+    if (rc < 0)
+        return rc;
     uint64_t block_bytes;
     if (fields_get_u64(root, "block_bytes", LAYOUT_BLOCK_BYTES, &block_bytes, err) < 0 ||
         block_bytes != LAYOUT_BLOCK_BYTES)
         return fields_bad(err, "block_bytes");
-    int rc = fields_get_u64(root, "step", INT64_MAX, &manifest->step, err);
+    rc = fields_get_u64(root, "step", INT64_MAX, &manifest->step, err);
     if (rc == 0)
         rc = fields_get_u32(root, "world_size", MANIFEST_WORLD_MAX, &manifest->world_size, err);
     if (rc == 0)
@@ -234,10 +231,8 @@ static int decode_root(const json_t *root, struct manifest *manifest, struct mst
 int manifest_decode(const char *text, size_t size_bytes, struct manifest *ret_manifest,
                     struct mst_err *err)
 {
-    int rc = fields_check_seal(text, size_bytes, MANIFEST_BYTES_MAX, err);
     json_t *root = NULL;
-    if (rc == 0)
-        rc = fields_parse(text, size_bytes, &root, err);
+    int rc = fields_open(text, size_bytes, MANIFEST_BYTES_MAX, &root, err);
     if (rc < 0)
         return rc;
     struct manifest manifest = {0};

@@ -44,7 +44,8 @@ struct manifest {
 /* Writes the text into *ret_text, to be freed. 0; -ENOMEM. */
 int manifest_encode(const struct manifest *manifest, char **ret_text, size_t *ret_bytes);
 
-/* 0 and a manifest to be ended by manifest_fini; -EBADMSG with text; -ENOMEM. */
+/* 0 and a manifest to be ended by manifest_fini; -EBADMSG with text; -ENOTSUP it is of a later
+ * version; -ENOMEM. */
 int manifest_decode(const char *text, size_t size_bytes, struct manifest *ret_manifest,
                     struct mst_err *err);
 

@@ -96,11 +96,7 @@ static int decode_flag(const json_t *root, const char *key, bool *ret_flag, stru
 
 static int decode_root(const json_t *root, struct owner *owner, struct mst_err *err)
 {
-    const char *format = json_string_value(json_object_get(root, "format"));
-    uint64_t version = 0;
-    if (!format || strcmp(format, FORMAT) != 0)
-        return fields_bad(err, "format");
-    int rc = fields_get_u64(root, "version", 1, &version, err);
+    int rc = fields_check_format(root, FORMAT, err);
     if (rc == 0)
         rc = fields_get_u64(root, "epoch", OWNER_EPOCH_MAX, &owner->epoch, err);
     if (rc == 0)
@@ -120,10 +116,8 @@ static int decode_root(const json_t *root, struct owner *owner, struct mst_err *
 
 int owner_decode(const char *text, size_t size_bytes, struct owner *ret_owner, struct mst_err *err)
 {
-    int rc = fields_check_seal(text, size_bytes, OWNER_BYTES, err);
     json_t *root = NULL;
-    if (rc == 0)
-        rc = fields_parse(text, size_bytes, &root, err);
+    int rc = fields_open(text, size_bytes, OWNER_BYTES, &root, err);
     if (rc < 0)
         return rc;
     struct owner owner = {0};
@@ -144,15 +138,17 @@ bool owner_is_same_job(const struct owner *a, const struct owner *b)
 
 /* A lock that is free means death only where the owner's own would be seen: some file systems keep
  * locks to a machine. */
-bool owner_lives(const struct owner *owner, enum owner_lock lock, const char *node, uint64_t now_s)
+enum owner_life owner_life(const struct owner *owner, enum owner_lock lock, const char *node,
+                           uint64_t now_s)
 {
     if (owner->released)
-        return false;
+        return OWNER_DEAD;
     if (lock == OWNER_LOCKED)
-        return true;
+        return OWNER_ALIVE;
     if (lock == OWNER_UNLOCKED && strcmp(owner->node, node) == 0 && node[0])
-        return false;
-    return now_s < owner->renewed_s + OWNER_FRESH_S;
+        return OWNER_DEAD;
+    bool fresh = now_s >= owner->renewed_s && now_s - owner->renewed_s < OWNER_FRESH_S;
+    return fresh ? OWNER_ALIVE : OWNER_IN_DOUBT;
 }
 
 void owner_add_fence(struct owner *owner, const struct owner_fence *fence)

@@ -51,15 +51,20 @@ void owner_copy_text(char *ret_text, size_t cap, const char *text);
 /* Writes OWNER_BYTES bytes. */
 void owner_encode(const struct owner *owner, char text[OWNER_BYTES]);
 
-/* 0; -EBADMSG naming the field. */
+/* 0; -EBADMSG naming the field; -ENOTSUP a later version, naming it. */
 int owner_decode(const char *text, size_t size_bytes, struct owner *ret_owner, struct mst_err *err);
 
 /* Whether both are lives of one job: the ids are there and equal, or the nonces are. */
 bool owner_is_same_job(const struct owner *a, const struct owner *b);
 
+enum owner_life { OWNER_DEAD, OWNER_ALIVE, OWNER_IN_DOUBT };
+
 /* Whether the owner lives, as seen at `now_s` from `node`: while its lock is held, or, where a lock
- * says nothing, while it renews. */
-bool owner_lives(const struct owner *owner, enum owner_lock lock, const char *node, uint64_t now_s);
+ * says nothing, while it renews. If it has not for OWNER_FRESH_S, or at a time that is yet to come,
+ * it is in doubt, for its clock may be another: whether the record changes within that time tells.
+ */
+enum owner_life owner_life(const struct owner *owner, enum owner_lock lock, const char *node,
+                           uint64_t now_s);
 
 /* Puts a fence before the others; the oldest goes if there is no room. */
 void owner_add_fence(struct owner *owner, const struct owner_fence *fence);

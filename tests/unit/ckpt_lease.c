@@ -1,12 +1,17 @@
 /* Who has a root, who gets it, and what the one that lost it can still do. */
 #include "unit/ckpt_fixture.h"
 
+#include "muster/ckpt/fields.h"
 #include "muster/ckpt/lease.h"
+#include "muster/ckpt/owner_blob.h"
 #include "muster/ckpt/tier.h"
+#include "muster/core/cond.h"
 
 #include <errno.h>
 #include <sys/wait.h>
 #include <time.h>
+
+#define TAKE_MS 90000 /* longer than an owner is watched for */
 
 static struct tier *tier; /* a worker's, beside that of the lease */
 
@@ -45,7 +50,7 @@ static int take(const char *job, uint64_t nonce, bool by_force, struct lease **r
     (void)snprintf(world.job_id, sizeof world.job_id, "%s", job); /* it fits */
     world.job_nonce = nonce;
     const struct lease_opts opts = {.tier = &tier_opts, .world = &world, .by_force = by_force};
-    return lease_take(&opts, soon(), ret_lease, err);
+    return lease_take(&opts, mst_deadline_ms(TAKE_MS), ret_lease, err);
 }
 
 static struct lease *must_take(const char *job, uint64_t nonce, bool by_force)
@@ -153,15 +158,146 @@ static void rewrite_record(const char *name, int64_t older_s, const char *node)
     assert_int_equal(fclose(file), 0);
 }
 
-/* As if it had died, on another machine. */
+/* An owner is watched for 30 s, which pass at once here: what happens meanwhile. */
+static void (*on_watch)(void);
+static int watch_count;
+
+int __real_mst_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ns);
+int __wrap_mst_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ns);
+int __wrap_mst_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ns)
+{
+    if (!on_watch || deadline_ns < mst_deadline_ms(20000) || deadline_ns > mst_deadline_ms(40000))
+        return __real_mst_cond_wait(cond, lock, deadline_ns);
+    watch_count++;
+    on_watch();
+    return -ETIMEDOUT;
+}
+
+static void nothing(void)
+{
+}
+
+/* As if it had died, on another machine: one that is as old, by this one's clock, or of the future,
+ * is watched before it is taken from. */
 static void an_owner_that_does_not_renew_is_dead(void **state)
 {
     (void)state;
+    on_watch = nothing;
+    watch_count = 0;
     lease_release(must_take("x", 1, false));
     rewrite_record("OWNER.1", 0, "elsewhere");
     refused("y", 2);
+    assert_int_equal(watch_count, 0);
     rewrite_record("OWNER.1", OWNER_FRESH_S + 1, "elsewhere");
     lease_release(must_take("y", 2, false));
+    assert_int_equal(watch_count, 1);
+    rewrite_record("OWNER.2", -1000, "elsewhere");
+    lease_release(must_take("z", 3, false));
+    assert_int_equal(watch_count, 2);
+    on_watch = NULL;
+}
+
+static int64_t written_age_s;
+
+static void renew_elsewhere(void)
+{
+    rewrite_record("OWNER.1", written_age_s - 10, "elsewhere");
+}
+
+static void expect_other_clock(int64_t age_s, const char *says)
+{
+    struct lease *lease = NULL;
+    struct mst_err err = {0};
+    written_age_s = age_s;
+    rewrite_record("OWNER.1", age_s, "elsewhere");
+    assert_int_equal(take("y", 2, false, &lease, &err), -EEXIST);
+    assert_null(lease);
+    assert_non_null(strstr(err.text, says));
+}
+
+/* However wrong the clocks are. */
+static void an_owner_that_renews_while_it_is_watched_lives(void **state)
+{
+    (void)state;
+    lease_release(must_take("x", 1, false));
+    on_watch = renew_elsewhere;
+    expect_other_clock(1000, "another job (job x on elsewhere, renewed 99");
+    expect_other_clock(-1000, "another job (job x on elsewhere, renewed at a time to come: clocks "
+                              "differ");
+    on_watch = NULL;
+}
+
+/* There is no time to see whether it does. */
+static void nobody_is_taken_from_in_haste(void **state)
+{
+    (void)state;
+    lease_release(must_take("x", 1, false));
+    rewrite_record("OWNER.1", 1000, "elsewhere");
+    const struct tier_opts tier_opts = {.uri = fixture_uri, .aio = "threads", .timeout_ms = 6000};
+    struct mst_world world;
+    world_init_single(&world);
+    const struct lease_opts opts = {.tier = &tier_opts, .world = &world};
+    struct lease *lease = NULL;
+    struct mst_err err = {0};
+    assert_int_equal(lease_take(&opts, soon(), &lease, &err), -EEXIST);
+    assert_non_null(strstr(err.text, "timeout_ms"));
+    assert_non_null(strstr(err.text, "--take-root"));
+}
+
+static void make_later(const char *name)
+{
+    char path[512], text[OWNER_BYTES + 1] = "";
+    (void)snprintf(path, sizeof path, "%s/%s", fixture_root, name);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    assert_int_equal(fread(text, 1, OWNER_BYTES, file), OWNER_BYTES);
+    *(strstr(text, "\"version\":1") + 10) = '2';
+    fields_seal(text, OWNER_BYTES);
+    rewind(file);
+    assert_int_equal(fwrite(text, 1, OWNER_BYTES, file), OWNER_BYTES);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A job of a later version may live: what its record says of that cannot be read. */
+static void a_record_of_a_later_version_is_refused(void **state)
+{
+    (void)state;
+    struct lease *lease = NULL;
+    struct mst_err err = {0};
+    lease_release(must_take("x", 1, false));
+    make_later("OWNER.1");
+    assert_int_equal(take("x", 1, false, &lease, &err), -ENOTSUP);
+    assert_non_null(strstr(err.text, "OWNER.1: version 2: this build reads 1"));
+    assert_non_null(strstr(err.text, "--take-root"));
+    assert_int_equal(tier_read_owner(tier, soon(), &err), -ENOTSUP);
+    lease_release(must_take("x", 1, true));
+}
+
+static bool loses_answer;
+
+int __real_owner_blob_put(struct mst_blob *blob, uint64_t epoch, const char *text, uint32_t flags,
+                          uint64_t deadline_ns, struct mst_err *err);
+int __wrap_owner_blob_put(struct mst_blob *blob, uint64_t epoch, const char *text, uint32_t flags,
+                          uint64_t deadline_ns, struct mst_err *err);
+int __wrap_owner_blob_put(struct mst_blob *blob, uint64_t epoch, const char *text, uint32_t flags,
+                          uint64_t deadline_ns, struct mst_err *err)
+{
+    int rc = __real_owner_blob_put(blob, epoch, text, flags, deadline_ns, err);
+    if (!loses_answer)
+        return rc;
+    loses_answer = false;
+    return mst_err_set(err, -EEXIST, "there is one");
+}
+
+/* Its record is there, and the answer to that was lost. */
+static void nobody_is_refused_by_himself(void **state)
+{
+    (void)state;
+    loses_answer = true;
+    struct lease *lease = must_take("", 0, false);
+    assert_int_equal(lease_owner(lease)->epoch, 2);
+    assert_int_equal(lease_check(lease, tier, soon(), NULL), 0);
+    lease_release(lease);
 }
 
 static const char *host_name; /* NULL: the machine's own */
@@ -285,7 +421,8 @@ static void an_owner_that_is_locked_lives_however_old(void **state)
 }
 
 #define DIR(name) cmocka_unit_test_setup_teardown(name, setup_dir_only, teardown)
-#define BOTH(name) DIR(name), cmocka_unit_test_setup_teardown(name, setup_remote, teardown)
+#define REMOTE(name) cmocka_unit_test_setup_teardown(name, setup_remote, teardown)
+#define BOTH(name) DIR(name), REMOTE(name)
 
 /* A name that leads nowhere is neither there to be read nor free to be taken. */
 static void a_link_to_nothing_is_named(void **state)
@@ -312,6 +449,10 @@ int main(void)
         BOTH(a_damaged_record_keeps_nobody_out),
         BOTH(a_damaged_record_loses_no_notes),
         BOTH(a_taker_that_died_leaves_its_note_to_the_next),
+        BOTH(an_owner_that_renews_while_it_is_watched_lives),
+        BOTH(nobody_is_taken_from_in_haste),
+        BOTH(a_record_of_a_later_version_is_refused),
+        REMOTE(nobody_is_refused_by_himself),
         DIR(a_link_to_nothing_is_named),
         DIR(the_longest_name_of_a_node_is_told),
         DIR(a_death_on_this_machine_is_seen_at_once),

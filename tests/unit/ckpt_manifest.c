@@ -124,7 +124,7 @@ static void test_limits(void **state)
 {
     static const char *const changes[][3] = {
         {"muster-checkpoint", "other", "format"},
-        {"\"version\":1", "\"version\":2", "version"},
+        {"\"version\":1", "\"version\":0", "version"},
         {"\"step\":400", "\"step\":-1", "step"},
         {"\"step\":400", "\"stop\":400", "step"},
         {"\"world_size\":2", "\"world_size\":0", "world_size"},
@@ -170,6 +170,15 @@ static void test_limits(void **state)
     assert_int_equal(
         decode_changed("\"offset\":4096,\"crc32c\":\"0", "\"offset\":4096,\"crc32c\":\"", NULL),
         -EBADMSG);
+}
+
+/* It is no damage, for which an older checkpoint would do. */
+static void test_later_version(void **state)
+{
+    struct mst_err err = {0};
+    (void)state;
+    assert_int_equal(decode_changed("\"version\":1", "\"version\":2", &err), -ENOTSUP);
+    assert_string_equal(err.text, "version 2: this build reads 1, use the one that wrote it");
 }
 
 static void test_cover(void **state)
@@ -238,8 +247,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_every_bit_counts),
-        cmocka_unit_test(test_limits),     cmocka_unit_test(test_cover),
-        cmocka_unit_test(test_vote),
+        cmocka_unit_test(test_limits),     cmocka_unit_test(test_later_version),
+        cmocka_unit_test(test_cover),      cmocka_unit_test(test_vote),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
