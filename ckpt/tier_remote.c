@@ -47,7 +47,7 @@
 #define LIFE_MS 3000    /* a store has this long to show that it lives */
 #define RETURN_MS 1000  /* one that did not, the next time */
 
-#define PROBE_KEY "muster-probe"
+#define LIFE_KEY "muster-life" /* that nobody puts: asked for, it is answered */
 
 struct tier_remote {
     struct tier tier;
@@ -271,20 +271,22 @@ static void sweep_commits(struct tier_remote *remote, const struct remote_keys *
     }
 }
 
-/* That the store can be written is found out now, not at the first save; and that it refuses to put
- * a manifest over another one, which some that speak S3 do not. */
+/* That the store refuses to put a manifest over another one, which some that speak S3 do not, is
+ * found out now, not at the first save: by the owner's own record, which nobody else puts and which
+ * is there, unless it was pruned since by those that have taken the root. */
 static int probe(struct tier_remote *remote, uint64_t deadline_ns, struct mst_err *err)
 {
-    int rc = mst_blob_put(remote->blob, PROBE_KEY, (struct mst_cspan){0}, MST_BLOB_NEW, deadline_ns,
-                          err);
-    if (rc == 0) {
-        rc = mst_blob_put(remote->blob, PROBE_KEY, (struct mst_cspan){0}, MST_BLOB_NEW, deadline_ns,
-                          err);
-        if (rc == 0)
-            rc = mst_err_set(err, -ENOTSUP,
-                             "%s was put over itself: the store ignores If-None-Match", PROBE_KEY);
-    }
-    (void)mst_blob_remove(remote->blob, PROBE_KEY, deadline_ns, NULL); /* nobody minds it */
+    char key[ROOT_NAME_MAX], text[OWNER_BYTES];
+    root_owner_name(key, remote->tier.owner.epoch);
+    owner_encode(&remote->tier.owner, text);
+    int rc = 0;
+    for (int i = 0; i < 2 && rc == 0; i++)
+        rc = mst_blob_put(remote->blob, key,
+                          (struct mst_cspan){.data = text, .size_bytes = sizeof text}, MST_BLOB_NEW,
+                          deadline_ns, err);
+    if (rc == 0)
+        rc = mst_err_set(err, -ENOTSUP, "%s was put over itself: the store ignores If-None-Match",
+                         key);
     return rc == -EEXIST ? 0 : mst_err_wrap(err, "the checkpoints' root cannot be used");
 }
 
@@ -345,8 +347,7 @@ static int check_life(struct tier_remote *remote, uint64_t deadline_ns, struct m
 {
     struct mst_blob_info info;
     uint64_t patience_ns = mst_deadline_ms(remote->is_away ? RETURN_MS : LIFE_MS);
-    int rc = mst_blob_stat(remote->blob, PROBE_KEY, &info, mst_least(patience_ns, deadline_ns),
-                           err);
+    int rc = mst_blob_stat(remote->blob, LIFE_KEY, &info, mst_least(patience_ns, deadline_ns), err);
     bool was_away = remote->is_away;
     remote->is_away = rc < 0 && rc != -ENOENT && rc != -EACCES;
     if (!remote->is_away)
