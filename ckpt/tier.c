@@ -115,3 +115,16 @@ int tier_list(struct tier *tier, uint64_t **ret_steps, size_t *ret_count, uint64
     *ret_count = kept;
     return 0;
 }
+
+bool tier_is_gone(struct tier *tier, uint64_t step, uint64_t deadline_ns)
+{
+    uint64_t *steps = NULL;
+    size_t count = 0;
+    if (tier->ops->list(tier, &steps, &count, deadline_ns, NULL) < 0)
+        return false;
+    bool found = false;
+    for (size_t i = 0; i < count && !found; i++)
+        found = steps[i] == step;
+    free(steps);
+    return !found;
+}

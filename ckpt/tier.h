@@ -153,6 +153,10 @@ int tier_read_manifest(struct tier *tier, uint64_t step, struct manifest *ret_ma
 int tier_list(struct tier *tier, uint64_t **ret_steps, size_t *ret_count, uint64_t deadline_ns,
               struct mst_err *err);
 
+/* Whether `step` has been removed since it was listed, as retention does beside a reader: then what
+ * is missing of it is no damage. false also if the place does not answer. */
+bool tier_is_gone(struct tier *tier, uint64_t step, uint64_t deadline_ns);
+
 int tier_dir_open(const struct tier_opts *opts, const char *path, struct tier **ret_tier,
                   struct mst_err *err);
 int tier_remote_open(const struct tier_opts *opts, struct tier **ret_tier, struct mst_err *err);

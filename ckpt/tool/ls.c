@@ -12,7 +12,10 @@ static void print_line(uint64_t step, const struct manifest *manifest, const str
 {
     char size[SIZE_TEXT_BYTES];
     if (err->code < 0)
-        printf("%12" PRIu64 "  %s: %s\n", step, err->code == -ESTALE ? "ignored" : "damaged",
+        printf("%12" PRIu64 "  %s: %s\n", step,
+               err->code == -ESTALE    ? "ignored"
+               : err->code == -EBADMSG ? "damaged"
+                                       : "not read",
                err->text);
     else
         printf("%12" PRIu64 "  %5" PRIu32 "  %7zu  %10s\n", step, manifest->world_size,
@@ -43,6 +46,8 @@ int tool_ls(const struct tool *tool)
         struct mst_err err = {0};
         (void)tier_read_manifest(tool->tier, tool->steps[i], &manifest, MST_NEVER,
                                  &err); /* its code is in err */
+        if (err.code == -EBADMSG && tier_is_gone(tool->tier, tool->steps[i], MST_NEVER))
+            continue;
         if (tool->json)
             tool_append(array, describe(tool->steps[i], &manifest, &err));
         else

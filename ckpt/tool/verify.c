@@ -17,13 +17,18 @@ struct verify {
     uint64_t total_bytes, done_bytes, block_count;
     char name[32]; /* step_<step> */
     struct progress progress;
-    bool ignored;
+    bool ignored, gone;
     size_t damage_count;
     json_t *damage; /* texts */
 };
 
+/* Retention may be at work beside us. */
 static void add_damage(struct verify *verify, const char *text)
 {
+    if (verify->damage_count == 0 && !verify->gone)
+        verify->gone = tier_is_gone(verify->tool->tier, verify->step, MST_NEVER);
+    if (verify->gone)
+        return;
     verify->damage_count++; /* whether or not there is memory for its text */
     tool_append(verify->damage, json_string(text));
     if (!verify->tool->json) {
@@ -66,7 +71,7 @@ static int check_blocks(struct verify *verify, struct reader *reader)
             return 0;
         if (rc < 0)
             add_damage(verify, err.text);
-        if (rc < 0 && rc != -EBADMSG)
+        if (rc < 0 && (rc != -EBADMSG || verify->gone))
             return rc;
         verify->block_count++;
         verify->done_bytes += block.size_bytes;
@@ -107,6 +112,11 @@ static void check_manifest(struct verify *verify, const struct manifest *manifes
 static void conclude(struct verify *verify, json_t *report)
 {
     progress_clear(&verify->progress);
+    if (verify->gone) {
+        if (!verify->tool->json)
+            printf("%s: gone: removed while it was read\n", verify->name);
+        return;
+    }
     char size[SIZE_TEXT_BYTES];
     if (!verify->tool->json && verify->damage_count == 0 && !verify->ignored)
         printf("%s: ok, %" PRIu64 " blocks, %s\n", verify->name, verify->block_count,
@@ -118,8 +128,8 @@ static void conclude(struct verify *verify, json_t *report)
                           (json_int_t)verify->total_bytes, "damage", verify->damage));
 }
 
-/* Whether the step is whole. */
-static bool verify_step(const struct tool *tool, uint64_t step, json_t *report)
+/* Whether the step is whole, or gone; one that is there is counted. */
+static bool verify_step(const struct tool *tool, uint64_t step, json_t *report, size_t *seen_count)
 {
     struct verify verify = {.tool = tool, .step = step, .damage = json_array()};
     (void)snprintf(verify.name, sizeof verify.name, "step_%" PRIu64, step); /* fits */
@@ -138,16 +148,19 @@ static bool verify_step(const struct tool *tool, uint64_t step, json_t *report)
     }
     conclude(&verify, report);
     json_decref(verify.damage);
+    *seen_count += !verify.gone;
     return verify.damage_count == 0;
 }
 
 int tool_verify(const struct tool *tool)
 {
     json_t *report = json_array();
+    size_t seen_count = 0;
     int rc = 0;
     for (size_t i = 0; i < tool->step_count; i++)
-        if (!verify_step(tool, tool->steps[i], report))
+        if (!verify_step(tool, tool->steps[i], report, &seen_count))
             rc = TOOL_DAMAGED;
+    rc = seen_count == 0 ? TOOL_DAMAGED : rc;
     if (tool->json)
         tool_print(report);
     else

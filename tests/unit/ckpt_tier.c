@@ -53,6 +53,25 @@ static void test_staging_dir(void **state)
     tier_close(NULL);
 }
 
+/* What retention has removed meanwhile is not damaged. */
+static void test_gone(void **state)
+{
+    static const uint64_t steps[] = {1, 2, 0};
+    struct tier_opts opts = {.uri = fixture_uri, .aio = "threads", .read_only = true};
+    (void)state;
+    fixture_save(1, steps);
+    struct tier *tier;
+    assert_int_equal(tier_open(&opts, &tier, NULL), 0);
+    assert_false(tier_is_gone(tier, 1, soon()));
+    assert_false(tier_is_gone(tier, 2, soon()));
+    assert_true(tier_is_gone(tier, 3, soon()));
+    char path[512];
+    snprintf(path, sizeof path, "%s/step_1/MANIFEST.json", fixture_root);
+    assert_int_equal(unlink(path), 0);
+    assert_false(tier_is_gone(tier, 1, soon())); /* it is damaged */
+    tier_close(tier);
+}
+
 /* What a vote says must be there when the manifest is to speak of it. */
 static void test_files_are_looked_at(void **state)
 {
@@ -88,6 +107,7 @@ static void test_files_are_looked_at(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {CASE(test_uris), CASE(test_a_reader_makes_nothing),
-                                       CASE(test_staging_dir), CASE(test_files_are_looked_at)};
+                                       CASE(test_staging_dir), CASE(test_files_are_looked_at),
+                                       CASE(test_gone)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
