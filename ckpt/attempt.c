@@ -31,8 +31,10 @@
 #include "muster/ckpt/verdict.h"
 #include "muster/ckpt/writer.h"
 #include "muster/core/clock.h"
+#include "muster/core/crc32c.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
+#include "muster/core/least.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -117,10 +119,19 @@ static int run_write(struct attempt *attempt)
     return 0;
 }
 
+/* Of its size, and of the bytes that it has in common with those of other ranks. */
+static uint32_t cursor_crc(const struct attempt_job *job)
+{
+    return mst_crc32c((uint32_t)job->cursor_bytes, job->cursor,
+                      mst_least(job->cursor_bytes, MST_CKPT_CURSOR_ALIKE));
+}
+
 static int run_vote(struct attempt *attempt)
 {
     struct shard *shard = attempt->shard;
-    struct manifest_vote vote = {.failure = attempt->failure, .fingerprint = shard->fingerprint};
+    struct manifest_vote vote = {.failure = attempt->failure,
+                                 .fingerprint = shard->fingerprint,
+                                 .cursor = cursor_crc(attempt->job)};
     if (vote.failure.code == 0)
         vote.file = (struct manifest_file){
             .size_bytes = shard->skeleton.size_bytes,
@@ -175,7 +186,8 @@ static bool gather_vote(struct attempt *attempt, uint32_t rank)
     const struct shard *shard = attempt->shard;
     const struct manifest_ballot ballot = {.tensors = shard->tensors,
                                            .tensor_count = shard->tensor_count,
-                                           .fingerprint = shard->fingerprint};
+                                           .fingerprint = shard->fingerprint,
+                                           .cursor = cursor_crc(attempt->job)};
     char key[MST_KV_KEY_MAX];
     make_vote_key(attempt, key, rank);
     char *text = NULL;

@@ -45,6 +45,7 @@ struct mst_world;
 #define MST_TENSOR_DIMS_MAX 8 /* never changes */
 #define MST_TENSOR_NAME_MAX 255
 #define MST_CKPT_CURSOR_MAX 4096 /* never changes */
+#define MST_CKPT_CURSOR_ALIKE 44 /* never changes: of a loader's, its data, order and position */
 
 /* Begin it with zeros (= {0}), as it may grow: zero is the default of every later field. */
 struct mst_tensor {
@@ -69,8 +70,10 @@ struct mst_state {
     const struct mst_tensor *tensors;
     size_t tensor_count;     /* at most 2^20 */
     struct mst_cspan cursor; /* save: the loader's position or whatever else, at most
-                                MST_CKPT_CURSOR_MAX bytes of host memory, the same on every rank;
-                                load refuses the same sizes, and does not look at its bytes */
+                                MST_CKPT_CURSOR_MAX bytes of host memory, as many on every rank.
+                                The first MST_CKPT_CURSOR_ALIKE are the same on every rank, or the
+                                save fails; rank 0's is kept. load refuses the same sizes, and does
+                                not look at its bytes */
 };
 #define MST_STATE_INIT                                                                             \
     {                                                                                              \
@@ -107,8 +110,8 @@ struct mst_ckpt_opts {
 /* Makes the root and takes it (rank 0), removes what owners before left unpublished, clones `kv`
  * for its thread, and starts that thread. A root has one owner at a time: the next life of the same
  * job (the same id, or the same coordinator) takes it over at once, another job once the owner has
- * closed the root, has died on this machine, or has not renewed for 30 seconds and is not seen to in
- * another 30. Who lost the root so cannot publish any more.
+ * closed the root, has died on this machine, or has not renewed for 30 seconds, nor for 30 more in
+ * which it is watched. Who lost the root so cannot publish any more.
  *
  * Collective: what fails on rank 0 fails on all, another rank fails alone. Blocks until rank 0 has
  * cleaned up, opts.timeout_ms at most (single file operations and a few seconds for credentials

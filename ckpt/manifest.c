@@ -266,6 +266,12 @@ static int decode_vote(const struct manifest_ballot *ballot, const json_t *root,
         rc = mst_err_set(err, -EINVAL,
                          "saved other tensors than rank 0: all ranks must pass the "
                          "same names, types and shapes");
+    if (rc == 0)
+        rc = fields_get_u32(root, "cursor", UINT32_MAX, &vote->cursor, err);
+    if (rc == 0 && vote->cursor != ballot->cursor)
+        rc = mst_err_set(err, -EINVAL,
+                         "passed another cursor than rank 0: its dataset, order or position is "
+                         "another, and all ranks must train on the same");
     return rc == 0 ? decode_file(root, ballot->tensors, ballot->tensor_count, &vote->file, err)
                    : rc;
 }

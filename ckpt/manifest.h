@@ -56,21 +56,23 @@ void manifest_fini(struct manifest *manifest);
 struct manifest_vote {
     struct mst_err failure; /* code 0: the file is durable */
     uint32_t fingerprint;   /* of the tensors it saved */
+    uint32_t cursor;        /* of what its cursor has in common with the others' */
     struct manifest_file file;
 };
 
 /* As manifest_encode. */
 int manifest_vote_encode(const struct manifest_vote *vote, char **ret_text, size_t *ret_bytes);
 
-/* What rank 0 reads a vote by: its own tensors. */
+/* What rank 0 reads a vote by: its own tensors and cursor. */
 struct manifest_ballot {
     const struct layout_tensor *tensors;
     size_t tensor_count;
     uint32_t fingerprint; /* of them */
+    uint32_t cursor;
 };
 
 /* 0 and a vote whose file is to be ended by manifest_file_fini; -EBADMSG; -ENOMEM; -EINVAL if the
- * voter saved other tensors than the ballot has. */
+ * voter saved other tensors, or another cursor, than the ballot has. */
 int manifest_vote_decode(const struct manifest_ballot *ballot, const char *text, size_t size_bytes,
                          struct manifest_vote *ret_vote, struct mst_err *err);
 

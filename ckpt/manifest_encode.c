@@ -105,7 +105,8 @@ int manifest_vote_encode(const struct manifest_vote *vote, char **ret_text, size
         return -ENOMEM;
     fprintf(out, "{\"code\":%d,\"text\":\"", vote->failure.code);
     fields_print_escaped(out, vote->failure.text);
-    fprintf(out, "\",\"fingerprint\":%" PRIu32 ",", vote->fingerprint);
+    fprintf(out, "\",\"fingerprint\":%" PRIu32 ",\"cursor\":%" PRIu32 ",", vote->fingerprint,
+            vote->cursor);
     print_file(out, &vote->file);
     fputs("}", out);
     if (fields_close_text(out, &text) < 0)

@@ -77,6 +77,13 @@ head -c 300000 "$work/text" >"$work/other"
 expect 1 muster run --nproc 2 --max-restarts 0 -- loop "$work/other" "$work/alone" $((steps + 1))
 mentions "loop: resume: " dataset
 
+say "each rank has another text of the same size: told at the first save, and at the end"
+tr 'a-y' 'b-z' <"$work/text" >"$work/text.1"
+ln -s text "$work/text.0"
+# shellcheck disable=SC2016 # $RANK is each rank's
+expect 74 muster run --nproc 2 --max-restarts 0 -- sh -c 'exec loop "$0.$RANK" "$1" 200' "$work/text" "$work/torn"
+mentions "loop: step 100 is not saved: rank 1: passed another cursor than rank 0" "loop: the last checkpoint is lost: "
+
 say "a disk without room: told when it happens, and at the end"
 if unshare -m true 2>/dev/null; then
     mkdir "$work/full"

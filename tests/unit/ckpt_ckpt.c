@@ -737,6 +737,35 @@ static int teardown_big(void **state)
     return fixture_teardown(state);
 }
 
+/* Ranks that train on other data, or from another place in it, save nothing that anyone could go on
+ * from; where their copies of the same data lie is their own. */
+static void save_other_cursor(struct fixture_rank *rank)
+{
+    uint8_t cursor[64] = {1};
+    cursor[rank->world.rank == 1 ? *(const size_t *)rank->arg : 0] = 1;
+    struct mst_state state = fixture_state(&rank->model, "");
+    state.cursor = (struct mst_cspan){.data = cursor, .size_bytes = sizeof cursor};
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 4, &state, soon()), 0);
+    rank->result = mst_ckpt_drain(rank->ckpt, soon());
+}
+
+static void test_other_cursors(void **state)
+{
+    (void)state;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    size_t at = MST_CKPT_CURSOR_ALIKE - 1;
+    fixture_run(ranks, 2, save_other_cursor, &at);
+    for (int r = 0; r < 2; r++) {
+        assert_int_equal(ranks[r].result, -EINVAL);
+        assert_non_null(
+            strstr(ranks[r].status.failed_text, "rank 1: passed another cursor than rank 0"));
+    }
+    at = MST_CKPT_CURSOR_ALIKE;
+    fixture_run(ranks, 2, save_other_cursor, &at);
+    assert_int_equal(ranks[0].result, 0);
+    assert_int_equal(ranks[1].result, 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 #define BIG_CASE(name) cmocka_unit_test_setup_teardown(name, setup_big, teardown_big)
 
@@ -744,6 +773,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_same_world),
+        CASE(test_other_cursors),
         BIG_CASE(test_other_worlds),
         BIG_CASE(test_world_grows),
         CASE(test_fresh_start),

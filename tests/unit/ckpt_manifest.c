@@ -200,11 +200,15 @@ static void test_cover(void **state)
     assert_int_equal(manifest_check_cover(&sample.manifest, &err), 0);
 }
 
+static uint32_t cursor_of_rank_0 = 5;
+
 static int decode_vote(const struct sample *sample, size_t tensor_count, uint32_t fingerprint,
                        const char *text, struct manifest_vote *vote)
 {
-    const struct manifest_ballot ballot = {
-        .tensors = sample->tensors, .tensor_count = tensor_count, .fingerprint = fingerprint};
+    const struct manifest_ballot ballot = {.tensors = sample->tensors,
+                                           .tensor_count = tensor_count,
+                                           .fingerprint = fingerprint,
+                                           .cursor = cursor_of_rank_0};
     struct mst_err err = {0};
     int rc = manifest_vote_decode(&ballot, text, strlen(text), vote, &err);
     assert_int_equal(err.code, rc);
@@ -213,7 +217,7 @@ static int decode_vote(const struct sample *sample, size_t tensor_count, uint32_
 
 static void test_vote(void **state)
 {
-    struct manifest_vote vote = {.fingerprint = 9};
+    struct manifest_vote vote = {.fingerprint = 9, .cursor = 5};
     (void)state;
     struct sample sample;
     make(&sample);
@@ -224,6 +228,9 @@ static void test_vote(void **state)
     struct manifest_vote back = {0};
     assert_int_equal(decode_vote(&sample, 2, 8, text, &back), -EINVAL);
     assert_int_equal(decode_vote(&sample, 0, 9, text, &back), -EBADMSG);
+    cursor_of_rank_0 = 6;
+    assert_int_equal(decode_vote(&sample, 2, 9, text, &back), -EINVAL);
+    cursor_of_rank_0 = 5;
     assert_int_equal(decode_vote(&sample, 2, 9, text, &back), 0);
     assert_int_equal(back.file.frame_crc, 0xdeadbeef);
     assert_memory_equal(back.file.crcs, sample.crcs, 8);

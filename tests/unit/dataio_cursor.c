@@ -1,3 +1,4 @@
+#include "muster/ckpt/ckpt.h"
 #include "muster/core/crc32c.h"
 #include "muster/core/err.h"
 #include "muster/dataio/cursor.h"
@@ -44,6 +45,25 @@ static void test_round_trip(void **state)
     assert_int_equal(back.seed, sample.seed);
     assert_true(back.position == sample.position);
     assert_true(back.sequential);
+}
+
+/* What a save compares among ranks is before all that a rank may have for itself: where its copies of
+ * the sources lie, and whether it has read all of them. */
+static void test_alike_on_all_ranks(void **state)
+{
+    struct cursor other = sample;
+    uint8_t bytes[CURSOR_BYTES], others[CURSOR_BYTES];
+    (void)state;
+    other.place++;
+    other.pin++;
+    other.fingerprint.full++;
+    cursor_encode(&sample, bytes);
+    cursor_encode(&other, others);
+    assert_memory_equal(bytes, others, MST_CKPT_CURSOR_ALIKE);
+    other = sample;
+    other.sequential = false; /* the last that all have in common */
+    cursor_encode(&other, others);
+    assert_memory_not_equal(bytes, others, MST_CKPT_CURSOR_ALIKE);
 }
 
 /* The bytes are what checkpoints hold: they may never change. */
@@ -185,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_alike_on_all_ranks),
         cmocka_unit_test(test_version_1_is_read),
         cmocka_unit_test(test_doubts),
         cmocka_unit_test(test_every_flipped_bit_and_size_is_refused),
