@@ -98,7 +98,7 @@ static void foresee_companions(const struct dataset *dataset, size_t first, stru
         dataset_source_fini(&companions[--count]);
 }
 
-/* A store that hides what it lacks answers -EACCES. */
+/* A store that hides what it lacks answers -EACCES; a file that may not be read is there. */
 static int has_companion(const struct dataset_source *source, struct feed *feed, bool *ret_has,
                          struct mst_err *err)
 {
@@ -106,12 +106,15 @@ static int has_companion(const struct dataset_source *source, struct feed *feed,
     int rc = find_companion(source, rec_megatron.companion, &companion, err);
     if (rc)
         return rc;
+    bool hides = true;
+    for (size_t i = 0; i < companion.mirror_count; i++)
+        hides = hides && !uris_is_local(companion.mirrors[i]);
     struct feed_file *file = NULL;
     rc = feed_open(feed, companion.mirrors, companion.mirror_count, &file, err);
     dataset_source_fini(&companion);
     feed_close(file);
     *ret_has = rc == 0;
-    return rc == -ENOENT || rc == -EACCES ? 0 : rc;
+    return rc == -ENOENT || (rc == -EACCES && hides) ? 0 : rc;
 }
 
 static int guess_format(const struct dataset_source *source, struct feed *feed,

@@ -104,20 +104,21 @@ static bool close_oldest(struct local_store *local)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Not blocking: the name may be that of a pipe, which is then refused. */
-static int open_path(struct local_store *local, const char *path)
+/* One that is not used now gives its descriptor. */
+static int open_path(struct local_store *local, const char *path, int flags)
 {
     int fd;
     do
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        fd = open(path, flags | O_RDONLY | O_CLOEXEC);
     while (fd < 0 && (errno == EMFILE || errno == ENFILE) && close_oldest(local));
     return fd < 0 ? -errno : fd;
 }
 
+/* Not blocking: the name may be that of a pipe, which is then refused. */
 static int open_regular(struct local_store *local, const char *path, int *ret_fd,
                         struct stat *ret_stat, struct mst_err *err)
 {
-    int fd = open_path(local, path), rc = fd < 0 ? fd : 0;
+    int fd = open_path(local, path, O_NONBLOCK), rc = fd < 0 ? fd : 0;
     if (rc == 0 && (fstat(fd, ret_stat) || fcntl(fd, F_SETFL, 0)))
         rc = -errno;
     if (rc)
@@ -134,7 +135,7 @@ static int open_regular(struct local_store *local, const char *path, int *ret_fd
 
 static bool is_same(const struct stat *a, const struct stat *b)
 {
-    return a->st_ino == b->st_ino && a->st_size == b->st_size &&
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
@@ -277,8 +278,9 @@ static bool is_aligned(const struct store_read *read)
     return ((read->offset | read->size_bytes | (uintptr_t)read->data) & (GRAIN - 1)) == 0;
 }
 
-/* The buffered descriptor serves where the file system refuses the other. */
-static int fd_for(struct local_item *item, bool direct)
+/* The buffered descriptor serves where the file system refuses the other, and for once where there
+ * is no room for it. */
+static int fd_for(struct local_store *local, struct local_item *item, bool direct)
 {
     if (!direct)
         return item->fd;
@@ -286,9 +288,10 @@ static int fd_for(struct local_item *item, bool direct)
         char path[32];
         /* By the descriptor: an inflated file has no name, and a name may have changed its file. */
         (void)snprintf(path, sizeof path, "/proc/self/fd/%d", item->fd); /* fits */
-        item->direct_fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
-        if (item->direct_fd < 0)
-            item->direct_fd = item->fd;
+        int fd = open_path(local, path, O_DIRECT);
+        if (fd == -EMFILE || fd == -ENFILE)
+            return item->fd;
+        item->direct_fd = fd < 0 ? item->fd : fd;
     }
     return item->direct_fd;
 }
@@ -301,12 +304,13 @@ static uint64_t bytes_there(const struct local_item *item, uint64_t offset, uint
 }
 
 /* A read of whole blocks may reach into the contents behind the item's; they are not told. */
-static struct mst_aio_op make_op(struct local_read *slot, const struct store_read *read)
+static struct mst_aio_op make_op(struct local_store *local, struct local_read *slot,
+                                 const struct store_read *read)
 {
     struct local_item *item = slot->item;
     bool direct = read->direct && is_aligned(read);
     return (struct mst_aio_op){.kind = MST_AIO_READ,
-                               .fd = fd_for(item, direct),
+                               .fd = fd_for(local, item, direct),
                                .data = read->data,
                                .size_bytes = item->path || direct ? read->size_bytes
                                                                   : (size_t)slot->wanted_bytes,
@@ -343,7 +347,7 @@ static int submit(struct store *store, const struct store_read *reads, size_t co
     for (; (size_t)taken < mst_least(count, BULK) && local->free; taken++) {
         struct local_read *slot = take_slot(local, &reads[taken]);
         if (keep_open(local, slot->item, &slot->err) == 0) {
-            ops[op_count++] = make_op(slot, &reads[taken]);
+            ops[op_count++] = make_op(local, slot, &reads[taken]);
         } else {
             slot->next = local->failed;
             local->failed = slot;

@@ -15,6 +15,8 @@
 
 #include <errno.h>
 
+#include <fcntl.h>
+
 #define SIZE 300000u
 
 static struct feed *feed;
@@ -262,6 +264,33 @@ static void test_megatron_pairs(void **state)
     refuse(&opts, -ENOENT, "corpus.idx");
 }
 
+static const char *forbidden; /* to be read */
+
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    if (!forbidden || !strstr(path, forbidden))
+        return __real_open(path, flags, mode);
+    errno = EACCES;
+    return -1;
+}
+
+/* An index that is there makes it Megatron's, though we may not read it: its pair is no raw bytes. */
+static void test_an_index_that_may_not_be_read(void **state)
+{
+    (void)state;
+    scratch_write("secret.idx", data, 100);
+    struct opts opts = opts_of(scratch_write("secret.bin", data, 100), MST_FORMAT_AUTO, 10);
+    forbidden = "secret.idx";
+    refuse(&opts, -EACCES, "secret.idx");
+    forbidden = NULL;
+}
+
 static void test_megatron_types_must_agree(void **state)
 {
     (void)state;
@@ -324,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_full_fingerprint_sees_every_byte),
         cmocka_unit_test(test_pins),
         cmocka_unit_test(test_megatron_pairs),
+        cmocka_unit_test(test_an_index_that_may_not_be_read),
         cmocka_unit_test(test_megatron_types_must_agree),
         cmocka_unit_test(test_bad_options_are_refused),
     };

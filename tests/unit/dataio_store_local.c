@@ -119,6 +119,36 @@ static void test_only_aligned_reads_pass_the_cache(void **state)
     assert_int_equal(direct_count, 2);
 }
 
+/* The descriptor for that has the place of one that was not used for longer. */
+static void test_no_descriptor_left_to_pass_the_cache(void **state)
+{
+    (void)state;
+    struct store *store = create("threads", 4);
+    struct store_item *idle = open_item(store, scratch_write("idle", data, SIZE));
+    struct store_item *item = open_item(store, scratch_write("file", data, SIZE));
+    int fd = open(scratch_path("file"), O_RDONLY | O_DIRECT);
+    bool has_direct = fd >= 0;
+    close(fd);
+    fd = dup(0);
+    close(fd);
+    struct rlimit before, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = (rlim_t)fd, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    direct_count = 0;
+    mst_aio_set_tap(count_direct, NULL);
+    assert_int_equal(read_once(item, 0, blocks, BLOCK), BLOCK);
+    mst_aio_set_tap(NULL, NULL);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(read_once(idle, 0, blocks, BLOCK), BLOCK);
+    store->ops->close_item(idle);
+    store->ops->close_item(item);
+    store->ops->close(store);
+    if (!has_direct)
+        skip(); /* a file system without */
+    assert_int_equal(direct_count, 1);
+}
+
 static void test_what_is_no_file(void **state)
 {
     (void)state;
@@ -283,6 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reads),
         cmocka_unit_test(test_only_aligned_reads_pass_the_cache),
+        cmocka_unit_test(test_no_descriptor_left_to_pass_the_cache),
         cmocka_unit_test(test_what_is_no_file),
         cmocka_unit_test(test_too_many_files),
         cmocka_unit_test(test_more_files_than_descriptors),
