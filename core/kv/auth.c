@@ -5,6 +5,7 @@
 #include "muster/core/err.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/least.h"
+#include "muster/core/span.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,7 +17,7 @@
 
 /* Rises with every change to what follows, the calls and messages behind the handshake included:
  * two builds that would misunderstand one another refuse one another here. */
-#define AUTH_VERSION 3
+#define AUTH_VERSION 4
 #define AGAIN 1 /* the hello's only flag */
 #define NONCE_BYTES sizeof((struct mst_auth_transcript *)0)->nonce
 #define MAC_BYTES 32
@@ -25,7 +26,7 @@
 #define JOB_BYTES sizeof((struct mst_auth_transcript *)0)->dialer_job
 #define CHALLENGE_BYTES (NONCE_BYTES + MAC_BYTES)
 #define PROOF_BYTES (MAC_BYTES + JOB_BYTES) /* WELCOME's, too */
-#define REFUSE_BYTES_MAX (4 + sizeof((struct mst_err *)0)->text)
+#define REFUSE_BYTES_MAX (MAC_BYTES + 4 + sizeof((struct mst_err *)0)->text)
 #define NAME_BYTES_MAX 72 /* of an id in a text: two of them fit */
 
 enum auth_frame {
@@ -36,7 +37,7 @@ enum auth_frame {
     AUTH_REFUSE,
 };
 
-/* What a MAC says, and how much of the transcript it covers. */
+/* What a MAC says, and how much of the transcript it covers; of a refusal also code and text. */
 struct statement {
     char word[WORD_BYTES];
     size_t size_bytes;
@@ -45,6 +46,7 @@ struct statement {
 static const struct statement challenge_says = {"acceptor", HELLO_BYTES + NONCE_BYTES};
 static const struct statement proof_says = {"dialer", HELLO_BYTES + NONCE_BYTES + JOB_BYTES};
 static const struct statement welcome_says = {"welcome", sizeof(struct mst_auth_transcript)};
+static const struct statement refuse_says = {"refuse", HELLO_BYTES + NONCE_BYTES};
 
 struct key {
     const uint8_t *secret;
@@ -59,18 +61,27 @@ static int random_bytes(uint8_t *bytes, size_t size_bytes)
 
 /* ---- frames ---------------------------------------------------------------------------------- */
 
-static void make_mac(const struct statement *says, const struct mst_auth_transcript *transcript,
-                     const struct key *key, uint8_t mac[MAC_BYTES])
+static void make_mac_over(const struct statement *says,
+                          const struct mst_auth_transcript *transcript,
+                          const struct mst_cspan *rest, const struct key *key,
+                          uint8_t mac[MAC_BYTES])
 {
     static_assert(sizeof *transcript == HELLO_BYTES + NONCE_BYTES + 2 * JOB_BYTES, "no holes");
     const uint8_t *secret = key->secret_bytes > 0 ? key->secret : (const uint8_t *)"";
     crypto_auth_hmacsha256_state state;
-    /* These three cannot fail: they have an int because all of libsodium's do. */
+    /* These cannot fail: they have an int because all of libsodium's do. */
     (void)crypto_auth_hmacsha256_init(&state, secret, key->secret_bytes);
     (void)crypto_auth_hmacsha256_update(&state, (const uint8_t *)says->word, WORD_BYTES);
     (void)crypto_auth_hmacsha256_update(&state, (const uint8_t *)transcript, says->size_bytes);
+    (void)crypto_auth_hmacsha256_update(&state, rest->data, rest->size_bytes);
     (void)crypto_auth_hmacsha256_final(&state, mac);
     explicit_bzero(&state, sizeof state);
+}
+
+static void make_mac(const struct statement *says, const struct mst_auth_transcript *transcript,
+                     const struct key *key, uint8_t mac[MAC_BYTES])
+{
+    make_mac_over(says, transcript, &(struct mst_cspan){.data = ""}, key, mac);
 }
 
 static bool is_mac(const struct statement *says, const struct mst_auth_transcript *transcript,
@@ -79,6 +90,14 @@ static bool is_mac(const struct statement *says, const struct mst_auth_transcrip
     uint8_t ours[MAC_BYTES];
     make_mac(says, transcript, key, ours);
     return sodium_memcmp(ours, mac, MAC_BYTES) == 0;
+}
+
+/* A refusal of one that has been challenged: its MAC, and the code and text which that covers. */
+static void sign_refusal(const struct mst_auth_transcript *transcript, const struct key *key,
+                         const uint8_t *said, size_t said_bytes, uint8_t mac[MAC_BYTES])
+{
+    const struct mst_cspan rest = {.data = said, .size_bytes = said_bytes};
+    make_mac_over(&refuse_says, transcript, &rest, key, mac);
 }
 
 static void encode_hello(uint8_t bytes[HELLO_BYTES], const struct mst_auth_hello *hello)
@@ -178,30 +197,48 @@ static int check_jobs(const struct job *acceptor, const struct job *dialer, stru
 
 /* ---- dialer ---------------------------------------------------------------------------------- */
 
-/* What the acceptor's REFUSE says. The peer may be anyone: only printable text is passed on, and
- * before its proof it can do no more than not to understand us. */
+/* What a dialer knows of the acceptor once it was challenged. */
+struct challenged {
+    const struct mst_auth_transcript *transcript;
+    const struct key *key;
+};
+
+/* What the acceptor's REFUSE says. The peer may be anyone: only printable text is passed on. */
 static int read_refusal(const uint8_t *payload, size_t size_bytes, bool is_proven,
                         struct mst_err *err)
 {
-    if (size_bytes < 4 || size_bytes > REFUSE_BYTES_MAX)
+    if (size_bytes < 4)
         return mst_err_set(err, -EPROTO, "the acceptor refused us in a malformed frame");
     uint32_t error = mst_get_le32(payload);
     char text[sizeof err->text];
     size_t text_bytes = mst_least(size_bytes - 4, sizeof text - 1);
-    for (size_t i = 0; i < text_bytes; i++) {
-        uint8_t byte = payload[4 + i];
-        text[i] = (char)(byte >= 0x20 && byte <= 0x7e ? byte : '?');
-    }
+    for (size_t i = 0; i < text_bytes; i++)
+        text[i] = (char)(is_printable((char)payload[4 + i]) ? payload[4 + i] : '?');
     text[text_bytes] = '\0';
     if (error == 0 || error > MST_ERRNO_MAX)
         error = EACCES;
     return mst_err_set(err, is_proven ? -(int)error : -EPROTO, "%s", text);
 }
 
-/* Receives the one frame that may come now, of exactly `size_bytes`, or the acceptor's refusal. */
-static int expect_frame(int fd, enum auth_frame type, uint8_t *payload, size_t size_bytes,
+/* A refusal that begins with its MAC. Who has not made it knows no more than to cut us off, and can
+ * do no more. */
+static int read_signed_refusal(const struct challenged *by, const uint8_t *payload,
+                               size_t size_bytes, struct mst_err *err)
+{
+    uint8_t mac[MAC_BYTES];
+    if (size_bytes < MAC_BYTES)
+        return mst_err_set(err, -EPROTO, "the acceptor refused us in a malformed frame");
+    sign_refusal(by->transcript, by->key, payload + MAC_BYTES, size_bytes - MAC_BYTES, mac);
+    bool is_proven = sodium_memcmp(mac, payload, MAC_BYTES) == 0;
+    return read_refusal(payload + MAC_BYTES, size_bytes - MAC_BYTES, is_proven, err);
+}
+
+/* Receives the one frame that may come now, of exactly `size_bytes`, or the acceptor's refusal;
+ * `by` is NULL before the challenge. */
+static int expect_frame(int fd, const struct challenged *by, uint8_t *payload, size_t size_bytes,
                         uint64_t deadline_ns, struct mst_err *err)
 {
+    const enum auth_frame type = by ? AUTH_WELCOME : AUTH_CHALLENGE;
     uint8_t bytes[REFUSE_BYTES_MAX], got_type;
     size_t got_bytes;
     int rc = mst_sock_recv_frame(fd, &got_type, bytes, sizeof bytes, &got_bytes, deadline_ns);
@@ -210,12 +247,12 @@ static int expect_frame(int fd, enum auth_frame type, uint8_t *payload, size_t s
     if (rc)
         return mst_err_set(err, rc, "no answer in the handshake: %s", mst_err_meaning(rc));
     if (got_type == AUTH_REFUSE)
-        return read_refusal(bytes, got_bytes, type != AUTH_CHALLENGE, err);
+        return by ? read_signed_refusal(by, bytes, got_bytes, err)
+                  : read_refusal(bytes, got_bytes, false, err);
     if (got_type != type || got_bytes != size_bytes)
         return mst_err_set(err, -EPROTO, "frame type %u of %zu bytes in the handshake, not %u",
                            got_type, got_bytes, (unsigned)type);
-    if (size_bytes > 0)
-        memcpy(payload, bytes, size_bytes);
+    memcpy(payload, bytes, size_bytes);
     return 0;
 }
 
@@ -264,7 +301,7 @@ int mst_auth_dial(int fd, const struct mst_auth_hello *hello, const uint8_t *sec
         return mst_err_set(err, -EIO, "no random bytes for the handshake");
     int rc = send_step(fd, AUTH_HELLO, transcript.hello, HELLO_BYTES, deadline_ns, err);
     if (rc == 0)
-        rc = expect_frame(fd, AUTH_CHALLENGE, challenge, sizeof challenge, deadline_ns, err);
+        rc = expect_frame(fd, NULL, challenge, sizeof challenge, deadline_ns, err);
     if (rc)
         return rc;
     memcpy(transcript.nonce, challenge, NONCE_BYTES);
@@ -275,7 +312,8 @@ int mst_auth_dial(int fd, const struct mst_auth_hello *hello, const uint8_t *sec
     memcpy(proof + MAC_BYTES, transcript.dialer_job, JOB_BYTES);
     rc = send_step(fd, AUTH_PROOF, proof, sizeof proof, deadline_ns, err);
     if (rc == 0)
-        rc = expect_frame(fd, AUTH_WELCOME, welcome, sizeof welcome, deadline_ns, err);
+        rc = expect_frame(fd, &(struct challenged){&transcript, &key}, welcome, sizeof welcome,
+                          deadline_ns, err);
     return rc ? rc : read_welcome(welcome, &key, &job, &transcript, err);
 }
 
@@ -286,15 +324,20 @@ void mst_auth_acceptor_init(struct mst_auth_acceptor *acceptor, const struct mst
     *acceptor = (struct mst_auth_acceptor){.terms = *terms};
 }
 
-/* Queues REFUSE with the error's code and text. Returns the code. */
-static int refuse(struct mst_stream *stream, const struct mst_err *why, struct mst_err *err)
+/* Queues REFUSE with the error's code and text, and their MAC if the dialer was challenged. Returns
+ * the code. */
+static int refuse(const struct mst_auth_acceptor *acceptor, struct mst_stream *stream,
+                  const struct mst_err *why, struct mst_err *err)
 {
+    const struct key key = {acceptor->terms.secret, acceptor->terms.secret_bytes};
     size_t text_bytes = strnlen(why->text, sizeof why->text);
-    uint8_t payload[REFUSE_BYTES_MAX];
-    mst_put_le32(payload, (uint32_t)-why->code);
-    memcpy(payload + 4, why->text, text_bytes);
+    uint8_t payload[REFUSE_BYTES_MAX], *said = payload + MAC_BYTES;
+    mst_put_le32(said, (uint32_t)-why->code);
+    memcpy(said + 4, why->text, text_bytes);
+    sign_refusal(&acceptor->transcript, &key, said, 4 + text_bytes, payload);
+    const uint8_t *first = acceptor->challenged ? payload : said;
     /* A peer that cannot be told is dropped by the caller all the same. */
-    (void)mst_stream_put(stream, AUTH_REFUSE, payload, 4 + text_bytes);
+    (void)mst_stream_put(stream, AUTH_REFUSE, first, (size_t)(said - first) + 4 + text_bytes);
     return mst_err_set(err, why->code, "%s", why->text);
 }
 
@@ -305,7 +348,7 @@ static int challenge_dialer(struct mst_auth_acceptor *acceptor, struct mst_strea
     struct mst_auth_transcript *transcript = &acceptor->transcript;
     struct mst_err why = {0};
     if (decode_hello(payload, size_bytes, &acceptor->hello, &why))
-        return refuse(stream, &why, err);
+        return refuse(acceptor, stream, &why, err);
     if (random_bytes(transcript->nonce, NONCE_BYTES))
         return mst_err_set(err, -EIO, "no random bytes for the handshake");
     memcpy(transcript->hello, payload, size_bytes);
@@ -346,7 +389,7 @@ static int judge_proof(struct mst_auth_acceptor *acceptor, struct mst_stream *st
         (void)mst_err_set(&why, -EACCES, /* refuse returns it */
                           "the proof is wrong: it was not made with this job's secret");
     if (why.code)
-        return refuse(stream, &why, err);
+        return refuse(acceptor, stream, &why, err);
     uint8_t welcome[PROOF_BYTES];
     encode_job(transcript->acceptor_job, &ours);
     make_mac(&welcome_says, transcript, &key, welcome);
@@ -369,7 +412,7 @@ int mst_auth_acceptor_step(struct mst_auth_acceptor *acceptor, struct mst_stream
     (void)mst_err_set(&why, -EPROTO, /* refuse returns it */
                       "frame type %u of %zu bytes is not the next one of the handshake", type,
                       size_bytes);
-    return refuse(stream, &why, err);
+    return refuse(acceptor, stream, &why, err);
 }
 
 int mst_auth_acceptor_failed(const struct mst_auth_acceptor *acceptor, int rc, struct mst_err *err)

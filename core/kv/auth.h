@@ -9,8 +9,10 @@
  *
  * HMAC-SHA-256; nonces are 32 random bytes; job_d and job_a are what each side calls the job: its
  * nonce (u64) and its id. Neither leaves its side before the other has proved itself, so that a
- * stranger learns no name. Instead of its next frame either side may send REFUSE code, text; a
- * dialer does so when it sees that the secrets differ, so that both sides can say it. With an empty
+ * stranger learns no name. Instead of its next frame either side may send REFUSE code, text. A
+ * dialer does so when it sees that the secrets differ, so that both sides can say it. An acceptor
+ * that has sent its CHALLENGE puts HMAC(secret, "refuse", hello, nonce_a, code, text) before them:
+ * the code of no other refusal counts, which anybody on the way could have made. With an empty
  * secret the MACs prove nothing, and the frames are the same. Replay is answered by fresh nonces,
  * reflection by the role words in the MAC.
  *
@@ -49,7 +51,7 @@ struct mst_auth_hello {
 
 /* Dialer, blocking until the deadline. 0; -EACCES the acceptor does not know our secret, is of
  * another job or refused our proof; -ESTALE another start of the job, or another generation;
- * -EPROTO no handshake, another version of it, or refused by one that has not proved itself;
+ * -EPROTO no handshake, another version of it, or a refusal that is not proved to be of our job;
  * -ETIMEDOUT; -ECONNRESET; all with text, the acceptor's own when it refused. */
 int mst_auth_dial(int fd, const struct mst_auth_hello *hello, const uint8_t *secret,
                   size_t secret_bytes, uint64_t deadline_ns, struct mst_err *err);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -336,7 +337,7 @@ static void bad_frames_are_refused(void **state)
     assert_int_equal(mst_auth_acceptor_step(&bench->acceptor, &bench->stream, bench->type,
                                             bench->payload, bench->size, &err),
                      -EPROTO);
-    assert_string_equal(err.text, "handshake version 4 is not 3: is the same Muster installed on "
+    assert_string_equal(err.text, "handshake version 5 is not 4: is the same Muster installed on "
                                   "every node?");
     bench->payload[0]--;
     bench->payload[1] = MST_ROLE_COUNT;
@@ -371,17 +372,17 @@ static void macs_are_those_of_any_hmac(void **state)
     const struct {
         const char *secret, *challenge, *proof, *welcome;
     } cases[] = {
-        {"", "667a32f0afe0ec4367afb7706fa4f2e33c2c348457aec108b1ea644854dfb7e8",
-         "604a7cdca43304ff7112e89af08c6c4187f9b608259ae7f068bd6847948fef37",
-         "62574c016f6e228084c9f534e884afea613624e979f4a81121e0fdbac2640d94"},
-        {"Jefe", "294bffbd4660d2ed96b84552ab6e68b2690f9a88be6aa3cb35ba3a98a4252a0f",
-         "e9311060798b2262d3cff341aa6f6d6d1682388155414a1af5f812ea449a766c",
-         "b775bf5882f518ad226f30bf114d2eeb840a66c959ce0911397cb284c3448c16"},
-        {over_two_blocks, "a78607c61a0330284d02f40404d68b4dde43fd4f26ef562cc55a41aa263c6bc5",
-         "2d9fc2d4d73b49cde86f29a7e14e2be53fcc7ed1677c26c4a45c51c7a6c7c723",
-         "b3833a92f62bda84a4ca8952f73df1b8e45a63c3af096d5659d10d7c4b0ac3c7"},
+        {"", "28fd36ce549d55348b2a4c89824d4852115f80ccb6f0526ed1810d8fbe2c070d",
+         "67e698cbf6ef9ba9fd858acfab6687a122cdb6a3a64ef02abcbfce43b8ea7344",
+         "1460bfd4c7edd5f8b8c35e2f1ea26659649bb4a737801b53b854db9f7923a80d"},
+        {"Jefe", "26a5c9da65e0f63362b5c69e979a440eed8bf67703ed5f13affcf9ae4c417776",
+         "c77e990d3d13b84eda8a622b6135767789d1cda5115f0b4c3667eb4424155be8",
+         "dbb9217c90dcb9408867b7a3eb00ea3e6a16a4dbce2ada45c76a0c59f93d9681"},
+        {over_two_blocks, "9bdfed42f89a11f414fcc13c5489a28a0786c60733b7654cd3f6db29cb45fb29",
+         "f693f6f28abefb5890d5829e0aa62f705afe0aaf33f0d635a8362cb4c003ff84",
+         "81e48fa076a2820a8feabc641b475cfb90c4dae190f7eab837d3e3bb23831f3e"},
     };
-    uint8_t hello[48] = {3, MST_ROLE_RANK_COMM, 1, 0, 5, 0, 0, 0, 7, 0, 0, 0, 9}, mac[32];
+    uint8_t hello[48] = {4, MST_ROLE_RANK_COMM, 1, 0, 5, 0, 0, 0, 7, 0, 0, 0, 9}, mac[32];
     uint8_t proof[32 + 8 + MST_JOB_ID_BYTES] = {0};
     memset(hello + 16, 0x0d, 32);
     memcpy(proof + 40, "job-7", 5);
@@ -583,24 +584,94 @@ static void a_stranger_cannot_refuse_for_good(void **state)
     assert_string_equal(bench->dialer.err.text, "over");
 }
 
+/* A refusal with the MAC that an acceptor with the secret "s" would put before it. */
+static void make_refusal(struct bench *bench, const void *said, size_t said_bytes)
+{
+    const struct mst_auth_transcript *transcript = &bench->acceptor.transcript;
+    crypto_auth_hmacsha256_state state;
+    crypto_auth_hmacsha256_init(&state, (const uint8_t *)"s", 1);
+    crypto_auth_hmacsha256_update(&state, (const uint8_t *)"refuse\0", 8);
+    crypto_auth_hmacsha256_update(&state, transcript->hello, sizeof transcript->hello);
+    crypto_auth_hmacsha256_update(&state, transcript->nonce, sizeof transcript->nonce);
+    crypto_auth_hmacsha256_update(&state, said, said_bytes);
+    crypto_auth_hmacsha256_final(&state, bench->payload);
+    memcpy(bench->payload + 32, said, said_bytes);
+    bench->type = 52;
+    bench->size = 32 + said_bytes;
+}
+
 static void the_code_of_a_refusal_counts_after_the_proof(void **state)
 {
     static const struct {
-        uint8_t code;
+        uint8_t said[8];
         int meant;
-    } cases[] = {{ESTALE, -ESTALE}, {0, -EACCES}};
+    } cases[] = {{{ESTALE, 0, 0, 0, 'o', 'v', 'e', 'r'}, -ESTALE},
+                 {{0, 0, 0, 0, 'o', 'v', 'e', 'r'}, -EACCES}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct bench *bench = *state;
         go_to_proof(bench);
-        bench->type = 52;
-        bench->size = 4;
-        memcpy(bench->payload, (const uint8_t[]){cases[i].code, 0, 0, 0}, 4);
+        make_refusal(bench, cases[i].said, sizeof cases[i].said);
         send_to_dialer(bench);
         join_dialer(&bench->dialer);
         assert_int_equal(bench->dialer.code, cases[i].meant);
+        assert_string_equal(bench->dialer.err.text, "over");
         close_bench(state);
         open_bench(state);
     }
+}
+
+/* Whoever writes on the wire may have seen a proof go by: without the secret he makes no refusal
+ * of it, nor another one of that which comes. */
+static void every_bit_of_a_refusal_counts(void **state)
+{
+    static const uint8_t said[] = {ESTALE, 0, 0, 0, 'o', 'v', 'e', 'r'};
+    for (size_t bit = 0; bit < 8 * (32 + sizeof said); bit++) {
+        struct bench *bench = *state;
+        go_to_proof(bench);
+        make_refusal(bench, said, sizeof said);
+        bench->payload[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        send_to_dialer(bench);
+        join_dialer(&bench->dialer);
+        assert_int_equal(bench->dialer.code, -EPROTO);
+        close_bench(state);
+        open_bench(state);
+    }
+}
+
+static void a_refusal_without_a_mac_does_not_count(void **state)
+{
+    static const uint8_t refusal[40] = {ESTALE, 0, 0, 0, 'o', 'v', 'e', 'r'};
+    for (size_t size = 0; size <= sizeof refusal; size += 4) {
+        struct bench *bench = *state;
+        go_to_proof(bench);
+        bench->type = 52;
+        bench->size = size;
+        memcpy(bench->payload, refusal, size);
+        send_to_dialer(bench);
+        join_dialer(&bench->dialer);
+        assert_int_equal(bench->dialer.code, -EPROTO);
+        close_bench(state);
+        open_bench(state);
+    }
+}
+
+static int refuse_stale(void *arg, const struct mst_auth_hello *hello, struct mst_err *err)
+{
+    (void)arg;
+    return mst_err_set(err, -ESTALE, "rank %u is late", hello->rank);
+}
+
+static void an_acceptor_signs_what_it_refuses(void **state)
+{
+    struct bench *bench = *state;
+    go_to_proof(bench);
+    bench->acceptor.terms.check = refuse_stale;
+    assert_int_equal(step(bench), -ESTALE);
+    receive(bench, bench->answers);
+    send_to_dialer(bench);
+    join_dialer(&bench->dialer);
+    assert_int_equal(bench->dialer.code, -ESTALE);
+    assert_string_equal(bench->dialer.err.text, "rank 2 is late");
 }
 
 /* Who changes a name on its way spoils the proof. */
@@ -659,6 +730,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_stranger_cannot_refuse_for_good, open_bench, close_bench),
         cmocka_unit_test_setup_teardown(the_code_of_a_refusal_counts_after_the_proof, open_bench,
                                         close_bench),
+        cmocka_unit_test_setup_teardown(every_bit_of_a_refusal_counts, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(a_refusal_without_a_mac_does_not_count, open_bench,
+                                        close_bench),
+        cmocka_unit_test_setup_teardown(an_acceptor_signs_what_it_refuses, open_bench, close_bench),
         cmocka_unit_test_setup_teardown(every_bit_of_a_name_counts, open_bench, close_bench),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
