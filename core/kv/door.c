@@ -4,12 +4,10 @@
 #include <assert.h>
 #include <stddef.h>
 
-void kv_door_enter(struct kv_door *door, struct kv_guest *guest, uint32_t address_hash,
-                   uint64_t now_ns)
+static void enter(struct kv_door *door, struct kv_guest *guest, uint32_t bucket, uint64_t now_ns)
 {
     assert(!door->last || door->last->since_ns <= now_ns);
-    *guest = (struct kv_guest){
-        .earlier = door->last, .since_ns = now_ns, .bucket = address_hash % KV_DOOR_BUCKETS};
+    *guest = (struct kv_guest){.earlier = door->last, .since_ns = now_ns, .bucket = bucket};
     if (door->last)
         door->last->later = guest;
     else
@@ -17,6 +15,18 @@ void kv_door_enter(struct kv_door *door, struct kv_guest *guest, uint32_t addres
     door->last = guest;
     door->count++;
     door->counts[guest->bucket]++;
+}
+
+void kv_door_enter(struct kv_door *door, struct kv_guest *guest, uint32_t address_hash,
+                   uint64_t now_ns)
+{
+    enter(door, guest, address_hash % KV_DOOR_BUCKETS, now_ns);
+}
+
+void kv_door_come_again(struct kv_door *door, struct kv_guest *guest, uint64_t now_ns)
+{
+    kv_door_leave(door, guest);
+    enter(door, guest, guest->bucket, now_ns);
 }
 
 void kv_door_leave(struct kv_door *door, struct kv_guest *guest)

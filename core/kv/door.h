@@ -26,6 +26,9 @@ struct kv_door {
 void kv_door_enter(struct kv_door *door, struct kv_guest *guest, uint32_t address_hash,
                    uint64_t now_ns);
 
+/* It has done the next step, and waits from now on. */
+void kv_door_come_again(struct kv_door *door, struct kv_guest *guest, uint64_t now_ns);
+
 /* Takes it away: let in, or sent off. */
 void kv_door_leave(struct kv_door *door, struct kv_guest *guest);
 

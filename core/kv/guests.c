@@ -63,6 +63,8 @@ void kv_handshake_step(struct kv_server *server, struct kv_peer *peer, uint8_t t
         tell_refused(server, peer, &why);
     if (rc < 0)
         kv_peer_lose(server, peer);
+    if (rc == 0)
+        kv_door_come_again(&server->door, &peer->handshake->guest, mst_now_ns());
     if (rc == 1 && peer->state != KV_PEER_LOST) {
         peer->state = acceptor->hello.role == MST_ROLE_AGENT ? KV_PEER_AGENT : KV_PEER_RANK;
         peer->stream.payload_max = MST_FRAME_PAYLOAD_MAX;
@@ -110,9 +112,10 @@ static struct kv_peer *peer_of_guest(struct kv_guest *guest)
     return ((struct kv_handshake *)((char *)guest - offsetof(struct kv_handshake, guest)))->peer;
 }
 
-static void lose_guest(struct kv_server *server, struct kv_guest *guest)
+static void lose_guest(struct kv_server *server, struct kv_guest *guest, struct mst_err *why)
 {
     struct kv_peer *peer = peer_of_guest(guest);
+    tell_refused(server, peer, why);
     kv_peer_lose(server, peer);
     kv_handshake_end(server, peer);
 }
@@ -121,8 +124,12 @@ void kv_guests_lose_late(struct kv_server *server)
 {
     struct kv_guest *guest;
     while ((guest = server->door.first) &&
-           mst_deadline_passed(guest->since_ns + HANDSHAKE_MS * MST_NS_PER_MS))
-        lose_guest(server, guest);
+           mst_deadline_passed(guest->since_ns + HANDSHAKE_MS * MST_NS_PER_MS)) {
+        struct mst_err why = {0};
+        (void)mst_err_set(&why, -ETIMEDOUT, /* it is told, not returned */
+                          "it has not proved itself within %d s", HANDSHAKE_MS / 1000);
+        lose_guest(server, guest, &why);
+    }
 }
 
 /* ---- accepting ------------------------------------------------------------------------------- */
@@ -140,7 +147,11 @@ static bool make_room(struct kv_server *server)
     struct kv_guest *guest = kv_door_victim(&server->door);
     if (!guest || !mst_deadline_passed(guest->since_ns + DOOR_MIN_MS * MST_NS_PER_MS))
         return false;
-    lose_guest(server, guest);
+    struct mst_err why = {0};
+    (void)mst_err_set(&why, -EBUSY, /* it is told, not returned */
+                      "it had to make room: %" PRIu32 " connections have yet to prove themselves",
+                      server->door.count);
+    lose_guest(server, guest, &why);
     return true;
 }
 

@@ -5,8 +5,8 @@
  *
  *   create(listen_fd) → poll kv_server_fd for POLLIN → kv_server_run → … → destroy
  *
- * Never blocks, never prints. One thread. A peer that breaks the protocol, is not authenticated
- * within 5 s or does not read its answers (over 64 MiB queued) is dropped. Strangers take 256
+ * Never blocks, never prints. One thread. A peer that breaks the protocol, takes over 5 s for
+ * a step of the handshake or does not read its answers (over 64 MiB queued) is dropped. Strangers take 256
  * descriptors at most, an eighth of what the process may have at most, and another eighth of them
  * is left for its other needs. There is no other limit on connections; an idle one takes 6 KiB. */
 #ifndef MUSTER_CORE_KV_SERVER_H
@@ -43,8 +43,8 @@ struct kv_server_events {
      * does; else the connection broke, or we closed it. */
     void (*agent_lost)(void *arg, const struct kv_agent *who, bool hung_up);
     /* Somebody was turned away in the handshake: another secret, job, start, generation or version,
-     * or agent_joined said no; or nobody can be let in for lack of descriptors. The text says who,
-     * and why. Anyone can cause one. */
+     * or agent_joined said no, or it took too long, or had to make room; or nobody can be let in
+     * for lack of descriptors. The text says who, and why. Anyone can cause one. */
     void (*refused)(void *arg, const struct mst_err *why);
 };
 

@@ -53,11 +53,27 @@ static void they_stand_in_the_order_in_which_they_came(void **state)
     assert_ptr_equal(door.last, &guests[1]);
 }
 
+static void who_does_a_step_waits_anew(void **state)
+{
+    (void)state;
+    struct kv_door door = {0};
+    struct kv_guest guests[3];
+    for (uint32_t i = 0; i < 3; i++)
+        kv_door_enter(&door, &guests[i], 5, 10 + i);
+    kv_door_come_again(&door, &guests[0], 20);
+    assert_ptr_equal(kv_door_victim(&door), &guests[1]);
+    assert_ptr_equal(door.last, &guests[0]);
+    assert_int_equal(guests[0].since_ns, 20);
+    assert_int_equal(door.count, 3);
+    assert_int_equal(door.counts[5], 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_waits_longest_of_the_fullest_address_makes_room),
         cmocka_unit_test(they_stand_in_the_order_in_which_they_came),
+        cmocka_unit_test(who_does_a_step_waits_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
