@@ -53,8 +53,9 @@ struct tcp {
 int tcp_listen(const struct mst_world *world, char address[BOOT_ADDRESS_MAX], struct mst_err *err);
 
 /* Connects this leader with its peers: dials those of lower rank, accepts those of higher rank.
- * *tcp is zeroed but for its segment. Connections that cannot prove themselves are dropped. 0;
- * -ETIMEDOUT naming a peer, and who was dropped last and why; errors of sock and auth with text. */
+ * *tcp is zeroed but for its segment, whose abort words end it, too. Connections that cannot prove
+ * themselves are dropped. 0; -ETIMEDOUT naming a peer, and who was dropped last and why; codes of
+ * segment_explain; errors of sock and auth; all with text. */
 int tcp_connect(struct tcp *tcp, const struct mst_world *world, const struct boot *boot,
                 int listen_fd, uint64_t deadline_ns, struct mst_err *err);
 

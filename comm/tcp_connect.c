@@ -1,11 +1,11 @@
 /* Getting connected: which address to listen on, who dials whom, and who may stay. */
+#include "muster/comm/arrivals.h"
 #include "muster/comm/tcp.h"
 
 #include "muster/core/clock.h"
 #include "muster/core/kv/auth.h"
 #include "muster/core/kv/connect.h"
 #include "muster/core/kv/sock.h"
-#include "muster/core/least.h"
 #include "muster/core/world/state.h"
 
 #include <assert.h>
@@ -17,8 +17,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#define HANDSHAKE_MS 5000 /* a stranger may hold up the accepting leader for so long */
 
 /* The local address that packets to `target` leave from: connecting a UDP socket asks the routing
  * table and sends nothing. */
@@ -78,6 +76,12 @@ int tcp_listen(const struct mst_world *world, char address[BOOT_ADDRESS_MAX], st
     return fd;
 }
 
+static bool is_alive(void *arg)
+{
+    const struct tcp *tcp = arg;
+    return wait_alive(&tcp->segment->wait) == 0;
+}
+
 static int dial(struct tcp *tcp, const struct mst_world *world, const struct boot *boot,
                 struct tcp_peer *peer, uint64_t deadline_ns, struct mst_err *err)
 {
@@ -92,8 +96,13 @@ static int dial(struct tcp *tcp, const struct mst_world *world, const struct boo
                                                .hello = &hello,
                                                .secret = world->secret,
                                                .secret_bytes = world->secret_bytes,
-                                               .handshake_ms = UINT32_MAX},
+                                               .handshake_ms = UINT32_MAX,
+                                               .go_on = is_alive,
+                                               .arg = tcp},
                          deadline_ns, err);
+    int alive = wait_alive(&tcp->segment->wait);
+    if (fd < 0 && alive < 0)
+        return segment_explain(tcp->segment, alive, err);
     if (fd < 0)
         return mst_err_wrap(err, "rank %u", peer->rank);
     peer->fd = fd;
@@ -113,23 +122,6 @@ static int timed_out(const struct tcp *tcp, const struct mst_err *refused, struc
                        refused->text[0] ? "; the last try: " : "", refused->text);
 }
 
-/* Waits until the listener is readable, looking at the abort words. Strangers who come one after
- * another do not outlast the deadline. */
-static int wait_listener(const struct tcp *tcp, int listen_fd, uint64_t deadline_ns,
-                         const struct mst_err *refused, struct mst_err *err)
-{
-    for (;;) {
-        int rc = wait_check(&tcp->segment->wait, deadline_ns);
-        if (rc == -ETIMEDOUT)
-            return timed_out(tcp, refused, err);
-        if (rc < 0)
-            return segment_explain(tcp->segment, rc, err);
-        struct pollfd poll_fd = {.fd = listen_fd, .events = POLLIN};
-        if (poll(&poll_fd, 1, WAIT_SLICE_MS) > 0)
-            return 0;
-    }
-}
-
 /* Leaders with a higher rank dial us. */
 static struct tcp_peer *expected_peer(struct tcp *tcp, const struct mst_world *world,
                                       const struct mst_auth_hello *hello)
@@ -143,48 +135,22 @@ static struct tcp_peer *expected_peer(struct tcp *tcp, const struct mst_world *w
     return NULL;
 }
 
-/* Lets a dialer in. Whether it is a peer; the reason why not is in *refused. */
-static bool admit(struct tcp *tcp, const struct mst_world *world, int fd, uint64_t deadline_ns,
-                  struct mst_err *refused)
+/* Who has proved itself is a peer, or sent off; the reason is in *refused then. */
+static void admit(struct tcp *tcp, const struct mst_world *world, int fd,
+                  const struct mst_auth_hello *hello, struct mst_err *refused)
 {
-    const struct mst_auth_wanted wanted = {.role = MST_ROLE_RANK_COMM,
-                                           .generation = world->generation,
-                                           .secret = world->secret,
-                                           .secret_bytes = world->secret_bytes,
-                                           .job_id = world->job_id,
-                                           .job_nonce = world->job_nonce};
-    uint64_t handshake_ns = mst_least(mst_deadline_ms(HANDSHAKE_MS), deadline_ns);
-    struct mst_auth_hello hello;
-    if (mst_auth_accept(fd, &wanted, handshake_ns, &hello, refused) < 0)
-        return false;
-    struct tcp_peer *peer = expected_peer(tcp, world, &hello);
-    if (!peer) {
+    struct tcp_peer *peer = expected_peer(tcp, world, hello);
+    int unwanted_fd = fd;
+    if (peer) {
+        unwanted_fd = peer->fd; /* it never saw our welcome, and dialled again */
+        peer->fd = fd;
+    } else {
         (void)mst_err_set(refused, -EPROTO, /* the stranger is dropped, whatever it is */
-                          "rank %u of communicator %u, whom nobody expects", hello.rank, hello.tag);
-        return false;
+                          "rank %u of communicator %u, whom nobody expects", hello->rank,
+                          hello->tag);
     }
-    if (peer->fd >= 0)
-        (void)close(peer->fd); /* it never saw our welcome, and dialled again */
-    peer->fd = fd;
-    return true;
-}
-
-/* Accepts one connection, of a peer or a stranger. */
-static int accept_one(struct tcp *tcp, const struct mst_world *world, int listen_fd,
-                      uint64_t deadline_ns, struct mst_err *refused, struct mst_err *err)
-{
-    int rc = wait_listener(tcp, listen_fd, deadline_ns, refused, err);
-    if (rc < 0)
-        return rc;
-    int fd = mst_sock_accept(listen_fd);
-    if (fd < 0) {
-        if (fd != -EAGAIN)
-            (void)mst_err_set(refused, fd, "%s", mst_err_meaning(fd)); /* there may be another */
-        return 0;
-    }
-    if (!admit(tcp, world, fd, deadline_ns, refused))
-        (void)close(fd); /* whoever it is, it is none of us */
-    return 0;
+    if (unwanted_fd >= 0)
+        (void)close(unwanted_fd);
 }
 
 static bool all_are_here(const struct tcp *tcp)
@@ -195,8 +161,8 @@ static bool all_are_here(const struct tcp *tcp)
     return true;
 }
 
-static int connect_all(struct tcp *tcp, const struct mst_world *world, const struct boot *boot,
-                       int listen_fd, uint64_t deadline_ns, struct mst_err *err)
+static int dial_all(struct tcp *tcp, const struct mst_world *world, const struct boot *boot,
+                    uint64_t deadline_ns, struct mst_err *err)
 {
     for (uint32_t n = 0; n < tcp->node_count; n++) {
         struct tcp_peer *peer = &tcp->peers[n];
@@ -208,13 +174,30 @@ static int connect_all(struct tcp *tcp, const struct mst_world *world, const str
         if (rc < 0)
             return rc;
     }
-    struct mst_err refused = {0};
-    while (!all_are_here(tcp)) {
-        int rc = accept_one(tcp, world, listen_fd, deadline_ns, &refused, err);
-        if (rc < 0)
-            return rc;
-    }
     return 0;
+}
+
+/* Looks at the abort words all the while. Strangers, however many, do not outlast the deadline. */
+static int accept_all(struct tcp *tcp, const struct mst_world *world, int listen_fd,
+                      uint64_t deadline_ns, struct mst_err *err)
+{
+    if (all_are_here(tcp))
+        return 0;
+    struct arrivals arrivals;
+    struct mst_err refused = {0};
+    struct mst_auth_hello hello;
+    int rc = arrivals_open(&arrivals, listen_fd, world, err);
+    while (rc == 0 && !all_are_here(tcp)) {
+        int fd = arrivals_next(&arrivals, WAIT_SLICE_MS, &hello, &refused);
+        if (fd >= 0)
+            admit(tcp, world, fd, &hello, &refused);
+        else
+            rc = wait_check(&tcp->segment->wait, deadline_ns);
+    }
+    arrivals_close(&arrivals);
+    if (rc == -ETIMEDOUT)
+        return timed_out(tcp, &refused, err);
+    return rc == -ECONNRESET || rc == -ECANCELED ? segment_explain(tcp->segment, rc, err) : rc;
 }
 
 int tcp_connect(struct tcp *tcp, const struct mst_world *world, const struct boot *boot,
@@ -234,7 +217,8 @@ int tcp_connect(struct tcp *tcp, const struct mst_world *world, const struct boo
         tcp->peers[n].fd = -1;
         tcp->peers[n].rank = boot_rank(boot, n, world->local_rank);
     }
-    return connect_all(tcp, world, boot, listen_fd, deadline_ns, err);
+    int rc = dial_all(tcp, world, boot, deadline_ns, err);
+    return rc ? rc : accept_all(tcp, world, listen_fd, deadline_ns, err);
 }
 
 void tcp_close(struct tcp *tcp)

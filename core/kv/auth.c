@@ -10,7 +10,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/random.h>
@@ -289,32 +288,46 @@ static int read_welcome(const uint8_t welcome[PROOF_BYTES], const struct key *ke
     return rc ? rc : check_jobs(&theirs, job, err);
 }
 
+int mst_auth_dial_begin(struct mst_auth_dialer *dialer, int fd, uint64_t deadline_ns,
+                        struct mst_err *err)
+{
+    uint8_t *hello = dialer->transcript.hello;
+    encode_hello(hello, dialer->hello);
+    if (random_bytes(hello + HELLO_BYTES - NONCE_BYTES, NONCE_BYTES))
+        return mst_err_set(err, -EIO, "no random bytes for the handshake");
+    return send_step(fd, AUTH_HELLO, hello, HELLO_BYTES, deadline_ns, err);
+}
+
+int mst_auth_dial_finish(struct mst_auth_dialer *dialer, int fd, uint64_t deadline_ns,
+                         struct mst_err *err)
+{
+    const struct key key = {dialer->secret, dialer->secret_bytes};
+    const struct job job = job_of(dialer->hello->job_id, dialer->hello->job_nonce);
+    struct mst_auth_transcript *transcript = &dialer->transcript;
+    uint8_t challenge[CHALLENGE_BYTES], proof[PROOF_BYTES], welcome[PROOF_BYTES];
+    int rc = expect_frame(fd, NULL, challenge, sizeof challenge, deadline_ns, err);
+    if (rc)
+        return rc;
+    memcpy(transcript->nonce, challenge, NONCE_BYTES);
+    if (!is_mac(&challenge_says, transcript, &key, challenge + NONCE_BYTES))
+        return refuse_acceptor(fd, deadline_ns, err);
+    encode_job(transcript->dialer_job, &job);
+    make_mac(&proof_says, transcript, &key, proof);
+    memcpy(proof + MAC_BYTES, transcript->dialer_job, JOB_BYTES);
+    rc = send_step(fd, AUTH_PROOF, proof, sizeof proof, deadline_ns, err);
+    if (rc == 0)
+        rc = expect_frame(fd, &(struct challenged){transcript, &key}, welcome, sizeof welcome,
+                          deadline_ns, err);
+    return rc ? rc : read_welcome(welcome, &key, &job, transcript, err);
+}
+
 int mst_auth_dial(int fd, const struct mst_auth_hello *hello, const uint8_t *secret,
                   size_t secret_bytes, uint64_t deadline_ns, struct mst_err *err)
 {
-    const struct key key = {secret, secret_bytes};
-    const struct job job = job_of(hello->job_id, hello->job_nonce);
-    struct mst_auth_transcript transcript;
-    uint8_t challenge[CHALLENGE_BYTES], proof[PROOF_BYTES], welcome[PROOF_BYTES];
-    encode_hello(transcript.hello, hello);
-    if (random_bytes(transcript.hello + HELLO_BYTES - NONCE_BYTES, NONCE_BYTES))
-        return mst_err_set(err, -EIO, "no random bytes for the handshake");
-    int rc = send_step(fd, AUTH_HELLO, transcript.hello, HELLO_BYTES, deadline_ns, err);
-    if (rc == 0)
-        rc = expect_frame(fd, NULL, challenge, sizeof challenge, deadline_ns, err);
-    if (rc)
-        return rc;
-    memcpy(transcript.nonce, challenge, NONCE_BYTES);
-    if (!is_mac(&challenge_says, &transcript, &key, challenge + NONCE_BYTES))
-        return refuse_acceptor(fd, deadline_ns, err);
-    encode_job(transcript.dialer_job, &job);
-    make_mac(&proof_says, &transcript, &key, proof);
-    memcpy(proof + MAC_BYTES, transcript.dialer_job, JOB_BYTES);
-    rc = send_step(fd, AUTH_PROOF, proof, sizeof proof, deadline_ns, err);
-    if (rc == 0)
-        rc = expect_frame(fd, &(struct challenged){&transcript, &key}, welcome, sizeof welcome,
-                          deadline_ns, err);
-    return rc ? rc : read_welcome(welcome, &key, &job, &transcript, err);
+    struct mst_auth_dialer dialer = {
+        .hello = hello, .secret = secret, .secret_bytes = secret_bytes};
+    int rc = mst_auth_dial_begin(&dialer, fd, deadline_ns, err);
+    return rc ? rc : mst_auth_dial_finish(&dialer, fd, deadline_ns, err);
 }
 
 /* ---- acceptor -------------------------------------------------------------------------------- */
@@ -420,79 +433,4 @@ int mst_auth_acceptor_failed(const struct mst_auth_acceptor *acceptor, int rc, s
     if (rc == -ECONNRESET && acceptor->challenged)
         return mst_err_set(err, rc, "it hung up when it saw our proof: has it another secret?");
     return mst_err_set(err, rc, "handshake not finished: %s", mst_err_meaning(rc));
-}
-
-/* ---- acceptor that blocks -------------------------------------------------------------------- */
-
-static int check_peer(void *arg, const struct mst_auth_hello *hello, struct mst_err *err)
-{
-    const struct mst_auth_wanted *wanted = arg;
-    if (hello->role != wanted->role)
-        return mst_err_set(err, -EPROTO, "role %u is not wanted here, but %u", hello->role,
-                           wanted->role);
-    if (hello->role != MST_ROLE_AGENT && hello->generation != wanted->generation)
-        return mst_err_set(err, -ESTALE, "generation %" PRIu32 " is not ours, %" PRIu32,
-                           hello->generation, wanted->generation);
-    return 0;
-}
-
-/* Writes all that is queued. 0; -ETIMEDOUT; -ECONNRESET. */
-static int flush(struct mst_stream *stream, uint64_t deadline_ns)
-{
-    struct pollfd pollfd = {.fd = stream->fd, .events = POLLOUT};
-    while (mst_stream_pending(stream) > 0) {
-        if (poll(&pollfd, 1, mst_deadline_left_ms(deadline_ns)) == 0)
-            return -ETIMEDOUT;
-        int rc = mst_stream_write(stream);
-        if (rc)
-            return rc;
-    }
-    return 0;
-}
-
-/* Reads frame by frame, so that no byte behind the handshake is taken from the socket. */
-static int accept_steps(struct mst_stream *stream, struct mst_auth_acceptor *acceptor,
-                        uint64_t deadline_ns, struct mst_err *err)
-{
-    for (;;) {
-        uint8_t type, payload[PROOF_BYTES];
-        size_t size_bytes;
-        int rc = mst_sock_recv_frame(stream->fd, &type, payload, sizeof payload, &size_bytes,
-                                     deadline_ns);
-        if (rc)
-            return mst_auth_acceptor_failed(acceptor,
-                                            rc == -EBADMSG || rc == -ENOSPC ? -EPROTO : rc, err);
-        rc = mst_auth_acceptor_step(acceptor, stream, type, payload, size_bytes, err);
-        int flushed = flush(stream, deadline_ns);
-        if (rc < 0)
-            return rc;
-        if (flushed)
-            return mst_auth_acceptor_failed(acceptor, flushed, err);
-        if (rc == 1)
-            return 0;
-    }
-}
-
-int mst_auth_accept(int fd, const struct mst_auth_wanted *wanted, uint64_t deadline_ns,
-                    struct mst_auth_hello *ret_hello, struct mst_err *err)
-{
-    struct mst_auth_wanted mine = *wanted;
-    struct mst_auth_acceptor acceptor;
-    mst_auth_acceptor_init(&acceptor, &(struct mst_auth_terms){.secret = wanted->secret,
-                                                               .secret_bytes = wanted->secret_bytes,
-                                                               .job_id = wanted->job_id,
-                                                               .job_nonce = wanted->job_nonce,
-                                                               .check = check_peer,
-                                                               .arg = &mine});
-    struct mst_stream stream;
-    mst_stream_init(&stream, fd);
-    int rc = accept_steps(&stream, &acceptor, deadline_ns, err);
-    mst_stream_fini(&stream);
-    if (rc && acceptor.challenged)
-        (void)mst_err_wrap(err, "a peer that says to be rank %" PRIu32, /* it returns rc */
-                           acceptor.hello.rank);
-    if (rc)
-        return rc;
-    *ret_hello = acceptor.hello;
-    return 0;
 }

@@ -32,6 +32,9 @@
 struct mst_err;
 struct mst_stream;
 
+#define MST_HANDSHAKE_MS 5000         /* an acceptor waits so long for each frame of a dialer */
+#define MST_HANDSHAKE_PAYLOAD_MAX 256 /* and holds no more of one */
+
 enum mst_auth_role {
     MST_ROLE_RANK_KV,   /* a rank's connection to the kv server */
     MST_ROLE_AGENT,     /* an agent's connection to the coordinator; any generation */
@@ -49,6 +52,14 @@ struct mst_auth_hello {
     uint64_t job_nonce;            /* 0: not yet told */
 };
 
+/* What the MACs cover, in this order; each covers the first of them. */
+struct mst_auth_transcript {
+    uint8_t hello[48];
+    uint8_t nonce[32];
+    uint8_t dialer_job[8 + MST_JOB_ID_BYTES];
+    uint8_t acceptor_job[8 + MST_JOB_ID_BYTES];
+};
+
 /* Dialer, blocking until the deadline. 0; -EACCES the acceptor does not know our secret, is of
  * another job or refused our proof; -ESTALE another start of the job, or another generation;
  * -EPROTO no handshake, another version of it, or a refusal that is not proved to be of our job;
@@ -56,20 +67,21 @@ struct mst_auth_hello {
 int mst_auth_dial(int fd, const struct mst_auth_hello *hello, const uint8_t *secret,
                   size_t secret_bytes, uint64_t deadline_ns, struct mst_err *err);
 
-/* Whom an acceptor wants: other roles, jobs and generations (but of MST_ROLE_AGENT) are refused.
- * The pointers are borrowed for the call. */
-struct mst_auth_wanted {
-    enum mst_auth_role role;
-    uint32_t generation;
+/* A dialer in two halves, for one who looks around meanwhile. The pointers are borrowed until the
+ * second is done. */
+struct mst_auth_dialer {
+    const struct mst_auth_hello *hello;
     const uint8_t *secret;
     size_t secret_bytes;
-    const char *job_id; /* NULL is empty */
-    uint64_t job_nonce;
+    struct mst_auth_transcript transcript; /* its own */
 };
 
-/* Acceptor, blocking until the deadline; *ret_hello says who came. Errors as above. */
-int mst_auth_accept(int fd, const struct mst_auth_wanted *wanted, uint64_t deadline_ns,
-                    struct mst_auth_hello *ret_hello, struct mst_err *err);
+/* Says hello. Errors as mst_auth_dial. */
+int mst_auth_dial_begin(struct mst_auth_dialer *dialer, int fd, uint64_t deadline_ns,
+                        struct mst_err *err);
+/* Does the rest, once the socket is readable. As mst_auth_dial. */
+int mst_auth_dial_finish(struct mst_auth_dialer *dialer, int fd, uint64_t deadline_ns,
+                         struct mst_err *err);
 
 /* What a dialer must meet, beside the protocol. `check`, which may be NULL, sees the hello once the
  * dialer has proved itself, so that strangers learn nothing from it: it returns 0, or a -errno with
@@ -81,14 +93,6 @@ struct mst_auth_terms {
     uint64_t job_nonce;
     int (*check)(void *arg, const struct mst_auth_hello *hello, struct mst_err *err);
     void *arg;
-};
-
-/* What the MACs cover, in this order; each covers the first of them. */
-struct mst_auth_transcript {
-    uint8_t hello[48];
-    uint8_t nonce[32];
-    uint8_t dialer_job[8 + MST_JOB_ID_BYTES];
-    uint8_t acceptor_job[8 + MST_JOB_ID_BYTES];
 };
 
 /* Acceptor for poll loops: feed it each frame of a stream until it says 1. */

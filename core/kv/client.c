@@ -27,8 +27,6 @@
 
 #define REDIAL_MS 20000
 #define LASTING_MS 500 /* no server that just hangs up, from then on */
-#define PAUSE_MS_MIN 10
-#define PAUSE_MS_MAX 640
 
 struct client_kv {
     struct mst_kv kv;
@@ -149,11 +147,6 @@ static int call_once(struct client_kv *client, const struct kv_request *request,
     return rc;
 }
 
-static int longer_pause(int pause_ms)
-{
-    return pause_ms == 0 ? PAUSE_MS_MIN : (int)mst_least((uint64_t)pause_ms * 2, PAUSE_MS_MAX);
-}
-
 /* A call that was cut off. A server that lets us in and cuts us off again is not dialled in a tight
  * loop, and not for longer than one that is away; a connection that lasted is a new beginning. */
 static int call_again(struct client_kv *client, struct kv_request *request,
@@ -162,7 +155,7 @@ static int call_again(struct client_kv *client, struct kv_request *request,
     int rc = -ECONNRESET;
     uint64_t redial_ns = mst_deadline_ms(REDIAL_MS);
     request->is_repeat = true;
-    for (int pause_ms = 0; rc == -ECONNRESET; pause_ms = longer_pause(pause_ms)) {
+    for (int pause_ms = 0; rc == -ECONNRESET; pause_ms = mst_sock_longer_pause(pause_ms)) {
         hang_up(client);
         mst_sock_pause(deadline_ns, pause_ms);
         rc = redial(client, redial_ns, deadline_ns);

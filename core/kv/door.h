@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #define KV_DOOR_BUCKETS 64 /* addresses that share one are counted as one */
+#define KV_DOOR_MIN_MS 200 /* nobody has to make room before */
 
 struct kv_guest {
     struct kv_guest *earlier, *later;

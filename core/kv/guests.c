@@ -13,11 +13,8 @@
 #include <unistd.h>
 
 #define ACCEPTS_MAX 64
-#define HANDSHAKE_MS 5000
 #define DOOR_MAX 256        /* handshakes at a time, and an eighth of the descriptors at most */
-#define DOOR_MIN_MS 200     /* nobody has to make room before */
 #define ACCEPT_PAUSE_MS 100 /* before the next look, when nobody can be let in */
-#define HANDSHAKE_PAYLOAD_MAX 256 /* no more is held for a stranger */
 
 static int check_hello(void *arg, const struct mst_auth_hello *hello, struct mst_err *err)
 {
@@ -103,7 +100,7 @@ static int begin_handshake(struct kv_server *server, int fd)
                                                     .arg = peer});
     kv_door_enter(&server->door, &handshake->guest, mst_sock_peer_hash(fd), mst_now_ns());
     peer->handshake = handshake;
-    peer->stream.payload_max = HANDSHAKE_PAYLOAD_MAX;
+    peer->stream.payload_max = MST_HANDSHAKE_PAYLOAD_MAX;
     return 0;
 }
 
@@ -124,10 +121,10 @@ void kv_guests_lose_late(struct kv_server *server)
 {
     struct kv_guest *guest;
     while ((guest = server->door.first) &&
-           mst_deadline_passed(guest->since_ns + HANDSHAKE_MS * MST_NS_PER_MS)) {
+           mst_deadline_passed(guest->since_ns + MST_HANDSHAKE_MS * MST_NS_PER_MS)) {
         struct mst_err why = {0};
         (void)mst_err_set(&why, -ETIMEDOUT, /* it is told, not returned */
-                          "it has not proved itself within %d s", HANDSHAKE_MS / 1000);
+                          "it has not proved itself within %d s", MST_HANDSHAKE_MS / 1000);
         lose_guest(server, guest, &why);
     }
 }
@@ -145,7 +142,7 @@ static uint64_t fd_limit(void)
 static bool make_room(struct kv_server *server)
 {
     struct kv_guest *guest = kv_door_victim(&server->door);
-    if (!guest || !mst_deadline_passed(guest->since_ns + DOOR_MIN_MS * MST_NS_PER_MS))
+    if (!guest || !mst_deadline_passed(guest->since_ns + KV_DOOR_MIN_MS * MST_NS_PER_MS))
         return false;
     struct mst_err why = {0};
     (void)mst_err_set(&why, -EBUSY, /* it is told, not returned */
@@ -177,19 +174,20 @@ static void run_short(struct kv_server *server, int rc, uint64_t limit)
     pause_accepting(server);
 }
 
-/* Whether another may come: false, and accepting pauses. */
-static bool has_room(struct kv_server *server, uint64_t limit)
+static bool is_full(const struct kv_server *server, uint64_t limit)
 {
-    if (server->door.count < mst_least(DOOR_MAX, limit / 8 + 1) || make_room(server))
-        return true;
-    pause_accepting(server);
-    return false;
+    return server->door.count >= mst_least(DOOR_MAX, limit / 8 + 1);
 }
 
+/* There is one: for whom else may come, nobody makes room. */
 void kv_guests_accept(struct kv_server *server)
 {
     uint64_t limit = fd_limit();
-    for (int i = 0; i < ACCEPTS_MAX && has_room(server, limit); i++) {
+    if (is_full(server, limit) && !make_room(server)) {
+        pause_accepting(server);
+        return;
+    }
+    for (int i = 0; i < ACCEPTS_MAX && !is_full(server, limit); i++) {
         int fd = mst_sock_accept(server->listen_fd);
         if (fd == -EAGAIN)
             return;

@@ -19,8 +19,8 @@
 
 #define HOST_CAP 256
 #define BACKLOG 4096 /* the kernel has a limit of its own below it: net.core.somaxconn */
-#define RETRY_MS_MIN 10
-#define RETRY_MS_MAX 1000
+#define PAUSE_MS_MIN 10
+#define PAUSE_MS_MAX 640
 #define ATTEMPT_MS_MAX 5000 /* then the name is resolved again: its pod may have moved */
 
 static void set_option(int fd, int level, int name, int value)
@@ -337,6 +337,11 @@ static int dial_once(const char *host, uint16_t port, uint64_t deadline_ns, cons
     return fd;
 }
 
+int mst_sock_longer_pause(int pause_ms)
+{
+    return pause_ms == 0 ? PAUSE_MS_MIN : (int)mst_least((uint64_t)pause_ms * 2, PAUSE_MS_MAX);
+}
+
 void mst_sock_pause(uint64_t deadline_ns, int pause_ms)
 {
     int left_ms = mst_deadline_left_ms(deadline_ns);
@@ -364,7 +369,7 @@ static int dial_until(const char *address, int final, uint64_t deadline_ns, stru
     uint16_t port;
     if (mst_sock_split(address, host, sizeof host, &port) || port == 0)
         return mst_err_set(err, -EINVAL, "address \"%s\" is not host:port or [v6]:port", address);
-    int pause_ms = RETRY_MS_MIN;
+    int pause_ms = 0;
     const char *why = "";
     for (uint32_t tries = 1;; tries++) {
         int fd = dial_once(host, port, deadline_ns, &why);
@@ -377,9 +382,8 @@ static int dial_until(const char *address, int final, uint64_t deadline_ns, stru
                                "cannot reach %s after %u tries, last: %s; is its process up and "
                                "the port open?",
                                address, tries, why);
+        pause_ms = mst_sock_longer_pause(pause_ms);
         mst_sock_pause(deadline_ns, pause_ms);
-        if (pause_ms < RETRY_MS_MAX)
-            pause_ms *= 2;
     }
 }
 

@@ -38,6 +38,9 @@ int mst_sock_redial(const char *address, uint64_t deadline_ns, struct mst_err *e
 /* Waits `pause_ms`, or until the deadline if that is sooner; a signal may end it early. */
 void mst_sock_pause(uint64_t deadline_ns, int pause_ms);
 
+/* The pause between two tries that follows one of `pause_ms`; 0: there was none yet. */
+int mst_sock_longer_pause(int pause_ms);
+
 /* As mst_sock_dial, but once, for at most a few seconds. The fd, or with text -ECONNREFUSED nobody
  * listens there; -ENOENT no such host; -ETIMEDOUT, -EHOSTUNREACH …; -EINVAL. */
 int mst_sock_try(const char *address, uint64_t deadline_ns, struct mst_err *err);

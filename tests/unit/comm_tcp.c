@@ -287,7 +287,10 @@ struct dialer {
     const char *secret;
 };
 
+#define STRANGERS_MAX 100 /* more than are heard at a time */
+
 static bool nobody_dials;
+static int stranger_count;
 static atomic_bool no_more_files;
 
 int __real_mst_sock_accept(int listen_fd);
@@ -309,6 +312,9 @@ static void *dial_leader(void *arg)
         time_is_up = true;
         return NULL;
     }
+    int strangers[STRANGERS_MAX];
+    for (int i = 0; i < stranger_count; i++)
+        strangers[i] = mst_sock_dial(dialer->address, soon(), &err);
     int fd = mst_sock_dial(dialer->address, soon(), &err);
     if (fd < 0 || no_more_files) /* the kernel keeps the connection in its queue */
         return (void *)(intptr_t)fd;
@@ -317,6 +323,8 @@ static void *dial_leader(void *arg)
     (void)shutdown(fd, SHUT_WR);
     char end;
     (void)recv(fd, &end, 1, 0); /* the leader has done with it */
+    for (int i = 0; i < stranger_count; i++)
+        (void)close(strangers[i]);
     time_is_up = true;
     return (void *)(intptr_t)fd;
 }
@@ -394,6 +402,47 @@ static void who_is_turned_away_is_told_at_the_deadline(void **state)
     }
 }
 
+/* Each of them would take as long as the deadline, one after another. */
+static void silent_strangers_hold_up_nobody(void **state)
+{
+    (void)state;
+    struct dialer dialer = {.hello = {MST_ROLE_RANK_COMM, 6, 2, 3}, .secret = "ours"};
+    struct mst_err err = {0};
+    stranger_count = STRANGERS_MAX;
+    assert_int_equal(be_dialled(&dialer, &err), 0);
+    stranger_count = 0;
+    assert_string_equal(err.text, "");
+}
+
+/* A leader that dials another, which does not answer, ends when its node gives up. */
+static void a_failure_of_this_node_ends_a_dial(void **state)
+{
+    (void)state;
+    struct mst_world world;
+    struct segment segment;
+    struct segment_place place;
+    uint32_t ranks[] = {0, 2}, first[] = {0, 1, 2};
+    struct boot boot = {.id = 3, .size = 3, .node_count = 2, .ranks = ranks, .first = first};
+    struct tcp tcp = {.segment = &segment};
+    struct mst_err err = {0}, why;
+    world_init_single(&world);
+    world.size = 3;
+    world.rank = 2;
+    world.node = 1;
+    world.node_count = 2;
+    boot.peers = (struct boot_peer[3]){{.node = 0}, {.node = 0}, {.node = 1}};
+    assert_int_equal(segment_create(&segment, -1, 1, &place, NULL), 0);
+    int deaf_fd = tcp_listen(&world, boot.peers[0].address, NULL);
+    assert_true(deaf_fd >= 0);
+    (void)mst_err_set(&why, -ECONNRESET, "a local rank said so");
+    (void)segment_fail(&segment, &why);
+    assert_int_equal(tcp_connect(&tcp, &world, &boot, -1, soon(), &err), -ECONNRESET);
+    assert_string_equal(err.text, "a local rank said so");
+    tcp_close(&tcp);
+    (void)close(deaf_fd);
+    segment_close(&segment);
+}
+
 /* Nobody comes, or nobody can be let in: both end by the deadline. */
 static void a_leader_does_not_wait_for_ever(void **state)
 {
@@ -427,6 +476,8 @@ int main(void)
         cmocka_unit_test(leaders_listen_where_the_server_is_reached),
         cmocka_unit_test(a_leader_lets_its_peers_in),
         cmocka_unit_test(who_is_turned_away_is_told_at_the_deadline),
+        cmocka_unit_test(silent_strangers_hold_up_nobody),
+        cmocka_unit_test(a_failure_of_this_node_ends_a_dial),
         cmocka_unit_test(a_leader_does_not_wait_for_ever),
     };
     return cmocka_run_group_tests_name("comm_tcp", tests, NULL, NULL);

@@ -1,5 +1,6 @@
 #include "muster/core/kv/auth.h"
 #include "soon.h"
+#include "unit/auth_acceptor.h"
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
@@ -84,11 +85,11 @@ static int shake(struct dialer *dialer, enum mst_auth_role role, uint32_t genera
                  const char *secret, struct mst_auth_hello *ret_hello, struct mst_err *err)
 {
     int fd = start_dialer(dialer);
-    const struct mst_auth_wanted wanted = {.role = role,
-                                           .generation = generation,
-                                           .secret = (const uint8_t *)secret,
-                                           .secret_bytes = strlen(secret)};
-    int rc = mst_auth_accept(fd, &wanted, soon(), ret_hello, err);
+    const struct wanted wanted = {.role = role,
+                                  .generation = generation,
+                                  .secret = (const uint8_t *)secret,
+                                  .secret_bytes = strlen(secret)};
+    int rc = accept_dialer(fd, &wanted, soon(), ret_hello, err);
     close(fd);
     finish_dialer(dialer);
     return rc;
@@ -442,12 +443,12 @@ static int meet(struct mst_auth_hello theirs, struct mst_auth_hello ours, struct
     struct dialer dialer = {.hello = theirs, .secret = "s"};
     struct mst_auth_hello hello = {0};
     int fd = start_dialer(&dialer);
-    const struct mst_auth_wanted wanted = {.secret = (const uint8_t *)"s",
-                                           .secret_bytes = 1,
-                                           .job_id = ours.job_id,
-                                           .job_nonce = ours.job_nonce};
+    const struct wanted wanted = {.secret = (const uint8_t *)"s",
+                                  .secret_bytes = 1,
+                                  .job_id = ours.job_id,
+                                  .job_nonce = ours.job_nonce};
     *ret_said = (struct mst_err){0};
-    int rc = mst_auth_accept(fd, &wanted, soon(), &hello, ret_said);
+    int rc = accept_dialer(fd, &wanted, soon(), &hello, ret_said);
     close(fd);
     finish_dialer(&dialer);
     *ret_told = dialer.err;
@@ -522,9 +523,9 @@ static void odd_bytes_of_an_id_are_not_sent(void **state)
     struct dialer dialer = {.hello = theirs, .secret = "s"};
     struct mst_auth_hello hello;
     int fd = start_dialer(&dialer);
-    const struct mst_auth_wanted wanted = {
+    const struct wanted wanted = {
         .secret = (const uint8_t *)"s", .secret_bytes = 1, .job_id = ours.job_id};
-    assert_int_equal(mst_auth_accept(fd, &wanted, soon(), &hello, NULL), 0);
+    assert_int_equal(accept_dialer(fd, &wanted, soon(), &hello, NULL), 0);
     close(fd);
     finish_dialer(&dialer);
     assert_int_equal(dialer.code, 0);
@@ -698,11 +699,10 @@ static void silence_ends_at_the_deadline(void **state)
     struct mst_err err = {0};
     assert_int_equal(mst_auth_dial(pair[0], &hello, NULL, 0, mst_deadline_ms(5), &err), -ETIMEDOUT);
     assert_true(err.text[0]);
-    const struct mst_auth_wanted wanted = {.role = MST_ROLE_RANK_KV, .generation = 1};
-    assert_int_equal(mst_auth_accept(pair[0], &wanted, mst_deadline_ms(5), &hello, &err),
-                     -ETIMEDOUT);
+    const struct wanted wanted = {.role = MST_ROLE_RANK_KV, .generation = 1};
+    assert_int_equal(accept_dialer(pair[0], &wanted, mst_deadline_ms(5), &hello, &err), -ETIMEDOUT);
     close(pair[1]);
-    assert_int_equal(mst_auth_accept(pair[0], &wanted, soon(), &hello, &err), -ECONNRESET);
+    assert_int_equal(accept_dialer(pair[0], &wanted, soon(), &hello, &err), -ECONNRESET);
     assert_int_equal(mst_auth_dial(pair[0], &hello, NULL, 0, soon(), &err), -ECONNRESET);
     close(pair[0]);
 }

@@ -8,6 +8,7 @@
 #include "muster/core/kv/wire.h"
 #include "muster/core/world/state.h"
 #include "soon.h"
+#include "unit/auth_acceptor.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -67,11 +68,11 @@ static void *accept_one(void *arg)
     if (poll(&pollfd, 1, (int)SOON_MS) != 1)
         return NULL;
     fake->fd = mst_sock_accept(fake->listener);
-    const struct mst_auth_wanted wanted = {.role = MST_ROLE_RANK_KV,
-                                           .generation = 4,
-                                           .secret = (const uint8_t *)"s",
-                                           .secret_bytes = 1};
-    fake->code = mst_auth_accept(fake->fd, &wanted, soon(), &fake->hello, NULL);
+    const struct wanted wanted = {.role = MST_ROLE_RANK_KV,
+                                  .generation = 4,
+                                  .secret = (const uint8_t *)"s",
+                                  .secret_bytes = 1};
+    fake->code = accept_dialer(fake->fd, &wanted, soon(), &fake->hello, NULL);
     return NULL;
 }
 

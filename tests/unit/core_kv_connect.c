@@ -1,5 +1,6 @@
 #include "muster/core/kv/connect.h"
 #include "soon.h"
+#include "unit/auth_acceptor.h"
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
@@ -53,10 +54,9 @@ static void *listen_to(void *arg)
             hang_up(fd, listener->accepted == 1);
             continue;
         }
-        const struct mst_auth_wanted wanted = {.role = MST_ROLE_RANK_KV,
-                                               .generation = listener->generation};
+        const struct wanted wanted = {.role = MST_ROLE_RANK_KV, .generation = listener->generation};
         struct mst_auth_hello hello;
-        listener->code = mst_auth_accept(fd, &wanted, soon(), &hello, NULL);
+        listener->code = accept_dialer(fd, &wanted, soon(), &hello, NULL);
         close(fd);
         return NULL;
     }
@@ -139,6 +139,38 @@ static void a_deadline_ends_the_tries(void **state)
     close(fd);
 }
 
+static bool three_times(void *arg)
+{
+    return ++*(int *)arg < 3;
+}
+
+/* One that listens and says nothing, and one where nobody listens: both are left when there is no
+ * point any longer. */
+static void who_looks_around_gives_up(void **state)
+{
+    (void)state;
+    const struct mst_auth_hello hello = {.role = MST_ROLE_RANK_KV};
+    uint16_t port;
+    char deaf[32];
+    int fd = mst_sock_listen("127.0.0.1", 0, &port, NULL);
+    assert_true(fd >= 0);
+    (void)snprintf(deaf, sizeof deaf, "127.0.0.1:%u", port);
+    const char *addresses[] = {deaf, "127.0.0.1:1"};
+    for (size_t i = 0; i < 2; i++) {
+        int count = 0;
+        struct mst_err err = {0};
+        assert_int_equal(mst_connect(&(struct mst_connect){.address = addresses[i],
+                                                           .hello = &hello,
+                                                           .handshake_ms = UINT32_MAX,
+                                                           .go_on = three_times,
+                                                           .arg = &count},
+                                     soon(), &err),
+                         -ECANCELED);
+        assert_int_equal(count, 3);
+    }
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +178,7 @@ int main(void)
         cmocka_unit_test(a_refusal_is_final),
         cmocka_unit_test(who_was_there_and_is_not_is_gone),
         cmocka_unit_test(a_deadline_ends_the_tries),
+        cmocka_unit_test(who_looks_around_gives_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

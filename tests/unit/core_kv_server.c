@@ -696,6 +696,43 @@ static void connections_are_as_many_as_descriptors(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
+/* Who stands there longest makes room for the one that is waiting, and nobody for who is not. */
+static void room_is_made_for_who_is_there(void **state)
+{
+    (void)state;
+    struct host host = {0};
+    struct kv_server_events events = {.arg = &host,
+                                      .agent_joined = on_joined,
+                                      .agent_frame = on_frame,
+                                      .agent_lost = on_lost,
+                                      .refused = on_refused};
+    struct rlimit before, few = {.rlim_cur = 64};
+    int fds[10]; /* one more than an eighth of the descriptors, and one, let in */
+    open_still(&host, &events);
+    kv_server_run(host.server);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few.rlim_max = before.rlim_max;
+    for (size_t i = 0; i < 10; i++)
+        fds[i] = dial_still(&host);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    while (host.server->listens) {
+        assert_int_equal(wait_for_work(&host, (int)SOON_MS), 1);
+        kv_server_run(host.server);
+    }
+    assert_int_equal(host.server->door.count, 9);
+    for (struct kv_guest *guest = host.server->door.first; guest; guest = guest->later)
+        guest->since_ns -= KV_DOOR_MIN_MS * MST_NS_PER_MS;
+    host.server->resume_ns = 0;
+    kv_server_run(host.server);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(host.server->door.count, 9);
+    assert_int_equal(host.locked.refused, 1);
+    assert_non_null(strstr(host.locked.why.text, "it had to make room: 9 connections"));
+    kv_server_destroy(host.server);
+    for (size_t i = 0; i < 10; i++)
+        close(fds[i]);
+}
+
 /* Strangers who say nothing make room for those who can prove themselves. */
 static void silent_strangers_keep_nobody_out(void **state)
 {
@@ -964,6 +1001,7 @@ int main(void)
         cmocka_unit_test(silent_stranger_is_dropped),
         cmocka_unit_test(a_server_that_is_late_reads_first),
         cmocka_unit_test(out_of_fds_does_not_spin),
+        cmocka_unit_test(room_is_made_for_who_is_there),
         cmocka_unit_test(create_says_what_is_wrong),
         cmocka_unit_test(connections_are_as_many_as_descriptors),
         cmocka_unit_test_setup_teardown(silent_strangers_keep_nobody_out, start_host, stop_host),

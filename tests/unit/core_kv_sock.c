@@ -292,9 +292,19 @@ static void flipped_bits_are_noticed(void **state)
     }
 }
 
+static void pauses_grow_up_to_a_limit(void **state)
+{
+    (void)state;
+    assert_int_equal(mst_sock_longer_pause(0), 10);
+    assert_int_equal(mst_sock_longer_pause(10), 20);
+    assert_int_equal(mst_sock_longer_pause(320), 640);
+    assert_int_equal(mst_sock_longer_pause(640), 640);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pauses_grow_up_to_a_limit),
         cmocka_unit_test(splits_addresses),
         cmocka_unit_test(joins_what_it_splits),
         cmocka_unit_test(listens_and_dials),
