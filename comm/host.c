@@ -158,7 +158,7 @@ static int join(struct host *host, const struct mst_world *world, struct mst_kv 
         rc = open_segment(host, world, kv, deadline_ns, err);
     if (rc == 0) {
         host->flat.segment.ranks = host->plan.locals;
-        host->flat.segment.wait.page = page;
+        segment_set_page(&host->flat.segment, page);
     }
     host->tcp.segment = &host->flat.segment;
     if (rc == 0 && listen_fd >= 0 && host->plan.leads)

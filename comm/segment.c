@@ -191,6 +191,13 @@ void segment_close(struct segment *segment)
     segment->head = NULL;
 }
 
+void segment_set_page(struct segment *segment, struct mst_page *page)
+{
+    assert(!page || mst_page_local_size(page) >= segment->local_size);
+    segment->wait.page = page;
+    segment->slots = page ? mst_page_slot(page, 0) : NULL;
+}
+
 void segment_set_wait(struct segment *segment, enum mst_wait_policy policy,
                       uint32_t threads_per_rank)
 {
@@ -307,8 +314,7 @@ int segment_step(struct segment *segment, uint64_t deadline_ns, struct mst_err *
     wait_post(&segment->wait, &mine->seq, step);
     for (uint32_t r = 0; r < segment->local_size; r++) {
         struct segment_line *line = line_of(segment, r, step);
-        struct mst_page *page = segment->wait.page;
-        segment->wait.whose = page ? &mst_page_slot(page, r)->state : NULL;
+        segment->wait.whose = segment->slots ? &segment->slots[r].state : NULL;
         int rc = wait_word(&segment->wait, &line->seq, step, deadline_ns);
         if (rc == -EPIPE)
             return has_left(segment, r, err);

@@ -29,6 +29,7 @@
 #define SEGMENT_CHUNK_BYTES ((size_t)128 << 10) /* of one deposit: what a chunk touches fits L2 */
 
 struct segment_head;
+struct mst_page_slot;
 
 struct segment {
     struct segment_head *head;
@@ -36,9 +37,10 @@ struct segment {
     size_t bytes;      /* of the mapping */
     size_t area_bytes; /* of one rank in one step: a chunk, and a rank's share of a result */
     uint32_t local_rank, local_size;
-    const uint32_t *ranks; /* local rank → global rank; borrowed, for texts */
-    uint32_t step;         /* the last one completed */
-    uint32_t signature;    /* of the collective that this rank is in */
+    const uint32_t *ranks;             /* local rank → global rank; borrowed, for texts */
+    const struct mst_page_slot *slots; /* of the local ranks in the node's page; NULL: no page */
+    uint32_t step;                     /* the last one completed */
+    uint32_t signature;                /* of the collective that this rank is in */
     uint64_t op_seq;
     struct waiter wait;
     int fd; /* the leader's own memfd, or -1 */
@@ -68,6 +70,10 @@ void segment_seal(struct segment *segment);
 /* Leaves. The last rank to leave gives the memory back to the file's owner. Half-built and zeroed
  * segments are allowed. */
 void segment_close(struct segment *segment);
+
+/* The node's page, or NULL: its abort word ends waits, and so does the slot of a rank that has
+ * left. Borrowed until the close. */
+void segment_set_page(struct segment *segment, struct mst_page *page);
 
 /* Sets how this rank waits. Once all ranks have stepped together after the open: counts the cores
  * of all, and allows spinning only if there are `threads_per_rank` for each. */

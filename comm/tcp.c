@@ -289,9 +289,14 @@ static int peek_peer(const struct tcp_peer *peer, struct mst_err *err)
 
 int tcp_peek(const struct tcp *tcp, struct mst_err *err)
 {
+    uint32_t count = tcp->peers ? tcp->node_count : 0;
+    for (uint32_t n = 0; n < count; n++) /* our own fd, -1, is passed over */
+        tcp->polls[n] = (struct pollfd){.fd = tcp->peers[n].fd, .events = POLLIN};
+    if (count == 0 || poll(tcp->polls, count, 0) <= 0)
+        return 0;
     int rc = 0;
-    for (uint32_t n = 0; tcp->peers && n < tcp->node_count && rc == 0; n++)
-        rc = tcp->peers[n].fd >= 0 ? peek_peer(&tcp->peers[n], err) : 0;
+    for (uint32_t n = 0; n < count && rc == 0; n++)
+        rc = tcp->polls[n].revents ? peek_peer(&tcp->peers[n], err) : 0;
     return rc;
 }
 

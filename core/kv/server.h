@@ -5,10 +5,11 @@
  *
  *   create(listen_fd) → poll kv_server_fd for POLLIN → kv_server_run → … → destroy
  *
- * Never blocks, never prints. One thread. A peer that breaks the protocol, takes over 5 s for a step
- * of the handshake or does not read its answers (over 64 MiB queued) is dropped. Strangers take 256
- * descriptors at most, an eighth of what the process may have at most, and another eighth of them
- * is left for its other needs. There is no other limit on connections; an idle one takes 6 KiB. */
+ * Never blocks, never prints. One thread. A peer that breaks the protocol, takes over 5 s for a
+ * step of the handshake or does not read its answers (over 64 MiB queued) is dropped. Strangers
+ * take 256 descriptors at most, an eighth of what the process may have at most, and another eighth
+ * of them is left for its other needs. There is no other limit on connections; an idle one takes
+ * 6 KiB. */
 #ifndef MUSTER_CORE_KV_SERVER_H
 #define MUSTER_CORE_KV_SERVER_H
 

@@ -89,7 +89,7 @@ void mst_page_unmap(struct mst_page *page);
 
 uint32_t mst_page_local_size(const struct mst_page *page);
 
-/* Asserts local_rank < local_size. */
+/* Those of all local ranks are one array. Asserts local_rank < local_size. */
 struct mst_page_slot *mst_page_slot(struct mst_page *page, uint32_t local_rank);
 
 /* Entry `index % MST_PAGE_RING_OPS` of the rank's ring. */

@@ -110,7 +110,8 @@ static void a_rank_that_has_left_is_missed_at_once(void **state)
     int page_fd;
     open_pair(&pair, -1);
     assert_int_equal(mst_page_create(2, &page_fd, &page, NULL), 0);
-    pair.segments[0].wait.page = pair.segments[1].wait.page = page;
+    segment_set_page(&pair.segments[0], page);
+    segment_set_page(&pair.segments[1], page);
     segment_begin(&pair.segments[0], &barrier, 1);
     segment_begin(&pair.segments[1], &barrier, 1);
     assert_int_equal(segment_step(&pair.segments[1], 1, &pair.err), -ETIMEDOUT);

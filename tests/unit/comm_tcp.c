@@ -169,6 +169,35 @@ static void our_failure_reaches_the_peer(void **state)
     tear_down(&f);
 }
 
+static unsigned recv_count;
+
+ssize_t __real_recv(int fd, void *bytes, size_t size, int flags);
+ssize_t __wrap_recv(int fd, void *bytes, size_t size, int flags);
+
+ssize_t __wrap_recv(int fd, void *bytes, size_t size, int flags)
+{
+    recv_count++;
+    return __real_recv(fd, bytes, size, flags);
+}
+
+/* Between exchanges a failure is heard, and who has nothing to say costs nothing. */
+static void only_who_has_spoken_is_read_between_exchanges(void **state)
+{
+    (void)state;
+    struct fixture f;
+    set_up(&f, soon());
+    recv_count = 0;
+    assert_int_equal(tcp_peek(&f.tcp, &f.err), 0);
+    assert_int_equal(recv_count, 0);
+    struct header header = right_header(&f);
+    header.code = -EPROTO;
+    header.size_bytes = 8;
+    peer_sends(&f, &header, "too bad!");
+    assert_int_equal(tcp_peek(&f.tcp, &f.err), -EPROTO);
+    assert_string_equal(f.err.text, "too bad!");
+    tear_down(&f);
+}
+
 static void a_lost_peer_is_a_reset(void **state)
 {
     (void)state;
@@ -322,7 +351,7 @@ static void *dial_leader(void *arg)
                         soon(), &err); /* refused, as a rule */
     (void)shutdown(fd, SHUT_WR);
     char end;
-    (void)recv(fd, &end, 1, 0); /* the leader has done with it */
+    (void)mst_sock_recv_all(fd, &end, 1, soon()); /* the leader has done with it */
     for (int i = 0; i < stranger_count; i++)
         (void)close(strangers[i]);
     time_is_up = true;
@@ -467,6 +496,7 @@ int main(void)
         cmocka_unit_test(wrong_headers_are_told),
         cmocka_unit_test(a_failed_peer_says_why),
         cmocka_unit_test(our_failure_reaches_the_peer),
+        cmocka_unit_test(only_who_has_spoken_is_read_between_exchanges),
         cmocka_unit_test(a_lost_peer_is_a_reset),
         cmocka_unit_test(a_silent_peer_is_named_at_the_deadline),
         cmocka_unit_test(a_peer_that_does_not_read_is_named_too),
