@@ -42,6 +42,8 @@
 
 #define SECRET "rendezvous"
 #define TIMEOUT_MS 300000
+#define HANDSHAKE_MS 5000
+#define PAUSE_MS 100
 #define OTHER_FDS 200
 #define DIALERS 32
 #define BEAT_NS (2 * MST_NS_PER_S)
@@ -105,7 +107,8 @@ static long memory_of(long pid, const char *which)
 }
 
 /* By as many of this machine's addresses as there are: the kernel has some thirty thousand ports
- * for each, keeps those that were closed for a minute, and looks long for the last free ones. */
+ * for each, keeps those that were closed for a minute, and looks long for the last free ones. A
+ * server that is busy may cut one off: it dials again, as ranks and agents do. */
 static int connect_as(enum mst_auth_role role, uint32_t rank)
 {
     char address[32];
@@ -114,11 +117,20 @@ static int connect_as(enum mst_auth_role role, uint32_t rank)
     const struct mst_auth_hello hello = {
         .role = role, .generation = generation, .rank = rank, .tag = rank};
     (void)snprintf(address, sizeof address, "127.0.%u.1:%u", rank % 256, port); /* it fits */
-    int fd = mst_sock_dial(address, deadline_ns, &err);
-    if (fd < 0 ||
-        mst_auth_dial(fd, &hello, (const uint8_t *)SECRET, strlen(SECRET), deadline_ns, &err))
-        die("%u: %s", rank, err.text);
-    return fd;
+    for (;;) {
+        int fd = mst_sock_dial(address, deadline_ns, &err);
+        if (fd < 0)
+            die("%u: %s", rank, err.text);
+        int rc = mst_auth_dial(fd, &hello, (const uint8_t *)SECRET, strlen(SECRET),
+                               mst_deadline_ms(HANDSHAKE_MS), &err);
+        if (rc == 0)
+            return fd;
+        (void)close(fd); /* nothing was sent on it */
+        bool may_pass = rc == -ECONNRESET || rc == -ETIMEDOUT;
+        if (!may_pass || mst_deadline_passed(deadline_ns))
+            die("%u: %s", rank, err.text);
+        (void)poll(NULL, 0, PAUSE_MS);
+    }
 }
 
 static void watch(int fd, uint32_t index)
@@ -151,7 +163,7 @@ static void beat(void)
         return;
     beat_ns = mst_now_ns() + BEAT_NS;
     for (uint32_t i = 1; i < count; i++)
-        if (agents[i].stream.fd >= 0 && agents[i].sent > 0)
+        if (agents[i].stream.fd >= 0)
             send_msg(&agents[i], &msg);
 #endif
 }
@@ -160,23 +172,22 @@ static void beat(void)
 struct connecting {
     enum mst_auth_role role;
     uint32_t last;
-    atomic_uint next, done;
-    int *fds;
+    atomic_uint next;
+    atomic_int *fds; /* -1: not connected yet */
 };
 
 static void *connect_some(void *arg)
 {
     struct connecting *connecting = arg;
     uint32_t index;
-    while ((index = connecting->next++) < connecting->last) {
+    while ((index = connecting->next++) < connecting->last)
         connecting->fds[index] = connect_as(connecting->role, index);
-        connecting->done++;
-    }
     return NULL;
 }
 
-/* Connects first … last - 1; the fds are the caller's to free. */
-static int *connect_all(enum mst_auth_role role, uint32_t first, uint32_t last)
+/* Connects first … last - 1, and hands each one over as soon as it is connected. */
+static void connect_all(enum mst_auth_role role, uint32_t first, uint32_t last,
+                        void (*adopt)(uint32_t index, int fd))
 {
     struct connecting connecting = {.role = role, .last = last};
     pthread_t threads[DIALERS];
@@ -184,16 +195,25 @@ static int *connect_all(enum mst_auth_role role, uint32_t first, uint32_t last)
     connecting.fds = calloc(last, sizeof *connecting.fds);
     if (!connecting.fds)
         die("no memory");
+    for (uint32_t i = first; i < last; i++)
+        connecting.fds[i] = -1;
     for (size_t i = 0; i < DIALERS; i++)
         if (pthread_create(&threads[i], NULL, connect_some, &connecting))
             die("no thread");
-    while (connecting.done < last - first) {
+    for (uint32_t left = last - first; left > 0;) {
+        (void)poll(NULL, 0, 1);
+        for (uint32_t i = first; i < last; i++) {
+            if (connecting.fds[i] < 0)
+                continue;
+            adopt(i, connecting.fds[i]);
+            connecting.fds[i] = -1;
+            left--;
+        }
         beat(); /* or the agents would be given up meanwhile */
-        (void)poll(NULL, 0, 10);
     }
     for (size_t i = 0; i < DIALERS; i++)
         (void)pthread_join(threads[i], NULL); /* it was created */
-    return connecting.fds;
+    free(connecting.fds);
 }
 
 static void join(uint32_t node, int fd)
@@ -338,16 +358,16 @@ static bool hear_rank(uint32_t index, enum phase phase)
     return !proceed(index, phase);
 }
 
+static void open_rank(uint32_t index, int fd)
+{
+    mst_stream_init(&ranks[index].stream, fd);
+    watch(fd, index);
+}
+
 static void open_ranks(uint32_t first, uint32_t last)
 {
-    if (ranks[first].stream.fd >= 0)
-        return;
-    int *fds = connect_all(MST_ROLE_RANK_KV, first, last);
-    for (uint32_t i = first; i < last; i++) {
-        mst_stream_init(&ranks[i].stream, fds[i]);
-        watch(fds[i], i);
-    }
-    free(fds);
+    if (ranks[first].stream.fd < 0)
+        connect_all(MST_ROLE_RANK_KV, first, last, open_rank);
 }
 
 static void close_rank(uint32_t index)
@@ -411,10 +431,7 @@ static void open_gate(const char *path)
 static void join_all(void)
 {
     reopen_epoll();
-    int *fds = connect_all(MST_ROLE_AGENT, 1, count);
-    for (uint32_t i = 1; i < count; i++)
-        join(i, fds[i]);
-    free(fds);
+    connect_all(MST_ROLE_AGENT, 1, count, join);
     tell("join");
     await_agents(count - 1, 0);
     tell("start");

@@ -130,6 +130,23 @@ static void who_stays_away_is_given_up(void **state)
     end(&f);
 }
 
+/* What tells that it lives need not be its JOIN. */
+static void who_beats_before_it_joins_is_kept(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const struct msg beat = {.type = MSG_BEAT}, join = {.type = MSG_JOIN, .serial = 1};
+    begin(&f);
+    assert_int_equal(meet(&f, 70, 9, false), 0);
+    for (int i = 0; i < 20; i++) {
+        wait_s(&f, 2);
+        assert_int_equal(roster_take(&f.roster, 1, &beat, f.now_ns), 0);
+    }
+    assert_int_equal(f.gone_count, 0);
+    assert_int_equal(roster_take(&f.roster, 1, &join, f.now_ns), 1);
+    end(&f);
+}
+
 /* Its pod may be a zombie; while it shows life, its replacement waits. */
 static void a_silent_agent_makes_room_for_another(void **state)
 {
@@ -178,6 +195,7 @@ int main(void)
         cmocka_unit_test(an_agent_that_hangs_up_is_lost_at_once),
         cmocka_unit_test(a_cut_connection_is_no_lost_node),
         cmocka_unit_test(who_stays_away_is_given_up),
+        cmocka_unit_test(who_beats_before_it_joins_is_kept),
         cmocka_unit_test(a_silent_agent_makes_room_for_another),
         cmocka_unit_test(node_0_is_never_silent),
         cmocka_unit_test(a_node_is_named_with_its_host),
