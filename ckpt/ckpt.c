@@ -86,8 +86,9 @@ static bool is_busy_locked(struct mst_ckpt *ckpt)
  * not done what it was to do. */
 static void note_lost(struct mst_ckpt *ckpt, uint64_t step)
 {
-    if (ckpt->page)
-        atomic_store(&mst_page_slot(ckpt->page, ckpt->local_rank)->lost_step, step);
+    if (ckpt->page) /* relaxed, as below: the word is all that is said */
+        atomic_store_explicit(&mst_page_slot(ckpt->page, ckpt->local_rank)->lost_step, step,
+                              memory_order_relaxed);
 }
 
 /* A later commit holds all that was lost before. A save that could not even be taken is later than
@@ -97,10 +98,10 @@ static void note_committed(struct mst_ckpt *ckpt, uint64_t step)
     if (!ckpt->page)
         return;
     struct mst_page_slot *slot = mst_page_slot(ckpt->page, ckpt->local_rank);
-    uint64_t lost = atomic_load(&slot->lost_step);
-    if (lost <= step)
-        (void)atomic_compare_exchange_strong(&slot->lost_step, &lost,
-                                             MST_PAGE_NO_STEP); /* a newer loss stays */
+    uint64_t lost = atomic_load_explicit(&slot->lost_step, memory_order_relaxed);
+    if (lost <= step) /* (void): a newer loss stays */
+        (void)atomic_compare_exchange_strong_explicit(&slot->lost_step, &lost, MST_PAGE_NO_STEP,
+                                                      memory_order_relaxed, memory_order_relaxed);
 }
 
 static void record_locked(struct mst_ckpt *ckpt, const struct mst_err *failure)

@@ -138,7 +138,9 @@ static int check_page(const struct boot *boot, struct mst_err *err)
     if (mst_page_aborted(boot->page))
         return mst_err_set(err, -ECONNRESET, "the generation was aborted");
     for (uint32_t i = 0; i < mst_page_local_size(boot->page); i++) {
-        if (atomic_load(&mst_page_slot(boot->page, i)->state) == MST_RANK_LEFT)
+        const struct mst_page_slot *slot = mst_page_slot(boot->page, i);
+        /* Relaxed: a rank that has left says nothing more. */
+        if (atomic_load_explicit(&slot->state, memory_order_relaxed) == MST_RANK_LEFT)
             return mst_err_set(err, -ECONNRESET,
                                "communicator %u: local rank %u has left, its process has ended",
                                boot->id, i);

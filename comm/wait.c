@@ -41,11 +41,12 @@ int wait_alive(const struct waiter *waiter)
     return waiter->page && mst_page_aborted(waiter->page) != 0 ? -ECONNRESET : 0;
 }
 
-/* Relaxed: a rank that has left says nothing more, and what it said before is looked at again. */
+/* Acquire: pairs with the release of the agent that saw it end, so that a look at the word after
+ * this one sees all that the rank said. */
 static bool has_left(const struct waiter *waiter)
 {
     return waiter->whose &&
-           atomic_load_explicit(waiter->whose, memory_order_relaxed) == MST_RANK_LEFT;
+           atomic_load_explicit(waiter->whose, memory_order_acquire) == MST_RANK_LEFT;
 }
 
 int wait_check(const struct waiter *waiter, uint64_t deadline_ns)

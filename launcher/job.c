@@ -64,9 +64,12 @@ void mst_job_close(struct mst_job *job)
  * else into the gate until every rank has taken its word. */
 static int act(struct mst_job *job, struct mst_gate gate)
 {
-    if (gate.action == MST_GATE_CHECKPOINT && atomic_load(&job->slot->acted_step) == gate.step)
+    /* Relaxed: this rank wrote it. */
+    uint64_t acted = atomic_load_explicit(&job->slot->acted_step, memory_order_relaxed);
+    if (gate.action == MST_GATE_CHECKPOINT && acted == gate.step)
         return MST_JOB_GO;
-    atomic_store(&job->slot->acted_step, gate.step);
+    /* Release: pairs with the agent's acquire; the gate was read before. */
+    atomic_store_explicit(&job->slot->acted_step, gate.step, memory_order_release);
     return gate.action == MST_GATE_STOP ? MST_JOB_STOP : MST_JOB_CHECKPOINT;
 }
 

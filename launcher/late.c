@@ -68,8 +68,10 @@ static void append_rank(struct late_report *report, const struct ranks *ranks, u
 {
     const struct mst_page_slot *slot = mst_page_slot(ranks->page, local_rank);
     uint32_t rank = ranks->first_rank + local_rank;
-    uint64_t step = atomic_load(&slot->step);
-    const char *state = mst_rank_state_name(atomic_load(&slot->state));
+    /* Relaxed, as below: words for people, which may lag. */
+    uint64_t step = atomic_load_explicit(&slot->step, memory_order_relaxed);
+    const char *state = mst_rank_state_name(
+        atomic_load_explicit(&slot->state, memory_order_relaxed));
     if (!is_alive(ranks, local_rank))
         append(report, "rank %u (has left)", rank);
     else if (step == MST_PAGE_NO_STEP)
@@ -88,7 +90,8 @@ static void name_the_late(const struct ranks *ranks, const struct mst_page_op *o
             append_rank(report, ranks, i);
     }
     for (uint32_t i = 0; report->here == ranks->local_size && i < ranks->local_size; i++) {
-        uint32_t other = atomic_load(&mst_page_slot(ranks->page, i)->waits_for);
+        uint32_t other = atomic_load_explicit(&mst_page_slot(ranks->page, i)->waits_for,
+                                              memory_order_relaxed);
         if (other)
             append(report, "rank %u (of another node)", other - 1);
     }

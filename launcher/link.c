@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #define TRY_MS 1000
-#define AUTH_MS 5000
 
 /* ---- beginning and end ----------------------------------------------------------------------- */
 
@@ -107,8 +106,8 @@ int link_dial(struct link *link, const struct opts *opts, uint16_t port, struct 
     struct mst_auth_hello hello = {
         .role = MST_ROLE_AGENT, .rank = opts->node_rank, .tag = draw_tag()};
     memcpy(hello.job_id, opts->meeting, sizeof hello.job_id);
-    int rc = mst_auth_dial(fd, &hello, opts->secret, opts->secret_bytes, mst_deadline_ms(AUTH_MS),
-                           err);
+    int rc = mst_auth_dial(fd, &hello, opts->secret, opts->secret_bytes,
+                           mst_deadline_ms(MST_HANDSHAKE_MS), err);
     if (rc) {
         close(fd);
         /* A node that restarts, or whose predecessor is not yet missed, gets another chance. */

@@ -318,7 +318,9 @@ static int code_of(const struct rank_death *death)
 /* What ckpt wrote into the rank's line lives as long as the page. */
 static void remember_lost_save(struct node *node, uint32_t local_rank)
 {
-    uint64_t step = atomic_load(&mst_page_slot(node->ranks.page, local_rank)->lost_step);
+    /* Relaxed: the rank has ended, which orders all that it wrote. */
+    uint64_t step = atomic_load_explicit(&mst_page_slot(node->ranks.page, local_rank)->lost_step,
+                                         memory_order_relaxed);
     if (step != MST_PAGE_NO_STEP)
         node->lost_step = step;
 }

@@ -252,7 +252,9 @@ static void bury(struct ranks *ranks, uint32_t local_rank, struct rank_death *re
     *ret_death = (struct rank_death){
         local_rank, proc->pid, exitcode_of_death(killed, info.si_status), proc->ended, killed};
     if (ret_death->code == 0) /* other deaths end the generation, and say why */
-        atomic_store(&mst_page_slot(ranks->page, local_rank)->state, MST_RANK_LEFT);
+        /* Release: what the rank wrote until it ended is seen by who acquires this in comm. */
+        atomic_store_explicit(&mst_page_slot(ranks->page, local_rank)->state, MST_RANK_LEFT,
+                              memory_order_release);
     forget(ranks, proc);
     ranks->alive--;
     check(ranks);
@@ -315,7 +317,9 @@ void ranks_report(const struct ranks *ranks, const char *what)
     for (uint32_t i = 0; ranks->procs && i < ranks->local_size; i++) {
         char where[PROCS_WHERE_BYTES], step[24] = "none";
         pid_t pid = ranks->procs[i].pid;
-        uint64_t at = atomic_load(&mst_page_slot(ranks->page, i)->step);
+        /* Relaxed: a line for people. */
+        uint64_t at = atomic_load_explicit(&mst_page_slot(ranks->page, i)->step,
+                                           memory_order_relaxed);
         if (pid <= 0)
             continue;
         if (at != MST_PAGE_NO_STEP)
@@ -338,8 +342,11 @@ static uint64_t settled_step(const struct ranks *ranks, uint32_t local_rank, uin
     struct mst_gate gate = mst_page_gate(ranks->page);
     if (step == MST_PAGE_NO_STEP)
         return 0;
+    /* Acquire: pairs with the rank's release, so that it has done with the gate. */
+    uint64_t acted = atomic_load_explicit(&mst_page_slot(ranks->page, local_rank)->acted_step,
+                                          memory_order_acquire);
     bool owes = gate.state == MST_GATE_AGREED && gate.action == MST_GATE_CHECKPOINT &&
-                atomic_load(&mst_page_slot(ranks->page, local_rank)->acted_step) != gate.step;
+                acted != gate.step;
     return owes && step > gate.step ? gate.step : step;
 }
 
@@ -364,7 +371,9 @@ void ranks_steps(const struct ranks *ranks, uint64_t *ret_highest, uint64_t *ret
 uint32_t ranks_verdict(const struct ranks *ranks, uint32_t *ret_rank)
 {
     for (uint32_t i = 0; i < ranks->local_size; i++) {
-        int verdict = atomic_load(&mst_page_slot(ranks->page, i)->verdict);
+        /* Relaxed: the rank has ended, which orders all that it wrote. */
+        int verdict = atomic_load_explicit(&mst_page_slot(ranks->page, i)->verdict,
+                                           memory_order_relaxed);
         if (verdict < 0 && verdict >= -MST_ERRNO_MAX) { /* a rank may write anything there */
             *ret_rank = ranks->first_rank + i;
             return (uint32_t)-verdict;

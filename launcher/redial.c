@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #define TRY_MS 2000
-#define AUTH_MS 5000
 #define PAUSE_MS 200
 
 /* ---- in the process -------------------------------------------------------------------------- */
@@ -48,7 +47,7 @@ static int try_once(const struct redial_request *request, struct mst_err *err)
     if (fd < 0)
         return fd;
     int rc = mst_auth_dial(fd, request->hello, request->secret, request->secret_bytes,
-                           mst_deadline_ms(AUTH_MS), err);
+                           mst_deadline_ms(MST_HANDSHAKE_MS), err);
     if (rc == 0)
         return fd;
     close(fd);

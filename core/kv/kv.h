@@ -47,7 +47,7 @@ struct mst_world;
  * once this returns; the handle is the caller's to close. 0; with text -ETIMEDOUT nobody answered;
  * -EACCES the secret is another job's; -ESTALE our generation is over; -ENOTSUP more ranks, but no
  * server, or the world is that of the process that this one was forked from; -EINVAL the address
- * has no port; -ECONNRESET -EPROTO the server hung up or is none. */
+ * has no port; -ECONNRESET -EPROTO the server hung up or is none; -EIO no random bytes; -ENOMEM. */
 int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_kv **ret_kv,
                 struct mst_err *err);
 

@@ -16,7 +16,9 @@ int mst_world_note_verdict(const struct mst_world *world, int rc)
     if (!is_rank || (rc < 0 && !is_past_cure(rc)) || mst_page_map(world->page_fd, &page, NULL))
         return rc;
     if (world->local_rank < mst_page_local_size(page))
-        atomic_store(&mst_page_slot(page, world->local_rank)->verdict, rc < 0 ? rc : 0);
+        /* Relaxed: the word is all that is said, and is read once the rank has ended. */
+        atomic_store_explicit(&mst_page_slot(page, world->local_rank)->verdict, rc < 0 ? rc : 0,
+                              memory_order_relaxed);
     mst_page_unmap(page);
     return rc;
 }
