@@ -12,7 +12,7 @@ TEST := libcmocka-dev clang-14 clang clang-format clang-tidy libclang-rt-14-dev 
         debootstrap qemu-user-static libc6-arm64-cross
 SRC := $(filter-out build/%,$(wildcard */*.c */*/*.c */*/*/*.c))
 HDR := $(filter-out build/%,$(wildcard */*.h */*/*.h */*/*/*.h))
-MAN := $(wildcard */*.[1-8] */*/*.[1-8])
+MAN := $(wildcard launcher/man/*.[1-8] */tool/*.[1-8] perf/*.[1-8])
 APT := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get -qq
 # Installs what is missing of packages $(1); the package lists are refreshed only if that fails.
 need = missing=; for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok' || \
