@@ -3,7 +3,9 @@
 #include "muster/core/blob/blob.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/least.h"
 #include "muster/dataio/mirror.h"
+#include "muster/dataio/record.h"
 #include "muster/dataio/source.h"
 #include "muster/dataio/uris.h"
 
@@ -70,6 +72,21 @@ static int name_by_mirror(struct dataset_source *source, struct mst_err *err)
     if (rc)
         return mst_err_set(err, rc, "\"%.100s\": not a URI, or too long", source->mirrors[0]);
     return set_name(source, name, err);
+}
+
+/* A name decides how the bytes of all mirrors are read: one of gzip under another name would be
+ * trained on as it lies. (The other way round shows: what is no gzip does not inflate.) */
+static int check_gzip(const struct dataset_source *source, struct mst_err *err)
+{
+    for (size_t i = 0; i < source->mirror_count && !record_is_gzip(source->name); i++) {
+        const char *uri = source->mirrors[i];
+        if (uris_ends_with(uri, ".gz") || uris_ends_with(uri, ".dz"))
+            return mst_err_set(err, -EINVAL,
+                               "%.*s is gzip, and %.100s, of which it is to be a mirror, is not: "
+                               "mirrors are the same bytes; give the source the name of its form",
+                               (int)mst_least(uris_shown_bytes(uri), 100), uri, source->name);
+    }
+    return 0;
 }
 
 /* Room for one more source, empty. */
@@ -237,7 +254,8 @@ static int decode_source(json_t *object, const struct dataset_source *self,
                      : add_beside(source, self, name, err);
     if (rc)
         return rc;
-    return name && *name ? set_name(source, name, err) : name_by_mirror(source, err);
+    rc = name && *name ? set_name(source, name, err) : name_by_mirror(source, err);
+    return rc ? rc : check_gzip(source, err);
 }
 
 static int decode_sources(json_t *root, const struct dataset_source *self, struct dataset *dataset,
@@ -312,6 +330,8 @@ static int wrap_file(struct dataset_source *self, struct dataset *dataset, struc
 {
     struct dataset_source *source = append(dataset, err);
     int rc = source ? name_by_mirror(self, err) : -ENOMEM;
+    if (rc == 0)
+        rc = check_gzip(self, err);
     if (source) {
         *source = *self;
         *self = (struct dataset_source){0};

@@ -8,7 +8,8 @@
  *   {"version": 1, "sources": [{"name": "a.txt.gz", "mirrors": ["s3://b/a.txt.gz", "a.txt.gz"]}]}
  *
  * A relative mirror is meant beside the dataset file, wherever that has mirrors itself; no
- * "mirrors" means the name, relative. No "name" means the last part of the first mirror. */
+ * "mirrors" means the name, relative. No "name" means the last part of the first mirror. Mirrors
+ * are the same bytes: a *.gz or *.dz is refused where the name is that of no gzip. */
 #ifndef MUSTER_DATAIO_DATASET_H
 #define MUSTER_DATAIO_DATASET_H
 
@@ -34,8 +35,8 @@ struct dataset {
 };
 
 /* Finds the sources that `uris` names; folders and dataset files are read. 0; -EINVAL an empty URI,
- * too many, or no source; -EBADMSG the dataset file is damaged; what reading it or the folder
- * answered. */
+ * too many, no source, or a gzip as mirror of a file that is none; -EBADMSG the dataset file is
+ * damaged; what reading it or the folder answered. */
 int dataset_open(const char *uris, struct feed *feed, struct dataset **ret_dataset,
                  struct mst_err *err);
 

@@ -63,6 +63,8 @@ static void test_a_list_is_the_mirrors_of_one_file(void **state)
     refuse("", -EINVAL, "empty URI");
     refuse("a,b/", -EINVAL, "cannot be mirrors");
     refuse("a,b.dataset.json", -EINVAL, "cannot be mirrors");
+    refuse("a.bin,b/a.bin.gz", -EINVAL, "b/a.bin.gz is gzip, and a.bin, of which it is to be a");
+    refuse("a.bin,s3://b/a.dz?endpoint=h", -EINVAL, "s3://b/a.dz is gzip");
     refuse("a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a", -EINVAL, "at most 16 mirrors");
     refuse("s3://b/%4", -EINVAL, "not a URI");
 }
@@ -196,6 +198,8 @@ static void test_damaged_dataset_files(void **state)
         {"{\"version\": 1, \"sources\": [{\"mirrors\": [1]}]}", "not a string"},
         {"{\"version\": 1, \"sources\": [{\"mirrors\": [\"\"]}]}", "is empty"},
         {"{\"version\": 1, \"sources\": [{\"mirrors\": [\"s3://b/%\"]}]}", "not a URI"},
+        {"{\"version\": 1, \"sources\": [{\"name\": \"p2\", \"mirrors\": [\"p2.gz\"]}]}",
+         "p2.gz is gzip"},
         {"{\"version\": 1, \"sources\": [{\"name\": \"a\"}], \"x\": 1}", "x"},
         {"{\"version\": 1, \"version\": 1, \"sources\": [{\"name\": \"a\"}]}", "duplicate"},
         {"{\"version\": 1, \"sources\": [{\"name\": \"a\"}]} x", "end of file"},
