@@ -123,7 +123,7 @@ static void test_kept_fds_and_no_others(void **state)
     close(other);
 }
 
-static void refuse(char *program, int expected)
+static void refuse(char *program, int expected, const char *why)
 {
     struct mst_err err = {0};
     pid_t pid = -1;
@@ -132,14 +132,20 @@ static void refuse(char *program, int expected)
     assert_int_equal(spawn_start(&request, &pid, &err), expected);
     assert_int_equal(pid, -1);
     assert_non_null(strstr(err.text, program));
+    assert_non_null(strstr(err.text, why));
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no zombie */
 }
 
 static void test_refused_programs_are_reported(void **state)
 {
     (void)state;
-    refuse("/nowhere/at/all", -ENOENT);
-    refuse("/", -EACCES);
+    refuse("/nowhere/at/all", -ENOENT, "does not exist");
+    refuse("/", -EACCES, "ermi");
+    refuse("no-such-program", -ENOENT, "nowhere in PATH");
+    (void)unlink("train.of-this-test");
+    assert_int_equal(symlink("/dev/null", "train.of-this-test"), 0);
+    refuse("train.of-this-test", -ENOENT, "the one in this folder is ./train.of-this-test");
+    assert_int_equal(unlink("train.of-this-test"), 0);
 }
 
 /* A process forks a child by spawn_start and is killed: the child must follow. The pipe that the
