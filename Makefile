@@ -23,7 +23,7 @@ need = missing=; for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: i
 make = cmake --preset $(1) $(2) >/dev/null && \
        cmake --build --preset $(1) -j $(JOBS) $(addprefix --target ,$(3))
 
-.PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-portable deps-slurm deps-kits build portable demo trixie test check asan tsan fuzz mutate lint fmt bench slurm install clean
+.PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-portable deps-slurm deps-kits build portable demo trixie test check asan tsan fuzz mutate lint fmt bench kills slurm install clean
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 14
 deps: ; @$(call need,$(BASE)) ## install the Debian packages for build and demo that are missing
@@ -69,6 +69,7 @@ build/tidy/%.ok: % $(HDR) .clang-tidy
 	    install -D /dev/null $@
 fmt: ; @clang-format -i $(SRC) $(HDR) ## reformat every source
 bench: build ; @perf/allreduce.sh ## allreduce beside mpirun with a plain MPI program
+kills: deps-test build ; @RUNS=$(or $(RUNS),500) tests/e2e/test_kills.sh ## RUNS=500 jobs disturbed at random moments, of SEED=n, ONLY=way: is anything lost?
 slurm: deps-slurm build ; @tests/e2e/slurm/run ## what Slurm does to a job: scancel, signals, requeues, arrays; as root
 install: build ## to PREFIX=/usr/local, under DESTDIR
 	@cmake --install build/release --prefix $(PREFIX)
