@@ -44,27 +44,6 @@ static void add_wishes(struct rankenv *env, const struct rankenv_facts *facts)
 
 /* ---- other launchers' ------------------------------------------------------------------------ */
 
-static void add_torch(struct rankenv *env, const struct rankenv_facts *facts)
-{
-    add(env, "RANK=%u", facts->rank);
-    add(env, "WORLD_SIZE=%u", facts->world_size);
-    add(env, "ROLE_RANK=%u", facts->rank);
-    add(env, "ROLE_WORLD_SIZE=%u", facts->world_size);
-    add(env, "ROLE_NAME=default");
-    if (facts->local_size > 0) {
-        add(env, "LOCAL_RANK=%u", facts->local_rank);
-        add(env, "LOCAL_WORLD_SIZE=%u", facts->local_size);
-    }
-    if (facts->node_count > 0) {
-        add(env, "GROUP_RANK=%u", facts->node);
-        add(env, "GROUP_WORLD_SIZE=%u", facts->node_count);
-    }
-    if (facts->master_host[0])
-        add(env, "MASTER_ADDR=%s", facts->master_host);
-    if (facts->master_port > 0)
-        add(env, "MASTER_PORT=%u", facts->master_port);
-}
-
 /* What torchrun says of its own run. */
 static void add_elastic(struct rankenv *env, const struct rankenv_facts *facts)
 {
@@ -76,84 +55,123 @@ static void add_elastic(struct rankenv *env, const struct rankenv_facts *facts)
         add(env, "TORCHELASTIC_RUN_ID=muster-%016" PRIx64, facts->job_nonce);
 }
 
-/* Frameworks read these; Open MPI itself asks PMIx. */
-static void add_openmpi(struct rankenv *env, const struct rankenv_facts *facts)
+static bool is_known(const struct rankenv_facts *facts)
 {
-    add(env, "OMPI_COMM_WORLD_RANK=%u", facts->rank);
-    add(env, "OMPI_COMM_WORLD_SIZE=%u", facts->world_size);
-    if (facts->local_size == 0)
-        return;
-    add(env, "OMPI_COMM_WORLD_LOCAL_RANK=%u", facts->local_rank);
-    add(env, "OMPI_COMM_WORLD_LOCAL_SIZE=%u", facts->local_size);
+    return facts->master_host[0] && facts->master_port > 0;
 }
 
-static void add_horovod(struct rankenv *env, const struct rankenv_facts *facts)
+static void meet_torch(struct rankenv *env, const struct rankenv_facts *facts)
 {
-    add(env, "HOROVOD_RANK=%u", facts->rank);
-    add(env, "HOROVOD_SIZE=%u", facts->world_size);
-    if (facts->local_size > 0) {
-        add(env, "HOROVOD_LOCAL_RANK=%u", facts->local_rank);
-        add(env, "HOROVOD_LOCAL_SIZE=%u", facts->local_size);
-    }
-    if (facts->node_count > 0) {
-        add(env, "HOROVOD_CROSS_RANK=%u", facts->node);
-        add(env, "HOROVOD_CROSS_SIZE=%u", facts->node_count);
-    }
+    add(env, "ROLE_NAME=default");
+    if (facts->master_host[0])
+        add(env, "MASTER_ADDR=%s", facts->master_host);
+    if (facts->master_port > 0)
+        add(env, "MASTER_PORT=%u", facts->master_port);
 }
 
-static void add_paddle(struct rankenv *env, const struct rankenv_facts *facts)
+static void meet_paddle(struct rankenv *env, const struct rankenv_facts *facts)
 {
-    add(env, "PADDLE_TRAINER_ID=%u", facts->rank);
-    add(env, "PADDLE_TRAINERS_NUM=%u", facts->world_size);
-    add(env, "PADDLE_GLOBAL_RANK=%u", facts->rank);
-    add(env, "PADDLE_GLOBAL_SIZE=%u", facts->world_size);
-    if (facts->local_size > 0) {
-        add(env, "PADDLE_LOCAL_RANK=%u", facts->local_rank);
-        add(env, "PADDLE_LOCAL_SIZE=%u", facts->local_size);
-    }
-    if (facts->master_host[0] && facts->master_port > 0)
+    if (is_known(facts))
         add(env, "PADDLE_MASTER=%s:%u", facts->master_host, facts->master_port);
 }
 
-/* In the words of JAX, and in those of JAXJob. */
-static void add_jax(struct rankenv *env, const struct rankenv_facts *facts)
+static void meet_jax(struct rankenv *env, const struct rankenv_facts *facts)
 {
-    add(env, "JAX_PROCESS_ID=%u", facts->rank);
-    add(env, "JAX_NUM_PROCESSES=%u", facts->world_size);
-    add(env, "PROCESS_ID=%u", facts->rank);
-    add(env, "NUM_PROCESSES=%u", facts->world_size);
-    if (!facts->master_host[0] || facts->master_port == 0)
+    if (!is_known(facts))
         return;
     add(env, "JAX_COORDINATOR_ADDRESS=%s:%u", facts->master_host, facts->master_port);
     add(env, "COORDINATOR_ADDRESS=%s", facts->master_host);
     add(env, "COORDINATOR_PORT=%u", facts->master_port);
 }
 
-/* XGBoost's; rank 0's program is the tracker. */
-static void add_rabit(struct rankenv *env, const struct rankenv_facts *facts)
+static void meet_rabit(struct rankenv *env, const struct rankenv_facts *facts)
 {
-    add(env, "DMLC_TASK_ID=%u", facts->rank);
-    add(env, "DMLC_NUM_WORKER=%u", facts->world_size);
-    if (!facts->master_host[0] || facts->master_port == 0)
+    if (!is_known(facts))
         return;
     add(env, "DMLC_TRACKER_URI=%s", facts->master_host);
     add(env, "DMLC_TRACKER_PORT=%u", facts->master_port);
 }
 
-static const struct {
+/* Names of variables; NULL where a launcher has none. */
+static const struct family {
     const char *scheme; /* of the resolver */
-    void (*add)(struct rankenv *env, const struct rankenv_facts *facts);
+    const char *rank, *world_size, *rank_too, *world_size_too;
+    const char *local_rank, *local_size, *node, *node_count;
+    void (*meet)(struct rankenv *env, const struct rankenv_facts *facts);
 } families[] = {
-    {"torchrun", add_torch},     {"ompi", add_openmpi}, {"horovod", add_horovod},
-    {"paddle-rank", add_paddle}, {"jax", add_jax},      {"dmlc", add_rabit},
+    {.scheme = "torchrun",
+     .rank = "RANK",
+     .world_size = "WORLD_SIZE",
+     .rank_too = "ROLE_RANK",
+     .world_size_too = "ROLE_WORLD_SIZE",
+     .local_rank = "LOCAL_RANK",
+     .local_size = "LOCAL_WORLD_SIZE",
+     .node = "GROUP_RANK",
+     .node_count = "GROUP_WORLD_SIZE",
+     .meet = meet_torch},
+    /* frameworks read these; Open MPI itself asks PMIx */
+    {.scheme = "ompi",
+     .rank = "OMPI_COMM_WORLD_RANK",
+     .world_size = "OMPI_COMM_WORLD_SIZE",
+     .local_rank = "OMPI_COMM_WORLD_LOCAL_RANK",
+     .local_size = "OMPI_COMM_WORLD_LOCAL_SIZE"},
+    {.scheme = "horovod",
+     .rank = "HOROVOD_RANK",
+     .world_size = "HOROVOD_SIZE",
+     .local_rank = "HOROVOD_LOCAL_RANK",
+     .local_size = "HOROVOD_LOCAL_SIZE",
+     .node = "HOROVOD_CROSS_RANK",
+     .node_count = "HOROVOD_CROSS_SIZE"},
+    {.scheme = "paddle-rank",
+     .rank = "PADDLE_TRAINER_ID",
+     .world_size = "PADDLE_TRAINERS_NUM",
+     .rank_too = "PADDLE_GLOBAL_RANK",
+     .world_size_too = "PADDLE_GLOBAL_SIZE",
+     .local_rank = "PADDLE_LOCAL_RANK",
+     .local_size = "PADDLE_LOCAL_SIZE",
+     .meet = meet_paddle},
+    /* in the words of JAX, and in those of JAXJob */
+    {.scheme = "jax",
+     .rank = "JAX_PROCESS_ID",
+     .world_size = "JAX_NUM_PROCESSES",
+     .rank_too = "PROCESS_ID",
+     .world_size_too = "NUM_PROCESSES",
+     .meet = meet_jax},
+    /* XGBoost's; rank 0's program is the tracker */
+    {.scheme = "dmlc", .rank = "DMLC_TASK_ID", .world_size = "DMLC_NUM_WORKER", .meet = meet_rabit},
 };
+
+static void add_number(struct rankenv *env, const char *name, uint32_t value)
+{
+    if (name)
+        add(env, "%s=%u", name, value);
+}
+
+static void add_family(struct rankenv *env, const struct rankenv_facts *facts,
+                       const struct family *family)
+{
+    add_number(env, family->rank, facts->rank);
+    add_number(env, family->world_size, facts->world_size);
+    add_number(env, family->rank_too, facts->rank);
+    add_number(env, family->world_size_too, facts->world_size);
+    if (facts->local_size > 0) {
+        add_number(env, family->local_rank, facts->local_rank);
+        add_number(env, family->local_size, facts->local_size);
+    }
+    if (facts->node_count > 0) {
+        add_number(env, family->node, facts->node);
+        add_number(env, family->node_count, facts->node_count);
+    }
+    if (family->meet)
+        family->meet(env, facts);
+}
 
 /* `but` is the family of the launcher that has spoken already, or NULL. */
 static void add_families(struct rankenv *env, const struct rankenv_facts *facts, const char *but)
 {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         if (!but || strcmp(but, families[i].scheme) != 0)
-            families[i].add(env, facts);
+            add_family(env, facts, &families[i]);
     }
 }
 
