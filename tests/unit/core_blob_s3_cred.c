@@ -170,6 +170,16 @@ static void profiles_are_read(void **state)
     assert_non_null(strstr(err.text, "profile none"));
 }
 
+/* STS is the script. */
+static struct blob_env with_web_identity(void)
+{
+    static char url[64];
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", script.port);
+    return (struct blob_env){.role_arn = "arn:aws:iam::1:role/r",
+                             .identity_file = file_with("token", "a.b/c\n"),
+                             .sts_endpoint = url};
+}
+
 static void a_web_identity_is_exchanged(void **state)
 {
     (void)state;
@@ -184,11 +194,7 @@ static void a_web_identity_is_exchanged(void **state)
                         SCRIPT_CLOSE},
                        {REPLY("403 Forbidden", "<Error>Expired</Error>"), SCRIPT_CLOSE}),
                  2);
-    char url[64];
-    snprintf(url, sizeof url, "http://127.0.0.1:%u", script.port);
-    struct blob_env env = {.role_arn = "arn:aws:iam::1:role/r",
-                           .identity_file = file_with("token", "a.b/c\n"),
-                           .sts_endpoint = url};
+    struct blob_env env = with_web_identity();
     struct cred cred;
     struct mst_err err;
     assert_int_equal(cred_find(&env, "r", &cred, &err), 0);
@@ -217,11 +223,7 @@ static void a_web_identity_is_never_cut(void **state)
     snprintf(reply, sizeof reply, "HTTP/1.1 200 OK\r\n\r\n%s",
              with_token(SESSION_BEGIN, TOKEN_MAX, SESSION_END));
     script_start(&script, STEPS({long_reply, SCRIPT_CLOSE}, {reply, SCRIPT_CLOSE}), 2);
-    char url[64];
-    snprintf(url, sizeof url, "http://127.0.0.1:%u", script.port);
-    struct blob_env env = {.role_arn = "arn:aws:iam::1:role/r",
-                           .identity_file = file_with("token", "a.b/c\n"),
-                           .sts_endpoint = url};
+    struct blob_env env = with_web_identity();
     struct cred cred;
     struct mst_err err;
     assert_int_equal(cred_find(&env, "r", &cred, &err), -EACCES);

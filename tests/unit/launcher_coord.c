@@ -132,15 +132,20 @@ static bool hear(struct fixture *f, struct link *link, struct msg *msg)
     return !link->broken;
 }
 
+static void begin_together(struct fixture *f, uint32_t other_size)
+{
+    begin(f);
+    join(&f->own, 1);
+    assert_int_equal(dial(f, &f->other, 1, "secret"), 0);
+    join(&f->other, other_size);
+}
+
 static void test_two_nodes_start_together(void **state)
 {
     (void)state;
     struct fixture f;
     struct msg first, second;
-    begin(&f);
-    join(&f.own, 1);
-    assert_int_equal(dial(&f, &f.other, 1, "secret"), 0);
-    join(&f.other, 3);
+    begin_together(&f, 3);
     assert_true(hear(&f, &f.own, &first));
     assert_true(hear(&f, &f.other, &second));
     assert_int_equal(first.type, MSG_START);
@@ -169,10 +174,7 @@ static void test_a_cut_connection_is_dialled_again(void **state)
     (void)state;
     struct fixture f;
     struct msg msg;
-    begin(&f);
-    join(&f.own, 1);
-    assert_int_equal(dial(&f, &f.other, 1, "secret"), 0);
-    join(&f.other, 1);
+    begin_together(&f, 1);
     assert_true(hear(&f, &f.own, &msg));
     assert_true(hear(&f, &f.other, &msg));
     assert_int_equal(msg.type, MSG_START);
@@ -192,10 +194,7 @@ static void test_a_broken_link_wakes_nobody(void **state)
     (void)state;
     struct fixture f;
     struct msg msg;
-    begin(&f);
-    join(&f.own, 1);
-    assert_int_equal(dial(&f, &f.other, 1, "secret"), 0);
-    join(&f.other, 1);
+    begin_together(&f, 1);
     assert_true(hear(&f, &f.own, &msg)); /* the other's START is on its way, too */
     struct pollfd ready = {.fd = link_fd(&f.other), .events = POLLIN};
     assert_int_equal(poll(&ready, 1, (int)SOON_MS), 1);

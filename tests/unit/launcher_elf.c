@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "elf_bytes.h"
+
 #define BASE UINT64_C(0x400000)
 #define SEGMENTS 64
 #define DYNAMIC (SEGMENTS + 2 * 56)
@@ -60,15 +62,6 @@ static struct program make(void)
     return program;
 }
 
-static bool read_at(void *arg, uint64_t offset, void *bytes, size_t size_bytes)
-{
-    const struct program *program = arg;
-    if (offset > program->size_bytes || size_bytes > program->size_bytes - offset)
-        return false;
-    memcpy(bytes, program->bytes + offset, size_bytes);
-    return true;
-}
-
 static bool is_mpi(const char *name)
 {
     return strncmp(name, "libmpi", 6) == 0;
@@ -81,7 +74,8 @@ static bool is_any(const char *name)
 
 static bool find(struct program *program, bool (*is_wanted)(const char *), char *name)
 {
-    struct elf_file file = {.read_at = read_at, .arg = program};
+    struct elf_bytes all = {program->bytes, program->size_bytes};
+    struct elf_file file = {.read_at = elf_bytes_read_at, .arg = &all};
     return elf_find_library(&file, is_wanted, name);
 }
 
