@@ -11,6 +11,11 @@
 
 #include <cmocka.h>
 
+static void set(const char *name, const char *value)
+{
+    assert_int_equal(setenv(name, value, 1), 0);
+}
+
 static void the_more_special_name_counts(void **state)
 {
     (void)state;
@@ -19,16 +24,16 @@ static void the_more_special_name_counts(void **state)
     assert_int_equal(blob_env_read(&env, NULL), 0);
     assert_null(env.region);
     assert_null(env.ca_file);
-    assert_int_equal(setenv("AWS_DEFAULT_REGION", "there", 1), 0);
-    assert_int_equal(setenv("AWS_ENDPOINT_URL", "http://all", 1), 0);
-    assert_int_equal(setenv("SSL_CERT_FILE", "system", 1), 0);
+    set("AWS_DEFAULT_REGION", "there");
+    set("AWS_ENDPOINT_URL", "http://all");
+    set("SSL_CERT_FILE", "system");
     assert_int_equal(blob_env_read(&env, NULL), 0);
     assert_string_equal(env.region, "there");
     assert_string_equal(env.endpoint, "http://all");
     assert_string_equal(env.ca_file, "system");
-    assert_int_equal(setenv("AWS_REGION", "here", 1), 0);
-    assert_int_equal(setenv("AWS_ENDPOINT_URL_S3", "http://s3", 1), 0);
-    assert_int_equal(setenv("AWS_CA_BUNDLE", "bundle", 1), 0);
+    set("AWS_REGION", "here");
+    set("AWS_ENDPOINT_URL_S3", "http://s3");
+    set("AWS_CA_BUNDLE", "bundle");
     assert_int_equal(blob_env_read(&env, NULL), 0);
     assert_string_equal(env.region, "here");
     assert_string_equal(env.endpoint, "http://s3");
@@ -39,9 +44,9 @@ static void empty_is_not_set(void **state)
 {
     (void)state;
     assert_int_equal(clearenv(), 0);
-    assert_int_equal(setenv("AWS_ACCESS_KEY_ID", "", 1), 0);
-    assert_int_equal(setenv("AWS_REGION", "", 1), 0);
-    assert_int_equal(setenv("AWS_DEFAULT_REGION", "there", 1), 0);
+    set("AWS_ACCESS_KEY_ID", "");
+    set("AWS_REGION", "");
+    set("AWS_DEFAULT_REGION", "there");
     struct blob_env env;
     assert_int_equal(blob_env_read(&env, NULL), 0);
     assert_null(env.access_key);
@@ -53,9 +58,9 @@ static void a_newline_at_the_end_is_no_part_of_a_value(void **state)
 {
     (void)state;
     assert_int_equal(clearenv(), 0);
-    assert_int_equal(setenv("AWS_ACCESS_KEY_ID", "key\n", 1), 0);
-    assert_int_equal(setenv("MST_HDFS_DELEGATION", "token\r\n\n", 1), 0);
-    assert_int_equal(setenv("AWS_REGION", "\n", 1), 0);
+    set("AWS_ACCESS_KEY_ID", "key\n");
+    set("MST_HDFS_DELEGATION", "token\r\n\n");
+    set("AWS_REGION", "\n");
     struct blob_env env;
     assert_int_equal(blob_env_read(&env, NULL), 0);
     assert_string_equal(env.access_key, "key");
@@ -80,7 +85,7 @@ static void control_characters_are_refused_by_name(void **state)
             struct blob_env env = {.region = "untouched"};
             struct mst_err err;
             assert_int_equal(clearenv(), 0);
-            assert_int_equal(setenv(names[i], values[v], 1), 0);
+            set(names[i], values[v]);
             assert_int_equal(blob_env_read(&env, &err), -EINVAL);
             assert_non_null(strstr(err.text, names[i]));
             assert_null(strstr(err.text, "sh\n"));

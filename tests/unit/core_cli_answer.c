@@ -10,10 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "child.h"
 
 static const struct options options = {.program = "hello", .about = "Says hello."};
 static char said[1024];
@@ -22,7 +23,7 @@ static char said[1024];
  * `said`. */
 static int status_of(char *word, const char *path)
 {
-    int fds[2], status;
+    int fds[2];
     assert_int_equal(pipe(fds), 0);
     pid_t pid = fork();
     assert_true(pid >= 0);
@@ -35,15 +36,7 @@ static int status_of(char *word, const char *path)
         printf("hello\n");
         _exit(options_finish(&options, 7));
     }
-    close(fds[1]);
-    size_t length = 0;
-    for (ssize_t got; (got = read(fds[0], said + length, sizeof said - 1 - length)) > 0;)
-        length += (size_t)got;
-    said[length] = '\0';
-    close(fds[0]);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
+    return child_ends(pid, fds, said, sizeof said);
 }
 
 static void test_goes_on(void **state)

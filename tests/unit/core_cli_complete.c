@@ -10,10 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "child.h"
 
 struct place {
     bool fast;
@@ -61,7 +62,7 @@ static const char *offered(const char *words)
     static const char ask[] =
         "eval \"$1\"; COMP_WORDS=($2 ${3+\"$3\"}); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); "
         "_tool; echo \"${COMPREPLY[*]} \"";
-    int fds[2], status;
+    int fds[2];
     assert_int_equal(pipe(fds), 0);
     pid_t pid = fork();
     if (pid == 0) {
@@ -72,17 +73,10 @@ static const char *offered(const char *words)
                last && !last[1] ? "" : NULL, NULL);
         _exit(77);
     }
-    close(fds[1]);
-    size_t used = 0;
-    for (ssize_t size; (size = read(fds[0], got + used, sizeof got - 1 - used)) > 0;)
-        used += (size_t)size;
-    got[used] = '\0';
-    close(fds[0]);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) == 77)
+    int status = child_ends(pid, fds, got, sizeof got);
+    if (status == 77)
         skip();
-    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_int_equal(status, 0);
     return got;
 }
 

@@ -12,6 +12,7 @@
 #include "muster/core/world/answer.h"
 #include "muster/core/world/state.h"
 #include "resolve_vectors.h"
+#include "world_place.h"
 
 static int ask(const char *vars, struct mst_world *world, struct mst_err *err)
 {
@@ -140,14 +141,14 @@ static void reads_torchrun(void **state)
     struct mst_world world = expect_world(
         "TORCHELASTIC_RUN_ID=run7 RANK=5 WORLD_SIZE=8 LOCAL_RANK=1 LOCAL_WORLD_SIZE=4 GROUP_RANK=1 "
         "GROUP_WORLD_SIZE=2 TORCHELASTIC_RESTART_COUNT=6 MASTER_ADDR=m MASTER_PORT=1");
-    assert_int_equal(world.source, MST_WORLD_TORCHRUN);
-    assert_int_equal(world.rank, 5);
-    assert_int_equal(world.size, 8);
-    assert_int_equal(world.local_rank, 1);
-    assert_int_equal(world.local_size, 4);
-    assert_int_equal(world.node, 1);
-    assert_int_equal(world.node_count, 2);
-    assert_int_equal(world.generation, 6);
+    expect_place(&world, &(struct mst_world){.source = MST_WORLD_TORCHRUN,
+                                             .rank = 5,
+                                             .size = 8,
+                                             .local_rank = 1,
+                                             .local_size = 4,
+                                             .node = 1,
+                                             .node_count = 2,
+                                             .generation = 6});
     assert_string_equal(world.job_id, "run7");
     assert_string_equal(world.kv_addr, "");
 }
@@ -158,11 +159,14 @@ static void reads_openmpi(void **state)
     struct mst_world world = expect_world(
         "OMPI_COMM_WORLD_RANK=5 OMPI_COMM_WORLD_SIZE=6 OMPI_COMM_WORLD_LOCAL_RANK=1 "
         "OMPI_COMM_WORLD_LOCAL_SIZE=4 OMPI_COMM_WORLD_NODE_RANK=1 PMIX_RANK=5");
-    assert_int_equal(world.source, MST_WORLD_OPENMPI);
-    assert_int_equal(world.rank, 5);
-    assert_int_equal(world.local_rank, 1);
-    assert_int_equal(world.node, 1);
-    assert_int_equal(world.node_count, 2);
+    expect_place(&world, &(struct mst_world){.source = MST_WORLD_OPENMPI,
+                                             .rank = 5,
+                                             .size = 6,
+                                             .local_rank = 1,
+                                             .local_size = 4,
+                                             .node = 1,
+                                             .node_count = 2,
+                                             .generation = 0});
     expect_fault("OMPI_COMM_WORLD_RANK=0", -EINVAL, "OMPI_COMM_WORLD_SIZE", "");
 }
 
@@ -171,14 +175,23 @@ static void reads_pmi(void **state)
     (void)state;
     struct mst_world world = expect_world(
         "PMI_RANK=2 PMI_SIZE=3 PMI_FD=9 MPI_LOCALRANKID=0 MPI_LOCALNRANKS=2");
-    assert_int_equal(world.source, MST_WORLD_PMI);
-    assert_int_equal(world.local_size, 2);
-    assert_int_equal(world.node, 1);
-    assert_int_equal(world.node_count, 2);
+    expect_place(&world, &(struct mst_world){.source = MST_WORLD_PMI,
+                                             .rank = 2,
+                                             .size = 3,
+                                             .local_rank = 0,
+                                             .local_size = 2,
+                                             .node = 1,
+                                             .node_count = 2,
+                                             .generation = 0});
     world = expect_world("PMI_RANK=2 PMI_SIZE=3");
-    assert_int_equal(world.local_size, 1);
-    assert_int_equal(world.node, 2);
-    assert_int_equal(world.node_count, 3);
+    expect_place(&world, &(struct mst_world){.source = MST_WORLD_PMI,
+                                             .rank = 2,
+                                             .size = 3,
+                                             .local_rank = 0,
+                                             .local_size = 1,
+                                             .node = 2,
+                                             .node_count = 3,
+                                             .generation = 0});
 }
 
 static void reads_slurm(void **state)
@@ -187,13 +200,14 @@ static void reads_slurm(void **state)
     struct mst_world world = expect_world(
         "SLURM_PROCID=4 SLURM_NTASKS=7 SLURM_LOCALID=0 SLURM_NODEID=2 SLURM_NNODES=4 "
         "SLURM_STEP_ID=0 SLURM_RESTART_COUNT=2 SLURM_JOB_ID=991 SLURM_TASKS_PER_NODE=2(x3),1");
-    assert_int_equal(world.source, MST_WORLD_SLURM);
-    assert_int_equal(world.rank, 4);
-    assert_int_equal(world.size, 7);
-    assert_int_equal(world.local_size, 2);
-    assert_int_equal(world.node, 2);
-    assert_int_equal(world.node_count, 4);
-    assert_int_equal(world.generation, 2);
+    expect_place(&world, &(struct mst_world){.source = MST_WORLD_SLURM,
+                                             .rank = 4,
+                                             .size = 7,
+                                             .local_rank = 0,
+                                             .local_size = 2,
+                                             .node = 2,
+                                             .node_count = 4,
+                                             .generation = 2});
 }
 
 static void reads_launchers_without_a_name_here(void **state)
@@ -201,9 +215,14 @@ static void reads_launchers_without_a_name_here(void **state)
     (void)state;
     struct mst_world world = expect_world("HOROVOD_RANK=5 HOROVOD_SIZE=8 HOROVOD_LOCAL_RANK=1 "
                                           "HOROVOD_LOCAL_SIZE=4");
-    assert_int_equal(world.source, MST_WORLD_FOREIGN);
-    assert_int_equal(world.rank, 5);
-    assert_int_equal(world.node, 1);
+    expect_place(&world, &(struct mst_world){.source = MST_WORLD_FOREIGN,
+                                             .rank = 5,
+                                             .size = 8,
+                                             .local_rank = 1,
+                                             .local_size = 4,
+                                             .node = 1,
+                                             .node_count = 2,
+                                             .generation = 0});
 }
 
 /* Scripts set torchrun's variables in ranks of mpirun and srun, which MPI connects; torchrun itself

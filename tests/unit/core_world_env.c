@@ -12,6 +12,7 @@
 
 #include "muster/core/err.h"
 #include "muster/core/world/state.h"
+#include "world_place.h"
 
 /* "NAME=value" strings, NULL-ended: an environment as execve takes it. */
 static const char *find(void *arg, const char *name)
@@ -68,14 +69,14 @@ static void reads_the_contract(void **state)
                                                   "MST_JOB_NONCE=00c0ffee00000001", "RANK=0",
                                                   "WORLD_SIZE=1", "OMPI_COMM_WORLD_RANK=0"),
                                           &secret_fd);
-    assert_int_equal(world.source, MST_WORLD_MUSTER);
-    assert_int_equal(world.rank, 5);
-    assert_int_equal(world.size, 8);
-    assert_int_equal(world.local_rank, 1);
-    assert_int_equal(world.local_size, 4);
-    assert_int_equal(world.node, 1);
-    assert_int_equal(world.node_count, 2);
-    assert_int_equal(world.generation, 3);
+    expect_place(&world, &(struct mst_world){.source = MST_WORLD_MUSTER,
+                                             .rank = 5,
+                                             .size = 8,
+                                             .local_rank = 1,
+                                             .local_size = 4,
+                                             .node = 1,
+                                             .node_count = 2,
+                                             .generation = 3});
     assert_string_equal(world.kv_addr, "node-0:4711");
     assert_string_equal(world.job_id, "ns/job-1");
     assert_true(world.job_nonce == UINT64_C(0xc0ffee00000001));
