@@ -3,10 +3,10 @@ environment, its files under --root. Expected fields that are null are not asked
 
 usage: env_vectors.py MUSTER VECTORS"""
 import json
-import os
 import subprocess
 import sys
-import tempfile
+
+from vectors import try_all
 
 KEYS = {"mode", "scheduler", "world_size", "node_rank", "nnodes", "nproc_per_node", "master_addr",
         "master_port", "role", "elastic_min", "elastic_max", "rank", "local_rank", "local_size",
@@ -21,11 +21,6 @@ def starts(expected):
 
 
 def run(muster, vector, root):
-    for path, text in vector.get("files", {}).items():
-        full = root + path
-        os.makedirs(os.path.dirname(full), exist_ok=True)
-        with open(full, "w") as file:
-            file.write(text)
     assume = vector.get("assume", {})
     command = [muster, "env", "--json", "--root", root,
                "--local-gpus", str(assume.get("local_gpus", 0))]
@@ -55,16 +50,9 @@ def faults(vector, result):
 
 def main():
     muster, path = sys.argv[1:]
-    with open(path) as file:
-        vectors = json.load(file)
-    failed = 0
-    for vector in vectors:
-        with tempfile.TemporaryDirectory() as root:
-            for fault in faults(vector, run(muster, vector, root)):
-                failed += 1
-                print(f"{vector['name']}: {fault}")
-    print(f"{len(vectors)} vectors, {failed} faults")
-    return failed != 0 or not vectors
+    count, failed = try_all(path, lambda vector, root: faults(vector, run(muster, vector, root)))
+    print(f"{count} vectors, {failed} faults")
+    return failed != 0 or not count
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
  *   muster run --nproc 2 -- fork_user DATA CKPT STEPS fork|plain
  *   prints "final <digest>" on rank 0
  *
+ * It opens what examples/loop.c opens, in words of its own: a fork stands between any two calls.
  * A child that finds an answer other than -ENOTSUP says which and exits with 1, as the parent then
  * does. */
 #include "muster/muster.h"

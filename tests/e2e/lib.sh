@@ -72,6 +72,32 @@ until_true() {
     done
 }
 
+# waiting_rank: $rank, a program made of the standard input's lines. It names itself by this folder,
+# so that no_leftovers sees it, writes its pid into $rank.pid.$RANK, and waits for $rank.fifo, which
+# nothing is ever written to.
+waiting_rank() {
+    rank=$work/rank
+    cat >"$rank"
+    chmod +x "$rank"
+    mkfifo "$rank.fifo"
+    exec 9<>"$rank.fifo"
+}
+
+# start OPTIONS …: muster run in the background, as $job, in a group of its own with its agent.
+start() {
+    rm -f "$rank".pid.*
+    setsid muster run "$@" >"$work/job.out" 2>&1 9>&- &
+    job=$!
+}
+
+# finish CODE: waits for $job, which ends with CODE and leaves nothing.
+finish() {
+    ended "$1" "$job" job
+    until_true no_rank_left
+    no_leftovers
+}
+no_rank_left() { ! pgrep -f "$rank"; }
+
 # some_text BYTES FILE: that much real text.
 some_text() {
     [ -r $text ] || skip "dict-gcide is not installed"

@@ -6,9 +6,9 @@ bare() { env -i PATH="$PATH" "$@"; }
 
 say "every recorded environment through the program"
 for vectors in env-vectors env-vectors-2; do
-    expect 0 /usr/bin/python3 "$here/env_vectors.py" "$muster" "$here/../data/$vectors.json"
+    expect 0 /usr/bin/python3 -B "$here/env_vectors.py" "$muster" "$here/../data/$vectors.json"
     tail -n 1 "$work/last.out"
-    expect 0 /usr/bin/python3 "$here/world_vectors.py" "$MUSTER_TESTS/world_of" "$here/../data/$vectors.json"
+    expect 0 /usr/bin/python3 -B "$here/world_vectors.py" "$MUSTER_TESTS/world_of" "$here/../data/$vectors.json"
     tail -n 1 "$work/last.out"
 done
 

@@ -2,30 +2,13 @@
 # muster run on one node: exit codes, restarts, kills, preemption, output, plan and status.
 source "$(dirname "$0")/lib.sh"
 
-# A rank that names itself by this folder, so that no_leftovers sees it, and waits to be told.
-rank=$work/rank
-cat >"$rank" <<'SH'
+waiting_rank <<'SH'
 #!/bin/sh
 [ "$1" = child ] || echo $$ >"$0.pid.$RANK"
 [ "$1" = stubborn ] && trap '' TERM
 [ "$1" = stray ] && setsid "$0" child &
 while :; do read -r _ <"$0.fifo" || exit 9; done
 SH
-chmod +x "$rank"
-mkfifo "$rank.fifo"
-exec 9<>"$rank.fifo"
-
-start() { # options …: a job of rank in the background
-    rm -f "$rank".pid.*
-    muster run "$@" >"$work/job.out" 2>&1 9>&- &
-    job=$!
-}
-finish() { # CODE
-    ended "$1" "$job" job
-    until_true no_rank_left
-    no_leftovers
-}
-no_rank_left() { ! pgrep -f "$rank"; }
 
 say "the command line"
 expect 64 muster

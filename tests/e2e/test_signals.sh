@@ -3,28 +3,11 @@
 # saved, and what is left.
 source "$(dirname "$0")/lib.sh"
 
-# A rank that names itself by this folder, so that no_leftovers sees it, and waits to be told.
-rank=$work/rank
-cat >"$rank" <<'SH'
+waiting_rank <<'SH'
 #!/bin/sh
 echo $$ >"$0.pid.$RANK"
 read -r _ <"$0.fifo"
 SH
-chmod +x "$rank"
-mkfifo "$rank.fifo"
-exec 9<>"$rank.fifo"
-
-start() { # options …: a job in the background, which is a group of its own with its agent
-    rm -f "$rank".pid.*
-    setsid muster run "$@" >"$work/job.out" 2>&1 9>&- &
-    job=$!
-}
-finish() { # CODE
-    ended "$1" "$job" job
-    until_true no_rank_left
-    no_leftovers
-}
-no_rank_left() { ! pgrep -f "$rank"; }
 both_run() { test -s "$rank.pid.0" -a -s "$rank.pid.1"; }
 term_ranks() { cat "$rank".pid.* | xargs kill -TERM; }
 
