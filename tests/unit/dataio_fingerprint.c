@@ -96,6 +96,9 @@ static void test_what_counts(void **state)
     fingerprint_add(&b, "y", 100000, crcs, 41);
     assert_int_equal(a.sampled, b.sampled);
     assert_true(a.named != b.named);
+    fingerprint_init(&b, 9);
+    fingerprint_add(&b, "x", 100001, crcs, 41); /* as zeros at an end of zeros */
+    assert_true(a.sampled != b.sampled && a.named != b.named);
     crcs[40] = 5; /* not one of the even blocks */
     fingerprint_init(&b, 9);
     fingerprint_add(&b, "x", 100000, crcs, 41);
@@ -117,6 +120,10 @@ static void test_full_is_another_number(void **state)
     assert_true(b.full != b.sampled);
     fingerprint_add_full(&b, 50, 2);
     fingerprint_add_full(&b, 100, 1);
+    assert_true(a.full != b.full);
+    fingerprint_init(&b, 9);
+    fingerprint_add_full(&b, 101, 1);
+    fingerprint_add_full(&b, 50, 2);
     assert_true(a.full != b.full);
     assert_int_equal(a.sampled, 9);
 }
