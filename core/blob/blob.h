@@ -65,9 +65,8 @@ struct mst_blob_look {
     struct mst_err err;
 };
 
-/* Looks at many objects of a remote store, `depth` requests at a time: where there is nothing to
- * gain, at none. After a failure that is not the object's
- * (-ENOENT, -EACCES) nothing more is asked for. */
+/* Looks at many objects of a remote store, `depth` requests at a time; where that gains nothing, at
+ * none. After a failure that is not the object's (-ENOENT, -EACCES) nothing more is asked for. */
 void mst_blob_stat_all(struct mst_blob *blob, struct mst_blob_look *looks, size_t count,
                        uint64_t deadline_ns);
 
