@@ -42,14 +42,15 @@ ssize_t __wrap_getrandom(void *buffer, size_t size_bytes, unsigned flags)
 }
 
 /* How long the client dials again, when it is not to be as long as it is. */
-static uint32_t redial_ms;
+static _Atomic uint32_t redial_ms;
 
 uint64_t __real_mst_deadline_ms(uint32_t timeout_ms);
 uint64_t __wrap_mst_deadline_ms(uint32_t timeout_ms);
 
 uint64_t __wrap_mst_deadline_ms(uint32_t timeout_ms)
 {
-    return __real_mst_deadline_ms(redial_ms && timeout_ms == 20000 ? redial_ms : timeout_ms);
+    uint32_t shorter_ms = redial_ms;
+    return __real_mst_deadline_ms(shorter_ms && timeout_ms == 20000 ? shorter_ms : timeout_ms);
 }
 
 struct fake {
