@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 struct arrival {
-    struct kv_guest guest; /* at the door */
+    struct mst_guest guest; /* at the door */
     struct mst_auth_acceptor acceptor;
     struct mst_stream stream; /* its fd is -1: the place is free */
 };
@@ -34,7 +34,7 @@ int arrivals_open(struct arrivals *arrivals, int listen_fd, const struct mst_wor
 static int leave(struct arrivals *arrivals, struct arrival *arrival)
 {
     int fd = arrival->stream.fd;
-    kv_door_leave(&arrivals->door, &arrival->guest);
+    mst_door_leave(&arrivals->door, &arrival->guest);
     mst_stream_fini(&arrival->stream);
     return fd;
 }
@@ -82,7 +82,7 @@ static void seat(struct arrivals *arrivals, int fd)
                                                     .job_nonce = world->job_nonce,
                                                     .check = check_hello,
                                                     .arg = arrivals});
-    kv_door_enter(&arrivals->door, &arrival->guest, mst_sock_peer_hash(fd), mst_now_ns());
+    mst_door_enter(&arrivals->door, &arrival->guest, mst_sock_peer_hash(fd), mst_now_ns());
 }
 
 /* Goes on with what has come: 1 it has proved itself; 0 not yet; < 0 why it never will. */
@@ -112,7 +112,7 @@ static int go_on(struct arrivals *arrivals, struct arrival *arrival, struct mst_
     bool was_challenged = arrival->acceptor.challenged;
     int rc = hear(arrival, &why);
     if (rc == 0 && arrival->acceptor.challenged && !was_challenged)
-        kv_door_come_again(&arrivals->door, &arrival->guest, mst_now_ns());
+        mst_door_come_again(&arrivals->door, &arrival->guest, mst_now_ns());
     if (rc >= 0)
         return rc;
     if (arrival->acceptor.challenged)
@@ -125,14 +125,14 @@ static int go_on(struct arrivals *arrivals, struct arrival *arrival, struct mst_
 
 /* ---- all of them ----------------------------------------------------------------------------- */
 
-static struct arrival *arrival_of(struct kv_guest *guest)
+static struct arrival *arrival_of(struct mst_guest *guest)
 {
     return (struct arrival *)((char *)guest - offsetof(struct arrival, guest));
 }
 
 static void send_off_late(struct arrivals *arrivals, struct mst_err *refused)
 {
-    struct kv_guest *guest;
+    struct mst_guest *guest;
     while ((guest = arrivals->door.first) &&
            mst_deadline_passed(guest->since_ns + MST_HANDSHAKE_MS * MST_NS_PER_MS)) {
         (void)mst_auth_acceptor_failed(&arrival_of(guest)->acceptor, -ETIMEDOUT, refused);
@@ -142,8 +142,8 @@ static void send_off_late(struct arrivals *arrivals, struct mst_err *refused)
 
 static bool make_room(struct arrivals *arrivals, struct mst_err *refused)
 {
-    struct kv_guest *guest = kv_door_victim(&arrivals->door);
-    if (!mst_deadline_passed(guest->since_ns + KV_DOOR_MIN_MS * MST_NS_PER_MS))
+    struct mst_guest *guest = mst_door_victim(&arrivals->door);
+    if (!mst_deadline_passed(guest->since_ns + MST_DOOR_MIN_MS * MST_NS_PER_MS))
         return false;
     (void)mst_err_set(refused, -EBUSY, /* it is told later */
                       "one that had to make room for others");

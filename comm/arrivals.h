@@ -22,7 +22,7 @@ struct arrivals {
     int listen_fd;
     bool paused; /* nobody can be let in now: the listener is left alone for a while */
     const struct mst_world *world;
-    struct kv_door door;
+    struct mst_door door;
     struct arrival *places; /* ARRIVALS_MAX of them */
 };
 

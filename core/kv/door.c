@@ -4,10 +4,10 @@
 #include <assert.h>
 #include <stddef.h>
 
-static void enter(struct kv_door *door, struct kv_guest *guest, uint32_t bucket, uint64_t now_ns)
+static void enter(struct mst_door *door, struct mst_guest *guest, uint32_t bucket, uint64_t now_ns)
 {
     assert(!door->last || door->last->since_ns <= now_ns);
-    *guest = (struct kv_guest){.earlier = door->last, .since_ns = now_ns, .bucket = bucket};
+    *guest = (struct mst_guest){.earlier = door->last, .since_ns = now_ns, .bucket = bucket};
     if (door->last)
         door->last->later = guest;
     else
@@ -17,19 +17,19 @@ static void enter(struct kv_door *door, struct kv_guest *guest, uint32_t bucket,
     door->counts[guest->bucket]++;
 }
 
-void kv_door_enter(struct kv_door *door, struct kv_guest *guest, uint32_t address_hash,
-                   uint64_t now_ns)
+void mst_door_enter(struct mst_door *door, struct mst_guest *guest, uint32_t address_hash,
+                    uint64_t now_ns)
 {
-    enter(door, guest, address_hash % KV_DOOR_BUCKETS, now_ns);
+    enter(door, guest, address_hash % MST_DOOR_BUCKETS, now_ns);
 }
 
-void kv_door_come_again(struct kv_door *door, struct kv_guest *guest, uint64_t now_ns)
+void mst_door_come_again(struct mst_door *door, struct mst_guest *guest, uint64_t now_ns)
 {
-    kv_door_leave(door, guest);
+    mst_door_leave(door, guest);
     enter(door, guest, guest->bucket, now_ns);
 }
 
-void kv_door_leave(struct kv_door *door, struct kv_guest *guest)
+void mst_door_leave(struct mst_door *door, struct mst_guest *guest)
 {
     assert(door->count > 0 && door->counts[guest->bucket] > 0);
     assert(guest->earlier ? guest->earlier->later == guest : door->first == guest);
@@ -46,13 +46,13 @@ void kv_door_leave(struct kv_door *door, struct kv_guest *guest)
     door->counts[guest->bucket]--;
 }
 
-struct kv_guest *kv_door_victim(const struct kv_door *door)
+struct mst_guest *mst_door_victim(const struct mst_door *door)
 {
     uint32_t fullest = 0;
-    for (uint32_t i = 1; i < KV_DOOR_BUCKETS; i++)
+    for (uint32_t i = 1; i < MST_DOOR_BUCKETS; i++)
         if (door->counts[i] > door->counts[fullest])
             fullest = i;
-    struct kv_guest *guest = door->first;
+    struct mst_guest *guest = door->first;
     while (guest && guest->bucket != fullest)
         guest = guest->later;
     return guest;

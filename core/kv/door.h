@@ -8,32 +8,32 @@
 
 #include <stdint.h>
 
-#define KV_DOOR_BUCKETS 64 /* addresses that share one are counted as one */
-#define KV_DOOR_MIN_MS 200 /* nobody has to make room before */
+#define MST_DOOR_BUCKETS 64 /* addresses that share one are counted as one */
+#define MST_DOOR_MIN_MS 200 /* nobody has to make room before */
 
-struct kv_guest {
-    struct kv_guest *earlier, *later;
+struct mst_guest {
+    struct mst_guest *earlier, *later;
     uint64_t since_ns;
     uint32_t bucket;
 };
 
-struct kv_door {
-    struct kv_guest *first, *last; /* in the order in which they came */
+struct mst_door {
+    struct mst_guest *first, *last; /* in the order in which they came */
     uint32_t count;
-    uint32_t counts[KV_DOOR_BUCKETS];
+    uint32_t counts[MST_DOOR_BUCKETS];
 };
 
 /* Lets `guest` stand at the door; `address_hash` is of where it comes from. */
-void kv_door_enter(struct kv_door *door, struct kv_guest *guest, uint32_t address_hash,
-                   uint64_t now_ns);
+void mst_door_enter(struct mst_door *door, struct mst_guest *guest, uint32_t address_hash,
+                    uint64_t now_ns);
 
 /* It has done the next step, and waits from now on. */
-void kv_door_come_again(struct kv_door *door, struct kv_guest *guest, uint64_t now_ns);
+void mst_door_come_again(struct mst_door *door, struct mst_guest *guest, uint64_t now_ns);
 
 /* Takes it away: let in, or sent off. */
-void kv_door_leave(struct kv_door *door, struct kv_guest *guest);
+void mst_door_leave(struct mst_door *door, struct mst_guest *guest);
 
 /* Who has to make room, or NULL if nobody is there. */
-struct kv_guest *kv_door_victim(const struct kv_door *door);
+struct mst_guest *mst_door_victim(const struct mst_door *door);
 
 #endif

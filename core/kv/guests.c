@@ -61,7 +61,7 @@ void kv_handshake_step(struct kv_server *server, struct kv_peer *peer, uint8_t t
     if (rc < 0)
         kv_peer_lose(server, peer);
     if (rc == 0)
-        kv_door_come_again(&server->door, &peer->handshake->guest, mst_now_ns());
+        mst_door_come_again(&server->door, &peer->handshake->guest, mst_now_ns());
     if (rc == 1 && peer->state != KV_PEER_LOST) {
         peer->state = acceptor->hello.role == MST_ROLE_AGENT ? KV_PEER_AGENT : KV_PEER_RANK;
         peer->stream.payload_max = MST_FRAME_PAYLOAD_MAX;
@@ -98,18 +98,18 @@ static int begin_handshake(struct kv_server *server, int fd)
                                                     .job_nonce = server->job_nonce,
                                                     .check = check_hello,
                                                     .arg = peer});
-    kv_door_enter(&server->door, &handshake->guest, mst_sock_peer_hash(fd), mst_now_ns());
+    mst_door_enter(&server->door, &handshake->guest, mst_sock_peer_hash(fd), mst_now_ns());
     peer->handshake = handshake;
     peer->stream.payload_max = MST_HANDSHAKE_PAYLOAD_MAX;
     return 0;
 }
 
-static struct kv_peer *peer_of_guest(struct kv_guest *guest)
+static struct kv_peer *peer_of_guest(struct mst_guest *guest)
 {
     return ((struct kv_handshake *)((char *)guest - offsetof(struct kv_handshake, guest)))->peer;
 }
 
-static void lose_guest(struct kv_server *server, struct kv_guest *guest, struct mst_err *why)
+static void lose_guest(struct kv_server *server, struct mst_guest *guest, struct mst_err *why)
 {
     struct kv_peer *peer = peer_of_guest(guest);
     tell_refused(server, peer, why);
@@ -119,7 +119,7 @@ static void lose_guest(struct kv_server *server, struct kv_guest *guest, struct 
 
 void kv_guests_lose_late(struct kv_server *server)
 {
-    struct kv_guest *guest;
+    struct mst_guest *guest;
     while ((guest = server->door.first) &&
            mst_deadline_passed(guest->since_ns + MST_HANDSHAKE_MS * MST_NS_PER_MS)) {
         struct mst_err why = {0};
@@ -141,8 +141,8 @@ static uint64_t fd_limit(void)
 /* Sends off who has stood at the door for long enough. Whether there was one. */
 static bool make_room(struct kv_server *server)
 {
-    struct kv_guest *guest = kv_door_victim(&server->door);
-    if (!guest || !mst_deadline_passed(guest->since_ns + KV_DOOR_MIN_MS * MST_NS_PER_MS))
+    struct mst_guest *guest = mst_door_victim(&server->door);
+    if (!guest || !mst_deadline_passed(guest->since_ns + MST_DOOR_MIN_MS * MST_NS_PER_MS))
         return false;
     struct mst_err why = {0};
     (void)mst_err_set(&why, -EBUSY, /* it is told, not returned */

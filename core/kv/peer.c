@@ -37,7 +37,7 @@ void kv_blob_leave(struct kv_blob *blob)
 void kv_handshake_end(struct kv_server *server, struct kv_peer *peer)
 {
     if (peer->handshake)
-        kv_door_leave(&server->door, &peer->handshake->guest);
+        mst_door_leave(&server->door, &peer->handshake->guest);
     free(peer->handshake);
     peer->handshake = NULL;
 }

@@ -58,7 +58,7 @@ struct kv_blob {
 };
 
 struct kv_handshake {
-    struct kv_guest guest; /* at the door */
+    struct mst_guest guest; /* at the door */
     struct kv_peer *peer;
     struct mst_auth_acceptor acceptor;
 };
@@ -90,7 +90,7 @@ struct kv_server {
     struct kv_table table;
     struct kv_waits waits;
     struct kv_sessions sessions;
-    struct kv_door door;
+    struct mst_door door;
     struct kv_slots peers;
     struct kv_blob *blob; /* the last one made */
     struct kv_peer *lost;

@@ -199,8 +199,8 @@ static void the_longest_there_make_room(void **state)
     while (!bench.arrivals.paused)
         assert_int_equal(next(&bench), -EAGAIN);
     assert_int_equal(bench.arrivals.door.count, ARRIVALS_MAX);
-    for (struct kv_guest *guest = bench.arrivals.door.first; guest; guest = guest->later)
-        guest->since_ns -= KV_DOOR_MIN_MS * MST_NS_PER_MS;
+    for (struct mst_guest *guest = bench.arrivals.door.first; guest; guest = guest->later)
+        guest->since_ns -= MST_DOOR_MIN_MS * MST_NS_PER_MS;
     assert_int_equal(arrivals_next(&bench.arrivals, 0, &bench.hello, &bench.refused), -EAGAIN);
     assert_int_equal(next(&bench), -EAGAIN);
     assert_int_equal(bench.arrivals.door.count, ARRIVALS_MAX);

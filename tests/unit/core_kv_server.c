@@ -720,8 +720,8 @@ static void room_is_made_for_who_is_there(void **state)
         kv_server_run(host.server);
     }
     assert_int_equal(host.server->door.count, 9);
-    for (struct kv_guest *guest = host.server->door.first; guest; guest = guest->later)
-        guest->since_ns -= KV_DOOR_MIN_MS * MST_NS_PER_MS;
+    for (struct mst_guest *guest = host.server->door.first; guest; guest = guest->later)
+        guest->since_ns -= MST_DOOR_MIN_MS * MST_NS_PER_MS;
     host.server->resume_ns = 0;
     kv_server_run(host.server);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
