@@ -23,10 +23,10 @@ struct lease_opts {
     bool by_force;                 /* whoever has it */
 };
 
-/* Makes the root if it is missing, and takes it. Blocks, for OWNER_FRESH_S if it must be seen whether
- * another job still renews. 0; -EEXIST another job has it, naming it, its node and when it last
- * renewed; -ENOTSUP its record is of a later version; -ETIMEDOUT; errors of tier_open and of the
- * place. */
+/* Makes the root if it is missing, and takes it. Blocks, for OWNER_FRESH_S if it must be seen
+ * whether another job still renews. 0; -EEXIST another job has it, naming it, its node and when it
+ * last renewed; -ENOTSUP its record is of a later version; -ETIMEDOUT; errors of tier_open and of
+ * the place. */
 int lease_take(const struct lease_opts *opts, uint64_t deadline_ns, struct lease **ret_lease,
                struct mst_err *err);
 

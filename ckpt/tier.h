@@ -141,8 +141,8 @@ int tier_open(const struct tier_opts *opts, struct tier **ret_tier, struct mst_e
 void tier_close(struct tier *tier);
 
 /* The record of the newest owner → tier->owner. 0, also if there is none; -EBADMSG it is damaged,
- * and the newest that is not was taken; -ENOTSUP it is of a later version; other -errno if the place
- * does not answer. */
+ * and the newest that is not was taken; -ENOTSUP it is of a later version; other -errno if the
+ * place does not answer. */
 int tier_read_owner(struct tier *tier, uint64_t deadline_ns, struct mst_err *err);
 
 /* As ops->read_manifest; -ESTALE the step was published by an owner that had lost the root. */

@@ -2,8 +2,8 @@
  *
  * Little-endian: u32 magic, u32 version, u64 fingerprint, u64 shape, u64 seed, u64 position,
  * u32 flags, u32 place, u32 pin, u64 full fingerprint, u32 CRC32C of all before. In version 1 the
- * fingerprint is the named one (fingerprint.h), and place, pin and full are zero. What is the same on
- * every rank comes first, up to and with the flags: a save compares it. */
+ * fingerprint is the named one (fingerprint.h), and place, pin and full are zero. What is the same
+ * on every rank comes first, up to and with the flags: a save compares it. */
 /* pure */
 #ifndef MUSTER_DATAIO_CURSOR_H
 #define MUSTER_DATAIO_CURSOR_H

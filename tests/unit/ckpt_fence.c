@@ -181,7 +181,7 @@ static void test_not_known_behind_the_rename(void **state)
 }
 
 /* The loser dies between the exchange and its way back: the step of the owner after it, which has
- * come out by that, is committed, and goes back to its place when the root is taken the next time. */
+ * come out by that, is committed, and goes back to its place when the root is next taken. */
 static int exchanges_left;
 
 static bool is_exchange_of(const struct mst_aio_op *op, const char *temp)

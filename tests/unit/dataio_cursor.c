@@ -47,8 +47,8 @@ static void test_round_trip(void **state)
     assert_true(back.sequential);
 }
 
-/* What a save compares among ranks is before all that a rank may have for itself: where its copies of
- * the sources lie, and whether it has read all of them. */
+/* What a save compares among ranks is before all that a rank may have for itself: where its copies
+ * of the sources lie, and whether it has read all of them. */
 static void test_alike_on_all_ranks(void **state)
 {
     struct cursor other = sample;

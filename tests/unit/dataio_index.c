@@ -280,7 +280,7 @@ int __wrap_open(const char *path, int flags, ...)
     return -1;
 }
 
-/* An index that is there makes it Megatron's, though we may not read it: its pair is no raw bytes. */
+/* An index that is there makes it Megatron's, though we may not read it: no raw bytes. */
 static void test_an_index_that_may_not_be_read(void **state)
 {
     (void)state;
