@@ -264,7 +264,6 @@ want=$(final "$work/reference.out")
 [ -n "$want" ] || fail "no final line"
 "$here/check_samples.py" "$work/reference.samples" $steps $batch $epoch || fail "samples"
 
-
 # disturbed: one run in the way $kind.
 disturbed() {
     rm -rf "$work"/run.* "$work"/zombie.* "$work"/other.*
@@ -279,6 +278,7 @@ disturbed() {
 
 declare -A count late
 for run in $(seq "$runs"); do
+    [ $((run % 50)) != 0 ] || say "$run of $runs, $violations violations"
     kind=${ONLY:-${kinds[(run + seed) % ${#kinds[@]}]}}
     count[$kind]=$((${count[$kind]:-0} + 1))
     for tries in 1 2 3 4 5 6; do
