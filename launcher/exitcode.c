@@ -59,8 +59,8 @@ int exitcode_of_exec(int errno_value)
 
 bool exitcode_is_final(int code)
 {
-    return code == EXITCODE_USAGE || code == EXITCODE_SAVE_LOST || code == EXITCODE_CONFIG ||
-           code == EXITCODE_NOT_FOUND || code == EXITCODE_NOT_EXECUTABLE;
+    return code == EXITCODE_USAGE || code == EXITCODE_CONFIG || code == EXITCODE_NOT_FOUND ||
+           code == EXITCODE_NOT_EXECUTABLE;
 }
 
 static const char *meaning_of(int code)
