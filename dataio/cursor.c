@@ -83,12 +83,16 @@ static int match_fingerprints(const struct cursor *saved, const struct cursor *h
     if (was != is)
         return mst_err_set(err, -EINVAL,
                            "cursor: saved on another dataset, fingerprint %016" PRIx64
-                           ", this one has %016" PRIx64 "%s; see muster data ls",
-                           was, is, saved->version == 1 ? " (of version 1: names count)" : "");
+                           ", this one has %016" PRIx64 "%s: open that one, or begin anew",
+                           was, is,
+                           saved->version == 1 ? " (of version 1: names count)"
+                                               : " (muster data index shows it)");
     if (a->full && b->full && a->full != b->full)
         return mst_err_set(err, -EINVAL,
                            "cursor: saved on other bytes, full fingerprint %016" PRIx64
-                           ", these have %016" PRIx64 "; see muster data verify",
+                           ", these have %016" PRIx64
+                           " (muster data index --fingerprint full shows it): open those, or begin "
+                           "anew",
                            a->full, b->full);
     return 0;
 }
