@@ -2,6 +2,7 @@
 
 #include "muster/ckpt/root.h"
 #include "muster/ckpt/tier.h"
+#include "muster/core/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,14 +32,8 @@ static enum owner_lock look_at_lock(int fd)
 
 static int write_whole(int fd, const char *text)
 {
-    size_t at = 0;
-    while (at < OWNER_BYTES) {
-        ssize_t n = pwrite(fd, text + at, OWNER_BYTES - at, (off_t)at);
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        at += n > 0 ? (size_t)n : 0;
-    }
-    return fdatasync(fd) < 0 ? -errno : 0;
+    int rc = mst_file_pwrite(fd, text, OWNER_BYTES, 0);
+    return rc == 0 && fdatasync(fd) < 0 ? -errno : rc;
 }
 
 /* A finished file gets its name; a link never replaces, on any file system. Some have none. */
@@ -120,17 +115,9 @@ int owner_file_rewrite(int fd, const char *text)
 
 static int read_whole(int fd, struct tier_owner *owner)
 {
-    owner->size_bytes = 0;
-    while (owner->size_bytes < OWNER_BYTES) {
-        ssize_t n = pread(fd, owner->text + owner->size_bytes, OWNER_BYTES - owner->size_bytes,
-                          (off_t)owner->size_bytes);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : 0;
-        owner->size_bytes += (size_t)n;
-    }
-    return 0;
+    int64_t size = mst_file_pread(fd, owner->text, OWNER_BYTES, 0);
+    owner->size_bytes = size < 0 ? 0 : (size_t)size;
+    return size < 0 ? (int)size : 0;
 }
 
 /* A record that is being rewritten may be read in halves: it is believed when it stands still. */

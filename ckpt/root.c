@@ -4,6 +4,7 @@
 #include "muster/ckpt/manifest.h"
 #include "muster/ckpt/owner.h"
 #include "muster/core/err.h"
+#include "muster/core/file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -219,20 +220,6 @@ int root_list(int root_fd, root_parse_fn parse, uint64_t **ret_numbers, size_t *
     return 0;
 }
 
-static int read_all(int fd, char *text, size_t size_bytes)
-{
-    size_t at = 0;
-    while (at < size_bytes) {
-        ssize_t n = read(fd, text + at, size_bytes - at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        at += (size_t)n;
-    }
-    return 0;
-}
-
 /* Opening a FIFO would wait for its writer, for ever; the flag that keeps it from that is of no use
  * to a regular file, and in the way of reads in a ring. */
 int root_open_file(int dir_fd, const char *path, int flags)
@@ -271,15 +258,14 @@ static int slurp(int dir_fd, const char *path, char **ret_text, size_t *ret_byte
     char *text = NULL;
     if (rc == 0 && !(text = malloc((size_t)st.st_size + 1)))
         rc = -ENOMEM;
-    if (rc == 0)
-        rc = read_all(fd, text, (size_t)st.st_size);
+    int64_t size = rc == 0 ? mst_file_pread(fd, text, (size_t)st.st_size, 0) : rc;
     close(fd);
-    if (rc < 0) {
+    if (size < 0) {
         free(text);
-        return rc;
+        return (int)size;
     }
     *ret_text = text;
-    *ret_bytes = (size_t)st.st_size;
+    *ret_bytes = (size_t)size;
     return 0;
 }
 

@@ -48,6 +48,31 @@ bool mst_file_line(char *line, size_t cap, const char *format, ...)
     return ok;
 }
 
+int64_t mst_file_pread(int fd, void *data, size_t size_bytes, uint64_t offset)
+{
+    size_t at = 0;
+    ssize_t got = 1;
+    while (at < size_bytes && got != 0) {
+        got = pread(fd, (char *)data + at, size_bytes - at, (off_t)(offset + at));
+        if (got < 0 && errno != EINTR)
+            return -errno;
+        at += got > 0 ? (size_t)got : 0;
+    }
+    return (int64_t)at;
+}
+
+int mst_file_pwrite(int fd, const void *data, size_t size_bytes, uint64_t offset)
+{
+    size_t at = 0;
+    while (at < size_bytes) {
+        ssize_t put = pwrite(fd, (const char *)data + at, size_bytes - at, (off_t)(offset + at));
+        if (put < 0 && errno != EINTR)
+            return -errno;
+        at += put > 0 ? (size_t)put : 0;
+    }
+    return 0;
+}
+
 void mst_file_close(int *fd)
 {
     if (*fd >= 0)

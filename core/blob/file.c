@@ -1,4 +1,5 @@
 /* file: the reference back end, over the local file system and aio. */
+#include "muster/core/file.h"
 #include "muster/core/aio/aio.h"
 #include "muster/core/blob/backend.h"
 #include "muster/core/blob/listing.h"
@@ -185,31 +186,17 @@ static int make_parents(char *path)
     return 0;
 }
 
-static int write_all(int fd, const void *data, uint64_t size_bytes)
-{
-    for (uint64_t done = 0; done < size_bytes;) {
-        ssize_t wrote = write(fd, (const char *)data + done, (size_t)(size_bytes - done));
-        if (wrote < 0 && errno != EINTR)
-            return -errno;
-        done += wrote > 0 ? (uint64_t)wrote : 0;
-    }
-    return 0;
-}
-
 static int copy_file(int to, int from, uint64_t size_bytes)
 {
     char chunk[1 << 16];
-    for (uint64_t done = 0; done < size_bytes;) {
-        size_t want = mst_least(size_bytes - done, sizeof chunk);
-        ssize_t got = pread(from, chunk, want, (off_t)done);
-        if (got < 0 && errno == EINTR)
-            continue;
+    int64_t got = 0;
+    for (uint64_t at = 0; at < size_bytes; at += (uint64_t)got) {
+        got = mst_file_pread(from, chunk, mst_least(size_bytes - at, sizeof chunk), at);
         if (got <= 0)
-            return got < 0 ? -errno : -EIO;
-        int rc = write_all(to, chunk, (uint64_t)got);
+            return got < 0 ? (int)got : -EIO;
+        int rc = mst_file_pwrite(to, chunk, (size_t)got, at);
         if (rc < 0)
             return rc;
-        done += (uint64_t)got;
     }
     return 0;
 }
@@ -219,7 +206,7 @@ static int write_source(const char *path, const struct blob_source *source)
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0)
         return -errno;
-    int rc = source->data ? write_all(fd, source->data, source->size_bytes)
+    int rc = source->data ? mst_file_pwrite(fd, source->data, source->size_bytes, 0)
                           : copy_file(fd, source->fd, source->size_bytes);
     if (rc == 0 && fsync(fd) < 0)
         rc = -errno;

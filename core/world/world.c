@@ -41,23 +41,17 @@ static int take_fd(const char *name, int fd, struct mst_err *err)
 /* By pread from 0: the ranks of a node share the fd's position. */
 static int read_secret(int fd, struct mst_world *world, struct mst_err *err)
 {
-    size_t used = 0;
-    ssize_t got;
     uint8_t secret[MST_SECRET_BYTES_MAX + 1];
-    do {
-        got = pread(fd, secret + used, sizeof secret - used, (off_t)used);
-        if (got > 0)
-            used += (size_t)got;
-    } while ((got > 0 && used < sizeof secret) || (got < 0 && errno == EINTR));
+    int64_t used = mst_file_pread(fd, secret, sizeof secret, 0);
     int rc = 0;
-    if (got < 0)
+    if (used < 0)
         rc = mst_err_set(err, -EINVAL, "MST_SECRET_FD=%d cannot be read: %s", fd,
-                         mst_err_meaning(errno));
+                         mst_err_meaning((int)used));
     else if (used > MST_SECRET_BYTES_MAX)
         rc = mst_err_set(err, -EINVAL, "MST_SECRET_FD=%d holds more than %d bytes", fd,
                          MST_SECRET_BYTES_MAX);
     if (rc == 0) {
-        memcpy(world->secret, secret, used);
+        memcpy(world->secret, secret, (size_t)used);
         world->secret_bytes = (uint32_t)used;
     }
     explicit_bzero(secret, sizeof secret);

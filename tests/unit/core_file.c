@@ -63,6 +63,51 @@ static void reads_one_line(void **state)
     assert_false(mst_file_line(line, sizeof line, "%05000d", 1)); /* no path is so long */
 }
 
+static int interrupts_left, fault;
+
+/* A byte at a time, and now and then none. */
+static bool is_allowed(void)
+{
+    errno = interrupts_left-- == 1 ? EINTR : fault;
+    return errno == 0;
+}
+
+ssize_t __real_pread(int fd, void *data, size_t size_bytes, off_t offset);
+ssize_t __wrap_pread(int fd, void *data, size_t size_bytes, off_t offset);
+ssize_t __wrap_pread(int fd, void *data, size_t size_bytes, off_t offset)
+{
+    return is_allowed() ? __real_pread(fd, data, size_bytes > 0, offset) : -1;
+}
+
+ssize_t __real_pwrite(int fd, const void *data, size_t size_bytes, off_t offset);
+ssize_t __wrap_pwrite(int fd, const void *data, size_t size_bytes, off_t offset);
+ssize_t __wrap_pwrite(int fd, const void *data, size_t size_bytes, off_t offset)
+{
+    return is_allowed() ? __real_pwrite(fd, data, size_bytes > 0, offset) : -1;
+}
+
+static void goes_on_where_it_was_cut_short(void **state)
+{
+    (void)state;
+    char text[8] = "";
+    int fd = open(scratch_path("cut"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    interrupts_left = 3;
+    assert_int_equal(mst_file_pwrite(fd, "abcdef", 6, 2), 0);
+    assert_true(interrupts_left < 0);
+    interrupts_left = 3;
+    assert_int_equal(mst_file_pread(fd, text, 4, 2), 4);
+    assert_string_equal(text, "abcd");
+    assert_int_equal(mst_file_pread(fd, text, sizeof text, 5), 3);
+    assert_int_equal(mst_file_pread(fd, text, sizeof text, 8), 0);
+    fault = ENOSPC;
+    assert_int_equal(mst_file_pwrite(fd, "x", 1, 0), -ENOSPC);
+    fault = EIO;
+    assert_int_equal(mst_file_pread(fd, text, 1, 0), -EIO);
+    fault = 0;
+    close(fd);
+}
+
 static void closes_once(void **state)
 {
     (void)state;
@@ -80,6 +125,7 @@ int main(void)
         cmocka_unit_test(opens_files_and_links_to_them),
         cmocka_unit_test(waits_for_nobody),
         cmocka_unit_test(reads_one_line),
+        cmocka_unit_test(goes_on_where_it_was_cut_short),
         cmocka_unit_test(closes_once),
     };
     return cmocka_run_group_tests_name("core_file", tests, scratch_setup, scratch_teardown);

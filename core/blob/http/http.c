@@ -2,6 +2,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/file.h"
 #include "muster/core/least.h"
 #include "muster/core/version.h"
 
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #define CONNECT_TIMEOUT_MS 10000L
 /* A transfer that is slower than this for so long has died on the other side. */
@@ -255,15 +255,13 @@ static size_t on_send(char *bytes, size_t size, size_t count, void *arg)
     uint64_t at = request->body_offset + transfer->body_at;
     if (length == 0)
         return 0;
-    ssize_t got = (ssize_t)length;
+    int64_t got = (int64_t)length;
     if (request->body)
         memcpy(bytes, (const char *)request->body + at, length);
     else
-        do
-            got = pread(request->body_fd, bytes, length, (off_t)at);
-        while (got < 0 && errno == EINTR);
+        got = mst_file_pread(request->body_fd, bytes, length, at);
     if (got <= 0) {
-        stop(transfer, got < 0 ? -errno : -EIO, "the file that is sent cannot be read");
+        stop(transfer, got < 0 ? (int)got : -EIO, "the file that is sent cannot be read");
         return CURL_READFUNC_ABORT;
     }
     transfer->body_at += (uint64_t)got;

@@ -1,5 +1,6 @@
 #include "muster/core/blob/s3/sha256.h"
 
+#include "muster/core/file.h"
 #include "muster/core/least.h"
 
 #include <assert.h>
@@ -7,7 +8,6 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
-#include <unistd.h>
 
 void sha256(const void *data, size_t size_bytes, uint8_t ret_sum[SHA256_BYTES])
 {
@@ -28,11 +28,9 @@ static int hash_file(EVP_MD_CTX *context, int fd, uint64_t offset, uint64_t size
     uint8_t chunk[1 << 16];
     while (size_bytes > 0) {
         size_t want = mst_least(size_bytes, sizeof chunk);
-        ssize_t got = pread(fd, chunk, want, (off_t)offset);
-        if (got < 0 && errno == EINTR)
-            continue;
+        int64_t got = mst_file_pread(fd, chunk, want, offset);
         if (got <= 0)
-            return got < 0 ? -errno : -EIO;
+            return got < 0 ? (int)got : -EIO;
         if (!EVP_DigestUpdate(context, chunk, (size_t)got))
             return -ENOMEM;
         offset += (uint64_t)got;
