@@ -11,7 +11,7 @@
 #define BLOCKS_TOTAL 4096u /* of all sources, while each has the least */
 #define FULL_SEED UINT64_C(0x66756c6c)
 
-static uint64_t mix(uint64_t hash, uint64_t value)
+uint64_t fingerprint_mix(uint64_t hash, uint64_t value)
 {
     return mst_mix64(hash ^ value);
 }
@@ -58,18 +58,18 @@ size_t fingerprint_block(uint64_t size_bytes, uint32_t count, uint32_t i, uint64
 void fingerprint_init(struct fingerprint *fingerprint, uint64_t shape)
 {
     *fingerprint = (struct fingerprint){
-        .sampled = shape, .named = shape, .full = mix(shape, FULL_SEED)};
+        .sampled = shape, .named = shape, .full = fingerprint_mix(shape, FULL_SEED)};
 }
 
 void fingerprint_add(struct fingerprint *fingerprint, const char *name, uint64_t size_bytes,
                      const uint32_t *crcs, uint32_t count)
 {
-    uint64_t named = mix(fingerprint->named, mst_crc32c(0, name, strlen(name)));
-    named = mix(named, size_bytes);
-    uint64_t sampled = mix(fingerprint->sampled, size_bytes);
+    uint64_t named = fingerprint_mix(fingerprint->named, mst_crc32c(0, name, strlen(name)));
+    named = fingerprint_mix(named, size_bytes);
+    uint64_t sampled = fingerprint_mix(fingerprint->sampled, size_bytes);
     for (uint32_t i = 0; i < count; i++) {
-        sampled = mix(sampled, crcs[i]);
-        named = i < FINGERPRINT_EVEN_BLOCKS ? mix(named, crcs[i]) : named;
+        sampled = fingerprint_mix(sampled, crcs[i]);
+        named = i < FINGERPRINT_EVEN_BLOCKS ? fingerprint_mix(named, crcs[i]) : named;
     }
     fingerprint->sampled = sampled;
     fingerprint->named = named;
@@ -77,5 +77,5 @@ void fingerprint_add(struct fingerprint *fingerprint, const char *name, uint64_t
 
 void fingerprint_add_full(struct fingerprint *fingerprint, uint64_t size_bytes, uint32_t crc)
 {
-    fingerprint->full = mix(mix(fingerprint->full, size_bytes), crc);
+    fingerprint->full = fingerprint_mix(fingerprint_mix(fingerprint->full, size_bytes), crc);
 }

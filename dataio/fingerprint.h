@@ -22,6 +22,9 @@ struct fingerprint {
     uint64_t full;  /* 0: not computed */
 };
 
+/* The hash of what `hash` is of, and `value` behind it. */
+uint64_t fingerprint_mix(uint64_t hash, uint64_t value);
+
 /* How many blocks of a source count; 0 if it is empty. */
 uint32_t fingerprint_block_count(uint64_t size_bytes, uint32_t source_count);
 

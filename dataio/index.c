@@ -3,7 +3,6 @@
 #include "muster/core/crc32c.h"
 #include "muster/core/err.h"
 #include "muster/core/least.h"
-#include "muster/core/rng.h"
 #include "muster/dataio/dataset.h"
 #include "muster/dataio/scan.h"
 #include "muster/dataio/uris.h"
@@ -371,11 +370,6 @@ static int load_shards(struct index *index, struct feed *feed, struct mst_err *e
 
 /* ---- identity -------------------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t hash, uint64_t value)
-{
-    return mst_mix64(hash ^ value);
-}
-
 /* The blocks of a source that its fingerprint is over, to be read: all at once, if they are all of
  * it. */
 struct sampling {
@@ -464,8 +458,8 @@ static void pin(struct index *index)
     bool known = true;
     for (uint32_t i = 0; i < index->shard_count; i++) {
         const struct source *source = &index->shards[i].source;
-        place = mix(place, mst_crc32c(0, source->label, strlen(source->label)));
-        version = mix(version, source->version);
+        place = fingerprint_mix(place, mst_crc32c(0, source->label, strlen(source->label)));
+        version = fingerprint_mix(version, source->version);
         known = known && source->version;
     }
     index->place = (uint32_t)place;
@@ -475,11 +469,11 @@ static void pin(struct index *index)
 static int identify(struct index *index, bool full, struct mst_err *err)
 {
     const struct record_shape *shape = &index->shape;
-    uint64_t hash = mix(0, shape->format);
+    uint64_t hash = fingerprint_mix(0, shape->format);
     if (record_reader_of(shape->format)->typed) {
-        hash = mix(hash, shape->dtype);
-        hash = mix(hash, shape->elems);
-        hash = mix(hash, shape->stride);
+        hash = fingerprint_mix(hash, shape->dtype);
+        hash = fingerprint_mix(hash, shape->elems);
+        hash = fingerprint_mix(hash, shape->stride);
     }
     index->shape_hash = hash;
     fingerprint_init(&index->fingerprint, hash);
