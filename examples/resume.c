@@ -16,11 +16,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sysexits.h>
 
 #define START_MS 60000
 #define TIMEOUT_MS 300000 /* more than a save may take on all ranks: 2.25 times 120 s */
 #define CKPT_EVERY 100
-#define EXIT_ANOTHERS 78 /* the root is another job's */
 #define ELEMS 4096
 #define ROUNDS 200 /* of stirring per step: stands for the computation of a real one */
 
@@ -54,13 +54,16 @@ static void train_step(uint64_t step)
 }
 
 /* The step to start from: after the newest checkpoint, or the first. */
-static uint64_t resume(struct mst_ckpt *ckpt)
+static uint64_t resume(const struct mst_world *world, struct mst_ckpt *ckpt)
 {
     struct mst_err err;
     struct mst_ckpt_loaded loaded = MST_CKPT_LOADED_INIT;
     int rc = mst_ckpt_load(ckpt, &state, &loaded, mst_deadline_ms(TIMEOUT_MS), &err);
     if (rc < 0 && rc != -ENOENT)
         die("mst_ckpt_load", err.text);
+    if (rc == 0 && loaded.skipped_count > 0 && mst_world_rank(world) == 0)
+        fprintf(stderr, "resume: passed over %" PRIu32 " damaged: %s\n", loaded.skipped_count,
+                err.text);
     return rc == 0 ? loaded.step : 0;
 }
 
@@ -68,6 +71,20 @@ static void save(struct mst_ckpt *ckpt, uint64_t step)
 {
     if (mst_ckpt_save(ckpt, step, &state, mst_deadline_ms(TIMEOUT_MS)) < 0)
         die("mst_ckpt_save", mst_ckpt_error(ckpt));
+}
+
+/* A save that fails ends nothing, as the checkpoint before it stands; but it is told. */
+static void report(const struct mst_world *world, struct mst_job *job, struct mst_ckpt *ckpt)
+{
+    static uint32_t told;
+    struct mst_ckpt_status saves = MST_CKPT_STATUS_INIT;
+    (void)mst_ckpt_get_status(ckpt, &saves); /* its size is set */
+    if (saves.committed_step != MST_CKPT_NONE)
+        mst_job_committed(job, saves.committed_step);
+    if (saves.failed_count > told && mst_world_rank(world) == 0)
+        fprintf(stderr, "resume: step %" PRIu64 " is not saved: %s\n", saves.failed_step,
+                saves.failed_text);
+    told = saves.failed_count;
 }
 
 /* Waits until what was saved is committed. Returns `status`, or what says that it is not. */
@@ -80,23 +97,22 @@ static int drain(struct mst_ckpt *ckpt, int status)
 }
 
 /* Returns the exit status: 0 with all steps done, or drained before that. */
-static int train(struct mst_job *job, struct mst_ckpt *ckpt, uint64_t step_count)
+static int train(const struct mst_world *world, struct mst_job *job, struct mst_ckpt *ckpt,
+                 uint64_t step_count)
 {
-    for (uint64_t step = resume(ckpt); step < step_count;) {
+    int verdict = MST_JOB_GO;
+    for (uint64_t step = resume(world, ckpt); step < step_count && verdict != MST_JOB_STOP;) {
         train_step(step++);
-        int verdict = mst_job_step(job, step, mst_deadline_ms(TIMEOUT_MS));
+        verdict = mst_job_step(job, step, mst_deadline_ms(TIMEOUT_MS));
         if (verdict < 0)
             die("mst_job_step", mst_err_meaning(verdict));
         if (verdict != MST_JOB_GO || step % CKPT_EVERY == 0 || step == step_count)
             save(ckpt, step);
-        if (verdict == MST_JOB_STOP) {
-            int status = drain(ckpt, MST_EXIT_DRAINED);
-            if (status == MST_EXIT_DRAINED)
-                mst_job_committed(job, step);
-            return status;
-        }
+        report(world, job, ckpt);
     }
-    return drain(ckpt, 0);
+    int status = drain(ckpt, verdict == MST_JOB_STOP ? MST_EXIT_DRAINED : 0);
+    report(world, job, ckpt);
+    return status;
 }
 
 static uint64_t value_of_numbers(void)
@@ -145,8 +161,8 @@ int main(int argc, char **argv)
     if (mst_job_open(world, &job, &err) < 0)
         die("mst_job_open", err.text);
     if (mst_ckpt_open(&opts, world, kv, &ckpt, &err) < 0)
-        die_with(err.code == -EEXIST ? EXIT_ANOTHERS : 1, "mst_ckpt_open", err.text);
-    int status = train(job, ckpt, args.steps);
+        die_with(err.code == -EEXIST ? EX_CONFIG : 1, "mst_ckpt_open", err.text);
+    int status = train(world, job, ckpt, args.steps);
     if (status == 0 && mst_world_rank(world) == 0)
         printf("final step=%" PRIu64 " value=%016" PRIx64 "\n", args.steps, value_of_numbers());
     mst_ckpt_close(ckpt);

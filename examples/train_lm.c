@@ -24,9 +24,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
-enum { START_MS = 120000, EXIT_ANOTHERS = 78 };
+enum { START_MS = 120000 };
 
 /* More than a request to a store (60 s) or a save may take on all ranks (2.25 times 120 s). */
 enum { WAIT_MS = 300000 };
@@ -362,6 +363,31 @@ static void tell_hidden(const struct trainer *trainer)
                 trainer->opts.data, info.hidden_count);
 }
 
+/* Ranks with other options would each train a model of their own, or wait for one another. */
+static int check_alike(struct trainer *trainer)
+{
+    static const char *const names[] = {"--steps", "--ckpt-every", "--batch", "--seed", "--lr"};
+    enum { COUNT = sizeof names / sizeof names[0] };
+    const struct train_opts *opts = &trainer->opts;
+    const double mine[COUNT] = {(double)opts->steps, (double)opts->ckpt_every, (double)opts->batch,
+                                (double)opts->seed, opts->lr};
+    double least[COUNT], most[COUNT];
+    int rc = mst_comm_allreduce(trainer->comm, mine, least, COUNT, MST_F64, MST_MIN, NULL);
+    if (rc >= 0)
+        rc = mst_comm_allreduce(trainer->comm, mine, most, COUNT, MST_F64, MST_MAX, NULL);
+    if (rc < 0)
+        return fail(trainer, "options", mst_comm_error(trainer->comm), rc);
+    for (size_t i = 0; i < COUNT; i++)
+        if (least[i] < most[i]) {
+            char text[160];
+            snprintf(text, sizeof text,
+                     "it is %g here, and from %g to %g on all ranks: give all the same", mine[i],
+                     least[i], most[i]);
+            return fail(trainer, names[i], text, -EINVAL);
+        }
+    return 0;
+}
+
 static int set_up(struct trainer *trainer)
 {
     struct mst_err err = {0};
@@ -397,6 +423,9 @@ static int set_up(struct trainer *trainer)
         mst_job_open(trainer->world, &trainer->job, &err) < 0)
         return fail(trainer, "start", err.text, err.code);
     tell_hidden(trainer);
+    int rc = check_alike(trainer);
+    if (rc < 0)
+        return rc;
     size_t samples = opts->batch / trainer->size + 1;
     trainer->rows = calloc(samples * LM_TARGETS, sizeof *trainer->rows);
     if (!trainer->rows)
@@ -474,6 +503,6 @@ int main(int argc, char **argv)
     }
     tear_down(trainer);
     if (rc == -EEXIST) /* the root is another job's: that is no fault of this one's to retry */
-        return EXIT_ANOTHERS;
+        return EX_CONFIG;
     return rc < 0 ? 1 : rc;
 }

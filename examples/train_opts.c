@@ -39,7 +39,9 @@ static const struct options command_line = {
     .synopsis = "--data URI --ckpt URI --steps N [OPTIONS]",
     .about = "Trains a byte-level language model; resumes from the newest checkpoint in --ckpt.",
     .groups = {{"Options:", train_options}},
-    .notes = "Exit: 0 finished, 143 preempted, 64 bad usage, 1 anything else.",
+    .notes =
+        "Exit: 0 finished, 143 preempted, 74 the last checkpoint is lost, 78 another job's root, "
+        "64 bad usage, 1 anything else.",
 };
 
 void train_opts_parse(int argc, char **argv, struct train_opts *ret_opts)

@@ -34,6 +34,13 @@ mentions cut.txt.gz
 expect 1 muster data verify "$work/cut.txt.gz"
 mentions cut.txt.gz
 
+say "ranks with other options"
+for option in --batch --lr --ckpt-every; do
+    expect 1 muster run --nproc 2 --max-restarts 0 -- sh -c "exec train_lm $option \$((4 + RANK)) \"\$@\"" lm \
+        --steps 2 --data "$work/data.txt" --ckpt "$work/ckpt"
+    mentions "$option: it is 5 here, and from 4 to 5 on all ranks"
+done
+
 say "a Megatron index that does not match its tokens"
 /usr/bin/python3 - "$work/tokens" <<'PY'
 import struct, sys
@@ -70,6 +77,11 @@ mentions "resumed at step 2" abandoned "training goes on" "steps=28" "last check
 expect 0 muster ckpt verify "$disk/ckpt"
 expect 0 muster ckpt ls "$disk/ckpt"
 mentions " 2 "
+rm "$disk/filler"
+expect 0 resume --ckpt "$disk/numbers" --steps 1
+head -c 8m /dev/zero >"$disk/filler" 2>/dev/null || :
+expect 74 muster run --nproc 1 --max-restarts 0 -- resume --ckpt "$disk/numbers" --steps 250
+mentions "resume: step " " is not saved: " "resume: the last checkpoint is lost: "
 mount -o remount,ro "$disk"
 expect 1 lm --data "$work/data.txt" --ckpt "$disk/other"
 mentions "$disk/other" "ead-only"
