@@ -22,7 +22,8 @@ int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_
     if (world->size != 1)
         return mst_err_set(err, -ENOTSUP,
                            "rank %" PRIu32 " of %" PRIu32 " has no key-value server to meet the "
-                           "others at: start the ranks with `muster run`",
+                           "others at, as another launcher started it: start `muster run` on each "
+                           "node in its place, and let that start the ranks",
                            world->rank, world->size);
     rc = kv_local_private(world->generation, ret_kv);
     return rc ? mst_err_set(err, rc, "no memory for a key-value table") : 0;
