@@ -237,6 +237,68 @@ static void test_not_durable_behind_the_exchange(void **state)
     assert_true(rank.matches);
 }
 
+/* The root is lost behind the exchange, and the next life commits the same step before this one's
+ * goes back: what comes out of step_2 then is that life's, and stays. */
+static int lose_behind_tap(void *arg, const struct mst_aio_op *op)
+{
+    static const uint64_t second[] = {2, 0};
+    (void)arg;
+    if (is_exchange_of(op, "step_2.tmp") && exchanges_left-- == 1)
+        is_armed = true;
+    if (op->kind == MST_AIO_FSYNC && atomic_exchange(&is_armed, false))
+        take_over("fixture", second);
+    return 1;
+}
+
+static void test_lost_behind_the_exchange(void **state)
+{
+    static const uint64_t second[] = {2, 0};
+    (void)state;
+    fixture_save(1, second);
+    exchanges_left = 1;
+    struct fixture_rank rank;
+    mst_aio_set_tap(lose_behind_tap, NULL);
+    fixture_run(&rank, 1, save_in_between, NULL);
+    mst_aio_set_tap(NULL, NULL);
+    assert_int_equal(rank.result, -ESTALE);
+    uint64_t epoch = 0;
+    int root_fd = open(fixture_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(root_read_epoch(root_fd, "step_2", 2, &epoch), 0);
+    close(root_fd);
+    assert_int_equal(epoch, 3);
+    assert_int_equal(fixture_load(1, &rank), 2);
+    assert_false(fixture_has_temp("step_2"));
+}
+
+/* Of a step that replaced nothing there is nothing to go back to: it has failed, and whoever looks
+ * finds it whole. */
+static int fail_first_sync_tap(void *arg, const struct mst_aio_op *op)
+{
+    (void)arg;
+    if (op->kind == MST_AIO_RENAME && strstr(op->path, "step_2.tmp"))
+        is_armed = true;
+    return op->kind == MST_AIO_FSYNC && atomic_exchange(&is_armed, false) ? -EIO : 1;
+}
+
+static void test_not_durable_behind_the_rename(void **state)
+{
+    (void)state;
+    fixture_save(1, first);
+    struct fixture_rank rank;
+    mst_aio_set_tap(fail_first_sync_tap, NULL);
+    fixture_run(&rank, 1, save_in_between, NULL);
+    mst_aio_set_tap(NULL, NULL);
+    assert_int_equal(rank.result, -EIO);
+    assert_int_equal(rank.status.failed_step, 2);
+    assert_int_equal(rank.status.committed_step, MST_CKPT_NONE);
+    assert_non_null(strstr(rank.status.failed_text, "publish step_2"));
+    assert_false(fixture_has_temp("step_2"));
+    fixture_run(&rank, 1, fixture_load_newest, NULL);
+    assert_int_equal(rank.result, 0);
+    assert_int_equal(rank.loaded.step, 2);
+    assert_int_equal(rank.loaded.skipped_count, 0);
+}
+
 /* ---- two jobs -------------------------------------------------------------------------------- */
 
 static void open_another(struct fixture_rank *rank)
@@ -392,7 +454,8 @@ static void copy_step(const char *step)
     }
 }
 
-/* Written before roots had owners, E4M3 as a float of HDF5's: 10 s + i and 16 s + i of step s. */
+/* Just as the builds before roots had owners write it, but for the times that HDF5 puts into each
+ * file, E4M3 as a float of HDF5's: 10 s + i and 16 s + i of step s. */
 static void load_and_go_on(struct fixture_rank *rank)
 {
     float weights[6];
@@ -464,6 +527,8 @@ int main(void)
         CASE(test_swept_while_published),
         CASE(test_died_behind_the_exchange),
         CASE(test_not_durable_behind_the_exchange),
+        CASE(test_lost_behind_the_exchange),
+        CASE(test_not_durable_behind_the_rename),
         CASE(test_another_job),
         CASE(test_by_force),
         CASE(test_reader_beside_a_save),

@@ -403,7 +403,8 @@ static void check_fixture(const struct fixture *fixture, const struct mode *mode
     mst_loader_close(loader);
 }
 
-/* Cursors and indexes as the first version wrote them (tests/data/v1) go on where they stood. */
+/* Cursors, byte for byte as the builds of version 1 write them over these files (tests/data/v1), go
+ * on where they stood. */
 static void test_cursors_of_version_1_go_on(void **state)
 {
     (void)state;
