@@ -6,7 +6,6 @@
 #include "muster/core/err.h"
 #include "muster/core/file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -196,16 +195,22 @@ static int collect(DIR *dir, root_parse_fn parse, uint64_t **numbers, size_t *co
     return -errno;
 }
 
+DIR *root_open_folder(int dir_fd, const char *name)
+{
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    int error = errno;
+    if (!dir && fd >= 0)
+        close(fd);
+    errno = error;
+    return dir;
+}
+
 int root_list(int root_fd, root_parse_fn parse, uint64_t **ret_numbers, size_t *ret_count)
 {
-    int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        int rc = -errno;
-        if (fd >= 0)
-            close(fd);
-        return rc;
-    }
+    DIR *dir = root_open_folder(root_fd, ".");
+    if (!dir)
+        return -errno;
     uint64_t *numbers = NULL;
     size_t count = 0;
     int rc = collect(dir, parse, &numbers, &count);

@@ -17,6 +17,7 @@
 
 #include "muster/core/err.h"
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,6 +35,9 @@ int root_open(const char *path, int *ret_fd, struct mst_err *err);
 /* Opens a file to read, whatever lies under its name: links are followed, and nothing is waited
  * for. `flags` beside O_RDONLY. An fd; -EBADMSG it is no regular file; -errno. */
 int root_open_file(int dir_fd, const char *path, int flags);
+
+/* Opens a folder, which no link is, to be listed. NULL and errno. */
+DIR *root_open_folder(int dir_fd, const char *name);
 
 /* What a code of root_open_file means. */
 const char *root_fault(int rc);

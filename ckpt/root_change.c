@@ -7,7 +7,6 @@
 #include "muster/core/aio/aio.h"
 #include "muster/core/clock.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -123,14 +122,9 @@ static int remove_all(struct mst_aio *aio, DIR *dir, remove_fn remove_one)
 
 static int remove_folder(struct mst_aio *aio, int dir_fd, const char *name, remove_fn remove_one)
 {
-    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        int rc = -errno;
-        if (fd >= 0)
-            close(fd);
-        return rc == -ENOENT ? 0 : rc;
-    }
+    DIR *dir = root_open_folder(dir_fd, name);
+    if (!dir)
+        return errno == ENOENT ? 0 : -errno;
     int rc = remove_all(aio, dir, remove_one);
     closedir(dir);
     return rc < 0 ? rc : do_path(aio, MST_AIO_UNLINK, dir_fd, name, NULL, AT_REMOVEDIR);
@@ -267,20 +261,16 @@ static int sweep_one(const struct broom *broom, const char *name)
 
 static int sweep(const struct broom *broom)
 {
-    int fd = openat(broom->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    DIR *dir = root_open_folder(broom->root_fd, ".");
+    if (!dir)
+        return -errno;
     int rc = 0;
-    if (!dir) {
-        rc = -errno;
-        if (fd >= 0)
-            close(fd);
-        return rc;
-    }
     struct dirent *entry;
-    while ((entry = readdir(dir))) {
+    for (errno = 0; (entry = readdir(dir)); errno = 0) {
         int swept = sweep_one(broom, entry->d_name);
         rc = rc == 0 ? swept : rc;
     }
+    rc = rc == 0 ? -errno : rc;
     closedir(dir);
     return rc;
 }

@@ -5,6 +5,7 @@
 #include "muster/core/aio/aio.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 static struct mst_aio *aio;
 static int root_fd;
@@ -61,6 +62,37 @@ static void test_list(void **state)
     free(steps);
 }
 
+static atomic_int calls_left = -1; /* before one that fails; -1: none does */
+
+static bool fails(void)
+{
+    if (atomic_load(&calls_left) < 0 || atomic_fetch_sub(&calls_left, 1) > 0)
+        return false;
+    errno = EIO;
+    return true;
+}
+
+struct dirent *__real_readdir(DIR *dir);
+struct dirent *__wrap_readdir(DIR *dir);
+struct dirent *__wrap_readdir(DIR *dir)
+{
+    return fails() ? NULL : __real_readdir(dir);
+}
+
+int __real_renameat(int from_fd, const char *from, int to_fd, const char *to);
+int __wrap_renameat(int from_fd, const char *from, int to_fd, const char *to);
+int __wrap_renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+    return fails() ? -1 : __real_renameat(from_fd, from, to_fd, to);
+}
+
+int __real_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
+int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
+int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+    return fails() ? -1 : __real_renameat2(from_fd, from, to_fd, to, flags);
+}
+
 static ino_t synced[8]; /* by the thread that is watched: the threads of aio sync too */
 static size_t synced_count;
 static pthread_t watched;
@@ -73,7 +105,7 @@ int __wrap_fsync(int fd)
     assert_int_equal(fstat(fd, &st), 0);
     if (pthread_equal(pthread_self(), watched) && synced_count < sizeof synced / sizeof *synced)
         synced[synced_count++] = st.st_ino;
-    return __real_fsync(fd);
+    return fails() ? -1 : __real_fsync(fd);
 }
 
 static void expect_synced(size_t index, const char *name)
@@ -314,6 +346,62 @@ static void test_remove_abandoned(void **state)
     assert_true(fixture_has("OWNER.tmp.af"));
 }
 
+/* What could not be listed is not taken for nothing. */
+static void test_listing_that_breaks_off(void **state)
+{
+    uint64_t *numbers;
+    size_t count;
+    (void)state;
+    make_dir("step_1");
+    calls_left = 0;
+    assert_int_equal(root_list(root_fd, root_parse_step, &numbers, &count), -EIO);
+    calls_left = 1;
+    assert_int_equal(root_put_back(root_fd, 3, 0xaa), -EIO);
+    calls_left = 2;
+    assert_int_equal(root_remove_abandoned(aio, root_fd, 3, 0xaa), -EIO);
+    calls_left = 0;
+    assert_int_equal(root_remove(aio, root_fd, "step_1"), -EIO);
+    assert_true(fixture_has("step_1"));
+    calls_left = -1;
+}
+
+static void write_manifest(const char *folder, uint64_t step, uint64_t epoch)
+{
+    struct manifest_file file = {.size_bytes = 4096};
+    struct manifest manifest = {
+        .step = step, .world_size = 1, .files = &file, .epoch = epoch, .token = 0xaf};
+    char path[ROOT_PATH_MAX], *text;
+    size_t size;
+    make_dir(folder);
+    snprintf(path, sizeof path, "%s/%s", folder, MANIFEST_NAME);
+    assert_int_equal(manifest_encode(&manifest, &text, &size), 0);
+    write_file(path, text);
+    free(text);
+}
+
+/* A step of epoch 3 that one of epoch 2 has exchanged for its own: wherever putting it back ends,
+ * that is told, nothing is lost, and the next one puts it back. */
+static void test_putting_back_fails_anywhere(void **state)
+{
+    bool failed = true;
+    (void)state;
+    for (int n = 0; failed; n++) {
+        uint64_t epoch = 0;
+        write_manifest("step_3.tmp.e2.00000000000000bf", 3, 3);
+        write_manifest("step_3", 3, 2);
+        calls_left = n;
+        int rc = root_put_back(root_fd, 4, 0xaa);
+        failed = calls_left < 0;
+        assert_int_equal(rc, failed ? -EIO : 0);
+        calls_left = -1;
+        assert_int_equal(root_put_back(root_fd, 5, 0xab), 0);
+        assert_int_equal(root_read_epoch(root_fd, "step_3", 3, &epoch), 0);
+        assert_int_equal(epoch, 3);
+        assert_int_equal(root_remove(aio, root_fd, "step_3"), 0);
+        assert_int_equal(root_remove_abandoned(aio, root_fd, 5, 0xac), 0);
+    }
+}
+
 static void test_list_owners(void **state)
 {
     static const char *const names[] = {"OWNER.2",
@@ -353,6 +441,8 @@ int main(void)
         CASE(test_links_are_not_followed),
         CASE(test_claims),
         CASE(test_remove_abandoned),
+        CASE(test_listing_that_breaks_off),
+        CASE(test_putting_back_fails_anywhere),
         CASE(test_list_owners),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
