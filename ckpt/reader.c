@@ -219,8 +219,8 @@ int reader_check_frame(struct reader *reader, uint32_t file, struct mst_err *err
     char path[ROOT_PATH_MAX];
     root_file_path(path, reader->manifest, file);
     return mst_err_set(err, -EBADMSG,
-                       "%s: HDF5 metadata (all bytes outside of tensors): checksum %08" PRIx32
-                       ", manifest says %08" PRIx32,
+                       "%s: HDF5 metadata (all bytes outside of tensors, which no load reads): "
+                       "checksum %08" PRIx32 ", manifest says %08" PRIx32,
                        path, crc, said->frame_crc);
 }
 

@@ -56,6 +56,14 @@ with open(sys.argv[1], "r+b") as file:
 PY
 expect 1 muster ckpt verify "$work/ckpt"
 mentions model/w2 "block 0"
+cp -r "$work/ckpt" "$work/frame"
+printf X | dd of="$work/frame/step_20/rank_0.h5" bs=1 seek=55 conv=notrunc status=none
+rm -r "$work/frame/step_30"
+expect 1 muster ckpt verify "$work/frame"
+mentions "rank_0.h5: HDF5 metadata (all bytes outside of tensors, which no load reads)"
+expect 0 muster run --nproc 2 -- train_lm --data "$work/data.txt" --ckpt "$work/frame" \
+    --steps 21 --ckpt-every 10 --batch 8
+mentions "resumed at step 20"
 odd=$work/$'odd\xff'
 cp -r "$work/ckpt" "$odd"
 truncate -s 10 "$odd/step_20/MANIFEST.json"
