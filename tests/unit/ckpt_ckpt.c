@@ -6,6 +6,8 @@
 #include "muster/core/world/page.h"
 
 #include <errno.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 
 static void test_same_world(void **state)
@@ -737,6 +739,75 @@ static int teardown_big(void **state)
     return fixture_teardown(state);
 }
 
+/* A disk that does not answer: a save is under way until the test lets it go on. */
+static sem_t is_stuck, may_go_on;
+static atomic_bool sticks;
+
+static int stick_tap(void *arg, const struct mst_aio_op *op)
+{
+    (void)arg;
+    if (op->kind == MST_AIO_RENAME && atomic_exchange(&sticks, false)) {
+        assert_int_equal(sem_post(&is_stuck), 0);
+        assert_int_equal(sem_wait(&may_go_on), 0);
+    }
+    return 1;
+}
+
+static void use_while_it_saves(struct fixture_rank *rank)
+{
+    const struct mst_state state = fixture_state(&rank->model, "cursor");
+    struct mst_ckpt_loaded loaded = MST_CKPT_LOADED_INIT;
+    fixture_fill(&rank->model, 1);
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 1, &state, soon()), 0);
+    assert_int_equal(sem_wait(&is_stuck), 0);
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 2, &state, mst_now_ns()), -ETIMEDOUT);
+    assert_non_null(strstr(mst_ckpt_error(rank->ckpt), "step 2 is not saved"));
+    assert_int_equal(mst_ckpt_drain(rank->ckpt, mst_now_ns()), -ETIMEDOUT);
+    assert_non_null(strstr(mst_ckpt_error(rank->ckpt), "the last save has not ended"));
+    assert_int_equal(mst_ckpt_load(rank->ckpt, &state, &loaded, mst_now_ns(), &rank->err),
+                     -ETIMEDOUT);
+    assert_non_null(strstr(rank->err.text, "a save is still in flight"));
+    assert_int_equal(sem_post(&may_go_on), 0);
+    assert_int_equal(mst_ckpt_drain(rank->ckpt, soon()), 0);
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 3, &state, soon()), 0);
+    rank->result = mst_ckpt_drain(rank->ckpt, soon());
+}
+
+static void test_nothing_is_mixed_with_a_save_in_flight(void **state)
+{
+    (void)state;
+    assert_int_equal(sem_init(&is_stuck, 0, 0), 0);
+    assert_int_equal(sem_init(&may_go_on, 0, 0), 0);
+    struct fixture_rank rank;
+    sticks = true;
+    mst_aio_set_tap(stick_tap, NULL);
+    fixture_run(&rank, 1, use_while_it_saves, NULL);
+    mst_aio_set_tap(NULL, NULL);
+    assert_int_equal(rank.result, 0);
+    assert_int_equal(rank.status.failed_count, 0);
+    assert_true(fixture_has("step_1") && fixture_has("step_3"));
+    assert_false(fixture_has("step_2"));
+}
+
+static void load_twice(struct fixture_rank *rank)
+{
+    struct mst_tensor other = rank->model.tensors[1];
+    rank->model.tensors[1] = rank->model.tensors[0];
+    fixture_load_newest(rank);
+    rank->model.tensors[1] = other;
+}
+
+static void test_tensor_asked_for_twice(void **state)
+{
+    static const uint64_t first[] = {1, 0};
+    (void)state;
+    fixture_save(1, first);
+    struct fixture_rank rank;
+    fixture_run(&rank, 1, load_twice, NULL);
+    assert_int_equal(rank.result, -EINVAL);
+    assert_non_null(strstr(rank.err.text, "model/embedding is asked for twice"));
+}
+
 /* Ranks that train on other data, or from another place in it, save nothing that anyone could go on
  * from; where their copies of the same data lie is their own. */
 static void save_other_cursor(struct fixture_rank *rank)
@@ -807,6 +878,8 @@ int main(void)
         CASE(test_kv_closed_after_open),
         CASE(test_abandoned_directories),
         CASE(test_open_faults),
+        CASE(test_nothing_is_mixed_with_a_save_in_flight),
+        CASE(test_tensor_asked_for_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

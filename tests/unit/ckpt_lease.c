@@ -8,6 +8,8 @@
 #include "muster/core/cond.h"
 
 #include <errno.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -162,10 +164,61 @@ static void rewrite_record(const char *name, int64_t older_s, const char *node)
 static void (*on_watch)(void);
 static int watch_count;
 
+/* The first thread that waits for its turn to renew does so when the test says, and tells when it
+ * has. */
+static atomic_bool watches_renewal;
+static atomic_ulong renewing; /* that thread; 0: none yet */
+static sem_t waits, may_renew, has_renewed;
+
+static bool waits_to_renew(uint64_t deadline_ns)
+{
+    unsigned long none = 0, self = (unsigned long)pthread_self();
+    if (!watches_renewal || deadline_ns < mst_deadline_ms(8000) ||
+        deadline_ns > mst_deadline_ms(12000))
+        return false;
+    if (atomic_compare_exchange_strong(&renewing, &none, self)) {
+        assert_int_equal(sem_post(&waits), 0);
+        assert_int_equal(sem_wait(&may_renew), 0);
+        return true;
+    }
+    if (none == self)
+        assert_int_equal(sem_post(&has_renewed), 0);
+    return false;
+}
+
+static void await(sem_t *sem)
+{
+    struct timespec end;
+    assert_int_equal(clock_gettime(CLOCK_REALTIME, &end), 0);
+    end.tv_sec += SOON_MS / 1000;
+    assert_int_equal(sem_timedwait(sem, &end), 0);
+}
+
+static struct lease *take_to_renew(void)
+{
+    assert_int_equal(sem_init(&waits, 0, 0), 0);
+    assert_int_equal(sem_init(&may_renew, 0, 0), 0);
+    assert_int_equal(sem_init(&has_renewed, 0, 0), 0);
+    renewing = 0;
+    watches_renewal = true;
+    struct lease *lease = must_take("x", 1, false);
+    await(&waits);
+    return lease;
+}
+
+static void let_it_renew(void)
+{
+    assert_int_equal(sem_post(&may_renew), 0);
+    await(&has_renewed);
+    watches_renewal = false;
+}
+
 int __real_mst_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ns);
 int __wrap_mst_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ns);
 int __wrap_mst_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ns)
 {
+    if (waits_to_renew(deadline_ns))
+        return -ETIMEDOUT;
     if (!on_watch || deadline_ns < mst_deadline_ms(20000) || deadline_ns > mst_deadline_ms(40000))
         return __real_mst_cond_wait(cond, lock, deadline_ns);
     watch_count++;
@@ -242,6 +295,36 @@ static void nobody_is_taken_from_in_haste(void **state)
     assert_int_equal(lease_take(&opts, soon(), &lease, &err), -EEXIST);
     assert_non_null(strstr(err.text, "timeout_ms"));
     assert_non_null(strstr(err.text, "--take-root"));
+}
+
+static void an_owner_renews(void **state)
+{
+    (void)state;
+    struct lease *lease = take_to_renew();
+    rewrite_record("OWNER.1", 1000, "elsewhere");
+    let_it_renew();
+    struct tier_owner found;
+    struct owner owner;
+    assert_int_equal(tier->ops->read_owner(tier, 1, &found, soon(), NULL), 0);
+    assert_int_equal(owner_decode(found.text, found.size_bytes, &owner, NULL), 0);
+    assert_true(owner.renewed_s + 100 > (uint64_t)time(NULL));
+    assert_string_equal(owner.node, lease_owner(lease)->node);
+    assert_false(owner.released);
+    lease_release(lease);
+}
+
+/* Its record was pruned by the second after it, and must not come back. */
+static void an_owner_that_has_lost_the_root_renews_nothing(void **state)
+{
+    (void)state;
+    struct lease *leases[3] = {take_to_renew()};
+    for (size_t i = 1; i < 3; i++)
+        leases[i] = must_take("x", 1, false);
+    let_it_renew();
+    assert_false(fixture_has("OWNER.1"));
+    for (size_t i = 0; i < 3; i++)
+        lease_release(leases[i]);
+    assert_false(fixture_has("OWNER.1"));
 }
 
 static void make_later(const char *name)
@@ -451,6 +534,8 @@ int main(void)
         BOTH(a_taker_that_died_leaves_its_note_to_the_next),
         BOTH(an_owner_that_renews_while_it_is_watched_lives),
         BOTH(nobody_is_taken_from_in_haste),
+        BOTH(an_owner_renews),
+        BOTH(an_owner_that_has_lost_the_root_renews_nothing),
         BOTH(a_record_of_a_later_version_is_refused),
         REMOTE(nobody_is_refused_by_himself),
         DIR(a_link_to_nothing_is_named),
