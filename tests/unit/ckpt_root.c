@@ -135,6 +135,40 @@ static void test_open_makes_parents(void **state)
     close(fd);
 }
 
+static bool is_read_only;
+
+int __real_faccessat(int dir_fd, const char *path, int mode, int flags);
+int __wrap_faccessat(int dir_fd, const char *path, int mode, int flags);
+int __wrap_faccessat(int dir_fd, const char *path, int mode, int flags)
+{
+    errno = EROFS;
+    return is_read_only ? -1 : __real_faccessat(dir_fd, path, mode, flags);
+}
+
+static void expect_no_root(const char *name, int code, const char *what)
+{
+    char path[512], text[600];
+    int fd = -1;
+    struct mst_err err = {0};
+    snprintf(path, sizeof path, "%s/%s", fixture_root, name);
+    snprintf(text, sizeof text, "checkpoint directory %s: %s", path, what);
+    assert_int_equal(root_open(path, &fd, &err), code);
+    assert_int_equal(err.code, code);
+    assert_non_null(strstr(err.text, text));
+    assert_int_equal(fd, -1);
+}
+
+static void test_open_names_what_is_no_root(void **state)
+{
+    (void)state;
+    write_file("file", "x");
+    expect_no_root("file", -ENOTDIR, mst_err_meaning(ENOTDIR));
+    expect_no_root("file/root", -ENOTDIR, "cannot make it: ");
+    is_read_only = true;
+    expect_no_root("root", -EROFS, "not writable: ");
+    is_read_only = false;
+}
+
 static void test_read_manifest_faults(void **state)
 {
     (void)state;
@@ -430,6 +464,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_list),
         CASE(test_open_makes_parents),
+        CASE(test_open_names_what_is_no_root),
         CASE(test_read_manifest_faults),
         CASE(test_no_regular_files),
         CASE(test_links_are_not_written_through),

@@ -102,12 +102,71 @@ static void test_files_are_looked_at(void **state)
     tier_close(tier);
 }
 
+/* What the others may have given up on is not published. */
+static void test_nothing_is_published_too_late(void **state)
+{
+    const struct tier_opts opts = {.uri = fixture_root, .aio = "threads"};
+    const struct tier_save save = {.step = 4, .claim = "e1.00000000000000af"};
+    char path[512];
+    (void)state;
+    struct tier *tier = NULL;
+    struct mst_err err = {0};
+    assert_int_equal(tier_open(&opts, &tier, &err), 0);
+    assert_int_equal(tier->ops->publish(tier, &save, "{}", 2, soon(), &err), -ENOENT);
+    assert_non_null(strstr(err.text, "step_4.tmp.e1.00000000000000af: does not exist"));
+    snprintf(path, sizeof path, "%s/step_4.tmp.%s", fixture_root, save.claim);
+    assert_int_equal(mkdir(path, 0777), 0);
+    assert_int_equal(tier->ops->publish(tier, &save, "{}", 2, mst_now_ns(), &err), -ETIMEDOUT);
+    assert_non_null(strstr(err.text, "not published: the time of the save is over (timeout_ms)"));
+    assert_false(fixture_has("step_4"));
+    tier->ops->abandon(tier, &save, soon());
+    assert_false(fixture_has_temp("step_4"));
+    tier_close(tier);
+}
+
+static bool is_full;
+
+int __real_owner_file_create(int root_fd, uint64_t epoch, const char *text);
+int __wrap_owner_file_create(int root_fd, uint64_t epoch, const char *text);
+int __wrap_owner_file_create(int root_fd, uint64_t epoch, const char *text)
+{
+    return is_full ? -ENOSPC : __real_owner_file_create(root_fd, epoch, text);
+}
+
+/* A root is taken all the same if there was an owner before. */
+static void test_taken_on_a_full_disk(void **state)
+{
+    static const char text[OWNER_BYTES];
+    const struct tier_opts opts = {.uri = fixture_root, .aio = "threads"};
+    (void)state;
+    struct tier *first = NULL, *next = NULL;
+    struct mst_err err = {0};
+    assert_int_equal(tier_open(&opts, &first, &err), 0);
+    assert_int_equal(tier_open(&opts, &next, &err), 0);
+    is_full = true;
+    assert_int_equal(first->ops->create_owner(first, 1, text, soon(), &err), -ENOSPC);
+    assert_non_null(strstr(err.text, "OWNER.1: no room left"));
+    is_full = false;
+    assert_int_equal(first->ops->create_owner(first, 1, text, soon(), &err), 0);
+    is_full = true;
+    assert_int_equal(next->ops->create_owner(next, 2, text, soon(), &err), 0);
+    is_full = false;
+    assert_true(fixture_has("OWNER.2"));
+    assert_false(fixture_has("OWNER.1"));
+    tier_close(first);
+    tier_close(next);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CASE(test_uris), CASE(test_a_reader_makes_nothing),
-                                       CASE(test_staging_dir), CASE(test_files_are_looked_at),
-                                       CASE(test_gone)};
+    const struct CMUnitTest tests[] = {CASE(test_uris),
+                                       CASE(test_a_reader_makes_nothing),
+                                       CASE(test_staging_dir),
+                                       CASE(test_files_are_looked_at),
+                                       CASE(test_gone),
+                                       CASE(test_nothing_is_published_too_late),
+                                       CASE(test_taken_on_a_full_disk)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
