@@ -1,4 +1,5 @@
 /* Reads from copies on web servers that break in mid-run, and from files. */
+#include "muster/core/blob/blob.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/rng.h"
@@ -43,6 +44,20 @@ void __wrap_mirror_failed(struct mirror_health *health, uint64_t now_ns)
 {
     failed_count++;
     __real_mirror_failed(health, now_ns);
+}
+
+static int reap_fault; /* that the next blob meets which is asked what has ended; 0: none */
+
+int __real_mst_blob_reap(struct mst_blob *blob, struct mst_blob_done *done, size_t cap, size_t min,
+                         uint64_t deadline_ns);
+int __wrap_mst_blob_reap(struct mst_blob *blob, struct mst_blob_done *done, size_t cap, size_t min,
+                         uint64_t deadline_ns);
+int __wrap_mst_blob_reap(struct mst_blob *blob, struct mst_blob_done *done, size_t cap, size_t min,
+                         uint64_t deadline_ns)
+{
+    int fault = reap_fault;
+    reap_fault = 0;
+    return fault ? fault : __real_mst_blob_reap(blob, done, cap, min, deadline_ns);
 }
 
 static struct feed_file *open_copies(struct feed *feed, char *first, char *second)
@@ -236,6 +251,28 @@ static void test_the_error_names_every_copy(void **state)
     assert_non_null(strstr(err.text, two.uri));
     atomic_store(&one.mode, FILES_GOOD);
     assert_int_equal(read_one(file, 0, &byte, 1, &err), 0); /* nothing is held against it */
+    feed_close(file);
+    feed_destroy(feed);
+}
+
+/* Reads that were under way there come back as failed, or from another copy: none is waited for. */
+static void test_a_place_whose_reads_are_lost_is_left(void **state)
+{
+    (void)state;
+    struct feed *feed = sources_feed("auto");
+    struct feed_file *file = open_copies(feed, one.uri, two.uri);
+    uint8_t bytes[2];
+    reap_fault = -ENOMEM;
+    assert_int_equal(read_one(file, 7, bytes, 2, NULL), 0);
+    assert_memory_equal(bytes, data + 7, 2);
+    assert_int_equal(reap_fault, 0);
+    feed_close(file);
+    file = open_copies(feed, one.uri, NULL);
+    struct mst_err err = {0};
+    reap_fault = -ENOMEM;
+    assert_int_equal(read_one(file, 7, bytes, 2, &err), -ENOMEM);
+    assert_non_null(strstr(err.text, "reading broke off: "));
+    assert_int_equal(read_one(file, 7, bytes, 2, NULL), 0);
     feed_close(file);
     feed_destroy(feed);
 }
@@ -490,6 +527,7 @@ int main(void)
         WITH_SERVERS(test_a_read_that_ends_well_ends_the_rest),
         WITH_SERVERS(test_a_probe_may_be_cancelled),
         WITH_SERVERS(test_the_error_names_every_copy),
+        WITH_SERVERS(test_a_place_whose_reads_are_lost_is_left),
         WITH_SERVERS(test_an_object_that_changes_is_not_read),
         WITH_SERVERS(test_copies_that_differ_are_refused),
         WITH_SERVERS(test_cancel_does_not_wait_for_a_silent_server),
