@@ -133,6 +133,8 @@ static void resume(void)
                 err.text);
     if (mst_loader_seek(loader, loaded.cursor, loaded.cursor_bytes, &err) < 0)
         die("resume", err.text);
+    if (*mst_loader_warning(loader) && mst_world_rank(world) == 0)
+        fprintf(stderr, "loop: %s\n", mst_loader_warning(loader));
     step = loaded.step;
     if (mst_world_rank(world) == 0)
         printf("resumed at step %" PRIu64 "\n", step);

@@ -77,6 +77,12 @@ head -c 300000 "$work/text" >"$work/other"
 expect 1 muster run --nproc 2 --max-restarts 0 -- loop "$work/other" "$work/alone" $((steps + 1))
 mentions "loop: resume: " dataset
 
+say "the same text, written anew: it goes on, and says so"
+cp -r "$work/alone" "$work/anew"
+touch -d "1 hour ago" "$work/text.gz"
+expect 0 muster run --nproc 2 --max-restarts 0 -- loop "$work/text.gz" "$work/anew" $((steps + 1))
+mentions "loop: a source has another time or ETag" "resumed at step $steps"
+
 say "each rank has another text of the same size: told at the first save, and at the end"
 tr 'a-y' 'b-z' <"$work/text" >"$work/text.1"
 ln -s text "$work/text.0"
