@@ -178,7 +178,8 @@ struct mst_ckpt_loaded {
  * verify` checks, too. Collective; blocks.
  * 0 (with a text in `err` if newer ones were damaged); -ENOENT no checkpoint at all; -EBADMSG there
  * are some and none is good, naming file, tensor and block; -EINVAL it lacks a tensor or has
- * another shape or type, naming it, or MST_STATE_INIT or MST_CKPT_LOADED_INIT was forgotten;
+ * another shape or type, naming it, a rank finds another one of that step than rank 0 (it was given
+ * another root), or MST_STATE_INIT or MST_CKPT_LOADED_INIT was forgotten;
  * -ENOTSUP as save; -ETIMEDOUT; -ECONNRESET. */
 int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_state *state,
                   struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns, struct mst_err *err);

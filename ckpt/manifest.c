@@ -198,6 +198,8 @@ static int decode_owner(const json_t *root, struct manifest *manifest, struct ms
 static int decode_head(const json_t *root, struct manifest *manifest, struct mst_err *err)
 {
     int rc = fields_check_format(root, "muster-checkpoint", err);
+    if (rc == 0)
+        rc = fields_get_crc(root, "crc32c", &manifest->crc, err);
     if (rc < 0)
         return rc;
     uint64_t block_bytes;

@@ -5,7 +5,7 @@
  *     rank 0     names it under candidate; with none left, a code and text that end the load
  *     every rank reads the manifest, finds the blocks that hold its rows, reads each whole,
  *                compares its checksum, copies the rows to staging memory (intake.c), and says
- *                under vote/<rank> how that went
+ *                under vote/<rank> how that went, and of which manifest
  *     rank 0     hears every rank, and tells under verdict:
  *       good     all copy staging to their tensors, and the load ends
  *       damage   no rank has changed a tensor; all go on to the next older step
@@ -93,8 +93,19 @@ static bool outweighs(const struct mst_err *a, const struct mst_err *b)
     return a->code != 0 && (b->code == 0 || (b->code == -EBADMSG && a->code != -EBADMSG));
 }
 
+/* Two ranks that could read the step have read the same one only if their manifests are. */
+static void compare(const struct restore *restore, const struct mst_err *first, uint32_t rank,
+                    struct mst_err *vote)
+{
+    if (first->code == 0 && vote->code == 0 && strcmp(first->text, vote->text) != 0)
+        mst_err_set(vote, -EINVAL,
+                    "rank %" PRIu32 " finds another step_%" PRIu64 " than rank 0: give all ranks "
+                    "the same root",
+                    rank, restore->steps[restore->round]);
+}
+
 /* Rank 0: hears every rank, then tells. */
-static int judge(struct restore *restore, struct mst_err *ret_verdict)
+static int judge(struct restore *restore, const struct mst_err *own, struct mst_err *ret_verdict)
 {
     struct mst_err verdict = {0};
     char key[MST_KV_KEY_MAX];
@@ -105,6 +116,7 @@ static int judge(struct restore *restore, struct mst_err *ret_verdict)
         struct mst_err vote = {0};
         (void)verdict_await(restore->site->kv, key, from, restore->job->deadline_ns,
                             &vote); /* its code is in the vote */
+        compare(restore, own, r, &vote);
         if (outweighs(&vote, &verdict))
             verdict = vote;
     }
@@ -121,13 +133,21 @@ static int agree_verdict(struct restore *restore, const struct mst_err *own,
     make_vote_key(restore, key, restore->site->rank);
     int rc = verdict_post(restore->site->kv, key, own, restore->job->deadline_ns);
     if (rc == 0 && restore->site->rank == 0)
-        rc = judge(restore, ret_verdict);
+        rc = judge(restore, own, ret_verdict);
     if (rc < 0)
         return mst_err_set(ret_verdict, rc, "cannot agree: %s", mst_err_meaning(rc));
     if (restore->site->rank == 0)
         return ret_verdict->code;
     make_key(restore, key, "verdict");
     return verdict_await(restore->site->kv, key, "rank 0", restore->job->deadline_ns, ret_verdict);
+}
+
+/* The vote of a rank that could read the step: which it was. */
+static struct mst_err name_step(const struct manifest *manifest)
+{
+    struct mst_err vote = {0};
+    snprintf(vote.text, sizeof vote.text, "%08" PRIx32, manifest->crc);
+    return vote;
 }
 
 /* Descends until a candidate is good on all ranks; it is in `intake` then. */
@@ -141,7 +161,7 @@ static int search(struct restore *restore, struct intake *intake, struct mst_err
         struct mst_err own = restore->job->failure;
         if (own.code == 0 && intake_read(intake, restore->site->tier, step, restore->job->state,
                                          restore->job->deadline_ns, &own) == 0)
-            own = (struct mst_err){0};
+            own = name_step(&intake->manifest);
         struct mst_err verdict = {0};
         rc = agree_verdict(restore, &own, &verdict);
         if (rc == 0)

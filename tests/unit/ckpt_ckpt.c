@@ -789,6 +789,38 @@ static void test_nothing_is_mixed_with_a_save_in_flight(void **state)
     assert_false(fixture_has("step_2"));
 }
 
+/* Rank 1's root is another: what it names step 1 has other values in it. */
+static void load_from_two_roots(struct fixture_rank *rank)
+{
+    struct mst_ckpt_opts opts = MST_CKPT_OPTS_INIT;
+    char uri[400];
+    mst_ckpt_close(rank->ckpt);
+    snprintf(uri, sizeof uri, "%s/%u", fixture_root, rank->world.rank);
+    opts.uri = uri;
+    opts.read_only = 1;
+    assert_int_equal(mst_ckpt_open(&opts, &rank->world, rank->kv, &rank->ckpt, &rank->err), 0);
+    fixture_load_newest(rank);
+}
+
+static void test_ranks_with_different_roots(void **state)
+{
+    static const uint64_t first[] = {1, 0};
+    char root[sizeof fixture_uri];
+    (void)state;
+    memcpy(root, fixture_uri, sizeof root);
+    for (int i = 0; i < 2; i++) {
+        snprintf(fixture_uri, sizeof fixture_uri, "%.250s/%d", fixture_root, i);
+        fixture_save(2, first);
+    }
+    memcpy(fixture_uri, root, sizeof root);
+    struct fixture_rank ranks[2];
+    fixture_run(ranks, 2, load_from_two_roots, NULL);
+    for (int r = 0; r < 2; r++) {
+        assert_int_equal(ranks[r].result, -EINVAL);
+        assert_non_null(strstr(ranks[r].err.text, "rank 1 finds another step_1 than rank 0"));
+    }
+}
+
 static void load_twice(struct fixture_rank *rank)
 {
     struct mst_tensor other = rank->model.tensors[1];
@@ -880,6 +912,7 @@ int main(void)
         CASE(test_open_faults),
         CASE(test_nothing_is_mixed_with_a_save_in_flight),
         CASE(test_tensor_asked_for_twice),
+        CASE(test_ranks_with_different_roots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
