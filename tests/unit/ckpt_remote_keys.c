@@ -79,6 +79,7 @@ static void test_check(void **state)
 }
 
 static bool reaping_breaks; /* behind the read, which has ended */
+static int64_t other_result = 1;
 
 int __real_mst_blob_reap(struct mst_blob *from, struct mst_blob_done *done, size_t cap, size_t min,
                          uint64_t deadline_ns);
@@ -88,8 +89,11 @@ int __wrap_mst_blob_reap(struct mst_blob *from, struct mst_blob_done *done, size
                          uint64_t deadline_ns)
 {
     struct mst_blob_done ended[8];
-    if (!reaping_breaks)
-        return __real_mst_blob_reap(from, done, cap, min, deadline_ns);
+    if (!reaping_breaks) {
+        int count = __real_mst_blob_reap(from, done, cap, min, deadline_ns);
+        done->result = other_result;
+        return count;
+    }
     (void)__real_mst_blob_reap(from, ended, 1, min, deadline_ns);
     return -EIO;
 }
@@ -105,6 +109,13 @@ static void test_read(void **state)
     reaping_breaks = true; /* which says nothing of the object */
     assert_int_equal(remote_keys_read(blob, &object, &text, &size, soon(), NULL), -EIO);
     reaping_breaks = false;
+    struct mst_err err = {0};
+    other_result = 0; /* somebody has cut it since it was looked at */
+    assert_int_equal(remote_keys_read(blob, &object, &text, &size, soon(), &err), -EBADMSG);
+    assert_string_equal(err.text, "x/y: it ends too early");
+    other_result = -EACCES;
+    assert_int_equal(remote_keys_read(blob, &object, &text, &size, soon(), &err), -EACCES);
+    other_result = 1;
     assert_int_equal(remote_keys_read(blob, &object, &text, &size, soon(), NULL), 0);
     assert_int_equal(size, 1);
     assert_memory_equal(text, "x", 1);
