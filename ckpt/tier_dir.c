@@ -151,7 +151,9 @@ static int check_file(int temp_fd, uint32_t rank, uint64_t size_bytes, struct ms
     root_file_name(name, rank);
     int fd = root_open_file(temp_fd, name, O_NOFOLLOW);
     if (fd < 0)
-        return mst_err_set(err, -EBADMSG, "%s, which was written, %s", name, root_fault(fd));
+        return mst_err_set(err, -EBADMSG,
+                           "%s, which was written, %s: is the root one folder that all nodes see?",
+                           name, root_fault(fd));
     struct stat st;
     int rc = fstat(fd, &st) < 0 ? -errno : 0;
     close(fd);

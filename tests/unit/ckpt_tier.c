@@ -90,6 +90,7 @@ static void test_files_are_looked_at(void **state)
     for (int r = 0; r < 2; r++) {
         assert_int_equal(tier->ops->check(tier, &save, files, 2, soon(), &err), -EBADMSG);
         assert_non_null(strstr(err.text, r ? "rank_1.h5" : "rank_0.h5"));
+        assert_non_null(strstr(err.text, "does not exist: is the root one folder that all nodes"));
         snprintf(path, sizeof path, "%s/step_4.tmp.%s/rank_%d.h5", fixture_root, claim, r);
         FILE *file = fopen(path, "w");
         assert_int_equal(fputc('x', file), 'x');
