@@ -29,8 +29,7 @@ struct manifest_file {
 };
 
 struct manifest {
-    uint32_t
-        crc; /* of the text that it was read from: ranks with the same one read the same step */
+    uint32_t crc; /* of the text that it was read from: by it ranks tell that they read the same */
     uint64_t step;
     uint32_t world_size, generation, attempt;
     uint64_t epoch, token; /* of the owner that wrote it; 0: there were none yet */
