@@ -294,6 +294,17 @@ int world_env_decode(const struct world_env *env, struct mst_world *ret_world, i
     return marker != NULL;
 }
 
+void world_env_place(const struct world_env *env, struct mst_world *ret_world)
+{
+    uint32_t local_rank = 0, page_fd = 0;
+    world_init_single(ret_world);
+    if (get_number(env, "MST_LOCAL_RANK", UINT32_MAX, &local_rank, NULL) < 0 ||
+        get_number(env, "MST_PAGE_FD", INT_MAX, &page_fd, NULL) < 0)
+        return;
+    ret_world->local_rank = local_rank;
+    ret_world->page_fd = (int)page_fd;
+}
+
 void world_init_single(struct mst_world *ret_world)
 {
     *ret_world = (struct mst_world){

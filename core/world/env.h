@@ -27,6 +27,10 @@ bool world_env_is_alone(const struct world_env *env);
 int world_env_decode(const struct world_env *env, struct mst_world *ret_world, int *ret_secret_fd,
                      struct mst_err *err);
 
+/* Where a rank whose variables are refused may say so: a world that is alone, but for local_rank
+ * and page_fd if both can be read. */
+void world_env_place(const struct world_env *env, struct mst_world *ret_world);
+
 /* Whether its numbers fit one another, and what this library can hold: 0; -EINVAL with text. */
 int world_check(const struct mst_world *world, struct mst_err *err);
 

@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+struct mst_page;
+
 enum mst_wait_policy {
     MST_WAIT_AUTO,  /* spin while a core is free, then yield, then sleep */
     MST_WAIT_SPIN,  /* never sleep */
@@ -54,10 +56,14 @@ int world_tuning_from_env(struct mst_tuning *ret_tuning, struct mst_err *err);
 void world_init_single(struct mst_world *ret_world);
 
 /* What a create or an open answers goes through here: one that no restart cures (-ENOTSUP, -EACCES,
- * -EINVAL, -EEXIST) is left in the rank's line of the node page, where its agent finds it when the
- * rank has died; a later success takes it back, as the program has found another way. Returns rc.
- * Safe from any thread; not for a forked child, whose line is its parent's. */
+ * -EINVAL, -EEXIST, -ENOTDIR, -EISDIR, -EROFS) is left in the rank's line of the node page, where
+ * its agent finds it when the rank has died; a later success takes it back, as the program has
+ * found another way. Returns rc. Safe from any thread; not for a forked child, whose line is its
+ * parent's. */
 int mst_world_note_verdict(const struct mst_world *world, int rc);
+
+/* The same for who has the page mapped, which may be NULL, and no world any more. */
+int mst_page_note_verdict(struct mst_page *page, uint32_t local_rank, int rc);
 
 /* 0; -ENOTSUP with text: the world is that of the process that this one was forked from, which is
  * no rank. */

@@ -123,6 +123,13 @@ void world_fini(struct mst_world *world)
 /* The numbers of the inherited fds mean something else once they were taken and closed. */
 static bool fds_taken;
 
+static int note_refusal(int rc)
+{
+    struct mst_world place;
+    world_env_place(&process_env, &place);
+    return mst_world_note_verdict(&place, rc);
+}
+
 int mst_world_from_env(struct mst_world **ret_world, struct mst_err *err)
 {
     if (fds_taken)
@@ -135,7 +142,7 @@ int mst_world_from_env(struct mst_world **ret_world, struct mst_err *err)
     int rc = world_init_from_env(world, err);
     if (rc != 0) {
         free(world);
-        return rc;
+        return note_refusal(rc);
     }
     world->process = mst_process_mark();
     fds_taken = world->source == MST_WORLD_MUSTER;

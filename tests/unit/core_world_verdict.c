@@ -1,3 +1,4 @@
+#include "muster/core/err.h"
 #include "muster/core/process.h"
 #include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
@@ -7,6 +8,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -37,7 +41,7 @@ static int verdict_of(struct fixture *f, uint32_t local_rank)
 static void what_no_restart_cures_is_noted(void **state)
 {
     (void)state;
-    static const int past_cure[] = {-ENOTSUP, -EACCES, -EINVAL, -EEXIST};
+    static const int past_cure[] = {-ENOTSUP, -EACCES, -EINVAL, -EEXIST, -ENOTDIR, -EISDIR, -EROFS};
     struct fixture f;
     begin(&f);
     for (size_t i = 0; i < sizeof past_cure / sizeof *past_cure; i++) {
@@ -100,6 +104,29 @@ static void without_a_line_nothing_is_noted(void **state)
     assert_int_equal(mst_world_note_verdict(&f.world, -EACCES), -EACCES);
 }
 
+/* Its variables are refused, but where it stands can be read. */
+static void a_refused_environment_is_noted(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct mst_world *world;
+    struct mst_err err = {0};
+    char fd[16];
+    begin(&f);
+    clearenv();
+    (void)snprintf(fd, sizeof fd, "%d", f.world.page_fd);
+    assert_int_equal(setenv("MST_PAGE_FD", fd, 1) | setenv("MST_LOCAL_RANK", "1", 1), 0);
+    assert_int_equal(setenv("MST_COMM", "foo", 1), 0);
+    assert_int_equal(mst_world_from_env(&world, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "MST_COMM=foo"));
+    assert_int_equal(verdict_of(&f, 1), -EINVAL);
+    assert_int_equal(setenv("MST_LOCAL_RANK", "one", 1), 0);
+    assert_int_equal(mst_page_note_verdict(f.page, 1, 0), 0);
+    assert_int_equal(mst_world_from_env(&world, &err), -EINVAL);
+    assert_int_equal(verdict_of(&f, 1), 0);
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,6 +135,7 @@ int main(void)
         cmocka_unit_test(a_later_success_takes_it_back),
         cmocka_unit_test(a_forked_child_notes_nothing),
         cmocka_unit_test(without_a_line_nothing_is_noted),
+        cmocka_unit_test(a_refused_environment_is_noted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
