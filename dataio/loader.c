@@ -7,6 +7,7 @@
 #include "muster/core/process.h"
 #include "muster/core/sized.h"
 #include "muster/core/thread.h"
+#include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
 #include "muster/dataio/cursor.h"
 #include "muster/dataio/dataio.h"
@@ -38,8 +39,11 @@ struct mst_loader {
     uint32_t process;  /* that opened it */
     struct mst_loader_stats stats;
     struct mst_err error;
-    const char *warning; /* of the last seek */
-    uint8_t *samples;    /* of the current batch, laid out as the program knows them */
+    const char *warning;   /* of the last seek */
+    bool refused;          /* the last seek was */
+    struct mst_page *page; /* of the node, or NULL */
+    uint32_t local_rank;
+    uint8_t *samples; /* of the current batch, laid out as the program knows them */
     size_t samples_bytes;
 
     /* For a dataset that memory does not hold: */
@@ -259,7 +263,10 @@ int mst_loader_open(const struct mst_loader_opts *opts, const struct mst_world *
     loader->global_batch = known.global_batch;
     loader->part_count = fetch_part(known.global_batch, world->rank, world->size,
                                     &loader->part_first);
-    rc = open_data(loader, &known, world, err);
+    loader->local_rank = world->local_rank;
+    rc = world->page_fd < 0 ? 0 : mst_page_map(world->page_fd, &loader->page, err);
+    if (rc == 0)
+        rc = open_data(loader, &known, world, err);
     if (rc) {
         mst_loader_close(loader);
         return mst_world_note_verdict(world, rc);
@@ -276,6 +283,7 @@ void mst_loader_close(struct mst_loader *loader)
     fetch_destroy(loader->fetch);
     index_close(loader->index);
     feed_destroy(loader->feed);
+    mst_page_unmap(loader->page);
     free(loader->samples);
     pthread_cond_destroy(&loader->ready);
     pthread_cond_destroy(&loader->work);
@@ -414,6 +422,8 @@ int mst_loader_next(struct mst_loader *loader, struct mst_batch *ret_batch, uint
     batch.position = loader->position;
     loader->position += loader->global_batch;
     loader->stats.batch_count++;
+    if (loader->refused) /* and the program lives on with it */
+        loader->refused = mst_page_note_verdict(loader->page, loader->local_rank, 0) < 0;
     return mst_sized_give(ret_batch, &batch, sizeof batch);
 }
 
@@ -455,10 +465,12 @@ int mst_loader_seek(struct mst_loader *loader, const uint8_t *cursor, size_t siz
 {
     struct cursor saved, here = cursor_of(loader);
     int rc = check_process(loader, err);
-    if (rc == 0)
-        rc = cursor_decode(cursor, size_bytes, &saved, err);
+    if (rc)
+        return rc;
+    rc = cursor_decode(cursor, size_bytes, &saved, err);
     if (rc == 0)
         rc = cursor_match(&saved, &here, err);
+    loader->refused = mst_page_note_verdict(loader->page, loader->local_rank, rc) < 0;
     if (rc)
         return rc;
     if (loader->fetch)

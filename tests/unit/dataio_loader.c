@@ -5,6 +5,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/rng.h"
+#include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
 #include "muster/dataio/dataio.h"
 #include "scratch.h"
@@ -336,6 +337,32 @@ static void refuse_cursor(struct mst_loader_opts opts, const struct mode *mode,
     struct mst_batch batch = next(loader); /* stays where it was */
     assert_int_equal(batch.step, 1);
     mst_loader_close(loader);
+}
+
+/* No restart makes the data that of the checkpoint, which is told the agent; a program that goes on
+ * from here all the same has found its way. */
+static void test_a_refused_cursor_is_a_verdict(void **state)
+{
+    (void)state;
+    struct mst_page *page;
+    struct mst_loader *loader;
+    uint8_t cursor[MST_CURSOR_BYTES];
+    struct mst_world world = world_of(&modes[0], 0, 1);
+    struct mst_loader_opts opts = opts_of(7);
+    assert_int_equal(mst_page_create(1, &world.page_fd, &page, NULL), 0);
+    atomic_int *verdict = &mst_page_slot(page, 0)->verdict;
+    assert_int_equal(mst_loader_open(&opts, &world, &loader, NULL), 0);
+    mst_loader_cursor(loader, cursor);
+    mst_loader_close(loader);
+    opts.seed = 18;
+    assert_int_equal(mst_loader_open(&opts, &world, &loader, NULL), 0);
+    assert_int_equal(mst_loader_seek(loader, cursor, sizeof cursor, NULL), -EINVAL);
+    assert_int_equal(atomic_load(verdict), -EINVAL);
+    next(loader);
+    assert_int_equal(atomic_load(verdict), 0);
+    mst_loader_close(loader);
+    mst_page_unmap(page);
+    close(world.page_fd);
 }
 
 static void test_foreign_cursors_are_refused(void **state)
@@ -857,6 +884,7 @@ int main(void)
         cmocka_unit_test(test_exactly_once_over_kills_and_resizes),
         cmocka_unit_test(test_seek_back_and_forth),
         cmocka_unit_test(test_foreign_cursors_are_refused),
+        cmocka_unit_test(test_a_refused_cursor_is_a_verdict),
         cmocka_unit_test(test_cursors_of_version_1_go_on),
         cmocka_unit_test(test_doubts_are_told),
         cmocka_unit_test(test_batch_may_change_on_resume),
