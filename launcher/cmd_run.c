@@ -192,6 +192,9 @@ static int start(const struct opts *opts)
                  log_quote(opts->overruled).text);
     if (opts->answer.plan.mode == MST_PLAN_RANK)
         return become_rank(opts);
+    if (opts->idle[0])
+        log_line(LOG_WARN, "one node meets no other: these options do nothing", " options=%s",
+                 log_quote(opts->idle).text);
     return opts->dry_run ? options_finish(&run_options, dry_run(opts)) : agent_run(opts);
 }
 

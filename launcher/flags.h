@@ -11,7 +11,7 @@ struct opts;
 
 /* What the command line says that others have a say in, too. */
 struct flags {
-    int64_t local_size;                                          /* 0: nothing; FLAGS_NPROC_AUTO */
+    int64_t local_size;                                          /* 0: nothing; enum flags_nproc */
     int64_t node_count;                                          /* 0: nothing */
     int64_t node_rank, max_restarts, gpu_count;                  /* -1: nothing */
     int log_level, log_format, term;                             /* -1: nothing */
@@ -24,7 +24,8 @@ struct flags {
     char rdzv_text[288];     /* master_addr and its port, for rdzv */
 };
 
-#define FLAGS_NPROC_AUTO -1
+/* What local_size may be in place of a number. */
+enum flags_nproc { FLAGS_NPROC_AUTO = -1, FLAGS_NPROC_GPU = -2, FLAGS_NPROC_CPU = -3 };
 
 /* Other launchers' ways to say the same: fills node_count and rdzv, which may point into *flags. 0;
  * -EINVAL with text for two that contradict one another. */

@@ -9,6 +9,7 @@
 #include "muster/core/world/page.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/flags.h"
+#include "muster/launcher/foreign.h"
 #include "muster/launcher/mpi.h"
 #include "muster/launcher/msg.h"
 #include "muster/launcher/plan.h"
@@ -38,7 +39,7 @@ struct words {
     struct opts opts; /* what is settled by a flag, or by its default */
 };
 
-static const char *const nproc_words[] = {"auto", NULL};
+static const char *const nproc_words[] = {"auto", "gpu", "cpu", NULL}; /* as enum flags_nproc */
 static const char *const input_words[] = {"none", "0", NULL};
 static const char *const bind_words[] = {"auto", "none", NULL};
 static const char *const mpi_words[] = {"auto", "none", NULL};
@@ -68,8 +69,8 @@ static bool is_export(const char *text)
 
 static const struct option world_options[] = {
     {"nproc", OPTION_COUNT, OPTION_AT(struct words, flags.local_size), .value = "N|auto",
-     .help = "ranks on this node (auto: one per GPU, else one per core); without it what the "
-             "operator says; without an operator, auto",
+     .help = "ranks on this node (auto: one per GPU, else one per core; gpu, cpu: one per GPU, per "
+             "core); without it what the operator says; without an operator, auto",
      .least = 1, .most = MST_PAGE_RANKS_MAX, .words = nproc_words, .also = nproc_spelt},
     {"np", OPTION_COUNT, OPTION_AT(struct words, flags.total), .value = "N",
      .help = "ranks of the whole job, as many on each node", .letter = 'n', .least = 1,
@@ -78,7 +79,7 @@ static const struct option world_options[] = {
      .help = "one node, as by --nnodes 1"},
     {"nnodes", OPTION_COUNT, OPTION_AT(struct words, flags.node_count), .value = "N",
      .help = "nodes of the job; with it, the operator's variables do not count", .least = 1,
-     .most = MSG_NODES_MAX},
+     .most = MSG_NODES_MAX, .wanted = "a job that grows and shrinks, MIN:MAX, is not formed"},
     {"node-rank", OPTION_COUNT, OPTION_AT(struct words, flags.node_rank), .value = "R",
      .help = "this node, 0 … N-1; node 0 coordinates", .most = MSG_NODES_MAX - 1},
     {"rdzv", OPTION_TEXT, OPTION_AT(struct words, flags.rdzv), .value = "HOST:PORT",
@@ -185,44 +186,6 @@ static const struct option answer_options[] = {
     {0},
 };
 
-/* What torchrun and the mpirun of several MPIs have, and this launcher does not need. */
-static const struct option_foreign foreign_options[] = {
-    {"--rdzv-backend", "there is one rendezvous: leave it out"},
-    {"--rdzv-conf", "see --rdzv-timeout"},
-    {"--monitor-interval", "deaths are seen at once: leave it out"},
-    {"--start-method", "ranks are programs: leave it out"},
-    {"--no-python", "programs are started as they are: leave it out"},
-    {"--module", "write python -m MODULE as the program"},
-    {"-m", "write python -m MODULE as the program"},
-    {"--tee", "output goes to the terminal and, with --log-dir, to files: leave it out"},
-    {"-t", "output goes to the terminal and, with --log-dir, to files: leave it out"},
-    {"--redirects", "see --log-dir"},
-    {"-r", "see --log-dir"},
-    {"--local-ranks-filter", "see --raw"},
-    {"--hostfile", "start muster run on each host, with --nnodes, --node-rank and --rdzv"},
-    {"-hostfile", "start muster run on each host, with --nnodes, --node-rank and --rdzv"},
-    {"--machinefile", "start muster run on each host, with --nnodes, --node-rank and --rdzv"},
-    {"--host", "start muster run on each host, with --nnodes, --node-rank and --rdzv"},
-    {"--hosts", "start muster run on each host, with --nnodes, --node-rank and --rdzv"},
-    {"-H", "start muster run on each host, with --nnodes, --node-rank and --rdzv"},
-    {"-c", "see --np"},
-    {"--ppn", "see --nproc"},
-    {"-ppn", "see --nproc"},
-    {"--npernode", "see --nproc"},
-    {"--map-by", "ranks are placed node by node: leave it out, or see --nproc"},
-    {"--rank-by", "ranks are placed node by node: leave it out"},
-    {"--bind-to", "see --bind"},
-    {"--oversubscribe", "any number of ranks is started: leave it out"},
-    {"--allow-run-as-root", "any user may: leave it out"},
-    {"--tag-output", "each line has its rank in front: leave it out, or see --prefix"},
-    {"--timestamp-output", "see --prefix, with %t"},
-    {"--output-filename", "see --log-dir"},
-    {"--genv", "see --export"},
-    {"-genv", "see --export"},
-    {"--env", "see --export"},
-    {0},
-};
-
 const struct options run_options = {
     .program = "muster run",
     .synopsis = "[OPTIONS] [--] PROGRAM [ARGS]",
@@ -259,6 +222,7 @@ const struct options env_options = {
     .notes = "Exit codes: 0; 64 usage; 78 where muster run would end with it: if the environment "
              "contradicts itself, leaves the world open, or has no rank to be started here.\n"
              "Schemes and their variables: muster-env(7).",
+    .foreign = foreign_options,
     .stops_at_operand = true,
 };
 
@@ -439,7 +403,7 @@ static void settle_names(const char *job_id, struct opts *opts)
     mst_name_fit(meeting, opts->meeting, sizeof opts->meeting);
 }
 
-/* What else is given is its own launcher's business. */
+/* Of a rank of another launcher what else is given is that launcher's business. */
 static bool serves_a_rank(const char *name)
 {
     static const char *const names[] = {"nproc",     "np",      "standalone", "nnodes",
@@ -448,17 +412,38 @@ static bool serves_a_rank(const char *name)
     return mst_words_find(names, name) >= 0;
 }
 
-/* Names the options whose values are not their defaults; cut if there are many. */
-static void name_idle(const struct words *given, const struct words *defaults, char *text,
-                      size_t cap)
+static bool serves_one_node(const char *name)
 {
+    static const char *const names[] = {"rdzv", "master-addr", "master-port", NULL};
+    return mst_words_find(names, name) < 0;
+}
+
+static const struct words defaults = {
+    .flags = {.node_rank = -1,
+              .max_restarts = -1,
+              .gpu_count = -1,
+              .log_level = -1,
+              .log_format = -1,
+              .term = -1},
+    .opts = {.grace_ms = GRACE_S_DEFAULT * 1000,
+             .rdzv_timeout_ms = RDZV_TIMEOUT_S_DEFAULT * 1000,
+             .peer_timeout_ms = PEER_TIMEOUT_S_DEFAULT * 1000},
+};
+
+/* Names the options that do not serve and whose values are not their defaults; cut if there are
+ * many. */
+static void name_idle(const struct words *given, bool (*serves)(const char *name),
+                      struct opts *opts)
+{
+    char *text = opts->idle;
+    size_t cap = sizeof opts->idle;
     static const struct option *const groups[] = {world_options, care_options, output_options};
     size_t used = 0;
     for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++) {
         for (const struct option *option = groups[i]; option->name && used < cap; option++) {
             const char *value = (const char *)given + option->offset;
-            if (serves_a_rank(option->name) ||
-                memcmp(value, (const char *)defaults + option->offset, option->size_bytes) == 0)
+            if (serves(option->name) ||
+                memcmp(value, (const char *)&defaults + option->offset, option->size_bytes) == 0)
                 continue;
             used += (size_t)snprintf(text + used, cap - used, "%s--%s", used ? ", " : "",
                                      option->name);
@@ -466,32 +451,24 @@ static void name_idle(const struct words *given, const struct words *defaults, c
     }
 }
 
+static int settle_words(struct words *words, struct mst_err *err)
+{
+    int rc = flags_settle(&words->flags, err);
+    if (rc == 0)
+        rc = flags_settle_output(&words->flags, &words->opts, err);
+    return rc ? rc : flags_check_exports(&words->opts.exports, err);
+}
+
 int opts_read(const struct options *options, int argc, char **argv, struct opts *ret_opts,
               struct mst_err *err)
 {
-    const struct words defaults = {
-        .flags = {.node_rank = -1,
-                  .max_restarts = -1,
-                  .gpu_count = -1,
-                  .log_level = -1,
-                  .log_format = -1,
-                  .term = -1},
-        .opts = {.grace_ms = GRACE_S_DEFAULT * 1000,
-                 .rdzv_timeout_ms = RDZV_TIMEOUT_S_DEFAULT * 1000,
-                 .peer_timeout_ms = PEER_TIMEOUT_S_DEFAULT * 1000,
-                 .env = environ},
-    };
     struct words words = defaults;
     struct command_line line;
+    words.opts.env = environ;
     int rc = options_parse(options, argc, argv, &words, &line, err);
+    const struct words given = words;
     if (rc == 0)
-        name_idle(&words, &defaults, words.opts.idle, sizeof words.opts.idle);
-    if (rc == 0)
-        rc = flags_settle(&words.flags, err);
-    if (rc == 0)
-        rc = flags_settle_output(&words.flags, &words.opts, err);
-    if (rc == 0)
-        rc = flags_check_exports(&words.opts.exports, err);
+        rc = settle_words(&words, err);
     if (rc)
         return rc;
     rc = settle_log(&words.flags, &words.opts, err);
@@ -502,14 +479,18 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
         rc = plan_read(&words.flags, ret_opts, err);
     if (rc)
         return rc;
+    const struct mst_plan *plan = &ret_opts->answer.plan;
+    if (plan->mode == MST_PLAN_RANK)
+        name_idle(&given, serves_a_rank, ret_opts);
+    else if (plan->node_count == 1)
+        name_idle(&given, serves_one_node, ret_opts);
     ret_opts->argv = line.operands;
     ret_opts->term = words.flags.term >= 0 ? (enum opts_term)words.flags.term : settle_term();
     ret_opts->unbound = words.flags.bind != 0;
     ret_opts->ignores_mpi = words.flags.mpi != 0;
     settle_names(words.flags.job_id, ret_opts);
-    ret_opts->max_restarts = ret_opts->answer.plan.max_restarts >= 0
-                                 ? (uint32_t)ret_opts->answer.plan.max_restarts
-                                 : MAX_RESTARTS_DEFAULT;
+    ret_opts->max_restarts = plan->max_restarts >= 0 ? (uint32_t)plan->max_restarts
+                                                     : MAX_RESTARTS_DEFAULT;
     plan_find_missing(ret_opts, set_text("MST_JOB_SECRET") || set_text("MST_JOB_SECRET_FILE"));
     return 0;
 }

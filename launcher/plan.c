@@ -17,18 +17,27 @@
 
 /* ---- flags ----------------------------------------------------------------------------------- */
 
-static int64_t one_per_device(const struct mst_machine *machine)
+static int64_t one_per(uint32_t count)
 {
-    uint32_t count = machine->gpu_count ? machine->gpu_count : machine->core_count;
     if (count > MST_PAGE_RANKS_MAX)
         return MST_PAGE_RANKS_MAX;
     return count ? count : 1;
 }
 
+static int64_t one_per_device(const struct mst_machine *machine)
+{
+    return one_per(machine->gpu_count ? machine->gpu_count : machine->core_count);
+}
+
 /* What --nproc asks for; 0: it is not given. */
 static int64_t wanted_local_size(const struct flags *flags, const struct mst_machine *machine)
 {
-    return flags->local_size == FLAGS_NPROC_AUTO ? one_per_device(machine) : flags->local_size;
+    switch (flags->local_size) {
+    case FLAGS_NPROC_AUTO: return one_per_device(machine);
+    case FLAGS_NPROC_GPU: return one_per(machine->gpu_count);
+    case FLAGS_NPROC_CPU: return one_per(machine->core_count);
+    default: return flags->local_size;
+    }
 }
 
 /* Without anybody's word on the number of nodes the flags' count, one if they have none, and all
@@ -65,13 +74,11 @@ static int apply_place(const struct flags *flags, struct opts *opts, struct mst_
     }
     if (flags->node_rank >= 0)
         plan->node_rank = flags->node_rank;
-    if (plan->node_count > 0 && plan->node_rank >= plan->node_count) {
-        mst_err_set(err, -EINVAL,
-                    "node rank %lld is not below the number of nodes, %lld: correct --node-rank or "
-                    "--nnodes",
-                    (long long)plan->node_rank, (long long)plan->node_count);
-        return EXITCODE_CONFIG;
-    }
+    if (plan->node_count > 0 && plan->node_rank >= plan->node_count)
+        return mst_err_set(err, -EINVAL,
+                           "node rank %lld is not below the number of nodes, %lld (%s): correct "
+                           "--node-rank or --nnodes",
+                           (long long)plan->node_rank, (long long)plan->node_count, plan->scheme);
     return 0;
 }
 
@@ -92,7 +99,9 @@ static void apply_local_size(const struct flags *flags, const struct mst_machine
     if (flags->local_size != 0) {
         plan->local_size = wanted_local_size(flags, machine);
         plan->world_size = plan->node_count > 0 ? plan->node_count * plan->local_size : MST_UNKNOWN;
-        opts->local_size_reason = machine->gpu_count ? "GPUs" : "cores";
+        opts->local_size_reason = machine->gpu_count && flags->local_size != FLAGS_NPROC_CPU
+                                      ? "GPUs"
+                                      : "cores";
     }
     if (flags->local_size > 0)
         opts->local_size_reason = "given";
@@ -236,6 +245,9 @@ static int apply_flags(const struct flags *flags, const struct mst_machine *mach
 {
     struct mst_plan *plan = &opts->answer.plan, said = *plan;
     int64_t local_size = said_local_size(&opts->answer);
+    if (flags->local_size == FLAGS_NPROC_GPU && machine->gpu_count == 0)
+        return mst_err_set(err, -EINVAL,
+                           "--nproc gpu: this machine shows no GPU: give a number, or auto");
     int rc = is_rank(plan) ? compare_rank(flags, machine, plan, err) : 0;
     if (rc < 0)
         return rc;

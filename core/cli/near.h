@@ -15,8 +15,8 @@ struct near {
 
 struct near near_init(const char *word);
 
-/* Keeps `name` if the word begins it, or is at most two letters from it, and no name before was
- * nearer. */
+/* Keeps `name` if the word begins it, or is at most two letters and less than half of it away, and
+ * no name before was nearer. */
 void near_consider(struct near *near, const char *name);
 
 #endif

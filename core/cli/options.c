@@ -20,12 +20,18 @@
 
 const char *const options_shells[] = {"bash", "zsh", "fish", NULL};
 
+/* How an option was given. */
+struct spelt {
+    char name[TYPED_MAX];
+    const char *text; /* NULL: it was not */
+};
+
 struct parse {
     const struct options *options;
     char **argv;
     int argc, at; /* the word that is read */
     void *place;
-    uint64_t given;        /* a bit for each option, in the order of the tables */
+    struct spelt given[GIVEN_MAX]; /* of each option, in the order of the tables */
     char typed[TYPED_MAX]; /* the option that is read, as it stands there, without its value */
     struct mst_err *err;
 };
@@ -44,11 +50,9 @@ static const struct option *option_at(const struct options *options, int index)
     return NULL;
 }
 
-/* Whether `length` bytes of a word are this one, with '_' for '-' or not. */
-static bool is_word(const char *word, size_t length, const char *known)
+/* Whether as many bytes of a word are those of this one, with '_' for '-' or not. */
+static bool begins_alike(const char *word, const char *known, size_t length)
 {
-    if (strlen(known) != length)
-        return false;
     for (size_t i = 0; i < length; i++) {
         if ((word[i] == '_' ? '-' : word[i]) != (known[i] == '_' ? '-' : known[i]))
             return false;
@@ -56,16 +60,25 @@ static bool is_word(const char *word, size_t length, const char *known)
     return true;
 }
 
-/* `word` has its dashes, `length` bytes without a value. */
-static bool is_called(const struct option *option, const char *word, size_t length)
+static bool is_word(const char *word, size_t length, const char *known)
 {
-    if (word[1] == '-' && is_word(word + 2, length - 2, option->name))
-        return true;
+    return strlen(known) == length && begins_alike(word, known, length);
+}
+
+/* Whether others call it so. `word` has its dashes, `length` bytes without a value. */
+static bool is_also(const struct option *option, const char *word, size_t length)
+{
     for (const char *const *also = option->also; also && *also; also++) {
         if (is_word(word, length, *also))
             return true;
     }
     return false;
+}
+
+static bool is_called(const struct option *option, const char *word, size_t length)
+{
+    return (word[1] == '-' && is_word(word + 2, length - 2, option->name)) ||
+           is_also(option, word, length);
 }
 
 /* The number of the option that is so called; −1 if there is none. */
@@ -89,6 +102,40 @@ static int find_letter(const struct options *options, char letter)
     return -1;
 }
 
+/* Whether a word with one dash has the whole name of an option behind it. */
+static bool lacks_a_dash(const struct options *options, const char *word, size_t length)
+{
+    const struct option *option;
+    for (int i = 0; (option = option_at(options, i)) != NULL; i++) {
+        if (is_word(word + 1, length - 1, option->name))
+            return true;
+    }
+    return false;
+}
+
+/* One dash before a long name is as good as two: Hydra has one, Open MPI takes both. */
+static bool is_among(const char *words, const char *word, size_t length)
+{
+    for (size_t size; *words; words += size + strspn(words + size, " ")) {
+        size = strcspn(words, " ");
+        bool is_short = size == length + 1 && length > 2 && words[1] == '-' && word[1] != '-';
+        if ((size == length || is_short) && begins_alike(word, words + is_short, length))
+            return true;
+    }
+    return false;
+}
+
+/* What stands for another launcher's option here, or NULL. */
+static const char *find_foreign(const struct options *options, const char *word, size_t length)
+{
+    const struct option_foreign *foreign = options->foreign;
+    for (; foreign && foreign->words; foreign++) {
+        if (is_among(foreign->words, word, length))
+            return foreign->advice;
+    }
+    return NULL;
+}
+
 static void consider_option(struct near *near, const struct option *option)
 {
     near_consider(near, option->name);
@@ -99,12 +146,10 @@ static void consider_option(struct near *near, const struct option *option)
 /* Of the option that was typed: what another launcher's is here, or what it resembles. */
 static int fail_unknown(const struct parse *parse)
 {
-    const struct option_foreign *foreign = parse->options->foreign;
     const char *typed = parse->typed, *name = typed[1] == '-' ? typed + 2 : typed + 1;
-    for (; foreign && foreign->word; foreign++) {
-        if (is_word(typed, strlen(typed), foreign->word))
-            return mst_err_set(parse->err, -EINVAL, "%s: %s", typed, foreign->advice);
-    }
+    const char *advice = find_foreign(parse->options, typed, strlen(typed));
+    if (advice)
+        return mst_err_set(parse->err, -EINVAL, "%s: %s", typed, advice);
     struct near near = near_init(name);
     const struct option *option;
     for (int i = 0; (option = option_at(parse->options, i)) != NULL; i++)
@@ -168,8 +213,9 @@ static void describe(const struct option *option, char *text, size_t cap)
         mst_words_join(option->words, words, sizeof words);
     switch (option->kind) {
     case OPTION_COUNT:
-        snprintf(text, cap, "a whole number from %.16g to %.16g%s%s", option->least, option->most,
-                 *words ? ", or " : "", words); /* a longer text is cut */
+        snprintf(text, cap, "a whole number from %.16g to %.16g%s%s%s%s", option->least,
+                 option->most, *words ? ", or " : "", words, option->wanted ? "; " : "",
+                 option->wanted ? option->wanted : ""); /* a longer text is cut */
         break;
     case OPTION_SECONDS:
         snprintf(text, cap, "whole seconds from %.16g to %.16g", option->least, option->most);
@@ -296,17 +342,40 @@ static int fail_value_given(const struct parse *parse)
     return mst_err_set(parse->err, -EINVAL, "%s takes no value", parse->typed);
 }
 
+static bool is_others(const struct option *option, const char *word)
+{
+    return is_also(option, word, strlen(word));
+}
+
+/* A later one wins, as a script's words do over those before. But who says the same by another
+ * launcher's name, too, does not know that it is the same. */
+static int note_given(struct parse *parse, const struct option *option, int index, const char *text)
+{
+    assert(index < GIVEN_MAX);
+    struct spelt *before = &parse->given[index];
+    bool is_other = is_others(option, before->name) != is_others(option, parse->typed);
+    if (before->text && is_other && option->kind != OPTION_LIST && strcmp(before->text, text) != 0)
+        return mst_err_set(parse->err, -EINVAL,
+                           "%s %.60s and %s %.60s are one option and contradict one another: leave "
+                           "one out",
+                           before->name, before->text, parse->typed, text);
+    memcpy(before->name, parse->typed, sizeof before->name);
+    before->text = text;
+    return 0;
+}
+
 /* `inside` is the value that stands in the option's own word, or NULL: then it is the next word. */
 static int take(struct parse *parse, int index, const char *inside)
 {
     const struct option *option = option_at(parse->options, index);
-    assert(index < GIVEN_MAX);
-    parse->given |= UINT64_C(1) << index;
-    if (option->kind == OPTION_FLAG)
-        return inside ? fail_value_given(parse) : store(parse, option, "");
-    if (!inside && parse->at + 1 == parse->argc)
+    bool is_flag = option->kind == OPTION_FLAG;
+    if (is_flag && inside)
+        return fail_value_given(parse);
+    if (!is_flag && !inside && parse->at + 1 == parse->argc)
         return mst_err_set(parse->err, -EINVAL, "%s: needs a value", parse->typed);
-    return store(parse, option, inside ? inside : parse->argv[++parse->at]);
+    const char *text = is_flag ? "" : inside ? inside : parse->argv[++parse->at];
+    int rc = note_given(parse, option, index, text);
+    return rc ? rc : store(parse, option, text);
 }
 
 static int take_completion(struct parse *parse, const char *inside)
@@ -353,7 +422,9 @@ static int take_letters(struct parse *parse, const char *word)
         if (rc)
             return rc;
         if (index < 0) {
-            snprintf(parse->typed, sizeof parse->typed, "%s", word); /* may be cut */
+            bool is_whole = !at[1] || isdigit((unsigned char)at[1]);
+            if (!is_whole || !find_foreign(parse->options, parse->typed, 2))
+                snprintf(parse->typed, sizeof parse->typed, "%s", word); /* may be cut */
             return fail_unknown(parse);
         }
         is_flag = option_at(parse->options, index)->kind == OPTION_FLAG;
@@ -366,7 +437,10 @@ static int take_letters(struct parse *parse, const char *word)
 
 static int take_option(struct parse *parse, const char *word)
 {
-    bool is_whole = word[1] == '-' || find(parse->options, word, strcspn(word, "=")) >= 0;
+    size_t length = strcspn(word, "=");
+    bool is_whole = word[1] == '-' || find(parse->options, word, length) >= 0 ||
+                    (length > 2 && (lacks_a_dash(parse->options, word, length) ||
+                                    find_foreign(parse->options, word, length)));
     return is_whole ? take_whole(parse, word) : take_letters(parse, word);
 }
 
@@ -425,7 +499,7 @@ static int check_required(const struct parse *parse)
 {
     const struct option *option;
     for (int i = 0; (option = option_at(parse->options, i)) != NULL; i++) {
-        if (option->required && !(parse->given >> i & 1))
+        if (option->required && !parse->given[i].text)
             return mst_err_set(parse->err, -EINVAL, "--%s %s is needed", option->name,
                                option->value);
     }

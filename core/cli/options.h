@@ -5,8 +5,9 @@
  *   options_parse, and options_answer for what it did not fill  where a test reads the errors
  *
  * "--name value", "--name=value", "-x value" and "-xvalue" are understood, flags of one letter may
- * stand together, and '_' in a name is '-'; a later one wins, and "--" ends the options. -h and
- * --help, --version and "--completion SHELL" are every program's and stand in no table. */
+ * stand together, and '_' in a name is '-'; a later one wins, but that two names of one option with
+ * two values are refused if only one is ours, and "--" ends the options. -h and --help, --version
+ * and "--completion SHELL" are every program's and stand in no table. */
 #ifndef MUSTER_CORE_CLI_OPTIONS_H
 #define MUSTER_CORE_CLI_OPTIONS_H
 
@@ -49,7 +50,7 @@ struct option {
     double least, most;       /* of the four kinds of numbers; whole ones are below 2^53 */
     const char *const *words; /* NULL-ended; for a count they stand for −1, −2, … in an int64_t */
     bool (*accepts)(const char *text); /* of a text, or NULL; `wanted` says what it asks for */
-    const char *wanted;
+    const char *wanted;                /* of a count: what else is to be said of wrong ones */
     const char *const *also; /* how others write it, with their dashes; NULL-ended, or NULL */
 };
 
@@ -65,9 +66,10 @@ struct option_command {
     const char *help;
 };
 
-/* An option that other launchers have and this program has not. */
+/* Options that other launchers have and this program has not. */
 struct option_foreign {
-    const char *word; /* with its dashes; NULL ends a table */
+    const char *words; /* with their dashes, a blank between two: "--wdir -wd"; of one with two
+                          dashes the same with one is meant, too; NULL ends a table */
     const char *advice;
 };
 

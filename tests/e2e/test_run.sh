@@ -81,7 +81,7 @@ touch "$work/plain"
 expect 126 muster run --nproc 2 -- "$work/plain"
 expect 78 env RANK=5 WORLD_SIZE=4 muster run -- true
 mentions RANK=5 WORLD_SIZE=4
-expect 78 muster run --nnodes 2 --node-rank 2 --rdzv 127.0.0.1:1 -- true
+expect 64 muster run --nnodes 2 --node-rank 2 --rdzv 127.0.0.1:1 -- true
 mentions "node rank 2"
 expect 78 muster run --nnodes 2 --node-rank 0 --rdzv 10.9.8.7:29500 -- true
 mentions MST_JOB_SECRET_FILE

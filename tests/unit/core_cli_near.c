@@ -21,13 +21,15 @@ static void test_names(void **state)
 {
     (void)state;
     assert_string_equal(nearest("nproc"), "nproc");
-    assert_string_equal(nearest("nporc"), "nproc"); /* two letters changed */
+    assert_string_equal(nearest("nporc"), "nproc");         /* two letters changed */
+    assert_string_equal(nearest("noed-rnak"), "node-rank"); /* two swaps */
     assert_string_equal(nearest("proc"), "nproc");
     assert_string_equal(nearest("nprocs"), "nproc");
     assert_string_equal(nearest("node"), "node-rank"); /* begins it, and "nnodes" is two away */
     assert_string_equal(nearest("np"), "nproc");
     assert_string_equal(nearest("grac"), "grace");
     assert_string_equal(nearest("frobnicate"), "");
+    assert_string_equal(nearest("grass"), "grace");
     assert_string_equal(nearest("y"), ""); /* all of it would have to change */
     assert_string_equal(nearest(""), "");
 }

@@ -70,7 +70,7 @@ static const struct option second[] = {
 };
 
 static const struct option_foreign foreign[] = {
-    {"--other-way", "write --name"}, {"-o", "write -n"}, {0}};
+    {"--other-way --hostfile", "write --name"}, {"-o -wd", "write -n"}, {0}};
 
 /* Takes options anywhere, and up to two operands. */
 static const struct options loose = {.program = "loose",
@@ -141,6 +141,9 @@ static void test_other_spellings(void **state)
         assert_int_equal(parse(&loose, counts[i]), 0);
         assert_int_equal(place.count, 5);
     }
+    assert_int_equal(PARSE(&loose, "--how-many", "5", "--count", "5"), 0);
+    assert_int_equal(PARSE(&loose, "--how-many", "5", "--how_many", "6"), 0);
+    assert_int_equal(place.count, 6);
     assert_int_equal(PARSE(&loose, "--quick-one"), 0);
     assert_true(place.fast);
     assert_int_equal(PARSE(&loose, "-qfnx"), 0);
@@ -275,6 +278,15 @@ static void test_faults_are_named(void **state)
         {{"--how-mny"}, "unknown option --how-mny: did you mean --how-many?"},
         {{"--other_way=1"}, "--other_way: write --name"},
         {{"-o"}, "-o: write -n"},
+        {{"-o2"}, "-o: write -n"},
+        {{"-fo"}, "-o: write -n"},
+        {{"-wd=x"}, "-wd: write -n"},
+        {{"-hostfile", "x"}, "-hostfile: write --name"},
+        {{"--host_file"}, "unknown option --host_file"},
+        {{"--wd"}, "unknown option --wd"},
+        {{"-count", "5"}, "unknown option -count: did you mean --count?"},
+        {{"--how-many", "5", "--count=6"},
+         "--how-many 5 and --count 6 are one option and contradict one another: leave one out"},
         {{"--help=all"}, "--help takes no value"},
         {{"--version=1"}, "--version takes no value"},
         {{"-hx"}, "-h takes no value"},

@@ -197,7 +197,7 @@ static void test_secret_ends_before_its_newline(void **state)
 static void test_contradictions(void **state)
 {
     (void)state;
-    refuse("run --nnodes 2 --node-rank 2 --rdzv h:1 -- p", EXITCODE_CONFIG, "node rank 2");
+    refuse("run --nnodes 2 --node-rank 2 --rdzv h:1 -- p", -EINVAL, "node rank 2");
     refuse("run --nnodes 2 --node-rank 0 --rdzv h:1 -- p", EXITCODE_CONFIG, "MST_JOB_SECRET_FILE");
     assert_int_equal(parse("run --nnodes 2 --node-rank 0 --rdzv h:1 --insecure -- p"), EXITCODE_OK);
     assert_int_equal(opts.secret_bytes, 0);
@@ -307,7 +307,16 @@ static void test_other_launchers_spellings(void **state)
     refuse("run --master-port 5 p", -EINVAL, "--master-port needs --master-addr");
     refuse("run --standalone --nnodes 2 p", -EINVAL, "--standalone and --nnodes contradict");
     refuse("run --rdzv_backend=c10d p", -EINVAL, "--rdzv_backend: there is one rendezvous");
-    refuse("run -hostfile h p", -EINVAL, "-h takes no value");
+    refuse("run -hostfile h p", -EINVAL, "-hostfile: start muster run on each host");
+    refuse("run --nproc 2 --nproc-per-node 3 p", -EINVAL,
+           "--nproc 2 and --nproc-per-node 3 are one option");
+    refuse("run --nnodes 1:2 p", -EINVAL, "MIN:MAX, is not formed");
+    refuse("run --nproc-per-node=gpu --local-gpus 0 p", -EINVAL, "shows no GPU");
+    assert_int_equal(parse("run --nproc-per-node=gpu --local-gpus 3 p"), EXITCODE_OK);
+    assert_int_equal(opts.local_size, 3);
+    assert_string_equal(opts.local_size_reason, "GPUs");
+    assert_int_equal(parse("run --nproc-per-node=cpu p"), EXITCODE_OK);
+    assert_string_equal(opts.local_size_reason, "cores");
     refuse("run --hostfile h p", -EINVAL, "start muster run on each host");
     refuse("run -m module", -EINVAL, "python -m MODULE");
 }
@@ -330,6 +339,18 @@ static void test_options_that_do_nothing_for_a_rank_are_named(void **state)
                                    "--log-format");
     assert_int_equal(parse("run --master-addr h --insecure p"), EXITCODE_OK);
     assert_string_equal(opts.idle, "--master-addr, --insecure");
+}
+
+/* One node has nobody to meet. */
+static void test_options_that_do_nothing_for_one_node_are_named(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("run --rdzv h:1 --nproc 2 --grace 5 p"), EXITCODE_OK);
+    assert_string_equal(opts.idle, "--rdzv");
+    assert_int_equal(parse("run --master-addr h --master-port 7 p"), EXITCODE_OK);
+    assert_string_equal(opts.idle, "--master-addr, --master-port");
+    assert_int_equal(parse("run --nnodes 2 --node-rank 1 --rdzv h:1 --insecure p"), EXITCODE_OK);
+    assert_string_equal(opts.idle, "");
 }
 
 /* Two starts of one name meet at their steps' names; two names that are long do not become one. */
@@ -473,7 +494,7 @@ static void test_log(void **state)
     assert_int_equal(parse("run --log-level debug --log-format text -- p"), EXITCODE_OK);
     assert_int_equal(opts.log_level, LOG_DEBUG);
     assert_int_equal(opts.log_format, LOG_TEXT);
-    refuse("run --nnodes 2 --node-rank 2 --rdzv h:1 -- p", EXITCODE_CONFIG, "node rank 2");
+    refuse("run --nnodes 2 --node-rank 2 --rdzv h:1 -- p", -EINVAL, "node rank 2");
     assert_int_equal(opts.log_format, LOG_JSON);
     setenv("MST_LOG_LEVEL", "loud", 1);
     refuse("run -- p", EXITCODE_CONFIG, "MST_LOG_LEVEL=loud is none of error, warn, info or debug");
@@ -497,6 +518,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_from_is_a_variable_too, clear, clear),
         cmocka_unit_test_setup_teardown(test_other_launchers_spellings, clear, clear),
         cmocka_unit_test_setup_teardown(test_options_that_do_nothing_for_a_rank_are_named, clear,
+                                        clear),
+        cmocka_unit_test_setup_teardown(test_options_that_do_nothing_for_one_node_are_named, clear,
                                         clear),
         cmocka_unit_test_setup_teardown(test_starts_of_long_names_stay_apart, clear, clear),
         cmocka_unit_test_setup_teardown(test_a_port_by_flag_stands_above_the_job_s, clear, clear),

@@ -217,7 +217,7 @@ static void a_node_beyond_the_last_is_refused(void **state)
     (void)state;
     struct flags flags = none();
     flags.node_rank = 2;
-    assert_int_equal(read_plan(ENV(OPERATOR), &flags), EXITCODE_CONFIG);
+    assert_int_equal(read_plan(ENV(OPERATOR), &flags), -EINVAL);
     assert_non_null(strstr(err.text, "node rank 2"));
 }
 
