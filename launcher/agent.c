@@ -227,20 +227,26 @@ static void cannot_join(const struct opts *opts, uint16_t port, const char *why)
              log_quote(why).text);
 }
 
-/* Looks behind every door once. 0 and *ret_port; -EAGAIN; -EACCES, -EPROTO: one where another job,
- * or another program, is. The text is of the last. */
-static int dial_ports(struct agent *agent, uint16_t *ret_port, struct mst_err *err)
+/* Looks behind every door once. 0 and *ret_port; -EAGAIN, also if stop_fd is readable; -EACCES,
+ * -EPROTO: one where another job, or another program, is. The text is of the last; a try that was
+ * cut short says less than that of a pass before. */
+static int dial_ports(struct agent *agent, int stop_fd, uint64_t deadline_ns, uint16_t *ret_port,
+                      struct mst_err *err)
 {
     const struct opts *opts = agent->opts;
     struct mst_err refusal = {0};
     int rc = -EAGAIN;
     for (uint32_t i = 0; i < opts->rdzv_port_count; i++) {
+        struct mst_err now = {0};
         *ret_port = opts->rdzv_ports[i];
-        rc = link_dial(&agent->link, opts, *ret_port, err);
-        if (rc == 0)
-            return 0;
+        rc = link_dial(&agent->link, opts, *ret_port, stop_fd, deadline_ns, &now);
+        bool is_cut = rc == -EINTR || rc == -ETIMEDOUT;
+        if (rc && (!is_cut || !err->text[0]))
+            *err = now;
+        if (rc == 0 || is_cut)
+            return rc ? -EAGAIN : 0;
         if (rc != -EAGAIN)
-            refusal = *err;
+            refusal = now;
     }
     if (refusal.code)
         *err = refusal;
@@ -250,7 +256,7 @@ static int dial_ports(struct agent *agent, uint16_t *ret_port, struct mst_err *e
 /* Dials node 0 until it answers, on the port that is told by *ret_port. 0, or the exit code to
  * leave with. Who refuses us on a port that somebody named is meant; on one of several it may be
  * another job, and ours is still to come. */
-static int dial(struct agent *agent, uint16_t *ret_port)
+static int dial_until(struct agent *agent, int stop_fd, uint16_t *ret_port)
 {
     const struct opts *opts = agent->opts;
     uint64_t deadline_ns = mst_deadline_ms(opts->rdzv_timeout_ms);
@@ -258,7 +264,7 @@ static int dial(struct agent *agent, uint16_t *ret_port)
     bool refusal_told = false;
     struct mst_err err = {0};
     for (;;) {
-        int rc = dial_ports(agent, ret_port, &err);
+        int rc = dial_ports(agent, stop_fd, deadline_ns, ret_port, &err);
         if (!rc)
             return 0;
         if (told_to_stop(agent))
@@ -278,6 +284,19 @@ static int dial(struct agent *agent, uint16_t *ret_port)
         struct pollfd signals = {.fd = agent->signal_fd, .events = POLLIN};
         (void)poll(&signals, 1, DIAL_PAUSE_MS); /* ready, late or failed: the next try */
     }
+}
+
+/* A try ends by these signals, which told_to_stop is left to read. */
+static int dial(struct agent *agent, uint16_t *ret_port)
+{
+    sigset_t stops;
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGINT);
+    int stop_fd = signalfd(-1, &stops, SFD_CLOEXEC); /* -1: they are heard between tries */
+    int rc = dial_until(agent, stop_fd, ret_port);
+    mst_file_close(&stop_fd);
+    return rc;
 }
 
 /* Node 0 makes its coordinator, the others look for it. 0, or the exit code to leave with. */

@@ -8,13 +8,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
-
-#define TRY_MS 1000
 
 /* ---- beginning and end ----------------------------------------------------------------------- */
 
@@ -96,23 +97,53 @@ static uint32_t draw_tag(void)
     return tag;
 }
 
-int link_dial(struct link *link, const struct opts *opts, uint16_t port, struct mst_err *err)
+/* The connection; errors of link_dial. */
+static int await_dial(int dial_fd, int stop_fd, uint64_t deadline_ns, struct mst_err *err)
+{
+    struct pollfd ready[] = {{.fd = dial_fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
+    int fd;
+    while ((fd = redial_take(dial_fd, err)) == -EAGAIN) {
+        if (mst_deadline_passed(deadline_ns))
+            return mst_err_set(err, -ETIMEDOUT, "no answer by the deadline");
+        if (poll(ready, 2, mst_deadline_left_ms(deadline_ns)) > 0 && !ready[0].revents)
+            return mst_err_set(err, -EINTR, "told to stop");
+    }
+    if (fd == -ECHILD)
+        return mst_err_set(err, -EAGAIN, "the process that dialled it was killed");
+    return fd >= 0 || fd == -EACCES || fd == -EPROTO ? fd : -EAGAIN;
+}
+
+/* A node that restarts, or whose predecessor is not yet missed, gets another chance. */
+static int dial(const struct redial_request *request, int stop_fd, uint64_t deadline_ns,
+                struct mst_err *err)
+{
+    int dial_fd;
+    pid_t pid;
+    if (redial_start(request, &dial_fd, &pid, err))
+        return -EAGAIN;
+    int fd = await_dial(dial_fd, stop_fd, deadline_ns, err);
+    close(dial_fd);
+    (void)kill(pid, SIGKILL); /* it is ours until it is waited for */
+    (void)waitpid(pid, NULL, 0);
+    return fd;
+}
+
+int link_dial(struct link *link, const struct opts *opts, uint16_t port, int stop_fd,
+              uint64_t deadline_ns, struct mst_err *err)
 {
     char address[OPTS_HOST_BYTES + 16];
     (void)mst_sock_join(opts->rdzv_host, port, address, sizeof address); /* it fits */
-    int fd = mst_sock_try(address, mst_deadline_ms(TRY_MS), err);
-    if (fd < 0)
-        return -EAGAIN;
     struct mst_auth_hello hello = {
         .role = MST_ROLE_AGENT, .rank = opts->node_rank, .tag = draw_tag()};
     memcpy(hello.job_id, opts->meeting, sizeof hello.job_id);
-    int rc = mst_auth_dial(fd, &hello, opts->secret, opts->secret_bytes,
-                           mst_deadline_ms(MST_HANDSHAKE_MS), err);
-    if (rc) {
-        close(fd);
-        /* A node that restarts, or whose predecessor is not yet missed, gets another chance. */
-        return rc == -EACCES || rc == -EPROTO ? rc : -EAGAIN;
-    }
+    const struct redial_request request = {.address = address,
+                                           .once = true,
+                                           .hello = &hello,
+                                           .secret = opts->secret,
+                                           .secret_bytes = opts->secret_bytes};
+    int fd = dial(&request, stop_fd, deadline_ns, err);
+    if (fd < 0)
+        return fd;
     if (link_init(link, fd, err))
         return -EAGAIN;
     link->opts = opts;

@@ -67,7 +67,7 @@ static void run_child(const struct redial_request *request, pid_t agent, int age
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* cannot fail for a valid signal */
     while (getppid() == agent) {
         int rc = try_once(request, &result);
-        if (rc >= 0 || is_final(rc)) {
+        if (rc >= 0 || is_final(rc) || request->once) {
             result.code = rc < 0 ? rc : 0;
             hand_over(to_fd, rc, &result);
             break;

@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -82,7 +83,8 @@ static void *dial_in_thread(void *arg)
 {
     struct fixture *f = arg;
     struct mst_err err = {0};
-    f->dial_result = link_dial(f->dialing, &f->dial_opts, f->dial_opts.rdzv_ports[0], &err);
+    f->dial_result = link_dial(f->dialing, &f->dial_opts, f->dial_opts.rdzv_ports[0], -1, soon(),
+                               &err);
     atomic_store(&f->dialed, true);
     return NULL;
 }
@@ -269,9 +271,33 @@ static void test_a_port_in_use_is_named(void **state)
     end(&f);
 }
 
+/* Who listens and does not answer would be waited for, and a stop with it. */
+static void test_a_stop_ends_a_dial(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct link link = closed_link;
+    struct mst_err err = {0};
+    int stop[2];
+    begin(&f); /* it listens, and nobody runs it */
+    f.opts.node_rank = 1;
+    assert_int_equal(pipe(stop), 0);
+    assert_int_equal(write(stop[1], "", 1), 1);
+    assert_int_equal(link_dial(&link, &f.opts, f.opts.rdzv_ports[0], stop[0], soon(), &err),
+                     -EINTR);
+    assert_int_equal(link_dial(&link, &f.opts, f.opts.rdzv_ports[0], -1, mst_now_ns(), &err),
+                     -ETIMEDOUT);
+    assert_non_null(strstr(err.text, "by the deadline"));
+    close(stop[0]);
+    close(stop[1]);
+    link_fini(&link);
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_stop_ends_a_dial),
         cmocka_unit_test(test_two_nodes_start_together),
         cmocka_unit_test(test_a_cut_connection_is_dialled_again),
         cmocka_unit_test(test_a_broken_link_wakes_nobody),
