@@ -1,16 +1,21 @@
 #include "muster/launcher/spawn.h"
 
 #include "muster/core/err.h"
+#include "muster/launcher/exitcode.h"
 #include "muster/launcher/guard.h"
 #include "muster/launcher/inherited.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define REPORT_MS 500
 
 static void become_own_session_that_dies_with(pid_t agent, const struct guard *guard)
 {
@@ -47,18 +52,19 @@ static void run_child(const struct spawn_request *request, pid_t agent, int repo
         execvpe(request->argv[0], request->argv, request->env);
         rc = -errno;
     }
-    ssize_t written = write(report_fd, &rc, sizeof rc);
-    _exit(written == sizeof rc ? 127 : 126);
+    (void)signal(SIGPIPE, SIG_IGN); /* cannot fail; an agent that no longer reads has its code */
+    (void)!write(report_fd, &rc, sizeof rc);
+    _exit(exitcode_of_exec(-rc));
 }
 
-/* The report pipe closes by itself when execve succeeds; an int in it is why it did not. */
+/* The report pipe closes by itself when execve succeeds; an int in it is why it did not. What is
+ * late stands in a file system that does not answer, and is watched like any other rank. */
 static int read_report(int report_fd)
 {
     int rc = 0;
-    ssize_t size;
-    do
-        size = read(report_fd, &rc, sizeof rc);
-    while (size < 0 && errno == EINTR);
+    struct pollfd report = {.fd = report_fd, .events = POLLIN};
+    bool is_late = poll(&report, 1, REPORT_MS) <= 0;
+    ssize_t size = is_late ? 0 : read(report_fd, &rc, sizeof rc);
     return size == sizeof rc ? rc : 0;
 }
 

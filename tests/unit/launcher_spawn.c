@@ -99,6 +99,34 @@ static void test_a_guard_that_is_gone_costs_no_rank(void **state)
     close(fds[1]);
 }
 
+/* The guard's pipe is full, which holds the child up as a dead file server would. */
+static void test_a_start_that_hangs_holds_nobody_up(void **state)
+{
+    (void)state;
+    int fds[2], status;
+    pid_t pid = 0;
+    char *argv[] = {"/nowhere/at/all", NULL}, drain[4096] = {0};
+    assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+    while (write(fds[1], drain, sizeof drain) > 0)
+        continue;
+    assert_int_equal(fcntl(fds[1], F_SETFL, 0), 0);
+    struct guard guard = {.fd = fds[1]};
+    const struct spawn_request request = {.argv = argv,
+                                          .env = env,
+                                          .out_fd = STDOUT_FILENO,
+                                          .err_fd = STDERR_FILENO,
+                                          .guard = &guard};
+    assert_int_equal(spawn_start(&request, &pid, NULL), 0);
+    assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+    while (read(fds[0], drain, sizeof drain) > 0)
+        continue;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 127);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void test_own_session_and_no_input(void **state)
 {
     (void)state;
@@ -185,6 +213,7 @@ int main(void)
         cmocka_unit_test(test_environment_output_and_code),
         cmocka_unit_test(test_signals_are_as_a_program_expects_them),
         cmocka_unit_test(test_a_guard_that_is_gone_costs_no_rank),
+        cmocka_unit_test(test_a_start_that_hangs_holds_nobody_up),
         cmocka_unit_test(test_own_session_and_no_input),
         cmocka_unit_test(test_kept_fds_and_no_others),
         cmocka_unit_test(test_refused_programs_are_reported),
