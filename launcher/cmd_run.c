@@ -5,6 +5,7 @@
 #include "muster/launcher/json_text.h"
 #include "muster/launcher/log.h"
 #include "muster/launcher/opts.h"
+#include "muster/launcher/program.h"
 #include "muster/launcher/rankenv.h"
 
 #include "muster/core/cli/options.h"
@@ -107,6 +108,20 @@ static void print_text(const struct opts *opts, const struct rankenv *env, uint3
     putchar('\n');
 }
 
+/* Whether the program could be started, to end a dry run with; where another machine is described,
+ * it has its own programs. */
+static int check_program(const struct opts *opts)
+{
+    char file[PROGRAM_PATH_BYTES];
+    struct mst_err err = {0};
+    int rc = opts->elsewhere ? 0 : program_find(opts->argv[0], opts->path, file);
+    if (rc == 0)
+        return EXITCODE_OK;
+    (void)program_refuse(opts->argv[0], rc, &err); /* it is rc */
+    log_line(LOG_ERROR, err.text, NULL);
+    return exitcode_of_exec(-rc);
+}
+
 /* Assumes that every node has as many ranks as this one; the start itself does not. */
 static int dry_run(const struct opts *opts)
 {
@@ -132,7 +147,7 @@ static int dry_run(const struct opts *opts)
         print_json(opts, ranks);
     else
         json_decref(ranks);
-    return EXITCODE_OK;
+    return check_program(opts);
 }
 
 static uint32_t known_or_0(int64_t number)
@@ -171,7 +186,7 @@ static int become_rank(const struct opts *opts)
     if (opts->dry_run) {
         printf("rank %lld already, by %s: the program would take this process's place\n",
                (long long)plan->rank, plan->scheme);
-        return options_finish(&run_options, EXITCODE_OK);
+        return options_finish(&run_options, check_program(opts));
     }
     if (translate(opts, &env)) {
         log_line(LOG_ERROR, "no memory for the program's environment", NULL);
@@ -179,10 +194,10 @@ static int become_rank(const struct opts *opts)
     }
     inherited_give_back();
     execvpe(opts->argv[0], opts->argv, env.vars);
-    int rc = exitcode_of_exec(errno);
-    log_line(LOG_ERROR, "cannot run the program", " program=%s because=\"%s\"",
-             log_quote(opts->argv[0]).text, mst_err_meaning(errno));
-    return rc;
+    struct mst_err err = {0};
+    int rc = program_refuse(opts->argv[0], -errno, &err);
+    log_line(LOG_ERROR, err.text, NULL);
+    return exitcode_of_exec(-rc);
 }
 
 static int start(const struct opts *opts)

@@ -3,6 +3,7 @@
 #include "muster/core/clock.h"
 #include "muster/launcher/elf.h"
 #include "muster/launcher/helper.h"
+#include "muster/launcher/program.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -14,9 +15,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define PATH_DEFAULT "/bin:/usr/bin" /* execvp's */
-#define PATH_BYTES 4096
 
 static_assert(MPI_LIBRARY_BYTES == ELF_NAME_BYTES, "names are copied whole");
 
@@ -55,26 +53,10 @@ static bool file_needs(const char *path, char library[MPI_LIBRARY_BYTES])
     return needs;
 }
 
-/* The first file of that name which may be executed, as execvp takes it. */
-static bool find_program(const char *program, const char *path, char found[PATH_BYTES])
-{
-    for (const char *folder = path; folder; folder = strchr(folder, ':')) {
-        folder += folder != path;
-        int size = (int)strcspn(folder, ":");
-        int used = snprintf(found, PATH_BYTES, "%.*s%s%s", size, folder, size > 0 ? "/" : "",
-                            program);
-        if (used > 0 && used < PATH_BYTES && access(found, X_OK) == 0)
-            return true;
-    }
-    return false;
-}
-
 bool mpi_is_needed(const char *program, const char *path, char library[MPI_LIBRARY_BYTES])
 {
-    char found[PATH_BYTES];
-    if (strchr(program, '/'))
-        return file_needs(program, library);
-    return find_program(program, path ? path : PATH_DEFAULT, found) && file_needs(found, library);
+    char file[PROGRAM_PATH_BYTES];
+    return program_find(program, path, file) == 0 && file_needs(file, library);
 }
 
 /* ---- its processes --------------------------------------------------------------------------- */

@@ -459,6 +459,11 @@ static int settle_words(struct words *words, struct mst_err *err)
     return rc ? rc : flags_check_exports(&words->opts.exports, err);
 }
 
+static bool is_elsewhere(const struct flags *flags)
+{
+    return flags->hostname || flags->gpu_count >= 0 || flags->pod_ip || flags->root;
+}
+
 int opts_read(const struct options *options, int argc, char **argv, struct opts *ret_opts,
               struct mst_err *err)
 {
@@ -486,6 +491,8 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
         name_idle(&given, serves_one_node, ret_opts);
     ret_opts->argv = line.operands;
     ret_opts->term = words.flags.term >= 0 ? (enum opts_term)words.flags.term : settle_term();
+    ret_opts->path = getenv("PATH");
+    ret_opts->elsewhere = is_elsewhere(&words.flags);
     ret_opts->unbound = words.flags.bind != 0;
     ret_opts->ignores_mpi = words.flags.mpi != 0;
     settle_names(words.flags.job_id, ret_opts);
@@ -522,7 +529,7 @@ static int check_program(const struct opts *opts, struct mst_err *err)
 {
     char library[MPI_LIBRARY_BYTES];
     if (opts->ignores_mpi || opts->node_count * opts->local_size < 2 ||
-        !mpi_is_needed(opts->argv[0], getenv("PATH"), library))
+        !mpi_is_needed(opts->argv[0], opts->path, library))
         return 0;
     return mst_err_set(err, -ENOTSUP,
                        "%.60s is linked with %.30s, and muster run connects no ranks of MPI: each "

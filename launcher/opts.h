@@ -41,7 +41,9 @@ struct opts {
     bool unbound;             /* ranks may use every core of this container */
     bool ignores_mpi;         /* programs of MPI are started, and nobody looks for its libraries */
     bool report_bindings;
-    bool take_root; /* checkpoints' roots of other jobs, too */
+    bool take_root;   /* checkpoints' roots of other jobs, too */
+    bool elsewhere;   /* the plan is another machine's, by --hostname and its like */
+    const char *path; /* where programs are looked for: PATH, or NULL */
     bool dry_run, json, explain, check, insecure;
     char overruled[240]; /* what the environment says and the flags do not; empty: nothing */
     char idle

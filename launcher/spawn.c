@@ -4,6 +4,7 @@
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/guard.h"
 #include "muster/launcher/inherited.h"
+#include "muster/launcher/program.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -77,19 +78,6 @@ static void bury(struct guard *guard, pid_t pid)
     (void)waitpid(pid, NULL, 0);
 }
 
-/* A name without a folder is looked for in PATH only, whatever lies in this folder. */
-static int cannot_start(const char *name, int rc, struct mst_err *err)
-{
-    if (rc != -ENOENT || strchr(name, '/'))
-        return mst_err_set(err, rc, "cannot start %s: %s", name, mst_err_meaning(rc));
-    if (access(name, F_OK))
-        return mst_err_set(err, rc, "cannot start %s: it is nowhere in PATH", name);
-    return mst_err_set(err, rc,
-                       "cannot start %s: it is nowhere in PATH; the one in this folder is ./%s, or "
-                       "what an interpreter is given: python3 %s",
-                       name, name, name);
-}
-
 int spawn_start(const struct spawn_request *request, pid_t *ret_pid, struct mst_err *err)
 {
     int report[2];
@@ -109,7 +97,7 @@ int spawn_start(const struct spawn_request *request, pid_t *ret_pid, struct mst_
     }
     close(report[0]);
     if (rc)
-        return cannot_start(request->argv[0], rc, err);
+        return program_refuse(request->argv[0], rc, err);
     *ret_pid = pid;
     return 0;
 }

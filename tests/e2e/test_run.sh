@@ -196,9 +196,11 @@ mentions '[1] RANK=1' '[1] MST_RANK=1' '[0] LOCAL_WORLD_SIZE=2' '[0] OMP_NUM_THR
 ! grep -q 'hush\|PET_' "$work/last.out" || fail "the launcher's variables reached a rank"
 
 say "plan and environment"
-expect 0 muster run --nproc 2 --dry-run -- prog arg
-mentions "2 ranks on 1 nodes" "program: prog arg" "RANK=1"
-expect 0 muster run --nproc 2 --dry-run --json -- prog arg
+expect 127 muster run --nproc 2 --dry-run -- prog arg
+mentions "2 ranks on 1 nodes" "program: prog arg" "RANK=1" "cannot start prog: it is nowhere in PATH"
+expect 126 muster run --nproc 2 --dry-run -- /etc/passwd
+expect 0 muster run --nproc 2 --dry-run --hostname another -- prog arg
+expect 0 muster run --nproc 2 --dry-run --json -- true arg
 /usr/bin/python3 -c 'import json, sys; assert len(json.load(open(sys.argv[1]))["ranks"]) == 2' "$work/last.out"
 expect 0 env PET_NNODES=4 PET_NPROC_PER_NODE=8 PET_NODE_RANK=3 PET_MASTER_ADDR=head \
     MST_JOB_SECRET=hush muster env --json
