@@ -45,9 +45,9 @@ struct link {
 int link_init(struct link *link, int fd, struct mst_err *err);
 
 /* Tries once to reach and join node 0 on a port, for some seconds at most, and not beyond the
- * deadline: call it again after -EAGAIN. 0; -ETIMEDOUT the deadline has passed; -EAGAIN with a text that says what is missing; -EACCES
- * wrong secret, or another job; -EPROTO another program, or another version, listens there; -EINTR
- * `stop_fd`, which may be -1, is readable. */
+ * deadline: call it again after -EAGAIN. 0; -ETIMEDOUT the deadline has passed; -EAGAIN with a text
+ * that says what is missing; -EACCES wrong secret, or another job; -EPROTO another program, or
+ * another version, listens there; -EINTR `stop_fd`, which may be -1, is readable. */
 int link_dial(struct link *link, const struct opts *opts, uint16_t port, int stop_fd,
               uint64_t deadline_ns, struct mst_err *err);
 

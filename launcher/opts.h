@@ -46,8 +46,7 @@ struct opts {
     const char *path; /* where programs are looked for: PATH, or NULL */
     bool dry_run, json, explain, check, insecure;
     char overruled[240]; /* what the environment says and the flags do not; empty: nothing */
-    char idle
-        [240]; /* options that were given and do nothing: for a rank of another launcher, or one node */
+    char idle[240];      /* options that do nothing here: for another launcher's rank, one node */
     const char *missing[OPTS_MISSING_MAX + 1]; /* what a start still lacks; static, NULL-ended */
     char job_id[MST_JOB_ID_BYTES];  /* --job-id, else the scheduler's; empty: nobody named it */
     char meeting[MST_JOB_ID_BYTES]; /* job_id, and which start within it: what agents compare */

@@ -5,41 +5,20 @@
 #include "muster/core/kv/auth.h"
 #include "muster/core/kv/sock.h"
 #include "muster/launcher/helper.h"
+#include "muster/launcher/pass.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define TRY_MS 2000
 #define PAUSE_MS 200
 
 /* ---- in the process -------------------------------------------------------------------------- */
-
-/* The error's text, and with code 0 the connection beside it. */
-static void hand_over(int to_fd, int connection, struct mst_err *result)
-{
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {.bytes = {0}};
-    struct iovec part = {.iov_base = result, .iov_len = sizeof *result};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    if (connection >= 0) {
-        message.msg_control = control.bytes;
-        message.msg_controllen = sizeof control.bytes;
-        struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-        *head = (struct cmsghdr){
-            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
-        memcpy(CMSG_DATA(head), &connection, sizeof connection);
-    }
-    (void)sendmsg(to_fd, &message, MSG_NOSIGNAL); /* an agent that has gone needs none */
-}
 
 static int try_once(const struct redial_request *request, struct mst_err *err)
 {
@@ -69,7 +48,8 @@ static void run_child(const struct redial_request *request, pid_t agent, int age
         int rc = try_once(request, &result);
         if (rc >= 0 || is_final(rc) || request->once) {
             result.code = rc < 0 ? rc : 0;
-            hand_over(to_fd, rc, &result);
+            /* (void): an agent that has gone needs none */
+            (void)pass_send(to_fd, &result, sizeof result, rc);
             break;
         }
         struct pollfd agent_end = {.fd = to_fd};
@@ -104,27 +84,14 @@ int redial_start(const struct redial_request *request, int *ret_fd, pid_t *ret_p
 
 int redial_take(int fd, struct mst_err *err)
 {
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control;
+    int connection;
     struct mst_err result;
-    struct iovec part = {.iov_base = &result, .iov_len = sizeof result};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof control.bytes};
-    ssize_t size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    ssize_t size = pass_receive(fd, &result, sizeof result, &connection);
     if (size < 0 && errno == EAGAIN)
         return -EAGAIN;
     if (size != sizeof result)
         return -ECHILD;
     if (result.code)
         return mst_err_set(err, result.code, "%s", result.text);
-    const struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-    int connection;
-    if (!head || head->cmsg_type != SCM_RIGHTS)
-        return -ECHILD;
-    memcpy(&connection, CMSG_DATA(head), sizeof connection);
-    return connection;
+    return connection >= 0 ? connection : -ECHILD;
 }

@@ -20,9 +20,9 @@ struct redial_request {
     size_t secret_bytes;
 };
 
-/* Starts it, a child like any other. Unless it is to try once, it tries until *ret_fd, the caller's to close, is closed, or
- * its parent dies; the fd is readable when there is a result. 0; errors of socketpair and fork with
- * text. */
+/* Starts it, a child like any other. Unless it is to try once, it tries until *ret_fd, the caller's
+ * to close, is closed, or its parent dies; the fd is readable when there is a result. 0; errors of
+ * socketpair and fork with text. */
 int redial_start(const struct redial_request *request, int *ret_fd, pid_t *ret_pid,
                  struct mst_err *err);
 

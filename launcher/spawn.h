@@ -24,11 +24,11 @@ struct spawn_request {
     struct guard *guard;    /* is told of it; NULL, or not open: nobody */
 };
 
-/* Starts the program. Returns when it has been executed or refused, or after half a second: one that
- * its file system holds up for longer has started, and ends with exitcode_of_exec if it is refused
- * after all. Call it from the thread that lives as long as the agent: the child dies with the thread
- * that forked it. 0; the -errno of execve (-ENOENT, -EACCES …) naming the program; -EAGAIN, -ENOMEM,
- * -EMFILE with text. */
+/* Starts the program. Returns when it has been executed or refused, or after half a second: one
+ * that its file system holds up for longer has started, and ends with exitcode_of_exec if it is
+ * refused after all. Call it from the thread that lives as long as the agent: the child dies with
+ * the thread that forked it. 0; the -errno of execve (-ENOENT, -EACCES …) naming the program;
+ * -EAGAIN, -ENOMEM, -EMFILE with text. */
 int spawn_start(const struct spawn_request *request, pid_t *ret_pid, struct mst_err *err);
 
 #endif

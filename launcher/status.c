@@ -2,6 +2,8 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/file.h"
+#include "muster/launcher/pass.h"
 #include "muster/launcher/status_json.h"
 
 #include <errno.h>
@@ -12,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -19,6 +22,7 @@
 
 #define ANSWER_MS 2000
 #define ANSWER_BYTES_MAX (1 << 20)
+#define SOCKET_BYTES_MAX (64 << 10)
 #define NAME_BYTES 64
 
 struct status {
@@ -60,8 +64,18 @@ static int dial(const char *name)
     return rc == -EAGAIN ? rc : -ECONNREFUSED;
 }
 
-/* Reads until the agent hangs up. The text is the caller's, NULL if it did not come in time, and
- * empty of one that ended meanwhile. */
+/* Reads all of a file in memory; as much as there is room for. */
+static size_t read_file(int file, char *text)
+{
+    size_t used = 0;
+    ssize_t size;
+    while ((size = pread(file, text + used, ANSWER_BYTES_MAX - used, (off_t)used)) > 0)
+        used += (size_t)size;
+    return used;
+}
+
+/* Reads until the agent hangs up; a file that it hands over stands for all. The text is the
+ * caller's, NULL if it did not come in time, and empty of one that ended meanwhile. */
 static char *read_answer(int fd)
 {
     size_t used = 0;
@@ -69,14 +83,16 @@ static char *read_answer(int fd)
     uint64_t deadline_ns = mst_deadline_ms(ANSWER_MS);
     while (text && used < ANSWER_BYTES_MAX) {
         struct pollfd ready = {.fd = fd, .events = POLLIN};
+        int file = -1;
         if (poll(&ready, 1, mst_deadline_left_ms(deadline_ns)) <= 0)
             break;
-        ssize_t size = read(fd, text + used, ANSWER_BYTES_MAX - used);
+        ssize_t size = pass_receive(fd, text + used, ANSWER_BYTES_MAX - used, &file);
+        used = file >= 0 ? read_file(file, text) : used + (size_t)(size > 0 ? size : 0);
+        mst_file_close(&file);
         if (size <= 0) {
             text[used] = '\0';
             return text;
         }
-        used += (size_t)size;
     }
     free(text);
     return NULL;
@@ -180,16 +196,37 @@ static bool may_ask(int fd)
     return peer_uid(fd, &uid) && (uid == getuid() || uid == 0);
 }
 
+/* -1: there is no memory for it. */
+static int make_file(const char *text, size_t size)
+{
+    int file = memfd_create("muster-status", MFD_CLOEXEC);
+    size_t used = 0;
+    ssize_t written;
+    while (file >= 0 && used < size && (written = write(file, text + used, size - used)) > 0)
+        used += (size_t)written;
+    if (used < size)
+        mst_file_close(&file);
+    return file;
+}
+
+/* A socket takes as much as the kernel allows, some 200 KiB: what is longer goes over as a file,
+ * with a blank in its place. Without a file a long answer is cut, which the asker sees. */
+static void answer(int fd, const char *text)
+{
+    size_t size = strlen(text);
+    int file = size > SOCKET_BYTES_MAX ? make_file(text, size) : -1;
+    /* (void): who does not wait for the answer needs none */
+    (void)pass_send(fd, file >= 0 ? " " : text, file >= 0 ? 1 : size, file);
+    mst_file_close(&file);
+}
+
 void status_run(struct status *status, const struct node *node)
 {
     int fd;
     while ((fd = accept4(status->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-        int room = ANSWER_BYTES_MAX;
         char *text = may_ask(fd) ? status_json(node) : NULL;
-        /* with less room a long answer is cut, which the asker sees */
-        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
         if (text)
-            (void)send(fd, text, strlen(text), MSG_NOSIGNAL);
+            answer(fd, text);
         free(text);
         close(fd);
     }

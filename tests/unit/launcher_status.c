@@ -31,7 +31,7 @@ struct fixture {
     bool own_is_silent;
 };
 
-static void begin(struct fixture *f)
+static void begin_with(struct fixture *f, uint32_t rank_count)
 {
     static char program[] = "train";
     static char *argv[2];
@@ -44,8 +44,13 @@ static void begin(struct fixture *f)
     snprintf(f->opts.job_id, sizeof f->opts.job_id, "job-of-test-%d", (int)getpid());
     f->node.opts = &f->opts;
     assert_int_equal(ranks_init(&f->node.ranks, NULL, NULL), 0);
-    assert_int_equal(ranks_open(&f->node.ranks, 4, 2, NULL), 0);
+    assert_int_equal(ranks_open(&f->node.ranks, 4, rank_count, NULL), 0);
     assert_int_equal(status_create(&f->status, NULL), 0);
+}
+
+static void begin(struct fixture *f)
+{
+    begin_with(f, 2);
 }
 
 static void end(struct fixture *f)
@@ -142,6 +147,20 @@ static void enter(struct fixture *f, uint32_t local_rank, struct mst_page_op op)
     op.enter_ns = mst_now_ns();
     *mst_page_op(f->node.ranks.page, local_rank, 0) = op;
     atomic_store(&mst_page_slot(f->node.ranks.page, local_rank)->op_count, 1);
+}
+
+/* More than a socket holds at once. */
+static void test_tells_of_all_ranks(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin_with(&f, MST_PAGE_RANKS_MAX);
+    for (uint32_t i = 0; i < MST_PAGE_RANKS_MAX; i++)
+        enter(&f, i, (struct mst_page_op){.seq = UINT64_MAX / 2, .count = UINT64_MAX / 2});
+    ask(&f);
+    assert_int_equal(json_array_size(field(f.answer, "ranks")), MST_PAGE_RANKS_MAX);
+    assert_int_equal(number(rank_of(&f, MST_PAGE_RANKS_MAX - 1), "rank"), MST_PAGE_RANKS_MAX + 3);
+    end(&f);
 }
 
 static void test_names_the_collective(void **state)
@@ -258,6 +277,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tells_what_the_page_says),
+        cmocka_unit_test(test_tells_of_all_ranks),
         cmocka_unit_test(test_names_the_collective),
         cmocka_unit_test(test_one_that_never_answers_is_told),
         cmocka_unit_test(test_other_users_get_nothing),
