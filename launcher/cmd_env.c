@@ -57,6 +57,7 @@ static void print_json(const struct opts *opts, const char *refusal)
         json_t *value;
     } members[] = {
         {"mode", json_string(mst_plan_mode_name(plan->mode))},
+        {"scheme", word(plan->scheme)},
         {"scheduler", word(plan->scheduler)},
         {"world_size", number(plan->world_size)},
         {"node_rank", number(plan->node_rank)},
@@ -104,6 +105,7 @@ static void print_plan(const struct mst_plan *plan)
 {
     print_word("mode", mst_plan_mode_name(plan->mode));
     print_word("scheme", plan->scheme);
+    print_word("scheduler", plan->scheduler);
     print_word("role", plan->role);
     print_number("world_size", plan->world_size);
     print_number("nnodes", plan->node_count);

@@ -78,8 +78,8 @@ static void print_json(const struct opts *opts, json_t *ranks)
     json_t *program = json_array();
     for (char **arg = opts->argv; *arg; arg++)
         json_array_append_new(program, json_text(*arg));
-    json_t *root = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o}", "source",
-                             opts->source, "nodes", (int)opts->node_count, "node",
+    json_t *root = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o}", "scheme",
+                             opts->scheme, "nodes", (int)opts->node_count, "node",
                              (int)opts->node_rank, "local_size", (int)opts->local_size,
                              "world_size", (int)(opts->node_count * opts->local_size),
                              "max_restarts", (int)opts->max_restarts, "grace_s",
@@ -92,8 +92,8 @@ static void print_json(const struct opts *opts, json_t *ranks)
 static void print_text(const struct opts *opts, const struct rankenv *env, uint32_t rank)
 {
     if (rank == opts->node_rank * opts->local_size) {
-        printf("world: %u ranks on %u nodes (%s), %u here (%s), this is node %u\nprogram:",
-               opts->node_count * opts->local_size, opts->node_count, opts->source,
+        printf("world: %u ranks on %u nodes (scheme %s), %u here (%s), this is node %u\nprogram:",
+               opts->node_count * opts->local_size, opts->node_count, opts->scheme,
                opts->local_size, opts->local_size_reason, opts->node_rank);
         for (char **arg = opts->argv; *arg; arg++)
             printf(" %s", *arg);

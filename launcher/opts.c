@@ -253,7 +253,7 @@ static void place_ports(struct opts *opts)
 static void place_node(struct opts *opts)
 {
     const struct mst_plan *plan = &opts->answer.plan;
-    opts->source = plan->scheme;
+    opts->scheme = plan->scheme;
     opts->node_count = (uint32_t)plan->node_count;
     opts->node_rank = (uint32_t)plan->node_rank;
     opts->local_size = (uint32_t)plan->local_size;

@@ -25,7 +25,7 @@ enum opts_term {
 
 struct opts {
     struct mst_answer answer; /* what the environment means; flags are in its plan already */
-    const char *source;       /* who said how many nodes there are: "flags", or a plan's scheme */
+    const char *scheme;       /* who said how many nodes there are: "flags", or a plan's scheme */
     uint32_t local_size;      /* ranks on this node */
     const char *local_size_reason; /* static text: "given", "GPUs", "cores", "environment" */
     uint32_t node_count, node_rank;

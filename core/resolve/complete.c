@@ -164,14 +164,29 @@ static const char *list(const struct open *open, int column, char *text, size_t 
     return text;
 }
 
-static int refuse_open(const struct mst_plan *plan, const struct open *open, struct mst_err *err)
+/* Pods of an Indexed Job have names under their Service, if they are told which that is. */
+static const char *hint(const struct mst_machine *machine, char *text, size_t cap)
 {
-    char what[96], variables[64], flags[48]; /* room for all three questions */
+    const char *index = resolve_text(machine, "JOB_COMPLETION_INDEX");
+    const char *subdomain = resolve_text(machine, "MST_SUBDOMAIN");
+    if (!index)
+        return "";
+    if (!subdomain)
+        return " (or MST_SUBDOMAIN)";
+    snprintf(text, cap, " (MST_SUBDOMAIN=%.40s serves a host called JOB-%.12s, not %.64s)",
+             subdomain, index,
+             machine->hostname[0] ? machine->hostname : "one without a name"); /* cut */
+    return text;
+}
+
+static int refuse_open(const struct mst_machine *machine, const struct mst_plan *plan,
+                       const struct open *open, struct mst_err *err)
+{
+    char what[96], variables[64], flags[48], more[160]; /* room for all three questions */
     return mst_err_set(
         err, -EINVAL, "%s is there, but nothing says %s: set %s%s, or give %s", plan->scheduler,
         list(open, 0, what, sizeof what), list(open, 1, variables, sizeof variables),
-        open->is[2] && strcmp(plan->scheme, "index") == 0 ? " (or MST_SUBDOMAIN)" : "",
-        list(open, 2, flags, sizeof flags));
+        open->is[2] ? hint(machine, more, sizeof more) : "", list(open, 2, flags, sizeof flags));
 }
 
 static int complete_spawn(const struct mst_machine *machine, struct mst_plan *plan,
@@ -188,7 +203,7 @@ static int complete_spawn(const struct mst_machine *machine, struct mst_plan *pl
     rc = check_node_rank(plan, err);
     struct open open = find_open(plan);
     if (rc == 0 && open.count > 0)
-        rc = refuse_open(plan, &open, err);
+        rc = refuse_open(machine, plan, &open, err);
     if (rc == 0)
         rc = complete_world(plan, err);
     return rc ? rc : complete_master(plan, err);

@@ -8,10 +8,10 @@ import sys
 
 from vectors import try_all
 
-KEYS = {"mode", "scheduler", "world_size", "node_rank", "nnodes", "nproc_per_node", "master_addr",
-        "master_port", "role", "elastic_min", "elastic_max", "rank", "local_rank", "local_size",
-        "max_restarts", "rdzv_id", "incarnation", "job_id", "candidates", "error", "refused",
-        "overruled", "missing"}
+KEYS = {"mode", "scheme", "scheduler", "world_size", "node_rank", "nnodes", "nproc_per_node",
+        "master_addr", "master_port", "role", "elastic_min", "elastic_max", "rank", "local_rank",
+        "local_size", "max_restarts", "rdzv_id", "incarnation", "job_id", "candidates", "error",
+        "refused", "overruled", "missing"}
 
 
 def starts(expected):
@@ -42,7 +42,8 @@ def faults(vector, result):
         yield f"refused: {answer['refused']!r}"
     if ("error" in expected) != bool(answer["error"]):
         yield f"error: {answer['error']!r}"
-    for key in KEYS - {"error", "candidates", "scheduler", "refused", "overruled", "missing"}:
+    for key in KEYS - {"error", "candidates", "scheme", "scheduler", "refused", "overruled",
+                       "missing"}:
         want = expected.get(key)
         if want is not None and answer[key] != (want if want != "" else None):
             yield f"{key}: {answer[key]!r} instead of {want!r}"

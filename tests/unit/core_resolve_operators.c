@@ -447,9 +447,33 @@ static void a_batch_system_lists_hosts(void **state)
     assert_int_equal(pod.answer.plan.node_count, 2);
 }
 
+/* An Indexed Job names node 0 by its Service, whoever else speaks; and not from any host. */
+static void test_what_names_node_0_of_an_indexed_job(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *env, *want;
+    } cases[] = {
+        {"JOB_COMPLETION_INDEX=1", "MST_MASTER_ADDR (or MST_SUBDOMAIN)"},
+        {"JOB_COMPLETION_INDEX=1 MST_NNODES=2", "MST_MASTER_ADDR (or MST_SUBDOMAIN)"},
+        {"JOB_COMPLETION_INDEX=1 MST_NNODES=2 MST_SUBDOMAIN=s",
+         "(MST_SUBDOMAIN=s serves a host called JOB-1, not some-host)"},
+        {"MST_NODE_RANK=1 MST_NNODES=2 MST_SUBDOMAIN=s", "set MST_MASTER_ADDR, or give --rdzv"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pod pod;
+        pod_init(&pod);
+        pod_env(&pod, cases[i].env);
+        assert_true(mst_resolve(&pod.machine, NULL, &pod.answer) < 0);
+        if (!strstr(pod.answer.err.text, cases[i].want))
+            fail_msg("\"%s\" lacks \"%s\"", pod.answer.err.text, cases[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_names_node_0_of_an_indexed_job),
         cmocka_unit_test(tensorflow),
         cmocka_unit_test(torch),
         cmocka_unit_test(other_frameworks),

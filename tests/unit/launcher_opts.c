@@ -236,7 +236,7 @@ static void test_operator_and_flags(void **state)
     assert_int_equal(opts.local_size, 2);
     assert_string_equal(opts.rdzv_host, "other");
     assert_int_equal(parse("run --nnodes 1 --nproc 1 -- p"), EXITCODE_OK);
-    assert_string_equal(opts.source, "flags");
+    assert_string_equal(opts.scheme, "flags");
     assert_string_equal(opts.answer.plan.role, "worker");
     assert_int_equal(opts.answer.plan.default_port, MST_UNKNOWN);
     assert_int_equal(opts.answer.plan.loose_count, MST_UNKNOWN);
@@ -289,7 +289,7 @@ static void test_other_launchers_spellings(void **state)
     (void)state;
     assert_int_equal(parse("run --nproc_per_node=2 --standalone -- p"), EXITCODE_OK);
     assert_int_equal(opts.local_size, 2);
-    assert_string_equal(opts.source, "flags");
+    assert_string_equal(opts.scheme, "flags");
     assert_int_equal(parse("run --nnodes 2 --node_rank 1 --master_addr fe80::1 --master_port 5 "
                            "--nproc-per-node 4 --rdzv-id j-2 --insecure p"),
                      EXITCODE_OK);
