@@ -153,15 +153,19 @@ static void report_bindings(const struct ranks *ranks, const struct topology *to
     }
 }
 
-/* Gives each rank its CPUs, or all that this container may use. 0; -ENOMEM with text. */
+/* Gives each rank its CPUs, or all that this container may use. What one rank shares with nobody is
+ * not looked at. 0; -ENOMEM with text. */
 static int bind_ranks(struct ranks *ranks, const struct opts *opts, struct mst_err *err)
 {
-    cpu_set_t allowed;
+    cpu_set_t allowed, shared;
     struct topology topology;
     bool binds = !opts->unbound && sched_getaffinity(0, sizeof allowed, &allowed) == 0;
-    if (!binds)
-        CPU_ZERO(&allowed);
-    topology_read("", &allowed, visible_gpus(opts->env), &topology);
+    if (!binds && !opts->report_bindings)
+        return 0;
+    CPU_ZERO(&shared);
+    if (binds && ranks->local_size > 1)
+        shared = allowed;
+    topology_read("", &shared, visible_gpus(opts->env), &topology);
     ranks->shares = calloc(ranks->local_size, sizeof *ranks->shares);
     if (!ranks->shares)
         return mst_err_set(err, -ENOMEM, "no memory for the cores of %u ranks", ranks->local_size);
