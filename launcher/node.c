@@ -163,6 +163,7 @@ static void spawn(struct node *node)
     outlog_hurry(node->outlog, node->stopping);
     node->drained = node->forwarded = false;
     node->stop_step = node->lost_step = MST_PAGE_NO_STEP;
+    node->told_lost = false;
     int rc = ranks_open(&node->ranks, facts.rank, facts.local_size, &err);
     late_init(&node->late, mst_now_ns());
     if (!rc)
@@ -463,14 +464,35 @@ void node_read_look(struct node *node)
                  log_quote(finding.library).text);
 }
 
+/* A program that trains on says why a save failed; that none is committed any more is the job's. */
+static void tell_lost_save(struct node *node)
+{
+    uint32_t rank;
+    uint64_t step = ranks_lost_step(&node->ranks, &rank);
+    bool is_lost = step != MST_PAGE_NO_STEP, was_lost = node->told_lost;
+    node->told_lost = is_lost;
+    if (is_lost && !was_lost)
+        log_line(LOG_WARN, "the last save is lost: the checkpoint before it is the last on disk",
+                 " lost_step=%llu of_rank=%u", (unsigned long long)step, rank);
+    if (was_lost && !is_lost && node->ranks.alive > 0)
+        log_line(LOG_INFO, "saves are committed again", NULL);
+}
+
+static void look_at_ranks(struct node *node, uint64_t now_ns)
+{
+    struct late_report report;
+    if (late_look(&node->late, &node->ranks, now_ns, &report))
+        tell_late(&report);
+    tell_lost_save(node);
+}
+
 void node_tick(struct node *node, uint64_t now_ns)
 {
     judge_dead(node, now_ns);
-    struct late_report report;
     if (now_ns >= node->mpi.wake_ns)
         look_for_mpi(node, now_ns);
-    if (now_ns >= node->late.look_ns && late_look(&node->late, &node->ranks, now_ns, &report))
-        tell_late(&report);
+    if (now_ns >= node->late.look_ns)
+        look_at_ranks(node, now_ns);
     if (now_ns >= node->patience_ns) {
         node->patience_ns = MST_NEVER;
         node_feed(node, SUPER_TIMER);

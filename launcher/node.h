@@ -44,6 +44,7 @@ struct node {
     struct deaths deaths; /* of ranks that are not judged yet */
     struct rank_death *deaths_memory;
     uint64_t lost_step; /* of the last save, where a rank that finished says it is lost */
+    bool told_lost;     /* that live ranks' last save is lost */
     bool failed;        /* a rank failed in this generation */
     uint32_t failed_rank, failed_code;
     uint32_t cause_rank; /* why the last aborted generation ended */

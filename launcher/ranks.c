@@ -386,3 +386,20 @@ uint32_t ranks_verdict(const struct ranks *ranks, uint32_t *ret_rank)
     *ret_rank = MST_PAGE_CAUSE_JOB;
     return 0;
 }
+
+uint64_t ranks_lost_step(const struct ranks *ranks, uint32_t *ret_rank)
+{
+    uint64_t lost = MST_PAGE_NO_STEP;
+    *ret_rank = MST_PAGE_CAUSE_JOB;
+    for (uint32_t i = 0; ranks->page && i < ranks->local_size; i++) {
+        /* Relaxed: a word for people, which may lag. */
+        uint64_t step = atomic_load_explicit(&mst_page_slot(ranks->page, i)->lost_step,
+                                             memory_order_relaxed);
+        if (ranks->procs[i].pid > 0 && step != MST_PAGE_NO_STEP &&
+            (lost == MST_PAGE_NO_STEP || step > lost)) {
+            lost = step;
+            *ret_rank = ranks->first_rank + i;
+        }
+    }
+    return lost;
+}

@@ -98,4 +98,8 @@ void ranks_steps(const struct ranks *ranks, uint64_t *ret_highest, uint64_t *ret
  * MST_PAGE_CAUSE_JOB if there is none. */
 uint32_t ranks_verdict(const struct ranks *ranks, uint32_t *ret_rank);
 
+/* The highest step of a last save that was abandoned, and of which live rank; MST_PAGE_NO_STEP and
+ * MST_PAGE_CAUSE_JOB if there is none. */
+uint64_t ranks_lost_step(const struct ranks *ranks, uint32_t *ret_rank);
+
 #endif

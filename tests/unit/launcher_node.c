@@ -89,12 +89,45 @@ static void a_checkpoint_without_ranks_is_told(void **state)
     end(&f);
 }
 
+static const char *said_in_a_look(struct fixture *f)
+{
+    static struct said said;
+    assert_true(said_begin(&said));
+    node_tick(&f->node, f->node.late.look_ns);
+    return said_end(&said);
+}
+
+/* Once, and once more when it is over. */
+static void a_lost_save_is_told_while_ranks_run(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    assert_int_equal(ranks_open(&f.node.ranks, 4, 2, NULL), 0);
+    struct mst_page_slot *slot = mst_page_slot(f.node.ranks.page, 1);
+    f.node.grace_soft_ns = f.node.grace_hard_ns = f.node.patience_ns = MST_NEVER;
+    f.node.mpi.wake_ns = MST_NEVER;
+    atomic_store(&slot->lost_step, 41);
+    assert_string_equal(said_in_a_look(&f), ""); /* the rank has left */
+    f.node.ranks.procs[1].pid = 1;
+    f.node.ranks.alive = 1;
+    assert_non_null(strstr(said_in_a_look(&f), "lost_step=41 of_rank=5"));
+    assert_string_equal(said_in_a_look(&f), "");
+    atomic_store(&slot->lost_step, MST_PAGE_NO_STEP);
+    assert_non_null(strstr(said_in_a_look(&f), "committed again"));
+    assert_string_equal(said_in_a_look(&f), "");
+    f.node.ranks.procs[1].pid = 0;
+    f.node.ranks.alive = 0;
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_moment_keeps_the_exit_code),
         cmocka_unit_test(the_end_of_the_grace_is_a_preemption),
         cmocka_unit_test(a_checkpoint_without_ranks_is_told),
+        cmocka_unit_test(a_lost_save_is_told_while_ranks_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
