@@ -24,6 +24,7 @@ static const struct options completion_options = {
     .about = "Prints what a shell reads to complete the words of muster and its programs:\n"
              ". <(muster completion bash)",
     .operand = "shell",
+    .operand_words = options_shells,
     .operands_least = 1,
     .operands_most = 1,
 };

@@ -32,6 +32,14 @@ static void each_option(const struct options *options, put_option *put, FILE *ou
     }
 }
 
+/* What may stand behind an option: words, none of them, or with NULL a file. */
+static const char *const *words_of(const struct option *option)
+{
+    if (option->words || option->kind == OPTION_TEXT || option->kind == OPTION_LIST)
+        return option->words ? option->words : option->proposes;
+    return options_nothing;
+}
+
 static void put_words(const char *const *words, FILE *out)
 {
     for (int i = 0; words[i]; i++)
@@ -67,9 +75,9 @@ static void bash_value(const struct option *option, FILE *out)
     if (!option->value)
         return;
     bash_pattern(option, out);
-    if (option->words) {
+    if (words_of(option)) {
         fputs("COMPREPLY=($(compgen -W '", out);
-        put_words(option->words, out);
+        put_words(words_of(option), out);
         fputs("' -- \"$cur\")); ", out);
     }
     fputs("return ;;\n", out);
@@ -142,6 +150,10 @@ static void bash_function(const struct options *options, FILE *out)
         fputs("    else\n        COMPREPLY=($(compgen -W '", out);
         put_commands(options->commands, out);
         fputs("' -- \"$cur\"))\n", out);
+    } else if (options->operand_words) {
+        fputs("    else\n        COMPREPLY=($(compgen -W '", out);
+        put_words(options->operand_words, out);
+        fputs("' -- \"$cur\"))\n", out);
     } else if (options->stops_at_operand) {
         fputs("    else\n        COMPREPLY=($(compgen -c -- \"$cur\"))\n", out);
     }
@@ -182,9 +194,10 @@ static void zsh_spec(const struct option *option, const char *dashes, const char
     if (option->value) {
         putc(':', out);
         zsh_text(option->value, out);
-        fputs(option->words ? ":(" : option->kind == OPTION_TEXT ? ":_files" : ": ", out);
-        if (option->words) {
-            put_words(option->words, out);
+        const char *const *words = words_of(option);
+        fputs(!words ? ":_files" : *words ? ":(" : ": ", out);
+        if (words && *words) {
+            put_words(words, out);
             putc(')', out);
         }
     }
@@ -233,6 +246,11 @@ static void zsh_function(const struct options *options, FILE *out)
         put_commands(options->commands, out);
         fputs(")'", out);
     }
+    if (options->operand_words) {
+        fprintf(out, " \\\n        '1:%s:(", options->operand);
+        put_words(options->operand_words, out);
+        fputs(")'", out);
+    }
     fputs(options->stops_at_operand && !options->commands ? " \\\n        '*::program:_normal'\n}\n"
                                                           : " \\\n        '*:file:_files'\n}\n",
           out);
@@ -272,10 +290,10 @@ static void fish_option(const struct option *option, const char *condition, FILE
     if (option->letter)
         fprintf(out, " -s %c", option->letter);
     if (option->value)
-        fputs(option->kind == OPTION_TEXT && !option->words ? " -r" : " -x", out);
-    if (option->words) {
+        fputs(words_of(option) ? " -x" : " -r", out);
+    if (option->value && words_of(option) && *words_of(option)) {
         fputs(" -a '", out);
-        put_words(option->words, out);
+        put_words(words_of(option), out);
         putc('\'', out);
     }
     fputs(" -d ", out);
@@ -290,6 +308,11 @@ static void fish_options(const struct options *options, const char *condition, F
             fish_option(option, condition, out);
     }
     fprintf(out, "complete %s -l help -s h -d 'show this'\n", condition);
+    if (options->operand_words) {
+        fprintf(out, "complete %s -x -a '", condition);
+        put_words(options->operand_words, out);
+        fputs("'\n", out);
+    }
 }
 
 static void fish_command(const struct options *options, int index, FILE *out)

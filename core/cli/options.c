@@ -18,6 +18,7 @@
 #define GIVEN_MAX 64 /* options of a program */
 #define COMMANDS_MAX 16
 
+const char *const options_nothing[] = {NULL};
 const char *const options_shells[] = {"bash", "zsh", "fish", NULL};
 
 /* How an option was given. */

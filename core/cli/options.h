@@ -51,7 +51,8 @@ struct option {
     const char *const *words; /* NULL-ended; for a count they stand for −1, −2, … in an int64_t */
     bool (*accepts)(const char *text); /* of a text, or NULL; `wanted` says what it asks for */
     const char *wanted;                /* of a count: what else is to be said of wrong ones */
-    const char *const *also; /* how others write it, with their dashes; NULL-ended, or NULL */
+    const char *const *proposes; /* of a text: what shells offer in place of files; NULL-ended */
+    const char *const *also;     /* how others write it, with their dashes; NULL-ended, or NULL */
 };
 
 #define OPTION_AT(type, field) offsetof(type, field), sizeof(((type *)0)->field)
@@ -82,8 +83,9 @@ struct options {
     const struct option_foreign *foreign;  /* or NULL */
     const struct option_command *commands; /* one of them is the first operand; or NULL */
     const struct options *const
-        *nested;         /* of each command its own; NULL: another program's, or none */
-    const char *operand; /* what is missing if there are too few of them: "program" */
+        *nested; /* of each command its own; NULL: another program's, or none */
+    const char *const *operand_words;  /* what shells offer for one; NULL-ended, or NULL: files */
+    const char *operand;               /* what is missing if there are too few of them: "program" */
     int operands_least, operands_most; /* a command counts */
     bool stops_at_operand;             /* what follows it is another program's */
 };
@@ -96,6 +98,9 @@ struct command_line {
 
 /* What else than 0 options_parse answers. */
 enum { OPTIONS_HELP = 1, OPTIONS_VERSION, OPTIONS_BASH, OPTIONS_ZSH, OPTIONS_FISH };
+
+/* For `proposes`: nothing is to be offered. */
+extern const char *const options_nothing[];
 
 /* The shells that completion is for, OPTIONS_BASH first; NULL-ended. */
 extern const char *const options_shells[];

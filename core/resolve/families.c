@@ -357,3 +357,11 @@ const struct resolve_family resolve_families[] = {
 };
 static_assert(sizeof resolve_families / sizeof *resolve_families - 1 <= MST_CANDIDATES_MAX,
               "room for each family");
+
+const char *const mst_schemes[] = {
+    "none",      "single",  "muster-rank", "torchrun",   "pals",    "pmi1",     "ompi",
+    "jsm",       "horovod", "paddle-rank", "muster",     "pet",     "tfjob",    "vertex",
+    "mxnet",     "paddle",  "paddle-old",  "jax",        "xgboost", "dmlc",     "lws",
+    "flyte",     "jobset",  "dlrover",     "volcano",    "mpi",     "skypilot", "dstack",
+    "aws-batch", "lepton",  "sagemaker",   "determined", "grove",   "flux",     "slurm",
+    "pbs",       "lsf",     "bare",        "index",      NULL};

@@ -121,6 +121,9 @@ void mst_name_fit(const char *name, char *to, size_t cap);
  * for "this pod". */
 bool mst_host_is_local(const char *host);
 
+/* What --from may name: "none", and every scheme once. NULL-ended, static. */
+extern const char *const mst_schemes[];
+
 /* "spawn", "wait_for_launcher": static text. */
 const char *mst_plan_mode_name(enum mst_plan_mode mode);
 

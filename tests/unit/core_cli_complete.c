@@ -18,27 +18,37 @@
 
 struct place {
     bool fast;
-    const char *mode, *file;
+    const char *mode, *file, *like;
 };
 
 static const char *const modes[] = {"auto", "none", NULL};
 static const char *const also[] = {"--how", NULL};
+static const char *const examples[] = {"dark", "light", NULL};
 static const struct option table[] = {
     {"fast", OPTION_FLAG, OPTION_AT(struct place, fast), .help = "it's quick: [really]",
      .letter = 'f'},
     {"mode", OPTION_TEXT, OPTION_AT(struct place, mode), .value = "auto|none", .help = "how",
      .letter = 'm', .words = modes, .also = also},
     {"file", OPTION_TEXT, OPTION_AT(struct place, file), .value = "FILE", .help = "what"},
+    {"like", OPTION_TEXT, OPTION_AT(struct place, like), .value = "X", .help = "for one",
+     .proposes = examples},
+    {"id", OPTION_TEXT, OPTION_AT(struct place, like), .value = "ID", .help = "its name",
+     .proposes = options_nothing},
     {0},
 };
+static const struct options show = {.program = "tool show",
+                                    .groups = {{"A", table}},
+                                    .operand = "shade",
+                                    .operand_words = examples,
+                                    .operands_most = 1};
 static const struct options start = {.program = "tool start",
                                      .groups = {{"A", table}},
                                      .operand = "program",
                                      .operands_most = INT_MAX,
                                      .stops_at_operand = true};
 static const struct option_command commands[] = {
-    {"start", "starts one"}, {"other", "is another's"}, {NULL, NULL}};
-static const struct options *const nested[] = {&start, NULL};
+    {"start", "starts one"}, {"other", "is another's"}, {"show", "shows it"}, {NULL, NULL}};
+static const struct options *const nested[] = {&start, NULL, &show};
 static const struct options tool = {.program = "tool",
                                     .commands = commands,
                                     .nested = nested,
@@ -83,13 +93,16 @@ static const char *offered(const char *words)
 static void test_bash(void **state)
 {
     (void)state;
-    assert_string_equal(offered("tool "), "start other \n");
+    assert_string_equal(offered("tool "), "start other show \n");
     assert_string_equal(offered("tool st"), "start \n");
     assert_string_equal(offered("tool start --f"), "--fast --file \n");
     assert_string_equal(offered("tool start --mode "), "auto none \n");
     assert_string_equal(offered("tool start -f --how n"), "none \n");
     assert_string_equal(offered("tool start -m a"), "auto \n");
     assert_string_equal(offered("tool start --file x --m"), "--mode \n");
+    assert_string_equal(offered("tool start --like d"), "dark \n");
+    assert_string_equal(offered("tool start --id d"), " \n");
+    assert_string_equal(offered("tool show li"), "light \n");
     assert_string_equal(offered("tool start program --m"), " \n"); /* the program's own */
     assert_string_equal(offered("tool start -- --m"), " \n");
 }
@@ -102,7 +115,10 @@ static void test_zsh(void **state)
     assert_non_null(strstr(text, "'--fast[it'\\''s quick\\: \\[really\\]]'"));
     assert_non_null(strstr(text, "'-m[how]:auto|none:(auto none)'"));
     assert_non_null(strstr(text, "'--file[what]:FILE:_files'"));
-    assert_non_null(strstr(text, "'1:command:(start other)'"));
+    assert_non_null(strstr(text, "'--like[for one]:X:(dark light)'"));
+    assert_non_null(strstr(text, "'--id[its name]:ID: '"));
+    assert_non_null(strstr(text, "'1:shade:(dark light)'"));
+    assert_non_null(strstr(text, "'1:command:(start other show)'"));
     assert_non_null(strstr(text, "'*::program:_normal'"));
 }
 
@@ -117,6 +133,9 @@ static void test_fish(void **state)
                      "'it\\'s quick: [really]'\n"));
     assert_non_null(strstr(text, " -l mode -s m -x -a 'auto none' -d 'how'\n"));
     assert_non_null(strstr(text, " -l file -r -d 'what'\n"));
+    assert_non_null(strstr(text, " -l like -x -a 'dark light' -d 'for one'\n"));
+    assert_non_null(strstr(text, " -l id -x -d 'its name'\n"));
+    assert_non_null(strstr(text, "'__fish_seen_subcommand_from show' -x -a 'dark light'\n"));
     assert_non_null(strstr(text, "'(complete -C \"tool-other \"(commandline -ct))'\n"));
 }
 

@@ -151,6 +151,20 @@ static bool is_explained(const struct resolve_family *family, const char *sign, 
     return false;
 }
 
+static void every_scheme_is_listed_once(void **state)
+{
+    (void)state;
+    const struct resolve_family *family = resolve_families;
+    assert_string_equal(mst_schemes[0], "none");
+    for (const char *const *scheme = mst_schemes + 1; *scheme; scheme++) {
+        assert_non_null(family->scheme);
+        assert_string_equal(*scheme, family->scheme);
+        while (family->scheme && strcmp(family->scheme, *scheme) == 0)
+            family++;
+    }
+    assert_null(family->scheme);
+}
+
 /* What makes a family be there is shown by `muster env --explain`. */
 static void every_family_can_be_explained(void **state)
 {
@@ -183,6 +197,7 @@ int main(void)
         cmocka_unit_test(an_empty_address_matters_to_several_nodes),
         cmocka_unit_test(a_link_to_a_service_is_no_port),
         cmocka_unit_test(addresses_may_be_of_ipv6),
+        cmocka_unit_test(every_scheme_is_listed_once),
         cmocka_unit_test(every_family_can_be_explained),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
