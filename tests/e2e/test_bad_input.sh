@@ -64,6 +64,20 @@ touch "$work/file"
 expect 1 lm --data "$work/data.txt" --ckpt "$work/file/ckpt"
 mentions "$work/file"
 
+say "what no restart cures is started once"
+once() { # TEXT COMMAND …: it ends with 1, and says the text
+    local text=$1
+    shift
+    expect 1 muster run --nproc 2 -- "$@"
+    mentions "$text" "a restart cannot help"
+    [ "$(grep -c 'generation started' "$work/last.out")" = 1 ] || fail "$* was started again"
+}
+seq 100 400 >"$work/other.txt"
+once "MST_COMM=foo is none of" env MST_COMM=foo allreduce
+once "$work/file" train_lm --batch 4 --steps 2 --data "$work/data.txt" --ckpt "$work/file"
+expect 0 muster run --nproc 2 -- train_lm --batch 4 --steps 2 --data "$work/data.txt" --ckpt "$work/kept"
+once "saved on another dataset" train_lm --batch 4 --steps 4 --data "$work/other.txt" --ckpt "$work/kept"
+
 say "a full disk: training goes on, the older checkpoint stands"
 disk=$work/disk
 mkdir "$disk"
