@@ -15,7 +15,7 @@ struct said {
 /* Stderr goes into a pipe from now on. */
 static inline bool said_begin(struct said *said)
 {
-    said->saved_fd = dup(STDERR_FILENO);
+    *said = (struct said){.saved_fd = dup(STDERR_FILENO), .pipe_fds = {-1, -1}};
     return said->saved_fd >= 0 && pipe2(said->pipe_fds, O_CLOEXEC | O_NONBLOCK) == 0 &&
            dup2(said->pipe_fds[1], STDERR_FILENO) >= 0;
 }
