@@ -64,16 +64,6 @@ static int dial(const char *name)
     return rc == -EAGAIN ? rc : -ECONNREFUSED;
 }
 
-/* Reads all of a file in memory; as much as there is room for. */
-static size_t read_file(int file, char *text)
-{
-    size_t used = 0;
-    ssize_t size;
-    while ((size = pread(file, text + used, ANSWER_BYTES_MAX - used, (off_t)used)) > 0)
-        used += (size_t)size;
-    return used;
-}
-
 /* Reads until the agent hangs up; a file that it hands over stands for all. The text is the
  * caller's, NULL if it did not come in time, and empty of one that ended meanwhile. */
 static char *read_answer(int fd)
@@ -87,7 +77,9 @@ static char *read_answer(int fd)
         if (poll(&ready, 1, mst_deadline_left_ms(deadline_ns)) <= 0)
             break;
         ssize_t size = pass_receive(fd, text + used, ANSWER_BYTES_MAX - used, &file);
-        used = file >= 0 ? read_file(file, text) : used + (size_t)(size > 0 ? size : 0);
+        used += size > 0 ? (size_t)size : 0;
+        int64_t whole = file < 0 ? -EBADF : mst_file_pread(file, text, ANSWER_BYTES_MAX - 1, 0);
+        used = whole < 0 ? used : (size_t)whole;
         mst_file_close(&file);
         if (size <= 0) {
             text[used] = '\0';
@@ -200,11 +192,7 @@ static bool may_ask(int fd)
 static int make_file(const char *text, size_t size)
 {
     int file = memfd_create("muster-status", MFD_CLOEXEC);
-    size_t used = 0;
-    ssize_t written;
-    while (file >= 0 && used < size && (written = write(file, text + used, size - used)) > 0)
-        used += (size_t)written;
-    if (used < size)
+    if (file >= 0 && mst_file_pwrite(file, text, size, 0) < 0)
         mst_file_close(&file);
     return file;
 }
