@@ -1,8 +1,13 @@
 /* N nodes of one rank each, without their processes: this one dials a real `muster run` of node 0
  * as N - 1 agents and N ranks, over as many sockets, does what they do until all have voted once,
- * and says how long each part took and how much memory node 0's agent has.
+ * and says how long each part took, also in processor time of node 0's agent and of this process,
+ * and how much memory that agent has.
  *
  *   client PORT N SERVER_PID GATE     the server runs a program that ends when GATE is opened
+ *
+ * Node 0's agent has a descriptor for each agent and each rank, and so has this process: where the
+ * limit is too low for all, most ranks stay connected, and the others dial anew in each phase, some
+ * hundreds at a time, and leave. More processes on this side would not help the other.
  *
  * It is compiled with the sources of the revision that it measures, old or new. */
 #include "muster/core/clock.h"
@@ -38,6 +43,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SECRET "rendezvous"
@@ -45,6 +51,7 @@
 #define HANDSHAKE_MS 5000
 #define PAUSE_MS 100
 #define OTHER_FDS 200
+#define TURN_RANKS 300 /* of those for whom there are no descriptors all the time */
 #define DIALERS 32
 #define BEAT_NS (2 * MST_NS_PER_S)
 
@@ -61,6 +68,12 @@ struct rank {
     bool waits;
 };
 
+/* In time, and in processor time of node 0's agent and of this process. */
+struct moment {
+    uint64_t ns;
+    double server_s, driver_s;
+};
+
 enum phase { PUBLISH, READ, VOTE, DECIDE, LEARN, PHASE_COUNT };
 
 static const char *const phase_names[PHASE_COUNT] = {"publish", "read", "vote", "decide", "learn"};
@@ -70,7 +83,9 @@ static uint16_t port;
 static struct agent *agents;
 static struct rank *ranks;
 static uint32_t generation;
-static uint64_t began_ns, beat_ns, request_count;
+static uint64_t beat_ns, request_count;
+static struct moment began; /* the phase */
+static clockid_t server_clock;
 static int epoll_fd;
 
 static void die(const char *format, ...)
@@ -84,11 +99,32 @@ static void die(const char *format, ...)
     exit(1);
 }
 
+static double cpu_seconds(clockid_t clock)
+{
+    struct timespec time = {0};
+    (void)clock_gettime(clock, &time); /* of a process that is gone: what follows ends us */
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static struct moment now(void)
+{
+    return (struct moment){.ns = mst_now_ns(),
+                           .server_s = cpu_seconds(server_clock),
+                           .driver_s = cpu_seconds(CLOCK_PROCESS_CPUTIME_ID)};
+}
+
+static void tell_since(const char *what, const struct moment *since)
+{
+    struct moment end = now();
+    printf("%-10s %8.3f s, of cpu %8.3f + %8.3f s\n", what, (double)(end.ns - since->ns) / 1e9,
+           end.server_s - since->server_s, end.driver_s - since->driver_s);
+    (void)fflush(stdout); /* a lost line is not worth an end */
+}
+
 static void tell(const char *what)
 {
-    printf("%-10s %8.3f s\n", what, (double)(mst_now_ns() - began_ns) / 1e9);
-    (void)fflush(stdout); /* a lost line is not worth an end */
-    began_ns = mst_now_ns();
+    tell_since(what, &began);
+    began = now();
 }
 
 /* KiB of node 0's agent: "VmRSS" now, "VmHWM" at most. */
@@ -364,12 +400,6 @@ static void open_rank(uint32_t index, int fd)
     watch(fd, index);
 }
 
-static void open_ranks(uint32_t first, uint32_t last)
-{
-    if (ranks[first].stream.fd < 0)
-        connect_all(MST_ROLE_RANK_KV, first, last, open_rank);
-}
-
 static void close_rank(uint32_t index)
 {
     (void)close(ranks[index].stream.fd); /* every request had its answer */
@@ -377,11 +407,12 @@ static void close_rank(uint32_t index)
 }
 
 /* Ranks first … last - 1 through a phase. */
-static void run_wave(uint32_t first, uint32_t last, enum phase phase)
+static void run_some(uint32_t first, uint32_t last, enum phase phase)
 {
     uint32_t left = 0;
     struct epoll_event events[256];
-    open_ranks(first, last);
+    if (ranks[first].stream.fd < 0)
+        connect_all(MST_ROLE_RANK_KV, first, last, open_rank);
     for (uint32_t i = first; i < last; i++) {
         ranks[i].step = 0;
         left += proceed(i, phase);
@@ -392,6 +423,20 @@ static void run_wave(uint32_t first, uint32_t last, enum phase phase)
             left -= hear_rank(events[i].data.u32, phase);
         beat();
     }
+}
+
+/* The first `seats` ranks stay connected; the others come in turns. */
+static void run_phase(uint32_t seats, enum phase phase)
+{
+    uint32_t with_part = phase == DECIDE ? 1 : count; /* rank 0 decides */
+    run_some(0, with_part < seats ? with_part : seats, phase);
+    for (uint32_t first = seats, last; first < with_part; first = last) {
+        last = with_part - first < TURN_RANKS ? with_part : first + TURN_RANKS;
+        run_some(first, last, phase);
+        for (uint32_t i = first; i < last; i++)
+            close_rank(i);
+    }
+    tell(phase_names[phase]);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */
@@ -405,19 +450,22 @@ static void reopen_epoll(void)
         die("epoll_create1: %s", mst_err_meaning(errno));
 }
 
-/* As many ranks at a time as there are descriptors on both sides, where strangers' share and what
- * the server keeps for itself are a quarter. */
-static uint32_t choose_wave(void)
+/* How many ranks can stay connected: all, or those for whom there are descriptors on both sides
+ * beside the ones that take turns. Strangers' share and what the server keeps for itself are a
+ * quarter of them. */
+static uint32_t count_seats(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit))
         die("getrlimit: %s", mst_err_meaning(errno));
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit); /* it can only stay as it is */
-    uint64_t usable = limit.rlim_cur - limit.rlim_cur / 8;
-    if (usable < count + OTHER_FDS + 1)
+    uint64_t usable = limit.rlim_cur - limit.rlim_cur / 8, others = count + OTHER_FDS;
+    if (usable >= others + count)
+        return count;
+    if (usable <= others + TURN_RANKS)
         die("%u agents need more than %llu descriptors", count, (unsigned long long)usable);
-    return usable - count - OTHER_FDS < count ? (uint32_t)(usable - count - OTHER_FDS) : count;
+    return (uint32_t)(usable - others - TURN_RANKS);
 }
 
 static void open_gate(const char *path)
@@ -435,21 +483,6 @@ static void join_all(void)
     tell("join");
     await_agents(count - 1, 0);
     tell("start");
-}
-
-static void run_ranks(uint32_t wave)
-{
-    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
-        for (uint32_t first = 0; first < count; first += wave) {
-            uint32_t last = count - first < wave ? count : first + wave;
-            if (wave < count || phase == 0)
-                reopen_epoll();
-            run_wave(first, last, phase);
-            for (uint32_t i = first; wave < count && i < last; i++)
-                close_rank(i);
-        }
-        tell(phase_names[phase]);
-    }
 }
 
 static void leave_all(const char *gate)
@@ -475,21 +508,25 @@ int main(int argc, char **argv)
     long server = strtol(argv[3], NULL, 10);
     if (count < 2 || count > MSG_NODES_MAX)
         die("%u nodes, of 2 … %u", count, MSG_NODES_MAX);
+    if (clock_getcpuclockid((pid_t)server, &server_clock))
+        die("no process %ld", server);
     agents = calloc(count, sizeof *agents);
     ranks = calloc(count, sizeof *ranks);
     if (!agents || !ranks)
         die("no memory");
     for (uint32_t i = 0; i < count; i++)
         ranks[i].stream.fd = agents[i].stream.fd = -1;
-    uint32_t wave = choose_wave();
+    uint32_t seats = count_seats();
     long before_kib = memory_of(server, "VmRSS:");
-    uint64_t start_ns = began_ns = mst_now_ns();
+    struct moment start = began = now();
     join_all();
-    run_ranks(wave);
-    printf("all        %8.3f s\n", (double)(mst_now_ns() - start_ns) / 1e9);
+    reopen_epoll();
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
+        run_phase(seats, phase);
+    tell_since("all", &start);
     printf("memory     %8.2f KiB per agent, %ld KiB at most\n",
            (double)(memory_of(server, "VmHWM:") - before_kib) / count, memory_of(server, "VmHWM:"));
-    printf("requests   %8.1f per rank, %u ranks at a time\n", (double)request_count / count, wave);
+    printf("requests   %8.1f per rank, %u stay connected\n", (double)request_count / count, seats);
     leave_all(argv[4]);
     return 0;
 }
