@@ -169,7 +169,7 @@ static void our_failure_reaches_the_peer(void **state)
     tear_down(&f);
 }
 
-static unsigned recv_count;
+static atomic_uint recv_count; /* other tests have a thread that receives, too */
 
 ssize_t __real_recv(int fd, void *bytes, size_t size, int flags);
 ssize_t __wrap_recv(int fd, void *bytes, size_t size, int flags);
