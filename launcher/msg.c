@@ -1,6 +1,7 @@
 /* pure */
 #include "muster/launcher/msg.h"
 
+#include "muster/core/bytes.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/server.h"
 #include "muster/core/world/page.h"
@@ -152,6 +153,12 @@ int msg_encode(const struct msg *msg, uint8_t *payload, size_t cap)
     return writer.full ? -ENOSPC : (int)(cap - writer.left);
 }
 
+void msg_number(uint8_t *payload, uint64_t serial, uint64_t ack)
+{
+    mst_put_le64(payload, serial);
+    mst_put_le64(payload + 8, ack);
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 struct reader {
@@ -263,7 +270,9 @@ int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct m
         return -EBADMSG;
     unsigned fields = types[type - MSG_JOIN].fields;
     struct reader reader = {payload, size_bytes, false};
-    struct msg msg = {.type = (enum msg_type)type};
+    struct msg msg; /* most of it are sizes, which only one type has */
+    memset(&msg, 0, offsetof(struct msg, local_sizes));
+    msg.type = (enum msg_type)type;
     bool is_beat = type == MSG_BEAT;
     msg.serial = take(&reader, 8, is_beat ? 0 : 1, is_beat ? 0 : UINT64_MAX);
     msg.ack = take(&reader, 8, 0, UINT64_MAX);
@@ -274,7 +283,9 @@ int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct m
     take_fields(&reader, fields, &msg);
     if (reader.bad || reader.left > 0)
         return -EBADMSG;
-    *ret_msg = msg;
+    memcpy(ret_msg, &msg, offsetof(struct msg, local_sizes));
+    if (fields & LOCAL_SIZES)
+        memcpy(ret_msg->local_sizes, msg.local_sizes, msg.node_count * sizeof *msg.local_sizes);
     return 0;
 }
 

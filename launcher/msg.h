@@ -79,7 +79,11 @@ struct msg {
  * type and node_count <= MSG_NODES_MAX. */
 int msg_encode(const struct msg *msg, uint8_t *payload, size_t cap);
 
-/* Reads a payload; fields that the type has not are 0. 0; -EBADMSG: unknown type, wrong size, or a
+/* Gives a payload that was encoded another serial and ack. */
+void msg_number(uint8_t *payload, uint64_t serial, uint64_t ack);
+
+/* Reads a payload; fields that the type has not are 0, and of local_sizes only those of START's
+ * nodes are set: a BEAT a node costs no 32 KiB. 0; -EBADMSG: unknown type, wrong size, or a
  * field out of range. */
 int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct msg *ret_msg);
 

@@ -29,18 +29,15 @@ void outbox_fini(struct outbox *outbox)
 int outbox_put(struct outbox *outbox, const struct msg *msg, const struct outbox_item **ret_item)
 {
     uint8_t payload[MSG_BYTES_MAX];
-    struct msg numbered = *msg;
-    numbered.serial = outbox->sent + 1;
-    numbered.ack = outbox->heard;
-    int size = msg_encode(&numbered, payload, sizeof payload);
+    int size = msg_encode(msg, payload, sizeof payload);
     assert(size >= 0);
     struct outbox_item *item = malloc(sizeof *item + (size_t)size);
     if (!item)
         return -ENOMEM;
     *item = (struct outbox_item){
-        .serial = numbered.serial, .type = (uint8_t)msg->type, .size_bytes = (size_t)size};
+        .serial = ++outbox->sent, .type = (uint8_t)msg->type, .size_bytes = (size_t)size};
     memcpy(item->payload, payload, (size_t)size);
-    outbox->sent = numbered.serial;
+    msg_number(item->payload, item->serial, outbox->heard);
     *outbox->last = item;
     outbox->last = &item->next;
     *ret_item = item;

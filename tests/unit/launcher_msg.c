@@ -68,6 +68,37 @@ static void test_what_was_asked_for_comes_over(void **state)
     assert_int_equal(back.max_restarts, 4);
 }
 
+static void test_an_encoded_message_gets_another_number(void **state)
+{
+    (void)state;
+    static uint8_t bytes[MSG_BYTES_MAX], renumbered[MSG_BYTES_MAX];
+    struct msg msg = full(MSG_END);
+    int size = msg_encode(&msg, bytes, sizeof bytes);
+    msg.serial = UINT64_C(0x0102030405060708);
+    msg.ack = 7;
+    assert_int_equal(msg_encode(&msg, renumbered, sizeof renumbered), size);
+    msg_number(bytes, msg.serial, msg.ack);
+    assert_memory_equal(bytes, renumbered, (size_t)size);
+}
+
+/* Sizes are most of a message, and only START has any: nobody else pays for them. */
+static void test_sizes_are_written_by_start_alone(void **state)
+{
+    (void)state;
+    static uint8_t bytes[MSG_BYTES_MAX];
+    static struct msg msg, back;
+    for (int type = MSG_JOIN; type < MSG_TYPE_END; type++) {
+        msg = full((enum msg_type)type);
+        int size = msg_encode(&msg, bytes, sizeof bytes);
+        back = (struct msg){.code = 1, .local_sizes = {9, 9, 9}};
+        assert_int_equal(msg_decode((uint8_t)type, bytes, (size_t)size, &back), 0);
+        assert_int_equal(back.local_sizes[0], type == MSG_START ? 3 : 9);
+        assert_int_equal(back.local_sizes[1], type == MSG_START ? 1024 : 9);
+        assert_int_equal(back.local_sizes[2], 9);
+    }
+    assert_int_equal(back.code, 0); /* a BEAT has none */
+}
+
 static void test_every_other_size_is_refused(void **state)
 {
     (void)state;
@@ -172,6 +203,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip_of_every_type),
         cmocka_unit_test(test_what_was_asked_for_comes_over),
+        cmocka_unit_test(test_an_encoded_message_gets_another_number),
+        cmocka_unit_test(test_sizes_are_written_by_start_alone),
         cmocka_unit_test(test_every_other_size_is_refused),
         cmocka_unit_test(test_fields_out_of_range_are_refused),
         cmocka_unit_test(test_nodes_that_are_alike_are_counted),
