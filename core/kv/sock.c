@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define HOST_CAP 256
@@ -437,6 +438,18 @@ int mst_sock_recv_all(int fd, void *data, size_t size_bytes, uint64_t deadline_n
     return 0;
 }
 
+/* Head and payload in one packet, as a rule. How much of both the socket took: what failed fails
+ * again in what follows. */
+static size_t send_once(int fd, uint8_t head[MST_FRAME_HEADER_BYTES], const void *payload,
+                        size_t size_bytes)
+{
+    struct iovec parts[] = {{.iov_base = head, .iov_len = MST_FRAME_HEADER_BYTES},
+                            {.iov_base = (void *)(uintptr_t)payload, .iov_len = size_bytes}};
+    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sent > 0 ? (size_t)sent : 0;
+}
+
 int mst_sock_send_frame(int fd, uint8_t type, const void *payload, size_t size_bytes,
                         uint64_t deadline_ns)
 {
@@ -446,10 +459,13 @@ int mst_sock_send_frame(int fd, uint8_t type, const void *payload, size_t size_b
     frame_encode(bytes, &(struct frame_head){.type = type,
                                              .size_bytes = (uint32_t)size_bytes,
                                              .crc = mst_crc32c(0, payload, size_bytes)});
-    int rc = mst_sock_send_all(fd, bytes, sizeof bytes, deadline_ns);
-    if (rc)
+    size_t sent = send_once(fd, bytes, payload, size_bytes);
+    size_t of_head = mst_least(sent, sizeof bytes), of_payload = sent - of_head;
+    int rc = mst_sock_send_all(fd, bytes + of_head, sizeof bytes - of_head, deadline_ns);
+    if (rc || of_payload == size_bytes)
         return rc;
-    return mst_sock_send_all(fd, payload, size_bytes, deadline_ns);
+    return mst_sock_send_all(fd, (const uint8_t *)payload + of_payload, size_bytes - of_payload,
+                             deadline_ns);
 }
 
 int mst_sock_recv_frame(int fd, uint8_t *ret_type, void *payload, size_t cap,

@@ -267,6 +267,53 @@ static void frames_come_whole(void **state)
     close_pair(pair);
 }
 
+static void a_small_frame_is_one_packet(void **state)
+{
+    (void)state;
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+    assert_int_equal(mst_sock_send_frame(pair[0], 7, "payload", 7, soon()), 0);
+    char packet[64];
+    assert_int_equal(recv(pair[1], packet, sizeof packet, 0), MST_FRAME_HEADER_BYTES + 7);
+    assert_memory_equal(packet + MST_FRAME_HEADER_BYTES, "payload", 7);
+    assert_int_equal(recv(pair[1], packet, sizeof packet, 0), -1);
+    close_pair(pair);
+}
+
+static void *send_large_frame(void *arg)
+{
+    struct transfer *self = arg;
+    self->code = mst_sock_send_frame(self->fd, 5, self->bytes, self->size, soon());
+    return NULL;
+}
+
+static void a_frame_may_be_more_than_the_socket_holds(void **state)
+{
+    (void)state;
+    struct transfer out = {.size = 3 << 20};
+    uint8_t *in = malloc(out.size), type = 0;
+    out.bytes = malloc(out.size);
+    assert_non_null(in);
+    assert_non_null(out.bytes);
+    for (size_t i = 0; i < out.size; i++)
+        out.bytes[i] = (uint8_t)(i * 31 >> 3);
+    int pair[2];
+    make_pair(pair);
+    out.fd = pair[0];
+    pthread_t thread;
+    size_t size = 0;
+    assert_int_equal(pthread_create(&thread, NULL, send_large_frame, &out), 0);
+    assert_int_equal(mst_sock_recv_frame(pair[1], &type, in, out.size, &size, soon()), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(out.code, 0);
+    assert_int_equal(type, 5);
+    assert_int_equal(size, out.size);
+    assert_memory_equal(in, out.bytes, out.size);
+    free(in);
+    free(out.bytes);
+    close_pair(pair);
+}
+
 /* Every flipped bit of a frame is noticed, but for those of the type, which no checksum covers. */
 static void flipped_bits_are_noticed(void **state)
 {
@@ -315,6 +362,8 @@ int main(void)
         cmocka_unit_test(keeps_deadlines),
         cmocka_unit_test(lost_peer_is_a_reset),
         cmocka_unit_test(frames_come_whole),
+        cmocka_unit_test(a_small_frame_is_one_packet),
+        cmocka_unit_test(a_frame_may_be_more_than_the_socket_holds),
         cmocka_unit_test(flipped_bits_are_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
