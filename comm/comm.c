@@ -448,9 +448,12 @@ int mst_req_wait(struct mst_req *req)
     struct mst_comm *comm = req->queue->arg;
     if (!mst_process_owns(comm->process))
         return -ENOTSUP;
-    if (req_await_turn(req) < 0)
+    int rc = req_await_turn(req);
+    if (rc == -EINVAL)
+        return mst_err_set(&comm->refused, rc, "a request that was waited for before");
+    if (rc < 0)
         end_overdue(comm, &req->call.desc);
-    int rc = req_wait(req);
+    rc = req_wait(req);
     comm->stats.busy_ns += mst_now_ns() - began_ns;
     return rc;
 }

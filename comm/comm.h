@@ -18,8 +18,8 @@
  * once.
  *
  * Every wait ends: by its deadline, or within milliseconds when the generation is aborted. Create
- * is slower to notice an abort: while it waits for ranks it looks every few seconds, while it dials
- * another node at its deadline only. Common errors of all collectives: -EINVAL a root, count or
+ * is slower to notice an abort: it looks every few seconds while it waits for ranks, every second
+ * while it dials another node. Common errors of all collectives: -EINVAL a root, count or
  * buffer, or a struct without its size; -ETIMEDOUT (mst_comm_error names who has not arrived, and
  * its last op); -ECONNRESET a peer is lost or the generation was aborted; -EPROTO peers called
  * different collectives (the text names both ranks' op, type and count); -ENOTSUP a type or op that
@@ -182,7 +182,8 @@ int mst_comm_reduce_scatter(struct mst_comm *comm, const void *in, void *out, si
 int mst_comm_barrier(struct mst_comm *comm, const struct mst_call *call);
 
 /* Waits for a started request and frees it, whatever the result, which is the collective's. Wait
- * once per request, in any order, on the thread of the collectives. Blocks until the deadline of
+ * once per request, in any order, on the thread of the collectives: a second time is -EINVAL while
+ * its place has not been given to another request. Blocks until the deadline of
  * the call that started it; where that is 0, until what was started before it has ended, each by
  * its own deadline, and the communicator's timeout has passed since. */
 int mst_req_wait(struct mst_req *req);

@@ -121,11 +121,12 @@ int req_await_turn(struct mst_req *req)
 {
     struct req_queue *queue = req->queue;
     uint64_t deadline_ns = req->call.deadline_ns ? req->call.deadline_ns : MST_NEVER;
-    int rc = 0;
     pthread_mutex_lock(&queue->locked.lock);
+    bool is_open = req->state != REQ_FREE;
+    int rc = is_open ? 0 : -EINVAL;
     while (rc == 0 && is_waiting_locked(queue, req))
         rc = mst_cond_wait(&queue->locked.done, &queue->locked.lock, deadline_ns);
-    if (!is_waiting_locked(queue, req)) /* it may have come to it at the last moment */
+    if (is_open && !is_waiting_locked(queue, req)) /* it may have come to it at the last moment */
         rc = 0;
     pthread_mutex_unlock(&queue->locked.lock);
     return rc;

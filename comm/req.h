@@ -48,7 +48,7 @@ void req_queue_destroy(struct req_queue *queue);
 int req_start(struct req_queue *queue, const struct comm_call *call, struct mst_req **ret_req);
 
 /* Waits until what was started before the request is done. 0; -ETIMEDOUT its call's deadline passed
- * first. */
+ * first; -EINVAL it is free: somebody has waited for it. */
 int req_await_turn(struct mst_req *req);
 
 /* Waits until the request is done, frees it, returns its result. */

@@ -493,6 +493,7 @@ static const char *opens_too_many(struct team_rank *rank)
         -EAGAIN, "allreduce sum i32 count 1: 64 requests are open");
     for (int i = 0; i < MST_COMM_REQS_MAX; i++)
         CHECK_CODE(rank, mst_req_wait(reqs[i]), 0);
+    CHECK_REFUSED(rank, mst_req_wait(reqs[0]), -EINVAL, "a request that was waited for before");
     return NULL;
 }
 

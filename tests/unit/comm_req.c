@@ -93,6 +93,7 @@ static void a_full_queue_says_so_and_recovers(void **state)
     assert_int_equal(req_start(queue, &call, &extra), -EAGAIN);
     (void)sem_post(&notes.gate);
     assert_int_equal(req_wait(reqs[0]), 0);
+    assert_int_equal(req_await_turn(reqs[0]), -EINVAL);
     assert_int_equal(req_start(queue, &call, &extra), 0);
     for (size_t i = 0; i < MST_COMM_REQS_MAX; i++)
         (void)sem_post(&notes.gate);
