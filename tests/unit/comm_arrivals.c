@@ -1,3 +1,4 @@
+#include "failing_memory.h"
 #include "muster/comm/arrivals.h"
 #include "soon.h"
 
@@ -7,14 +8,18 @@
 #include "muster/core/world/state.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -28,6 +33,49 @@ bool __wrap_mst_deadline_passed(uint64_t deadline_ns);
 bool __wrap_mst_deadline_passed(uint64_t deadline_ns)
 {
     return time_is_up || __real_mst_deadline_passed(deadline_ns);
+}
+
+/* While set, no connection can be accepted. */
+static bool no_more_files;
+
+int __real_mst_sock_accept(int listen_fd);
+int __wrap_mst_sock_accept(int listen_fd);
+
+int __wrap_mst_sock_accept(int listen_fd)
+{
+    return no_more_files ? -EMFILE : __real_mst_sock_accept(listen_fd);
+}
+
+/* The next poll is interrupted. */
+static atomic_bool signal_comes;
+
+int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    if (!atomic_exchange(&signal_comes, false))
+        return __real_poll(fds, count, timeout_ms);
+    errno = EINTR;
+    return -1;
+}
+
+/* A dialer whose second frame, the proof, has a byte behind it. */
+static atomic_int hasty_fd = -1;
+static atomic_int hasty_frames;
+
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    if (fd != hasty_fd || ++hasty_frames < 2)
+        return __real_sendmsg(fd, message, flags);
+    struct iovec parts[] = {message->msg_iov[0],
+                            message->msg_iov[1], /* head and payload */
+                            {.iov_base = "!", .iov_len = 1}};
+    const struct msghdr more = {.msg_iov = parts, .msg_iovlen = 3};
+    return __real_sendmsg(fd, &more, flags) - 1;
 }
 
 struct bench {
@@ -56,7 +104,8 @@ static void tear_down(struct bench *bench)
 {
     arrivals_close(&bench->arrivals);
     (void)close(bench->listen_fd);
-    time_is_up = false;
+    time_is_up = no_more_files = false;
+    hasty_fd = -1;
 }
 
 static int dial(const struct bench *bench)
@@ -82,6 +131,7 @@ struct dialer {
     int fd, rc;
     struct mst_auth_hello hello;
     const char *secret;
+    bool is_hasty;
     pthread_t thread;
 };
 
@@ -98,6 +148,8 @@ static int meet(struct bench *bench, struct dialer *dialer)
 {
     int fd = -EAGAIN;
     dialer->fd = dial(bench);
+    if (dialer->is_hasty)
+        hasty_fd = dialer->fd;
     assert_int_equal(pthread_create(&dialer->thread, NULL, shake_hands, dialer), 0);
     while (fd < 0 && !bench->refused.text[0])
         fd = next(bench);
@@ -170,6 +222,102 @@ static void who_speaks_otherwise_is_sent_off(void **state)
     tear_down(&bench);
 }
 
+/* Until the one that came is turned away. */
+static void expect_refusal(struct bench *bench, const char *why)
+{
+    while (!bench->refused.text[0])
+        assert_int_equal(next(bench), -EAGAIN);
+    assert_non_null(strstr(bench->refused.text, why));
+    assert_int_equal(bench->arrivals.door.count, 0);
+}
+
+static void who_hangs_up_leaves_his_place(void **state)
+{
+    (void)state;
+    struct bench bench;
+    set_up(&bench);
+    int fd = dial(&bench);
+    assert_int_equal(next(&bench), -EAGAIN);
+    assert_int_equal(bench.arrivals.door.count, 1);
+    (void)close(fd);
+    expect_refusal(&bench, "handshake not finished");
+    tear_down(&bench);
+}
+
+/* What stands behind a proof would be the first bytes of a message that nobody checked. */
+static void who_does_not_wait_for_his_welcome_is_sent_off(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct dialer dialer = {
+        .hello = {MST_ROLE_RANK_COMM, 6, 2, 3}, .secret = "ours", .is_hasty = true};
+    hasty_frames = 0;
+    set_up(&bench);
+    assert_int_equal(meet(&bench, &dialer), -EAGAIN);
+    assert_int_equal(bench.refused.code, -EPROTO);
+    assert_non_null(strstr(bench.refused.text, "a peer that says to be rank 2: "));
+    assert_int_equal(bench.arrivals.door.count, 0);
+    tear_down(&bench);
+}
+
+static void no_memory_is_told(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct arrivals arrivals;
+    struct mst_err err = {0};
+    set_up(&bench);
+    fail_allocations_after(0);
+    assert_int_equal(arrivals_open(&arrivals, bench.listen_fd, &bench.world, &err), -ENOMEM);
+    allow_allocations();
+    assert_string_equal(err.text, "no memory for the handshakes of 64 ranks");
+    arrivals_close(&arrivals);
+    int fd = dial(&bench);
+    assert_int_equal(next(&bench), -EAGAIN);
+    assert_int_equal(mst_sock_send_all(fd, "GET ", 4, soon()), 0);
+    fail_allocations_after(0);
+    expect_refusal(&bench, "handshake not finished");
+    allow_allocations();
+    expect_end(fd);
+    tear_down(&bench);
+}
+
+/* Who cannot be let in now is let in later, and nobody spins meanwhile. */
+static void without_descriptors_all_wait(void **state)
+{
+    (void)state;
+    struct bench bench;
+    set_up(&bench);
+    int fd = dial(&bench);
+    no_more_files = true;
+    assert_int_equal(next(&bench), -EAGAIN);
+    assert_true(bench.arrivals.paused);
+    assert_int_equal(bench.refused.code, -EMFILE);
+    assert_int_equal(bench.arrivals.door.count, 0);
+    no_more_files = false;
+    assert_int_equal(arrivals_next(&bench.arrivals, 0, &bench.hello, &bench.refused), -EAGAIN);
+    assert_int_equal(bench.arrivals.door.count, 0); /* it was left alone once */
+    assert_int_equal(next(&bench), -EAGAIN);
+    assert_int_equal(bench.arrivals.door.count, 1);
+    (void)close(fd);
+    tear_down(&bench);
+}
+
+static void a_signal_loses_nobody(void **state)
+{
+    (void)state;
+    struct bench bench;
+    set_up(&bench);
+    int fd = dial(&bench);
+    signal_comes = true;
+    assert_int_equal(next(&bench), -EAGAIN);
+    assert_int_equal(bench.arrivals.door.count, 0);
+    assert_int_equal(next(&bench), -EAGAIN);
+    assert_int_equal(bench.arrivals.door.count, 1);
+    (void)close(fd);
+    tear_down(&bench);
+}
+
 static void the_silent_are_sent_off_in_time(void **state)
 {
     (void)state;
@@ -217,6 +365,11 @@ int main(void)
         cmocka_unit_test(who_proves_himself_is_let_in),
         cmocka_unit_test(who_is_of_another_is_sent_off),
         cmocka_unit_test(who_speaks_otherwise_is_sent_off),
+        cmocka_unit_test(who_hangs_up_leaves_his_place),
+        cmocka_unit_test(who_does_not_wait_for_his_welcome_is_sent_off),
+        cmocka_unit_test(no_memory_is_told),
+        cmocka_unit_test(without_descriptors_all_wait),
+        cmocka_unit_test(a_signal_loses_nobody),
         cmocka_unit_test(the_silent_are_sent_off_in_time),
         cmocka_unit_test(the_longest_there_make_room),
     };
