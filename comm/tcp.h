@@ -54,8 +54,9 @@ int tcp_listen(const struct mst_world *world, char address[BOOT_ADDRESS_MAX], st
 
 /* Connects this leader with its peers: dials those of lower rank, accepts those of higher rank.
  * *tcp is zeroed but for its segment, whose abort words end it, too. Connections that cannot prove
- * themselves are dropped. 0; -ETIMEDOUT naming a peer, and who was dropped last and why; codes of
- * segment_explain; errors of sock and auth; all with text. */
+ * themselves are dropped. 0; -ETIMEDOUT naming a peer, and who was dropped last and why;
+ * -ECONNRESET a peer that is to be dialled listens no longer; codes of segment_explain; errors of
+ * sock and auth; all with text. */
 int tcp_connect(struct tcp *tcp, const struct mst_world *world, const struct boot *boot,
                 int listen_fd, uint64_t deadline_ns, struct mst_err *err);
 

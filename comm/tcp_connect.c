@@ -91,12 +91,14 @@ static int dial(struct tcp *tcp, const struct mst_world *world, const struct boo
                                    .tag = tcp->header.comm_id,
                                    .job_nonce = world->job_nonce};
     memcpy(hello.job_id, world->job_id, sizeof hello.job_id);
-    /* The other leader may be a while before it accepts: one try lasts as long as all. */
+    /* The other leader may be a while before it accepts: one try lasts as long as all. But it
+     * listened before it told its address. */
     int fd = mst_connect(&(struct mst_connect){.address = boot->peers[peer->rank].address,
                                                .hello = &hello,
                                                .secret = world->secret,
                                                .secret_bytes = world->secret_bytes,
                                                .handshake_ms = UINT32_MAX,
+                                               .was_there = true,
                                                .go_on = is_alive,
                                                .arg = tcp},
                          deadline_ns, err);

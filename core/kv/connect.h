@@ -22,9 +22,9 @@ struct mst_connect {
 };
 
 /* Returns an authenticated fd (non-blocking). -EINVAL the address; -ECANCELED go_on said no;
- * -ECONNRESET nobody listens,
- * though somebody did; what the acceptor says for good: -EACCES -ESTALE -EPROTO and the like, as
- * mst_auth_dial; once the deadline has passed, -ETIMEDOUT or the last failure. All with text. */
+ * -ECONNRESET nobody listens, though somebody did; what the acceptor says for good: -EACCES -ESTALE
+ * -EPROTO and the like, as mst_auth_dial; once the deadline has passed, -ETIMEDOUT or the last
+ * failure. All with text. */
 int mst_connect(const struct mst_connect *connect, uint64_t deadline_ns, struct mst_err *err);
 
 #endif

@@ -443,33 +443,71 @@ static void silent_strangers_hold_up_nobody(void **state)
     assert_string_equal(err.text, "");
 }
 
+/* The leader of node 1 dials that of node 0, whose listener is `their_fd`. */
+struct dial_bench {
+    struct mst_world world;
+    struct segment segment;
+    struct boot_peer peers[3];
+    uint32_t ranks[2], first[3];
+    struct boot boot;
+    struct tcp tcp;
+    int their_fd;
+};
+
+static void begin_dial(struct dial_bench *bench)
+{
+    struct segment_place place;
+    *bench = (struct dial_bench){.peers = {{.node = 0}, {.node = 0}, {.node = 1}},
+                                 .ranks = {0, 2},
+                                 .first = {0, 1, 2},
+                                 .tcp.segment = &bench->segment};
+    bench->boot = (struct boot){.id = 3,
+                                .size = 3,
+                                .node_count = 2,
+                                .peers = bench->peers,
+                                .ranks = bench->ranks,
+                                .first = bench->first};
+    world_init_single(&bench->world);
+    bench->world.size = 3;
+    bench->world.rank = 2;
+    bench->world.node = 1;
+    bench->world.node_count = 2;
+    assert_int_equal(segment_create(&bench->segment, -1, 1, &place, NULL), 0);
+    bench->their_fd = tcp_listen(&bench->world, bench->peers[0].address, NULL);
+    assert_true(bench->their_fd >= 0);
+}
+
+static void expect_no_dial(struct dial_bench *bench, const char *why)
+{
+    struct mst_err err = {0};
+    assert_int_equal(tcp_connect(&bench->tcp, &bench->world, &bench->boot, -1, soon(), &err),
+                     -ECONNRESET);
+    assert_string_equal(err.text, why);
+    tcp_close(&bench->tcp);
+    segment_close(&bench->segment);
+}
+
 /* A leader that dials another, which does not answer, ends when its node gives up. */
 static void a_failure_of_this_node_ends_a_dial(void **state)
 {
     (void)state;
-    struct mst_world world;
-    struct segment segment;
-    struct segment_place place;
-    uint32_t ranks[] = {0, 2}, first[] = {0, 1, 2};
-    struct boot boot = {.id = 3, .size = 3, .node_count = 2, .ranks = ranks, .first = first};
-    struct tcp tcp = {.segment = &segment};
-    struct mst_err err = {0}, why;
-    world_init_single(&world);
-    world.size = 3;
-    world.rank = 2;
-    world.node = 1;
-    world.node_count = 2;
-    boot.peers = (struct boot_peer[3]){{.node = 0}, {.node = 0}, {.node = 1}};
-    assert_int_equal(segment_create(&segment, -1, 1, &place, NULL), 0);
-    int deaf_fd = tcp_listen(&world, boot.peers[0].address, NULL);
-    assert_true(deaf_fd >= 0);
+    struct dial_bench bench;
+    struct mst_err why;
+    begin_dial(&bench);
     (void)mst_err_set(&why, -ECONNRESET, "a local rank said so");
-    (void)segment_fail(&segment, &why);
-    assert_int_equal(tcp_connect(&tcp, &world, &boot, -1, soon(), &err), -ECONNRESET);
-    assert_string_equal(err.text, "a local rank said so");
-    tcp_close(&tcp);
-    (void)close(deaf_fd);
-    segment_close(&segment);
+    (void)segment_fail(&bench.segment, &why);
+    expect_no_dial(&bench, "a local rank said so");
+    (void)close(bench.their_fd);
+}
+
+/* It listened before it told its address. */
+static void a_leader_that_has_gone_is_told_at_once(void **state)
+{
+    (void)state;
+    struct dial_bench bench;
+    begin_dial(&bench);
+    (void)close(bench.their_fd);
+    expect_no_dial(&bench, "rank 0: nobody listens there any longer: its process ended");
 }
 
 /* Nobody comes, or nobody can be let in: both end by the deadline. */
@@ -508,6 +546,7 @@ int main(void)
         cmocka_unit_test(who_is_turned_away_is_told_at_the_deadline),
         cmocka_unit_test(silent_strangers_hold_up_nobody),
         cmocka_unit_test(a_failure_of_this_node_ends_a_dial),
+        cmocka_unit_test(a_leader_that_has_gone_is_told_at_once),
         cmocka_unit_test(a_leader_does_not_wait_for_ever),
     };
     return cmocka_run_group_tests_name("comm_tcp", tests, NULL, NULL);
