@@ -148,15 +148,21 @@ static int check_page(const struct boot *boot, struct mst_err *err)
     return 0;
 }
 
+/* The end of the next wait for the kv, after which is the next look. `look_ms` begins with 0. */
+static uint64_t next_look(uint64_t *look_ms, uint64_t deadline_ns)
+{
+    *look_ms = *look_ms == 0 ? LOOK_MS_MIN : mst_least(2 * *look_ms, LOOK_MS_MAX);
+    return mst_least(mst_deadline_ms(*look_ms), deadline_ns);
+}
+
 /* 0; errors with text. */
 static int await_records(const struct boot *boot, struct mst_kv *kv, uint64_t deadline_ns,
                          struct mst_kv_gathered *ret_all, struct mst_err *err)
 {
     char key[KEY_MAX];
     records_key(boot, key);
-    for (uint64_t look_ms = LOOK_MS_MIN;; look_ms = mst_least(2 * look_ms, LOOK_MS_MAX)) {
-        uint64_t look_ns = mst_least(mst_deadline_ms(look_ms), deadline_ns);
-        int rc = mst_kv_gather_wait(kv, key, boot->size, ret_all, look_ns);
+    for (uint64_t look_ms = 0;;) {
+        int rc = mst_kv_gather_wait(kv, key, boot->size, ret_all, next_look(&look_ms, deadline_ns));
         if (rc == -ETIMEDOUT && mst_deadline_passed(deadline_ns))
             return name_absent(boot, kv, err);
         if (rc && rc != -ETIMEDOUT)
@@ -273,19 +279,33 @@ int boot_put_place(const struct boot *boot, struct mst_kv *kv, uint32_t node,
     return 0;
 }
 
-int boot_get_place(const struct boot *boot, struct mst_kv *kv, uint32_t node,
-                   struct segment_place *ret_place, uint64_t deadline_ns, struct mst_err *err)
+/* 0; errors with text. */
+static int await_place(const struct boot *boot, struct mst_kv *kv, uint32_t node,
+                       uint8_t value[PLACE_BYTES], uint64_t deadline_ns, struct mst_err *err)
 {
     char key[KEY_MAX];
     (void)snprintf(key, sizeof key, "comm/%u/segment/%u", boot->id, node);
+    for (uint64_t look_ms = 0;;) {
+        size_t size_bytes;
+        int rc = mst_kv_wait(kv, key, value, PLACE_BYTES, &size_bytes,
+                             next_look(&look_ms, deadline_ns));
+        if (rc == 0 && size_bytes != PLACE_BYTES)
+            rc = -EPROTO;
+        if (rc && (rc != -ETIMEDOUT || mst_deadline_passed(deadline_ns)))
+            return mst_err_set(err, rc, "no shared segment from rank %u, the first of node %u: %s",
+                               boot_rank(boot, node, 0), node, mst_err_meaning(rc));
+        if (rc == 0 || (rc = check_page(boot, err)) < 0)
+            return rc;
+    }
+}
+
+int boot_get_place(const struct boot *boot, struct mst_kv *kv, uint32_t node,
+                   struct segment_place *ret_place, uint64_t deadline_ns, struct mst_err *err)
+{
     uint8_t value[PLACE_BYTES];
-    size_t size_bytes;
-    int rc = mst_kv_wait(kv, key, value, sizeof value, &size_bytes, deadline_ns);
-    if (rc == 0 && size_bytes != sizeof value)
-        rc = -EPROTO;
-    if (rc < 0)
-        return mst_err_set(err, rc, "no shared segment from rank %u, the first of node %u: %s",
-                           boot_rank(boot, node, 0), node, mst_err_meaning(rc));
+    int rc = await_place(boot, kv, node, value, deadline_ns, err);
+    if (rc)
+        return rc;
     *ret_place = (struct segment_place){.pid = mst_get_le32(value),
                                         .fd = mst_get_le32(value + 4),
                                         .offset = mst_get_le64(value + 8)};

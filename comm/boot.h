@@ -46,7 +46,8 @@ void boot_fini(struct boot *boot);
 uint32_t boot_local_size(const struct boot *boot, uint32_t node);
 uint32_t boot_rank(const struct boot *boot, uint32_t node, uint32_t local_rank);
 
-/* The place of a node's segment: from its first rank to the others. */
+/* The place of a node's segment: from its first rank to the others. 0; get: -ETIMEDOUT; -ECONNRESET
+ * as exchange; -EPROTO it is none; errors of kv; with text. */
 int boot_put_place(const struct boot *boot, struct mst_kv *kv, uint32_t node,
                    const struct segment_place *place, uint64_t deadline_ns, struct mst_err *err);
 int boot_get_place(const struct boot *boot, struct mst_kv *kv, uint32_t node,

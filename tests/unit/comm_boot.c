@@ -105,6 +105,13 @@ static void who_cannot_come_is_not_waited_for(void **state)
     assert_int_equal(exchange(&f, SOON_MS), -ECONNRESET);
     assert_string_equal(f.err.text, "the generation was aborted");
     tear_down(&f);
+    struct segment_place place;
+    set_up(&f, 1, 1, 1);
+    assert_int_equal(exchange(&f, SOON_MS), 0);
+    f.boot.page = page; /* as that of a rank whose first rank has yet to make the segment */
+    assert_int_equal(boot_get_place(&f.boot, f.kv, 0, &place, soon(), &f.err), -ECONNRESET);
+    assert_string_equal(f.err.text, "the generation was aborted");
+    tear_down(&f);
     mst_page_unmap(page);
     (void)close(page_fd);
 }
