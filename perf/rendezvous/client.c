@@ -142,6 +142,12 @@ static long memory_of(long pid, const char *which)
     return kib;
 }
 
+/* Real clients draw theirs. A rank that comes again is the same client. */
+static uint32_t tag_of(uint32_t rank)
+{
+    return rank * UINT32_C(0x85ebca6b);
+}
+
 /* By as many of this machine's addresses as there are: the kernel has some thirty thousand ports
  * for each, keeps those that were closed for a minute, and looks long for the last free ones. A
  * server that is busy may cut one off: it dials again, as ranks and agents do. */
@@ -151,7 +157,7 @@ static int connect_as(enum mst_auth_role role, uint32_t rank)
     struct mst_err err = {0};
     uint64_t deadline_ns = mst_deadline_ms(TIMEOUT_MS);
     const struct mst_auth_hello hello = {
-        .role = role, .generation = generation, .rank = rank, .tag = rank};
+        .role = role, .generation = generation, .rank = rank, .tag = tag_of(rank)};
     (void)snprintf(address, sizeof address, "127.0.%u.1:%u", rank % 256, port); /* it fits */
     for (;;) {
         int fd = mst_sock_dial(address, deadline_ns, &err);
