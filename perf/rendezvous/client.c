@@ -88,7 +88,7 @@ static struct moment began; /* the phase */
 static clockid_t server_clock;
 static int epoll_fd;
 
-static void die(const char *format, ...)
+static _Noreturn void die(const char *format, ...)
 {
     va_list args;
     va_start(args, format);

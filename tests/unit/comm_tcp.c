@@ -341,8 +341,8 @@ static void *dial_leader(void *arg)
         time_is_up = true;
         return NULL;
     }
-    int strangers[STRANGERS_MAX];
-    for (int i = 0; i < stranger_count; i++)
+    int strangers[STRANGERS_MAX], count = stranger_count;
+    for (int i = 0; i < count; i++)
         strangers[i] = mst_sock_dial(dialer->address, soon(), &err);
     int fd = mst_sock_dial(dialer->address, soon(), &err);
     if (fd < 0 || no_more_files) /* the kernel keeps the connection in its queue */
@@ -352,7 +352,7 @@ static void *dial_leader(void *arg)
     (void)shutdown(fd, SHUT_WR);
     char end;
     (void)mst_sock_recv_all(fd, &end, 1, soon()); /* the leader has done with it */
-    for (int i = 0; i < stranger_count; i++)
+    for (int i = 0; i < count; i++)
         (void)close(strangers[i]);
     time_is_up = true;
     return (void *)(intptr_t)fd;
