@@ -422,17 +422,21 @@ static bool serves_one_node(const char *name)
     return mst_words_find(names, name) < 0;
 }
 
-static const struct words defaults = {
-    .flags = {.node_rank = -1,
-              .max_restarts = -1,
-              .gpu_count = -1,
-              .log_level = -1,
-              .log_format = -1,
-              .term = -1},
-    .opts = {.grace_ms = GRACE_S_DEFAULT * 1000,
-             .rdzv_timeout_ms = RDZV_TIMEOUT_S_DEFAULT * 1000,
-             .peer_timeout_ms = PEER_TIMEOUT_S_DEFAULT * 1000},
-};
+/* By code, as a table of them would be 50 KB of zeros in the program. */
+static void set_defaults(struct words *words)
+{
+    *words = (struct words){
+        .flags = {.node_rank = -1,
+                  .max_restarts = -1,
+                  .gpu_count = -1,
+                  .log_level = -1,
+                  .log_format = -1,
+                  .term = -1},
+        .opts = {.grace_ms = GRACE_S_DEFAULT * 1000,
+                 .rdzv_timeout_ms = RDZV_TIMEOUT_S_DEFAULT * 1000,
+                 .peer_timeout_ms = PEER_TIMEOUT_S_DEFAULT * 1000},
+    };
+}
 
 /* Names the options that do not serve and whose values are not their defaults; cut if there are
  * many. */
@@ -443,11 +447,13 @@ static void name_idle(const struct words *given, bool (*serves)(const char *name
     size_t cap = sizeof opts->idle;
     static const struct option *const groups[] = {world_options, care_options, output_options};
     size_t used = 0;
+    struct words untouched;
+    set_defaults(&untouched);
     for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++) {
         for (const struct option *option = groups[i]; option->name && used < cap; option++) {
             const char *value = (const char *)given + option->offset;
             if (serves(option->name) ||
-                memcmp(value, (const char *)&defaults + option->offset, option->size_bytes) == 0)
+                memcmp(value, (const char *)&untouched + option->offset, option->size_bytes) == 0)
                 continue;
             used += (size_t)snprintf(text + used, cap - used, "%s--%s", used ? ", " : "",
                                      option->name);
@@ -471,8 +477,9 @@ static bool is_elsewhere(const struct flags *flags)
 int opts_read(const struct options *options, int argc, char **argv, struct opts *ret_opts,
               struct mst_err *err)
 {
-    struct words words = defaults;
+    struct words words;
     struct command_line line;
+    set_defaults(&words);
     words.opts.env = environ;
     int rc = options_parse(options, argc, argv, &words, &line, err);
     const struct words given = words;
