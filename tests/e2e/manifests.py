@@ -163,7 +163,7 @@ def mpijob(job):
     check(int(option(command, "odls_base_sigkill_timeout")) > int(option(command, "--grace")),
           f"{name}: mpirun kills before the grace is over")
     agent = command[command.index("sh"):]
-    agent[agent.index("--"):] = ["--dry-run", "--json", "--", "prog"]
+    agent[agent.index("--"):] = ["--dry-run", "--json", "--", "true"]
     for index in range(nodes):
         plan = json.loads(run(agent, {"OMPI_COMM_WORLD_RANK": str(index), "OMPI_COMM_WORLD_SIZE":
                                       str(nodes * slots), "MST_JOB_SECRET_FILE": secret_path}))
