@@ -4,11 +4,13 @@
 #include "muster/core/err.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -18,6 +20,7 @@
 /* The page in memory: this header, then local_size slots, then local_size recorder rings. */
 #define PAGE_MAGIC UINT64_C(0x3145474150545354)
 #define PAGE_VERSION 4
+#define PAGE_NAME "muster-page"
 
 struct header {
     uint64_t magic;
@@ -101,7 +104,7 @@ static void fill(struct mst_page *page)
 /* Sealed in its size: no rank can cut the page under another's feet. */
 static int make_memfd(size_t size_bytes, struct mst_err *err)
 {
-    int fd = memfd_create("muster-page", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = memfd_create(PAGE_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return mst_err_set(err, -errno, "cannot create the node page: %s", mst_err_meaning(errno));
     if (ftruncate(fd, (off_t)size_bytes) == 0 &&
@@ -174,6 +177,23 @@ void mst_page_unmap(struct mst_page *page)
 }
 
 /* ---- slots and recorder ---------------------------------------------------------------------- */
+
+int mst_page_find_inherited(void)
+{
+    static const char wanted[] = "/memfd:" PAGE_NAME;
+    char target[sizeof wanted];
+    DIR *dir = opendir("/proc/self/fd");
+    const struct dirent *entry;
+    int fd = -1;
+    while (dir && fd < 0 && (entry = readdir(dir)) != NULL) {
+        ssize_t size = readlinkat(dirfd(dir), entry->d_name, target, sizeof target - 1);
+        if (size == (ssize_t)sizeof target - 1 && memcmp(target, wanted, (size_t)size) == 0)
+            fd = (int)strtol(entry->d_name, NULL, 10);
+    }
+    if (dir)
+        (void)closedir(dir); /* only read */
+    return fd;
+}
 
 uint32_t mst_page_local_size(const struct mst_page *page)
 {

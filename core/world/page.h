@@ -84,6 +84,10 @@ int mst_page_create(uint32_t local_size, int *ret_fd, struct mst_page **ret_page
  * version; codes of fstat and mmap. */
 int mst_page_map(int fd, struct mst_page **ret_page, struct mst_err *err);
 
+/* A page that this process has inherited: the fd, or -1. For who has none of the variables that
+ * name it, as what started it has cleared the environment. */
+int mst_page_find_inherited(void);
+
 /* NULL is allowed. Does not close the fd. */
 void mst_page_unmap(struct mst_page *page);
 

@@ -6,6 +6,7 @@
 #include "muster/core/resolve/machine.h"
 #include "muster/core/world/answer.h"
 #include "muster/core/world/env.h"
+#include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
 
 #include <errno.h>
@@ -76,6 +77,19 @@ static int ask_resolver(struct mst_world *world, struct mst_err *err)
     return rc;
 }
 
+/* A rank of `muster run` has a node page, whatever its environment has become. */
+static int check_cleared(struct mst_err *err)
+{
+    int fd = mst_page_find_inherited();
+    if (fd < 0)
+        return 0;
+    return mst_err_set(err, -EINVAL,
+                       "this is a rank of `muster run`, whose page is descriptor %d, and MST_RANK "
+                       "is not set: what started this program cleared the environment (env -i, "
+                       "su -); let it pass it on, or set MST_WORLD=single",
+                       fd);
+}
+
 static int take_files(struct mst_world *world, int secret_fd, struct mst_err *err)
 {
     int rc = take_fd("MST_SECRET_FD", secret_fd, err);
@@ -97,8 +111,10 @@ int world_init_from_env(struct mst_world *ret_world, struct mst_err *err)
     int rc = world_env_decode(&process_env, &world, &secret_fd, err);
     if (rc > 0)
         rc = take_files(&world, secret_fd, err);
-    else if (rc == 0 && !world_env_is_alone(&process_env))
-        rc = ask_resolver(&world, err);
+    else if (rc == 0 && !world_env_is_alone(&process_env)) {
+        rc = check_cleared(err);
+        rc = rc ? rc : ask_resolver(&world, err);
+    }
     if (rc == 0)
         *ret_world = world;
     explicit_bzero(world.secret, sizeof world.secret);

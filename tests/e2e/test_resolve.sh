@@ -57,6 +57,11 @@ expect 0 bare $several muster run --nproc 2 --nnodes 2 --node-rank 0 -- true
 expect 0 bare $several muster run --nproc 3 --from none -- sh -c 'echo $RANK of $WORLD_SIZE'
 mentions "[2] 2 of 3"
 
+say "a rank whose variables a wrapper took is not alone"
+expect 1 bare muster run --nproc 2 --max-restarts 0 -- env -i "$(command -v allreduce)"
+mentions "cleared the environment"
+expect 0 bare muster run --nproc 2 -- env -i MST_WORLD=single "$(command -v allreduce)"
+
 say "what is missing is told at once"
 expect 0 bare $operator muster env
 mentions "missing         MST_JOB_SECRET_FILE"

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "muster/core/err.h"
+#include "muster/core/world/page.h"
 
 static void set_number(const char *name, int value)
 {
@@ -173,6 +174,31 @@ static void asks_what_muster_run_would_do(void **state)
     world_fini(&world);
 }
 
+/* A wrapper may clear the variables of a rank, but not take its page. */
+static void a_rank_without_variables_is_not_alone(void **state)
+{
+    (void)state;
+    clearenv();
+    int fd;
+    struct mst_page *page;
+    struct mst_world world = {.rank = 77};
+    struct mst_err err = {0};
+    assert_int_equal(mst_page_create(2, &fd, &page, NULL), 0);
+    assert_int_equal(mst_page_find_inherited(), fd);
+    assert_int_equal(world_init_from_env(&world, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "cleared the environment"));
+    assert_int_equal(world.rank, 77);
+    assert_int_equal(setenv("MST_WORLD", "single", 1), 0);
+    assert_int_equal(world_init_from_env(&world, NULL), 0);
+    world_fini(&world);
+    assert_int_equal(unsetenv("MST_WORLD"), 0);
+    mst_page_unmap(page);
+    close(fd);
+    assert_int_equal(mst_page_find_inherited(), -1);
+    assert_int_equal(world_init_from_env(&world, NULL), 0);
+    world_fini(&world);
+}
+
 static void a_program_sees_the_world_through_accessors(void **state)
 {
     (void)state;
@@ -220,6 +246,7 @@ int main(void)
         cmocka_unit_test_setup(a_program_sees_the_world_through_accessors, enter_contract),
         cmocka_unit_test(reads_the_process_environment),
         cmocka_unit_test(asks_what_muster_run_would_do),
+        cmocka_unit_test(a_rank_without_variables_is_not_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
