@@ -299,6 +299,13 @@ static int dial(struct agent *agent, uint16_t *ret_port)
     return rc;
 }
 
+/* What cannot be set up for want of descriptors or memory is no fault of the configuration. */
+static int exit_code_of(const struct mst_err *err)
+{
+    bool is_short = err->code == -EMFILE || err->code == -ENFILE || err->code == -ENOMEM;
+    return is_short ? EXITCODE_INTERNAL : EXITCODE_CONFIG;
+}
+
 /* Node 0 makes its coordinator, the others look for it. 0, or the exit code to leave with. */
 static int connect_to_coordinator(struct agent *agent)
 {
@@ -314,7 +321,7 @@ static int connect_to_coordinator(struct agent *agent)
             watch(agent, coord_fd(agent->coord), SOURCE_COORD, &err) ||
             link_init(&agent->link, fd, &err)) {
             log_line(LOG_ERROR, err.text, NULL);
-            return EXITCODE_CONFIG;
+            return exit_code_of(&err);
         }
         port = coord_port(agent->coord);
     }
@@ -468,8 +475,8 @@ int agent_run(const struct opts *opts)
                           .secret_fd = -1,
                           .guard = {.fd = -1},
                           .link = {.epoll_fd = -1, .stream = {.fd = -1}, .dial_fd = -1}};
-    int rc = EXITCODE_CONFIG;
-    if (set_up(&agent, &err))
+    int rc = set_up(&agent, &err) ? exit_code_of(&err) : EXITCODE_OK;
+    if (rc)
         log_line(LOG_ERROR, err.text, NULL);
     else
         rc = connect_to_coordinator(&agent);

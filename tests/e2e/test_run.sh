@@ -75,6 +75,8 @@ mentions MST_LOG_LEVEL=loud
 say "exit codes"
 expect 0 muster run --nproc 3 true
 expect 1 muster run --nproc 2 --max-restarts 0 -- false
+expect 70 sh -c 'ulimit -n 14; exec muster run --nproc 2 -- true'
+mentions "Too many open files"
 expect 127 muster run --nproc 2 -- "$work/absent"
 mentions "$work/absent" "program not found"
 touch "$work/plain"
