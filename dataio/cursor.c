@@ -86,13 +86,14 @@ static int match_fingerprints(const struct cursor *saved, const struct cursor *h
                            ", this one has %016" PRIx64 "%s: open that one, or begin anew",
                            was, is,
                            saved->version == 1 ? " (of version 1: names count)"
-                                               : " (muster data index shows it)");
+                                               : " (muster data index shows it, given the "
+                                                 "loader's format, elems and stride)");
     if (a->full && b->full && a->full != b->full)
         return mst_err_set(err, -EINVAL,
                            "cursor: saved on other bytes, full fingerprint %016" PRIx64
                            ", these have %016" PRIx64
-                           " (muster data index --fingerprint full shows it): open those, or begin "
-                           "anew",
+                           " (muster data index --fingerprint full shows it, given the loader's "
+                           "format, elems and stride): open those, or begin anew",
                            a->full, b->full);
     return 0;
 }
