@@ -96,13 +96,76 @@ static bool is_silenced(const struct mst_machine *machine, const char *prefix, s
     return false;
 }
 
+/* What a family knows by code, and not by its row. */
+static const struct resolve_number parsed[] = {
+    RESOLVE_RANK("SLURM_PROCID"),
+    RESOLVE_NODE("PADDLE_TRAINER_ID"),
+    RESOLVE_NODE_COUNT("PADDLE_TRAINERS_NUM"),
+    RESOLVE_NODE_COUNT("PADDLE_TRAINER_NUM"),
+};
+
+/* Numbers of a family whose names mean anything to anybody. */
+static const char *const common[] = {"PROCESS_ID", "LOCAL_SIZE", "NODE_NUM"};
+
+/* The largest value with which a number says nothing of others; MST_UNKNOWN if none does. */
+static int64_t harmless_number(const struct resolve_number *number)
+{
+    static const size_t ranks[] = {offsetof(struct mst_plan, rank),
+                                   offsetof(struct mst_plan, local_rank),
+                                   offsetof(struct mst_plan, node_rank)};
+    static const size_t sizes[] = {offsetof(struct mst_plan, world_size),
+                                   offsetof(struct mst_plan, local_size),
+                                   offsetof(struct mst_plan, node_count)};
+    for (size_t i = 0; i < RESOLVE_COUNT(ranks); i++) {
+        if (number->offset == ranks[i])
+            return 0;
+        if (number->offset == sizes[i])
+            return 1;
+    }
+    return MST_UNKNOWN;
+}
+
+static int64_t harmless_among(const struct resolve_number *numbers, size_t count, const char *var,
+                              size_t size)
+{
+    for (size_t i = 0; i < count && numbers[i].name; i++) {
+        if (is_name(var, size, numbers[i].name))
+            return harmless_number(&numbers[i]);
+    }
+    return MST_UNKNOWN;
+}
+
+/* The same for the variable of `size` bytes that is a launcher's, whose sign is not set: a part of
+ * the environment was lost. */
+static int64_t harmless_of_launcher(const char *var, size_t size)
+{
+    int64_t harmless = harmless_among(parsed, RESOLVE_COUNT(parsed), var, size);
+    for (size_t i = 0; i < RESOLVE_COUNT(common); i++) {
+        if (is_name(var, size, common[i]))
+            return MST_UNKNOWN;
+    }
+    for (const struct resolve_family *family = resolve_families;
+         family->scheme && harmless == MST_UNKNOWN; family++)
+        harmless = harmless_among(family->numbers, RESOLVE_COUNT(family->numbers), var, size);
+    return harmless;
+}
+
+static bool counts_others(const struct mst_machine *machine, const char *var, size_t size)
+{
+    int word = find_word(var, size);
+    int64_t number = number_of(var + size + 1);
+    if (word < 0) {
+        int64_t harmless = harmless_of_launcher(var, size);
+        return harmless != MST_UNKNOWN && number > harmless;
+    }
+    return number > words[word].harmless && !is_of_service(var, size) &&
+           !is_silenced(machine, var, size - strlen(words[word].word));
+}
+
 static int check_variable(const struct mst_machine *machine, const char *var, struct mst_err *err)
 {
     const char *equals = strchr(var, '=');
-    size_t size = equals ? (size_t)(equals - var) : 0;
-    int word = equals ? find_word(var, size) : -1;
-    if (word < 0 || is_of_service(var, size) || number_of(equals + 1) <= words[word].harmless ||
-        is_silenced(machine, var, size - strlen(words[word].word)))
+    if (!equals || !counts_others(machine, var, (size_t)(equals - var)))
         return 0;
     return mst_err_set(err, -EINVAL,
                        "%.100s says that there are other processes, but no launcher's variable "

@@ -47,6 +47,20 @@ static void words_that_count_others_are_refused(void **state)
         "A_NUM_NODES=2 B_NUM_NODES=1",
         "A_B_NUM_NODES=2 B_NUM_NODES=1",
         "A_NUM_NODES=2 NUM_NODES=1",
+        /* a launcher's numbers without what it is known by */
+        "HOROVOD_SIZE=4",
+        "HOROVOD_LOCAL_RANK=1",
+        "PMI_SIZE=4",
+        "SLURM_NTASKS=4",
+        "SLURM_STEP_NUM_TASKS=2",
+        "SLURM_NODEID=1",
+        "SLURM_PROCID=3",
+        "FLUX_JOB_SIZE=4",
+        "DMLC_NUM_WORKER=4",
+        "PADDLE_TRAINERS_NUM=2",
+        "PADDLE_TRAINER_NUM=2",
+        "LOCAL_RANK=1",
+        "GROUP_RANK=1",
     };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         if (is_alone(others[i]))
@@ -77,6 +91,14 @@ static void nothing_else_is(void **state)
         "GUNICORN_NUM_PROCESSES=8",
         "OMP_NUM_THREADS=8",
         "TRAINING_JOB_NAME=mine",
+        "HOROVOD_SIZE=1 HOROVOD_LOCAL_RANK=0",
+        "SLURM_NTASKS=1 SLURM_PROCID=0",
+        "SLURM_NTASKS=many",
+        "LOCAL_RANK=0",
+        "PROCESS_ID=1234",
+        "LOCAL_SIZE=4",
+        "FOO_PROCID=1",
+        "FOO_WORKER_NUM=4",
     };
     for (size_t i = 0; i < sizeof alone / sizeof *alone; i++) {
         if (!is_alone(alone[i]))
