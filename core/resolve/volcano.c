@@ -199,10 +199,22 @@ static int read_svc(const struct mst_machine *machine, struct mst_plan *plan, st
     return 0;
 }
 
+/* Its plugin env tells the index, svc the lists: a job may have either alone. */
+static bool is_task(const struct mst_machine *machine)
+{
+    struct task task;
+    if (resolve_any_set(machine, "VC_TASK_INDEX VK_TASK_INDEX"))
+        return true;
+    for (char *const *var = machine->env; *var; var++) {
+        if (read_variable(*var, &task))
+            return true;
+    }
+    return false;
+}
+
 int resolve_volcano(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
-    if ((!resolve_is_set(machine, "VC_TASK_INDEX") && !resolve_is_set(machine, "VK_TASK_INDEX")) ||
-        resolve_is_set(machine, "TF_CONFIG") || resolve_is_set(machine, "PET_NNODES"))
+    if (!is_task(machine) || resolve_any_set(machine, "TF_CONFIG PET_NNODES"))
         return 0;
     plan->default_port = MST_PORT_DEFAULT;
     int rc;
