@@ -1,0 +1,108 @@
+#include "muster/core/huge.h"
+
+#include "muster/core/err.h"
+#include "muster/core/file.h"
+#include "muster/core/least.h"
+#include "muster/core/process.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE /* of Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#define SWITCHES "/sys/kernel/mm/transparent_hugepage"
+
+/* Reserves address space with slack, then gives back what lies outside of the aligned middle. */
+static uint8_t *map_aligned(size_t size_bytes)
+{
+    uint8_t *base = mmap(NULL, size_bytes + MST_HUGE_BYTES, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        return NULL;
+    size_t head = (MST_HUGE_BYTES - (uintptr_t)base % MST_HUGE_BYTES) % MST_HUGE_BYTES;
+    if (head > 0)
+        (void)munmap(base, head); /* a hole in our own mapping: cannot fail but for map limits */
+    if (head < MST_HUGE_BYTES)
+        (void)munmap(base + head + size_bytes, MST_HUGE_BYTES - head); /* as above */
+    return base + head;
+}
+
+void *mst_huge_map(size_t size_bytes)
+{
+    assert(size_bytes > 0);
+    if (size_bytes > SIZE_MAX - 2 * MST_HUGE_BYTES)
+        return NULL;
+    size_t whole = mst_round_up(size_bytes, MST_HUGE_BYTES);
+    uint8_t *base = map_aligned(whole);
+    if (!base)
+        return NULL;
+    mst_process_keep(base, whole);
+    (void)madvise(base, whole, MADV_HUGEPAGE); /* a wish: mst_huge_check tells of a refusal */
+    return base;
+}
+
+void mst_huge_unmap(void *base, size_t size_bytes)
+{
+    if (base)
+        (void)munmap(base, mst_round_up(size_bytes, MST_HUGE_BYTES)); /* of our own mapping */
+}
+
+/* For kernels without a call for it. Nothing is changed, whoever looks meanwhile. */
+static void touch(uint8_t *data, size_t size_bytes, size_t page_bytes)
+{
+    size_t step = page_bytes - (uintptr_t)data % page_bytes;
+    for (size_t at = 0; at < size_bytes; at += step, step = page_bytes)
+        atomic_fetch_or_explicit((_Atomic uint8_t *)data + at, 0,
+                                 memory_order_relaxed); /* it orders nothing */
+}
+
+void mst_huge_populate(void *data, size_t size_bytes)
+{
+    if (size_bytes == 0)
+        return;
+    size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    size_t skip = (uintptr_t)data % page_bytes;
+    if (madvise((uint8_t *)data - skip, skip + size_bytes, MADV_POPULATE_WRITE) < 0)
+        touch(data, size_bytes, page_bytes);
+}
+
+static int ask_kernel(struct mst_err *err)
+{
+    if (prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1)
+        return mst_err_set(err, -ENOTSUP, "no huge pages: this process was started without them");
+    size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    void *page = mmap(NULL, page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int rc = 0;
+    if (page != MAP_FAILED && madvise(page, page_bytes, MADV_HUGEPAGE) < 0)
+        rc = mst_err_set(err, -ENOTSUP, "no huge pages: madvise: %s", mst_err_meaning(errno));
+    if (page != MAP_FAILED)
+        (void)munmap(page, page_bytes); /* our own */
+    return rc;
+}
+
+/* Where pages of 2 MiB have a switch of their own it may point to that of all sizes. */
+static bool is_never(const char *root)
+{
+    char line[128];
+    bool found = mst_file_line(line, sizeof line, "%s" SWITCHES "/hugepages-2048kB/enabled", root);
+    if (!found || strstr(line, "[inherit]"))
+        found = mst_file_line(line, sizeof line, "%s" SWITCHES "/enabled", root);
+    return found && strstr(line, "[never]");
+}
+
+int mst_huge_check(const char *root, struct mst_err *err)
+{
+    int rc = ask_kernel(err);
+    if (rc == 0 && is_never(root))
+        rc = mst_err_set(err, -ENOTSUP, "no huge pages: " SWITCHES "/enabled is never");
+    return rc;
+}
