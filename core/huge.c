@@ -19,6 +19,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+#define PAGE_BYTES_MIN 4096u
 #define SWITCHES "/sys/kernel/mm/transparent_hugepage"
 
 /* Reserves address space with slack, then gives back what lies outside of the aligned middle. */
@@ -65,14 +66,35 @@ static void touch(uint8_t *data, size_t size_bytes, size_t page_bytes)
                                  memory_order_relaxed); /* it orders nothing */
 }
 
+static bool is_resident(void *pages, size_t size_bytes)
+{
+    unsigned char there[MST_HUGE_BYTES / PAGE_BYTES_MIN];
+    size_t count = mst_round_up(size_bytes, PAGE_BYTES_MIN) / PAGE_BYTES_MIN;
+    assert(count <= sizeof there);
+    memset(there, 1, count); /* where pages are larger the kernel fills in fewer */
+    return mincore(pages, size_bytes, there) == 0 && !memchr(there, 0, count);
+}
+
+/* Of one huge page at most. */
+static void populate(uint8_t *data, size_t size_bytes, size_t page_bytes)
+{
+    uint8_t *pages = data - (uintptr_t)data % page_bytes;
+    size_t reach_bytes = (size_t)(data - pages) + size_bytes;
+    if (is_resident(pages, reach_bytes))
+        return;
+    if (size_bytes == MST_HUGE_BYTES)
+        (void)madvise(data, size_bytes, MADV_HUGEPAGE); /* a wish */
+    if (madvise(pages, reach_bytes, MADV_POPULATE_WRITE) < 0)
+        touch(data, size_bytes, page_bytes);
+}
+
 void mst_huge_populate(void *data, size_t size_bytes)
 {
-    if (size_bytes == 0)
-        return;
-    size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-    size_t skip = (uintptr_t)data % page_bytes;
-    if (madvise((uint8_t *)data - skip, skip + size_bytes, MADV_POPULATE_WRITE) < 0)
-        touch(data, size_bytes, page_bytes);
+    size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE), piece_bytes;
+    for (uint8_t *at = data; size_bytes > 0; at += piece_bytes, size_bytes -= piece_bytes) {
+        piece_bytes = mst_least(size_bytes, MST_HUGE_BYTES - (uintptr_t)at % MST_HUGE_BYTES);
+        populate(at, piece_bytes, page_bytes);
+    }
 }
 
 static int ask_kernel(struct mst_err *err)

@@ -18,9 +18,9 @@ void *mst_huge_map(size_t size_bytes);
  * NULL is allowed. */
 void mst_huge_unmap(void *base, size_t size_bytes);
 
-/* Faults in memory of any kind, which keeps what it holds, so that whoever writes there next need
- * not wait for the kernel. Blocks: what a virtual machine was never given before may come at less
- * than 1 GB/s. */
+/* Faults in what is missing of memory of any kind, which keeps what it holds: whoever writes there
+ * next need not wait for the kernel. Whole huge pages of it are asked for as such. Blocks: what a
+ * virtual machine was never given before may come at less than 1 GB/s. */
 void mst_huge_populate(void *data, size_t size_bytes);
 
 /* Whether this process may have huge pages, as far as can be told. 0; -ENOTSUP with a text that

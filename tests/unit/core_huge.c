@@ -18,11 +18,14 @@
 #define ONE_SIZE "/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/enabled"
 
 /* What a kernel says that lacks one of them, or lets nobody use it. */
-static int refused_advice = -1, refusal;
+static int refused_advice = -1, refusal, counted_advice = -1;
+static size_t counted_bytes;
 int __real_madvise(void *address, size_t size_bytes, int advice);
 int __wrap_madvise(void *address, size_t size_bytes, int advice);
 int __wrap_madvise(void *address, size_t size_bytes, int advice)
 {
+    if (advice == counted_advice)
+        counted_bytes += size_bytes;
     if (advice != refused_advice)
         return __real_madvise(address, size_bytes, advice);
     errno = refusal;
@@ -39,7 +42,7 @@ void *__wrap_mmap(void *address, size_t size_bytes, int protection, int flags, i
 
 static int forget(void **state)
 {
-    refused_advice = -1;
+    refused_advice = counted_advice = -1;
     no_memory = false;
     return scratch_teardown(state);
 }
@@ -114,6 +117,23 @@ static void populate_keeps_what_is_there(void **state)
     }
 }
 
+/* Memory that somebody else mapped gets the huge pages that lie whole in it, once. */
+static void populate_asks_for_whole_huge_pages(void **state)
+{
+    (void)state;
+    size_t size = 4 * MST_HUGE_BYTES;
+    uint8_t *base = mst_huge_map(size);
+    assert_non_null(base);
+    counted_advice = MADV_HUGEPAGE;
+    counted_bytes = 0;
+    mst_huge_populate(base + 1, size - 2);
+    assert_int_equal(counted_bytes, 2 * MST_HUGE_BYTES);
+    assert_int_equal(resident_pages(base, size), size / (size_t)sysconf(_SC_PAGESIZE));
+    mst_huge_populate(base, size);
+    assert_int_equal(counted_bytes, 2 * MST_HUGE_BYTES);
+    mst_huge_unmap(base, size);
+}
+
 static void check_reads_the_switches(void **state)
 {
     (void)state;
@@ -161,6 +181,7 @@ int main(void)
         CASE(an_end_goes_back),
         CASE(too_much_is_no_memory),
         CASE(populate_keeps_what_is_there),
+        CASE(populate_asks_for_whole_huge_pages),
         CASE(check_reads_the_switches),
         CASE(check_asks_the_kernel),
     };
