@@ -1,7 +1,9 @@
 #include "muster/ckpt/intake.h"
 
 #include "muster/ckpt/reshard.h"
+#include "muster/ckpt/stream.h"
 #include "muster/ckpt/tier.h"
+#include "muster/ckpt/warmer.h"
 #include "muster/core/least.h"
 
 #include <assert.h>
@@ -11,6 +13,7 @@
 #include <string.h>
 
 #define NO_TARGET UINT32_MAX
+#define STRAIGHT_BYTES_MIN (UINT64_C(256) << 10) /* smaller pieces are packed, and copied there */
 
 /* Tensors mostly come in the order in which they were saved: look there first. */
 static int64_t find_tensor(const struct manifest *manifest, const char *name, size_t hint)
@@ -24,7 +27,7 @@ static int64_t find_tensor(const struct manifest *manifest, const char *name, si
 }
 
 static int aim_one(struct intake *intake, const struct mst_tensor *tensors, size_t index,
-                   size_t *staging_bytes, struct mst_err *err)
+                   struct mst_err *err)
 {
     const struct mst_tensor *tensor = &tensors[index];
     struct intake_target *target = &intake->targets[index];
@@ -45,15 +48,12 @@ static int aim_one(struct intake *intake, const struct mst_tensor *tensors, size
     *target = (struct intake_target){.row_start = tensor->sharded ? tensor->row_start : 0,
                                      .row_count = tensor->sharded ? tensor->row_count
                                                                   : described.row_count,
-                                     .row_bytes = described.row_bytes,
-                                     .staging_at = *staging_bytes};
-    *staging_bytes += tensor->data.size_bytes;
+                                     .row_bytes = described.row_bytes};
     return 0;
 }
 
 /* Matches the caller's tensors with the manifest's. */
-static int aim(struct intake *intake, const struct state *state, size_t *ret_staging_bytes,
-               struct mst_err *err)
+static int aim(struct intake *intake, const struct state *state, struct mst_err *err)
 {
     size_t source_count = intake->manifest.tensor_count;
     intake->targets = calloc(state->tensor_count + 1, sizeof *intake->targets);
@@ -63,45 +63,74 @@ static int aim(struct intake *intake, const struct state *state, size_t *ret_sta
     intake->target_count = state->tensor_count;
     for (size_t i = 0; i < source_count; i++)
         intake->target_of[i] = NO_TARGET;
-    *ret_staging_bytes = 0;
     int rc = 0;
     for (size_t i = 0; i < state->tensor_count && rc == 0; i++)
-        rc = aim_one(intake, state->tensors, i, ret_staging_bytes, err);
+        rc = aim_one(intake, state->tensors, i, err);
     return rc;
 }
 
 /* The blocks that hold a piece: whole ones, for a checksum covers a whole block. */
-static struct reader_span span_of(const struct manifest *manifest, const struct reshard_box *box,
-                                  const struct reshard_piece *piece)
+static struct reader_span span_of(const struct reshard_box *box, const struct intake_piece *piece)
 {
-    uint64_t row_bytes = manifest->tensors[box->tensor].row_bytes;
-    uint64_t start = (piece->row_start - box->row_start) * row_bytes;
-    uint64_t last = start + piece->row_count * row_bytes - 1;
-    uint64_t first_block = start / LAYOUT_BLOCK_BYTES;
+    uint64_t end = piece->start + piece->size_bytes;
+    uint64_t first_block = piece->start / LAYOUT_BLOCK_BYTES;
     return (struct reader_span){.file = box->file,
                                 .part = box->part,
                                 .block_first = first_block,
-                                .block_count = last / LAYOUT_BLOCK_BYTES - first_block + 1};
+                                .block_count = layout_block_count(end) - first_block,
+                                .start = piece->start,
+                                .end = end};
 }
 
-/* `pieces` has room for as many as the slice has boxes. */
+/* Whole pages are read straight to a place that lies in its page as the file's bytes do. */
+static bool is_read_to_its_place(const struct intake_piece *piece)
+{
+    return piece->size_bytes >= STRAIGHT_BYTES_MIN;
+}
+
+/* Finds room for a piece that begins at `offset` of its file. */
+static void stage(struct intake *intake, uint64_t offset, struct intake_piece *piece)
+{
+    size_t at = intake->staging_bytes;
+    if (is_read_to_its_place(piece))
+        at = mst_round_up(at, TIER_PAGE_BYTES) + offset % TIER_PAGE_BYTES;
+    piece->staging_at = at;
+    at += piece->size_bytes;
+    intake->staging_bytes = is_read_to_its_place(piece) ? mst_round_up(at, TIER_PAGE_BYTES) : at;
+}
+
+static void add_piece(struct intake *intake, uint32_t target_index, const struct reshard_box *box,
+                      const struct reshard_piece *rows)
+{
+    const struct intake_target *target = &intake->targets[target_index];
+    const struct layout_part *part = &intake->manifest.files[box->file].parts[box->part];
+    struct intake_piece piece = {.target = target_index,
+                                 .target_at = (rows->row_start - target->row_start) *
+                                              target->row_bytes,
+                                 .start = (rows->row_start - box->row_start) * target->row_bytes,
+                                 .size_bytes = rows->row_count * target->row_bytes};
+    stage(intake, part->offset + piece.start, &piece);
+    intake->spans[intake->piece_count] = span_of(box, &piece);
+    intake->pieces[intake->piece_count++] = piece;
+}
+
+/* `rows` has room for as many pieces as the slice has boxes. */
 static int plan_tensor(struct intake *intake, const struct reshard_slice *slice, uint32_t source,
-                       struct reshard_piece *pieces, struct mst_err *err)
+                       struct reshard_piece *rows, struct mst_err *err)
 {
     const struct intake_target *target = &intake->targets[intake->target_of[source]];
     if (target->row_bytes == 0 || target->row_count == 0)
         return 0;
     uint64_t row = 0;
-    int64_t piece_count = reshard_plan(slice, target->row_start, target->row_count, pieces,
-                                       slice->count, &row);
-    if (piece_count < 0)
+    int64_t count = reshard_plan(slice, target->row_start, target->row_count, rows, slice->count,
+                                 &row);
+    if (count < 0)
         return mst_err_set(
             err, -EBADMSG,
             "step_%" PRIu64 "/%s: tensor %.100s: row %" PRIu64 " lies in no file, or in two",
             intake->manifest.step, MANIFEST_NAME, intake->manifest.tensors[source].name, row);
-    for (int64_t i = 0; i < piece_count; i++)
-        intake->spans[intake->span_count++] = span_of(&intake->manifest,
-                                                      &slice->boxes[pieces[i].box], &pieces[i]);
+    for (int64_t i = 0; i < count; i++)
+        add_piece(intake, intake->target_of[source], &slice->boxes[rows[i].box], &rows[i]);
     return 0;
 }
 
@@ -110,51 +139,65 @@ static int plan(struct intake *intake, struct mst_err *err)
     struct reshard_box *boxes = NULL;
     size_t count = 0;
     int rc = manifest_boxes(&intake->manifest, &boxes, &count);
-    struct reshard_piece *pieces = NULL;
+    struct reshard_piece *rows = NULL;
     if (rc == 0) {
-        pieces = calloc(count + 1, sizeof *pieces);
+        rows = calloc(count + 1, sizeof *rows);
+        intake->pieces = calloc(count + 1, sizeof *intake->pieces);
         intake->spans = calloc(count + 1, sizeof *intake->spans);
     }
-    if (!pieces || !intake->spans)
+    if (!rows || !intake->pieces || !intake->spans)
         rc = mst_err_set(err, -ENOMEM, "no memory for the list of parts");
     for (uint32_t t = 0; t < intake->manifest.tensor_count && rc == 0; t++) {
         const struct reshard_slice slice = reshard_slice(boxes, count, t);
         if (intake->target_of[t] != NO_TARGET)
-            rc = plan_tensor(intake, &slice, t, pieces, err);
+            rc = plan_tensor(intake, &slice, t, rows, err);
     }
-    assert(intake->span_count <= count);
-    free(pieces);
+    assert(intake->piece_count <= count);
+    free(rows);
     free(boxes);
     return rc;
 }
 
-/* Copies what the target wants of a block. Bytes are counted from the tensor's first. */
-static void take_in(struct intake *intake, const struct reader_block *block)
+static int reserve(struct intake *intake, struct mst_err *err)
 {
-    const struct layout_part *part = &intake->manifest.files[block->file].parts[block->part];
-    assert(intake->target_of[part->tensor] < intake->target_count);
-    const struct intake_target *target = &intake->targets[intake->target_of[part->tensor]];
-    uint64_t have = part->row_start * target->row_bytes + layout_block_start(block->block);
-    uint64_t want = target->row_start * target->row_bytes;
-    uint64_t start = have > want ? have : want;
-    uint64_t end = mst_least(have + block->size_bytes,
-                             want + target->row_count * target->row_bytes);
-    if (start < end)
-        memcpy(intake->staging->base + target->staging_at + (start - want),
-               block->data + (start - have), end - start);
+    size_t size_bytes = intake->staging_bytes ? intake->staging_bytes : 1;
+    if (snapshot_reserve(intake->staging, size_bytes) < 0)
+        return mst_err_set(err, -ENOMEM, "no memory to stage %zu bytes", size_bytes);
+    for (size_t i = 0; i < intake->piece_count; i++)
+        if (is_read_to_its_place(&intake->pieces[i]))
+            intake->spans[i].into = intake->staging->base + intake->pieces[i].staging_at;
+    return 0;
 }
 
-static int read_blocks(struct intake *intake, struct tier *tier, uint64_t deadline_ns,
-                       struct mst_err *err)
+/* Copies what is wanted of a block, unless it was read to its place. */
+static void take_in(struct intake *intake, const struct reader_block *block)
 {
+    assert(block->span < intake->piece_count);
+    const struct intake_piece *piece = &intake->pieces[block->span];
+    uint64_t have = layout_block_start(block->block);
+    uint64_t start = have > piece->start ? have : piece->start;
+    uint64_t end = mst_least(have + block->size_bytes, piece->start + piece->size_bytes);
+    assert(start < end);
+    uint8_t *to = intake->staging->base + piece->staging_at + (start - piece->start);
+    const uint8_t *from = block->data + (start - have);
+    if (from != to)
+        memcpy(to, from, end - start);
+}
+
+static int read_blocks(struct intake *intake, struct tier *tier, const struct state *state,
+                       uint64_t deadline_ns, struct mst_err *err)
+{
+    struct warmer warmer = {.state = state};
     struct reader *reader;
     int rc = reader_create(tier, &intake->manifest, &reader);
     if (rc < 0)
         return mst_err_set(err, rc, "no memory to read with");
-    reader_start(reader, intake->spans, intake->span_count);
+    reader_start(reader, intake->spans, intake->piece_count);
     struct reader_block block;
-    while ((rc = reader_next(reader, deadline_ns, &block, err)) == 1)
+    while ((rc = reader_next(reader, deadline_ns, &block, err)) == 1) {
         take_in(intake, &block);
+        warmer_go_on(&warmer, block.size_bytes);
+    }
     reader_destroy(reader);
     return rc;
 }
@@ -164,6 +207,7 @@ void intake_fini(struct intake *intake)
     manifest_fini(&intake->manifest);
     free(intake->targets);
     free(intake->target_of);
+    free(intake->pieces);
     free(intake->spans);
     *intake = (struct intake){.staging = intake->staging};
 }
@@ -173,22 +217,23 @@ int intake_read(struct intake *intake, struct tier *tier, uint64_t step, const s
 {
     intake_fini(intake);
     int rc = tier->ops->read_manifest(tier, step, &intake->manifest, deadline_ns, err);
-    size_t staging_bytes = 0;
     if (rc == 0)
-        rc = aim(intake, state, &staging_bytes, err);
+        rc = aim(intake, state, err);
     if (rc == 0)
         rc = plan(intake, err);
-    if (rc == 0 && snapshot_reserve(intake->staging, staging_bytes ? staging_bytes : 1) < 0)
-        rc = mst_err_set(err, -ENOMEM, "no memory to stage %zu bytes", staging_bytes);
-    return rc == 0 ? read_blocks(intake, tier, deadline_ns, err) : rc;
+    if (rc == 0)
+        rc = reserve(intake, err);
+    return rc == 0 ? read_blocks(intake, tier, state, deadline_ns, err) : rc;
 }
 
 void intake_install(const struct intake *intake, const struct state *state)
 {
     assert(intake->target_count == state->tensor_count);
-    for (size_t i = 0; i < intake->target_count; i++) {
-        const struct mst_span *to = &state->tensors[i].data;
-        if (to->size_bytes > 0)
-            memcpy(to->data, intake->staging->base + intake->targets[i].staging_at, to->size_bytes);
+    for (size_t i = 0; i < intake->piece_count; i++) {
+        const struct intake_piece *piece = &intake->pieces[i];
+        const struct mst_span *to = &state->tensors[piece->target].data;
+        assert(piece->target_at + piece->size_bytes <= to->size_bytes);
+        stream_copy((uint8_t *)to->data + piece->target_at,
+                    intake->staging->base + piece->staging_at, piece->size_bytes);
     }
 }

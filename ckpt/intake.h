@@ -2,7 +2,8 @@
  *
  *   intake_read → intake_install, or not → intake_fini
  *
- * One thread at a time. */
+ * Blocks are read to where they stay until they are installed, and the tensors are faulted in
+ * meanwhile: behind the verdict there is one copy to make. One thread at a time. */
 #ifndef MUSTER_CKPT_INTAKE_H
 #define MUSTER_CKPT_INTAKE_H
 
@@ -11,10 +12,17 @@
 #include "muster/ckpt/snapshot.h"
 #include "muster/ckpt/state.h"
 
-/* Where the rows of one of the caller's tensors go. */
+/* The rows that one of the caller's tensors holds. */
 struct intake_target {
     uint64_t row_start, row_count;
     uint64_t row_bytes;
+};
+
+/* Bytes of one part that go to one target. */
+struct intake_piece {
+    uint32_t target;
+    uint64_t target_at;         /* from the target's first byte */
+    uint64_t start, size_bytes; /* from the part's first byte */
     size_t staging_at;
 };
 
@@ -23,8 +31,10 @@ struct intake {
     struct intake_target *targets; /* of the caller's tensors */
     size_t target_count;
     uint32_t *target_of; /* by the manifest's tensor; UINT32_MAX: nobody asks for it */
-    struct reader_span *spans;
-    size_t span_count;
+    struct intake_piece *pieces;
+    struct reader_span *spans; /* one for each piece */
+    size_t piece_count;
+    size_t staging_bytes;
     struct snapshot *staging; /* borrowed */
 };
 

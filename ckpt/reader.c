@@ -4,20 +4,20 @@
 #include "muster/core/clock.h"
 #include "muster/core/crc32c.h"
 #include "muster/core/err.h"
+#include "muster/core/huge.h"
 #include "muster/core/least.h"
-#include "muster/core/process.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #define SLOT_BYTES (LAYOUT_BLOCK_BYTES + TIER_SLACK_BYTES)
 
 struct slot {
     struct tier_read read; /* first: it is what comes back */
+    uint8_t *own;          /* memory, for what is not read to its place */
     struct reader_block block;
 };
 
@@ -41,19 +41,14 @@ int reader_create(struct tier *tier, const struct manifest *manifest, struct rea
     if (!reader)
         return -ENOMEM;
     *reader = (struct reader){.tier = tier, .manifest = manifest};
-    reader->buffers = mmap(NULL, TIER_DEPTH * SLOT_BYTES, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (reader->buffers == MAP_FAILED)
-        reader->buffers = NULL;
-    else
-        mst_process_keep(reader->buffers, TIER_DEPTH * SLOT_BYTES);
+    reader->buffers = mst_huge_map(TIER_DEPTH * SLOT_BYTES);
     reader->has_begun = reader->buffers && tier->ops->begin(tier, manifest) == 0;
     if (!reader->has_begun) {
         reader_destroy(reader);
         return -ENOMEM;
     }
     for (size_t i = 0; i < TIER_DEPTH; i++) {
-        reader->slots[i].read.buffer = reader->buffers + i * SLOT_BYTES;
+        reader->slots[i].own = reader->buffers + i * SLOT_BYTES;
         reader->free[reader->free_count++] = &reader->slots[i];
     }
     *ret_reader = reader;
@@ -81,13 +76,29 @@ static bool take_block(struct reader *reader, struct reader_block *block)
     if (reader->span == reader->span_count)
         return false;
     const struct reader_span *span = &reader->spans[reader->span];
-    *block = (struct reader_block){
-        .file = span->file, .part = span->part, .block = span->block_first + reader->block};
+    *block = (struct reader_block){.span = reader->span,
+                                   .file = span->file,
+                                   .part = span->part,
+                                   .block = span->block_first + reader->block};
     if (++reader->block == span->block_count) {
         reader->span++;
         reader->block = 0;
     }
     return true;
+}
+
+/* A read brings whole pages: at its place it must not bring any of another block. */
+static uint8_t *place_of(const struct reader *reader, const struct slot *slot)
+{
+    const struct reader_span *span = &reader->spans[slot->block.span];
+    uint64_t start = layout_block_start(slot->block.block);
+    bool is_wanted = span->into && start >= span->start &&
+                     start + slot->block.size_bytes <= span->end;
+    if (!is_wanted || slot->read.offset % TIER_PAGE_BYTES != 0)
+        return slot->own;
+    uint8_t *place = span->into + (start - span->start);
+    assert((uintptr_t)place % TIER_PAGE_BYTES == 0);
+    return place;
 }
 
 static int submit(struct reader *reader, struct slot *slot, struct mst_err *err)
@@ -97,6 +108,7 @@ static int submit(struct reader *reader, struct slot *slot, struct mst_err *err)
     slot->read.file = slot->block.file;
     slot->read.offset = part->offset + layout_block_start(slot->block.block);
     slot->read.size_bytes = slot->block.size_bytes;
+    slot->read.buffer = place_of(reader, slot);
     return reader->tier->ops->submit(reader->tier, &slot->read, err);
 }
 
@@ -182,6 +194,7 @@ static int add_gap(struct reader *reader, uint32_t file, uint64_t start, uint64_
         read->file = file;
         read->offset = start;
         read->size_bytes = mst_least(end - start, LAYOUT_BLOCK_BYTES);
+        read->buffer = reader->slots[0].own;
         int rc = reader->tier->ops->submit(reader->tier, read, err);
         if (rc == 0)
             rc = reader->tier->ops->reap(reader->tier, &read, MST_NEVER);
@@ -230,7 +243,6 @@ void reader_destroy(struct reader *reader)
         return;
     if (reader->has_begun)
         reader->tier->ops->end(reader->tier);
-    if (reader->buffers)
-        (void)munmap(reader->buffers, TIER_DEPTH * SLOT_BYTES); /* all of our own mapping */
+    mst_huge_unmap(reader->buffers, TIER_DEPTH * SLOT_BYTES);
     free(reader);
 }

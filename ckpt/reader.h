@@ -16,12 +16,18 @@ struct reader_span {
     uint32_t file;
     uint32_t part;
     uint64_t block_first, block_count;
+    /* Where the part's bytes from `start` to `end` are wanted, with room up to the end of a page,
+     * as far from the start of one as they are in the file. A block of which all is wanted is read
+     * straight there. NULL: nowhere; all are shown where they were read. */
+    uint8_t *into;
+    uint64_t start, end;
 };
 
 struct reader_block {
+    size_t span; /* index */
     uint32_t file, part;
     uint64_t block;
-    const uint8_t *data; /* until the next call */
+    const uint8_t *data; /* in the span's memory for good, or until the next call */
     size_t size_bytes;
 };
 

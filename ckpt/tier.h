@@ -20,8 +20,9 @@ struct lease;
 struct tier;
 struct writer_job;
 
-#define TIER_DEPTH 8          /* reads in flight */
-#define TIER_SLACK_BYTES 8192 /* a range that starts inside a page ends inside another */
+#define TIER_DEPTH 8 /* reads in flight */
+#define TIER_PAGE_BYTES UINT64_C(4096)
+#define TIER_SLACK_BYTES (2 * TIER_PAGE_BYTES) /* a range that starts inside a page ends so, too */
 
 struct tier_opts {
     const char *uri;
@@ -53,7 +54,8 @@ struct tier_read {
     uint32_t file;
     uint64_t offset;
     size_t size_bytes;
-    uint8_t *buffer;     /* page-aligned; size_bytes + TIER_SLACK_BYTES */
+    uint8_t *buffer;     /* page-aligned; for size_bytes + TIER_SLACK_BYTES, or for whole pages
+                            only if `offset` is one's start */
     const uint8_t *data; /* out: the range, somewhere in the buffer */
     int64_t result;      /* out: bytes, fewer at the end of the file; -EBADMSG: missing or damaged;
                             another -errno: an older checkpoint would not read better */

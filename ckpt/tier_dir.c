@@ -17,9 +17,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PAGE_BYTES UINT64_C(4096)
-static_assert(TIER_SLACK_BYTES >= 2 * PAGE_BYTES, "a page at either end");
-
 struct tier_dir {
     struct tier tier;
     struct mst_aio *aio;
@@ -317,11 +314,11 @@ static int dir_submit(struct tier *tier, struct tier_read *read, struct mst_err 
     int rc = open_file(dir, read->file, read->path, err);
     if (rc < 0)
         return rc;
-    size_t skip = read->offset % PAGE_BYTES;
+    size_t skip = read->offset % TIER_PAGE_BYTES;
     struct mst_aio_op op = {.kind = MST_AIO_READ,
                             .fd = dir->fds[read->file],
                             .data = read->buffer,
-                            .size_bytes = mst_round_up(skip + read->size_bytes, PAGE_BYTES),
+                            .size_bytes = mst_round_up(skip + read->size_bytes, TIER_PAGE_BYTES),
                             .offset = read->offset - skip,
                             .user = read};
     assert(op.size_bytes <= read->size_bytes + TIER_SLACK_BYTES);

@@ -7,6 +7,7 @@
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/writer.h"
 #include "muster/core/aio/aio.h"
+#include "muster/core/least.h"
 
 #include <errno.h>
 
@@ -120,6 +121,56 @@ static void round_trip(const char *backend)
     bench_close(&bench);
 }
 
+/* Bytes from `start` to `end` of the big tensor are wanted: whole blocks come to their place, and
+ * nothing else is written there. */
+static void read_to_place(struct bench *bench, uint64_t start, uint64_t end, size_t placed)
+{
+    uint32_t big = 0;
+    while (bench->file.parts[big].tensor != FIXTURE_BIG)
+        big++;
+    const struct layout_part *part = &bench->file.parts[big];
+    size_t page = start % 4096, room = mst_round_up(page + end - start, 4096);
+    uint8_t *memory = aligned_alloc(4096, room + 4096);
+    assert_non_null(memory);
+    memset(memory, 0xee, room + 4096);
+    uint64_t first = start / LAYOUT_BLOCK_BYTES;
+    const struct reader_span span = {.part = big,
+                                     .block_first = first,
+                                     .block_count = layout_block_count(end) - first,
+                                     .into = memory + page,
+                                     .start = start,
+                                     .end = end};
+    struct reader *reader;
+    assert_int_equal(reader_create(bench->tier, &bench->manifest, &reader), 0);
+    reader_start(reader, &span, 1);
+    struct reader_block block;
+    while (reader_next(reader, soon(), &block, NULL) == 1) {
+        uint64_t at = layout_block_start(block.block);
+        assert_memory_equal(block.data, bench->shard.pool.base + part->offset + at,
+                            block.size_bytes);
+        placed -= block.data == span.into + at - start;
+    }
+    reader_destroy(reader);
+    assert_int_equal(placed, 0);
+    assert_true(start % LAYOUT_BLOCK_BYTES == 0 || memory[page] == 0xee);
+    assert_int_equal(memory[room], 0xee);
+    free(memory);
+}
+
+static void test_places(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_open(&bench, "threads");
+    assert_int_equal(bench_write(&bench, soon(), NULL), 0);
+    uint64_t size = FIXTURE_MANY_ROWS * UINT64_C(4096);
+    read_to_place(&bench, 0, size, 2);
+    read_to_place(&bench, 0, size - 1, 1);
+    read_to_place(&bench, 4096, size, 1);
+    read_to_place(&bench, 4096 + 17, size - 4096, 0);
+    bench_close(&bench);
+}
+
 static void test_threads(void **state)
 {
     (void)state;
@@ -186,7 +237,8 @@ static void test_write_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_threads),      CASE(test_uring),        CASE(test_every_part_is_watched),
+        CASE(test_places),       CASE(test_threads),
+        CASE(test_uring),        CASE(test_every_part_is_watched),
         CASE(test_missing_file), CASE(test_write_faults),
     };
     fixture_base = "/tmp"; /* mostly a disk, where O_DIRECT is taken */
