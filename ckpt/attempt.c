@@ -5,28 +5,29 @@
  *   the worker    runs the states of commit.h, each once, forward only:
  *     every rank  WRITE     pool → a durable file, in the tier's temporary place
  *                 VOTE      what was written, or why not, under vote/<rank>
- *     rank 0      GATHER    all votes; one that is missing at the deadline is a failure, too
+ *     rank 0      RETAIN    removes what the step before lets go, if nobody gave it time to
+ *                 GATHER    all votes; one that is missing at the deadline is a failure, too
  *                 MANIFEST  the votes → MANIFEST.json, if every row is in exactly one file
  *                 PUBLISH   if all files are where it says and the root is still ours: from here on
  *                           the step exists
- *                 ANNOUNCE  good, under verdict; RETAIN: now older steps may go
+ *                 ANNOUNCE  good, under verdict
  *                 ABANDON   after a failure before that: what was written goes; REFUSE: why, under
  *                           verdict
  *     the others  AWAIT     the verdict, which is their own from then on, whatever they had found
- *   the worker    records it (ckpt.c): mst_ckpt_get_status tells it, mst_ckpt_drain returns
+ *   the worker    records it (ckpt.c): mst_ckpt_get_status tells it, mst_ckpt_drain returns; then
+ *     rank 0      LATEST, and the steps that may go now (pruner.c), until the next save comes
  *
  * A rank that could not write votes all the same, so that nobody waits for it, and rank 0 hears of
  * every rank before it removes anything, so that nobody still writes there. A rank that is lost is
  * missed by rank 0 at the deadline, and rank 0 by the others after two timeouts and a quarter. What
  * a killed rank 0 leaves is swept when its next generation opens the root: a step is published by
- * one operation of the tier, or not at all. Keys of a step go when the votes of the next have
- * come. */
+ * one operation of the tier, or not at all. Keys of a step go when the votes of the next have come.
+ * A disk that is full gets a second try if old steps were still to go: rank 0 says when they have. */
 #include "muster/ckpt/attempt.h"
 
 #include "muster/ckpt/commit.h"
 #include "muster/ckpt/lease.h"
 #include "muster/ckpt/manifest.h"
-#include "muster/ckpt/retain.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/verdict.h"
 #include "muster/ckpt/writer.h"
@@ -49,6 +50,7 @@ struct attempt {
     const struct site *site;
     struct shard *shard;
     const struct attempt_job *job;
+    struct pruner *pruner; /* rank 0's */
     uint64_t deadline_ns;
     struct mst_err failure; /* the first */
     struct tier_save save;
@@ -88,19 +90,10 @@ static int fail_text(struct attempt *attempt, int code, const char *what)
     return fail(attempt, &cause);
 }
 
-/* What comes behind the files has the last quarter of the time: a rank that could not write must be
- * heard of. */
-static uint64_t patience_ns(const struct site *site)
-{
-    return (uint64_t)site->timeout_ms * MST_NS_PER_MS / 4;
-}
-
 /* ---- every rank writes and votes ------------------------------------------------------------- */
 
-static int run_write(struct attempt *attempt)
+static int write_once(struct attempt *attempt, struct mst_err *err)
 {
-    if (attempt->failure.code != 0)
-        return attempt->failure.code;
     const struct site *site = attempt->site;
     struct shard *shard = attempt->shard;
     char name[ROOT_NAME_MAX];
@@ -111,12 +104,36 @@ static int run_write(struct attempt *attempt)
                              .skeleton = &shard->skeleton,
                              .parts = shard->parts,
                              .part_count = shard->part_count};
-    struct mst_err cause = {0};
-    if (site->tier->ops->write(site->tier, &attempt->save, &job,
-                               attempt->deadline_ns - patience_ns(site), &cause) < 0)
-        return fail(attempt, &cause);
+    int rc = site->tier->ops->write(site->tier, &attempt->save, &job,
+                                    attempt->deadline_ns - site_patience_ns(site), err);
     attempt->frame_crc = job.frame_crc;
-    return 0;
+    return rc;
+}
+
+/* Whether what the step before lets go may have been in the way, and is gone now. */
+static bool made_room(struct attempt *attempt)
+{
+    const struct site *site = attempt->site;
+    const struct attempt_job *job = attempt->job;
+    if (site->rank == 0) {
+        bool was_due = pruner_is_due(attempt->pruner);
+        pruner_run(attempt->pruner, site, NULL);
+        return was_due;
+    }
+    return job->previous_step != MST_CKPT_NONE && !job->follows_failure &&
+           pruner_await(site, job->previous_step, attempt->deadline_ns - site_patience_ns(site)) ==
+               0;
+}
+
+static int run_write(struct attempt *attempt)
+{
+    if (attempt->failure.code != 0)
+        return attempt->failure.code;
+    struct mst_err cause = {0};
+    int rc = write_once(attempt, &cause);
+    if ((rc == -ENOSPC || rc == -EDQUOT) && made_room(attempt))
+        rc = write_once(attempt, &cause);
+    return rc < 0 ? fail(attempt, &cause) : 0;
 }
 
 /* Of its size, and of the bytes that it has in common with those of other ranks. */
@@ -149,6 +166,13 @@ static int run_vote(struct attempt *attempt)
         rc = mst_kv_set(attempt->site->kv, key, text, size, attempt->deadline_ns);
     free(text);
     return rc < 0 ? fail_text(attempt, rc, "cannot vote") : 0;
+}
+
+/* What had to wait for this save's snapshot is done while the others still write. */
+static int run_retain(struct attempt *attempt)
+{
+    pruner_run(attempt->pruner, attempt->site, NULL);
+    return 0;
 }
 
 /* ---- rank 0 decides -------------------------------------------------------------------------- */
@@ -293,49 +317,6 @@ static int run_announce(struct attempt *attempt)
                         mst_deadline_ms(attempt->site->timeout_ms));
 }
 
-/* Marks what goes. Returns how many; none if the place does not answer. */
-static size_t plan_retention(struct attempt *attempt, uint64_t deadline_ns,
-                             struct retain_step **ret_plan, size_t *ret_count)
-{
-    struct tier *tier = attempt->site->tier;
-    uint64_t *steps = NULL;
-    size_t count = 0;
-    int rc = tier->ops->list(tier, &steps, &count, deadline_ns, NULL);
-    struct retain_step *plan = NULL;
-    if (rc == 0 && !(plan = calloc(count + 1, sizeof *plan)))
-        rc = -ENOMEM;
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        struct manifest manifest = {0};
-        rc = tier_read_manifest(tier, steps[i], &manifest, deadline_ns, NULL);
-        plan[i] = (struct retain_step){.step = steps[i], .good = rc == 0, .hidden = rc == -ESTALE};
-        manifest_fini(&manifest);
-        if (rc == -EBADMSG || rc == -ESTALE) /* damaged, or not to be counted: an answer */
-            rc = 0;
-    }
-    free(steps);
-    *ret_plan = plan;
-    *ret_count = count;
-    return rc == 0 ? retain_plan(plan, count, attempt->job->step, attempt->site->keep) : 0;
-}
-
-/* Neither a hint nor an old checkpoint that stays is worth failing a save that is committed. */
-static int run_retain(struct attempt *attempt)
-{
-    struct tier *tier = attempt->site->tier;
-    uint64_t deadline_ns = mst_now_ns() + patience_ns(attempt->site);
-    if (tier->ops->point_latest)
-        tier->ops->point_latest(tier, attempt->job->step);
-    struct retain_step *plan;
-    size_t count;
-    if (plan_retention(attempt, deadline_ns, &plan, &count) > 0 &&
-        lease_check(attempt->site->lease, tier, deadline_ns, NULL) == 0)
-        for (size_t i = 0; i < count; i++)
-            if (plan[i].drop)
-                tier->ops->remove_step(tier, &attempt->save, plan[i].step, deadline_ns);
-    free(plan);
-    return 0;
-}
-
 /* Whoever has taken the root has removed what we wrote, or published before us. */
 static bool may_be_lost(int code)
 {
@@ -350,7 +331,7 @@ static int run_abandon(struct attempt *attempt)
     if (may_be_lost(attempt->failure.code) &&
         lease_check(site->lease, site->tier, mst_deadline_ms(LOOK_MS), &lost) == -ESTALE)
         attempt->failure = lost;
-    site->tier->ops->abandon(site->tier, &attempt->save, mst_now_ns() + patience_ns(site));
+    site->tier->ops->abandon(site->tier, &attempt->save, mst_now_ns() + site_patience_ns(site));
     return 0;
 }
 
@@ -364,7 +345,7 @@ static int run_await(struct attempt *attempt)
     char key[MST_KV_KEY_MAX];
     make_key(attempt, key, "verdict");
     (void)verdict_await(attempt->site->kv, key, "rank 0",
-                        attempt->deadline_ns + 5 * patience_ns(attempt->site),
+                        attempt->deadline_ns + 5 * site_patience_ns(attempt->site),
                         &verdict); /* its code is in the verdict */
     attempt->failure = verdict;    /* over this rank's own: all tell the same story */
     return verdict.code;
@@ -399,11 +380,12 @@ static void fini(struct attempt *attempt)
 }
 
 int attempt_run(const struct site *site, struct shard *shard, const struct attempt_job *job,
-                struct mst_err *ret_failure)
+                struct pruner *pruner, struct mst_err *ret_failure)
 {
     struct attempt attempt = {.site = site,
                               .shard = shard,
                               .job = job,
+                              .pruner = pruner,
                               .deadline_ns = mst_deadline_ms(site->timeout_ms),
                               .failure = job->failure,
                               .save = {.step = job->step,
@@ -416,6 +398,8 @@ int attempt_run(const struct site *site, struct shard *shard, const struct attem
         state = commit_next(state, site->rank == 0, run_state(&attempt, state) == 0);
     fini(&attempt);
     assert((state == COMMIT_COMMITTED) == (attempt.failure.code == 0));
+    if (state == COMMIT_COMMITTED && site->rank == 0)
+        pruner_note(pruner, job->step);
     if (state == COMMIT_COMMITTED)
         return 0;
     *ret_failure = attempt.failure;

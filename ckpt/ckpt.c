@@ -40,12 +40,15 @@ struct mst_ckpt {
     struct shard shard;
     struct attempt_job job;
     struct site site; /* its handle of the table is a clone of the program's */
+    struct pruner pruner;
 
     struct {
         pthread_mutex_t lock;
         pthread_cond_t changed;
         bool stopping;
         bool reserving; /* the worker faults the pool in before the first save needs it */
+        bool pruning;   /* the worker has the site, for work that may wait */
+        bool loading;   /* the caller wants the site, or has it */
         int last_rc;
         uint64_t started_ns;
         struct mst_ckpt_status status; /* saving_step says whether a save is in flight */
@@ -135,10 +138,29 @@ static void reserve(struct mst_ckpt *ckpt)
     unlock(ckpt);
 }
 
+/* Whoever waits for the worker comes first. */
+static bool is_wanted(void *arg)
+{
+    struct mst_ckpt *ckpt = arg;
+    lock(ckpt);
+    bool wanted = is_saving_locked(ckpt) || ckpt->locked.loading;
+    unlock(ckpt);
+    return wanted;
+}
+
+static void prune(struct mst_ckpt *ckpt)
+{
+    pruner_run(&ckpt->pruner, &ckpt->site, &(struct root_pause){is_wanted, ckpt});
+    lock(ckpt);
+    ckpt->locked.pruning = false;
+    wake_locked(ckpt);
+    unlock(ckpt);
+}
+
 static void run_attempt(struct mst_ckpt *ckpt)
 {
     struct mst_err failure = {0};
-    (void)attempt_run(&ckpt->site, &ckpt->shard, &ckpt->job,
+    (void)attempt_run(&ckpt->site, &ckpt->shard, &ckpt->job, &ckpt->pruner,
                       &failure); /* its code is in the failure */
     lock(ckpt);
     record_locked(ckpt, &failure);
@@ -147,18 +169,26 @@ static void run_attempt(struct mst_ckpt *ckpt)
 
 typedef void (*job_fn)(struct mst_ckpt *ckpt);
 
+/* The most urgent work; NULL: there is none. */
+static job_fn next_job_locked(struct mst_ckpt *ckpt)
+{
+    assert(mst_lock_is_held(&ckpt->locked.lock));
+    if (is_saving_locked(ckpt))
+        return run_attempt;
+    if (ckpt->locked.reserving)
+        return reserve;
+    ckpt->locked.pruning = !ckpt->locked.loading && pruner_is_due(&ckpt->pruner);
+    return ckpt->locked.pruning ? prune : NULL;
+}
+
 /* What there is to do; NULL: no more. Blocks. */
 static job_fn await_job(struct mst_ckpt *ckpt)
 {
     lock(ckpt);
-    while (!is_busy_locked(ckpt) && !ckpt->locked.stopping)
+    job_fn job;
+    while (!(job = next_job_locked(ckpt)) && !ckpt->locked.stopping)
         (void)mst_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock,
                             MST_NEVER); /* without a deadline nothing can fail */
-    job_fn job = NULL;
-    if (is_saving_locked(ckpt))
-        job = run_attempt;
-    else if (ckpt->locked.reserving)
-        job = reserve;
     unlock(ckpt);
     return job;
 }
@@ -207,6 +237,7 @@ static struct mst_ckpt *allocate(const struct mst_ckpt_opts *opts, const struct 
                                .keep = opts->keep ? opts->keep : KEEP_DEFAULT,
                                .timeout_ms = opts->timeout_ms ? opts->timeout_ms
                                                               : TIMEOUT_MS_DEFAULT};
+    pruner_init(&ckpt->pruner);
     init_lock(ckpt);
     return ckpt;
 }
@@ -285,7 +316,7 @@ static void stop_thread(struct mst_ckpt *ckpt)
     ckpt->locked.stopping = true;
     wake_locked(ckpt);
     unlock(ckpt);
-    (void)pthread_join(ckpt->thread, NULL); /* a save in flight ends by its own deadline */
+    (void)pthread_join(ckpt->thread, NULL); /* a save in flight, and what it lets go, end in time */
 }
 
 void mst_ckpt_close(struct mst_ckpt *ckpt)
@@ -450,17 +481,39 @@ static void start_reserve(struct mst_ckpt *ckpt, const struct state *state)
     unlock(ckpt);
 }
 
+/* Takes the site from the worker, who leaves off what may wait. 0; -ETIMEDOUT. */
+static int take_site(struct mst_ckpt *ckpt, uint64_t deadline_ns)
+{
+    lock(ckpt);
+    ckpt->locked.loading = true;
+    int rc = 0;
+    while ((is_busy_locked(ckpt) || ckpt->locked.pruning) && rc == 0)
+        rc = mst_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock, deadline_ns);
+    bool taken = !is_busy_locked(ckpt) && !ckpt->locked.pruning;
+    ckpt->locked.loading = taken;
+    wake_locked(ckpt);
+    unlock(ckpt);
+    return taken ? 0 : rc;
+}
+
+static void give_site_back(struct mst_ckpt *ckpt)
+{
+    lock(ckpt);
+    ckpt->locked.loading = false;
+    wake_locked(ckpt);
+    unlock(ckpt);
+}
+
 /* What is wrong with this rank's arguments goes to the others as its vote, as in a save. */
 static int load_state(struct mst_ckpt *ckpt, struct restore_job *job,
                       struct mst_ckpt_loaded *ret_loaded, struct mst_err *err)
 {
-    lock(ckpt);
-    int rc = await_idle_locked(ckpt, job->deadline_ns);
-    unlock(ckpt);
+    int rc = take_site(ckpt, job->deadline_ns);
     if (rc < 0)
         return mst_err_set(err, rc, "load: a save is still in flight");
     job->staging = shard_lend_pool(&ckpt->shard);
     rc = restore_run(&ckpt->site, job, ret_loaded, err);
+    give_site_back(ckpt);
     if (ckpt->has_thread && job->failure.code == 0 && (rc == 0 || rc == -ENOENT))
         start_reserve(ckpt, job->state);
     return rc;

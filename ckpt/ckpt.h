@@ -91,7 +91,8 @@ struct mst_state {
  *   file:///path?staged=1           a directory used as such a store: nothing in it is renamed */
 struct mst_ckpt_opts {
     uint32_t struct_bytes;
-    uint32_t keep;           /* newest checkpoints that stay; 0 = 3 */
+    uint32_t keep;           /* newest checkpoints that stay; 0 = 3. Older ones go once nothing is
+                                saved, or while the next save is written, or at close */
     uint32_t timeout_ms;     /* of one background save, uploads and votes included; 0 = 120 000 */
     const char *uri;         /* of the root: one of the forms above */
     const char *staging_dir; /* not file: where this rank's file lies, without a name, while it is
@@ -135,9 +136,9 @@ struct mst_ckpt_opts {
 int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,
                   struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err);
 
-/* Waits for the save in flight, gives the root back, ends the thread and frees. A save takes at
- * most opts.timeout_ms, and as long again and a quarter where rank 0 is not heard of (single file
- * operations aside). NULL is allowed. */
+/* Waits for the save in flight, removes what opts.keep lets go, gives the root back, ends the thread
+ * and frees. A save takes at most opts.timeout_ms, and as long again and a quarter where rank 0 is
+ * not heard of, and removing a quarter (single file operations aside). NULL is allowed. */
 void mst_ckpt_close(struct mst_ckpt *ckpt);
 
 /* Copies the tensors to a pre-faulted pool and returns; writing and publishing step `step` go on
@@ -151,7 +152,7 @@ int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_state *
                   uint64_t deadline_ns);
 
 /* Waits until no save is in flight. 0 when the last one was committed (or there was none); its
- * error otherwise; -ETIMEDOUT. Text by mst_ckpt_error. */
+ * error otherwise; -ETIMEDOUT. Text by mst_ckpt_error. Checkpoints over opts.keep go behind that. */
 int mst_ckpt_drain(struct mst_ckpt *ckpt, uint64_t deadline_ns);
 
 /* Why the last save or drain failed, "" if it did not. Valid until the next of them. */

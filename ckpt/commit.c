@@ -8,15 +8,16 @@ struct next {
 };
 
 /* A rank that could not write votes all the same: rank 0 must hear of it before the deadline. A
- * failure after publish (announce, retain) does not take the checkpoint back. */
+ * failure to announce does not take the checkpoint back, nor do old ones that stay stand in the way
+ * of a new one. */
 static const struct next leader[COMMIT_STATE_COUNT] = {
     [COMMIT_WRITE] = {COMMIT_VOTE, COMMIT_VOTE},
-    [COMMIT_VOTE] = {COMMIT_GATHER, COMMIT_ABANDON},
+    [COMMIT_VOTE] = {COMMIT_RETAIN, COMMIT_ABANDON},
+    [COMMIT_RETAIN] = {COMMIT_GATHER, COMMIT_GATHER},
     [COMMIT_GATHER] = {COMMIT_MANIFEST, COMMIT_ABANDON},
     [COMMIT_MANIFEST] = {COMMIT_PUBLISH, COMMIT_ABANDON},
     [COMMIT_PUBLISH] = {COMMIT_ANNOUNCE, COMMIT_ABANDON},
-    [COMMIT_ANNOUNCE] = {COMMIT_RETAIN, COMMIT_RETAIN},
-    [COMMIT_RETAIN] = {COMMIT_COMMITTED, COMMIT_COMMITTED},
+    [COMMIT_ANNOUNCE] = {COMMIT_COMMITTED, COMMIT_COMMITTED},
     [COMMIT_ABANDON] = {COMMIT_REFUSE, COMMIT_REFUSE},
     [COMMIT_REFUSE] = {COMMIT_FAILED, COMMIT_FAILED},
     [COMMIT_AWAIT] = {COMMIT_FAILED, COMMIT_FAILED},

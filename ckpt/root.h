@@ -106,8 +106,17 @@ int root_point_latest(struct mst_aio *aio, int root_fd, uint64_t step);
  * removed is no checkpoint. 0, also if there is none; -errno of the first failure. */
 int root_remove(struct mst_aio *aio, int root_fd, const char *name);
 
-/* Removes step_<n> by way of `temp`, so that a half-removed checkpoint never has its name. */
-int root_remove_step(struct mst_aio *aio, int root_fd, uint64_t step, const char *temp);
+/* Asked before each file that is to go: whether to stop there. */
+struct root_pause {
+    bool (*is_due)(void *arg);
+    void *arg;
+};
+
+/* Removes step_<n> by way of `temp`, so that a half-removed checkpoint never has its name, or goes
+ * on where it stopped. 0, also if there is neither; -EAGAIN it stopped, as `pause` (NULL: never)
+ * said; -errno of the first failure. */
+int root_remove_step(struct mst_aio *aio, int root_fd, uint64_t step, const char *temp,
+                     const struct root_pause *pause);
 
 /* Puts back the steps that lie under temporary names of epochs below `epoch` though a later owner
  * than that published them: one that had lost the root has exchanged them for its own, and died

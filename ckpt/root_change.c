@@ -107,12 +107,20 @@ static bool is_dot(const char *name)
 
 typedef int (*remove_fn)(struct mst_aio *aio, int dir_fd, const char *name);
 
-static int remove_all(struct mst_aio *aio, DIR *dir, remove_fn remove_one)
+static bool is_due(const struct root_pause *pause)
+{
+    return pause && pause->is_due(pause->arg);
+}
+
+static int remove_all(struct mst_aio *aio, DIR *dir, remove_fn remove_one,
+                      const struct root_pause *pause)
 {
     struct dirent *entry;
     int rc = do_path(aio, MST_AIO_UNLINK, dirfd(dir), MANIFEST_NAME, NULL, 0);
     rc = rc == -ENOENT ? 0 : rc;
     for (errno = 0; (entry = readdir(dir)); errno = 0) {
+        if (is_due(pause))
+            return -EAGAIN;
         int removed = is_dot(entry->d_name) ? 0 : remove_one(aio, dirfd(dir), entry->d_name);
         if (rc == 0)
             rc = removed;
@@ -120,12 +128,13 @@ static int remove_all(struct mst_aio *aio, DIR *dir, remove_fn remove_one)
     return rc < 0 ? rc : -errno;
 }
 
-static int remove_folder(struct mst_aio *aio, int dir_fd, const char *name, remove_fn remove_one)
+static int remove_folder(struct mst_aio *aio, int dir_fd, const char *name, remove_fn remove_one,
+                         const struct root_pause *pause)
 {
     DIR *dir = root_open_folder(dir_fd, name);
     if (!dir)
         return errno == ENOENT ? 0 : -errno;
-    int rc = remove_all(aio, dir, remove_one);
+    int rc = remove_all(aio, dir, remove_one, pause);
     closedir(dir);
     return rc < 0 ? rc : do_path(aio, MST_AIO_UNLINK, dir_fd, name, NULL, AT_REMOVEDIR);
 }
@@ -141,21 +150,24 @@ static int remove_file_or_commit(struct mst_aio *aio, int dir_fd, const char *na
     int rc = remove_file(aio, dir_fd, name);
     uint64_t epoch, token;
     if (rc == -EISDIR && root_parse_claim(name, &epoch, &token))
-        rc = remove_folder(aio, dir_fd, name, remove_file);
+        rc = remove_folder(aio, dir_fd, name, remove_file, NULL);
     return rc;
 }
 
 int root_remove(struct mst_aio *aio, int root_fd, const char *name)
 {
-    return remove_folder(aio, root_fd, name, remove_file_or_commit);
+    return remove_folder(aio, root_fd, name, remove_file_or_commit, NULL);
 }
 
-int root_remove_step(struct mst_aio *aio, int root_fd, uint64_t step, const char *temp)
+int root_remove_step(struct mst_aio *aio, int root_fd, uint64_t step, const char *temp,
+                     const struct root_pause *pause)
 {
     char name[ROOT_NAME_MAX];
     root_step_name(name, step);
     int rc = do_path(aio, MST_AIO_RENAME, root_fd, name, temp, 0);
-    return rc < 0 ? rc : root_remove(aio, root_fd, temp);
+    return rc < 0 && rc != -ENOENT
+               ? rc
+               : remove_folder(aio, root_fd, temp, remove_file_or_commit, pause);
 }
 
 /* "<generation>.<attempt>" */

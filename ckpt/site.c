@@ -5,6 +5,7 @@
 #include "muster/ckpt/lease.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/verdict.h"
+#include "muster/core/clock.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/world/state.h"
 
@@ -108,6 +109,11 @@ static int open_alone(struct site *site, const struct site_opening *opening, str
 int site_open(struct site *site, const struct site_opening *opening, struct mst_err *err)
 {
     return opening->kv ? open_together(site, opening, err) : open_alone(site, opening, err);
+}
+
+uint64_t site_patience_ns(const struct site *site)
+{
+    return (uint64_t)site->timeout_ms * MST_NS_PER_MS / 4;
 }
 
 void site_close(struct site *site)

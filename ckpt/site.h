@@ -38,6 +38,10 @@ struct site_opening {
  * that failed is closed all the same. */
 int site_open(struct site *site, const struct site_opening *opening, struct mst_err *err);
 
+/* What comes behind the files of a save has the last quarter of its time: a rank that could not
+ * write must be heard of. */
+uint64_t site_patience_ns(const struct site *site);
+
 /* Gives the root back. */
 void site_close(struct site *site);
 

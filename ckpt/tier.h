@@ -108,9 +108,11 @@ struct tier_ops {
 
     /* NULL: there is no such hint. */
     void (*point_latest)(struct tier *tier, uint64_t step);
-    /* Removes `step`, in an order in which it never looks whole. `save` is the current one. */
-    void (*remove_step)(struct tier *tier, const struct tier_save *save, uint64_t step,
-                        uint64_t deadline_ns);
+    /* Removes `step`, in an order in which it never looks whole, or goes on where it stopped.
+     * `save` is the newest that is committed. 0; -EAGAIN it stopped, as `pause` said; -errno what
+     * stays of it is litter. */
+    int (*remove_step)(struct tier *tier, const struct tier_save *save, uint64_t step,
+                       const struct root_pause *pause, uint64_t deadline_ns);
 
     /* Steps that were published, highest first, to be freed. */
     int (*list)(struct tier *tier, uint64_t **ret_steps, size_t *ret_count, uint64_t deadline_ns,

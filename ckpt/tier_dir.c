@@ -123,6 +123,18 @@ static void name_temp(const struct tier_save *save, char temp[ROOT_NAME_MAX])
     root_temp_name(temp, save->step, save->claim);
 }
 
+static int write_new(struct tier_dir *dir, int temp_fd, struct writer_job *job,
+                     uint64_t deadline_ns, struct mst_err *err)
+{
+    job->fd = writer_open_direct(temp_fd, job->name, O_WRONLY | O_CREAT | O_EXCL);
+    if (job->fd < 0)
+        return mst_err_set(err, job->fd, "%s: open: %s", job->name, mst_err_meaning(job->fd));
+    int rc = writer_write(dir->aio, job, deadline_ns, err);
+    if (close(job->fd) < 0 && rc == 0)
+        rc = mst_err_set(err, -errno, "%s: close: %s", job->name, mst_err_meaning(errno));
+    return rc;
+}
+
 static int dir_write(struct tier *tier, const struct tier_save *save, struct writer_job *job,
                      uint64_t deadline_ns, struct mst_err *err)
 {
@@ -132,13 +144,10 @@ static int dir_write(struct tier *tier, const struct tier_save *save, struct wri
     int temp_fd = root_make_temp(dir->aio, dir->root_fd, temp);
     if (temp_fd < 0)
         return mst_err_set(err, temp_fd, "%s: %s", temp, mst_err_meaning(temp_fd));
-    job->fd = writer_open_direct(temp_fd, job->name, O_WRONLY | O_CREAT | O_EXCL);
+    int rc = write_new(dir, temp_fd, job, deadline_ns, err);
+    if (rc == -ENOSPC || rc == -EDQUOT)
+        (void)unlinkat(temp_fd, job->name, 0); /* a second try needs the name, and the room */
     close(temp_fd);
-    if (job->fd < 0)
-        return mst_err_set(err, job->fd, "%s: open: %s", job->name, mst_err_meaning(job->fd));
-    int rc = writer_write(dir->aio, job, deadline_ns, err);
-    if (close(job->fd) < 0 && rc == 0)
-        rc = mst_err_set(err, -errno, "%s: close: %s", job->name, mst_err_meaning(errno));
     return rc;
 }
 
@@ -232,14 +241,14 @@ static void dir_point_latest(struct tier *tier, uint64_t step)
     (void)root_point_latest(dir->aio, dir->root_fd, step); /* only a hint */
 }
 
-static void dir_remove_step(struct tier *tier, const struct tier_save *save, uint64_t step,
-                            uint64_t deadline_ns)
+static int dir_remove_step(struct tier *tier, const struct tier_save *save, uint64_t step,
+                           const struct root_pause *pause, uint64_t deadline_ns)
 {
     struct tier_dir *dir = dir_of(tier);
     (void)deadline_ns;
     char temp[ROOT_NAME_MAX];
     root_temp_name(temp, step, save->claim);
-    (void)root_remove_step(dir->aio, dir->root_fd, step, temp); /* tried again after the next */
+    return root_remove_step(dir->aio, dir->root_fd, step, temp, pause);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */

@@ -223,15 +223,20 @@ static void remove_commits(struct tier_remote *remote, uint64_t step, const char
     remote_keys_fini(&keys);
 }
 
-static void remote_remove_step(struct tier *tier, const struct tier_save *save, uint64_t step,
-                               uint64_t deadline_ns)
+/* Files go many at a time, and need not stop in between. */
+static int remote_remove_step(struct tier *tier, const struct tier_save *save, uint64_t step,
+                              const struct root_pause *pause, uint64_t deadline_ns)
 {
     struct tier_remote *remote = remote_of(tier);
     (void)save;
+    if (pause && pause->is_due(pause->arg))
+        return -EAGAIN;
     char key[ROOT_PATH_MAX];
     name_manifest(key, step);
-    if (mst_blob_remove(remote->blob, key, deadline_ns, NULL) == 0)
+    int rc = mst_blob_remove(remote->blob, key, deadline_ns, NULL);
+    if (rc == 0)
         remove_commits(remote, step, NULL, deadline_ns);
+    return rc;
 }
 
 /* The commit that a step's manifest speaks of. false: not known, so that all may be in use. */

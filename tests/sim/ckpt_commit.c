@@ -6,6 +6,7 @@
 #include "muster/core/aio/aio.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -43,6 +44,7 @@ static void save_killed(int after)
     struct cut cut = {.left = after};
     mst_aio_set_tap(kill_tap, &cut);
     struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    fixture_keep = 1;
     fixture_run(ranks, WORLD, fixture_save_steps, (void *)(uintptr_t)second);
     _exit(0);
 }
@@ -71,11 +73,14 @@ static void test_kill_at_every_op(void **state)
         uint64_t step = fixture_load(n % 2 ? 2 : WORLD, ranks);
         assert_true(step == 1 || step == 2);
         assert_int_equal(ranks[0].loaded.skipped_count, 0);
-        assert_true(killed || step == 2);
+        assert_true(killed || (step == 2 && !fixture_has("step_1")));
+        assert_false(fixture_has_temp("step_1"));
+        remove_step("step_2");
+        if (!fixture_has("step_1"))
+            fixture_save(WORLD, first);
         seen_first = seen_first || step == 1;
         seen_second = seen_second || (killed && step == 2);
         assert_false(fixture_has_temp("step_2"));
-        remove_step("step_2");
     }
     assert_true(seen_first && seen_second);
     fixture_save(WORLD, second);
@@ -158,6 +163,85 @@ static void test_read_fails(void **state)
     assert_int_equal(ranks[2].loaded.skipped_count, 1);
 }
 
+/* ---- retention ------------------------------------------------------------------------------- */
+
+/* Stands in front of retention until the next save is there, and fails the first attempt of one
+ * rank to take room for it. */
+struct full {
+    sem_t saved;
+    atomic_bool held;
+    atomic_int refused;
+    uint32_t rank;
+};
+
+static bool is_of_rank(const struct mst_aio_op *op, uint32_t rank)
+{
+    char link[64], path[512], name[32];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", op->fd);
+    snprintf(name, sizeof name, "step_3.tmp.");
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    char *file = strrchr(path, '/');
+    return file && strstr(path, name) && strtoul(file + sizeof "/rank_" - 1, NULL, 10) == rank;
+}
+
+static int full_tap(void *arg, const struct mst_aio_op *op)
+{
+    struct full *full = arg;
+    if (op->kind == MST_AIO_UNLINK && strcmp(op->path, "LATEST.tmp") == 0 &&
+        fixture_has("step_2") && !atomic_exchange(&full->held, true))
+        assert_int_equal(sem_wait(&full->saved), 0);
+    if (op->kind == MST_AIO_FALLOCATE && is_of_rank(op, full->rank) &&
+        atomic_fetch_add(&full->refused, 1) == 0)
+        return -ENOSPC;
+    return 1;
+}
+
+/* The verdict on step 2 does not wait until step 1 is gone, nor does the save of step 3; but if
+ * that finds no room, step 1 goes first. */
+static void save_on_a_full_disk(struct fixture_rank *rank)
+{
+    struct full *full = rank->arg;
+    static const uint64_t both[] = {1, 2, 0};
+    rank->arg = (void *)(uintptr_t)both;
+    fixture_save_steps(rank);
+    assert_true(fixture_has("step_1") && fixture_has("step_2"));
+    const struct mst_state state = fixture_state(&rank->model, "cursor");
+    fixture_fill(&rank->model, 3);
+    rank->result = mst_ckpt_save(rank->ckpt, 3, &state, soon());
+    if (rank->world.rank == 0)
+        assert_int_equal(sem_post(&full->saved), 0);
+    if (rank->result == 0)
+        rank->result = mst_ckpt_drain(rank->ckpt, soon());
+    assert_false(fixture_has("step_1") || fixture_has_temp("step_1"));
+}
+
+static void full_disk(uint32_t rank)
+{
+    struct full full = {.rank = rank};
+    assert_int_equal(sem_init(&full.saved, 0, 0), 0);
+    mst_aio_set_tap(full_tap, &full);
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    fixture_keep = 1;
+    fixture_run(ranks, WORLD, save_on_a_full_disk, &full);
+    fixture_keep = 0;
+    mst_aio_set_tap(NULL, NULL);
+    assert_int_equal(atomic_load(&full.refused), 2);
+    for (uint32_t r = 0; r < WORLD; r++)
+        assert_int_equal(ranks[r].result, 0);
+    assert_false(fixture_has("step_2"));
+    assert_int_equal(fixture_load(WORLD, ranks), 3);
+    sem_destroy(&full.saved);
+}
+
+static void test_old_steps_make_room(void **state)
+{
+    (void)state;
+    full_disk(0);
+    remove_step("step_3");
+    full_disk(2);
+}
+
 /* ---- order ----------------------------------------------------------------------------------- */
 
 #define OPS_MAX 512
@@ -221,8 +305,8 @@ static void test_order_of_durability(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_kill_at_every_op), CASE(test_every_op_fails),      CASE(test_disk_is_full),
-        CASE(test_read_fails),       CASE(test_order_of_durability),
+        CASE(test_kill_at_every_op),    CASE(test_every_op_fails), CASE(test_disk_is_full),
+        CASE(test_old_steps_make_room), CASE(test_read_fails),     CASE(test_order_of_durability),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -270,13 +270,39 @@ static void test_remove(void **state)
     write_file("step_1/a", "a");
     make_dir("step_2");
     make_dir("step_2/below");
-    assert_int_equal(root_remove_step(aio, root_fd, 1, "step_1.tmp.0.1"), 0);
+    assert_int_equal(root_remove_step(aio, root_fd, 1, "step_1.tmp.0.1", NULL), 0);
     assert_false(fixture_has("step_1"));
     assert_false(fixture_has("step_1.tmp.0.1"));
     assert_int_equal(root_remove(aio, root_fd, "step_1"), 0);
     assert_true(root_remove(aio, root_fd, "step_2") < 0); /* not a directory of ours */
     assert_true(fixture_has("step_2/below"));
-    assert_int_equal(root_remove_step(aio, root_fd, 3, "step_3.tmp.0.1"), -ENOENT);
+    assert_int_equal(root_remove_step(aio, root_fd, 3, "step_3.tmp.0.1", NULL), 0);
+}
+
+static bool is_second(void *arg)
+{
+    return ++*(int *)arg == 2;
+}
+
+/* Stops in front of a file, and goes on there when it is called again. */
+static void test_remove_in_pieces(void **state)
+{
+    static const char temp[] = "step_1.tmp.0.1";
+    (void)state;
+    make_dir("step_1");
+    write_file("step_1/MANIFEST.json", "{}");
+    write_file("step_1/rank_0.h5", "x");
+    write_file("step_1/rank_1.h5", "x");
+    int asked = 0;
+    const struct root_pause pause = {is_second, &asked};
+    while (root_remove_step(aio, root_fd, 1, temp, &pause) == -EAGAIN) {
+        assert_int_equal(asked, 2);
+        assert_false(fixture_has("step_1"));
+        assert_true(fixture_has(temp));
+        assert_false(fixture_has("step_1.tmp.0.1/MANIFEST.json"));
+    }
+    assert_true(asked > 2);
+    assert_false(fixture_has(temp));
 }
 
 /* As it lies in a store, of which somebody made a copy here. */
@@ -287,7 +313,7 @@ static void test_remove_copy(void **state)
     write_file("step_1/MANIFEST.json", "{}");
     make_dir("step_1/0.1.00000000000000aa");
     write_file("step_1/0.1.00000000000000aa/rank_0.h5", "x");
-    assert_int_equal(root_remove_step(aio, root_fd, 1, "step_1.tmp.0.1"), 0);
+    assert_int_equal(root_remove_step(aio, root_fd, 1, "step_1.tmp.0.1", NULL), 0);
     assert_false(fixture_has("step_1.tmp.0.1"));
 }
 
@@ -471,6 +497,7 @@ int main(void)
         CASE(test_manifest_of_another_step),
         CASE(test_publish_new_and_again),
         CASE(test_remove),
+        CASE(test_remove_in_pieces),
         CASE(test_remove_copy),
         CASE(test_latest),
         CASE(test_links_are_not_followed),
