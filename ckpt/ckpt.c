@@ -8,6 +8,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/cond.h"
 #include "muster/core/err.h"
+#include "muster/core/huge.h"
 #include "muster/core/process.h"
 #include "muster/core/sized.h"
 #include "muster/core/thread.h"
@@ -24,6 +25,11 @@
 
 #define KEEP_DEFAULT 3
 #define TIMEOUT_MS_DEFAULT 120000
+
+/* The pool is faulted in beside a training that may have no processor to spare: of one it takes one
+ * part in so many. */
+#define PREPARE_BYTES MST_HUGE_BYTES
+#define PREPARE_SHARE 30
 
 struct mst_ckpt {
     /* The caller's. */
@@ -46,9 +52,11 @@ struct mst_ckpt {
         pthread_mutex_t lock;
         pthread_cond_t changed;
         bool stopping;
-        bool reserving; /* the worker faults the pool in before the first save needs it */
-        bool pruning;   /* the worker has the site, for work that may wait */
-        bool loading;   /* the caller wants the site, or has it */
+        bool taken;         /* the caller wants the shard, or the site too, or has them */
+        bool preparing;     /* the worker has the shard, for a piece of the pool */
+        bool pruning;       /* the worker has the site, for work that may wait */
+        bool is_unprepared; /* there is more of the pool to fault in before a save needs it … */
+        uint64_t prepare_at_ns; /* … from then on */
         int last_rc;
         uint64_t started_ns;
         struct mst_ckpt_status status; /* saving_step says whether a save is in flight */
@@ -79,10 +87,11 @@ static bool is_saving_locked(struct mst_ckpt *ckpt)
     return ckpt->locked.status.saving_step != MST_CKPT_NONE;
 }
 
+/* Whether the worker has the shard. */
 static bool is_busy_locked(struct mst_ckpt *ckpt)
 {
     assert(mst_lock_is_held(&ckpt->locked.lock));
-    return is_saving_locked(ckpt) || ckpt->locked.reserving;
+    return is_saving_locked(ckpt) || ckpt->locked.preparing;
 }
 
 /* Tells the agent that the save of this step came to nothing: a job whose last save was lost has
@@ -129,11 +138,17 @@ static void record_locked(struct mst_ckpt *ckpt, const struct mst_err *failure)
     wake_locked(ckpt);
 }
 
-static void reserve(struct mst_ckpt *ckpt)
+/* One piece of the pool, and when the next may be. */
+static void prepare(struct mst_ckpt *ckpt)
 {
-    (void)shard_reserve(&ckpt->shard, NULL); /* a save tries again, and tells */
+    uint64_t from_ns = mst_now_ns();
+    bool more = shard_reserve(&ckpt->shard, NULL) == 0 && /* a save tries again, and tells */
+                shard_populate(&ckpt->shard, PREPARE_BYTES);
+    uint64_t now_ns = mst_now_ns();
     lock(ckpt);
-    ckpt->locked.reserving = false;
+    ckpt->locked.preparing = false;
+    ckpt->locked.is_unprepared = more;
+    ckpt->locked.prepare_at_ns = now_ns + (now_ns - from_ns) * PREPARE_SHARE;
     wake_locked(ckpt);
     unlock(ckpt);
 }
@@ -143,7 +158,7 @@ static bool is_wanted(void *arg)
 {
     struct mst_ckpt *ckpt = arg;
     lock(ckpt);
-    bool wanted = is_saving_locked(ckpt) || ckpt->locked.loading;
+    bool wanted = is_saving_locked(ckpt) || ckpt->locked.taken;
     unlock(ckpt);
     return wanted;
 }
@@ -169,16 +184,30 @@ static void run_attempt(struct mst_ckpt *ckpt)
 
 typedef void (*job_fn)(struct mst_ckpt *ckpt);
 
-/* The most urgent work; NULL: there is none. */
-static job_fn next_job_locked(struct mst_ckpt *ckpt)
+/* Whether the worker should prepare now; otherwise *ret_deadline_ns says from when on. */
+static bool may_prepare_locked(struct mst_ckpt *ckpt, uint64_t *ret_deadline_ns)
 {
     assert(mst_lock_is_held(&ckpt->locked.lock));
+    if (!ckpt->locked.is_unprepared || ckpt->locked.stopping)
+        return false;
+    *ret_deadline_ns = ckpt->locked.prepare_at_ns;
+    return mst_deadline_passed(ckpt->locked.prepare_at_ns);
+}
+
+/* The most urgent work; NULL: there is none until *ret_deadline_ns. */
+static job_fn next_job_locked(struct mst_ckpt *ckpt, uint64_t *ret_deadline_ns)
+{
+    assert(mst_lock_is_held(&ckpt->locked.lock));
+    *ret_deadline_ns = MST_NEVER;
     if (is_saving_locked(ckpt))
         return run_attempt;
-    if (ckpt->locked.reserving)
-        return reserve;
-    ckpt->locked.pruning = !ckpt->locked.loading && pruner_is_due(&ckpt->pruner);
-    return ckpt->locked.pruning ? prune : NULL;
+    if (ckpt->locked.taken)
+        return NULL;
+    ckpt->locked.pruning = pruner_is_due(&ckpt->pruner);
+    if (ckpt->locked.pruning)
+        return prune;
+    ckpt->locked.preparing = may_prepare_locked(ckpt, ret_deadline_ns);
+    return ckpt->locked.preparing ? prepare : NULL;
 }
 
 /* What there is to do; NULL: no more. Blocks. */
@@ -186,9 +215,10 @@ static job_fn await_job(struct mst_ckpt *ckpt)
 {
     lock(ckpt);
     job_fn job;
-    while (!(job = next_job_locked(ckpt)) && !ckpt->locked.stopping)
+    uint64_t deadline_ns;
+    while (!(job = next_job_locked(ckpt, &deadline_ns)) && !ckpt->locked.stopping)
         (void)mst_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock,
-                            MST_NEVER); /* without a deadline nothing can fail */
+                            deadline_ns); /* looked at again, whatever has ended it */
     unlock(ckpt);
     return job;
 }
@@ -254,8 +284,19 @@ static int map_page(struct mst_ckpt *ckpt, const struct mst_world *world, struct
     return rc;
 }
 
+/* What makes it slow is told, and no reason to fail. */
+static void look_for_huge_pages(struct mst_ckpt *ckpt)
+{
+    struct mst_err fault = {0};
+    if (mst_huge_check("", &fault) == 0)
+        return;
+    mst_err_wrap(&fault, "checkpoints are read and written at a part of the disk's speed");
+    memcpy(ckpt->locked.status.warning, fault.text, sizeof fault.text);
+}
+
 static int open_all(struct mst_ckpt *ckpt, struct site_opening *opening, struct mst_err *err)
 {
+    look_for_huge_pages(ckpt);
     opening->deadline_ns = mst_deadline_ms(ckpt->site.timeout_ms);
     ckpt->read_only = opening->opts->read_only;
     int rc = ckpt->read_only ? 0 : map_page(ckpt, opening->world, err);
@@ -342,20 +383,43 @@ static int check_process(const struct mst_ckpt *ckpt, struct mst_err *err)
     return mst_process_check(ckpt->process, "the checkpoint handle", err);
 }
 
-/* Waits until the worker is idle. 0; -ETIMEDOUT. */
-static int await_idle_locked(struct mst_ckpt *ckpt, uint64_t deadline_ns)
+/* What the worker must let go of. */
+enum hold { HOLD_SHARD, HOLD_ALL };
+
+static bool is_held_locked(struct mst_ckpt *ckpt, enum hold hold)
 {
     assert(mst_lock_is_held(&ckpt->locked.lock));
+    return is_busy_locked(ckpt) || (hold == HOLD_ALL && ckpt->locked.pruning);
+}
+
+/* Takes the shard, or the site too, from the worker, who leaves off what may wait. 0; -ETIMEDOUT. */
+static int take(struct mst_ckpt *ckpt, enum hold hold, uint64_t deadline_ns)
+{
+    lock(ckpt);
+    ckpt->locked.taken = true;
     int rc = 0;
-    while (is_busy_locked(ckpt) && rc == 0)
+    while (is_held_locked(ckpt, hold) && rc == 0)
         rc = mst_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock, deadline_ns);
-    return is_busy_locked(ckpt) ? rc : 0;
+    rc = is_held_locked(ckpt, hold) ? rc : 0;
+    ckpt->locked.taken = rc == 0;
+    wake_locked(ckpt);
+    unlock(ckpt);
+    return rc;
+}
+
+static void give_back(struct mst_ckpt *ckpt)
+{
+    lock(ckpt);
+    ckpt->locked.taken = false;
+    wake_locked(ckpt);
+    unlock(ckpt);
 }
 
 static void start_job(struct mst_ckpt *ckpt, uint64_t started_ns)
 {
     lock(ckpt);
-    assert(!is_busy_locked(ckpt));
+    assert(ckpt->locked.taken && !is_busy_locked(ckpt));
+    ckpt->locked.taken = false;
     ckpt->locked.status.saving_step = ckpt->job.step;
     ckpt->locked.status.save_count++;
     ckpt->locked.started_ns = mst_now_ns();
@@ -407,20 +471,25 @@ static int take_snapshot(struct mst_ckpt *ckpt, uint64_t step, const struct stat
     return rc;
 }
 
+static bool has_failed(struct mst_ckpt *ckpt)
+{
+    lock(ckpt);
+    bool failed = ckpt->locked.last_rc < 0;
+    unlock(ckpt);
+    return failed;
+}
+
 static int save_state(struct mst_ckpt *ckpt, uint64_t step, const struct state *state,
                       uint64_t deadline_ns)
 {
     uint64_t started_ns = mst_now_ns();
-    lock(ckpt);
-    int rc = await_idle_locked(ckpt, deadline_ns);
-    bool follows_failure = ckpt->locked.last_rc < 0;
-    unlock(ckpt);
+    int rc = take(ckpt, HOLD_SHARD, deadline_ns);
     if (rc < 0)
         return mst_err_set(&ckpt->error, rc,
                            "step %" PRIu64 " is not saved: the save before it still holds the "
                            "snapshot pool",
                            step);
-    ckpt->job.follows_failure = follows_failure;
+    ckpt->job.follows_failure = has_failed(ckpt);
     rc = take_snapshot(ckpt, step, state);
     start_job(ckpt, started_ns);
     return rc;
@@ -454,7 +523,9 @@ int mst_ckpt_drain(struct mst_ckpt *ckpt, uint64_t deadline_ns)
     if (rc)
         return rc;
     lock(ckpt);
-    rc = await_idle_locked(ckpt, deadline_ns);
+    while (is_saving_locked(ckpt) && rc == 0)
+        rc = mst_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock, deadline_ns);
+    rc = is_saving_locked(ckpt) ? rc : 0;
     if (rc < 0)
         mst_err_set(&ckpt->error, rc, "the last save has not ended");
     else if (ckpt->locked.last_rc < 0)
@@ -468,54 +539,62 @@ const char *mst_ckpt_error(const struct mst_ckpt *ckpt)
     return ckpt->error.text;
 }
 
-/* These tensors are what will be saved: the pool for them is made while the training begins. What
- * is wrong with them is told by save. */
-static void start_reserve(struct mst_ckpt *ckpt, const struct state *state)
+/* Makes the worker fault in the pool for these tensors. The shard is the caller's. */
+static int start_preparing(struct mst_ckpt *ckpt, const struct state *state, struct mst_err *err)
 {
-    if (shard_describe(&ckpt->shard, state, NULL) < 0)
-        return;
+    int rc = shard_describe(&ckpt->shard, state, err);
     lock(ckpt);
-    assert(!is_busy_locked(ckpt));
-    ckpt->locked.reserving = true;
-    wake_locked(ckpt);
+    assert(ckpt->locked.taken && !is_busy_locked(ckpt));
+    ckpt->locked.is_unprepared = rc == 0;
+    ckpt->locked.prepare_at_ns = 0;
     unlock(ckpt);
+    return rc;
 }
 
-/* Takes the site from the worker, who leaves off what may wait. 0; -ETIMEDOUT. */
-static int take_site(struct mst_ckpt *ckpt, uint64_t deadline_ns)
+static bool is_saving(struct mst_ckpt *ckpt)
 {
     lock(ckpt);
-    ckpt->locked.loading = true;
-    int rc = 0;
-    while ((is_busy_locked(ckpt) || ckpt->locked.pruning) && rc == 0)
-        rc = mst_cond_wait(&ckpt->locked.changed, &ckpt->locked.lock, deadline_ns);
-    bool taken = !is_busy_locked(ckpt) && !ckpt->locked.pruning;
-    ckpt->locked.loading = taken;
-    wake_locked(ckpt);
+    bool saving = is_saving_locked(ckpt);
     unlock(ckpt);
-    return taken ? 0 : rc;
+    return saving;
 }
 
-static void give_site_back(struct mst_ckpt *ckpt)
+int mst_ckpt_prepare(struct mst_ckpt *ckpt, const struct mst_state *state)
 {
-    lock(ckpt);
-    ckpt->locked.loading = false;
-    wake_locked(ckpt);
-    unlock(ckpt);
+    ckpt->error = (struct mst_err){0};
+    int rc = check_process(ckpt, &ckpt->error);
+    if (rc == 0 && ckpt->read_only)
+        rc = mst_err_set(&ckpt->error, -EROFS,
+                         "nothing to prepare: the root was opened with "
+                         "read_only");
+    struct state known = {0};
+    if (rc == 0)
+        rc = state_take(&known, state, &ckpt->error);
+    if (rc < 0)
+        return rc;
+    if (is_saving(ckpt)) {
+        rc = mst_err_set(&ckpt->error, -EAGAIN, "a save is in flight, and has the snapshot pool");
+    } else {
+        (void)take(ckpt, HOLD_SHARD, MST_NEVER); /* as soon as a piece is done */
+        rc = start_preparing(ckpt, &known, &ckpt->error);
+        give_back(ckpt);
+    }
+    state_fini(&known);
+    return rc;
 }
 
 /* What is wrong with this rank's arguments goes to the others as its vote, as in a save. */
 static int load_state(struct mst_ckpt *ckpt, struct restore_job *job,
                       struct mst_ckpt_loaded *ret_loaded, struct mst_err *err)
 {
-    int rc = take_site(ckpt, job->deadline_ns);
+    int rc = take(ckpt, HOLD_ALL, job->deadline_ns);
     if (rc < 0)
         return mst_err_set(err, rc, "load: a save is still in flight");
     job->staging = shard_lend_pool(&ckpt->shard);
     rc = restore_run(&ckpt->site, job, ret_loaded, err);
-    give_site_back(ckpt);
     if (ckpt->has_thread && job->failure.code == 0 && (rc == 0 || rc == -ENOENT))
-        start_reserve(ckpt, job->state);
+        (void)start_preparing(ckpt, job->state, NULL); /* these will be saved; save tells faults */
+    give_back(ckpt);
     return rc;
 }
 

@@ -3,6 +3,7 @@
  *   struct mst_state state = MST_STATE_INIT;                tensors, their number, the cursor
  *   mst_ckpt_open(&opts, world, kv, &ckpt, &err)
  *   mst_ckpt_load(ckpt, &state, &loaded, deadline, &err)    -ENOENT: a fresh start
+ *   or mst_ckpt_prepare(ckpt, &state)                       the first save is as cheap as any
  *   every k steps: mst_ckpt_save(ckpt, step, &state, deadline)
  *   mst_ckpt_drain(ckpt, deadline)                          waits until it is committed
  *   mst_ckpt_close(ckpt)
@@ -141,6 +142,13 @@ int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *worl
  * not heard of, and removing a quarter (single file operations aside). NULL is allowed. */
 void mst_ckpt_close(struct mst_ckpt *ckpt);
 
+/* Makes the pool that the first save of these tensors copies to: names, types, shapes and rows are
+ * looked at, their bytes are not. Memory is faulted in behind, for seconds or minutes, by pieces
+ * that take a thirtieth of one processor; whatever is missing at a save is made then. A load has
+ * done it for the tensors that it was given. Does not block for longer than a piece takes. 0;
+ * -EAGAIN a save is in flight; -EINVAL, -ENOTSUP, -EROFS, -ENOMEM as save. Text by mst_ckpt_error. */
+int mst_ckpt_prepare(struct mst_ckpt *ckpt, const struct mst_state *state);
+
 /* Copies the tensors to a pre-faulted pool and returns; writing and publishing step `step` go on
  * behind. Tensors may be changed as soon as this returns. Blocks at most one snapshot copy, or
  * until the deadline if the previous save still holds the pool. 0; -ETIMEDOUT; -EINVAL if step is
@@ -155,7 +163,7 @@ int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_state *
  * error otherwise; -ETIMEDOUT. Text by mst_ckpt_error. Checkpoints over opts.keep go behind that. */
 int mst_ckpt_drain(struct mst_ckpt *ckpt, uint64_t deadline_ns);
 
-/* Why the last save or drain failed, "" if it did not. Valid until the next of them. */
+/* Why the last prepare, save or drain failed, "" if it did not. Valid until the next of them. */
 const char *mst_ckpt_error(const struct mst_ckpt *ckpt);
 
 struct mst_ckpt_loaded {
@@ -200,10 +208,12 @@ struct mst_ckpt_status {
     uint64_t stall_ns; /* time save() blocked, all saves */
     uint64_t written_bytes;
     uint64_t write_ns; /* background time from snapshot to commit, all saves */
+    char warning[240]; /* what slows checkpoints down on this node, "" if nothing is known to: worth
+                          a line in the program's log; its size never changes */
 };
 #define MST_CKPT_STATUS_INIT                                                                       \
     {                                                                                              \
-        sizeof(struct mst_ckpt_status), 0, 0, 0, 0, 0, "", 0, 0, 0, 0                              \
+        sizeof(struct mst_ckpt_status), 0, 0, 0, 0, 0, "", 0, 0, 0, 0, ""                          \
     }
 
 /* 0; -EINVAL if MST_CKPT_STATUS_INIT was forgotten; -ENOTSUP in a forked child. Safe from any

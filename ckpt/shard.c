@@ -1,6 +1,8 @@
 #include "muster/ckpt/shard.h"
 
 #include "muster/core/err.h"
+#include "muster/core/huge.h"
+#include "muster/core/least.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -107,18 +109,42 @@ int shard_describe(struct shard *shard, const struct state *state, struct mst_er
     return rc;
 }
 
+/* What lies in no part is zero, or the skeleton's, which comes with each snapshot. */
+static void clear_gaps(struct shard *shard)
+{
+    uint64_t at = 0;
+    for (size_t i = 0; i < shard->part_count; i++) {
+        const struct layout_part *part = &shard->parts[i];
+        memset(shard->pool.base + at, 0, part->offset - at);
+        at = part->offset + part->size_bytes;
+    }
+    memset(shard->pool.base + at, 0, shard->skeleton.size_bytes - at);
+}
+
 int shard_reserve(struct shard *shard, struct mst_err *err)
 {
     if (shard->pool_fits)
         return 0;
-    if (snapshot_reserve(&shard->pool, shard->skeleton.size_bytes) < 0)
-        return mst_err_set(err, -ENOMEM, "no memory for a snapshot of %" PRIu64 " bytes",
+    int rc = snapshot_reserve(&shard->pool, shard->skeleton.size_bytes);
+    if (rc < 0)
+        return mst_err_set(err, rc, "no memory for a snapshot of %" PRIu64 " bytes",
                            shard->skeleton.size_bytes);
     snapshot_trim(&shard->pool, shard->skeleton.size_bytes); /* a load staged more here */
-    /* Touches fresh memory, and clears the gaps of another layout. */
-    memset(shard->pool.base, 0, shard->skeleton.size_bytes);
+    if (rc == 0)
+        clear_gaps(shard);
+    shard->populated_bytes = 0;
     shard->pool_fits = true;
     return 0;
+}
+
+bool shard_populate(struct shard *shard, size_t size_bytes)
+{
+    assert(shard->pool_fits);
+    size_t left_bytes = shard->skeleton.size_bytes - shard->populated_bytes;
+    size_t piece_bytes = mst_least(left_bytes, size_bytes);
+    mst_huge_populate(shard->pool.base + shard->populated_bytes, piece_bytes);
+    shard->populated_bytes += piece_bytes;
+    return piece_bytes < left_bytes;
 }
 
 struct snapshot *shard_lend_pool(struct shard *shard)
@@ -131,6 +157,7 @@ void shard_snapshot(struct shard *shard, uint64_t step, const struct state *stat
 {
     assert(shard->pool_fits && shard->pool.cap_bytes >= shard->skeleton.size_bytes);
     assert(state->tensor_count == shard->tensor_count);
+    (void)shard_populate(shard, SIZE_MAX); /* all that is left */
     skeleton_install(&shard->skeleton, shard->pool.base, step, state->cursor);
     snapshot_copy(&shard->pool, shard->parts, shard->part_count, shard->tensors, state->tensors);
 }

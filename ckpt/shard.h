@@ -24,19 +24,25 @@ struct shard {
     struct skeleton skeleton;
     struct snapshot pool;
     bool pool_fits;
+    size_t populated_bytes; /* of the pool: what is faulted in */
 };
 
 /* Makes the shard fit these tensors, but for the pool. Allocates only if they differ from the last
  * ones. 0; -EINVAL naming a tensor; -ENOTSUP; -ENOMEM; -EIO. A shard that failed has no tensors. */
 int shard_describe(struct shard *shard, const struct state *state, struct mst_err *err);
 
-/* Makes the pool fit, which takes long the first time: its memory is faulted in. 0; -ENOMEM. */
+/* Makes the pool fit. 0; -ENOMEM. */
 int shard_reserve(struct shard *shard, struct mst_err *err);
+
+/* Faults in the next `size_bytes` of a pool that fits, which takes long where it is new. Returns
+ * whether there is more. */
+bool shard_populate(struct shard *shard, size_t size_bytes);
 
 /* Lends the pool's memory, to which anything may be done until the next shard_reserve. */
 struct snapshot *shard_lend_pool(struct shard *shard);
 
-/* Takes the snapshot, into a pool that fits: the pool then is the file, checksums apart. */
+/* Takes the snapshot, into a pool that fits, and of which it faults in what is not: the pool then is
+ * the file, checksums apart. */
 void shard_snapshot(struct shard *shard, uint64_t step, const struct state *state);
 
 void shard_fini(struct shard *shard);

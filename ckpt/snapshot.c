@@ -24,7 +24,7 @@ int snapshot_reserve(struct snapshot *snapshot, size_t size_bytes)
         return -ENOMEM;
     *snapshot = (struct snapshot){base, mst_round_up(size_bytes, MST_HUGE_BYTES)};
     assert(is_whole(snapshot));
-    return 0;
+    return 1;
 }
 
 void snapshot_trim(struct snapshot *snapshot, size_t size_bytes)

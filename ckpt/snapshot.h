@@ -14,9 +14,8 @@ struct snapshot {
     size_t cap_bytes;
 };
 
-/* Makes room for `size_bytes`: keeps a pool that is large enough, otherwise replaces it by a new
- * one of zeros, which nobody has touched yet: a load does that while its reads are on their way. 0;
- * -ENOMEM. */
+/* Makes room for `size_bytes`: 0 and the pool is the same, which is large enough; 1 and it is a new
+ * one of zeros, which nobody has touched yet; -ENOMEM. */
 int snapshot_reserve(struct snapshot *snapshot, size_t size_bytes);
 
 /* Gives back what lies behind the first `size_bytes`, in whole huge pages. */

@@ -354,6 +354,14 @@ static void print_stats(struct trainer *trainer)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
+static void tell_slow(const struct trainer *trainer)
+{
+    struct mst_ckpt_status saves = MST_CKPT_STATUS_INIT;
+    (void)mst_ckpt_get_status(trainer->ckpt, &saves); /* its size is set */
+    if (*saves.warning && trainer->rank == 0)
+        fprintf(stderr, "train_lm: %s\n", saves.warning);
+}
+
 static void tell_hidden(const struct trainer *trainer)
 {
     struct mst_dataset_info info = MST_DATASET_INFO_INIT;
@@ -423,6 +431,7 @@ static int set_up(struct trainer *trainer)
         mst_job_open(trainer->world, &trainer->job, &err) < 0)
         return fail(trainer, "start", err.text, err.code);
     tell_hidden(trainer);
+    tell_slow(trainer);
     int rc = check_alike(trainer);
     if (rc < 0)
         return rc;

@@ -137,6 +137,7 @@ static void try_ckpt(void)
     struct mst_ckpt_loaded loaded = MST_CKPT_LOADED_INIT;
     struct mst_ckpt_status status = MST_CKPT_STATUS_INIT;
     struct mst_err err;
+    refused("mst_ckpt_prepare", mst_ckpt_prepare(ckpt, &state));
     refused("mst_ckpt_save", mst_ckpt_save(ckpt, 1 << 20, &state, soon()));
     refused("mst_ckpt_drain", mst_ckpt_drain(ckpt, soon()));
     refused("mst_ckpt_load", mst_ckpt_load(ckpt, &state, &loaded, soon(), &err));

@@ -753,6 +753,51 @@ static int stick_tap(void *arg, const struct mst_aio_op *op)
     return 1;
 }
 
+/* Whatever of the pool is there when the save comes, for these tensors or for others. */
+static void prepare_and_save(struct fixture_rank *rank)
+{
+    struct mst_state state = fixture_state(&rank->model, "cursor"), fewer = state;
+    fewer.tensor_count = 2;
+    fixture_fill(&rank->model, 1);
+    assert_int_equal(mst_ckpt_prepare(rank->ckpt, &fewer), 0);
+    assert_int_equal(mst_ckpt_prepare(rank->ckpt, &state), 0);
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 1, &state, soon()), 0);
+    assert_int_equal(mst_ckpt_drain(rank->ckpt, soon()), 0);
+    assert_int_equal(mst_ckpt_prepare(rank->ckpt, &fewer), 0);
+    assert_int_equal(mst_ckpt_prepare(rank->ckpt, &state), 0);
+    fixture_load_newest(rank);
+}
+
+static void test_prepare(void **state)
+{
+    (void)state;
+    struct fixture_rank ranks[FIXTURE_RANKS_MAX];
+    fixture_run(ranks, 3, prepare_and_save, NULL);
+    for (uint32_t r = 0; r < 3; r++)
+        assert_true(ranks[r].result == 0 && ranks[r].matches);
+}
+
+static void prepare_badly(struct fixture_rank *rank)
+{
+    struct mst_state state = fixture_state(&rank->model, ""), unset = {0};
+    assert_int_equal(mst_ckpt_prepare(rank->ckpt, &unset), -EINVAL);
+    assert_non_null(strstr(mst_ckpt_error(rank->ckpt), "MST_STATE_INIT"));
+    rank->model.tensors[1].name = rank->model.tensors[0].name;
+    assert_int_equal(mst_ckpt_prepare(rank->ckpt, &state), -EINVAL);
+    assert_non_null(strstr(mst_ckpt_error(rank->ckpt), "model/embedding"));
+    rank->model.tensors[1].name = "model/w1";
+    rank->result = mst_ckpt_prepare(rank->ckpt, &state);
+    assert_string_equal(mst_ckpt_error(rank->ckpt), "");
+}
+
+static void test_prepare_says_what_is_wrong(void **state)
+{
+    (void)state;
+    struct fixture_rank rank;
+    fixture_run(&rank, 1, prepare_badly, NULL);
+    assert_int_equal(rank.result, 0);
+}
+
 static void use_while_it_saves(struct fixture_rank *rank)
 {
     const struct mst_state state = fixture_state(&rank->model, "cursor");
@@ -762,6 +807,7 @@ static void use_while_it_saves(struct fixture_rank *rank)
     assert_int_equal(sem_wait(&is_stuck), 0);
     assert_int_equal(mst_ckpt_save(rank->ckpt, 2, &state, mst_now_ns()), -ETIMEDOUT);
     assert_non_null(strstr(mst_ckpt_error(rank->ckpt), "step 2 is not saved"));
+    assert_int_equal(mst_ckpt_prepare(rank->ckpt, &state), -EAGAIN);
     assert_int_equal(mst_ckpt_drain(rank->ckpt, mst_now_ns()), -ETIMEDOUT);
     assert_non_null(strstr(mst_ckpt_error(rank->ckpt), "the last save has not ended"));
     assert_int_equal(mst_ckpt_load(rank->ckpt, &state, &loaded, mst_now_ns(), &rank->err),
@@ -910,6 +956,8 @@ int main(void)
         CASE(test_kv_closed_after_open),
         CASE(test_abandoned_directories),
         CASE(test_open_faults),
+        CASE(test_prepare),
+        CASE(test_prepare_says_what_is_wrong),
         CASE(test_nothing_is_mixed_with_a_save_in_flight),
         CASE(test_tensor_asked_for_twice),
         CASE(test_ranks_with_different_roots),

@@ -372,6 +372,7 @@ static void look_alone(struct fixture_model *model, uint64_t *ret_step)
     assert_int_equal(mst_ckpt_load(ckpt, &state, &loaded, soon(), &err), 0);
     assert_int_equal(mst_ckpt_load(ckpt, &state, &loaded, soon(), &err), 0);
     assert_int_equal(mst_ckpt_save(ckpt, 9, &state, soon()), -EROFS);
+    assert_int_equal(mst_ckpt_prepare(ckpt, &state), -EROFS);
     assert_non_null(strstr(mst_ckpt_error(ckpt), "read_only"));
     assert_int_equal(mst_ckpt_drain(ckpt, soon()), 0);
     mst_ckpt_close(ckpt);
