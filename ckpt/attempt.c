@@ -22,7 +22,7 @@
  * missed by rank 0 at the deadline, and rank 0 by the others after two timeouts and a quarter. What
  * a killed rank 0 leaves is swept when its next generation opens the root: a step is published by
  * one operation of the tier, or not at all. Keys of a step go when the votes of the next have come.
- * A disk that is full gets a second try if old steps were still to go: rank 0 says when they have. */
+ * A disk that is full gets a second try if old steps were to go: rank 0 says when they have. */
 #include "muster/ckpt/attempt.h"
 
 #include "muster/ckpt/commit.h"

@@ -20,8 +20,9 @@ struct attempt_job {
     struct mst_err failure; /* code not 0: there is no snapshot; the vote says why */
 };
 
-/* Rank 0's `pruner` is told of a commit. 0: committed on all ranks; otherwise the code and the text in *ret_failure, the same on all ranks
- * that could be reached: nothing of the step stays but, at worst, a temporary directory. */
+/* 0: committed on all ranks, and rank 0's `pruner` knows; otherwise the code and the text in
+ * *ret_failure, the same on all ranks that could be reached: nothing of the step stays but, at
+ * worst, a temporary directory. */
 int attempt_run(const struct site *site, struct shard *shard, const struct attempt_job *job,
                 struct pruner *pruner, struct mst_err *ret_failure);
 

@@ -392,7 +392,8 @@ static bool is_held_locked(struct mst_ckpt *ckpt, enum hold hold)
     return is_busy_locked(ckpt) || (hold == HOLD_ALL && ckpt->locked.pruning);
 }
 
-/* Takes the shard, or the site too, from the worker, who leaves off what may wait. 0; -ETIMEDOUT. */
+/* Takes the shard, or the site too, from the worker, who leaves off what may wait. 0;
+ * -ETIMEDOUT. */
 static int take(struct mst_ckpt *ckpt, enum hold hold, uint64_t deadline_ns)
 {
     lock(ckpt);

@@ -137,16 +137,18 @@ struct mst_ckpt_opts {
 int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,
                   struct mst_kv *kv, struct mst_ckpt **ret_ckpt, struct mst_err *err);
 
-/* Waits for the save in flight, removes what opts.keep lets go, gives the root back, ends the thread
- * and frees. A save takes at most opts.timeout_ms, and as long again and a quarter where rank 0 is
- * not heard of, and removing a quarter (single file operations aside). NULL is allowed. */
+/* Waits for the save in flight, removes what opts.keep lets go, gives the root back, ends the
+ * thread and frees. A save takes at most opts.timeout_ms, and as long again and a quarter where
+ * rank 0 is not heard of, and removing a quarter (single file operations aside). NULL is
+ * allowed. */
 void mst_ckpt_close(struct mst_ckpt *ckpt);
 
 /* Makes the pool that the first save of these tensors copies to: names, types, shapes and rows are
  * looked at, their bytes are not. Memory is faulted in behind, for seconds or minutes, by pieces
  * that take a thirtieth of one processor; whatever is missing at a save is made then. A load has
  * done it for the tensors that it was given. Does not block for longer than a piece takes. 0;
- * -EAGAIN a save is in flight; -EINVAL, -ENOTSUP, -EROFS, -ENOMEM as save. Text by mst_ckpt_error. */
+ * -EAGAIN a save is in flight; -EINVAL, -ENOTSUP, -EROFS, -ENOMEM as save. Text by
+ * mst_ckpt_error. */
 int mst_ckpt_prepare(struct mst_ckpt *ckpt, const struct mst_state *state);
 
 /* Copies the tensors to a pre-faulted pool and returns; writing and publishing step `step` go on
@@ -160,7 +162,7 @@ int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_state *
                   uint64_t deadline_ns);
 
 /* Waits until no save is in flight. 0 when the last one was committed (or there was none); its
- * error otherwise; -ETIMEDOUT. Text by mst_ckpt_error. Checkpoints over opts.keep go behind that. */
+ * error otherwise; -ETIMEDOUT. Text by mst_ckpt_error. Checkpoints over opts.keep go later. */
 int mst_ckpt_drain(struct mst_ckpt *ckpt, uint64_t deadline_ns);
 
 /* Why the last prepare, save or drain failed, "" if it did not. Valid until the next of them. */

@@ -27,7 +27,7 @@ bool pruner_is_due(const struct pruner *pruner);
  * operations aside). */
 void pruner_run(struct pruner *pruner, const struct site *site, const struct root_pause *pause);
 
-/* Waits, on another rank than 0, until all is gone that `committed_step` let go: 0 when there may be
+/* Waits, on another rank than 0, until all is gone that `committed_step` let go. 0: there may be
  * more room than there was; -ETIMEDOUT; errors of the table. */
 int pruner_await(const struct site *site, uint64_t committed_step, uint64_t deadline_ns);
 

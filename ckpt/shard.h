@@ -41,7 +41,7 @@ bool shard_populate(struct shard *shard, size_t size_bytes);
 /* Lends the pool's memory, to which anything may be done until the next shard_reserve. */
 struct snapshot *shard_lend_pool(struct shard *shard);
 
-/* Takes the snapshot, into a pool that fits, and of which it faults in what is not: the pool then is
+/* Takes the snapshot, into a pool that fits, of which it faults in what is not: the pool then is
  * the file, checksums apart. */
 void shard_snapshot(struct shard *shard, uint64_t step, const struct state *state);
 
