@@ -172,8 +172,9 @@ void mst_loader_cursor(const struct mst_loader *loader, uint8_t ret_cursor[MST_C
 int mst_loader_seek(struct mst_loader *loader, const uint8_t *cursor, size_t size_bytes,
                     struct mst_err *err);
 
-/* What was remarkable about the last seek that went well, "" if nothing was: a source was perhaps
- * written anew since the cursor was saved, or fewer bytes were compared than it asks for. A program
+/* What was remarkable about the last seek that went well, or about opening if there was none; "" if
+ * nothing was: a source was perhaps written anew since the cursor was saved, or fewer bytes were
+ * compared than it asks for; files are read slowly, as this process has no huge pages. A program
  * tells it and goes on. */
 const char *mst_loader_warning(const struct mst_loader *loader);
 

@@ -356,6 +356,11 @@ void feed_close(struct feed_file *file)
     free(file);
 }
 
+bool feed_is_scratch(const struct feed_file *file)
+{
+    return !file->copies[0].name; /* nothing else opens it */
+}
+
 struct feed *feed_of(const struct feed_file *file)
 {
     return file->feed;

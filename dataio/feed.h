@@ -67,6 +67,9 @@ void feed_end(struct feed_file *file, uint64_t size_bytes);
 /* Nothing is under way. NULL is allowed. */
 void feed_close(struct feed_file *file);
 
+/* Whether it is one that feed_begin made. */
+bool feed_is_scratch(const struct feed_file *file);
+
 struct feed *feed_of(const struct feed_file *file);
 uint64_t feed_size(const struct feed_file *file);
 

@@ -3,6 +3,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/cond.h"
 #include "muster/core/err.h"
+#include "muster/core/huge.h"
 #include "muster/core/least.h"
 #include "muster/core/process.h"
 #include "muster/core/sized.h"
@@ -39,7 +40,8 @@ struct mst_loader {
     uint32_t process;  /* that opened it */
     struct mst_loader_stats stats;
     struct mst_err error;
-    const char *warning;   /* of the last seek */
+    const char *warning;   /* of the last seek, or of opening */
+    struct mst_err pages;  /* why there are no huge ones */
     bool refused;          /* the last seek was */
     struct mst_page *page; /* of the node, or NULL */
     uint32_t local_rank;
@@ -204,6 +206,17 @@ static int open_index(struct mst_loader *loader, const struct mst_loader_opts *o
     return rc;
 }
 
+/* Files are read past the page cache, at full speed only into huge pages. */
+static void note_pages(struct mst_loader *loader)
+{
+    const struct index *index = loader->index;
+    bool files = false;
+    for (uint32_t i = 0; i < index->shard_count; i++)
+        files = files || feed_grain(index->shards[i].source.file) > 1;
+    if (files && mst_huge_check("", &loader->pages) < 0)
+        loader->warning = loader->pages.text;
+}
+
 static int open_ahead(struct mst_loader *loader, const struct mst_world *world,
                       uint64_t budget_bytes, struct mst_err *err)
 {
@@ -215,6 +228,7 @@ static int open_ahead(struct mst_loader *loader, const struct mst_world *world,
                                .rank = world->rank,
                                .world_size = world->size};
     int rc = fetch_create(&fetch, &loader->fetch, err);
+    note_pages(loader);
     return rc ? rc : start_worker(loader, err);
 }
 

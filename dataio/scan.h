@@ -16,6 +16,7 @@ struct scan {
     struct feed_file *file;
     uint8_t *into;        /* all of the file, or NULL */
     uint8_t *buffers;     /* `window` pieces, or NULL */
+    bool direct;          /* past the page cache: `buffers` is in huge pages */
     size_t piece_bytes;   /* of each but the last */
     uint64_t piece_count; /* of the file */
     uint64_t window;      /* pieces under way or handed out */

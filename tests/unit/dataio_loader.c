@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <zlib.h>
 
@@ -511,6 +512,26 @@ static void test_doubts_are_told(void **state)
 }
 
 /* A resumed job may change its batch: the cursor counts samples. */
+/* Data in memory does not miss them. */
+static void test_a_process_without_huge_pages_is_told(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < MODE_COUNT; m++) {
+        assert_int_equal(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), 0);
+        struct mst_loader *loader = open_loader(opts_of(7), &modes[m], 0, 1);
+        assert_int_equal(prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0), 0);
+        bool told = strstr(mst_loader_warning(loader), "no huge pages") != NULL;
+        assert_int_equal(told, modes[m].budget_bytes == SMALL_BUDGET);
+        uint8_t cursor[MST_CURSOR_BYTES];
+        mst_loader_cursor(loader, cursor);
+        assert_int_equal(mst_loader_seek(loader, cursor, sizeof cursor, NULL), 0);
+        assert_string_equal(mst_loader_warning(loader), ""); /* once is enough */
+        struct mst_batch batch = next(loader);
+        check_bytes(&batch);
+        mst_loader_close(loader);
+    }
+}
+
 static void test_batch_may_change_on_resume(void **state)
 {
     (void)state;
@@ -887,6 +908,7 @@ int main(void)
         cmocka_unit_test(test_a_refused_cursor_is_a_verdict),
         cmocka_unit_test(test_cursors_of_version_1_go_on),
         cmocka_unit_test(test_doubts_are_told),
+        cmocka_unit_test(test_a_process_without_huge_pages_is_told),
         cmocka_unit_test(test_batch_may_change_on_resume),
         cmocka_unit_test(test_samples_lie_as_the_program_knows_them),
         cmocka_unit_test(test_a_batch_that_the_macro_did_not_begin_is_refused),
