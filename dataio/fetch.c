@@ -1,16 +1,20 @@
 /* The life of a batch, in the order that all batches pass:
  *
  *   planned     its samples are known, and what is to be read for them: one read for neighbours
- *   begun       it has room in the arena, a ring of memory, and each of its reads a place there
+ *   begun       it has room in the arena, a ring of memory, and each of its reads a place there;
+ *               its first read may have become part of the last one begun before
  *   submitted   its reads are the feed's, which takes FEED_DEPTH at a time and ends them in any
  *               order
  *   ready       nothing of it is pending, nor of a batch before it: the consumer may have it
  *   released    the consumer is through with it, and its room in the arena is free again
  *
  * As none overtakes another, four counters tell where each of them is. A step moves all as far as
- * they get: begins while there is room, submits while the feed has slots, waits for one read to
+ * they get: begins and submits while there is room and not enough under way, waits for one read to
  * end. A read that failed stays pending, so the window ends in front of its batch: what came before
- * is still handed out, then the failure, until a seek forgets everything. */
+ * is still handed out, then the failure, until a seek forgets everything.
+ *
+ * The read begun last is open until it is submitted: the next batch's bytes may join it. It waits
+ * for them while the consumer has enough to do, so that a request brings many small batches. */
 #include "muster/dataio/fetch.h"
 
 #include "muster/core/clock.h"
@@ -24,8 +28,23 @@
 #include <stdlib.h>
 
 #define LINE_BYTES UINT64_C(64) /* of the processor's cache */
-#define BATCH_COUNT_MAX 64u
-#define READ_BYTES_MAX (UINT64_C(1) << 20) /* of several samples: more go out side by side */
+#define BATCH_COUNT_MAX 1024u
+#define BATCH_COUNT_USUAL 64u
+#define BOOKS_BYTES_MAX (UINT64_C(2) << 20) /* of more batches than usual */
+
+/* Reads of several samples: of a file, where more go out side by side, and the least and the most
+ * of a remote object, where each costs a way there and back. */
+#define READ_BYTES_LOCAL (UINT64_C(2) << 20)
+#define READ_BYTES_MIN (UINT64_C(1) << 20)
+#define READ_BYTES_MAX (UINT64_C(8) << 20)
+#define READ_SHARE 16u /* of the arena: so many are under way */
+
+/* Beyond so many reads only small ones are under way: the disk or the net is busy with these. */
+#define FLYING_COUNT_LOCAL 8u
+#define FLYING_COUNT_REMOTE 16u
+#define FLYING_BYTES (UINT64_C(16) << 20)
+#define READ_QUICK_NS (MST_NS_PER_S / 2)
+#define READ_SLOW_NS (2 * MST_NS_PER_S)
 #define PATIENCE_NS MST_NS_PER_S
 
 struct batch;
@@ -37,6 +56,7 @@ struct read {
     uint8_t *at;
     uint64_t offset, size_bytes; /* of what is read; 0: nothing, or an earlier read brings it */
     uint64_t sample_at;          /* in the source */
+    uint64_t submitted_ns;
     uint32_t shard;
 };
 
@@ -44,15 +64,16 @@ struct batch {
     struct mst_sample *samples;
     struct read *reads;
     uint64_t size_bytes;    /* in the arena */
-    size_t begin;           /* in the arena */
+    size_t begin;           /* in the arena, perhaps within the room of the batch before */
     uint32_t next_read;     /* not yet submitted */
     uint32_t pending_count; /* reads that have not ended */
 };
 
-/* The arena's free part is behind head up to tail, around the end or not. */
+/* The arena's free part is behind head up to tail, around the end or not. Memory that was never
+ * used costs much the first time, so it is only gone on to when there is no room in front. */
 struct arena {
     uint8_t *data;
-    size_t size_bytes;
+    size_t size_bytes, used_bytes;
     size_t head, tail;
     bool wrapped; /* head is below tail */
 };
@@ -64,11 +85,18 @@ struct fetch {
     uint64_t pitch; /* reads begin at multiples of it in the arena */
     uint32_t global_batch, part_first, part_count;
     struct arena arena;
-    struct batch *batches; /* a ring of batch_cap */
+    struct batch *batches; /* a ring of batch_cap, with part_count of each of these: */
+    struct mst_sample *samples;
+    struct read *reads;
     uint32_t batch_cap;
     /* Counts since the last seek: released <= ready <= submitting <= begun. */
     uint64_t released, ready, submitting, begun;
-    bool planned; /* batch `begun` is laid out and waits for room */
+    bool planned;          /* batch `begun` is laid out and waits for room */
+    size_t waiting;        /* reads that are begun and not submitted */
+    uint64_t flying_bytes; /* of those that are submitted and have not ended */
+    struct read *open;     /* the last of them, or NULL */
+    uint64_t open_from;    /* what the batch begun last wants of it, in the source */
+    uint64_t read_bytes;   /* of a remote object, for now */
     uint64_t position;
     uint64_t bytes_read;
     int failed;
@@ -128,28 +156,29 @@ static int map_arena(struct arena *arena, uint64_t budget_bytes, struct mst_err 
     return 0;
 }
 
-/* Book-keeping may take as much as the bytes do, but there are at least two batches. */
+/* Book-keeping may take as much as the bytes do, but there are at least two batches; many small
+ * ones, so that a large read has enough of them. */
 static uint32_t batch_cap(uint64_t budget_bytes, uint32_t part_count)
 {
     uint64_t per_batch = (uint64_t)part_count * (sizeof(struct mst_sample) + sizeof(struct read)) +
                          1;
-    uint64_t cap = budget_bytes / per_batch;
-    return cap < 2 ? 2 : cap > BATCH_COUNT_MAX ? BATCH_COUNT_MAX : (uint32_t)cap;
+    uint64_t cap = mst_least(BOOKS_BYTES_MAX / per_batch, BATCH_COUNT_MAX);
+    cap = mst_least(cap < BATCH_COUNT_USUAL ? BATCH_COUNT_USUAL : cap, budget_bytes / per_batch);
+    return cap < 2 ? 2 : (uint32_t)cap;
 }
 
 static int alloc_batches(struct fetch *fetch, struct mst_err *err)
 {
-    size_t count = fetch->part_count ? fetch->part_count : 1;
+    size_t part = fetch->part_count ? fetch->part_count : 1, count = fetch->batch_cap * part;
     fetch->batches = calloc(fetch->batch_cap, sizeof *fetch->batches);
-    for (uint32_t i = 0; fetch->batches && i < fetch->batch_cap; i++) {
-        struct batch *batch = &fetch->batches[i];
-        batch->samples = calloc(count, sizeof *batch->samples);
-        batch->reads = calloc(count, sizeof *batch->reads);
-        if (!batch->samples || !batch->reads)
-            return mst_err_set(err, -ENOMEM, "no memory for batches of %zu samples", count);
+    fetch->samples = calloc(count, sizeof *fetch->samples);
+    fetch->reads = calloc(count, sizeof *fetch->reads);
+    if (!fetch->batches || !fetch->samples || !fetch->reads)
+        return mst_err_set(err, -ENOMEM, "no memory for batches of %zu samples", part);
+    for (uint32_t i = 0; i < fetch->batch_cap; i++) {
+        fetch->batches[i].samples = fetch->samples + i * part;
+        fetch->batches[i].reads = fetch->reads + i * part;
     }
-    if (!fetch->batches)
-        return mst_err_set(err, -ENOMEM, "no memory for the read-ahead window");
     return 0;
 }
 
@@ -175,6 +204,7 @@ int fetch_create(const struct fetch_opts *opts, struct fetch **ret_fetch, struct
     fetch->global_batch = opts->global_batch;
     fetch->part_count = fetch_part(opts->global_batch, opts->rank, opts->world_size,
                                    &fetch->part_first);
+    fetch->read_bytes = READ_BYTES_MIN;
     fetch->batch_cap = batch_cap(opts->budget_bytes, fetch->part_count);
     int rc = check_budget(fetch, opts->budget_bytes, err);
     if (!rc)
@@ -194,11 +224,9 @@ void fetch_destroy(struct fetch *fetch)
     if (!fetch)
         return;
     feed_cancel(fetch->feed);
-    for (uint32_t i = 0; fetch->batches && i < fetch->batch_cap; i++) {
-        free(fetch->batches[i].samples);
-        free(fetch->batches[i].reads);
-    }
     mst_huge_unmap(fetch->arena.data, fetch->arena.size_bytes);
+    free(fetch->reads);
+    free(fetch->samples);
     free(fetch->batches);
     free(fetch);
 }
@@ -209,20 +237,34 @@ static bool arena_is_sound(const struct arena *arena)
 {
     size_t low = arena->wrapped ? arena->head : arena->tail;
     size_t high = arena->wrapped ? arena->tail : arena->head;
-    return low <= high && high <= arena->size_bytes;
+    return low <= high && high <= arena->used_bytes && arena->used_bytes <= arena->size_bytes;
+}
+
+/* Takes what lies behind all that is taken. */
+static bool arena_grow(struct arena *arena, size_t size_bytes)
+{
+    bool is_front_free = !arena->wrapped && arena->tail >= size_bytes;
+    size_t end = arena->wrapped  ? arena->tail
+                 : is_front_free ? arena->used_bytes
+                                 : arena->size_bytes;
+    if (end - arena->head < size_bytes)
+        return false;
+    arena->head += size_bytes;
+    if (arena->head > arena->used_bytes)
+        arena->used_bytes = arena->head;
+    assert(arena_is_sound(arena));
+    return true;
 }
 
 static bool arena_take(struct arena *arena, size_t size_bytes, size_t *ret_begin)
 {
-    size_t end = arena->wrapped ? arena->tail : arena->size_bytes;
-    if (end - arena->head < size_bytes) {
+    if (!arena_grow(arena, size_bytes)) {
         if (arena->wrapped || arena->tail < size_bytes)
             return false;
         arena->wrapped = true;
-        arena->head = 0;
+        arena->head = size_bytes;
     }
-    *ret_begin = arena->head;
-    arena->head += size_bytes;
+    *ret_begin = arena->head - size_bytes;
     assert(arena_is_sound(arena));
     return true;
 }
@@ -268,6 +310,16 @@ static struct read plan_read(const struct fetch *fetch, struct batch *batch,
                          .shard = place->shard};
 }
 
+static bool is_local(const struct fetch *fetch, const struct read *read)
+{
+    return feed_grain(fetch->index->shards[read->shard].source.file) > 1;
+}
+
+static uint64_t read_bytes_max(const struct fetch *fetch, const struct read *read)
+{
+    return is_local(fetch, read) ? READ_BYTES_LOCAL : fetch->read_bytes;
+}
+
 /* Makes the read `last` (may be NULL) bring what `next` would, if that lies just behind or within.
  * A gap below the pitch fits the room that each sample has. */
 static bool merge(const struct fetch *fetch, struct read *last, const struct read *next)
@@ -275,7 +327,7 @@ static bool merge(const struct fetch *fetch, struct read *last, const struct rea
     uint64_t end = next->offset + next->size_bytes;
     if (!last || next->shard != last->shard || next->offset < last->offset ||
         next->offset >= last->offset + last->size_bytes + fetch->pitch ||
-        end > last->offset + READ_BYTES_MAX)
+        end > last->offset + read_bytes_max(fetch, last))
         return false;
     if (end > last->offset + last->size_bytes)
         last->size_bytes = end - last->offset;
@@ -314,21 +366,73 @@ static void plan(struct fetch *fetch)
     }
 }
 
-static void place_reads(const struct fetch *fetch, struct batch *batch)
+/* Its reads lie from `at` on; `last` is the one that brings what comes before the first of them. */
+static void place_reads(struct fetch *fetch, struct batch *batch, struct read *last, uint8_t *at)
 {
-    uint8_t *at = fetch->arena.data + batch->begin;
-    const struct read *last = NULL;
     for (uint32_t i = 0; i < fetch->part_count; i++) {
         struct read *read = &batch->reads[i];
         struct mst_cspan *sample = &batch->samples[i].data;
         if (read->size_bytes) {
             read->at = at;
             at += mst_round_up(read->size_bytes, fetch->pitch);
-            last = read;
+            last = fetch->open = read;
+            fetch->open_from = read->offset;
         }
         assert(last || !sample->size_bytes);
         sample->data = sample->size_bytes ? last->at + (read->sample_at - last->offset) : at;
     }
+}
+
+static struct read *first_read(const struct fetch *fetch, const struct batch *batch)
+{
+    uint32_t i = 0;
+    while (i < fetch->part_count && !batch->reads[i].size_bytes)
+        i++;
+    return i < fetch->part_count ? &batch->reads[i] : NULL;
+}
+
+/* Whether the open read could bring what the first of a batch would, arena permitting. Batches must
+ * begin in the arena one behind the other, so nothing that lies before what it brings last. */
+static bool fits_open(const struct fetch *fetch, const struct read *first)
+{
+    const struct read *open = fetch->open;
+    if (!open || !first || first->shard != open->shard || first->offset < fetch->open_from ||
+        first->offset >= open->offset + open->size_bytes + fetch->pitch)
+        return false;
+    uint64_t max = mst_least(read_bytes_max(fetch, open), fetch->arena.size_bytes / READ_SHARE);
+    return first->offset + first->size_bytes <= open->offset + max;
+}
+
+/* Begins a batch whose first read becomes part of the open one, if there is room behind that. */
+static bool join(struct fetch *fetch, struct batch *batch)
+{
+    struct read *open = fetch->open, *first = first_read(fetch, batch);
+    if (!fits_open(fetch, first))
+        return false;
+    assert(open && first); /* they fit */
+    uint64_t size = open->size_bytes, end = first->offset + first->size_bytes - open->offset;
+    uint64_t grown = mst_round_up(end > size ? end : size, fetch->pitch) -
+                     mst_round_up(size, fetch->pitch);
+    uint64_t rest = batch->size_bytes - mst_round_up(first->size_bytes, fetch->pitch);
+    uint8_t *behind = fetch->arena.data + fetch->arena.head + grown;
+    if (!arena_grow(&fetch->arena, grown + rest))
+        return false;
+    batch->begin = (size_t)(open->at - fetch->arena.data) + (first->offset - open->offset);
+    open->size_bytes = end > size ? end : size;
+    fetch->open_from = first->offset;
+    first->size_bytes = 0;
+    batch->pending_count--;
+    place_reads(fetch, batch, open, behind);
+    return true;
+}
+
+/* Begins a batch with reads of its own. */
+static bool place(struct fetch *fetch, struct batch *batch)
+{
+    if (!arena_take(&fetch->arena, (size_t)batch->size_bytes, &batch->begin))
+        return false;
+    place_reads(fetch, batch, NULL, fetch->arena.data + batch->begin);
+    return true;
 }
 
 /* Begins the next batch if there is room. False: not now. */
@@ -347,9 +451,9 @@ static bool begin(struct fetch *fetch)
                                     batch->size_bytes, fetch->position);
         return false;
     }
-    if (!arena_take(&fetch->arena, (size_t)batch->size_bytes, &batch->begin))
+    if (!join(fetch, batch) && !place(fetch, batch))
         return false;
-    place_reads(fetch, batch);
+    fetch->waiting += batch->pending_count;
     fetch->planned = false;
     fetch->begun++;
     fetch->position += fetch->global_batch;
@@ -380,26 +484,79 @@ static struct read *next_read(struct fetch *fetch)
     return NULL;
 }
 
+/* Whether the open read is to wait for the next batch, which would join it and lacks room: other
+ * reads are under way, or the consumer has a batch to take beside the one that it holds. */
+static bool is_held(const struct fetch *fetch)
+{
+    return fetch->waiting == 1 && fetch->planned && !fetch->failed &&
+           fits_open(fetch, first_read(fetch, batch_at(fetch, fetch->begun))) &&
+           (feed_in_flight(fetch->feed) || fetch->ready - fetch->released > 1);
+}
+
+static bool may_submit(struct fetch *fetch, size_t under_way)
+{
+    const struct read *read = next_read(fetch);
+    if (!read || under_way == FEED_DEPTH || is_held(fetch))
+        return false;
+    size_t enough = is_local(fetch, read) ? FLYING_COUNT_LOCAL : FLYING_COUNT_REMOTE;
+    return under_way < enough || fetch->flying_bytes < FLYING_BYTES;
+}
+
+static struct feed_read take_next(struct fetch *fetch, uint64_t now_ns)
+{
+    struct read *read = next_read(fetch);
+    read->submitted_ns = now_ns;
+    read->batch->next_read++;
+    fetch->waiting--;
+    fetch->flying_bytes += read->size_bytes;
+    fetch->open = read == fetch->open ? NULL : fetch->open;
+    return (struct feed_read){.file = fetch->index->shards[read->shard].source.file,
+                              .offset = read->offset,
+                              .data = read->at,
+                              .size_bytes = (size_t)read->size_bytes,
+                              .direct = true,
+                              .user = read};
+}
+
+/* One read more than the open one, if there is room. */
+static void begin_some(struct fetch *fetch)
+{
+    while (!fetch->failed && fetch->waiting < 2 && begin(fetch))
+        continue;
+}
+
+/* Begins as many batches as are needed to submit as much as may be: the open read goes last. */
 static void submit(struct fetch *fetch)
 {
-    size_t room = FEED_DEPTH - feed_in_flight(fetch->feed), count = 0;
+    size_t under_way = feed_in_flight(fetch->feed), count = 0;
     struct feed_read reads[FEED_DEPTH];
-    for (struct read *read; (read = next_read(fetch)) && count < room; read->batch->next_read++)
-        reads[count++] = (struct feed_read){.file = fetch->index->shards[read->shard].source.file,
-                                            .offset = read->offset,
-                                            .data = read->at,
-                                            .size_bytes = (size_t)read->size_bytes,
-                                            .direct = true,
-                                            .user = read};
+    uint64_t now_ns = mst_now_ns();
+    begin_some(fetch);
+    while (may_submit(fetch, under_way + count)) {
+        reads[count++] = take_next(fetch, now_ns);
+        begin_some(fetch);
+    }
     size_t taken = feed_submit(fetch->feed, reads, count);
     assert(taken == count); /* there was room */
 }
 
+/* Few large reads are best, unless they take so long that one may miss its deadline. */
+static void pace(struct fetch *fetch, const struct read *read, uint64_t now_ns)
+{
+    uint64_t took_ns = now_ns - read->submitted_ns;
+    if (took_ns > READ_SLOW_NS && fetch->read_bytes > READ_BYTES_MIN)
+        fetch->read_bytes /= 2;
+    else if (took_ns < READ_QUICK_NS && fetch->read_bytes < READ_BYTES_MAX)
+        fetch->read_bytes *= 2;
+}
+
 /* A batch with a failed read stays pending, so neither it nor a later one is ever ready. */
-static void end_read(struct fetch *fetch, const struct feed_done *done)
+static void end_read(struct fetch *fetch, const struct feed_done *done, uint64_t now_ns)
 {
     const struct read *read = done->user;
+    fetch->flying_bytes -= read->size_bytes;
     if (done->result >= 0) {
+        pace(fetch, read, now_ns);
         assert(read->batch->pending_count > 0);
         read->batch->pending_count--;
         fetch->bytes_read += (uint64_t)done->result;
@@ -413,8 +570,9 @@ static void reap(struct fetch *fetch)
 {
     struct feed_done done[FEED_DEPTH];
     int count = feed_reap(fetch->feed, done, FEED_DEPTH, 1, mst_now_ns() + PATIENCE_NS);
+    uint64_t now_ns = mst_now_ns();
     for (int i = 0; i < count; i++)
-        end_read(fetch, &done[i]);
+        end_read(fetch, &done[i], now_ns);
 }
 
 static bool is_ready(const struct fetch *fetch, uint64_t number)
@@ -427,6 +585,9 @@ void fetch_seek(struct fetch *fetch, uint64_t position)
     feed_cancel(fetch->feed);
     fetch->released = fetch->ready = fetch->submitting = fetch->begun = 0;
     fetch->planned = false;
+    fetch->waiting = 0;
+    fetch->flying_bytes = 0;
+    fetch->open = NULL;
     fetch->position = position;
     fetch->failed = 0;
     arena_clear(&fetch->arena);
@@ -436,8 +597,6 @@ int fetch_step(struct fetch *fetch, uint64_t released_count, struct fetch_progre
                struct mst_err *err)
 {
     release(fetch, released_count);
-    while (!fetch->failed && begin(fetch))
-        continue;
     submit(fetch);
     if (feed_in_flight(fetch->feed))
         reap(fetch);
@@ -445,7 +604,7 @@ int fetch_step(struct fetch *fetch, uint64_t released_count, struct fetch_progre
         fetch->ready++;
     assert(fetch->released <= fetch->ready && fetch->ready <= fetch->submitting &&
            fetch->submitting <= fetch->begun && fetch->begun - fetch->released <= fetch->batch_cap);
-    bool busy = feed_in_flight(fetch->feed) > 0 || fetch->submitting < fetch->begun;
+    bool busy = feed_in_flight(fetch->feed) > 0 || (fetch->waiting && !is_held(fetch));
     *ret_progress = (struct fetch_progress){
         .ready_count = fetch->ready, .bytes_read = fetch->bytes_read, .busy = busy};
     if (!fetch->failed || busy)

@@ -12,14 +12,19 @@
 #include <cmocka.h>
 
 #include "sources.h"
+#include "unit/http_files.h"
 
 #include <errno.h>
 
 #define LINES 3000u
+#define SAMPLE 4096u
+#define BULK ((size_t)24 << 20)
 
 static struct feed *feed;
 static char *text; /* LINES lines */
 static size_t text_bytes;
+static char *bulk; /* BULK bytes, which two servers have */
+static struct http_files one, two;
 
 static struct index *open_lines(const char *name, const char *lines, size_t size_bytes)
 {
@@ -45,41 +50,58 @@ static struct fetch *create(struct index *index, uint32_t batch, uint64_t budget
     return fetch;
 }
 
-static void check_batch(const struct index *index, const struct fetch *fetch, uint64_t number,
-                        uint32_t batch, struct order *order, uint64_t position)
+static void check_bytes(const struct index *index, const struct fetch *fetch, uint64_t number,
+                        uint32_t batch, struct order *order, uint64_t position,
+                        const char *contents)
 {
     const struct mst_sample *samples = fetch_samples(fetch, number);
     for (uint32_t i = 0; i < batch; i++) {
         struct place place = index_locate(index, samples[i].index);
         assert_int_equal(samples[i].index, order_sample(order, position + i));
         assert_int_equal(samples[i].data.size_bytes, place.size_bytes);
-        assert_memory_equal(samples[i].data.data, text + place.offset, place.size_bytes);
+        assert_memory_equal(samples[i].data.data, contents + place.offset, place.size_bytes);
     }
 }
 
-/* A consumer that holds a random number of batches, at budgets from the smallest on. */
-static void run(struct index *index, uint32_t batch, uint64_t budget, uint64_t batches)
+static void check_batch(const struct index *index, const struct fetch *fetch, uint64_t number,
+                        uint32_t batch, struct order *order, uint64_t position)
 {
-    struct fetch *fetch = create(index, batch, budget, false);
+    check_bytes(index, fetch, number, batch, order, position, text);
+}
+
+/* A consumer that holds a random number of batches, at budgets from the smallest on. */
+static void run_through(struct index *index, struct fetch *fetch, uint32_t batch, bool sequential,
+                        const char *contents, uint64_t batches)
+{
     uint64_t released = 0, checked = 0;
     struct mst_rng rng;
-    mst_rng_init(&rng, budget, batch);
+    mst_rng_init(&rng, batches, batch);
     struct order order;
-    order_init(&order, 3, index->sample_count, false);
+    order_init(&order, 3, index->sample_count, sequential);
     struct fetch_progress progress = {0};
+    struct mst_err err = {0};
     while (checked < batches) {
         uint64_t before = progress.ready_count;
-        assert_int_equal(fetch_step(fetch, released, &progress, NULL), 0);
-        /* Whatever is held back, everything released means progress. */
-        assert_true(released < checked || progress.busy || progress.ready_count > before);
+        if (fetch_step(fetch, released, &progress, &err))
+            fail_msg("%s", err.text);
+        /* Whatever is held back, everything released means progress, and so does a batch of which
+         * the consumer holds no more than it must. */
+        assert_true(released + 1 < checked || progress.busy || progress.ready_count > before ||
+                    progress.ready_count > checked);
         while (checked < progress.ready_count) {
-            check_batch(index, fetch, checked, batch, &order, checked * batch);
+            check_bytes(index, fetch, checked, batch, &order, checked * batch, contents);
             checked++;
         }
         released += mst_rng_below(&rng, (uint32_t)(checked - released) + 1);
         if (!progress.busy)
-            released = checked;
+            released = checked ? checked - 1 : 0;
     }
+}
+
+static void run(struct index *index, uint32_t batch, uint64_t budget, uint64_t batches)
+{
+    struct fetch *fetch = create(index, batch, budget, false);
+    run_through(index, fetch, batch, false, text, batches);
     fetch_destroy(fetch);
 }
 
@@ -167,7 +189,6 @@ static void test_neighbours_share_a_read(void **state)
     (void)state;
     struct index *index = open_lines("lines", text, text_bytes);
     struct fetch *fetch = create(index, 16, 4 << 20, true);
-    uint64_t blocks = text_bytes / 4096;
     struct order order;
     order_init(&order, 3, index->sample_count, true);
     struct fetch_progress progress = {0};
@@ -176,8 +197,8 @@ static void test_neighbours_share_a_read(void **state)
             assert_int_equal(fetch_step(fetch, step, &progress, NULL), 0);
         check_batch(index, fetch, step, 16, &order, step * 16);
     }
-    /* Batches ahead belong to the next epoch; the block at a batch's end is read again. */
-    assert_true(progress.bytes_read / 4096 < 2 * blocks + 64);
+    /* What is read ahead belongs to the next epochs; the block at a read's end is read again. */
+    assert_true(progress.bytes_read < 2 * text_bytes + (4 << 20));
     fetch_destroy(fetch);
     index_close(index);
 }
@@ -221,12 +242,153 @@ static void test_empty_lines_need_no_read(void **state)
     struct fetch *fetch = create(index, 10, 1 << 20, false);
     struct fetch_progress progress = {0};
     assert_int_equal(fetch_step(fetch, 0, &progress, NULL), 0);
-    assert_int_equal(progress.ready_count, 64);
+    assert_int_equal(progress.ready_count, 1024);
     assert_false(progress.busy);
     assert_int_equal(progress.bytes_read, 0);
     for (uint32_t i = 0; i < 10; i++)
         assert_int_equal(fetch_samples(fetch, 0)[i].data.size_bytes, 0);
     fetch_destroy(fetch);
+    index_close(index);
+}
+
+/* ---- remote objects -------------------------------------------------------------------------- */
+
+static struct index *open_remote(const char *uris, uint32_t sample_bytes)
+{
+    struct index_opts opts = {
+        .shape = {.format = MST_FORMAT_RAW, .dtype = MST_U8, .elems = sample_bytes},
+        .scratch_dir = scratch_dir};
+    struct index *index = NULL;
+    struct mst_err err = {0};
+    if (sources_index(uris, opts, feed, &index, &err))
+        fail_msg("%s", err.text);
+    return index;
+}
+
+static void mend(void)
+{
+    atomic_store(&one.mode, FILES_GOOD);
+    atomic_store(&two.mode, FILES_GOOD);
+    atomic_store(&one.requests, 0);
+}
+
+/* Once through the object, and into the next epoch. */
+static void test_small_batches_share_requests(void **state)
+{
+    (void)state;
+    enum { BATCH = 16, BATCHES = BULK / SAMPLE / BATCH };
+    struct index *index = open_remote(one.uri, SAMPLE);
+    mend();
+    struct fetch *fetch = create(index, BATCH, 32 << 20, true);
+    run_through(index, fetch, BATCH, true, bulk, BATCHES + 20);
+    assert_in_range(atomic_load(&one.requests), 3, BATCHES / 4);
+    fetch_destroy(fetch);
+    index_close(index);
+}
+
+/* The consumer never waits for a read that is held back, however little it lets go of. */
+static void test_remote_batches_at_any_budget(void **state)
+{
+    (void)state;
+    struct index *index = open_remote(one.uri, SAMPLE);
+    for (uint64_t budget = 128 << 10; budget <= 64 << 20; budget = budget * 5 + 4096)
+        for (uint32_t batch = 1; batch <= 14; batch += 6)
+            for (int sequential = 0; sequential < 2; sequential++) {
+                mend();
+                struct fetch *fetch = create(index, batch, budget, sequential);
+                run_through(index, fetch, batch, sequential, bulk, 250);
+                fetch_destroy(fetch);
+            }
+    index_close(index);
+}
+
+static void test_batches_larger_than_a_request(void **state)
+{
+    (void)state;
+    struct index *index = open_remote(one.uri, 3 << 19);
+    mend();
+    struct fetch *fetch = create(index, 7, 30 << 20, true); /* of 10.5 MiB */
+    run_through(index, fetch, 7, true, bulk, 12);
+    fetch_destroy(fetch);
+    index_close(index);
+}
+
+static void test_an_object_smaller_than_a_request(void **state)
+{
+    (void)state;
+    struct http_files small;
+    files_start(&small, "small", bulk, 3 * SAMPLE);
+    struct index *index = open_remote(small.uri, SAMPLE);
+    struct fetch *fetch = create(index, 2, 1 << 20, true);
+    run_through(index, fetch, 2, true, bulk, 300);
+    fetch_destroy(fetch);
+    index_close(index);
+    files_stop(&small);
+}
+
+/* A shared request that fails half-way goes to the mirror whole: each sample once, in order. */
+static void test_a_mirror_that_breaks_under_shared_requests(void **state)
+{
+    (void)state;
+    static const enum files_mode modes[] = {FILES_DEAD, FILES_TRUNCATED, FILES_MISSING,
+                                            FILES_CHANGED, FILES_SILENT};
+    enum { BATCH = 16, BATCHES = BULK / SAMPLE / BATCH };
+    char uris[160];
+    snprintf(uris, sizeof uris, "%s,%s", one.uri, two.uri);
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        mend();
+        struct index *index = open_remote(uris, SAMPLE);
+        struct fetch *fetch = create(index, BATCH, 32 << 20, true);
+        struct order order;
+        order_init(&order, 3, index->sample_count, true);
+        struct fetch_progress progress = {0};
+        struct mst_err err = {0};
+        for (uint64_t step = 0; step < BATCHES; step++) {
+            while (progress.ready_count <= step)
+                if (fetch_step(fetch, step, &progress, &err))
+                    fail_msg("%s", err.text);
+            check_bytes(index, fetch, step, BATCH, &order, step * BATCH, bulk);
+            if (step == BATCHES / 3)
+                atomic_store(&one.mode, (int)modes[i]);
+        }
+        fetch_destroy(fetch);
+        index_close(index);
+    }
+}
+
+/* What came before a request that failed is handed out; then the failure, until a seek. */
+static void test_a_shared_request_that_fails(void **state)
+{
+    (void)state;
+    enum { BATCH = 16 };
+    mend();
+    struct index *index = open_remote(one.uri, SAMPLE);
+    struct fetch *fetch = create(index, BATCH, 4 << 20, true);
+    struct order order;
+    order_init(&order, 3, index->sample_count, true);
+    struct fetch_progress progress = {0};
+    struct mst_err err = {0};
+    uint64_t step = 0;
+    int rc;
+    while ((rc = fetch_step(fetch, step, &progress, &err)) == 0) {
+        if (step < progress.ready_count)
+            check_bytes(index, fetch, step, BATCH, &order, step * BATCH, bulk);
+        step += step < progress.ready_count;
+        if (step > 20)
+            atomic_store(&one.mode, FILES_CHANGED);
+    }
+    assert_int_equal(rc, -ESTALE);
+    assert_true(step > 20);
+    for (; step < progress.ready_count; step++)
+        check_bytes(index, fetch, step, BATCH, &order, step * BATCH, bulk);
+    assert_int_equal(fetch_step(fetch, step, &progress, NULL), -ESTALE);
+    mend();
+    fetch_seek(fetch, step * BATCH);
+    progress.ready_count = 0;
+    while (progress.ready_count == 0)
+        assert_int_equal(fetch_step(fetch, 0, &progress, NULL), 0);
+    check_bytes(index, fetch, 0, BATCH, &order, step * BATCH, bulk);
+    fetch_destroy(fetch); /* with requests under way */
     index_close(index);
 }
 
@@ -259,8 +421,13 @@ static int setup(void **state)
             text[text_bytes++] = (char)('a' + mst_mix64(i + k) % 26);
         text[text_bytes++] = '\n';
     }
-    if (!text)
+    bulk = malloc(BULK);
+    if (!text || !bulk)
         return -1;
+    for (size_t i = 0; i < BULK; i += 8)
+        memcpy(bulk + i, &(uint64_t){mst_mix64(i)}, 8);
+    files_start(&one, "one", bulk, BULK);
+    files_start(&two, "two", bulk, BULK);
     feed = sources_feed("auto");
     return scratch_setup(state);
 }
@@ -268,6 +435,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     feed_destroy(feed);
+    files_stop(&one);
+    files_stop(&two);
+    free(bulk);
     free(text);
     return scratch_teardown(state);
 }
@@ -283,6 +453,12 @@ int main(void)
         cmocka_unit_test(test_neighbours_share_a_read),
         cmocka_unit_test(test_a_batch_of_long_lines_fails_alone),
         cmocka_unit_test(test_empty_lines_need_no_read),
+        cmocka_unit_test(test_small_batches_share_requests),
+        cmocka_unit_test(test_remote_batches_at_any_budget),
+        cmocka_unit_test(test_batches_larger_than_a_request),
+        cmocka_unit_test(test_an_object_smaller_than_a_request),
+        cmocka_unit_test(test_a_mirror_that_breaks_under_shared_requests),
+        cmocka_unit_test(test_a_shared_request_that_fails),
         cmocka_unit_test(test_parts_tile_the_batch),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -17,12 +17,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #define CONNECT_TIMEOUT_MS 10000L
 /* A transfer that is slower than this for so long has died on the other side. */
 #define STALL_BYTES_PER_S 1024L
 #define STALL_S 15L
-#define BUFFER_BYTES (512L << 10)
+#define BUFFER_BYTES (256L << 10) /* what is copied out of it should still be in a cache */
+#define SEND_BUFFER_BYTES (512L << 10)
+#define EVENTS_MAX 32
 
 /* One easy handle, used again and again so that its connections and buffers are. */
 struct transfer {
@@ -41,6 +45,8 @@ struct transfer {
 
 struct http {
     CURLM *multi;
+    int epoll;         /* has the sockets of the transfers; -1: half built */
+    uint64_t timer_ns; /* when libcurl wants to be called without any of them */
     char *ca_file;
     bool direct;
     size_t count;
@@ -326,7 +332,7 @@ static void set_connection(const struct http *http, CURL *easy, uint32_t follow)
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L); /* a key may have "/../", and is signed so */
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
-    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES);
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, SEND_BUFFER_BYTES);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "muster/" MUSTER_VERSION);
     if (http->ca_file)
@@ -481,17 +487,63 @@ static void collect_ended(struct http *http)
     }
 }
 
+/* ---- sockets --------------------------------------------------------------------------------- */
+
+/* Libcurl tells what it wants to hear of a socket. Only those where something has happened are then
+ * looked at, and not with a poll for each transfer. */
+static int on_socket(CURL *easy, curl_socket_t fd, int wanted, void *arg, void *known)
+{
+    struct http *http = arg;
+    struct epoll_event event = {.data.fd = fd};
+    (void)easy;
+    if (wanted == CURL_POLL_REMOVE) {
+        (void)epoll_ctl(http->epoll, EPOLL_CTL_DEL, fd, NULL); /* closing it does the same */
+        return 0;
+    }
+    event.events |= wanted & CURL_POLL_IN ? EPOLLIN : 0;
+    event.events |= wanted & CURL_POLL_OUT ? EPOLLOUT : 0;
+    if (epoll_ctl(http->epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) < 0)
+        return -1;
+    (void)curl_multi_assign(http->multi, fd, http); /* fails for a bug only */
+    return 0;
+}
+
+static int on_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    struct http *http = arg;
+    (void)multi;
+    http->timer_ns = timeout_ms < 0 ? MST_NEVER : mst_deadline_ms((uint64_t)timeout_ms);
+    return 0;
+}
+
+static CURLMcode dispatch(struct http *http, const struct epoll_event *events, int count)
+{
+    int running;
+    CURLMcode code = CURLM_OK;
+    for (int i = 0; i < count && code == CURLM_OK; i++) {
+        uint32_t flags = events[i].events;
+        int what = (flags & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
+                   (flags & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+                   (flags & EPOLLERR ? CURL_CSELECT_ERR : 0);
+        code = curl_multi_socket_action(http->multi, events[i].data.fd, what, &running);
+    }
+    if (code == CURLM_OK && mst_deadline_passed(http->timer_ns)) {
+        http->timer_ns = MST_NEVER;
+        code = curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
+    return code;
+}
+
 /* Lets libcurl work. OpenSSL writes to sockets that may be closed: the SIGPIPE of that is nobody's
  * concern. */
-static CURLMcode perform(struct http *http)
+static CURLMcode perform(struct http *http, const struct epoll_event *events, int count)
 {
     sigset_t pipe_set, before, pending;
     sigemptyset(&pipe_set);
     sigaddset(&pipe_set, SIGPIPE);
     sigpending(&pending);
     pthread_sigmask(SIG_BLOCK, &pipe_set, &before);
-    int running;
-    CURLMcode code = curl_multi_perform(http->multi, &running);
+    CURLMcode code = dispatch(http, events, count);
     if (!sigismember(&pending, SIGPIPE))
         while (sigtimedwait(&pipe_set, NULL, &(struct timespec){0}) == SIGPIPE)
             continue;
@@ -501,15 +553,16 @@ static CURLMcode perform(struct http *http)
 
 int http_step(struct http *http, uint64_t until_ns)
 {
-    CURLMcode code = perform(http);
+    struct epoll_event events[EVENTS_MAX];
+    int wait_ms = http->ended ? 0 : mst_deadline_left_ms(mst_least(until_ns, http->timer_ns));
+    int count = epoll_wait(http->epoll, events, EVENTS_MAX, wait_ms);
+    if (count < 0 && errno != EINTR)
+        return -errno;
+    count = count < 0 ? 0 : count;
+    CURLMcode code = CURLM_OK;
+    if (count || mst_deadline_passed(http->timer_ns))
+        code = perform(http, events, count);
     collect_ended(http);
-    int left_ms = mst_deadline_left_ms(until_ns);
-    if (code == CURLM_OK && !http->ended && left_ms != 0) {
-        code = curl_multi_poll(http->multi, NULL, 0, left_ms < 0 ? INT_MAX : left_ms, NULL);
-        if (code == CURLM_OK)
-            code = perform(http);
-        collect_ended(http);
-    }
     return code == CURLM_OK ? 0 : code == CURLM_OUT_OF_MEMORY ? -ENOMEM : -EIO;
 }
 
@@ -545,6 +598,17 @@ static int create_transfers(struct http *http, uint32_t depth)
     return 0;
 }
 
+/* Options that are known cannot fail; without the last, connections are kept as libcurl thinks
+ * best. */
+static void set_hooks(struct http *http, uint32_t depth)
+{
+    (void)curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    (void)curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
+    (void)curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    (void)curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
+    (void)curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long)depth + 1);
+}
+
 int http_create(const struct http_opts *opts, struct http **ret_http, struct mst_err *err)
 {
     assert(opts->depth >= 1);
@@ -552,20 +616,25 @@ int http_create(const struct http_opts *opts, struct http **ret_http, struct mst
     struct http *http = calloc(1, sizeof *http);
     if (!http)
         return mst_err_set(err, -ENOMEM, "no memory for an HTTP client");
+    http->timer_ns = MST_NEVER;
+    http->epoll = epoll_create1(EPOLL_CLOEXEC);
+    int rc = http->epoll < 0 ? -errno : 0;
     http->multi = curl_multi_init();
     http->direct = opts->direct;
     if (opts->ca_file)
         http->ca_file = strdup(opts->ca_file);
-    if (!http->multi || (opts->ca_file && !http->ca_file) ||
-        create_transfers(http, opts->depth) < 0)
-        goto fail;
-    /* Without it, connections are kept as libcurl thinks best. */
-    (void)curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long)opts->depth + 1);
+    if (!http->multi || (opts->ca_file && !http->ca_file))
+        rc = -ENOMEM;
+    if (rc == 0)
+        rc = create_transfers(http, opts->depth);
+    if (rc) {
+        http_destroy(http);
+        return mst_err_set(err, rc, "%u HTTP requests in flight: %s", opts->depth,
+                           mst_err_meaning(rc));
+    }
+    set_hooks(http, opts->depth);
     *ret_http = http;
     return 0;
-fail:
-    http_destroy(http);
-    return mst_err_set(err, -ENOMEM, "no memory for %u HTTP requests in flight", opts->depth);
 }
 
 void http_destroy(struct http *http)
@@ -582,6 +651,8 @@ void http_destroy(struct http *http)
     free(http->transfers);
     if (http->multi)
         (void)curl_multi_cleanup(http->multi); /* fails for a bug only */
+    if (http->epoll >= 0)
+        (void)close(http->epoll); /* nothing is written */
     free(http->ca_file);
     free(http);
 }

@@ -67,7 +67,7 @@ struct http_answer {
 #define HTTP_TEXT_MAX (UINT64_C(64) << 20)
 #define HTTP_ERROR_TEXT_MAX (UINT64_C(16) << 10)
 
-/* 0; -ENOMEM. */
+/* 0; -EMFILE, -ENFILE; -ENOMEM. */
 int http_create(const struct http_opts *opts, struct http **ret_http, struct mst_err *err);
 
 /* Breaks off what is in flight. NULL is allowed. */
