@@ -18,6 +18,8 @@
 #define BLOCK_BYTES 4096u
 #define COMPANION_BYTES_MAX ((uint64_t)1 << 40)
 #define COMPANION_LABEL_BYTES 120
+#define SAMPLE_ROOM_BYTES ((size_t)4 << 20) /* what a fingerprint is over, of several sources */
+#define WHOLE_BYTES_MAX ((uint64_t)1 << 20)
 
 void index_close(struct index *index)
 {
@@ -370,61 +372,103 @@ static int load_shards(struct index *index, struct feed *feed, struct mst_err *e
 
 /* ---- identity -------------------------------------------------------------------------------- */
 
-/* The blocks of a source that its fingerprint is over, to be read: all at once, if they are all of
- * it. */
+/* Sources whose blocks are read side by side: those before `end`. What is read of them comes to
+ * lie at `at`, one behind the other. */
 struct sampling {
-    const struct source *source;
-    bool whole;
-    uint32_t count, next;
-    uint8_t *blocks;
+    const struct index *index;
+    uint32_t end;
+    uint32_t shard, block; /* what is asked for next */
+    uint8_t *at;
 };
+
+static uint32_t block_count(const struct index *index, uint32_t shard)
+{
+    return fingerprint_block_count(index->shards[shard].source.size_bytes, index->shard_count);
+}
+
+/* Whether it is better read in one piece: of a remote one each request costs a way there and back,
+ * in which many bytes come. */
+static bool is_read_whole(const struct index *index, uint32_t shard)
+{
+    const struct source *source = &index->shards[shard].source;
+    uint64_t blocks_bytes = (uint64_t)block_count(index, shard) * FINGERPRINT_BLOCK_BYTES;
+    return source->size_bytes <= (feed_grain(source->file) > 1 ? blocks_bytes : WHOLE_BYTES_MAX);
+}
+
+/* What is read of a source takes so much room. */
+static size_t sampled_bytes(const struct index *index, uint32_t shard)
+{
+    const struct shard *at = &index->shards[shard];
+    if (at->resident)
+        return 0;
+    return is_read_whole(index, shard)
+               ? (size_t)at->source.size_bytes
+               : (size_t)block_count(index, shard) * FINGERPRINT_BLOCK_BYTES;
+}
 
 static bool next_block(void *arg, struct feed_read *ret_read)
 {
     struct sampling *s = arg;
-    uint64_t offset = 0;
-    size_t bytes = (size_t)s->source->size_bytes;
-    if (s->next == s->count)
-        return false;
-    if (!s->whole)
-        bytes = fingerprint_block(s->source->size_bytes, s->count, s->next, &offset);
-    *ret_read = (struct feed_read){.file = s->source->file,
-                                   .offset = offset,
-                                   .data = s->blocks + (size_t)s->next * FINGERPRINT_BLOCK_BYTES,
-                                   .size_bytes = bytes};
-    s->next = s->whole ? s->count : s->next + 1;
-    return true;
+    for (; s->shard < s->end; s->shard++, s->block = 0) {
+        const struct source *source = &s->index->shards[s->shard].source;
+        uint32_t count = block_count(s->index, s->shard);
+        bool whole = is_read_whole(s->index, s->shard);
+        if (s->index->shards[s->shard].resident || s->block >= (whole && count ? 1 : count))
+            continue;
+        *ret_read = (struct feed_read){.file = source->file, .data = s->at};
+        ret_read->size_bytes = whole ? (size_t)source->size_bytes
+                                     : fingerprint_block(source->size_bytes, count, s->block,
+                                                         &ret_read->offset);
+        s->at += whole ? ret_read->size_bytes : FINGERPRINT_BLOCK_BYTES;
+        s->block++;
+        return true;
+    }
+    return false;
 }
 
-static int sample_shard(const struct shard *shard, uint32_t source_count, uint8_t *blocks,
-                        struct fingerprint *fingerprint, struct mst_err *err)
+/* `sampled` is what was read of it. */
+static void add_shard(struct index *index, uint32_t shard, const uint8_t *sampled)
 {
-    const struct source *source = &shard->source;
-    uint64_t size = source->size_bytes, offset;
-    uint32_t crcs[FINGERPRINT_BLOCKS_MAX];
-    struct sampling s = {
-        .source = source, .count = fingerprint_block_count(size, source_count), .blocks = blocks};
-    s.whole = s.count && fingerprint_is_whole(size, s.count);
-    int rc = shard->resident ? 0 : feed_read_all(feed_of(source->file), next_block, &s, err);
-    const uint8_t *contents = shard->resident ? shard->resident : s.whole ? blocks : NULL;
-    for (uint32_t i = 0; rc == 0 && i < s.count; i++) {
-        size_t bytes = fingerprint_block(size, s.count, i, &offset);
+    const struct source *source = &index->shards[shard].source;
+    const uint8_t *resident = index->shards[shard].resident, *contents = resident;
+    uint32_t crcs[FINGERPRINT_BLOCKS_MAX], count = block_count(index, shard);
+    uint64_t offset;
+    if (!resident && is_read_whole(index, shard))
+        contents = sampled;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t bytes = fingerprint_block(source->size_bytes, count, i, &offset);
         const uint8_t *block = contents ? contents + offset
-                                        : blocks + (size_t)i * FINGERPRINT_BLOCK_BYTES;
+                                        : sampled + (size_t)i * FINGERPRINT_BLOCK_BYTES;
         crcs[i] = mst_crc32c(0, block, bytes);
     }
-    if (rc == 0)
-        fingerprint_add(fingerprint, source->name, size, crcs, s.count);
+    fingerprint_add(&index->fingerprint, source->name, source->size_bytes, crcs, count);
+}
+
+/* The sources from `first` on for which there is room. *ret_end: the first that is left. */
+static int sample_some(struct index *index, struct feed *feed, uint32_t first, uint8_t *room,
+                       uint32_t *ret_end, struct mst_err *err)
+{
+    struct sampling s = {.index = index, .shard = first, .end = first, .at = room};
+    size_t used = 0;
+    while (s.end < index->shard_count && used + sampled_bytes(index, s.end) <= SAMPLE_ROOM_BYTES)
+        used += sampled_bytes(index, s.end++);
+    assert(s.end > first); /* one has less than the room */
+    int rc = used ? feed_read_all(feed, next_block, &s, err) : 0;
+    for (uint32_t i = first; rc == 0 && i < s.end; i++) {
+        add_shard(index, i, room);
+        room += sampled_bytes(index, i);
+    }
+    *ret_end = s.end;
     return rc;
 }
 
-static int sample(struct index *index, struct mst_err *err)
+static int sample(struct index *index, struct feed *feed, struct mst_err *err)
 {
-    uint8_t *blocks = malloc((size_t)FINGERPRINT_BLOCKS_MAX * FINGERPRINT_BLOCK_BYTES);
-    int rc = blocks ? 0 : mst_err_set(err, -ENOMEM, "no memory for a fingerprint");
-    for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++)
-        rc = sample_shard(&index->shards[i], index->shard_count, blocks, &index->fingerprint, err);
-    free(blocks);
+    uint8_t *room = malloc(SAMPLE_ROOM_BYTES);
+    int rc = room ? 0 : mst_err_set(err, -ENOMEM, "no memory for a fingerprint");
+    for (uint32_t i = 0; rc == 0 && i < index->shard_count;)
+        rc = sample_some(index, feed, i, room, &i, err);
+    free(room);
     return rc;
 }
 
@@ -466,7 +510,7 @@ static void pin(struct index *index)
     index->pin = known ? (uint32_t)version : 0;
 }
 
-static int identify(struct index *index, bool full, struct mst_err *err)
+static int identify(struct index *index, struct feed *feed, bool full, struct mst_err *err)
 {
     const struct record_shape *shape = &index->shape;
     uint64_t hash = fingerprint_mix(0, shape->format);
@@ -478,7 +522,7 @@ static int identify(struct index *index, bool full, struct mst_err *err)
     index->shape_hash = hash;
     fingerprint_init(&index->fingerprint, hash);
     pin(index);
-    int rc = sample(index, err);
+    int rc = sample(index, feed, err);
     if (rc == 0 && full)
         rc = read_whole(index, err);
     if (!full)
@@ -523,7 +567,7 @@ int index_open(const struct index_opts *opts, struct feed *feed, struct index **
     if (!rc)
         rc = find_samples(index, opts->dataset, feed, err);
     if (!rc)
-        rc = identify(index, opts->full, err);
+        rc = identify(index, feed, opts->full, err);
     for (uint32_t i = 0; !rc && index->resident && i < index->shard_count; i++)
         source_close_contents(&index->shards[i].source);
     if (rc) {

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "sources.h"
+#include "unit/http_files.h"
 
 #include <errno.h>
 
@@ -171,6 +172,54 @@ static void test_fingerprint_is_the_same_elsewhere(void **state)
     assert_int_equal(mkdir(scratch_path("sub"), 0700), 0);
     opts.uri = scratch_write("sub/moved", data, 1000);
     assert_int_equal(fingerprint(&opts), first);
+}
+
+static void compare_with_resident(struct opts opts)
+{
+    struct index *index = open_index(&opts);
+    opts.index.resident_bytes = index->size_bytes;
+    struct index *resident = open_index(&opts);
+    assert_non_null(resident->resident);
+    assert_int_equal(index->fingerprint.sampled, resident->fingerprint.sampled);
+    assert_int_equal(index->fingerprint.named, resident->fingerprint.named);
+    index_close(resident);
+    index_close(index);
+}
+
+/* Of sizes that are read whole and in blocks, empty ones among them: more than is read at once. */
+static void test_the_fingerprint_of_many_sources(void **state)
+{
+    (void)state;
+    enum { COUNT = 90 };
+    assert_int_equal(mkdir(scratch_path("many"), 0700), 0);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "many/%02u", i);
+        scratch_write(name, data + i, i % 8 == 5 ? 0 : SIZE - 3000 * i);
+    }
+    char uri[320];
+    snprintf(uri, sizeof uri, "%s/", scratch_path("many"));
+    compare_with_resident(opts_of(uri, MST_FORMAT_RAW, 10));
+}
+
+/* An object comes in one request where a file is read in blocks. */
+static void test_the_fingerprint_of_an_object(void **state)
+{
+    (void)state;
+    static uint8_t large[(1 << 20) + 1];
+    for (size_t i = 0; i < sizeof large; i++)
+        large[i] = (uint8_t)mst_mix64(i);
+    for (size_t size = sizeof large - 1; size <= sizeof large; size++) {
+        struct http_files server;
+        files_start(&server, "object", large, size);
+        struct opts remote = opts_of(server.uri, MST_FORMAT_RAW, 10);
+        struct opts local = opts_of(scratch_write("object", large, size), MST_FORMAT_RAW, 10);
+        compare_with_resident(remote);
+        atomic_store(&server.requests, 0);
+        assert_int_equal(fingerprint(&remote), fingerprint(&local));
+        assert_true(size == sizeof large ? server.requests > 16 : server.requests == 2);
+        files_stop(&server);
+    }
 }
 
 /* A patch that lies between the blocks of a large source is seen by the full one, in memory and
@@ -350,6 +399,8 @@ int main(void)
         cmocka_unit_test(test_lines_in_memory_and_not),
         cmocka_unit_test(test_fingerprint_sees_what_matters),
         cmocka_unit_test(test_fingerprint_is_the_same_elsewhere),
+        cmocka_unit_test(test_the_fingerprint_of_many_sources),
+        cmocka_unit_test(test_the_fingerprint_of_an_object),
         cmocka_unit_test(test_full_fingerprint_sees_every_byte),
         cmocka_unit_test(test_pins),
         cmocka_unit_test(test_megatron_pairs),
