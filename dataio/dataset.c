@@ -31,6 +31,7 @@ void dataset_source_fini(struct dataset_source *source)
     for (size_t i = 0; i < source->mirror_count; i++)
         free(source->mirrors[i]);
     free(source->mirrors);
+    free(source->listed);
     free(source->name);
     *source = (struct dataset_source){0};
 }
@@ -128,18 +129,34 @@ static int split_list(const char *uris, struct dataset_source *ret_source, struc
 struct listing {
     struct dataset *dataset;
     const struct dataset_source *self; /* whose mirrors are folders */
+    size_t mirror;                     /* that is listed */
     uint32_t timeout_ms;               /* of each request; 0 = blob.h's */
     struct mst_err *err;
 };
 
+/* Files are looked at when they are opened: that costs no way to a server and back. */
+static int keep_listed(const struct listing *listing, struct dataset_source *source,
+                       const struct mst_blob_info *info)
+{
+    if (uris_is_local(listing->self->mirrors[listing->mirror]) || !*info->version)
+        return 0;
+    source->listed = malloc(sizeof *info);
+    if (!source->listed)
+        return no_memory(listing->err);
+    *source->listed = *info;
+    source->listed_mirror = listing->mirror;
+    return 0;
+}
+
 static int add_listed(void *arg, const char *key, const struct mst_blob_info *info)
 {
-    (void)info;
     struct listing *listing = arg;
     if (uris_text_ends_with(key, strlen(key), ".idx"))
         return 0;
     struct dataset_source *source = append(listing->dataset, listing->err);
     int rc = source ? set_name(source, key, listing->err) : -ENOMEM;
+    if (rc == 0)
+        rc = keep_listed(listing, source, info);
     char uri[URI_BYTES_MAX];
     for (size_t i = 0; rc == 0 && i < listing->self->mirror_count; i++) {
         rc = uris_child(listing->self->mirrors[i], key, uri);
@@ -149,8 +166,9 @@ static int add_listed(void *arg, const char *key, const struct mst_blob_info *in
     return rc;
 }
 
-static int list_mirror(const char *folder, struct listing *listing)
+static int list_mirror(struct listing *listing)
 {
+    const char *folder = listing->self->mirrors[listing->mirror];
     struct mst_blob_opts opts = {.timeout_ms = listing->timeout_ms,
                                  .fail_fast = listing->self->mirror_count > 1,
                                  .skip_hidden = true};
@@ -183,7 +201,8 @@ static int list_folder(const struct dataset_source *self, struct feed *feed,
     for (size_t i = 0; rc && i < self->mirror_count; i++) {
         struct mst_err before = fault;
         drop_sources(dataset);
-        rc = list_mirror(self->mirrors[i], &listing);
+        listing.mirror = i;
+        rc = list_mirror(&listing);
         if (i > 0)
             mst_err_wrap(&fault, "%.120s; and", before.text);
     }

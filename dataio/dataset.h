@@ -18,6 +18,7 @@
 
 struct mst_err;
 struct feed;
+struct mst_blob_info;
 
 #define DATASET_SOURCES_MAX 65536u
 #define DATASET_FILE_MAX ((size_t)64 << 20)
@@ -25,7 +26,9 @@ struct feed;
 struct dataset_source {
     char *name; /* says the format, and counts as what the source is called */
     char **mirrors;
-    size_t mirror_count; /* 1 … MIRROR_COUNT_MAX */
+    size_t mirror_count;          /* 1 … MIRROR_COUNT_MAX */
+    struct mst_blob_info *listed; /* what a folder's listing says of one of them; or NULL */
+    size_t listed_mirror;         /* which */
 };
 
 struct dataset {

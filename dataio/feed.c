@@ -129,17 +129,18 @@ static int init_copy(struct feed_file *file, struct copy *copy, const char *uri,
 struct foreseen {
     struct store *store; /* NULL: it has been looked at */
     char *name;
+    const struct mst_blob_info *listed;
 };
 
 /* Looks at all that lie where the first does. */
 static void foresee_place(struct foreseen *list, size_t count)
 {
     struct store *store = list->store;
-    const char *names[FEED_FORESEEN_MAX * MIRROR_COUNT_MAX];
+    struct store_name names[FEED_FORESEEN_MAX * MIRROR_COUNT_MAX];
     size_t name_count = 0;
     for (size_t i = 0; i < count; i++)
         if (list[i].store == store) {
-            names[name_count++] = list[i].name;
+            names[name_count++] = (struct store_name){list[i].name, list[i].listed};
             list[i].store = NULL;
         }
     if (name_count > 1 && !mirror_rests(&store->health, mst_now_ns()))
@@ -160,6 +161,7 @@ static size_t find_foreseen(struct feed *feed, const struct feed_name *names, si
                 find_remote(feed, uri, names[i].uri_count == 1, &next->store, name, NULL))
                 continue;
             next->name = strdup(name);
+            next->listed = k == names[i].listed_uri ? names[i].listed : NULL;
             found += next->name != NULL;
         }
     return found;

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct mst_blob_info;
 struct mst_err;
 struct feed;
 struct feed_file;
@@ -39,6 +40,8 @@ uint32_t feed_timeout_ms(const struct feed *feed); /* 0: none was asked for */
 struct feed_name {
     char *const *uris;
     size_t uri_count;
+    const struct mst_blob_info *listed; /* what is known of one of them, or NULL */
+    size_t listed_uri;                  /* which */
 };
 
 /* Files that are opened soon, FEED_FORESEEN_MAX at most: their servers are asked for many at a

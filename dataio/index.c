@@ -43,7 +43,10 @@ static void foresee_sources(const struct dataset *dataset, size_t first, struct 
     size_t count = mst_least(dataset->source_count - first, FEED_FORESEEN_MAX);
     for (size_t i = 0; i < count; i++) {
         const struct dataset_source *source = &dataset->sources[first + i];
-        names[i] = (struct feed_name){.uris = source->mirrors, .uri_count = source->mirror_count};
+        names[i] = (struct feed_name){.uris = source->mirrors,
+                                      .uri_count = source->mirror_count,
+                                      .listed = source->listed,
+                                      .listed_uri = source->listed_mirror};
     }
     feed_foresee(feed, names, count);
 }

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct mst_blob_info;
 struct mst_blob_opts;
 struct mst_err;
 struct store;
@@ -35,13 +36,19 @@ struct store_done {
     int64_t result; /* bytes or -errno */
 };
 
+struct store_name {
+    const char *name;
+    const struct mst_blob_info *listed; /* NULL: nothing is known of it */
+};
+
 struct store_ops {
     /* What offsets, sizes and memory of direct reads should be multiples of. */
     uint32_t grain;
 
-    /* Looks at items that are opened soon, several at a time. NULL where none has to wait for
-     * another. */
-    void (*foresee)(struct store *store, const char *const *names, size_t count);
+    /* Looks at items that are opened soon, several at a time; at what is listed only if the store
+     * has not been found to list what it has. Changes the order of `names`. NULL where none has to
+     * wait for another. */
+    void (*foresee)(struct store *store, struct store_name *names, size_t count);
 
     /* Finds an item and its size. May block. 0; -ENOENT … with the item named in the text. */
     int (*open_item)(struct store *store, const char *name, struct store_item **ret_item,

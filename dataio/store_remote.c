@@ -17,6 +17,7 @@ struct remote_store {
     struct mst_err failure;      /* of the last try to connect */
     struct mst_blob_look *looks; /* at what is opened soon */
     size_t look_count;
+    bool lists_well; /* an object was what the listing says of it */
 };
 
 struct remote_item {
@@ -44,22 +45,57 @@ static void forget_looks(struct remote_store *remote)
     remote->look_count = 0;
 }
 
+static bool is_listed_well(const struct mst_blob_look *look, const struct mst_blob_info *listed)
+{
+    return look->rc == 0 && look->info.size_bytes == listed->size_bytes &&
+           strcmp(look->info.version, listed->version) == 0;
+}
+
+/* Looks at some that lie side by side. Each has a deadline of its own. */
+static void look_at(struct remote_store *remote, size_t first, size_t end)
+{
+    mst_blob_stat_all(remote->blob, remote->looks + first, end - first, MST_NEVER);
+}
+
+/* What is listed need not be asked for, unless the first that is turns out otherwise. */
+static void take_listed(struct remote_store *remote, const struct store_name *names, size_t first)
+{
+    if (!remote->lists_well && first < remote->look_count) {
+        look_at(remote, first, first + 1);
+        remote->lists_well = is_listed_well(&remote->looks[first], names[first].listed);
+        first++;
+    }
+    if (!remote->lists_well)
+        look_at(remote, first, remote->look_count);
+    for (size_t i = first; remote->lists_well && i < remote->look_count; i++)
+        remote->looks[i].info = *names[i].listed;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct store_name *left = a, *right = b;
+    return (left->listed != NULL) - (right->listed != NULL);
+}
+
 /* What goes wrong is told by open_item. */
-static void foresee(struct store *store, const char *const *names, size_t count)
+static void foresee(struct store *store, struct store_name *names, size_t count)
 {
     struct remote_store *remote = remote_of(store);
     struct mst_err fault;
+    size_t unlisted = 0;
     forget_looks(remote);
     if (connect_store(remote, &fault) || !(remote->looks = calloc(count, sizeof *remote->looks)))
         return;
+    qsort(names, count, sizeof *names, compare_names);
     while (remote->look_count < count) {
-        char *key = strdup(names[remote->look_count]);
+        char *key = strdup(names[remote->look_count].name);
         if (!key)
             break;
+        unlisted += !names[remote->look_count].listed;
         remote->looks[remote->look_count++].key = key;
     }
-    mst_blob_stat_all(remote->blob, remote->looks, remote->look_count,
-                      MST_NEVER); /* each has its own */
+    look_at(remote, 0, unlisted);
+    take_listed(remote, names, unlisted);
 }
 
 /* Each look serves once: what is opened again may have changed. */

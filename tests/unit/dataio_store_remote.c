@@ -1,9 +1,11 @@
 /* A loader whose data lies on web servers, that go silent or away in mid-epoch. */
+#include "muster/core/blob/blob.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/rng.h"
 #include "muster/core/world/state.h"
 #include "muster/dataio/dataio.h"
+#include "muster/dataio/store.h"
 #include "scratch.h"
 #include "soon.h"
 
@@ -229,6 +231,45 @@ static int stop_servers(void **state)
     return 0;
 }
 
+/* Opens objects that a listing has told of, all as `listed`; how many requests that took. */
+static unsigned open_listed(const struct mst_blob_info *listed)
+{
+    enum { COUNT = 20 };
+    static const char *const names[COUNT] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j",
+                                             "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"};
+    struct store_name foreseen[COUNT];
+    for (size_t i = 0; i < COUNT; i++)
+        foreseen[i] = (struct store_name){names[i], i == 3 ? NULL : listed};
+    char root[64];
+    snprintf(root, sizeof root, "http://127.0.0.1:%u/", one.port);
+    struct store *store = NULL;
+    assert_int_equal(store_remote_create(root, &(struct mst_blob_opts){.depth = 4}, &store, NULL),
+                     0);
+    atomic_store(&one.requests, 0);
+    store->ops->foresee(store, foreseen, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        struct store_item *item = NULL;
+        assert_int_equal(store->ops->open_item(store, names[i], &item, NULL), 0);
+        assert_int_equal(item->size_bytes, SIZE);
+        assert_true(item->version != 0);
+        store->ops->close_item(item);
+    }
+    store->ops->close(store);
+    return atomic_load(&one.requests);
+}
+
+/* One tells whether the store's listings are right; then only what is not listed is asked for. */
+static void test_listed_objects_are_not_asked_for(void **state)
+{
+    (void)state;
+    struct mst_blob_info listed = {.size_bytes = SIZE, .version = "\"1\""};
+    assert_int_equal(open_listed(&listed), 2);
+    listed.version[1] = '2';
+    assert_int_equal(open_listed(&listed), 20);
+    listed = (struct mst_blob_info){.size_bytes = SIZE - 1, .version = "\"1\""};
+    assert_int_equal(open_listed(&listed), 20);
+}
+
 static int setup(void **state)
 {
     text = malloc(SIZE);
@@ -255,6 +296,7 @@ int main(void)
         WITH_SERVERS(test_a_mirror_goes_away_in_mid_epoch),
         WITH_SERVERS(test_without_a_mirror_left_the_error_tells_why),
         WITH_SERVERS(test_close_does_not_wait_for_a_silent_server),
+        WITH_SERVERS(test_listed_objects_are_not_asked_for),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
