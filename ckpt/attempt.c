@@ -30,6 +30,7 @@
 #include "muster/ckpt/manifest.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/verdict.h"
+#include "muster/ckpt/word.h"
 #include "muster/ckpt/writer.h"
 #include "muster/core/clock.h"
 #include "muster/core/crc32c.h"
@@ -178,7 +179,7 @@ static int run_retain(struct attempt *attempt)
 /* ---- rank 0 decides -------------------------------------------------------------------------- */
 
 /* Waits for a value of unknown size. */
-static int await_value(struct mst_kv *kv, const char *key, char **ret_value, size_t *ret_size,
+static int await_value(const struct word *word, char **ret_value, size_t *ret_size,
                        uint64_t deadline_ns)
 {
     size_t cap = 4096, size = 0;
@@ -191,7 +192,7 @@ static int await_value(struct mst_kv *kv, const char *key, char **ret_value, siz
             break;
         }
         value = grown;
-        rc = mst_kv_wait(kv, key, value, cap, &size, deadline_ns);
+        rc = word_await(word, value, cap, &size, deadline_ns);
         cap = size > cap ? size : cap * 2;
     }
     if (rc < 0) {
@@ -214,9 +215,10 @@ static bool gather_vote(struct attempt *attempt, uint32_t rank)
                                            .cursor = cursor_crc(attempt->job)};
     char key[MST_KV_KEY_MAX];
     make_vote_key(attempt, key, rank);
+    const struct word word = {attempt->site->kv, attempt->site->page, rank, key};
     char *text = NULL;
     size_t size = 0;
-    int rc = await_value(attempt->site->kv, key, &text, &size, attempt->deadline_ns);
+    int rc = await_value(&word, &text, &size, attempt->deadline_ns);
     bool heard = rc == 0;
     struct manifest_vote vote = {0};
     struct mst_err cause = {0};
@@ -344,8 +346,8 @@ static int run_await(struct attempt *attempt)
     struct mst_err verdict = {0};
     char key[MST_KV_KEY_MAX];
     make_key(attempt, key, "verdict");
-    (void)verdict_await(attempt->site->kv, key, "rank 0",
-                        attempt->deadline_ns + 5 * site_patience_ns(attempt->site),
+    const struct word word = {.kv = attempt->site->kv, .page = attempt->site->page, .key = key};
+    (void)verdict_await(&word, attempt->deadline_ns + 5 * site_patience_ns(attempt->site),
                         &verdict); /* its code is in the verdict */
     attempt->failure = verdict;    /* over this rank's own: all tell the same story */
     return verdict.code;

@@ -281,6 +281,7 @@ static int map_page(struct mst_ckpt *ckpt, const struct mst_world *world, struct
         rc = mst_err_set(err, -EINVAL, "node page: %" PRIu32 " ranks, but local rank is %" PRIu32,
                          mst_page_local_size(ckpt->page), world->local_rank);
     ckpt->local_rank = world->local_rank;
+    ckpt->site.page = ckpt->page;
     return rc;
 }
 

@@ -131,7 +131,7 @@ struct mst_ckpt_opts {
  *   -ECONNREFUSED -EHOSTUNREACH …      nobody answers at the store
  *   -EIO -EBADMSG                      the store fails, or its answer makes no sense
  *   -ETIMEDOUT   the store, the job's table or rank 0 is not heard of by the deadline
- *   -ECONNRESET  the job's table is lost
+ *   -ECONNRESET  the job's table is lost, or rank 0 has ended
  *   -ESTALE      the generation is over
  *   -ENOMEM */
 int mst_ckpt_open(const struct mst_ckpt_opts *opts, const struct mst_world *world,

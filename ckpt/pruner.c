@@ -5,6 +5,7 @@
 #include "muster/ckpt/retain.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/verdict.h"
+#include "muster/ckpt/word.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
@@ -108,5 +109,6 @@ int pruner_await(const struct site *site, uint64_t committed_step, uint64_t dead
     char key[MST_KV_KEY_MAX];
     make_key(site, committed_step, key);
     struct mst_err verdict = {0};
-    return verdict_await(site->kv, key, "rank 0", deadline_ns, &verdict);
+    const struct word word = {.kv = site->kv, .page = site->page, .key = key};
+    return verdict_await(&word, deadline_ns, &verdict);
 }

@@ -21,6 +21,7 @@
 #include "muster/ckpt/intake.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/verdict.h"
+#include "muster/ckpt/word.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
 
@@ -53,6 +54,11 @@ static void make_vote_key(const struct restore *restore, char key[MST_KV_KEY_MAX
     make_key(restore, key, tail);
 }
 
+static struct word word_of(const struct restore *restore, uint32_t from, const char *key)
+{
+    return (struct word){restore->site->kv, restore->site->page, from, key};
+}
+
 /* Rank 0: what to try in this round; a code if there is nothing left. */
 static void choose(struct restore *restore, struct mst_err *ret_choice)
 {
@@ -78,7 +84,8 @@ static int agree_candidate(struct restore *restore, uint64_t *ret_step, struct m
         if (rc < 0)
             return mst_err_set(err, rc, "cannot tell the candidate: %s", mst_err_meaning(rc));
     } else {
-        (void)verdict_await(restore->site->kv, key, "rank 0", restore->job->deadline_ns,
+        const struct word word = word_of(restore, 0, key);
+        (void)verdict_await(&word, restore->job->deadline_ns,
                             &choice); /* its code is in the choice */
     }
     if (choice.code < 0)
@@ -110,12 +117,10 @@ static int judge(struct restore *restore, const struct mst_err *own, struct mst_
     struct mst_err verdict = {0};
     char key[MST_KV_KEY_MAX];
     for (uint32_t r = 0; r < restore->site->world_size; r++) {
-        char from[32];
-        snprintf(from, sizeof from, "rank %" PRIu32, r);
         make_vote_key(restore, key, r);
+        const struct word word = word_of(restore, r, key);
         struct mst_err vote = {0};
-        (void)verdict_await(restore->site->kv, key, from, restore->job->deadline_ns,
-                            &vote); /* its code is in the vote */
+        (void)verdict_await(&word, restore->job->deadline_ns, &vote); /* its code is in the vote */
         compare(restore, own, r, &vote);
         if (outweighs(&vote, &verdict))
             verdict = vote;
@@ -139,7 +144,8 @@ static int agree_verdict(struct restore *restore, const struct mst_err *own,
     if (restore->site->rank == 0)
         return ret_verdict->code;
     make_key(restore, key, "verdict");
-    return verdict_await(restore->site->kv, key, "rank 0", restore->job->deadline_ns, ret_verdict);
+    const struct word word = word_of(restore, 0, key);
+    return verdict_await(&word, restore->job->deadline_ns, ret_verdict);
 }
 
 /* The vote of a rank that could read the step: which it was. */

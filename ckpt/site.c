@@ -5,6 +5,7 @@
 #include "muster/ckpt/lease.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/verdict.h"
+#include "muster/ckpt/word.h"
 #include "muster/core/clock.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/world/state.h"
@@ -80,7 +81,8 @@ static int meet(struct site *site, const struct site_opening *opening, struct ms
             return mst_err_set(err, rc, "checkpoint: key-value table: %s", mst_err_meaning(rc));
     } else if (own->code == 0) {
         struct mst_err verdict = {0};
-        int rc = verdict_await(opening->kv, key, "rank 0", opening->deadline_ns, &verdict);
+        const struct word word = {.kv = opening->kv, .page = site->page, .key = key};
+        int rc = verdict_await(&word, opening->deadline_ns, &verdict);
         if (rc < 0)
             return mst_err_set(err, rc, "rank 0: %s", verdict.text);
         snprintf(site->claim, sizeof site->claim, "%.*s", ROOT_NAME_MAX - 1, verdict.text);

@@ -11,12 +11,14 @@
 struct lease;
 struct mst_ckpt_opts;
 struct mst_kv;
+struct mst_page;
 struct mst_world;
 struct tier;
 
 struct site {
     struct tier *tier;
     struct mst_kv *kv;
+    const struct mst_page *page; /* of the node, which says who has ended; or NULL */
     uint32_t rank, world_size, generation;
     uint32_t number; /* of this open within the generation: the <attempt> of keys */
     uint32_t keep, timeout_ms;

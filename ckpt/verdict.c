@@ -1,9 +1,11 @@
 #include "muster/ckpt/verdict.h"
 
+#include "muster/ckpt/word.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/least.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,15 +41,15 @@ int verdict_post(struct mst_kv *kv, const char *key, const struct mst_err *verdi
     return mst_kv_set(kv, key, text, size, deadline_ns);
 }
 
-int verdict_await(struct mst_kv *kv, const char *key, const char *from, uint64_t deadline_ns,
-                  struct mst_err *ret_verdict)
+int verdict_await(const struct word *word, uint64_t deadline_ns, struct mst_err *ret_verdict)
 {
     char text[VERDICT_BYTES_MAX];
     size_t size = 0;
-    int rc = mst_kv_wait(kv, key, text, sizeof text, &size, deadline_ns);
+    int rc = word_await(word, text, sizeof text, &size, deadline_ns);
     if (rc == 0)
         rc = verdict_decode(text, size, ret_verdict);
     if (rc < 0)
-        return mst_err_set(ret_verdict, rc, "no word from %s: %s", from, mst_err_meaning(rc));
+        return mst_err_set(ret_verdict, rc, "no word from rank %" PRIu32 ": %s", word->from,
+                           mst_err_meaning(rc));
     return ret_verdict->code;
 }

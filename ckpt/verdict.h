@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct mst_kv;
+struct word;
 
 #define VERDICT_BYTES_MAX 256
 
@@ -22,9 +23,8 @@ int verdict_decode(const char *text, size_t size_bytes, struct mst_err *ret_verd
 int verdict_post(struct mst_kv *kv, const char *key, const struct mst_err *verdict,
                  uint64_t deadline_ns);
 
-/* Waits for the one under `key` and returns its code; the text is in *ret_verdict. Blocks. If none
- * can be had, that is the verdict: errors of mst_kv_wait, -EBADMSG, naming `from`. */
-int verdict_await(struct mst_kv *kv, const char *key, const char *from, uint64_t deadline_ns,
-                  struct mst_err *ret_verdict);
+/* Waits for one, as word_await does, and returns its code; the text is in *ret_verdict. Blocks. If
+ * none can be had, that is the verdict: errors of word_await, -EBADMSG, naming the rank. */
+int verdict_await(const struct word *word, uint64_t deadline_ns, struct mst_err *ret_verdict);
 
 #endif

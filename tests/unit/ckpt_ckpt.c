@@ -565,6 +565,34 @@ static void test_lost_step(void **state)
     fixture_page_fd = -1;
 }
 
+/* One rank is killed in the middle of a step, the other had begun a save: its close is not to wait
+ * for a word that never comes, but the agent's patience would. */
+static void save_alone(struct fixture_rank *rank)
+{
+    const uint32_t *ended = rank->arg;
+    const struct mst_state state = fixture_state(&rank->model, "");
+    if (rank->world.rank == *ended)
+        return;
+    assert_int_equal(mst_ckpt_save(rank->ckpt, 1, &state, soon()), 0);
+    mst_page_abort(fixture_page, *ended);
+    assert_int_equal(mst_ckpt_drain(rank->ckpt, MST_NEVER), -ECONNRESET);
+}
+
+static void test_a_save_does_not_wait_for_who_has_ended(void **state)
+{
+    (void)state;
+    for (uint32_t ended = 0; ended < 2; ended++) {
+        assert_int_equal(mst_page_create(2, &fixture_page_fd, &fixture_page, NULL), 0);
+        fixture_timeout_ms = 24 * 3600 * 1000;
+        struct fixture_rank ranks[2];
+        fixture_run(ranks, 2, save_alone, &ended);
+        fixture_timeout_ms = SOON_MS;
+        mst_page_unmap(fixture_page);
+        close(fixture_page_fd);
+        fixture_page_fd = -1;
+    }
+}
+
 /* Programs that were compiled against other headers than the library's. */
 static void use_other_sizes(struct fixture_rank *rank)
 {
@@ -951,6 +979,7 @@ int main(void)
         CASE(test_odd_names),
         CASE(test_load_with_one_unset),
         CASE(test_lost_step),
+        CASE(test_a_save_does_not_wait_for_who_has_ended),
         CASE(test_other_sizes),
         CASE(test_forgotten_sizes),
         CASE(test_kv_closed_after_open),

@@ -2,6 +2,7 @@
 #include "unit/ckpt_fixture.h"
 
 #include "muster/ckpt/verdict.h"
+#include "muster/ckpt/word.h"
 
 #include <errno.h>
 
@@ -40,12 +41,13 @@ static void test_over_kv(void **state)
     struct mst_kv *kv;
     assert_int_equal(mst_kv_local(store, 0, &kv), 0);
     struct mst_err got = {0};
-    assert_int_equal(verdict_await(kv, "k", "rank 0", 1, &got), -ETIMEDOUT);
-    assert_non_null(strstr(got.text, "rank 0"));
+    const struct word word = {.kv = kv, .from = 3, .key = "k"};
+    assert_int_equal(verdict_await(&word, 1, &got), -ETIMEDOUT);
+    assert_non_null(strstr(got.text, "rank 3"));
     struct mst_err sent;
     mst_err_set(&sent, -EIO, "disk");
     assert_int_equal(verdict_post(kv, "k", &sent, soon()), 0);
-    assert_int_equal(verdict_await(kv, "k", "rank 0", soon(), &got), -EIO);
+    assert_int_equal(verdict_await(&word, soon(), &got), -EIO);
     assert_string_equal(got.text, "disk");
     mst_kv_close(kv);
     mst_kv_store_destroy(store);
