@@ -8,7 +8,7 @@
  *   farewell    ranks and strays are gone; node 0 waits until the others have heard the end
  *   take down   in the opposite order
  *
- * All of it is one thread, which ranks name as their parent: it must outlive them. */
+ * All of it is one thread. Those that make the ranks (spawn.c) must outlive them, as it does. */
 #include "muster/launcher/agent.h"
 
 #include "muster/core/clock.h"

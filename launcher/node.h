@@ -3,7 +3,7 @@
  *
  *   init → message, reap, signals, tick … until over → fini
  *
- * One thread, which must be the one that lives as long as the process (launcher/spawn.h). */
+ * One thread. */
 #ifndef MUSTER_LAUNCHER_NODE_H
 #define MUSTER_LAUNCHER_NODE_H
 

@@ -1,7 +1,7 @@
 /* The life of a rank:
  *
- *   starting   its slot says so, its two pipes and its environment exist; fork, and in the child
- *              what spawn.c does until execve, whose failure comes back over a pipe
+ *   starting   its slot says so, its two pipes and its environment exist; a child, and in it what
+ *              spawn.c does until execve, whose failure comes back
  *   running    it leads a session of its own, which the guard knows; death_fd watches its pidfd,
  *              where there is one
  *   dead       its pidfd is readable, or SIGCHLD came; it stays a zombie, so that its number is its
@@ -50,12 +50,14 @@ int ranks_init(struct ranks *ranks, struct guard *guard, struct mst_err *err)
     if (ranks->death_fd < 0)
         return mst_err_set(err, -errno, "watch over the ranks: epoll_create1: %s",
                            mst_err_meaning(errno));
-    return 0;
+    return spawn_create(&ranks->spawn, err);
 }
 
 void ranks_fini(struct ranks *ranks)
 {
     ranks_close(ranks);
+    spawn_destroy(ranks->spawn);
+    ranks->spawn = NULL;
     if (ranks->death_fd >= 0)
         close(ranks->death_fd);
     ranks->death_fd = -1;
@@ -65,6 +67,7 @@ int ranks_open(struct ranks *ranks, uint32_t first_rank, uint32_t local_size, st
 {
     *ranks = (struct ranks){.death_fd = ranks->death_fd,
                             .guard = ranks->guard,
+                            .spawn = ranks->spawn,
                             .first_rank = first_rank,
                             .local_size = local_size,
                             .page_fd = -1,
@@ -88,6 +91,13 @@ fail:
     return rc;
 }
 
+static void free_env(struct rankenv *env)
+{
+    if (env)
+        rankenv_fini(env);
+    free(env);
+}
+
 /* A process of ours that was forked since has a copy of the pidfd, so closing it does not take it
  * off the watch. */
 static void forget(const struct ranks *ranks, struct rank_proc *proc)
@@ -96,6 +106,7 @@ static void forget(const struct ranks *ranks, struct rank_proc *proc)
         (void)epoll_ctl(ranks->death_fd, EPOLL_CTL_DEL, proc->pidfd, NULL); /* it is in it */
         close(proc->pidfd);
     }
+    free_env(proc->env);
     *proc = (struct rank_proc){.pid = 0};
 }
 
@@ -112,8 +123,11 @@ void ranks_close(struct ranks *ranks)
         close(ranks->shm_fd);
     free(ranks->procs);
     free(ranks->shares);
-    *ranks = (struct ranks){
-        .death_fd = ranks->death_fd, .guard = ranks->guard, .page_fd = -1, .shm_fd = -1};
+    *ranks = (struct ranks){.death_fd = ranks->death_fd,
+                            .guard = ranks->guard,
+                            .spawn = ranks->spawn,
+                            .page_fd = -1,
+                            .shm_fd = -1};
 }
 
 /* Kernels before 5.3 and some sandboxes have no pidfd: then SIGCHLD tells of the death, and the
@@ -180,35 +194,105 @@ static int bind_ranks(struct ranks *ranks, const struct opts *opts, struct mst_e
 
 /* ---- starting -------------------------------------------------------------------------------- */
 
-static int spawn_one(struct ranks *ranks, uint32_t local_rank, const struct opts *opts,
-                     const struct rankenv_facts *facts, struct outlog *outlog, struct mst_err *err)
-{
-    const int keep_fds[] = {facts->secret_fd, facts->page_fd, facts->shm_fd};
-    struct spawn_request request = {.argv = opts->argv,
-                                    .keep_fds = keep_fds,
-                                    .keep_fd_count = 3,
-                                    .cores = ranks->procs[local_rank].cores,
-                                    .deaf = opts->term == OPTS_TERM_AGENT,
-                                    .guard = ranks->guard};
-    struct rankenv env;
-    int rc = rankenv_init(&env, opts->env, facts);
-    if (rc)
-        return mst_err_set(err, rc, "no memory for the environment of rank %u", facts->rank);
+/* What a start needs, until the rank is its program. */
+struct start {
+    struct rankenv *env;
     int fds[2];
-    rc = outlog_add_rank(outlog, facts->rank, local_rank, facts->generation, fds, err);
+};
+
+/* 0; -ENOMEM; -EIO, as others would be said of the program. */
+static int prepare(const struct ranks *ranks, const struct opts *opts,
+                   const struct rankenv_facts *facts, struct outlog *outlog, struct start *start,
+                   struct mst_err *err)
+{
+    *start = (struct start){malloc(sizeof *start->env), {-1, -1}};
+    int rc = start->env ? rankenv_init(start->env, opts->env, facts) : -ENOMEM;
     if (rc) {
-        rc = -EIO; /* others would be said of the program */
-    } else {
-        request.env = env.vars;
-        request.out_fd = fds[0];
-        request.err_fd = fds[1];
-        request.keeps_stdin = opts->feeds_rank0 && facts->rank == 0;
-        rc = spawn_start(&request, &ranks->procs[local_rank].pid, err);
-        close(fds[0]);
-        close(fds[1]);
+        free(start->env);
+        return mst_err_set(err, rc, "no memory for the environment of rank %u", facts->rank);
     }
-    rankenv_fini(&env);
-    return rc;
+    if (outlog_add_rank(outlog, facts->rank, facts->local_rank, facts->generation, start->fds,
+                        err)) {
+        free_env(start->env);
+        return -EIO;
+    }
+    /* before the rank can store RUNNING */
+    atomic_store(&mst_page_slot(ranks->page, facts->local_rank)->state, MST_RANK_STARTING);
+    return 0;
+}
+
+static struct spawn_request request_of(const struct ranks *ranks, const struct opts *opts,
+                                       const struct rankenv_facts *facts, const struct start *start)
+{
+    return (struct spawn_request){.argv = opts->argv,
+                                  .env = start->env->vars,
+                                  .out_fd = start->fds[0],
+                                  .err_fd = start->fds[1],
+                                  .keeps_stdin = opts->feeds_rank0 && facts->rank == 0,
+                                  .keep_fds = {facts->secret_fd, facts->page_fd, facts->shm_fd},
+                                  .keep_fd_count = 3,
+                                  .cores = ranks->procs[facts->local_rank].cores,
+                                  .deaf = opts->term == OPTS_TERM_AGENT,
+                                  .guard = ranks->guard};
+}
+
+static void note_started(struct ranks *ranks, uint32_t local_rank, const struct spawn_child *child)
+{
+    struct rank_proc *proc = &ranks->procs[local_rank];
+    proc->pid = child->pid;
+    watch(ranks, local_rank);
+    atomic_store(&mst_page_slot(ranks->page, local_rank)->pid, (unsigned)proc->pid);
+    ranks->alive++;
+    check(ranks);
+    log_line(LOG_DEBUG, "rank started", " started=%u pid=%d", ranks->first_rank + local_rank,
+             (int)proc->pid);
+}
+
+/* Takes down what `count` starts needed, of which the first `started` have become ranks. */
+static void settle(struct ranks *ranks, uint32_t first, struct start *starts, size_t count,
+                   const struct spawn_child *children, size_t started)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t local_rank = first + (uint32_t)i;
+        bool is_late = i < started && children[i].is_late;
+        close(starts[i].fds[0]);
+        close(starts[i].fds[1]);
+        if (i < started)
+            note_started(ranks, local_rank, &children[i]);
+        else
+            atomic_store(&mst_page_slot(ranks->page, local_rank)->state, MST_RANK_EMPTY);
+        if (is_late)
+            ranks->procs[local_rank].env = starts[i].env;
+        else
+            free_env(starts[i].env);
+    }
+}
+
+/* Starts those behind the live ones, SPAWN_BATCH at most. What cannot be prepared is told when
+ * those before it have started. */
+static int spawn_batch(struct ranks *ranks, const struct opts *opts, struct rankenv_facts *facts,
+                       struct outlog *outlog, struct mst_err *err)
+{
+    struct start starts[SPAWN_BATCH];
+    struct spawn_request requests[SPAWN_BATCH];
+    struct spawn_child children[SPAWN_BATCH];
+    struct mst_err unprepared = {0};
+    uint32_t first = ranks->alive;
+    size_t count = 0, started = 0;
+    int rc = 0, failure = 0;
+    for (; rc == 0 && count < SPAWN_BATCH && first + count < ranks->local_size; count += rc == 0) {
+        facts->local_rank = first + (uint32_t)count;
+        facts->rank = ranks->first_rank + facts->local_rank;
+        rc = prepare(ranks, opts, facts, outlog, &starts[count], &unprepared);
+        if (rc == 0)
+            requests[count] = request_of(ranks, opts, facts, &starts[count]);
+    }
+    if (count > 0)
+        failure = spawn_start(ranks->spawn, requests, count, children, &started, err);
+    settle(ranks, first, starts, count, children, started);
+    if (failure || rc == 0)
+        return failure;
+    return mst_err_set(err, rc, "%s", unprepared.text);
 }
 
 int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct rankenv_facts *facts,
@@ -218,23 +302,8 @@ int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct ranke
     mine.page_fd = ranks->page_fd;
     mine.shm_fd = ranks->shm_fd;
     int rc = bind_ranks(ranks, opts, err);
-    for (uint32_t i = 0; rc == 0 && i < ranks->local_size; i++) {
-        struct mst_page_slot *slot = mst_page_slot(ranks->page, i);
-        mine.local_rank = i;
-        mine.rank = ranks->first_rank + i;
-        atomic_store(&slot->state, MST_RANK_STARTING); /* before the rank can store RUNNING */
-        rc = spawn_one(ranks, i, opts, &mine, outlog, err);
-        if (rc) {
-            atomic_store(&slot->state, MST_RANK_EMPTY);
-            break;
-        }
-        watch(ranks, i);
-        atomic_store(&slot->pid, (unsigned)ranks->procs[i].pid);
-        ranks->alive++;
-        check(ranks);
-        log_line(LOG_DEBUG, "rank started", " started=%u pid=%d", mine.rank,
-                 (int)ranks->procs[i].pid);
-    }
+    while (rc == 0 && ranks->alive < ranks->local_size)
+        rc = spawn_batch(ranks, opts, &mine, outlog, err);
     return rc;
 }
 

@@ -17,12 +17,15 @@ struct guard;
 struct mst_err;
 struct opts;
 struct outlog;
+struct rankenv;
 struct rankenv_facts;
+struct spawn;
 
 struct rank_proc {
     pid_t pid;              /* 0: not running */
     int pidfd;              /* of a running one; -1: the kernel or the sandbox has none */
     const cpu_set_t *cores; /* the only ones it may use; NULL: those of the agent */
+    struct rankenv *env;    /* of one whose start is held up, else NULL */
     bool ended;             /* killed in place of a SIGTERM that it would not have heard */
 };
 
@@ -44,10 +47,11 @@ struct ranks {
     struct mst_page *page;   /* NULL: not open */
     int page_fd, shm_fd;
     struct guard *guard; /* borrowed; NULL: none */
+    struct spawn *spawn;
 };
 
-/* Nothing is open. The guard, which may be NULL, must outlive the ranks. 0; errors of epoll_create1
- * with text. */
+/* Nothing is open. The guard, which may be NULL, must outlive the ranks. 0; -ENOMEM and errors
+ * of epoll_create1 with text. */
 int ranks_init(struct ranks *ranks, struct guard *guard, struct mst_err *err);
 
 /* Closes what is open. A zeroed struct with a death_fd of -1 is allowed. */

@@ -4,7 +4,9 @@
 #include "muster/launcher/guard.h"
 #include "muster/launcher/ranks.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -26,14 +28,8 @@ static bool is_spared(const struct family *family, pid_t pid)
     return is_ours;
 }
 
-/* False if there is none to kill. */
-static bool kill_children(const struct family *family)
+static bool kill_listed(const struct family *family, FILE *file)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return true; /* a kernel without the list: PID 1's death or the pod's end takes them */
     int pid;
     bool any = false;
     while (fscanf(file, "%d", &pid) == 1) { /* NOLINT(cert-err34-c): the kernel wrote it */
@@ -42,7 +38,27 @@ static bool kill_children(const struct family *family)
         any = true;
         (void)kill(pid, SIGKILL); /* it may be dead already */
     }
-    fclose(file);
+    return any;
+}
+
+/* Each thread has its own: ranks are those of who started them, orphans come to the first. False if
+ * there is none to kill. */
+static bool kill_children(const struct family *family)
+{
+    bool any = false;
+    DIR *tasks = opendir("/proc/self/task");
+    const struct dirent *task;
+    while (tasks && (task = readdir(tasks)) != NULL) {
+        char path[sizeof "/proc/self/task//children" + NAME_MAX];
+        snprintf(path, sizeof path, "/proc/self/task/%s/children", task->d_name);
+        FILE *file = task->d_name[0] != '.' ? fopen(path, "re") : NULL;
+        if (!file) /* a kernel without the list: PID 1's death or the pod's end takes them */
+            continue;
+        any = kill_listed(family, file) || any;
+        fclose(file);
+    }
+    if (tasks)
+        (void)closedir(tasks); /* only read */
     return any;
 }
 
