@@ -23,7 +23,7 @@ need = missing=; for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: i
 make = cmake --preset $(1) $(2) >/dev/null && \
        cmake --build --preset $(1) -j $(JOBS) $(addprefix --target ,$(3))
 
-.PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-portable deps-slurm deps-kits build portable demo trixie test check asan tsan fuzz mutate lint fmt bench kills slurm install clean
+.PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-portable deps-peers deps-slurm deps-kits build portable demo trixie test check asan tsan fuzz mutate lint fmt bench kills slurm install clean
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 14
 deps: ; @$(call need,$(BASE)) ## install the Debian packages for build and demo that are missing
@@ -32,6 +32,7 @@ deps-cuda: ; @$(call need,python3 python3-pip) && gpu/get-cuda build/cuda ## a C
 deps-servers: ; @$(call need,maven openjdk-17-jre-headless curl python3 python3-pip) && tests/servers/get-servers build/servers ## Hadoop and an S3 server in build/servers, for tests
 deps-roots: ; @$(call need,debootstrap qemu-user-static libc6-arm64-cross) && tests/roots/get-roots build/roots ## bare Debian 11 and 13, for tests; as root
 deps-portable: ; @$(call need,dpkg-dev python3 python3-pip) && launcher/portable/get build/portable ## what portable compiles with, in build/portable
+deps-peers: ; @$(call need,python3 python3-pip python3-venv) && perf/peers/get build/peers ## other MPIs, formats and clients of stores in build/peers, for bench to compare with
 build: deps ## release build: programs in build/bin, libraries in build/lib
 	@$(call make,release,-DBUILD_TESTING=OFF)
 portable: deps-portable ; @launcher/portable/build build/portable ## the launcher for any image: x86-64, aarch64; glibc 2.28 and later, static
@@ -61,14 +62,15 @@ lint: deps-test ## format, house rules, clang-tidy, man pages, shell scripts
 	@for s in tests/lint/*.sh; do $$s . || [ $$? = 77 ] || exit 1; done
 	@cmake --preset dev >/dev/null && $(MAKE) -s -j $(JOBS) $(patsubst %,build/tidy/%.ok,$(filter-out perf/peers/%,$(SRC)))
 	@$(if $(MAN),mandoc -Tlint -W warning $(MAN))
-	@shellcheck -x -P SCRIPTDIR -s bash -e SC2034 -S warning .ci/run perf/against gpu/get-cuda launcher/{portable,slurm}/[!R]* tests/fuzz/run \
+	@shellcheck -x -P SCRIPTDIR -s bash -e SC2034 -S warning .ci/run perf/peers/get gpu/get-cuda launcher/{portable,slurm}/[!R]* tests/fuzz/run \
 	    tests/{roots,servers}/* tests/e2e/slurm/run $(filter-out build/%,$(wildcard */*.sh */*/*.sh))
 build/tidy/%.ok: % $(HDR) .clang-tidy
 	@said=$$(clang-tidy --quiet -p build/dev $< $(if $(filter core/err.c,$<),,--extra-arg=-include \
 	    --extra-arg=$(CURDIR)/tests/lint/analyzer.h) 2>&1) || { echo "$$said"; exit 1; }; \
 	    install -D /dev/null $@
 fmt: ; @clang-format -i $(SRC) $(HDR) ## reformat every source
-bench: build ; @perf/allreduce.sh ## allreduce beside mpirun with a plain MPI program
+bench: deps ## SUITES=all beside REV=521af04, peers (deps-peers) and limits: build/against/table.md, table.json
+	@perf/against $(or $(REV),521af04) $(or $(SUITES),all)
 kills: deps-test build ; @RUNS=$(or $(RUNS),500) tests/e2e/test_kills.sh ## RUNS=500 jobs disturbed at random moments, of SEED=n, ONLY=way: is anything lost?
 slurm: deps-slurm build ; @tests/e2e/slurm/run ## what Slurm does to a job: scancel, signals, requeues, arrays; as root
 install: build ## to PREFIX=/usr/local, under DESTDIR

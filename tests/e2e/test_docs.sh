@@ -16,7 +16,7 @@ grep -q "^README.md" "$work/commands" || fail "no commands in README.md"
 
 # What is not here, or is too large, and what stands in for it.
 swaps=(10.0.0.1:29500 127.0.0.1:29513 head:29500 127.0.0.1:29513 PREFIX=/usr/local "PREFIX=$work/prefix"
-    "-e 64M" "-e 64K" "-e 16M" "-e 64K" "-b 1M -e 1M" "-b 1K -e 1K" 8K:1M:2 8K:8K:2
+    "-e 64M" "-e 64K" "-e 16M" "-e 64K" "-b 1M -e 1M" "-b 1K -e 1K"
     "--steps 900 --ckpt-every 100" "--steps 1000000 --ckpt-every 5"
     "gcide.dict.dz ck 5000" "gcide.dict.dz ck 300" "--steps 2000" "--steps 200"
     "--steps 300 --ckpt-every 100" "--steps 6 --ckpt-every 3")
@@ -78,7 +78,7 @@ cmake --install build/release --prefix "$work/prefix" >"$work/install.out"
 export PKG_CONFIG_PATH=$work/prefix/lib/pkgconfig
 
 # What needs a cluster is done by stand-ins, which look at the files that they are given.
-for program in docker kubectl kustomize apt-get; do
+for program in docker kubectl kustomize; do
     cat >"$work/stubs/$program" <<'SH'
 #!/bin/bash
 echo "$(basename "$0") $*" >>"$STUBS/done"
@@ -99,6 +99,8 @@ of_make README.md "make test"
 of_make README.md "make install PREFIX=/usr/local"
 of_make examples/README.md "make build"
 of_make perf/README.md "make build"
+of_make perf/README.md "make deps-peers"
+of_make perf/README.md "make bench"
 
 say "ranks on a node, and on two"
 runs README.md 0 "muster run --nproc 4 -- build/bin/allreduce" "allreduce: OK on 4 ranks"
@@ -160,18 +162,11 @@ done
 
 say "measurements"
 folder=$root
-export ROUNDS=1 ITERS=2 WARMUP=1 SIZE=1M
-if command -v mpicc.openmpi >/dev/null || command -v mpicc.mpich >/dev/null; then
-    SIZES=8:128:4 runs perf/README.md 0 "perf/allreduce.sh" "x_best"
-    runs perf/README.md 0 "IN_PLACE=1 SIZES=8K:1M:2 perf/allreduce.sh" "in place"
-else
-    told perf/README.md "perf/allreduce.sh"
-    told perf/README.md "IN_PLACE=1 SIZES=8K:1M:2 perf/allreduce.sh"
-    lacks "no MPI compiler"
-fi
-runs perf/README.md 0 "perf/against --help" "perf/against [--json] REV SUITE"
-by perf/README.md test_against.sh '"$against" HEAD all' "perf/against main~20 startup"
-by perf/README.md test_against.sh '"$against" --json HEAD all' "perf/against --json v0.1 all"
+runs perf/README.md 0 "perf/against --help" "perf/against [--json | --markdown] REV SUITE"
+by perf/README.md test_against.sh '"$against" HEAD all' "perf/against main~20 launch comm"
+by perf/README.md test_against.sh '"$against" --json HEAD launch' "perf/against --json v0.1 all"
+by perf/README.md test_against.sh '"$against" --markdown --record "$OUT/record"' \
+    "perf/against --markdown --record build/against/record"
 
 say "the cluster's, by stand-ins"
 export STUBS=$work/stubs
@@ -184,11 +179,7 @@ runs k8s-manifests/README.md 0 "cd k8s-manifests/base && kustomize edit set imag
 folder=$root/k8s-manifests/base
 runs k8s-manifests/README.md 0 "kustomize edit remove resource trainjob.yaml mpijob.yaml jobset.yaml"
 runs k8s-manifests/README.md 0 "kubectl apply -k ."
-runs perf/README.md 0 "apt-get install openmpi-bin libopenmpi-dev mpich"
 grep -qE '^kubectl .*=secret=[0-9a-f]{64}$' "$STUBS/done" || fail "no secret"
-for package in $(sed -n 's/^apt-get install //p' "$STUBS/done"); do
-    grep -qwF -- "$package" Makefile || fail "$package is none of the Makefile's"
-done
 grep -qF "secretName: muster-job-secret" "$folder/pytorchjob.yaml" || fail "nobody mounts the secret"
 grep -qx "  - name: muster" "$folder/kustomization.yaml" || fail "no image muster to be set"
 PATH=${PATH#"$STUBS:"}
@@ -247,7 +238,6 @@ in_s3="muster ckpt verify s3://bucket/run/step_400"
 in_both="muster data verify s3://bucket/corpus/,webhdfs://namenode:9870/corpus/"
 told ckpt/tool/muster-ckpt.1 "$in_s3"
 told dataio/tool/muster-data.1 "$in_both"
-told perf/README.md "perf/dataio.sh"
 
 sort -u "$work/commands" >"$work/commands.sorted"
 unknown=$(sort -u "$work/told" | comm -13 - "$work/commands.sorted")
@@ -375,8 +365,5 @@ expect 0 does "$in_both"
 mentions "s3://bucket/corpus/tokens: ok" "/corpus/tokens: ok"
 expect 0 lm s3://bucket/run
 expect 0 does "$in_s3"
-folder=$root
-expect 0 does perf/dataio.sh
-mentions s3 webhdfs MB/s
 no_leftovers
 passed
