@@ -208,6 +208,13 @@ static int drain(struct trainer *trainer, int status)
     return MST_EXIT_SAVE_LOST;
 }
 
+static void tell_doubt(const struct trainer *trainer)
+{
+    const char *doubt = mst_loader_warning(trainer->loader);
+    if (*doubt && trainer->rank == 0)
+        fprintf(stderr, "train_lm: %s: %s\n", trainer->opts.data, doubt);
+}
+
 static int resume(struct trainer *trainer)
 {
     struct mst_tensor tensors[TENSORS];
@@ -215,6 +222,7 @@ static int resume(struct trainer *trainer)
     struct mst_ckpt_loaded loaded = MST_CKPT_LOADED_INIT;
     struct mst_err err = {0};
     trainer->saved_step = MST_CKPT_NONE;
+    tell_doubt(trainer);
     list_tensors(trainer, tensors);
     state.tensors = tensors;
     state.tensor_count = TENSORS;
@@ -228,9 +236,7 @@ static int resume(struct trainer *trainer)
     rc = mst_loader_seek(trainer->loader, loaded.cursor, loaded.cursor_bytes, &err);
     if (rc < 0)
         return fail(trainer, "resume", err.text, rc);
-    const char *doubt = mst_loader_warning(trainer->loader);
-    if (*doubt && trainer->rank == 0)
-        fprintf(stderr, "train_lm: %s: %s\n", trainer->opts.data, doubt);
+    tell_doubt(trainer);
     trainer->step = trainer->saved_step = loaded.step;
     if (trainer->rank == 0)
         fprintf(stderr, "train_lm: resumed at step %llu, saved by %u ranks, now %u\n",
