@@ -249,8 +249,8 @@ static void kubernetes(void **state)
         {"a task's own name has dashes", "j-my-task-0",
          "VC_TASK_INDEX=0 VC_A_HOSTS=j-a-0.j VC_MY_TASK_HOSTS=j-my-task-0.j",
          "spawn 8/1/2/4 j-a-0.j:29500 my-task"},
-        {"Volcano's host lists without its index", "j-a-1",
-         "VC_A_HOSTS=j-a-0.j,j-a-1.j VC_A_NUM=2", "spawn 8/1/2/4 j-a-0.j:29500 a"},
+        {"Volcano's host lists without its index", "j-a-1", "VC_A_HOSTS=j-a-0.j,j-a-1.j VC_A_NUM=2",
+         "spawn 8/1/2/4 j-a-0.j:29500 a"},
         {"a Volcano pod under another name is nobody", "elsewhere",
          "VC_TASK_INDEX=0 VC_A_HOSTS=j-a-0.j", "error -1/-1/-1/-1 :-1 "},
     };
