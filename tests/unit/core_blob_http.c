@@ -202,7 +202,7 @@ static void knows_why_there_is_no_answer(void **state)
         int rc;
     } cases[] = {
         {"http://127.0.0.1:1/", -ECONNREFUSED},
-        {"http://no-such-host.invalid/", -EHOSTUNREACH},
+        {"http://" SCRIPT_NO_HOST "/", -EHOSTUNREACH},
         {"ftp://127.0.0.1/", -EINVAL},
         {"http://", -EINVAL},
     };

@@ -394,11 +394,11 @@ static void nobody_ever_listened(void **state)
 {
     (void)state;
     const struct mst_blob_opts opts = {.timeout_ms = 600000, .connect_ms = 100};
-    static const char *const hosts[] = {"127.0.0.1", "nobody.invalid"};
+    static const char *const hosts[] = {"127.0.0.1", SCRIPT_NO_HOST};
     script_start(&script, NULL, 0);
     script_stop(&script);
     for (size_t i = 0; i < 2; i++) {
-        char uri[64];
+        char uri[128];
         snprintf(uri, sizeof uri, "http://%s:%u/a", hosts[i], script.port);
         struct mst_blob *blob = NULL;
         struct mst_blob_info info;

@@ -26,6 +26,9 @@ struct script_step {
     enum script_end end;
 };
 
+/* A host that no name server is asked for: a label has 63 bytes at most. */
+#define SCRIPT_NO_HOST "nobody.a-label-that-is-longer-than-any-may-be-and-so-is-no-hosts-anywhere"
+
 #define SCRIPT_STEPS_MAX 16
 
 /* A whole reply, and a list of steps, of which each is {reply, end}. */
