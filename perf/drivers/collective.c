@@ -8,6 +8,7 @@
  * before and after it. The result of the first call is checked, element by element. */
 #include "muster/perf/drivers/collective.h"
 
+#include "muster/perf/drivers/cores.h"
 #include "muster/perf/drivers/place.h"
 #include "muster/perf/drivers/stopwatch.h"
 
@@ -125,10 +126,9 @@ int main(int argc, char **argv)
         die("usage: collective FILE CORE,CORE allreduce|broadcast|reduce_scatter BYTES …");
     world = collective_open();
     kind = kind_of(argv[3]);
-    char *second;
-    long cores[2] = {strtol(argv[2], &second, 10), 0};
-    cores[1] = *second == ',' ? strtol(second + 1, NULL, 10) : cores[0];
-    place_open(cores[0] == cores[1] ? NULL : argv[1], world.rank, (int)cores[world.rank % 2]);
+    int cores[2];
+    cores_parse(argv[2], cores);
+    place_open(cores[0] == cores[1] ? NULL : argv[1], world.rank, cores[world.rank % 2]);
     for (int i = 4; i < argc; i++)
         measure(strtoull(argv[i], NULL, 10));
     collective_close();

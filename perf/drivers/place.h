@@ -1,7 +1,7 @@
 /* place: how far the cores of two processes are from each other. Virtual cores wander between the
  * caches of their host, whatever /sys says: a measurement is worth what is known of its place.
  *
- *   place_open(file, rank)            both; a file of 4 KiB of zeros
+ *   place_open(file, rank, core)      both; a file of 4 KiB of zeros
  *   place_exchange_ns()               both, at the same point of their program
  *
  * Each ends the process, with a message, where it cannot. */
@@ -14,8 +14,7 @@
  * do where `file` is NULL, because they share a core. */
 void place_open(const char *file, int rank, int core);
 
-/* Nanoseconds in which the two tell each other a number: of several short batches the best, since
- * a batch in which one of them had to give up its core says nothing. 0 for who looks on. */
+/* Nanoseconds in which the two tell each other a number; 0 for who looks on. */
 uint64_t place_exchange_ns(void);
 
 #endif

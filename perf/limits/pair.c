@@ -1,26 +1,23 @@
 #include "muster/perf/limits/pair.h"
 
-#include "muster/perf/drivers/stopwatch.h"
+#include "muster/perf/drivers/cores.h"
+#include "muster/perf/drivers/meeting.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #define HUGE_BYTES ((size_t)2 << 20)
-#define BATCHES 5
-#define EXCHANGES 200
 
 static struct side {
-    _Alignas(128) atomic_uint told; /* 128: neighbouring lines are fetched in pairs */
-    unsigned number;
     void (*work)(int number);
     int core; /* or -1 */
 } sides[2];
+
+static struct meeting_side meeting[2];
 
 static void die(const char *what, int code)
 {
@@ -29,46 +26,21 @@ static void die(const char *what, int code)
     exit(1);
 }
 
-static void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb");
-#endif
-}
-
 void pair_meet(int number)
 {
-    struct side *own = &sides[number], *other = &sides[1 - number];
-    atomic_store_explicit(&own->told, ++own->number, memory_order_release);
-    /* acquire: pairs with the other side's store above */
-    while (atomic_load_explicit(&other->told, memory_order_acquire) < own->number)
-        relax();
+    meeting_meet(&meeting[number], &meeting[1 - number]);
 }
 
 uint64_t pair_exchange_ns(int number)
 {
-    double best_s = 1;
-    for (int batch = 0; batch < BATCHES; batch++) {
-        double began_s = stopwatch_s();
-        for (int i = 0; i < EXCHANGES; i++)
-            pair_meet(number);
-        double took_s = (stopwatch_s() - began_s) / EXCHANGES;
-        best_s = took_s < best_s ? took_s : best_s;
-    }
-    return (uint64_t)(best_s * 1e9);
+    return meeting_exchange_ns(&meeting[number], &meeting[1 - number]);
 }
 
 static void *run_side(void *argument)
 {
     struct side *side = argument;
-    cpu_set_t set;
-    CPU_ZERO(&set);
     if (side->core >= 0)
-        CPU_SET((size_t)side->core, &set);
-    if (side->core >= 0 && sched_setaffinity(0, sizeof(set), &set) < 0)
-        die("binding to a core", errno);
+        cores_bind(side->core);
     side->work((int)(side - sides));
     return NULL;
 }
