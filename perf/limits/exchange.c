@@ -11,14 +11,12 @@
 #include "muster/perf/drivers/cores.h"
 #include "muster/perf/drivers/stopwatch.h"
 #include "muster/perf/limits/pair.h"
+#include "muster/perf/limits/stream.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 #define SAMPLES 5
 #define BATCH_S 1e-3
@@ -56,13 +54,10 @@ static double call_s[2];
 
 static void store(float *to, const float *from, size_t count)
 {
-#ifdef __SSE2__
-    for (size_t i = 0; (ring->ways & STREAMS) && i < count; i += 4)
-        _mm_stream_ps(to + i, _mm_loadu_ps(from + i));
     if (ring->ways & STREAMS)
-        return;
-#endif
-    memcpy(to, from, count * sizeof(*to));
+        stream_copy(to, from, count);
+    else
+        memcpy(to, from, count * sizeof(*to));
 }
 
 static void add(float *to, const float *other, size_t count)
@@ -73,10 +68,8 @@ static void add(float *to, const float *other, size_t count)
 
 static void fence(void)
 {
-#ifdef __SSE2__
     if (ring->ways & STREAMS)
-        _mm_sfence();
-#endif
+        stream_fence();
 }
 
 static float *slot(char *memory, size_t step)
