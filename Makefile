@@ -9,7 +9,7 @@ BASE := build-essential cmake ninja-build pkg-config liburing-dev libhdf5-dev \
 TEST := libcmocka-dev clang-14 clang clang-format clang-tidy libclang-rt-14-dev python3-h5py \
         python3-yaml hdf5-tools iproute2 openmpi-bin libopenmpi-dev mpich libmpich-dev mandoc shellcheck \
         nginx-light curl g++ zlib1g-dev maven openjdk-17-jre-headless python3 python3-pip dpkg-dev \
-        debootstrap qemu-user-static libc6-arm64-cross
+        debootstrap qemu-user-static libc6-arm64-cross pyflakes3
 SRC := $(filter-out build/%,$(wildcard */*.c */*/*.c */*/*/*.c))
 HDR := $(filter-out build/%,$(wildcard */*.h */*/*.h */*/*/*.h))
 MAN := $(wildcard launcher/man/*.[1-8] */tool/*.[1-8] perf/*.[1-8])
@@ -57,7 +57,7 @@ fuzz: deps-test ## every fuzzer, or those of T="name …", for SECS=60 each
 	@$(call make,fuzz,,$(addprefix fuzz_,$(T))) && printf '%s\n' $(T) | xargs -P $(JOBS) -I{} tests/fuzz/run {} $(SECS)
 mutate: deps-test ## bugs in a copy of the source, one by one, or those of M="name …": does a test see each?
 	@tests/mutate/run $(M)
-lint: deps-test ## format, house rules, clang-tidy, man pages, shell scripts
+lint: deps-test ## format, house rules, clang-tidy, man pages, shell and Python programs
 	@clang-format --dry-run -Werror $(SRC) $(HDR)
 	@for s in tests/lint/*.sh; do $$s . || [ $$? = 77 ] || exit 1; done
 	@cmake --preset dev >/dev/null && $(MAKE) -s -j $(JOBS) $(patsubst %,build/tidy/%.ok,$(filter-out perf/peers/%,$(SRC)))
