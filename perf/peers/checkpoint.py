@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """checkpoint.py safetensors|h5py DIR MIB: what perf/drivers/checkpoint.c saves and loads, by
-another format: two processes, each with a file of its own. Prints the seconds of a save, until it is
-durable, and of a load in fresh processes of files that were dropped from memory, the slower
+another format: two processes, each with a file of its own. Prints the seconds of a save, until it
+is durable, and of a load in fresh processes of files that were dropped from memory, the slower
 one's."""
 import multiprocessing
 import os

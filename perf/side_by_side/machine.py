@@ -2,9 +2,7 @@
 import os
 import platform
 
-
-def far_ns():
-    return int(os.environ.get("FAR_NS", "120"))
+from side_by_side.asked import number
 
 
 def use_cores():
@@ -21,18 +19,23 @@ def load():
 
 
 def describe():
+    """Kernel, cores and their model, as /proc/cpuinfo has it where it has one."""
+    told = {}
     with open("/proc/cpuinfo", encoding="utf-8") as lines:
-        names = [line.split(": ", 1)[1].strip() for line in lines if line.startswith("model name")]
+        for line in lines:
+            name, _, value = line.partition(":")
+            told.setdefault(name.strip(), value.strip())
+    model = [told["model name"]] if "model name" in told else []
+    model += [f"{word} {told[name]}" for word, name in
+              (("family", "cpu family"), ("model", "model")) if name in told]
     system = os.uname()
-    return (f"{system.sysname} {system.release} {platform.machine()}, {os.cpu_count()} cores"
-            + (f", {names[0]}" if names else ""))
+    return ", ".join([f"{system.sysname} {system.release} {platform.machine()}",
+                      f"{os.cpu_count()} cores", " ".join(model)]).rstrip(", ")
 
 
-def place(before_ns, after_ns):
+def place(exchange_ns):
     """Where two cores were while something ran, by an exchange between them before and after."""
-    if not before_ns or not after_ns:
+    if not all(exchange_ns):
         return "one"
-    before_far, after_far = before_ns > far_ns(), after_ns > far_ns()
-    if before_far != after_far:
-        return "moved"
-    return "far" if before_far else "near"
+    far = {ns > number("FAR_NS") for ns in exchange_ns}
+    return "moved" if len(far) > 1 else "far" if far.pop() else "near"

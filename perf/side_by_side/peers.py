@@ -5,13 +5,25 @@ import pathlib
 import re
 import shutil
 
-from side_by_side.programs import run
+from side_by_side.programs import Failed, run
 from side_by_side.trees import HERE, compiled
 
 ROOT = {f"{who}_ALLOW_RUN_AS_ROOT{sure}": "1"
         for who in ("OMPI", "PRTE") for sure in ("", "_CONFIRM")}
 GATHER = {"MPIR_CVAR_ALLREDUCE_POSIX_INTRA_ALGORITHM": "release_gather",
           "MPIR_CVAR_ALLREDUCE_COMPOSITION": "3"}
+
+
+PACKAGES = ("safetensors", "h5py", "boto3", "obstore")
+
+
+def version(command, extra=None):
+    """What a program says first that looks like a version."""
+    try:
+        found = re.search(r"\d+(\.\d+)+", run(command, extra))
+    except (Failed, OSError):
+        found = None
+    return found[0] if found else "unknown"
 
 
 class Mpi:
@@ -56,7 +68,17 @@ class Peers:
             if found and found.installed():
                 self.mpis.append(found)
         if not self.python:
-            self.absent += ["safetensors", "h5py", "boto3", "obstore"]
+            self.absent += PACKAGES
+
+    def versions(self):
+        """Of everything that is here, by name."""
+        told = {mpi.name: version([mpi.launcher, "--version"], mpi.variables) for mpi in self.mpis}
+        if self.python:
+            told |= {name: version([self.python, "-c", "import importlib.metadata as told; "
+                                    f"print(told.version('{name}'))"]) for name in PACKAGES}
+        if shutil.which("curl"):
+            told["curl"] = version(["curl", "--version"])
+        return told
 
     def open_mpi(self):
         home = self.folder / "openmpi"

@@ -5,13 +5,15 @@ import signal
 import subprocess
 import time
 
+from side_by_side.asked import number
+
 # A world that this process may be part of is not the one to measure.
 WORLD = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "MST_JOB_SECRET",
          "MST_JOB_SECRET_FILE")
 
 
 class Failed(Exception):
-    """What was run and how it ended; str() is for people."""
+    """What was run and how it ended; str() is for people, its first line for a table."""
 
 
 def environment(extra=None):
@@ -31,21 +33,26 @@ def end(process):
     process.wait()
 
 
-def run(command, extra=None, limit_s=None):
-    """Standard output of a program that ends well, or Failed."""
-    limit_s = limit_s or float(os.environ.get("LIMIT_S", "90"))
-    process = start(command, extra, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def outcome(process, limit_s):
+    """What a program that was started has said, once it has ended well, or Failed."""
+    name = os.path.basename(str(process.args[0]))
     try:
         said, complained = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
-        raise Failed(f"not done in {limit_s:.0f} s: {os.path.basename(command[0])}") from None
+        raise Failed(f"not done in {limit_s:.0f} s: {name}") from None
     finally:
         end(process)
     if process.returncode:
-        lines = (complained + said).strip().splitlines()[-5:]
-        raise Failed("\n".join([f"failed with {process.returncode}: {' '.join(map(str, command))}"]
-                               + lines))
+        lines = ((complained or "") + (said or "")).strip().splitlines()[-5:]
+        raise Failed("\n".join([f"failed with {process.returncode}: {name}",
+                                f"command: {' '.join(process.args)}"] + lines))
     return said
+
+
+def run(command, extra=None, limit_s=None, **options):
+    """Standard output of a program that ends well, or Failed."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    return outcome(start(command, extra, **options), limit_s or number("LIMIT_S"))
 
 
 def wall_s(command, extra=None, limit_s=None):

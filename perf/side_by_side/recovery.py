@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 
+from side_by_side.contest import Sample
 from side_by_side.programs import Failed, end, start
 
 MEDIAN = "kill -9 to the next step, median"
@@ -73,7 +74,7 @@ def killed(tree, text, kills):
             # A checkpoint or two, and each time another moment between them.
             training.await_step(training.generations(), 2000 + 250 * number)
             value = training.kill() * 1e3
-            yield MEDIAN, "", value
-            yield P95, "", value
+            yield Sample(MEDIAN, value)
+            yield Sample(P95, value)
     finally:
         training.close()

@@ -1,39 +1,37 @@
 """Stores on this machine, with an object to read: S3 and HDFS, where they can be started."""
+import contextlib
 import getpass
 import os
 import pathlib
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import urllib.request
 
-from side_by_side.programs import end, environment, run, start
+from side_by_side.programs import Failed, end, run, start
 from side_by_side.trees import HERE, PERF
 
 S3_PORT, DELAYED_PORT, HDFS_PORT = 17570, 17571, 19500
 FOLDER = pathlib.Path(os.environ.get("SERVERS", HERE / "build" / "servers"))
 RANGES = 8
+START_S = 120
 
 
 def start_script(script, folder, variables):
     """The URL that the script prints, and None; or None, and why the server cannot be had."""
-    done = subprocess.run([HERE / "tests" / "servers" / script, FOLDER / folder],
-                          env=environment(variables), stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, check=False)
-    if done.returncode:
-        return None, (done.stderr.strip().splitlines() or [f"{script} failed"])[-1]
-    return done.stdout.strip(), None
+    try:
+        said = run([HERE / "tests" / "servers" / script, FOLDER / folder], variables, START_S)
+        return said.strip(), None
+    except Failed as why:
+        return None, str(why).splitlines()[-1]
 
 
 def stop(run_folder):
     pids = run_folder / "pids"
     for line in pids.read_text("utf-8").splitlines() if pids.exists() else ():
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(int(line.split()[1]), signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def ranges(count):
@@ -54,9 +52,9 @@ class S3:
 
     def __init__(self, setting):
         self.folder, self.setting = setting.folder / "s3", setting
+        setting.closing.callback(stop, self.folder)
         self.url, self.lacks = start_script("start-s3", "s3", {
             "S3_RUN": str(self.folder), "S3_BUCKET": "perf", "S3_PORT": str(S3_PORT)})
-        setting.closing.append(lambda: stop(self.folder))
         self.variables = self.variables_of(S3_PORT)
 
     def variables_of(self, port):
@@ -76,14 +74,13 @@ class S3:
     def delayed(self, ms):
         """Starts a way to the server on which every byte takes `ms` longer; its variables."""
         relay = start([sys.executable, PERF / "peers" / "delay.py", DELAYED_PORT, S3_PORT, ms])
-        self.setting.closing.append(lambda: end(relay))
+        self.setting.closing.callback(end, relay)
         for _ in range(100):
-            try:
+            with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"http://127.0.0.1:{DELAYED_PORT}/health", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        return self.variables_of(DELAYED_PORT)
+                return self.variables_of(DELAYED_PORT)
+            time.sleep(0.05)
+        raise Failed(f"no way to the S3 server through port {DELAYED_PORT}")
 
     def curl_config(self, count):
         return config(self.setting.folder / "curl-s3", [
@@ -98,9 +95,9 @@ class WebHdfs:
 
     def __init__(self, setting):
         self.folder, self.setting = setting.folder / "hdfs", setting
+        setting.closing.callback(stop, self.folder)
         self.url, self.lacks = start_script("start-hdfs", "hdfs", {
             "HDFS_RUN": str(self.folder), "HDFS_PORT": str(HDFS_PORT)})
-        setting.closing.append(lambda: stop(self.folder))
         self.web = f"{self.url}/webhdfs/v1/tmp/object"
 
     def put(self, path):

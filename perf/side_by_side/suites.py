@@ -1,26 +1,20 @@
 """The suites: each makes its data and returns its contests."""
 import collections
+import contextlib
 import os
-import pathlib
+import random
 import re
 import shutil
 import subprocess
 import time
 from functools import partial
 
-from side_by_side import machine, recovery, servers
-from side_by_side.contest import Contest
-from side_by_side.programs import Failed, environment, run, wall_s
+from side_by_side import asked, machine, recovery, servers
+from side_by_side.contest import Contest, Row, Sample
+from side_by_side.programs import Failed, end, outcome, run, start, wall_s
 from side_by_side.trees import PERF, compiled
 
 KIB, MIB = 1 << 10, 1 << 20
-
-
-def size(text):
-    match = re.fullmatch(r"(\d+)([KMG]?)", text)
-    if not match or not int(match[1]):
-        raise ValueError(f"{text} is not a size")
-    return int(match[1]) << 10 * " KMG".index(match[2] or " ")
 
 
 def size_name(count):
@@ -43,14 +37,12 @@ class Setting:
 
     def __init__(self, trees, peers, cores, folder):
         self.trees, self.peers, self.cores, self.folder = trees, peers, cores, folder
-        self.number = {name: int(os.environ.get(name, default)) for name, default in
-                       (("STARTS", "5"), ("MIB", "1024"), ("KILLS", "60"), ("ROUNDS", "7"))}
-        self.sizes = [size(word) for word in os.environ.get(
-            "SIZES", "8 128 8K 128K 512K 2M 8M 32M 128M").split()]
-        self.data = size(os.environ.get("DATA", "64M"))
-        self.objects = size(os.environ.get("OBJECT", "256M"))
-        self.small = int(os.environ.get("OBJECTS", "300"))
-        self.limits, self.closing = {}, []
+        self.number = {name: asked.number(name) for name in asked.NUMBERS}
+        self.sizes = asked.sizes("SIZES")
+        self.data, = asked.sizes("DATA")
+        self.object, = asked.sizes("OBJECT")
+        self.limits = {}
+        self.closing = contextlib.ExitStack()  # what ends with the suites
 
     def limit(self, name, *flags):
         """The program of a limit, compiled when it is first asked for."""
@@ -59,10 +51,6 @@ class Setting:
             self.limits[name] = compiled(self.folder / f"limit-{name}", sources, flags)
         return self.limits[name]
 
-    def close(self):
-        for close in self.closing:
-            close()
-
 
 # ---- launch --------------------------------------------------------------------------------------
 
@@ -70,26 +58,26 @@ HANG_S = 3  # some launchers never return, now and then, from many ranks
 
 
 def start_true(row, command, extra=None, limit_s=None):
-    yield row, "", wall_s(command, extra, limit_s) * 1e3
+    yield Sample(row, wall_s(command, extra, limit_s) * 1e3)
 
 
 def start_by_vfork(setting, row, count, true):
     return start_true(row, [setting.limit("vfork"), count, true])
 
 
-def two_agents(tree, port):
-    command = [tree.program("muster"), "run", "--nnodes", "2", "--nproc", "2", "--rdzv",
-               f"127.0.0.1:{port}", "--rdzv-timeout", "20", "--node-rank"]
-    secret = environment({"MST_JOB_SECRET": "against"})
-    began = time.perf_counter()
-    agents = [subprocess.Popen([*map(str, command), str(node), "--", "true"], env=secret,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True) for node in (0, 1)]
-    said = [agent.communicate(timeout=40)[0] for agent in agents]
-    took = time.perf_counter() - began
-    if any(agent.returncode for agent in agents):
-        raise Failed("\n".join(said))
-    yield "two agents, 2 ranks each", "", took * 1e3
+def two_agents(tree, row, port, true):
+    command = [tree.program("muster"), "run", "--nnodes", 2, "--nproc", 2, "--rdzv",
+               f"127.0.0.1:{port}", "--rdzv-timeout", 20, "--node-rank"]
+    with contextlib.ExitStack() as closing:
+        began = time.perf_counter()
+        agents = []
+        for node in (0, 1):
+            agents.append(start([*command, node, "--", true], {"MST_JOB_SECRET": "against"},
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+            closing.callback(end, agents[-1])
+        for agent in agents:
+            outcome(agent, 40)
+        yield Sample(row, (time.perf_counter() - began) * 1e3)
 
 
 def launch(setting):
@@ -97,7 +85,8 @@ def launch(setting):
     contests = []
     for count in (1, 8, 64):
         row = f"start of {count} × true"
-        contest = Contest("launch", [(row, "ms")], setting.number["STARTS"], True)
+        contest = Contest("launch", [Row(row, "ms", main=count != 8)], setting.number["STARTS"],
+                          True)
         for tree in setting.trees:
             contest.enter(tree.name, tree.name, partial(start_true, row, tree.ranks(count, true)))
         for mpi in setting.peers.mpis:
@@ -106,14 +95,17 @@ def launch(setting):
                           partial(start_true, row, command, mpi.variables, HANG_S))
         contest.enter("vfork loop", "limit", partial(start_by_vfork, setting, row, count, true))
         contests.append(contest)
-    port = 20000 + os.getpid() % 10000
-    agents = Contest("launch", [("two agents, 2 ranks each", "ms")], setting.number["STARTS"], True)
+    row = "two agents, 2 ranks each"
+    agents = Contest("launch", [Row(row, "ms")], setting.number["STARTS"], True)
     for tree in setting.trees:
-        agents.enter(tree.name, tree.name, partial(two_agents, tree, port))
+        agents.enter(tree.name, tree.name,
+                     partial(two_agents, tree, row, 20000 + os.getpid() % 10000, true))
     return contests + [agents]
 
 
 # ---- comm ----------------------------------------------------------------------------------------
+
+MAIN = {("allreduce", 8), ("allreduce", 128 * KIB), ("allreduce", 8 * MIB)}
 
 
 def samples(said, kind):
@@ -123,12 +115,14 @@ def samples(said, kind):
     for line in said.splitlines():
         match = re.match(r"(?:\[\d+\] )?(\d+) ([\d.]+) (\d+) (\d+)", line)
         if match:
-            place = machine.place(int(match[3]), int(match[4]))
-            found[f"{kind} {size_name(int(match[1]))}"][place].append(float(match[2]))
-    for row, places in found.items():
+            exchange_ns = int(match[3]), int(match[4])
+            place = machine.place(exchange_ns)
+            row = f"{kind} {size_name(int(match[1]))}"
+            found[row][place].append(Sample(row, float(match[2]), place, exchange_ns))
+    for places in found.values():
         least = sum(map(len, places.values())) / 5
-        for place, values in places.items():
-            yield from ((row, place, value) for value in values if len(values) >= least)
+        for together in places.values():
+            yield from together if len(together) >= least else ()
 
 
 def meeting(setting):
@@ -158,13 +152,15 @@ def best_ring(setting, sizes):
     best = {}
     program = setting.limit("exchange", "-O3", "-march=native")
     cores = ",".join(map(str, setting.cores))
-    for row, place, value in samples(run([program, cores, *map(str, sizes)]), "allreduce"):
-        best[row, place] = min(value, best.get((row, place), value))
-    return [(row, place, value) for (row, place), value in best.items()]
+    for sample in samples(run([program, cores, *sizes]), "allreduce"):
+        key = sample.row, sample.place
+        best[key] = min(sample, best.get(key, sample), key=lambda one: one.value)
+    return best.values()
 
 
 def collective_contest(setting, kind, sizes):
-    rows = [(f"{kind} {size_name(number)}", "µs") for number in sizes]
+    rows = [Row(f"{kind} {size_name(number)}", "µs", main=(kind, number) in MAIN)
+            for number in sizes]
     contest = Contest("comm", rows, 2 if max(sizes) < MIB else 1)
     for tree in setting.trees:
         contest.enter(tree.name, tree.name,
@@ -199,10 +195,10 @@ def saved_and_loaded(tree, mib):
     shutil.rmtree(folder, ignore_errors=True)
     program = tree.driver("checkpoint", "checkpoint.c")
     first, second, durable = numbers(run(tree.ranks(2, program, "save", folder, mib)))
-    yield FIRST, "", first * 1e3
-    yield STALL, "", second * 1e3
-    yield DURABLE, "", durable * 1e3
-    yield LOAD, "", numbers(run(tree.ranks(2, program, "load", folder, mib)))[0] * 1e3
+    yield Sample(FIRST, first * 1e3)
+    yield Sample(STALL, second * 1e3)
+    yield Sample(DURABLE, durable * 1e3)
+    yield Sample(LOAD, numbers(run(tree.ranks(2, program, "load", folder, mib)))[0] * 1e3)
     shutil.rmtree(folder)
 
 
@@ -213,27 +209,28 @@ def of_python(setting, format_name, mib):
     program = PERF / "peers" / "checkpoint.py"
     durable, load = numbers(run([setting.peers.python, program, format_name, folder, mib]))
     shutil.rmtree(folder)
-    yield DURABLE, "", durable * 1e3
-    yield LOAD, "", load * 1e3
+    yield Sample(DURABLE, durable * 1e3)
+    yield Sample(LOAD, load * 1e3)
 
 
 def copied(setting, mib):
     took = numbers(run([setting.limit("copy"), mib]))[0] * 1e3
-    return [(FIRST, "", took), (STALL, "", took)]
+    return [Sample(FIRST, took), Sample(STALL, took)]
 
 
 def written_and_read(setting, mib):
     program = setting.limit("direct")
     files = [setting.folder / "half-0", setting.folder / "half-1"]
-    yield DURABLE, "", numbers(run([program, "write", mib // 2, *files]))[0] * 1e3
-    yield LOAD, "", numbers(run([program, "read", *files]))[0] * 1e3
+    yield Sample(DURABLE, numbers(run([program, "write", mib // 2, *files]))[0] * 1e3)
+    yield Sample(LOAD, numbers(run([program, "read", *files]))[0] * 1e3)
     for file in files:
         file.unlink()
 
 
 def ckpt(setting):
     mib = setting.number["MIB"]
-    contest = Contest("ckpt", [(FIRST, "ms"), (STALL, "ms"), (DURABLE, "ms"), (LOAD, "ms")])
+    contest = Contest("ckpt", [Row(name, "ms", main=True)
+                               for name in (FIRST, STALL, DURABLE, LOAD)])
     for tree in setting.trees:
         contest.enter(tree.name, tree.name, partial(saved_and_loaded, tree, mib))
     for name in ("safetensors", "h5py") if setting.peers.python else ():
@@ -249,7 +246,6 @@ def ckpt(setting):
 
 def words_of(count):
     """Made words, about as compressible as English."""
-    import random
     made = random.Random(1)
     vocabulary = ["".join(made.choice("etaoinshrdlu") for _ in range(made.randint(2, 9)))
                   for _ in range(4096)]
@@ -270,7 +266,7 @@ def random_file(path, count):
 
 
 def tool(tree, row, *words):
-    yield row, "", wall_s([tree.program("muster-data"), *words]) * 1e3
+    yield Sample(row, wall_s([tree.program("muster-data"), *words]) * 1e3)
 
 
 def tools(setting):
@@ -282,7 +278,7 @@ def tools(setting):
                         ("text.gz", [f"{text}.gz"])):
         for verb in ("index", "verify"):
             row = f"muster data {verb}, {size_name(setting.data)} of {what}"
-            contest = Contest("dataio", [(row, "ms")], 3, True)
+            contest = Contest("dataio", [Row(row, "ms")], 3, True)
             for tree in setting.trees:
                 contest.enter(tree.name, tree.name, partial(tool, tree, row, verb, *words))
             yield contest
@@ -303,13 +299,13 @@ def forget(path):
 
 
 def read_directly(setting, row, path):
-    yield row, "", numbers(run([setting.limit("direct"), "read", path]))[0] * 1e3
+    yield Sample(row, numbers(run([setting.limit("direct"), "read", path]))[0] * 1e3)
 
 
 def stream(tree, row, share, path):
     forget(path)
     return read_by_loader(tree, str(path), None, lambda opening, reading, cpu: [
-        (row, "", reading), (share, "", cpu / reading * 100)])
+        Sample(row, reading), Sample(share, cpu / reading * 100)])
 
 
 def streaming(setting):
@@ -317,7 +313,7 @@ def streaming(setting):
     file = random_file(setting.folder / "stream.bin", mib * MIB)
     row = f"local streaming, {size_name(mib * MIB)} in 4 KiB samples"
     share = "the processor's share of it"
-    contest = Contest("dataio", [(row, "ms"), (share, "%")])
+    contest = Contest("dataio", [Row(row, "ms", main=True), Row(share, "%")])
     for tree in setting.trees:
         contest.enter(tree.name, tree.name, partial(stream, tree, row, share, file))
     contest.enter("direct read, huge pages", "limit",
@@ -326,53 +322,54 @@ def streaming(setting):
 
 
 def read_by_curl(row, config):
-    yield row, "", wall_s(["curl", "-s", "--parallel", "--parallel-immediate", "--parallel-max",
-                           "8", "-K", config]) * 1e3
+    yield Sample(row, wall_s(["curl", "-s", "--parallel", "--parallel-immediate", "--parallel-max",
+                              "8", "-K", config]) * 1e3)
 
 
 def read_by_python(setting, row, how, extra, *words):
     program = PERF / "peers" / "objects.py"
-    yield row, "", numbers(run([setting.peers.python, program, how, *words], extra))[0] * 1e3
+    yield Sample(row, numbers(run([setting.peers.python, program, how, *words], extra))[0] * 1e3)
 
 
 def read_object(tree, row, opened, store):
     return read_by_loader(tree, store.uri, store.variables, lambda opening, reading, _: [
-        (row, "", reading), (opened, "", opening)])
+        Sample(row, reading), Sample(opened, opening)])
 
 
 def remote(setting, store):
-    row = f"{store.name} loader, {size_name(setting.objects)}"
+    row = f"{store.name} loader, {size_name(setting.object)}"
     opened = f"{store.name} loader, to open it"
-    contest = Contest("dataio", [(row, "ms"), (opened, "ms")])
+    contest = Contest("dataio", [Row(row, "ms", main=True), Row(opened, "ms")])
     contest.lacks = store.lacks
     if store.lacks:
         return contest
-    store.put(random_file(setting.folder / "object", setting.objects))
+    store.put(random_file(setting.folder / "object", setting.object))
     for tree in setting.trees:
         contest.enter(tree.name, tree.name, partial(read_object, tree, row, opened, store))
     if store.name == "S3" and setting.peers.python:
         for how in ("boto3", "obstore"):
             contest.enter(f"{how}, 8 at a time", "peer",
                           partial(read_by_python, setting, row, how, store.variables, "large",
-                                  "perf", "object", setting.objects))
+                                  "perf", "object", setting.object))
     contest.enter("curl × 8", "limit",
-                  partial(read_by_curl, row, store.curl_config(setting.objects)))
+                  partial(read_by_curl, row, store.curl_config(setting.object)))
     return contest
 
 
 def read_small(tree, row, variables):
     return read_by_loader(tree, "s3://perf/small/", variables, lambda opening, reading, _: [
-        (row, "", opening + reading)])
+        Sample(row, opening + reading)])
 
 
 def small_objects(setting, s3):
-    row = f"{setting.small} objects of 16 KiB behind 30 ms"
-    contest = Contest("dataio", [(row, "ms")])
+    count = setting.number["OBJECTS"]
+    row = f"{count} objects of 16 KiB behind 30 ms"
+    contest = Contest("dataio", [Row(row, "ms", main=True)])
     contest.lacks = s3.lacks
     if s3.lacks:
         return contest
     delayed = s3.delayed(30)
-    s3.put_small(setting.small, 16 * KIB)
+    s3.put_small(count, 16 * KIB)
     for tree in setting.trees:
         contest.enter(tree.name, tree.name, partial(read_small, tree, row, delayed))
     if setting.peers.python:
@@ -395,9 +392,10 @@ def dataio(setting):
 
 def recover(setting):
     kills = -(-setting.number["KILLS"] // setting.number["ROUNDS"])
-    text = pathlib.Path(setting.folder / "words")
+    text = setting.folder / "words"
     text.write_text(words_of(MIB // 4), "utf-8")
-    contest = Contest("recovery", [(recovery.MEDIAN, "ms"), (recovery.P95, "ms", "p95")])
+    contest = Contest("recovery", [Row(recovery.MEDIAN, "ms", main=True),
+                                   Row(recovery.P95, "ms", "p95", True)])
     for tree in setting.trees:
         contest.enter(tree.name, tree.name, partial(recovery.killed, tree, text, kills))
     return [contest]

@@ -4,7 +4,7 @@ import os
 import pathlib
 import subprocess
 
-from side_by_side.programs import Failed, run
+from side_by_side.programs import Failed, outcome, run, start
 
 HERE = pathlib.Path(__file__).resolve().parents[2]
 PERF = HERE / "perf"
@@ -107,9 +107,10 @@ def build(folder, log):
     with open(log, "w", encoding="utf-8") as said:
         for command in (["cmake", "--preset", "release", "-DBUILD_TESTING=OFF"],
                         ["cmake", "--build", "--preset", "release", "-j", jobs]):
-            done = subprocess.run(command, cwd=folder, stdout=said, stderr=said, check=False)
-            if done.returncode:
-                raise Unmeasurable(f"{folder} does not build: {log}")
+            try:
+                outcome(start(command, cwd=folder, stdout=said, stderr=said), limit_s=None)
+            except Failed:
+                raise Unmeasurable(f"{folder} does not build: {log}") from None
     return folder / "build" / "bin"
 
 
