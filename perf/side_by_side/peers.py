@@ -52,9 +52,10 @@ class Mpi:
 
 
 class Peers:
-    """`absent` names what is not here, which the table says."""
+    """`absent` names what is not here, which the table says. What an MPI whose time was over leaves
+    behind goes with `scratch`."""
 
-    def __init__(self):
+    def __init__(self, scratch):
         asked = os.environ.get("PEERS", str(HERE / "build" / "peers"))
         self.folder = pathlib.Path(asked or "/nonexistent").absolute()
         python = self.folder / "python" / "bin" / "python"
@@ -66,6 +67,7 @@ class Peers:
             if not mpi.installed():
                 self.absent.append(mpi.name)
             if found and found.installed():
+                found.variables = {**found.variables, "TMPDIR": str(scratch)}
                 self.mpis.append(found)
         if not self.python:
             self.absent += PACKAGES
