@@ -1,9 +1,11 @@
 /* checkpoint: saves and loads MIB of floats in 64 tensors, sharded over the ranks.
  *
- *   checkpoint save DIR MIB     two saves. Prints how long training stood still for the first and
- *                               the second, and from the start of the second until it is committed
- *   checkpoint load DIR MIB     loads the newest, whose files are dropped from memory before, into
- *                               fresh memory. Prints how long; every element is checked
+ *   checkpoint save DIR MIB TRAIN_S   two saves, the first after so many seconds of steps, where
+ *                                     something is made ready behind them. Prints how long training
+ *                                     stood still for the first and the second, and from the start
+ *                                     of the second until it is committed
+ *   checkpoint load DIR MIB           loads the newest, whose files are dropped from memory before,
+ *                                     into fresh memory. Prints how long; every element is checked
  *
  * Seconds, the slowest rank's. */
 #include "muster/perf/drivers/api.h"
@@ -11,6 +13,7 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +23,7 @@
 #define TENSORS 64
 #define COLUMNS 1024
 
-enum { WAIT_MS = 120000, STEPS = 20 };
+enum { WAIT_MS = 120000 };
 
 static struct {
     struct mst_world *world;
@@ -119,18 +122,25 @@ static double slowest(double seconds)
     return seconds;
 }
 
-/* A few seconds of work as training does it: all tensors are read in a step, and ranks meet. */
-static void train(void)
+/* Prepares for saves, and works as training does: all tensors are read in a step, and ranks meet.
+ * A tree that cannot prepare gains nothing by waiting. */
+static void train(const struct mst_state *state, double train_s)
 {
+#ifdef PERF_CKPT_PREPARE
     static double loss;
-    for (int step = 0; step < STEPS; step++) {
+    double began_s = stopwatch_s();
+    check(mst_ckpt_prepare(job.ckpt, state), "prepare", mst_ckpt_error(job.ckpt));
+    while (slowest(stopwatch_s() - began_s) < train_s) {
         for (int t = 0; t < TENSORS; t++) {
             const float *data = tensors[t].data.data;
             for (size_t i = 0; i < tensors[t].data.size_bytes / sizeof(float); i++)
                 loss += (double)data[i];
         }
-        barrier();
     }
+#else
+    (void)state;
+    (void)train_s;
+#endif
 }
 
 /* Seconds that the save stood in the way; until it is committed in *ret_durable_s. */
@@ -146,14 +156,11 @@ static double save(uint64_t step, const struct mst_state *state, double *ret_dur
     return slowest(stall_s);
 }
 
-static void save_twice(const struct mst_state *state)
+static void save_twice(const struct mst_state *state, double train_s)
 {
     double first_s, second_s, durable_s;
     fill();
-#ifdef PERF_CKPT_PREPARE
-    check(mst_ckpt_prepare(job.ckpt, state), "prepare", mst_ckpt_error(job.ckpt));
-#endif
-    train();
+    train(state, train_s);
     first_s = save(1, state, &durable_s);
     second_s = save(2, state, &durable_s);
     if (mst_world_rank(job.world) == 0)
@@ -190,14 +197,15 @@ static void load(const char *dir, const struct mst_state *state)
 
 int main(int argc, char **argv)
 {
-    check(argc != 4, "usage", "checkpoint save|load DIR MIB");
+    bool saves = argc == 5 && strcmp(argv[1], "save") == 0;
+    check(argc != 4 && !saves, "usage", "checkpoint save DIR MIB TRAIN_S | load DIR MIB");
     struct mst_state state = MST_STATE_INIT;
     state.tensors = tensors;
     state.tensor_count = TENSORS;
     open_job(argv[2]);
     make_tensors(strtoul(argv[3], NULL, 10));
-    if (strcmp(argv[1], "save") == 0)
-        save_twice(&state);
+    if (saves)
+        save_twice(&state, strtod(argv[4], NULL));
     else
         load(argv[2], &state);
     barrier();

@@ -3,7 +3,7 @@ import os
 import re
 
 NUMBERS = {"ROUNDS": "7", "STARTS": "5", "MIB": "1024", "OBJECTS": "300", "KILLS": "60",
-           "FAR_NS": "120", "LIMIT_S": "90"}
+           "TRAIN_S": "45", "FAR_NS": "120", "LIMIT_S": "90"}
 SIZES = {"SIZES": "8 128 8K 128K 512K 2M 8M 32M 128M", "DATA": "64M", "OBJECT": "256M"}
 
 

@@ -186,16 +186,20 @@ def comm(setting):
 
 # ---- ckpt ----------------------------------------------------------------------------------------
 
-FIRST, STALL = "first save's stall", "a later save's stall"
-DURABLE, LOAD = "save until durable", "cold load and check"
+STALL, DURABLE, LOAD = "a later save's stall", "save until durable", "cold load and check"
 
 
-def saved_and_loaded(tree, mib):
+def first_stall(setting):
+    return f"first save's stall, {setting.number['TRAIN_S']} s after prepare"
+
+
+def saved_and_loaded(setting, tree, mib):
     folder = tree.scratch / "ckpt"
     shutil.rmtree(folder, ignore_errors=True)
     program = tree.driver("checkpoint", "checkpoint.c")
-    first, second, durable = numbers(run(tree.ranks(2, program, "save", folder, mib)))
-    yield Sample(FIRST, first * 1e3)
+    save = tree.ranks(2, program, "save", folder, mib, setting.number["TRAIN_S"])
+    first, second, durable = numbers(run(save))
+    yield Sample(first_stall(setting), first * 1e3)
     yield Sample(STALL, second * 1e3)
     yield Sample(DURABLE, durable * 1e3)
     yield Sample(LOAD, numbers(run(tree.ranks(2, program, "load", folder, mib)))[0] * 1e3)
@@ -215,7 +219,7 @@ def of_python(setting, format_name, mib):
 
 def copied(setting, mib):
     took = numbers(run([setting.limit("copy"), mib]))[0] * 1e3
-    return [Sample(FIRST, took), Sample(STALL, took)]
+    return [Sample(first_stall(setting), took), Sample(STALL, took)]
 
 
 def written_and_read(setting, mib):
@@ -230,9 +234,9 @@ def written_and_read(setting, mib):
 def ckpt(setting):
     mib = setting.number["MIB"]
     contest = Contest("ckpt", [Row(name, "ms", main=True)
-                               for name in (FIRST, STALL, DURABLE, LOAD)])
+                               for name in (first_stall(setting), STALL, DURABLE, LOAD)])
     for tree in setting.trees:
-        contest.enter(tree.name, tree.name, partial(saved_and_loaded, tree, mib))
+        contest.enter(tree.name, tree.name, partial(saved_and_loaded, setting, tree, mib))
     for name in ("safetensors", "h5py") if setting.peers.python else ():
         contest.enter(f"{name} + fsync", "peer", partial(of_python, setting, name, mib))
     contest.enter("memory copy", "limit", partial(copied, setting, mib))

@@ -5,7 +5,7 @@ source "$(dirname "$0")/lib.sh"
 against=$here/../../perf/against
 git -C "$here" rev-parse --verify --quiet HEAD >/dev/null || skip "not a git checkout"
 export MUSTER_BIN MUSTER_AGAINST_BIN=$MUSTER_BIN SCRATCH=$work/scratch OUT=$work/table PEERS=
-export ROUNDS=1 STARTS=1 SIZES="8 128" MIB=8 DATA=64K OBJECT=1M OBJECTS=3 KILLS=1
+export ROUNDS=1 STARTS=1 SIZES="8 128" MIB=8 DATA=64K OBJECT=1M OBJECTS=3 KILLS=1 TRAIN_S=1
 
 say "the command line"
 expect 0 "$against" --help
