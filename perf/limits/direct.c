@@ -7,6 +7,7 @@
 #include "muster/perf/drivers/stopwatch.h"
 #include "muster/perf/limits/pair.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -37,9 +38,11 @@ static void *move_blocks(void *argument)
 {
     struct stripe *stripe = argument;
     for (off_t at = stripe->first; at < stripe->file_bytes; at += DEPTH * BLOCK_BYTES) {
-        ssize_t moved = stripe->writes ? pwrite(stripe->fd, stripe->block, (size_t)BLOCK_BYTES, at)
+        off_t left = stripe->file_bytes - at, whole = left < BLOCK_BYTES ? left : BLOCK_BYTES;
+        errno = EIO; /* of one that is short */
+        ssize_t moved = stripe->writes ? pwrite(stripe->fd, stripe->block, (size_t)whole, at)
                                        : pread(stripe->fd, stripe->block, (size_t)BLOCK_BYTES, at);
-        if (moved <= 0)
+        if (moved != whole)
             die(stripe->writes ? "write" : "read");
     }
     return NULL;

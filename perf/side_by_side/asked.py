@@ -5,6 +5,7 @@ import re
 NUMBERS = {"ROUNDS": "7", "STARTS": "5", "MIB": "1024", "OBJECTS": "300", "KILLS": "60",
            "TRAIN_S": "45", "FAR_NS": "120", "LIMIT_S": "90"}
 SIZES = {"SIZES": "8 128 8K 128K 512K 2M 8M 32M 128M", "DATA": "64M", "OBJECT": "256M"}
+FLOAT_BYTES = 4
 
 
 class Wrong(Exception):
@@ -39,5 +40,8 @@ def check():
     for name in NUMBERS:
         number(name)
     for name in SIZES:
-        sizes(name)
+        if len(sizes(name)) > 1 and name != "SIZES":
+            raise Wrong(f"{name}={os.environ[name]}: one size")
+    if any(size % FLOAT_BYTES for size in sizes("SIZES")):
+        raise Wrong(f"SIZES={os.environ['SIZES']}: floats have {FLOAT_BYTES} bytes each")
     rows()

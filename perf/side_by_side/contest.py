@@ -101,8 +101,9 @@ def run_all(contests, rounds, recorder):
             contest_began = time.monotonic()
             run_round(contest, number, recorder)
             took = time.monotonic() - contest_began
-            print(f"round {number} of {rounds}, {took:5.1f} s: {contest.suite}: {contest.names()}"
-                  [:100], file=sys.stderr)
+            which = f"round {number}" + (f" of {rounds}" if number <= rounds else ", a further one")
+            print(f"{which}, {took:5.1f} s: {contest.suite}: {contest.names()}"[:100],
+                  file=sys.stderr)
         if 0 < number < rounds:
             left = (time.monotonic() - began) * (rounds - number)
             print(f"round {number} of {rounds} is done: some {left / 60:.1f} minutes to go",
