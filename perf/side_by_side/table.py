@@ -252,9 +252,15 @@ FORMS = {"text": text, "markdown": markdown, "json": as_json}
 
 
 def read(paths):
-    """The table of records; OSError, ValueError or Different where there is none."""
+    """The table of records; OSError or Different where there is none."""
     records = []
     for path in paths:
         with open(path, encoding="utf-8") as record:
-            records.append([json.loads(line) for line in record])
+            lines = record.readlines()
+        try:
+            records.append([json.loads(line) for line in lines])
+            Table(records[-1:])
+        except (ValueError, KeyError, IndexError, TypeError) as why:
+            raise Different(f"{path} is no record of this version of perf/against: {why!r}") \
+                from None
     return Table(records)

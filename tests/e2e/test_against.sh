@@ -186,4 +186,7 @@ mentions "| allreduce 8 B, µs | near 55 ns | 4 | 2.50 | 5.00 | 2.00 | 2.00..2.0
 sed 's/"fedcba"/"another"/' "$work/record" >"$work/other"
 expect 2 "$against" --record "$work/record" "$work/other"
 mentions "this is fedcba in one, another in another"
+sed 's/"place"/"where"/' "$work/record" >"$work/other"
+expect 2 "$against" --record "$work/other"
+mentions "$work/other is no record of this version of perf/against"
 passed
