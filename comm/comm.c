@@ -6,6 +6,7 @@
 #include "muster/comm/recorder.h"
 #include "muster/comm/reduce.h"
 #include "muster/comm/req.h"
+#include "muster/comm/ticks.h"
 #include "muster/core/clock.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/process.h"
@@ -33,6 +34,7 @@ struct mst_comm {
     /* Of the thread that runs collectives: the caller's, or that of reqs while one is open. */
     struct {
         struct recorder recorder;
+        struct ticks ticks;
         uint64_t op_seq;
     } worker;
 
@@ -119,6 +121,7 @@ static int create(const struct mst_world *world, struct mst_kv *kv,
     comm->size = world->size;
     comm->timeout_ms = choose_timeout(world, opts);
     comm->process = mst_process_mark();
+    ticks_init(&comm->worker.ticks, TICKS_CLOCK_SOURCE);
     rc = map_page(comm, world, err);
     if (rc == 0)
         rc = ops->create(world, kv, comm->page, mst_deadline_ms(comm->timeout_ms), &comm->backend,
@@ -327,8 +330,7 @@ static int run(struct mst_comm *comm, const struct comm_call *call, uint64_t ent
     uint64_t timeout_ns = comm->timeout_ms * MST_NS_PER_MS;
     uint64_t deadline_ns = call->deadline_ns ? call->deadline_ns : enter_ns + timeout_ns;
     int rc = comm->backend->ops->run(comm->backend, call, seq, deadline_ns);
-    if (comm->page)
-        recorder_leave(&comm->worker.recorder, index, rc, mst_now_ns());
+    recorder_leave(&comm->worker.recorder, index, rc, ticks_now_ns(&comm->worker.ticks));
     if (rc < 0) {
         comm->error = comm->backend->err;
         /* Release: pairs with mst_comm_error on the caller's thread. */
@@ -349,7 +351,8 @@ static int execute(struct mst_comm *comm, const struct comm_call *call, uint64_t
 
 static int execute_started(void *arg, const struct comm_call *call)
 {
-    return execute(arg, call, mst_now_ns());
+    struct mst_comm *comm = arg;
+    return execute(comm, call, ticks_now_ns(&comm->worker.ticks));
 }
 
 /* The deadline of a call passed before its turn came. Now that it cannot be made in time it is not
@@ -366,13 +369,13 @@ static void end_overdue(struct mst_comm *comm, const struct signature_desc *desc
 }
 
 /* What one call puts into the statistics. */
-static void count_call(struct mst_comm *comm, const struct signature_desc *desc, uint64_t began_ns)
+static void count_call(struct mst_comm *comm, const struct signature_desc *desc, uint64_t busy_ns)
 {
     uint64_t blocks = desc->coll == MST_COLL_REDUCE_SCATTER ? comm->size : 1;
     bool has_input = desc->coll != MST_COLL_BROADCAST || desc->root == comm->rank;
     comm->stats.op_count++;
     comm->stats.bytes += has_input ? desc->count * mst_dtype_size(desc->dtype) * blocks : 0;
-    comm->stats.busy_ns += mst_now_ns() - began_ns;
+    comm->stats.busy_ns += busy_ns;
 }
 
 /* Waits until nothing that was started is left. */
@@ -386,13 +389,15 @@ static void await_turn(struct mst_comm *comm, const struct comm_call *call)
 
 static int call_now(struct mst_comm *comm, const struct comm_call *call)
 {
-    uint64_t began_ns = mst_now_ns(), enter_ns = began_ns;
+    uint64_t waited_ns = 0;
     if (comm->reqs) {
+        uint64_t began_ns = mst_now_ns();
         await_turn(comm, call);
-        enter_ns = mst_now_ns();
+        waited_ns = mst_now_ns() - began_ns;
     }
+    uint64_t enter_ns = ticks_now_ns(&comm->worker.ticks);
     int rc = execute(comm, call, enter_ns);
-    count_call(comm, &call->desc, began_ns);
+    count_call(comm, &call->desc, waited_ns + comm->worker.ticks.last_ns - enter_ns);
     return rc;
 }
 
@@ -409,7 +414,7 @@ static int call_start(struct mst_comm *comm, const struct comm_call *call, struc
     if (rc < 0)
         return mst_err_set(&comm->refused, rc, "%d requests are open: wait for one of them",
                            MST_COMM_REQS_MAX);
-    count_call(comm, &call->desc, began_ns);
+    count_call(comm, &call->desc, mst_now_ns() - began_ns);
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /* The flight recorder: what this rank's collectives were, in the node page, where agent and
- * `muster status` read it even after the rank was killed. Costs two clock reads and a cache line
- * per collective; does nothing without a page. The thread that runs the collectives only. */
+ * `muster status` read it even after the rank was killed. Costs a cache line per collective;
+ * does nothing without a page. The thread that runs the collectives only. */
 #ifndef MUSTER_COMM_RECORDER_H
 #define MUSTER_COMM_RECORDER_H
 
