@@ -1,10 +1,10 @@
 #include "muster/ckpt/intake.h"
 
 #include "muster/ckpt/reshard.h"
-#include "muster/ckpt/stream.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/warmer.h"
 #include "muster/core/least.h"
+#include "muster/core/stream.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -233,7 +233,7 @@ void intake_install(const struct intake *intake, const struct state *state)
         const struct intake_piece *piece = &intake->pieces[i];
         const struct mst_span *to = &state->tensors[piece->target].data;
         assert(piece->target_at + piece->size_bytes <= to->size_bytes);
-        stream_copy((uint8_t *)to->data + piece->target_at,
-                    intake->staging->base + piece->staging_at, piece->size_bytes);
+        mst_stream_copy((uint8_t *)to->data + piece->target_at,
+                        intake->staging->base + piece->staging_at, piece->size_bytes);
     }
 }

@@ -1,8 +1,8 @@
 #include "muster/ckpt/snapshot.h"
 
-#include "muster/ckpt/stream.h"
 #include "muster/core/huge.h"
 #include "muster/core/least.h"
+#include "muster/core/stream.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -48,8 +48,8 @@ void snapshot_copy(struct snapshot *snapshot, const struct layout_part *parts, s
         uint64_t held_from = tensor->sharded ? tensor->row_start : 0;
         uint64_t skip = (part->row_start - held_from) * described[part->tensor].row_bytes;
         assert(part->offset + part->size_bytes <= snapshot->cap_bytes);
-        stream_copy(snapshot->base + part->offset, (const uint8_t *)tensor->data.data + skip,
-                    part->size_bytes);
+        mst_stream_copy(snapshot->base + part->offset, (const uint8_t *)tensor->data.data + skip,
+                        part->size_bytes);
     }
 }
 
