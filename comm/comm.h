@@ -164,7 +164,9 @@ struct mst_call {
 int mst_comm_allreduce(struct mst_comm *comm, const void *in, void *out, size_t count,
                        enum mst_dtype dtype, enum mst_op op, const struct mst_call *call);
 
-/* buf of `root` to every rank's buf; `count` elements. */
+/* buf of `root` to every rank's buf; `count` elements. The root does not wait for ranks of its node
+ * that are behind, as far as there is room; what is wrong with theirs is told to it by a later
+ * collective. */
 int mst_comm_broadcast(struct mst_comm *comm, void *buf, size_t count, enum mst_dtype dtype,
                        uint32_t root, const struct mst_call *call);
 

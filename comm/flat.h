@@ -11,15 +11,30 @@
 #include "muster/comm/reduce.h"
 #include "muster/comm/segment.h"
 
-/* Measured: with 2 ranks one step and twice the reading win up to 32 KiB. */
+/* Measured: with 2 ranks one step and as much reading win up to 32 KiB. */
 #define FLAT_ONE_SHOT_BYTES ((size_t)64 << 10)
+
+/* What goes through the areas at a time. */
+#define FLAT_CHUNK_BYTES ((size_t)256 << 10)
+
+/* So often is it measured anew how to deposit: virtual cores move within seconds, and this takes a
+ * hundred times as long as the measurement. */
+#define FLAT_PROBE_BYTES ((size_t)64 << 20)
+
+/* Measured: below, a streaming store costs more than it saves, however far the reader is. */
+#define FLAT_STREAM_BYTES ((size_t)2 << 10)
 
 struct flat {
     struct segment segment;
-    const void **streams; /* one per local rank: arguments of reduce_fold */
-    uint64_t deadline_ns; /* of the collective in progress */
-    struct mst_err err;   /* why it failed */
+    bool streams_deposits; /* past the caches; the same bytes either way */
+    uint64_t moved_bytes;  /* since that was measured; alike on all ranks */
+    const void **streams;  /* one per local rank: arguments of reduce_fold */
+    uint64_t deadline_ns;  /* of the collective in progress */
+    struct mst_err err;    /* why it failed */
 };
+
+/* Measures how to deposit. 0, or the failure of segment_step with flat->err filled. */
+int flat_probe(struct flat *flat);
 
 /* A vector of `count` elements cut into stripes of `stride`: stripe k, [k*stride, (k+1)*stride) as
  * far as the vector goes, belongs to local rank k < owners. `place`, if not NULL, says which stripe

@@ -68,7 +68,8 @@ static int run_as(struct host *host, const struct signature_desc *desc,
     struct segment *segment = &host->flat.segment;
     host->flat.deadline_ns = deadline_ns;
     segment_begin(segment, desc, op_seq);
-    tcp_begin(&host->tcp, desc, op_seq, deadline_ns);
+    if (host->plan.node_count > 1)
+        tcp_begin(&host->tcp, desc, op_seq, deadline_ns);
     int rc = wait_alive(&segment->wait);
     rc = rc < 0 ? segment_explain(segment, rc, &host->flat.err) : host_plan_run(&host->plan, call);
     return rc < 0 ? give_up(host) : 0;
@@ -120,12 +121,15 @@ static int first_barrier(struct host *host, struct mst_kv *kv, uint64_t deadline
 {
     struct comm_call call = {.desc.coll = MST_COLL_BARRIER};
     int rc = host_run(&host->base, &call, 0, deadline_ns);
+    if (rc == 0) {
+        segment_seal(&host->flat.segment);
+        host_set_threads(&host->base, 1);
+        rc = flat_probe(&host->flat) < 0 ? give_up(host) : 0;
+    }
     if (rc < 0) {
         *err = host->base.err;
         return mst_err_wrap(err, "communicator %u", host->boot.id);
     }
-    segment_seal(&host->flat.segment);
-    host_set_threads(&host->base, 1);
     if (host->plan.rank == 0)
         boot_forget(&host->boot, kv, deadline_ns);
     return 0;

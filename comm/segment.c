@@ -16,6 +16,10 @@
 
 #define CACHE_LINE 64
 #define PAGE_ALIGN 4096
+#define MANY_RANKS 16
+#define CHAIN_FACTOR UINT32_C(0x9e3779b1) /* odd: what differs once differs from then on */
+#define SMALL_ROOM_BYTES ((size_t)8 << 10)
+#define STEPS_IN_AREA 8 /* of the largest deposits: so far may a rank be ahead */
 
 struct segment_line {
     _Alignas(CACHE_LINE) atomic_uint seq; /* the step that the rest of the line belongs to */
@@ -27,8 +31,10 @@ static_assert(sizeof(struct segment_line) == CACHE_LINE, "a flag and its payload
 /* What a rank says about itself. Read by others while it is written: atomics, and no order. */
 struct segment_slot {
     _Alignas(CACHE_LINE) atomic_uint_least64_t op_seq; /* 0 = none yet */
-    atomic_uint_least64_t kind, count;                 /* signature_pack */
-    cpu_set_t cpus;                                    /* written before the first step */
+    struct {
+        atomic_uint_least64_t kind, count; /* signature_pack */
+    } ops[SEGMENT_RING];                   /* the latest, each at its op_seq: one takes a step */
+    cpu_set_t cpus;                        /* written before the first step */
 };
 
 struct segment_head {
@@ -48,27 +54,38 @@ static struct segment_line *line_of(const struct segment *segment, uint32_t loca
                                     uint32_t step)
 {
     struct segment_line *lines = (void *)slot_of(segment, segment->local_size);
-    return &lines[(size_t)(step & 1) * segment->local_size + local_rank];
+    return &lines[(size_t)local_rank * SEGMENT_RING + step % SEGMENT_RING];
 }
 
 static size_t control_bytes(uint32_t local_size)
 {
-    return mst_round_up(sizeof(struct segment_head) +
-                            local_size *
-                                (sizeof(struct segment_slot) + 2 * sizeof(struct segment_line)),
-                        PAGE_ALIGN);
+    return mst_round_up(
+        sizeof(struct segment_head) +
+            local_size * (sizeof(struct segment_slot) + SEGMENT_RING * sizeof(struct segment_line)),
+        PAGE_ALIGN);
 }
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Three of the largest deposits fit: two steps, and what is left at an area's end, are apart. */
 static size_t area_bytes_for(uint32_t local_size)
 {
-    return SEGMENT_CHUNK_BYTES + mst_round_up(SEGMENT_CHUNK_BYTES / local_size, CACHE_LINE) +
-           CACHE_LINE;
+    size_t node_bytes = local_size > MANY_RANKS ? 2 * SEGMENT_NODE_BYTES : SEGMENT_NODE_BYTES;
+    size_t bytes = SEGMENT_AREA_BYTES;
+    size_t least = larger(SEGMENT_AREA_LEAST, 3 * (size_t)local_size * CACHE_LINE);
+    if (local_size == 1)
+        return 0;
+    while (bytes / 2 >= least && bytes * local_size > node_bytes)
+        bytes /= 2;
+    return bytes;
 }
 
 static size_t bytes_for(uint32_t local_size)
 {
-    size_t areas = 2 * (size_t)local_size * area_bytes_for(local_size);
-    return control_bytes(local_size) + mst_round_up(areas, PAGE_ALIGN);
+    return control_bytes(local_size) + local_size * area_bytes_for(local_size);
 }
 
 static int map(struct segment *segment, int fd, uint64_t offset, struct mst_err *err)
@@ -95,7 +112,12 @@ static void prepare(struct segment *segment, uint32_t local_rank, uint32_t local
     segment->local_rank = local_rank;
     segment->local_size = local_size;
     segment->area_bytes = area_bytes_for(local_size);
+    if (local_size > 1)
+        segment->most_bytes = larger(segment->area_bytes / STEPS_IN_AREA,
+                                     (size_t)local_size * CACHE_LINE);
+    assert(3 * segment->most_bytes <= segment->area_bytes);
     segment->bytes = bytes_for(local_size);
+    segment->roams = true;
 }
 
 /* Appends the segment's room to the file, all of it backed by memory. */
@@ -213,44 +235,109 @@ void segment_begin(struct segment *segment, const struct signature_desc *desc, u
 {
     struct segment_slot *slot = slot_of(segment, segment->local_rank);
     assert(op_seq >= segment->op_seq);
-    segment->signature = signature_of(desc);
+    segment->signature = (segment->signature ^ signature_of(desc)) * CHAIN_FACTOR;
     segment->op_seq = op_seq;
     /* Relaxed: on a mismatch the flag's release orders them; in a timeout's text they may lag. */
-    atomic_store_explicit(&slot->kind, signature_pack(desc), memory_order_relaxed);
-    atomic_store_explicit(&slot->count, desc->count, memory_order_relaxed);
+    size_t i = op_seq % SEGMENT_RING;
+    atomic_store_explicit(&slot->ops[i].kind, signature_pack(desc), memory_order_relaxed);
+    atomic_store_explicit(&slot->ops[i].count, desc->count, memory_order_relaxed);
     atomic_store_explicit(&slot->op_seq, op_seq, memory_order_relaxed);
 }
 
-static void *area(const struct segment *segment, uint32_t local_rank, uint32_t step, size_t bytes)
+/* ---- room ------------------------------------------------------------------------------------ */
+
+static int await_all(struct segment *segment, uint64_t deadline_ns, struct mst_err *err);
+
+/* Whether all ranks have left what the coming step is to overwrite: its lines' last step, and what
+ * lay in its room. They have left all steps before the one that they are known to have posted. */
+static bool is_left(const struct segment *segment)
 {
-    assert(local_rank < segment->local_size && bytes <= segment->area_bytes);
-    if (bytes <= SEGMENT_INLINE_BYTES)
+    uint32_t ahead = segment->step + 1 - segment->known;
+    const struct segment_room *kept = &segment->rooms[segment->known % SEGMENT_RING];
+    return ahead < SEGMENT_RING && segment->end <= kept->begin + segment->area_bytes;
+}
+
+/* Small rooms stay within the beginning of the area: they are as fast there, and need not wait for
+ * the kernel to bring page after page. So much of it that the last step's room is not in it when it
+ * begins anew: that one begins behind the new one, or ends before the limit. */
+static uint64_t place_for(const struct segment *segment, size_t room)
+{
+    size_t stride = segment->roams ? CACHE_LINE : segment->area_bytes / 2;
+    bool stays = segment->roams && room <= SMALL_ROOM_BYTES;
+    size_t limit = stays ? segment->most_bytes + 2 * SMALL_ROOM_BYTES : segment->area_bytes;
+    uint64_t begin = mst_round_up(segment->end, stride);
+    assert(room <= segment->most_bytes && limit <= segment->area_bytes);
+    bool fits = (begin & (segment->area_bytes - 1)) + room <= limit;
+    return fits ? begin : mst_round_up(begin, segment->area_bytes);
+}
+
+int segment_reserve(struct segment *segment, size_t bytes, uint64_t deadline_ns,
+                    struct mst_err *err)
+{
+    bool in_line = bytes <= SEGMENT_INLINE_BYTES;
+    size_t room = in_line ? 0 : mst_round_up(bytes, CACHE_LINE);
+    uint64_t begin = room > 0 ? place_for(segment, room) : segment->end;
+    segment->end = begin + room;
+    int rc = is_left(segment) ? 0 : await_all(segment, deadline_ns, err);
+    assert(rc < 0 || is_left(segment));
+    segment->rooms[(segment->step + 1) % SEGMENT_RING] = (struct segment_room){.begin = begin,
+                                                                               .in_line = in_line};
+    return rc;
+}
+
+static void *area(const struct segment *segment, uint32_t local_rank, uint32_t step)
+{
+    const struct segment_room *room = &segment->rooms[step % SEGMENT_RING];
+    assert(local_rank < segment->local_size);
+    if (room->in_line)
         return line_of(segment, local_rank, step)->payload;
-    size_t index = (size_t)(step & 1) * segment->local_size + local_rank;
-    return segment->areas + index * segment->area_bytes;
+    return segment->areas + local_rank * segment->area_bytes +
+           (room->begin & (segment->area_bytes - 1));
 }
 
-void *segment_next(const struct segment *segment, uint32_t local_rank, size_t bytes)
+void *segment_next(const struct segment *segment, uint32_t local_rank)
 {
-    return area(segment, local_rank, segment->step + 1, bytes);
+    return area(segment, local_rank, segment->step + 1);
 }
 
-const void *segment_last(const struct segment *segment, uint32_t local_rank, size_t bytes)
+const void *segment_last(const struct segment *segment, uint32_t local_rank)
 {
-    return area(segment, local_rank, segment->step, bytes);
+    return area(segment, local_rank, segment->step);
 }
 
-static struct signature_desc desc_of(const struct segment *segment, uint32_t local_rank)
+/* ---- failures, in words ---------------------------------------------------------------------- */
+
+static struct signature_desc desc_of(const struct segment *segment, uint32_t local_rank,
+                                     uint64_t op_seq)
 {
     struct segment_slot *slot = slot_of(segment, local_rank);
-    return signature_unpack(atomic_load_explicit(&slot->kind, memory_order_relaxed),
-                            atomic_load_explicit(&slot->count, memory_order_relaxed));
+    size_t i = op_seq % SEGMENT_RING;
+    return signature_unpack(atomic_load_explicit(&slot->ops[i].kind, memory_order_relaxed),
+                            atomic_load_explicit(&slot->ops[i].count, memory_order_relaxed));
 }
 
+static struct signature_desc own_desc(const struct segment *segment)
+{
+    return desc_of(segment, segment->local_rank, segment->op_seq);
+}
+
+static uint64_t seq_of(const struct segment *segment, uint32_t local_rank)
+{
+    return atomic_load_explicit(&slot_of(segment, local_rank)->op_seq, memory_order_relaxed);
+}
+
+/* Tells of the first collective in which the two differ: whoever waits for nobody may have gone on
+ * since, so that it is not always the latest. */
 static int mismatch(const struct segment *segment, uint32_t other, struct mst_err *err)
 {
-    struct signature_desc mine = desc_of(segment, segment->local_rank);
-    struct signature_desc theirs = desc_of(segment, other);
+    struct signature_desc mine, theirs;
+    uint64_t last = segment->op_seq, ahead = seq_of(segment, other);
+    uint64_t newest = ahead > last ? ahead : last;
+    uint64_t seq = newest < SEGMENT_RING ? 0 : newest - SEGMENT_RING + 1; /* the oldest kept */
+    do {
+        mine = desc_of(segment, segment->local_rank, seq);
+        theirs = desc_of(segment, other, seq);
+    } while (signature_of(&mine) == signature_of(&theirs) && seq++ < last);
     return signature_mismatch(segment->ranks[segment->local_rank], &mine, segment->ranks[other],
                               &theirs, err);
 }
@@ -260,9 +347,8 @@ static void append_absent(const struct segment *segment, uint32_t local_rank, ch
                           size_t cap)
 {
     char who[32];
-    struct signature_desc last = desc_of(segment, local_rank);
-    uint64_t op_seq = atomic_load_explicit(&slot_of(segment, local_rank)->op_seq,
-                                           memory_order_relaxed);
+    uint64_t op_seq = seq_of(segment, local_rank);
+    struct signature_desc last = desc_of(segment, local_rank, op_seq);
     (void)snprintf(who, sizeof who, "rank %u", segment->ranks[local_rank]);
     signature_append_absent(who, op_seq, &last, text, cap);
 }
@@ -270,7 +356,7 @@ static void append_absent(const struct segment *segment, uint32_t local_rank, ch
 static int timed_out(const struct segment *segment, struct mst_err *err)
 {
     char mine[SIGNATURE_TEXT_MAX], absent[sizeof err->text] = "";
-    struct signature_desc desc = desc_of(segment, segment->local_rank);
+    struct signature_desc desc = own_desc(segment);
     for (uint32_t r = 0; r < segment->local_size; r++)
         if (atomic_load(&line_of(segment, r, segment->step)->seq) != segment->step)
             append_absent(segment, r, absent, sizeof absent);
@@ -300,30 +386,70 @@ int segment_explain(const struct segment *segment, int code, struct mst_err *err
 static int has_left(const struct segment *segment, uint32_t local_rank, struct mst_err *err)
 {
     char mine[SIGNATURE_TEXT_MAX];
-    struct signature_desc desc = desc_of(segment, segment->local_rank);
+    struct signature_desc desc = own_desc(segment);
     return mst_err_set(err, -ECONNRESET, "op %llu, %s: rank %u has left, its process has ended",
                        (unsigned long long)segment->op_seq,
                        signature_describe(&desc, mine, sizeof mine), segment->ranks[local_rank]);
 }
 
-int segment_step(struct segment *segment, uint64_t deadline_ns, struct mst_err *err)
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+static int await(struct segment *segment, uint32_t local_rank, uint64_t deadline_ns,
+                 struct mst_err *err)
+{
+    struct segment_line *line = line_of(segment, local_rank, segment->step);
+    struct segment_line *mine = line_of(segment, segment->local_rank, segment->step);
+    segment->wait.whose = segment->slots ? &segment->slots[local_rank].state : NULL;
+    int rc = wait_word(&segment->wait, &line->seq, segment->step, deadline_ns);
+    if (rc == -EPIPE)
+        return has_left(segment, local_rank, err);
+    if (rc < 0)
+        return rc == -ETIMEDOUT ? timed_out(segment, err) : segment_explain(segment, rc, err);
+    return line->signature == mine->signature ? 0 : mismatch(segment, local_rank, err);
+}
+
+static int await_all(struct segment *segment, uint64_t deadline_ns, struct mst_err *err)
+{
+    int rc = 0;
+    for (uint32_t r = 0; rc == 0 && r < segment->local_size; r++)
+        if (r != segment->local_rank)
+            rc = await(segment, r, deadline_ns, err);
+    segment->known = segment->step;
+    return rc;
+}
+
+static void post(struct segment *segment)
 {
     uint32_t step = ++segment->step;
     struct segment_line *mine = line_of(segment, segment->local_rank, step);
     mine->signature = segment->signature;
     wait_post(&segment->wait, &mine->seq, step);
-    for (uint32_t r = 0; r < segment->local_size; r++) {
-        struct segment_line *line = line_of(segment, r, step);
-        segment->wait.whose = segment->slots ? &segment->slots[r].state : NULL;
-        int rc = wait_word(&segment->wait, &line->seq, step, deadline_ns);
-        if (rc == -EPIPE)
-            return has_left(segment, r, err);
-        if (rc < 0)
-            return rc == -ETIMEDOUT ? timed_out(segment, err) : segment_explain(segment, rc, err);
-        if (line->signature != segment->signature)
-            return mismatch(segment, r, err);
-    }
-    return 0;
+}
+
+int segment_step(struct segment *segment, uint64_t deadline_ns, struct mst_err *err)
+{
+    post(segment);
+    return await_all(segment, deadline_ns, err);
+}
+
+void segment_set_roaming(struct segment *segment, bool roams)
+{
+    segment->roams = roams;
+}
+
+bool segment_has_core(const struct segment *segment)
+{
+    return segment->wait.spin_ns > 0;
+}
+
+int segment_step_from(struct segment *segment, uint32_t local_rank, uint64_t deadline_ns,
+                      struct mst_err *err)
+{
+    post(segment);
+    if (local_rank == segment->local_rank)
+        return 0;
+    return segment->local_size == 2 ? await_all(segment, deadline_ns, err)
+                                    : await(segment, local_rank, deadline_ns, err);
 }
 
 int segment_fail(struct segment *segment, struct mst_err *err)
@@ -335,8 +461,8 @@ int segment_fail(struct segment *segment, struct mst_err *err)
         head->failure = *err;
         /* Release: pairs with wait_check and the load below. */
         atomic_store_explicit(&head->failed, 1, memory_order_release);
-        for (uint32_t r = 0; r < 2 * segment->local_size; r++)
-            wait_wake(&line_of(segment, 0, 0)[r].seq);
+        for (uint32_t i = 0; i < SEGMENT_RING * segment->local_size; i++)
+            wait_wake(&line_of(segment, 0, 0)[i].seq);
     } else if (atomic_load_explicit(&head->failed, memory_order_acquire) != 0) {
         return read_failure(segment, err);
     }

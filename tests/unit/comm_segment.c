@@ -5,6 +5,7 @@
 #include "soon.h"
 
 #include "muster/core/clock.h"
+#include "muster/core/rng.h"
 #include "muster/core/world/page.h"
 
 #include <errno.h>
@@ -71,11 +72,18 @@ static void close_pair(struct pair *pair)
     segment_close(&pair->segments[1]);
 }
 
-/* Rank 0 posts and finds nobody; rank 1 then finds rank 0. */
+static void reserve_both(struct pair *pair, size_t bytes)
+{
+    for (int r = 0; r < 2; r++)
+        assert_int_equal(segment_reserve(&pair->segments[r], bytes, 1, &pair->err), 0);
+}
+
+/* Rank 0 posts and finds nobody; rank 1 then finds rank 0, and rank 0 has it told. */
 static void step_both(struct pair *pair)
 {
     assert_int_equal(segment_step(&pair->segments[0], 1, &pair->err), -ETIMEDOUT);
     assert_int_equal(segment_step(&pair->segments[1], soon(), &pair->err), 0);
+    pair->segments[0].known = pair->segments[0].step;
 }
 
 static void deposits_are_seen_after_the_step(void **state)
@@ -84,21 +92,127 @@ static void deposits_are_seen_after_the_step(void **state)
     struct pair pair = {0};
     open_pair(&pair, -1);
     struct segment *a = &pair.segments[0], *b = &pair.segments[1];
-    static const size_t sizes[] = {SEGMENT_INLINE_BYTES, SEGMENT_INLINE_BYTES + 1,
-                                   SEGMENT_CHUNK_BYTES};
+    const size_t sizes[] = {SEGMENT_INLINE_BYTES, SEGMENT_INLINE_BYTES + 1, a->most_bytes};
     segment_begin(a, &barrier, 1);
     segment_begin(b, &barrier, 1);
-    for (int round = 0; round < 9; round++) {
+    for (int round = 0; round < 60; round++) { /* three times round the lines and the areas */
         size_t bytes = sizes[round % 3];
-        memset(segment_next(a, 0, bytes), 'a' + round, bytes);
-        memset(segment_next(b, 1, bytes), 'A' + round, bytes);
+        reserve_both(&pair, bytes);
+        memset(segment_next(a, 0), 'a' + round, bytes);
+        memset(segment_next(b, 1), 'A' + round, bytes);
         step_both(&pair);
-        const char *from_a = segment_last(b, 0, bytes), *from_b = segment_last(a, 1, bytes);
+        const unsigned char *from_a = segment_last(b, 0), *from_b = segment_last(a, 1);
         assert_int_equal(from_a[0], 'a' + round);
         assert_int_equal(from_a[bytes - 1], 'a' + round);
         assert_int_equal(from_b[bytes - 1], 'A' + round);
     }
     close_pair(&pair);
+}
+
+/* Rooms of all sizes in any order, and both ways of following one another: what the last step holds
+ * is still whole after the next deposit. */
+static void no_deposit_meets_the_one_before(void **state)
+{
+    (void)state;
+    struct pair pair = {0};
+    open_pair(&pair, -1);
+    struct segment *a = &pair.segments[0], *b = &pair.segments[1];
+    const size_t sizes[] = {8, 64, 1000, 8 << 10, (8 << 10) + 1, 64 << 10, a->most_bytes};
+    struct mst_rng rng;
+    mst_rng_init(&rng, 7, 0);
+    segment_begin(a, &barrier, 1);
+    segment_begin(b, &barrier, 1);
+    size_t before = 0;
+    for (int round = 0; round < 5000; round++) {
+        size_t bytes = sizes[mst_rng_below(&rng, 7)];
+        if (round > 0 && mst_rng_below(&rng, 50) == 0) {
+            segment_set_roaming(a, round % 2);
+            segment_set_roaming(b, round % 2);
+        }
+        reserve_both(&pair, bytes);
+        memset(segment_next(a, 0), round, bytes);
+        const unsigned char *last = segment_last(b, 0);
+        assert_true(before == 0 || (last[0] == (unsigned char)(round - 1) &&
+                                    last[before - 1] == (unsigned char)(round - 1)));
+        step_both(&pair);
+        before = bytes;
+    }
+    close_pair(&pair);
+}
+
+/* The poster may be ahead until the lines, or the room, would be those that the other reads. */
+static void who_waits_for_nobody_stops_when_the_ring_is_full(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t bytes;
+        int steps;
+    } cases[] = {{8, SEGMENT_RING - 1}, {SIZE_MAX, 8}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        struct pair pair = {0};
+        open_pair(&pair, -1);
+        struct segment *root = &pair.segments[0], *reader = &pair.segments[1];
+        size_t bytes = cases[c].bytes < root->most_bytes ? cases[c].bytes : root->most_bytes;
+        segment_begin(root, &barrier, 1);
+        segment_begin(reader, &barrier, 1);
+        for (int i = 0; i < cases[c].steps; i++) {
+            assert_int_equal(segment_reserve(root, bytes, 1, &pair.err), 0);
+            memset(segment_next(root, 0), i, bytes);
+            assert_int_equal(segment_step_from(root, 0, 1, &pair.err), 0);
+        }
+        assert_int_equal(segment_reserve(root, bytes, 1, &pair.err), -ETIMEDOUT);
+        assert_string_equal(pair.err.text,
+                            "op 1, barrier: still missing rank 5 (last: op 1, barrier)");
+        for (int i = 0; i < cases[c].steps; i++) {
+            assert_int_equal(segment_reserve(reader, bytes, 1, &pair.err), 0);
+            assert_int_equal(segment_step_from(reader, 0, 1, &pair.err), 0);
+            const unsigned char *seen = segment_last(reader, 0);
+            assert_int_equal(seen[0], i);
+            assert_int_equal(seen[bytes - 1], i);
+        }
+        close_pair(&pair);
+    }
+}
+
+/* Rank 0 has gone on: what differed is told, not what it does now. */
+static void a_mismatch_is_found_after_the_poster_has_gone_on(void **state)
+{
+    (void)state;
+    struct pair pair = {0};
+    open_pair(&pair, -1);
+    struct signature_desc mine = {.coll = MST_COLL_BROADCAST, .dtype = MST_F32, .count = 3};
+    struct signature_desc theirs = {.coll = MST_COLL_BROADCAST, .dtype = MST_F32, .root = 1};
+    segment_begin(&pair.segments[0], &mine, 1);
+    segment_begin(&pair.segments[1], &theirs, 1);
+    for (int r = 0; r < 2; r++) /* both take themselves for the root */
+        assert_int_equal(segment_step_from(&pair.segments[r], (uint32_t)r, 1, &pair.err), 0);
+    for (uint64_t op = 2; op < SEGMENT_RING; op++) {
+        segment_begin(&pair.segments[0], &barrier, op);
+        assert_int_equal(segment_step_from(&pair.segments[0], 0, 1, &pair.err), 0);
+    }
+    segment_begin(&pair.segments[1], &barrier, 2);
+    assert_int_equal(segment_step(&pair.segments[1], 1, &pair.err), -EPROTO);
+    assert_string_equal(pair.err.text, "rank 4: broadcast f32 count 3 root 0; "
+                                       "rank 5: broadcast f32 count 0 root 1");
+    close_pair(&pair);
+}
+
+/* However many ranks a node has, an area holds its largest deposits three times. */
+static void areas_stay_within_the_nodes_share(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[] = {2, 3, 8, 9, 16, 17, 64, 256};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint32_t ranks = sizes[i];
+        struct segment segment;
+        struct segment_place place;
+        assert_int_equal(segment_create(&segment, -1, ranks, &place, NULL), 0);
+        size_t most = ranks > 16 ? 2 * SEGMENT_NODE_BYTES : SEGMENT_NODE_BYTES;
+        assert_true(ranks * segment.area_bytes <= most);
+        assert_true(ranks * (size_t)64 <= segment.most_bytes);
+        assert_true(3 * segment.most_bytes <= segment.area_bytes);
+        segment_close(&segment);
+    }
 }
 
 /* It ended in the middle of the job; a rank that left after its last step is missed by nobody. */
@@ -177,9 +291,11 @@ static void segments_share_a_file_and_give_it_back(void **state)
     assert_int_equal(fstat(fd, &before), 0);
     open_pair(&one, fd);
     open_pair(&two, fd);
-    memset(segment_next(&one.segments[0], 0, 100), 1, 100);
-    memset(segment_next(&two.segments[0], 0, 100), 2, 100);
-    assert_int_equal(*(uint8_t *)segment_next(&one.segments[1], 0, 100), 1);
+    reserve_both(&one, 100);
+    reserve_both(&two, 100);
+    memset(segment_next(&one.segments[0], 0), 1, 100);
+    memset(segment_next(&two.segments[0], 0), 2, 100);
+    assert_int_equal(*(uint8_t *)segment_next(&one.segments[1], 0), 1);
     assert_int_equal(fstat(fd, &full), 0);
     close_pair(&one);
     close_pair(&two);
@@ -284,6 +400,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(deposits_are_seen_after_the_step),
+        cmocka_unit_test(no_deposit_meets_the_one_before),
+        cmocka_unit_test(who_waits_for_nobody_stops_when_the_ring_is_full),
+        cmocka_unit_test(a_mismatch_is_found_after_the_poster_has_gone_on),
+        cmocka_unit_test(areas_stay_within_the_nodes_share),
         cmocka_unit_test(a_rank_that_has_left_is_missed_at_once),
         cmocka_unit_test(a_mismatch_is_told_from_both_descriptions),
         cmocka_unit_test(a_timeout_tells_what_the_absent_did_last),
