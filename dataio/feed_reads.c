@@ -332,13 +332,32 @@ struct batch {
     size_t idle_count;
 };
 
-static int reap_one(struct feed *feed, struct batch *batch, struct mst_err *err)
+/* Whether there is more to tell. */
+static bool submit_some(struct feed *feed, struct batch *batch, feed_next_fn next, void *arg)
 {
-    struct feed_done done = {0};
-    (void)feed_reap(feed, &done, 1, 1, MST_NEVER); /* one is under way */
-    assert(done.user);                             /* each of them has one */
-    batch->idle[batch->idle_count++] = done.user;
-    return check_whole(done.user, &done, err);
+    struct feed_read reads[FEED_DEPTH];
+    size_t count = 0;
+    bool more = true;
+    while (batch->idle_count && (more = next(arg, &reads[count]))) {
+        struct feed_read *read = batch->idle[--batch->idle_count];
+        reads[count].user = read;
+        *read = reads[count++];
+    }
+    size_t taken = feed_submit(feed, reads, count);
+    assert(taken == count); /* as many were idle */
+    return more;
+}
+
+static int reap_some(struct feed *feed, struct batch *batch, struct mst_err *err)
+{
+    struct feed_done done[FEED_DEPTH];
+    int count = feed_reap(feed, done, FEED_DEPTH, 1, MST_NEVER); /* one is under way */
+    int rc = 0;
+    for (int i = 0; i < count; i++) {
+        batch->idle[batch->idle_count++] = done[i].user;
+        rc = rc ? rc : check_whole(done[i].user, &done[i], err);
+    }
+    return rc;
 }
 
 int feed_read_all(struct feed *feed, feed_next_fn next, void *arg, struct mst_err *err)
@@ -350,14 +369,9 @@ int feed_read_all(struct feed *feed, feed_next_fn next, void *arg, struct mst_er
     bool more = true;
     int rc = 0;
     do {
-        while (more && batch.idle_count) {
-            struct feed_read *read = batch.idle[batch.idle_count - 1];
-            more = next(arg, read);
-            read->user = read;
-            batch.idle_count -= more ? feed_submit(feed, read, 1) : 0;
-        }
+        more = more && submit_some(feed, &batch, next, arg);
         if (feed->in_flight)
-            rc = reap_one(feed, &batch, err);
+            rc = reap_some(feed, &batch, err);
     } while (rc == 0 && (more || feed->in_flight));
     if (feed->in_flight)
         feed_cancel(feed);
