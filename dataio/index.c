@@ -358,6 +358,15 @@ static bool next_piece(void *arg, struct feed_read *ret_read)
     return true;
 }
 
+/* A look gains by it only where many small ones are read from end to end, which then come side by
+ * side; memory that is new costs more than reading one large one piece by piece. */
+static bool is_kept(const struct index *index, const struct index_opts *opts)
+{
+    bool is_read = opts->full || !record_reader_of(index->shape.format)->cut;
+    bool is_small = index->size_bytes / WHOLE_BYTES_MAX < index->shard_count;
+    return index->size_bytes <= opts->resident_bytes && (!opts->look_only || (is_read && is_small));
+}
+
 static int load_shards(struct index *index, struct feed *feed, struct mst_err *err)
 {
     uint8_t *at = malloc(index->size_bytes ? index->size_bytes : 1);
@@ -565,7 +574,7 @@ int index_open(const struct index_opts *opts, struct feed *feed, struct index **
         rc = settle_format(index, opts->dataset, feed, err);
     if (!rc)
         rc = check_shape(&index->shape, err);
-    if (!rc && index->size_bytes <= opts->resident_bytes)
+    if (!rc && is_kept(index, opts))
         rc = load_shards(index, feed, err);
     if (!rc)
         rc = find_samples(index, opts->dataset, feed, err);

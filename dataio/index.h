@@ -50,6 +50,7 @@ struct index_opts {
     const char *scratch_dir; /* as in scratch.h */
     bool full;               /* the fingerprint is over every byte, too */
     uint64_t resident_bytes; /* contents up to this size are kept in memory */
+    bool look_only;          /* but only where that makes the index sooner */
 };
 
 /* Opens all sources, finds the samples and computes the fingerprint. Nothing of the feed is under

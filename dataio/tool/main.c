@@ -20,7 +20,7 @@ static const struct option_command commands[] = {
 static int (*const runs[])(const struct tool *) = {
     [INDEX] = tool_index, [LS] = tool_ls, [VERIFY] = tool_verify};
 
-/* Small sources are read many at a time into memory, as a loader reads them. */
+/* Small sources that are read whole are so many at a time, as a loader reads them. */
 #define RESIDENT_BYTES (UINT64_C(64) << 20)
 
 #define FORMATS "auto, raw, megatron or lines"
@@ -94,6 +94,7 @@ struct index *tool_open(const struct tool *tool)
     struct index_opts opts = tool->opts;
     opts.dataset = dataset;
     opts.resident_bytes = RESIDENT_BYTES;
+    opts.look_only = true;
     if (dataset && index_open(&opts, tool->feed, &index, &err) < 0)
         fprintf(stderr, "muster-data: %s\n", err.text);
     dataset_close(dataset);

@@ -135,6 +135,31 @@ static void test_lines_in_memory_and_not(void **state)
     free(text);
 }
 
+static bool is_kept_by_a_look(struct opts opts)
+{
+    opts.index.look_only = true;
+    opts.index.resident_bytes = UINT64_MAX;
+    struct index *index = open_index(&opts);
+    bool kept = index->resident != NULL;
+    index_close(index);
+    return kept;
+}
+
+static void test_what_a_look_keeps(void **state)
+{
+    (void)state;
+    struct opts raw = opts_of(list("a", "b", "c"), MST_FORMAT_RAW, 10), lines = raw, full = raw;
+    lines.index.shape.format = MST_FORMAT_LINES;
+    full.index.full = true;
+    assert_false(is_kept_by_a_look(raw));
+    assert_true(is_kept_by_a_look(lines));
+    assert_true(is_kept_by_a_look(full));
+    uint8_t *large = calloc(2, 1 << 20);
+    lines.uri = scratch_write("long.txt", large, 2 << 20);
+    assert_false(is_kept_by_a_look(lines));
+    free(large);
+}
+
 static void test_fingerprint_sees_what_matters(void **state)
 {
     (void)state;
@@ -397,6 +422,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_samples_run_over_all_sources),
         cmocka_unit_test(test_lines_in_memory_and_not),
+        cmocka_unit_test(test_what_a_look_keeps),
         cmocka_unit_test(test_fingerprint_sees_what_matters),
         cmocka_unit_test(test_fingerprint_is_the_same_elsewhere),
         cmocka_unit_test(test_the_fingerprint_of_many_sources),
