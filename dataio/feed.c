@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REMOTE_DEPTH 16u /* connections to one place */
+#define REMOTE_DEPTH 32u /* connections to one place */
 #define WINDOW_BYTES_DEFAULT (UINT64_C(64) << 20)
 #define TIMEOUT_MS_ALONE 60000u /* of a place that nothing stands in for */
 #define TIMEOUT_MS_MIRRORED 5000u
