@@ -382,3 +382,8 @@ uint32_t feed_grain(const struct feed_file *file)
 {
     return file->copies[0].store->ops->grain;
 }
+
+uint64_t feed_bulk_bytes(const struct feed_file *file)
+{
+    return file->copies[0].store->bulk_bytes;
+}

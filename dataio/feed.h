@@ -82,6 +82,9 @@ uint64_t feed_version(const struct feed_file *file);
 /* What offset, size and memory of a direct read should be multiples of: 1 if that is of no use. */
 uint32_t feed_grain(const struct feed_file *file);
 
+/* How much of a long file one read should bring. */
+uint64_t feed_bulk_bytes(const struct feed_file *file);
+
 struct feed_read {
     struct feed_file *file;
     uint64_t offset;

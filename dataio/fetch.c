@@ -32,12 +32,8 @@
 #define BATCH_COUNT_USUAL 64u
 #define BOOKS_BYTES_MAX (UINT64_C(2) << 20) /* of more batches than usual */
 
-/* Reads of several samples: of a file, where more go out side by side, and the least and the most
- * of a remote object, where each costs a way there and back. */
-#define READ_BYTES_LOCAL (UINT64_C(2) << 20)
-#define READ_BYTES_MIN (UINT64_C(1) << 20)
-#define READ_BYTES_MAX (UINT64_C(8) << 20)
-#define READ_SHARE 16u /* of the arena: so many are under way */
+#define READ_BYTES_MIN (UINT64_C(1) << 20) /* of several samples of a remote object */
+#define READ_SHARE 8u                      /* of the arena: so many are under way at least */
 
 /* Beyond so many reads only small ones are under way: the disk or the net is busy with these. */
 #define FLYING_COUNT_LOCAL 8u
@@ -315,9 +311,15 @@ static bool is_local(const struct fetch *fetch, const struct read *read)
     return feed_grain(fetch->index->shards[read->shard].source.file) > 1;
 }
 
+static uint64_t bulk_bytes(const struct fetch *fetch, const struct read *read)
+{
+    return feed_bulk_bytes(fetch->index->shards[read->shard].source.file);
+}
+
 static uint64_t read_bytes_max(const struct fetch *fetch, const struct read *read)
 {
-    return is_local(fetch, read) ? READ_BYTES_LOCAL : fetch->read_bytes;
+    uint64_t bulk = bulk_bytes(fetch, read);
+    return is_local(fetch, read) ? bulk : mst_least(bulk, fetch->read_bytes);
 }
 
 /* Makes the read `last` (may be NULL) bring what `next` would, if that lies just behind or within.
@@ -546,7 +548,7 @@ static void pace(struct fetch *fetch, const struct read *read, uint64_t now_ns)
     uint64_t took_ns = now_ns - read->submitted_ns;
     if (took_ns > READ_SLOW_NS && fetch->read_bytes > READ_BYTES_MIN)
         fetch->read_bytes /= 2;
-    else if (took_ns < READ_QUICK_NS && fetch->read_bytes < READ_BYTES_MAX)
+    else if (took_ns < READ_QUICK_NS && fetch->read_bytes < bulk_bytes(fetch, read))
         fetch->read_bytes *= 2;
 }
 

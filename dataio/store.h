@@ -75,11 +75,12 @@ struct store_ops {
     const char *(*failure)(const struct store *store);
 };
 
-/* Every store starts with this; all but the first field are the feed's. */
+/* Every store starts with this; all but the first two fields are the feed's. */
 struct store {
     const struct store_ops *ops;
-    char *root; /* NULL: the local one */
-    bool alone; /* nothing stands in for what it holds */
+    uint64_t bulk_bytes; /* of a long item that one read should bring */
+    char *root;          /* NULL: the local one */
+    bool alone;          /* nothing stands in for what it holds */
     size_t in_flight;
     size_t queued; /* reads that wait to be started */
     struct mirror_health health;

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define GRAIN 4096u
+#define BULK_BYTES (UINT64_C(2) << 20) /* several side by side are a disk's full speed */
 #define BULK 64u
 #define OPEN_MAX_MOST 256u
 #define OPEN_SHARE 4u /* of the descriptors that the process may have */
@@ -443,6 +444,7 @@ int store_local_create(const char *aio, uint32_t depth, struct store **ret_store
         return mst_err_set(err, -ENOMEM, "no memory for reading files");
     }
     local->store.ops = &local_ops;
+    local->store.bulk_bytes = BULK_BYTES;
     local->scratch = (struct scratch)SCRATCH_INIT;
     local->open_max = open_max();
     for (uint32_t i = 0; i < depth; i++) {

@@ -226,6 +226,7 @@ int store_remote_create(const char *root, const struct mst_blob_opts *opts,
         return mst_err_set(err, -ENOMEM, "%s: no memory", root);
     }
     remote->store.ops = &remote_ops;
+    remote->store.bulk_bytes = mst_blob_bulk_bytes(root);
     remote->opts = *opts;
     *ret_store = &remote->store;
     return 0;

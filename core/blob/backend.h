@@ -14,6 +14,7 @@ struct mst_uri;
 #define BLOB_PATH_MAX 2048 /* of both joined */
 #define BLOB_DEPTH_DEFAULT 8
 #define BLOB_TIMEOUT_MS_DEFAULT 60000
+#define BLOB_BULK_BYTES_DEFAULT (UINT64_C(8) << 20)
 
 /* What a put puts: memory, or a file if `data` is NULL. */
 struct blob_source {
@@ -25,6 +26,7 @@ struct blob_source {
 /* Keys come checked: relative, no "." or ".." in them. Errors as core/blob/blob.h says. */
 struct blob_backend {
     const char *scheme;
+    uint64_t bulk_bytes; /* mst_blob_bulk_bytes; 0: the default */
 
     /* `opts` has its defaults filled in. May block for credentials. */
     int (*open)(const struct mst_uri *uri, const struct mst_blob_opts *opts,

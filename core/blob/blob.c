@@ -49,6 +49,14 @@ int mst_blob_open(const char *uri, const struct mst_blob_opts *opts, struct mst_
     return rc;
 }
 
+uint64_t mst_blob_bulk_bytes(const char *uri)
+{
+    struct mst_uri parsed;
+    int rc = mst_uri_parse(uri, &parsed, NULL);
+    const struct blob_backend *backend = rc < 0 ? NULL : find_backend(parsed.scheme);
+    return backend && backend->bulk_bytes ? backend->bulk_bytes : BLOB_BULK_BYTES_DEFAULT;
+}
+
 void mst_blob_close(struct mst_blob *blob)
 {
     if (blob)

@@ -46,6 +46,10 @@ struct mst_blob_opts {
 int mst_blob_open(const char *uri, const struct mst_blob_opts *opts, struct mst_blob **ret_blob,
                   struct mst_err *err);
 
+/* How much of a long object of the store that `uri` names one read should bring, so that what its
+ * server does for each request hardly counts. */
+uint64_t mst_blob_bulk_bytes(const char *uri);
+
 /* Ends what is in flight. NULL is allowed. */
 void mst_blob_close(struct mst_blob *blob);
 

@@ -260,6 +260,18 @@ static void names_the_schemes(void **state)
     mst_blob_close(NULL);
 }
 
+static void a_read_of_hdfs_brings_more(void **state)
+{
+    (void)state;
+    uint64_t usual = mst_blob_bulk_bytes("s3://bucket/key");
+    assert_in_range(usual, 1, SIZE_MAX);
+    assert_int_equal(mst_blob_bulk_bytes("http://host/key"), usual);
+    assert_int_equal(mst_blob_bulk_bytes("gopher://x/y"), usual);
+    assert_int_equal(mst_blob_bulk_bytes(""), usual);
+    assert_int_equal(mst_blob_bulk_bytes("hdfs://host/key"), 2 * usual);
+    assert_int_equal(mst_blob_bulk_bytes("webhdfs://host:1/key"), 2 * usual);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +284,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(takes_depth_reads_at_a_time, open_place, close_place),
         cmocka_unit_test_setup_teardown(keys_stay_inside, open_place, close_place),
         cmocka_unit_test(names_the_schemes),
+        cmocka_unit_test(a_read_of_hdfs_brings_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -584,10 +584,13 @@ static int cluster_open(const struct mst_uri *uri, const struct mst_blob_opts *o
     return open_store(&blob_hdfs_backend, uri, opts, ret_blob, err);
 }
 
+/* A read is two requests to the name node, and one that opens the file anew at a data node. */
+#define BULK_BYTES (UINT64_C(16) << 20)
+
 #define HDFS_BACKEND(name, opener)                                                                 \
     {                                                                                              \
-        .scheme = (name), .open = (opener), .close = hdfs_close, .stat = hdfs_stat,                \
-        .stat_all = blob_remote_stat_all, .list = hdfs_list, .put = hdfs_put,                      \
+        .scheme = (name), .bulk_bytes = BULK_BYTES, .open = (opener), .close = hdfs_close,         \
+        .stat = hdfs_stat, .stat_all = blob_remote_stat_all, .list = hdfs_list, .put = hdfs_put,   \
         .remove = hdfs_remove, .submit = blob_remote_submit, .reap = blob_remote_reap,             \
     }
 
