@@ -174,8 +174,8 @@ int mst_loader_seek(struct mst_loader *loader, const uint8_t *cursor, size_t siz
 
 /* What was remarkable about the last seek that went well, or about opening if there was none; "" if
  * nothing was: a source was perhaps written anew since the cursor was saved, or fewer bytes were
- * compared than it asks for; files are read slowly, as this process has no huge pages. A program
- * tells it and goes on. */
+ * compared than it asks for; files are read slowly, as this process has no huge pages, which
+ * opening says and a seek forgets. A program tells it after both and goes on. */
 const char *mst_loader_warning(const struct mst_loader *loader);
 
 /* What the loader did since it was opened. 0; -EINVAL *ret_stats does not begin with

@@ -118,9 +118,16 @@ static void start(const char *data, const char *root)
         die("start", err.text);
 }
 
+static void tell_doubt(void)
+{
+    if (*mst_loader_warning(loader) && mst_world_rank(world) == 0)
+        fprintf(stderr, "loop: %s\n", mst_loader_warning(loader));
+}
+
 /* README.md shows from here … */
 static void resume(void)
 {
+    tell_doubt(); /* of opening, which a seek forgets */
     struct mst_err err;
     struct mst_ckpt_loaded loaded = MST_CKPT_LOADED_INIT;
     int rc = mst_ckpt_load(ckpt, &state, &loaded, soon(), &err);
@@ -133,8 +140,7 @@ static void resume(void)
                 err.text);
     if (mst_loader_seek(loader, loaded.cursor, loaded.cursor_bytes, &err) < 0)
         die("resume", err.text);
-    if (*mst_loader_warning(loader) && mst_world_rank(world) == 0)
-        fprintf(stderr, "loop: %s\n", mst_loader_warning(loader));
+    tell_doubt();
     step = loaded.step;
     if (mst_world_rank(world) == 0)
         printf("resumed at step %" PRIu64 "\n", step);
