@@ -26,13 +26,19 @@ static size_t text_bytes;
 static char *bulk; /* BULK bytes, which two servers have */
 static struct http_files one, two;
 
-static struct index *open_lines(const char *name, const char *lines, size_t size_bytes)
+static struct index *open_lines_at(const char *uri)
 {
     struct index_opts opts = {.shape = {.format = MST_FORMAT_LINES}, .scratch_dir = scratch_dir};
     struct index *index = NULL;
-    assert_int_equal(
-        sources_index(scratch_write(name, lines, size_bytes), opts, feed, &index, NULL), 0);
+    struct mst_err err = {0};
+    if (sources_index(uri, opts, feed, &index, &err))
+        fail_msg("%s", err.text);
     return index;
+}
+
+static struct index *open_lines(const char *name, const char *lines, size_t size_bytes)
+{
+    return open_lines_at(scratch_write(name, lines, size_bytes));
 }
 
 static struct fetch *create(struct index *index, uint32_t batch, uint64_t budget, bool sequential)
@@ -302,6 +308,31 @@ static void test_remote_batches_at_any_budget(void **state)
     index_close(index);
 }
 
+static void run_in_order(struct index *index)
+{
+    struct mst_rng rng;
+    mst_rng_init(&rng, 9, 0);
+    for (uint32_t i = 0; i < 30; i++) {
+        uint32_t batch = 1 + mst_rng_below(&rng, 50);
+        uint64_t budget = (2 << 20) + mst_rng_below(&rng, 30 << 20);
+        struct fetch *fetch = create(index, batch, budget, true);
+        run_through(index, fetch, batch, true, text, 2 * index->sample_count / batch);
+        fetch_destroy(fetch);
+    }
+    index_close(index);
+}
+
+/* Reads that are joined have any length, and so has what lies between their samples. */
+static void test_lines_in_order_at_any_budget(void **state)
+{
+    (void)state;
+    struct http_files lines;
+    files_start(&lines, "lines.txt", text, text_bytes);
+    run_in_order(open_lines("ordered", text, text_bytes));
+    run_in_order(open_lines_at(lines.uri));
+    files_stop(&lines);
+}
+
 static void test_batches_larger_than_a_request(void **state)
 {
     (void)state;
@@ -455,6 +486,7 @@ int main(void)
         cmocka_unit_test(test_empty_lines_need_no_read),
         cmocka_unit_test(test_small_batches_share_requests),
         cmocka_unit_test(test_remote_batches_at_any_budget),
+        cmocka_unit_test(test_lines_in_order_at_any_budget),
         cmocka_unit_test(test_batches_larger_than_a_request),
         cmocka_unit_test(test_an_object_smaller_than_a_request),
         cmocka_unit_test(test_a_mirror_that_breaks_under_shared_requests),
