@@ -45,7 +45,8 @@ struct gpu_ops {
     int (*queue_query)(struct mst_gpu_queue *queue);
 
     int (*copy)(struct mst_gpu_queue *queue, void *to, const void *from, size_t size_bytes);
-    /* -ENOTSUP: built without kernels. `launch` is copied. */
+    int (*clear)(struct mst_gpu_queue *queue, void *to, size_t size_bytes);
+    /* -ENOTSUP: built without kernels, or with none that the driver takes. `launch` is copied. */
     int (*launch)(struct mst_gpu_queue *queue, const struct kernel_launch *launch);
 
     int (*event_create)(struct mst_gpu *gpu, struct mst_gpu_event **ret_event);

@@ -8,10 +8,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <math.h>
 #include <sched.h>
 #include <string.h>
 
-#define BLOCKS_MAX 4096 /* threads take several elements beyond that */
+#define CRC_BLOCKS_MAX 65536 /* one a segment: its threads are busy for long */
+#define BLOCKS_MAX 4096      /* threads take several elements beyond that */
 #define ITEMS_PER_THREAD 4
 
 const struct gpu_ops *const gpu_backends[] = {&gpu_cuda_ops, &gpu_host_ops, NULL};
@@ -162,6 +164,11 @@ int mst_gpu_copy(struct mst_gpu_queue *queue, void *to, const void *from, size_t
     return size_bytes > 0 ? queue->gpu->ops->copy(queue, to, from, size_bytes) : 0;
 }
 
+int mst_gpu_clear(struct mst_gpu_queue *queue, void *to, size_t size_bytes)
+{
+    return size_bytes > 0 ? queue->gpu->ops->clear(queue, to, size_bytes) : 0;
+}
+
 static uint32_t blocks_for(size_t item_count)
 {
     size_t per_block = (size_t)KERNEL_THREADS * ITEMS_PER_THREAD;
@@ -218,6 +225,8 @@ static bool find_type(enum mst_dtype dtype, enum kernel_type *ret_type)
     case MST_F32: *ret_type = KERNEL_F32; return true;
     case MST_F16: *ret_type = KERNEL_F16; return true;
     case MST_BF16: *ret_type = KERNEL_BF16; return true;
+    case MST_F8E4M3: *ret_type = KERNEL_F8E4M3; return true;
+    case MST_F8E5M2: *ret_type = KERNEL_F8E5M2; return true;
     default: return false;
     }
 }
@@ -251,4 +260,94 @@ int mst_gpu_sum(struct mst_gpu_queue *queue, void *out, const void *const *in, s
         return -EINVAL;
     memcpy(work.args.sum.in, in, in_count * sizeof *in);
     return count > 0 ? launch(queue, &work) : 0;
+}
+
+int mst_gpu_scale_add(struct mst_gpu_queue *queue, void *sum, const void *in, float scale,
+                      enum mst_dtype dtype, size_t count)
+{
+    struct kernel_launch work = {
+        .id = KERNEL_SCALE_ADD,
+        .blocks_x = blocks_for(count),
+        .blocks_y = 1,
+        .args.scale_add = {.sum = sum, .in = in, .count = count, .scale = scale},
+    };
+    if (!find_type(dtype, &work.args.scale_add.type))
+        return -EINVAL;
+    return count > 0 ? launch(queue, &work) : 0;
+}
+
+int mst_gpu_sgd(struct mst_gpu_queue *queue, const struct mst_gpu_sgd *step)
+{
+    struct kernel_launch work = {
+        .id = KERNEL_SGD,
+        .blocks_x = blocks_for(step->count),
+        .blocks_y = 1,
+        .args.sgd = {.params = step->params,
+                     .momentum = step->momentum,
+                     .grads = step->grads,
+                     .count = step->count,
+                     .grad_scale = step->grad_scale,
+                     .momentum_decay = step->momentum_decay,
+                     .lr = step->lr},
+    };
+    return step->count > 0 ? launch(queue, &work) : 0;
+}
+
+static double power(double base, uint64_t exponent)
+{
+    double result = 1;
+    for (; exponent > 0; exponent >>= 1, base *= base)
+        result = exponent & 1 ? result * base : result;
+    return result;
+}
+
+/* What is the same for all elements is worked out here, once and in double. */
+int mst_gpu_adamw(struct mst_gpu_queue *queue, const struct mst_gpu_adamw *step)
+{
+    double mean_bias = 1 - power((double)step->mean_decay, step->step);
+    double square_bias = 1 - power((double)step->square_decay, step->step);
+    struct kernel_launch work = {
+        .id = KERNEL_ADAMW,
+        .blocks_x = blocks_for(step->count),
+        .blocks_y = 1,
+        .args.adamw = {.params = step->params,
+                       .means = step->means,
+                       .squares = step->squares,
+                       .grads = step->grads,
+                       .count = step->count,
+                       .grad_scale = step->grad_scale,
+                       .mean_blend = (float)(1 - (double)step->mean_decay),
+                       .square_decay = step->square_decay,
+                       .square_blend = (float)(1 - (double)step->square_decay),
+                       .square_bias_root = (float)sqrt(square_bias),
+                       .epsilon = step->epsilon,
+                       .param_decay = (float)(1 - (double)step->lr * (double)step->weight_decay),
+                       .step_size = (float)((double)step->lr / mean_bias)},
+    };
+    if (step->step == 0)
+        return -EINVAL;
+    return step->count > 0 ? launch(queue, &work) : 0;
+}
+
+int mst_gpu_crc32c(struct mst_gpu_queue *queue, uint32_t *sums, const void *data, size_t size_bytes,
+                   uint32_t block_bytes)
+{
+    static_assert(MST_GPU_CRC_BYTES == KERNEL_CRC_BYTES, "the face promises the kernel's segments");
+    if (block_bytes == 0 || block_bytes % KERNEL_CRC_BYTES != 0)
+        return -EINVAL;
+    if (size_bytes == 0)
+        return 0;
+    size_t blocks = (size_bytes - 1) / block_bytes + 1;
+    size_t segments = (size_bytes - 1) / KERNEL_CRC_BYTES + 1;
+    struct kernel_launch work = {
+        .id = KERNEL_CRC32C,
+        .blocks_x = (uint32_t)mst_least(segments, CRC_BLOCKS_MAX),
+        .blocks_y = 1,
+        .args.crc32c = {.data = data,
+                        .bytes = size_bytes,
+                        .block_bytes = block_bytes,
+                        .sums = sums},
+    };
+    int rc = mst_gpu_clear(queue, sums, blocks * sizeof *sums);
+    return rc == 0 ? launch(queue, &work) : rc;
 }

@@ -94,6 +94,9 @@ int mst_gpu_queue_query(struct mst_gpu_queue *queue);
  * returns. 0; -ENOMEM; -EIO. */
 int mst_gpu_copy(struct mst_gpu_queue *queue, void *to, const void *from, size_t size_bytes);
 
+/* Zeros. 0; -ENOMEM; -EIO. */
+int mst_gpu_clear(struct mst_gpu_queue *queue, void *to, size_t size_bytes);
+
 /* A piece of a packed buffer, anywhere in memory. */
 struct mst_gpu_part {
     void *data;
@@ -108,19 +111,59 @@ int mst_gpu_pack(struct mst_gpu_queue *queue, void *packed, const struct mst_gpu
 int mst_gpu_unpack(struct mst_gpu_queue *queue, const void *packed,
                    const struct mst_gpu_part *parts, size_t part_count);
 
-/* out[i] = in[i] between MST_F32, MST_F16 and MST_BF16, to nearest even; NaNs stay NaNs. Not in
- * place unless the types have one size. 0; -EINVAL another type; -ENOTSUP without kernels;
- * -ENOMEM; -EIO. */
+/* out[i] = in[i] between MST_F32, MST_F16, MST_BF16, MST_F8E4M3 and MST_F8E5M2, to nearest even;
+ * NaNs stay NaNs. What is too large becomes infinite, and in MST_F8E4M3, which has no infinity, a
+ * NaN. Not in place unless the types have one size. 0; -EINVAL another type; -ENOTSUP without
+ * kernels; -ENOMEM; -EIO. */
 int mst_gpu_cast(struct mst_gpu_queue *queue, void *out, enum mst_dtype out_dtype, const void *in,
                  enum mst_dtype in_dtype, size_t count);
 
 #define MST_GPU_SUM_MAX 64
 
-/* out[i] = in[0][i] + in[1][i] + …, in this order, accumulated in f32 and rounded once; MST_F32,
- * MST_F16 or MST_BF16; 1 … MST_GPU_SUM_MAX inputs, of which `out` may be one. `in` is copied. 0;
+/* out[i] = in[0][i] + in[1][i] + …, in this order, accumulated in f32 and rounded once; any type
+ * that is cast; 1 … MST_GPU_SUM_MAX inputs, of which `out` may be one. `in` is copied. 0;
  * -EINVAL; -ENOTSUP without kernels; -ENOMEM; -EIO. */
 int mst_gpu_sum(struct mst_gpu_queue *queue, void *out, const void *const *in, size_t in_count,
                 enum mst_dtype dtype, size_t count);
+
+/* sum[i] += scale * in[i], the product and the sum rounded each in f32; any type that is cast. 0;
+ * -EINVAL; -ENOTSUP without kernels; -ENOMEM; -EIO. */
+int mst_gpu_scale_add(struct mst_gpu_queue *queue, void *sum, const void *in, float scale,
+                      enum mst_dtype dtype, size_t count);
+
+/* A step of SGD: momentum = momentum_decay * momentum + grad_scale * grad, param -= lr *
+ * momentum. */
+struct mst_gpu_sgd {
+    float *params, *momentum;
+    const float *grads;
+    size_t count;
+    float grad_scale, momentum_decay, lr;
+};
+
+/* 0; -ENOTSUP without kernels; -ENOMEM; -EIO. */
+int mst_gpu_sgd(struct mst_gpu_queue *queue, const struct mst_gpu_sgd *step);
+
+/* A step of AdamW. */
+struct mst_gpu_adamw {
+    float *params, *means, *squares; /* the moments: 0 before the first step */
+    const float *grads;
+    size_t count;
+    uint64_t step; /* 1 … */
+    float grad_scale, lr, mean_decay, square_decay, epsilon, weight_decay;
+};
+
+/* 0; -EINVAL step 0; -ENOTSUP without kernels; -ENOMEM; -EIO. *Source:* Loshchilov & Hutter, ICLR
+ * 2019. */
+int mst_gpu_adamw(struct mst_gpu_queue *queue, const struct mst_gpu_adamw *step);
+
+/* Blocks are whole segments of this many bytes. */
+#define MST_GPU_CRC_BYTES 65536
+
+/* sums[b] = mst_crc32c of block b; the last block may be shorter. `sums` is the device's memory.
+ * Fast where `data` is aligned to 4 bytes. 0; -EINVAL block_bytes is 0 or not whole segments;
+ * -ENOTSUP without kernels; -ENOMEM; -EIO. */
+int mst_gpu_crc32c(struct mst_gpu_queue *queue, uint32_t *sums, const void *data, size_t size_bytes,
+                   uint32_t block_bytes);
 
 /* ---- events ---------------------------------------------------------------------------------- */
 

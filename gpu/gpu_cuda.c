@@ -50,10 +50,10 @@ struct cuda_event {
 };
 
 static const char *const kernel_names[KERNEL_COUNT] = {
-    [KERNEL_PACK] = "mst_kernel_pack",
-    [KERNEL_UNPACK] = "mst_kernel_unpack",
-    [KERNEL_CAST] = "mst_kernel_cast",
-    [KERNEL_SUM] = "mst_kernel_sum",
+    [KERNEL_PACK] = "mst_kernel_pack",           [KERNEL_UNPACK] = "mst_kernel_unpack",
+    [KERNEL_CAST] = "mst_kernel_cast",           [KERNEL_SUM] = "mst_kernel_sum",
+    [KERNEL_SCALE_ADD] = "mst_kernel_scale_add", [KERNEL_SGD] = "mst_kernel_sgd",
+    [KERNEL_ADAMW] = "mst_kernel_adamw",         [KERNEL_CRC32C] = "mst_kernel_crc32c",
 };
 
 /* ---- the driver ------------------------------------------------------------------------------ */
@@ -333,6 +333,14 @@ static int cuda_copy(struct mst_gpu_queue *queue, void *to, const void *from, si
                          stream_of(queue));
 }
 
+static int cuda_clear(struct mst_gpu_queue *queue, void *to, size_t size_bytes)
+{
+    struct cuda_gpu *gpu = gpu_of(queue);
+    int rc = enter(gpu);
+    return rc < 0 ? rc
+                  : CALL(gpu, cuMemsetD8Async, (CUdeviceptr)to, 0, size_bytes, stream_of(queue));
+}
+
 /* The driver copies the arguments before it returns. */
 static int cuda_launch(struct mst_gpu_queue *queue, const struct kernel_launch *launch)
 {
@@ -445,6 +453,7 @@ const struct gpu_ops gpu_cuda_ops = {
     .queue_native = cuda_queue_native,
     .queue_query = cuda_queue_query,
     .copy = cuda_copy,
+    .clear = cuda_clear,
     .launch = cuda_launch,
     .event_create = cuda_event_create,
     .event_of_stream = cuda_event_of_stream,

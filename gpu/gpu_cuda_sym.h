@@ -47,6 +47,7 @@ enum {
     X(cuMemFreeHost, (void *address))                                                              \
     X(cuPointerGetAttribute, (void *ret_value, int attribute, CUdeviceptr address))                \
     X(cuMemcpyAsync, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream))            \
+    X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream))       \
     X(cuStreamCreate, (CUstream * ret_stream, unsigned flags))                                     \
     X(cuStreamDestroy_v2, (CUstream stream))                                                       \
     X(cuStreamSynchronize, (CUstream stream))                                                      \

@@ -46,7 +46,7 @@ struct host_event {
     } locked;                       /* by the device's lock */
 };
 
-enum work_kind { WORK_COPY, WORK_LAUNCH, WORK_MARK, WORK_WAIT };
+enum work_kind { WORK_COPY, WORK_CLEAR, WORK_LAUNCH, WORK_MARK, WORK_WAIT };
 
 struct work {
     enum work_kind kind;
@@ -138,6 +138,8 @@ static void do_work_locked(struct host_gpu *gpu, const struct work *work)
     pthread_mutex_unlock(&gpu->locked.lock);
     if (work->kind == WORK_COPY)
         memmove(work->to, work->from, work->size_bytes);
+    else if (work->kind == WORK_CLEAR)
+        memset(work->to, 0, work->size_bytes);
     else
         kernels_run(&work->launch, KERNEL_THREADS);
     pthread_mutex_lock(&gpu->locked.lock);
@@ -259,6 +261,12 @@ static int host_copy(struct mst_gpu_queue *queue, void *to, const void *from, si
     return put(queue, &work);
 }
 
+static int host_clear(struct mst_gpu_queue *queue, void *to, size_t size_bytes)
+{
+    struct work work = {.kind = WORK_CLEAR, .to = to, .size_bytes = size_bytes};
+    return put(queue, &work);
+}
+
 static int host_launch(struct mst_gpu_queue *queue, const struct kernel_launch *launch)
 {
     struct work work = {.kind = WORK_LAUNCH, .launch = *launch};
@@ -346,6 +354,7 @@ const struct gpu_ops gpu_host_ops = {
     .queue_native = host_queue_native,
     .queue_query = host_queue_query,
     .copy = host_copy,
+    .clear = host_clear,
     .launch = host_launch,
     .event_create = host_event_create,
     .event_destroy = host_event_destroy,

@@ -5,9 +5,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum kernel_id { KERNEL_PACK, KERNEL_UNPACK, KERNEL_CAST, KERNEL_SUM, KERNEL_COUNT };
+enum kernel_id {
+    KERNEL_PACK,
+    KERNEL_UNPACK,
+    KERNEL_CAST,
+    KERNEL_SUM,
+    KERNEL_SCALE_ADD,
+    KERNEL_SGD,
+    KERNEL_ADAMW,
+    KERNEL_CRC32C,
+    KERNEL_COUNT
+};
 
-enum kernel_type { KERNEL_F32, KERNEL_F16, KERNEL_BF16 };
+enum kernel_type { KERNEL_F32, KERNEL_F16, KERNEL_BF16, KERNEL_F8E4M3, KERNEL_F8E5M2 };
 
 /* Arguments travel by value: the driver allows 4096 bytes. */
 #define KERNEL_PARTS_MAX 128
@@ -40,6 +50,41 @@ struct kernel_sum {
     const void *in[KERNEL_INPUTS_MAX];
 };
 
+struct kernel_scale_add {
+    void *sum;
+    const void *in;
+    size_t count;
+    enum kernel_type type;
+    float scale;
+};
+
+struct kernel_sgd {
+    float *params, *momentum;
+    const float *grads;
+    size_t count;
+    float grad_scale, momentum_decay, lr;
+};
+
+struct kernel_adamw {
+    float *params, *means, *squares;
+    const float *grads;
+    size_t count;
+    float grad_scale, mean_blend, square_decay, square_blend, square_bias_root, epsilon;
+    float param_decay, step_size;
+};
+
+/* A lane is what one thread takes of a segment, and a row a word of each lane. */
+#define KERNEL_CRC_LANES 256
+#define KERNEL_CRC_ROWS 64
+#define KERNEL_CRC_BYTES (4 * KERNEL_CRC_LANES * KERNEL_CRC_ROWS) /* of a segment */
+
+struct kernel_crc32c {
+    const char *data;
+    size_t bytes;
+    uint32_t block_bytes; /* whole segments */
+    uint32_t *sums;       /* one for each block, 0 before */
+};
+
 struct kernel_launch {
     enum kernel_id id;
     uint32_t blocks_x, blocks_y; /* of KERNEL_THREADS each; any number works */
@@ -47,6 +92,10 @@ struct kernel_launch {
         struct kernel_parts parts;
         struct kernel_cast cast;
         struct kernel_sum sum;
+        struct kernel_scale_add scale_add;
+        struct kernel_sgd sgd;
+        struct kernel_adamw adamw;
+        struct kernel_crc32c crc32c;
     } args;
 };
 

@@ -2,6 +2,7 @@
 #include "muster/gpu/kernels_host.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 struct place {
@@ -30,6 +31,10 @@ static inline uint32_t as_bits(float value)
 #define ARGS const
 #define AS_F32(bits) as_f32(bits)
 #define AS_BITS(value) as_bits(value)
+#define SQUARE_ROOT(value) sqrtf(value)
+#define XOR_INTO(address, value) (*(address) ^= (value))
+#define CONSTANT static const
+#define UNROLLED
 
 #include "muster/gpu/kernels.cu"
 
@@ -39,9 +44,13 @@ static void run_thread(const struct kernel_launch *launch)
     case KERNEL_PACK: mst_kernel_pack(launch->args.parts); break;
     case KERNEL_UNPACK: mst_kernel_unpack(launch->args.parts); break;
     case KERNEL_CAST: mst_kernel_cast(launch->args.cast); break;
+    case KERNEL_SUM: mst_kernel_sum(launch->args.sum); break;
+    case KERNEL_SCALE_ADD: mst_kernel_scale_add(launch->args.scale_add); break;
+    case KERNEL_SGD: mst_kernel_sgd(launch->args.sgd); break;
+    case KERNEL_ADAMW: mst_kernel_adamw(launch->args.adamw); break;
     default:
-        assert(launch->id == KERNEL_SUM);
-        mst_kernel_sum(launch->args.sum);
+        assert(launch->id == KERNEL_CRC32C);
+        mst_kernel_crc32c(launch->args.crc32c);
         break;
     }
 }

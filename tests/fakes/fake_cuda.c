@@ -369,11 +369,42 @@ CUresult cuMemcpyAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream 
     return put(stream, run_copy, copy, true);
 }
 
+struct clear {
+    void *to;
+    size_t bytes;
+    unsigned char value;
+};
+
+static void run_clear(void *arg)
+{
+    const struct clear *clear = arg;
+    memset(bytes_of(clear->to), clear->value, clear->bytes);
+}
+
+CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream)
+{
+    struct clear *clear = malloc(sizeof *clear);
+    if (clear)
+        *clear = (struct clear){(void *)to, bytes, value};
+    return put(stream, run_clear, clear, true);
+}
+
 static const char *const kernel_names[KERNEL_COUNT] = {
-    [KERNEL_PACK] = "mst_kernel_pack",
-    [KERNEL_UNPACK] = "mst_kernel_unpack",
-    [KERNEL_CAST] = "mst_kernel_cast",
-    [KERNEL_SUM] = "mst_kernel_sum",
+    [KERNEL_PACK] = "mst_kernel_pack",           [KERNEL_UNPACK] = "mst_kernel_unpack",
+    [KERNEL_CAST] = "mst_kernel_cast",           [KERNEL_SUM] = "mst_kernel_sum",
+    [KERNEL_SCALE_ADD] = "mst_kernel_scale_add", [KERNEL_SGD] = "mst_kernel_sgd",
+    [KERNEL_ADAMW] = "mst_kernel_adamw",         [KERNEL_CRC32C] = "mst_kernel_crc32c",
+};
+
+static const size_t args_sizes[KERNEL_COUNT] = {
+    [KERNEL_PACK] = sizeof(struct kernel_parts),
+    [KERNEL_UNPACK] = sizeof(struct kernel_parts),
+    [KERNEL_CAST] = sizeof(struct kernel_cast),
+    [KERNEL_SUM] = sizeof(struct kernel_sum),
+    [KERNEL_SCALE_ADD] = sizeof(struct kernel_scale_add),
+    [KERNEL_SGD] = sizeof(struct kernel_sgd),
+    [KERNEL_ADAMW] = sizeof(struct kernel_adamw),
+    [KERNEL_CRC32C] = sizeof(struct kernel_crc32c),
 };
 
 CUresult cuModuleLoadData(CUmodule *ret_module, const void *image)
@@ -400,27 +431,58 @@ CUresult cuModuleGetFunction(CUfunction *ret_function, CUmodule module, const ch
     return NOT_FOUND;
 }
 
+/* The host's build of a kernel takes the host's addresses. */
+#define TRANSLATE(address) ((address) = bytes_of(address))
+
 static void translate_parts(struct kernel_parts *parts)
 {
-    parts->packed = bytes_of(parts->packed);
+    TRANSLATE(parts->packed);
     for (uint32_t p = 0; p < parts->part_count; p++)
-        parts->parts[p].data = bytes_of(parts->parts[p].data);
+        TRANSLATE(parts->parts[p].data);
 }
 
-/* The host's build of a kernel takes the host's addresses. */
+static void translate_sum(struct kernel_sum *sum)
+{
+    TRANSLATE(sum->out);
+    for (uint32_t n = 0; n < sum->in_count; n++)
+        TRANSLATE(sum->in[n]);
+}
+
+static void translate(struct kernel_launch *launch)
+{
+    switch (launch->id) {
+    case KERNEL_CAST:
+        TRANSLATE(launch->args.cast.out);
+        TRANSLATE(launch->args.cast.in);
+        break;
+    case KERNEL_SUM: translate_sum(&launch->args.sum); break;
+    case KERNEL_SCALE_ADD:
+        TRANSLATE(launch->args.scale_add.sum);
+        TRANSLATE(launch->args.scale_add.in);
+        break;
+    case KERNEL_SGD:
+        TRANSLATE(launch->args.sgd.params);
+        TRANSLATE(launch->args.sgd.momentum);
+        TRANSLATE(launch->args.sgd.grads);
+        break;
+    case KERNEL_ADAMW:
+        TRANSLATE(launch->args.adamw.params);
+        TRANSLATE(launch->args.adamw.means);
+        TRANSLATE(launch->args.adamw.squares);
+        TRANSLATE(launch->args.adamw.grads);
+        break;
+    case KERNEL_CRC32C:
+        TRANSLATE(launch->args.crc32c.data);
+        TRANSLATE(launch->args.crc32c.sums);
+        break;
+    default: translate_parts(&launch->args.parts);
+    }
+}
+
 static void run_kernel(void *arg)
 {
     struct kernel_launch *launch = arg;
-    if (launch->id == KERNEL_CAST) {
-        launch->args.cast.out = bytes_of(launch->args.cast.out);
-        launch->args.cast.in = bytes_of(launch->args.cast.in);
-    } else if (launch->id == KERNEL_SUM) {
-        launch->args.sum.out = bytes_of(launch->args.sum.out);
-        for (uint32_t n = 0; n < launch->args.sum.in_count; n++)
-            launch->args.sum.in[n] = bytes_of(launch->args.sum.in[n]);
-    } else {
-        translate_parts(&launch->args.parts);
-    }
+    translate(launch);
     kernels_run(launch, KERNEL_THREADS);
 }
 
@@ -428,17 +490,14 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
                         unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
                         CUstream stream, void **args, void **extra)
 {
-    struct kernel_launch *launch = malloc(sizeof *launch);
     if (grid_z * block_y * block_z != 1 || block_x != KERNEL_THREADS || shared_bytes || extra)
-        return free(launch), CUDA_ERROR_INVALID_VALUE;
+        return CUDA_ERROR_INVALID_VALUE;
+    struct kernel_launch *launch = malloc(sizeof *launch);
     if (launch) {
         *launch = (struct kernel_launch){.id = (enum kernel_id)((uintptr_t)function - 1),
                                          .blocks_x = grid_x,
                                          .blocks_y = grid_y};
-        memcpy(&launch->args, args[0],
-               launch->id == KERNEL_CAST  ? sizeof launch->args.cast
-               : launch->id == KERNEL_SUM ? sizeof launch->args.sum
-                                          : sizeof launch->args.parts);
+        memcpy(&launch->args, args[0], args_sizes[launch->id]);
     }
     return put(stream, run_kernel, launch, true);
 }

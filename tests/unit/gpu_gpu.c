@@ -4,6 +4,7 @@
 #include "soon.h"
 
 #include "muster/core/clock.h"
+#include "muster/core/crc32c.h"
 #include "muster/core/err.h"
 #include "muster/gpu/fatbin.h"
 
@@ -108,7 +109,14 @@ static void refuses_bad_arguments(void **state)
     assert_int_equal(mst_gpu_sum(d->queue, d->device.data, in, 1, MST_I32, 1), -EINVAL);
     assert_int_equal(mst_gpu_cast(d->queue, d->device.data, MST_F64, d->device.data, MST_F32, 1),
                      -EINVAL);
+    assert_int_equal(mst_gpu_scale_add(d->queue, d->device.data, d->device.data, 1, MST_I32, 1),
+                     -EINVAL);
+    assert_int_equal(mst_gpu_adamw(d->queue, &(struct mst_gpu_adamw){.count = 1}), -EINVAL);
+    uint32_t *sums = d->second.data;
+    assert_int_equal(mst_gpu_crc32c(d->queue, sums, d->device.data, 1, 0), -EINVAL);
+    assert_int_equal(mst_gpu_crc32c(d->queue, sums, d->device.data, 1, 65537), -EINVAL);
     assert_int_equal(mst_gpu_copy(d->queue, NULL, NULL, 0), 0);
+    assert_int_equal(mst_gpu_clear(d->queue, NULL, 0), 0);
 }
 
 static void copies_in_order(void **state)
@@ -260,6 +268,103 @@ static void casts_and_sums(void **state)
                      0);
 }
 
+static void clears(void **state)
+{
+    struct device *d = *state;
+    char out[64];
+    memset(out, 7, sizeof out);
+    through(d, out, &d->device, sizeof out);
+    assert_int_equal(mst_gpu_clear(d->queue, (char *)d->device.data + 1, 62), 0);
+    fetch(d, out, d->device.data, sizeof out);
+    assert_int_equal(out[0], 7);
+    for (int i = 1; i < 63; i++)
+        assert_int_equal(out[i], 0);
+    assert_int_equal(out[63], 7);
+}
+
+static void adds_scaled(void **state)
+{
+    struct device *d = *state;
+    float in[1000], out[1000];
+    for (int i = 0; i < 1000; i++)
+        in[i] = (float)i;
+    through(d, in, &d->device, sizeof in);
+    int rc = mst_gpu_scale_add(d->queue, d->device.data, d->device.data, -0.5F, MST_F32, 1000);
+    assert_int_equal(rc, d->has_kernels ? 0 : -ENOTSUP);
+    if (rc < 0)
+        return;
+    fetch(d, out, d->device.data, sizeof out);
+    for (int i = 0; i < 1000; i++)
+        assert_true(out[i] == in[i] / 2);
+}
+
+/* From one start: the gradient 2, and steps of numbers that are exact. */
+static void optimisers_take_a_step(void **state)
+{
+    struct device *d = *state;
+    enum { N = 10 };
+    float values[4 * N] = {0}, *at = d->device.data;
+    for (int i = 0; i < N; i++) {
+        values[i] = 1;
+        values[3 * N + i] = 2;
+    }
+    through(d, values, &d->device, sizeof values);
+    struct mst_gpu_sgd sgd = {.params = at,
+                              .momentum = at + N,
+                              .grads = at + 3 * N,
+                              .count = N,
+                              .grad_scale = 0.5F,
+                              .momentum_decay = 0.9F,
+                              .lr = 0.25F};
+    int rc = mst_gpu_sgd(d->queue, &sgd);
+    assert_int_equal(rc, d->has_kernels ? 0 : -ENOTSUP);
+    if (rc < 0)
+        return;
+    fetch(d, values, at, sizeof values);
+    assert_true(values[0] == 0.75F && values[N - 1] == 0.75F && values[N] == 1);
+    struct mst_gpu_adamw adamw = {.params = at,
+                                  .means = at + N,
+                                  .squares = at + 2 * N,
+                                  .grads = at + 3 * N,
+                                  .count = N,
+                                  .step = 1,
+                                  .grad_scale = 1,
+                                  .lr = 0.25F,
+                                  .mean_decay = 0.5F,
+                                  .square_decay = 0.75F,
+                                  .weight_decay = 1};
+    assert_int_equal(mst_gpu_clear(d->queue, at + N, N * sizeof *at), 0);
+    assert_int_equal(mst_gpu_adamw(d->queue, &adamw), 0);
+    fetch(d, values, at, sizeof values);
+    /* both moments are without bias at step 1: the step is lr, whatever the gradient */
+    assert_true(values[0] == 0.75F * 0.75F - 0.25F && values[N - 1] == values[0]);
+    assert_true(values[N] == 1 && values[2 * N] == 1);
+}
+
+static void checks_blocks(void **state)
+{
+    struct device *d = *state;
+    enum { BLOCK = 2 * MST_GPU_CRC_BYTES, BLOCKS = COUNT * 4 / BLOCK + 1 };
+    char *in = malloc(COUNT * 4);
+    uint32_t sums[BLOCKS];
+    assert_non_null(in);
+    for (size_t i = 0; i < COUNT * 4; i++)
+        in[i] = (char)(i * 13 + i / 1021);
+    memset(d->pinned.data, 0xff, sizeof sums); /* what was there is no part of it */
+    through(d, d->pinned.data, &d->second, sizeof sums);
+    through(d, in, &d->device, COUNT * 4);
+    int rc = mst_gpu_crc32c(d->queue, d->second.data, d->device.data, COUNT * 4, BLOCK);
+    assert_int_equal(rc, d->has_kernels ? 0 : -ENOTSUP);
+    if (rc == 0) {
+        fetch(d, sums, d->second.data, sizeof sums);
+        for (size_t b = 0; b < BLOCKS; b++) {
+            size_t left = COUNT * 4 - b * BLOCK;
+            assert_int_equal(sums[b], mst_crc32c(0, in + b * BLOCK, left < BLOCK ? left : BLOCK));
+        }
+    }
+    free(in);
+}
+
 static void opens_by_name(void **state)
 {
     struct mst_gpu *gpu = NULL;
@@ -285,7 +390,8 @@ static void opens_by_name(void **state)
         CASE(copies_in_order, device), CASE(takes_any_amount, device),                             \
         CASE(events_order_queues, device), CASE(streams_of_the_program_have_marks, device),        \
         CASE(waits_end_by_their_deadline, device), CASE(packs_and_unpacks, device),                \
-        CASE(casts_and_sums, device)
+        CASE(casts_and_sums, device), CASE(clears, device), CASE(adds_scaled, device),             \
+        CASE(optimisers_take_a_step, device), CASE(checks_blocks, device)
 
 int main(void)
 {
