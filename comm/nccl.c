@@ -53,12 +53,14 @@ static bool finish_library(struct nccl *nccl, uint64_t deadline_ns)
 static void *close_main(void *arg)
 {
     struct nccl *nccl = arg;
-    (void)mst_gpu_use(nccl->plan.gpu); /* if the device is lost the library sees it as well */
+    bool entered = mst_gpu_enter(nccl->plan.gpu) == 0; /* a lost device is the library's to see */
     /* Whatever these answer, there is nothing to be done after them. */
     if (!nccl->failed && finish_library(nccl, mst_deadline_ms(CLOSE_MS / 2)))
         (void)nccl->plan.library->ncclCommDestroy(nccl->plan.comm);
     else
         (void)nccl->plan.library->ncclCommAbort(nccl->plan.comm);
+    if (entered)
+        mst_gpu_leave(nccl->plan.gpu);
     pthread_mutex_lock(&nccl->locked.lock);
     nccl->locked.closed = true;
     pthread_cond_signal(&nccl->locked.ended);
@@ -285,11 +287,12 @@ static int init(struct nccl *nccl, ncclUniqueId id, uint64_t deadline_ns)
                                  .version = NCCL_CONFIG_VERSION,
                                  .blocking = 0,
                                  .unset = INT32_MIN};
-    int rc = nccl_plan_check_gpu(&nccl->plan, mst_gpu_use(nccl->plan.gpu), "device");
+    int rc = nccl_plan_check_gpu(&nccl->plan, mst_gpu_enter(nccl->plan.gpu), "device");
     if (rc < 0)
         return rc;
     ncclResult_t result = nccl->plan.library->ncclCommInitRankConfig(
         &nccl->plan.comm, (int)nccl->plan.size, id, (int)nccl->plan.rank, &config);
+    mst_gpu_leave(nccl->plan.gpu);
     rc = nccl_plan_check(&nccl->plan, result, "init");
     return rc < 0 ? rc : nccl_plan_settle(&nccl->plan, deadline_ns);
 }

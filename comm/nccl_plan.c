@@ -154,9 +154,11 @@ static ncclResult_t enqueue(struct nccl_plan *plan, const struct signature_desc 
 static int put(struct nccl_plan *plan, const struct signature_desc *desc, const void *in, void *out,
                size_t count, uint64_t deadline_ns)
 {
-    int rc = nccl_plan_check_gpu(plan, mst_gpu_use(plan->gpu), "device");
-    if (rc == 0)
-        rc = nccl_plan_check(plan, enqueue(plan, desc, in, out, count), "collective");
+    int rc = nccl_plan_check_gpu(plan, mst_gpu_enter(plan->gpu), "device");
+    if (rc < 0)
+        return rc;
+    rc = nccl_plan_check(plan, enqueue(plan, desc, in, out, count), "collective");
+    mst_gpu_leave(plan->gpu);
     return rc < 0 ? rc : nccl_plan_settle(plan, deadline_ns);
 }
 

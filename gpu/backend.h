@@ -37,7 +37,8 @@ struct gpu_ops {
     int (*alloc)(struct mst_gpu *gpu, size_t size_bytes, enum mst_mem mem, void **ret_data);
     void (*free)(struct mst_gpu *gpu, void *data, enum mst_mem mem);
     enum mst_mem (*mem)(struct mst_gpu *gpu, const void *address);
-    int (*use)(struct mst_gpu *gpu);
+    int (*enter)(struct mst_gpu *gpu);
+    void (*leave)(struct mst_gpu *gpu);
 
     int (*queue_create)(struct mst_gpu *gpu, struct mst_gpu_queue **ret_queue);
     void (*queue_destroy)(struct mst_gpu_queue *queue);

@@ -84,9 +84,14 @@ enum mst_mem mst_gpu_mem(struct mst_gpu *gpu, const void *address)
     return gpu->ops->mem(gpu, address);
 }
 
-int mst_gpu_use(struct mst_gpu *gpu)
+int mst_gpu_enter(struct mst_gpu *gpu)
 {
-    return gpu->ops->use(gpu);
+    return gpu->ops->enter(gpu);
+}
+
+void mst_gpu_leave(struct mst_gpu *gpu)
+{
+    gpu->ops->leave(gpu);
 }
 
 /* ---- queues and events ----------------------------------------------------------------------- */

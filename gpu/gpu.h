@@ -70,8 +70,11 @@ void mst_gpu_free(struct mst_gpu *gpu, struct mst_span *span);
  * any thread. */
 enum mst_mem mst_gpu_mem(struct mst_gpu *gpu, const void *address);
 
-/* Makes this device the calling thread's, for libraries that ask the driver (NCCL). 0; -EIO. */
-int mst_gpu_use(struct mst_gpu *gpu);
+/* Makes this device the calling thread's until mst_gpu_leave, for libraries that ask the driver
+ * (NCCL); all other calls find it by themselves, and all leave the thread the device that it had.
+ * 0; -EIO, then there is nothing to leave. */
+int mst_gpu_enter(struct mst_gpu *gpu);
+void mst_gpu_leave(struct mst_gpu *gpu);
 
 /* A queue of work. 0; -ENOMEM; -EIO. */
 int mst_gpu_queue_create(struct mst_gpu *gpu, struct mst_gpu_queue **ret_queue);

@@ -103,13 +103,21 @@ static const char *describe(const struct cuda_driver *driver, CUresult code)
     return driver->cuGetErrorString(code, &text) == CUDA_SUCCESS && text ? text : "unknown error";
 }
 
-/* The driver's answer as ours. */
+/* The driver's answer as ours. It may look at code when that is loaded or when it first runs, and
+ * finds none for this device, or PTX that is newer than it or that it must not compile. */
 static int code_of(CUresult code)
 {
     switch (code) {
     case CUDA_SUCCESS: return 0;
     case CUDA_ERROR_NOT_READY: return -EAGAIN;
     case CUDA_ERROR_OUT_OF_MEMORY: return -ENOMEM;
+    case CUDA_ERROR_INVALID_IMAGE:
+    case CUDA_ERROR_NO_BINARY_FOR_GPU:
+    case CUDA_ERROR_INVALID_PTX:
+    case CUDA_ERROR_JIT_COMPILER_NOT_FOUND:
+    case CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
+    case CUDA_ERROR_JIT_COMPILATION_DISABLED:
+    case CUDA_ERROR_INVALID_SOURCE: return -ENOTSUP;
     default: return -EIO;
     }
 }
@@ -124,58 +132,81 @@ static int check(struct mst_gpu *base, CUresult code, const char *call)
     return rc;
 }
 
-#define CALL(gpu, function, ...)                                                                   \
-    check(&(gpu)->base, (gpu)->driver->function(__VA_ARGS__), #function)
-
-/* Every thread has a current context of its own, and ours come and go: it is set before each call
- * that needs one, which costs the driver two stores. */
-static int enter(struct cuda_gpu *gpu)
+/* The calling thread has a context of its own, which may be the program's: ours goes on top of it
+ * for a call, and it is there again afterwards. */
+static CUresult enter(const struct cuda_gpu *gpu)
 {
-    return CALL(gpu, cuCtxSetCurrent, gpu->context);
+    return gpu->driver->cuCtxPushCurrent_v2(gpu->context);
 }
 
-/* The same for what any thread may call: the text of the last error is not for any thread. */
-static CUresult enter_quietly(const struct cuda_gpu *gpu)
+static CUresult leave(const struct cuda_gpu *gpu, CUresult code)
 {
-    return gpu->driver->cuCtxSetCurrent(gpu->context);
+    CUcontext ours = NULL;
+    (void)gpu->driver->cuCtxPopCurrent_v2(&ours); /* what was pushed */
+    return code;
 }
 
-static int cuda_use(struct mst_gpu *base)
+/* What a call of the driver's answers in our context. */
+#define INSIDE(gpu, function, ...)                                                                 \
+    (enter(gpu) == CUDA_SUCCESS ? leave(gpu, (gpu)->driver->function(__VA_ARGS__))                 \
+                                : CUDA_ERROR_INVALID_CONTEXT)
+
+/* The same as a code of ours, with the words of a failure. Not for what any thread may call: those
+ * words are not for any thread. */
+#define CALL(gpu, function, ...) check(&(gpu)->base, INSIDE(gpu, function, __VA_ARGS__), #function)
+
+static int cuda_enter(struct mst_gpu *base)
 {
-    return enter((struct cuda_gpu *)base);
+    return check(base, enter((struct cuda_gpu *)base), "cuCtxPushCurrent");
+}
+
+static void cuda_leave(struct mst_gpu *base)
+{
+    (void)leave((struct cuda_gpu *)base, CUDA_SUCCESS); /* nothing was called */
 }
 
 /* ---- device ---------------------------------------------------------------------------------- */
 
-/* Without a binary for this device there are no kernels, and everything else works. */
+static void unload_kernels(struct cuda_gpu *gpu)
+{
+    if (gpu->module)
+        (void)INSIDE(gpu, cuModuleUnload, gpu->module); /* nothing runs any more */
+    gpu->module = NULL;
+}
+
+/* A driver that does not take them has its words kept: there are no kernels, and everything else
+ * works. */
 static int load_kernels(struct cuda_gpu *gpu)
 {
     if (!gpu_fatbin)
         return 0;
-    CUresult code = gpu->driver->cuModuleLoadData(&gpu->module, gpu_fatbin);
-    if (code == CUDA_ERROR_NO_BINARY_FOR_GPU)
-        return 0;
-    int rc = check(&gpu->base, code, "cuModuleLoadData");
+    int rc = CALL(gpu, cuModuleLoadData, &gpu->module, gpu_fatbin);
     for (int k = 0; k < KERNEL_COUNT && rc == 0; k++)
         rc = CALL(gpu, cuModuleGetFunction, &gpu->kernels[k], gpu->module, kernel_names[k]);
-    return rc;
+    if (rc == 0)
+        return 0;
+    unload_kernels(gpu);
+    return rc == -ENOTSUP ? 0 : rc;
 }
 
+/* Neither of the first two needs a context. */
 static int open_device(struct cuda_gpu *gpu)
 {
-    int rc = CALL(gpu, cuDeviceGetName, gpu->base.name, (int)sizeof gpu->base.name, gpu->device);
-    if (rc == 0)
-        rc = CALL(gpu, cuDevicePrimaryCtxRetain, &gpu->context, gpu->device);
-    if (rc == 0)
-        rc = enter(gpu);
+    const struct cuda_driver *driver = gpu->driver;
+    CUresult code = driver->cuDeviceGetName(gpu->base.name, (int)sizeof gpu->base.name,
+                                            gpu->device);
+    int rc = check(&gpu->base, code, "cuDeviceGetName");
+    if (rc < 0)
+        return rc;
+    code = driver->cuDevicePrimaryCtxRetain(&gpu->context, gpu->device);
+    rc = check(&gpu->base, code, "cuDevicePrimaryCtxRetain");
     return rc == 0 ? load_kernels(gpu) : rc;
 }
 
 static void cuda_close(struct mst_gpu *base)
 {
     struct cuda_gpu *gpu = (struct cuda_gpu *)base;
-    if (gpu->context && enter(gpu) == 0 && gpu->module)
-        (void)gpu->driver->cuModuleUnload(gpu->module); /* nothing runs any more */
+    unload_kernels(gpu);
     if (gpu->context)
         (void)gpu->driver->cuDevicePrimaryCtxRelease_v2(gpu->device); /* retained once */
     free(gpu);
@@ -235,12 +266,9 @@ static int cuda_alloc(struct mst_gpu *base, size_t size_bytes, enum mst_mem mem,
 {
     struct cuda_gpu *gpu = (struct cuda_gpu *)base;
     CUdeviceptr address = 0;
-    int rc = enter(gpu);
-    if (rc < 0)
-        return rc;
     if (mem == MST_MEM_PINNED)
         return CALL(gpu, cuMemHostAlloc, ret_data, size_bytes, 0);
-    rc = CALL(gpu, cuMemAlloc_v2, &address, size_bytes);
+    int rc = CALL(gpu, cuMemAlloc_v2, &address, size_bytes);
     if (rc == 0)
         *ret_data = (void *)address;
     return rc;
@@ -251,21 +279,18 @@ static int cuda_alloc(struct mst_gpu *base, size_t size_bytes, enum mst_mem mem,
 static void cuda_free(struct mst_gpu *base, void *data, enum mst_mem mem)
 {
     struct cuda_gpu *gpu = (struct cuda_gpu *)base;
-    if (enter(gpu) < 0)
-        return;
     if (mem == MST_MEM_PINNED)
-        (void)gpu->driver->cuMemFreeHost(data);
+        (void)INSIDE(gpu, cuMemFreeHost, data);
     else
-        (void)gpu->driver->cuMemFree_v2((CUdeviceptr)data);
+        (void)INSIDE(gpu, cuMemFree_v2, (CUdeviceptr)data);
 }
 
 static enum mst_mem cuda_mem(struct mst_gpu *base, const void *address)
 {
     struct cuda_gpu *gpu = (struct cuda_gpu *)base;
     unsigned type = 0;
-    if (enter_quietly(gpu) != CUDA_SUCCESS ||
-        gpu->driver->cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
-                                           (CUdeviceptr)address) != CUDA_SUCCESS)
+    if (INSIDE(gpu, cuPointerGetAttribute, &type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+               (CUdeviceptr)address) != CUDA_SUCCESS)
         return MST_MEM_HOST; /* the driver has never heard of it */
     return type == CU_MEMORYTYPE_DEVICE ? MST_MEM_DEVICE
            : type == CU_MEMORYTYPE_HOST ? MST_MEM_PINNED
@@ -291,9 +316,7 @@ static int cuda_queue_create(struct mst_gpu *base, struct mst_gpu_queue **ret_qu
     if (!queue)
         return -ENOMEM;
     queue->base.gpu = base;
-    int rc = enter(gpu);
-    if (rc == 0)
-        rc = CALL(gpu, cuStreamCreate, &queue->stream, CU_STREAM_NON_BLOCKING);
+    int rc = CALL(gpu, cuStreamCreate, &queue->stream, CU_STREAM_NON_BLOCKING);
     if (rc < 0) {
         free(queue);
         return rc;
@@ -305,10 +328,8 @@ static int cuda_queue_create(struct mst_gpu *base, struct mst_gpu_queue **ret_qu
 static void cuda_queue_destroy(struct mst_gpu_queue *queue)
 {
     struct cuda_gpu *gpu = gpu_of(queue);
-    if (enter(gpu) == 0) {
-        (void)gpu->driver->cuStreamSynchronize(stream_of(queue)); /* its errors were the waits' */
-        (void)gpu->driver->cuStreamDestroy_v2(stream_of(queue));  /* ours, destroyed once */
-    }
+    (void)INSIDE(gpu, cuStreamSynchronize, stream_of(queue)); /* its errors were the waits' */
+    (void)INSIDE(gpu, cuStreamDestroy_v2, stream_of(queue));  /* ours, destroyed once */
     free(queue);
 }
 
@@ -320,25 +341,20 @@ static void *cuda_queue_native(const struct mst_gpu_queue *queue)
 static int cuda_queue_query(struct mst_gpu_queue *queue)
 {
     struct cuda_gpu *gpu = gpu_of(queue);
-    int rc = enter(gpu);
-    return rc < 0 ? rc : CALL(gpu, cuStreamQuery, stream_of(queue));
+    return CALL(gpu, cuStreamQuery, stream_of(queue));
 }
 
 static int cuda_copy(struct mst_gpu_queue *queue, void *to, const void *from, size_t size_bytes)
 {
     struct cuda_gpu *gpu = gpu_of(queue);
-    int rc = enter(gpu);
-    return rc < 0 ? rc
-                  : CALL(gpu, cuMemcpyAsync, (CUdeviceptr)to, (CUdeviceptr)from, size_bytes,
-                         stream_of(queue));
+    return CALL(gpu, cuMemcpyAsync, (CUdeviceptr)to, (CUdeviceptr)from, size_bytes,
+                stream_of(queue));
 }
 
 static int cuda_clear(struct mst_gpu_queue *queue, void *to, size_t size_bytes)
 {
     struct cuda_gpu *gpu = gpu_of(queue);
-    int rc = enter(gpu);
-    return rc < 0 ? rc
-                  : CALL(gpu, cuMemsetD8Async, (CUdeviceptr)to, 0, size_bytes, stream_of(queue));
+    return CALL(gpu, cuMemsetD8Async, (CUdeviceptr)to, 0, size_bytes, stream_of(queue));
 }
 
 /* The driver copies the arguments before it returns. */
@@ -349,11 +365,8 @@ static int cuda_launch(struct mst_gpu_queue *queue, const struct kernel_launch *
     void *args[] = {&copy.args};
     if (!gpu->module)
         return -ENOTSUP;
-    int rc = enter(gpu);
-    return rc < 0
-               ? rc
-               : CALL(gpu, cuLaunchKernel, gpu->kernels[launch->id], launch->blocks_x,
-                      launch->blocks_y, 1, KERNEL_THREADS, 1, 1, 0, stream_of(queue), args, NULL);
+    return CALL(gpu, cuLaunchKernel, gpu->kernels[launch->id], launch->blocks_x, launch->blocks_y,
+                1, KERNEL_THREADS, 1, 1, 0, stream_of(queue), args, NULL);
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */
@@ -370,9 +383,7 @@ static int cuda_event_create(struct mst_gpu *base, struct mst_gpu_event **ret_ev
     if (!event)
         return -ENOMEM;
     event->base.gpu = base;
-    int rc = enter(gpu);
-    if (rc == 0)
-        rc = CALL(gpu, cuEventCreate, &event->event, CU_EVENT_DISABLE_TIMING);
+    int rc = CALL(gpu, cuEventCreate, &event->event, CU_EVENT_DISABLE_TIMING);
     if (rc < 0) {
         free(event);
         return rc;
@@ -383,14 +394,12 @@ static int cuda_event_create(struct mst_gpu *base, struct mst_gpu_event **ret_ev
 
 static CUresult mark_stream(const struct cuda_gpu *gpu, CUstream stream, CUevent *ret_event)
 {
-    CUresult code = enter_quietly(gpu);
-    if (code == CUDA_SUCCESS)
-        code = gpu->driver->cuEventCreate(ret_event, CU_EVENT_DISABLE_TIMING);
+    CUresult code = INSIDE(gpu, cuEventCreate, ret_event, CU_EVENT_DISABLE_TIMING);
     if (code != CUDA_SUCCESS)
         return code;
-    code = gpu->driver->cuEventRecord(*ret_event, stream);
+    code = INSIDE(gpu, cuEventRecord, *ret_event, stream);
     if (code != CUDA_SUCCESS)
-        (void)gpu->driver->cuEventDestroy_v2(*ret_event); /* no stream holds it */
+        (void)INSIDE(gpu, cuEventDestroy_v2, *ret_event); /* no stream holds it */
     return code;
 }
 
@@ -414,30 +423,26 @@ static int cuda_event_of_stream(struct mst_gpu *base, void *stream,
 static void cuda_event_destroy(struct mst_gpu_event *event)
 {
     struct cuda_gpu *gpu = (struct cuda_gpu *)event->gpu;
-    if (enter_quietly(gpu) == CUDA_SUCCESS)
-        (void)gpu->driver->cuEventDestroy_v2(event_of(event)); /* ours, destroyed once */
+    (void)INSIDE(gpu, cuEventDestroy_v2, event_of(event)); /* ours, destroyed once */
     free(event);
 }
 
 static int cuda_event_record(struct mst_gpu_event *event, struct mst_gpu_queue *queue)
 {
     struct cuda_gpu *gpu = gpu_of(queue);
-    int rc = enter(gpu);
-    return rc < 0 ? rc : CALL(gpu, cuEventRecord, event_of(event), stream_of(queue));
+    return CALL(gpu, cuEventRecord, event_of(event), stream_of(queue));
 }
 
 static int cuda_event_query(struct mst_gpu_event *event)
 {
     struct cuda_gpu *gpu = (struct cuda_gpu *)event->gpu;
-    int rc = enter(gpu);
-    return rc < 0 ? rc : CALL(gpu, cuEventQuery, event_of(event));
+    return CALL(gpu, cuEventQuery, event_of(event));
 }
 
 static int cuda_queue_wait_event(struct mst_gpu_queue *queue, struct mst_gpu_event *event)
 {
     struct cuda_gpu *gpu = gpu_of(queue);
-    int rc = enter(gpu);
-    return rc < 0 ? rc : CALL(gpu, cuStreamWaitEvent, stream_of(queue), event_of(event), 0);
+    return CALL(gpu, cuStreamWaitEvent, stream_of(queue), event_of(event), 0);
 }
 
 const struct gpu_ops gpu_cuda_ops = {
@@ -447,7 +452,8 @@ const struct gpu_ops gpu_cuda_ops = {
     .alloc = cuda_alloc,
     .free = cuda_free,
     .mem = cuda_mem,
-    .use = cuda_use,
+    .enter = cuda_enter,
+    .leave = cuda_leave,
     .queue_create = cuda_queue_create,
     .queue_destroy = cuda_queue_destroy,
     .queue_native = cuda_queue_native,

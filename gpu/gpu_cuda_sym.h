@@ -21,7 +21,14 @@ enum {
     CUDA_ERROR_INVALID_VALUE = 1,
     CUDA_ERROR_OUT_OF_MEMORY = 2,
     CUDA_ERROR_NO_DEVICE = 100,
+    CUDA_ERROR_INVALID_IMAGE = 200,
+    CUDA_ERROR_INVALID_CONTEXT = 201,
     CUDA_ERROR_NO_BINARY_FOR_GPU = 209,
+    CUDA_ERROR_INVALID_PTX = 218,
+    CUDA_ERROR_JIT_COMPILER_NOT_FOUND = 221,
+    CUDA_ERROR_UNSUPPORTED_PTX_VERSION = 222,
+    CUDA_ERROR_JIT_COMPILATION_DISABLED = 223,
+    CUDA_ERROR_INVALID_SOURCE = 300,
     CUDA_ERROR_INVALID_HANDLE = 400,
     CUDA_ERROR_NOT_READY = 600,
     CU_STREAM_NON_BLOCKING = 1,
@@ -40,7 +47,8 @@ enum {
     X(cuDeviceGetName, (char *name, int cap, CUdevice device))                                     \
     X(cuDevicePrimaryCtxRetain, (CUcontext * ret_context, CUdevice device))                        \
     X(cuDevicePrimaryCtxRelease_v2, (CUdevice device))                                             \
-    X(cuCtxSetCurrent, (CUcontext context))                                                        \
+    X(cuCtxPushCurrent_v2, (CUcontext context))                                                    \
+    X(cuCtxPopCurrent_v2, (CUcontext * ret_context))                                               \
     X(cuMemAlloc_v2, (CUdeviceptr * ret_address, size_t bytes))                                    \
     X(cuMemFree_v2, (CUdeviceptr address))                                                         \
     X(cuMemHostAlloc, (void **ret_address, size_t bytes, unsigned flags))                          \

@@ -108,10 +108,16 @@ static enum mst_mem host_mem(struct mst_gpu *base, const void *address)
     return mem;
 }
 
-static int host_use(struct mst_gpu *base)
+/* Nobody else knows of this device. */
+static int host_enter(struct mst_gpu *base)
 {
-    (void)base; /* nobody else knows of this device */
+    (void)base;
     return 0;
+}
+
+static void host_leave(struct mst_gpu *base)
+{
+    (void)base;
 }
 
 /* ---- the thread ------------------------------------------------------------------------------ */
@@ -348,7 +354,8 @@ const struct gpu_ops gpu_host_ops = {
     .alloc = host_alloc,
     .free = host_free,
     .mem = host_mem,
-    .use = host_use,
+    .enter = host_enter,
+    .leave = host_leave,
     .queue_create = host_queue_create,
     .queue_destroy = host_queue_destroy,
     .queue_native = host_queue_native,

@@ -3,7 +3,8 @@
  * calls without a current context fail. Kernels are the host's build of the same source.
  *
  * FAKE_CUDA: devices=N (8); driver=0 no driver that fits; fail=K the K-th piece of work of a stream
- * ends in an illegal address; memory=K the K-th allocation finds none. */
+ * ends in an illegal address; memory=K the K-th allocation finds none; module=R, launch=R loading
+ * kernels, or starting one, answers R. */
 #include "fakes/fake_cuda.h"
 
 #include "fakes/script.h"
@@ -18,7 +19,13 @@
 
 #pragma GCC diagnostic ignored "-Wmissing-prototypes" /* the driver's, declared nowhere */
 
-enum { NO_CONTEXT = 201, NO_DRIVER_THAT_FITS = 35, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700 };
+enum {
+    CONTEXTS_MAX = 16,
+    NO_CONTEXT = 201,
+    NO_DRIVER_THAT_FITS = 35,
+    NOT_FOUND = 500,
+    ILLEGAL_ADDRESS = 700
+};
 
 #define FATBIN_MAGIC 0xba55ed50U
 
@@ -61,6 +68,8 @@ static struct {
 
 /* In a thread's static block: gcc 12's leak sanitizer faults on that of a library loaded late. */
 static _Thread_local CUcontext current __attribute__((tls_model("initial-exec")));
+static _Thread_local CUcontext below[CONTEXTS_MAX] __attribute__((tls_model("initial-exec")));
+static _Thread_local int below_count __attribute__((tls_model("initial-exec")));
 
 /* ---- device ---------------------------------------------------------------------------------- */
 
@@ -116,6 +125,30 @@ CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device)
 CUresult cuCtxSetCurrent(CUcontext context)
 {
     current = context;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxGetCurrent(CUcontext *ret_context)
+{
+    *ret_context = current;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxPushCurrent_v2(CUcontext context)
+{
+    if (!context || below_count == CONTEXTS_MAX)
+        return NO_CONTEXT;
+    below[below_count++] = current;
+    current = context;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxPopCurrent_v2(CUcontext *ret_context)
+{
+    if (below_count == 0)
+        return NO_CONTEXT;
+    *ret_context = current;
+    current = below[--below_count];
     return CUDA_SUCCESS;
 }
 
@@ -410,7 +443,9 @@ static const size_t args_sizes[KERNEL_COUNT] = {
 CUresult cuModuleLoadData(CUmodule *ret_module, const void *image)
 {
     *ret_module = (CUmodule)(uintptr_t)image;
-    return *(const uint32_t *)image == FATBIN_MAGIC ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    if (*(const uint32_t *)image != FATBIN_MAGIC)
+        return CUDA_ERROR_INVALID_VALUE;
+    return (CUresult)script_number("FAKE_CUDA", "module", CUDA_SUCCESS);
 }
 
 CUresult cuModuleUnload(CUmodule module)
@@ -490,8 +525,11 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
                         unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
                         CUstream stream, void **args, void **extra)
 {
+    CUresult answer = (CUresult)script_number("FAKE_CUDA", "launch", CUDA_SUCCESS);
     if (grid_z * block_y * block_z != 1 || block_x != KERNEL_THREADS || shared_bytes || extra)
-        return CUDA_ERROR_INVALID_VALUE;
+        answer = CUDA_ERROR_INVALID_VALUE;
+    if (answer != CUDA_SUCCESS)
+        return answer;
     struct kernel_launch *launch = malloc(sizeof *launch);
     if (launch) {
         *launch = (struct kernel_launch){.id = (enum kernel_id)((uintptr_t)function - 1),

@@ -13,5 +13,8 @@ void fake_cuda_at_query(CUstream stream, void (*function)(void *arg), void *arg)
 /* As the driver's own. */
 CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void *arg), void *arg);
 CUresult cuStreamSynchronize(CUstream stream);
+CUresult cuCtxGetCurrent(CUcontext *ret_context);
+CUresult cuCtxPushCurrent_v2(CUcontext context);
+CUresult cuCtxPopCurrent_v2(CUcontext *ret_context);
 
 #endif

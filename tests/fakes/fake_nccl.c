@@ -55,6 +55,7 @@ struct op {
 
 struct ncclComm {
     struct segment *segment;
+    CUcontext context; /* of the thread that made it: what is started later is of that device */
     int rank, size;
     long op_count;
     long polls; /* for which what was started is still under way */
@@ -172,7 +173,13 @@ static ncclResult_t enqueue(ncclComm_t comm)
     comm->starting.kind = NOTHING;
     meet_fate(op);
     atomic_fetch_add(&comm->running, 1);
-    return cuLaunchHostFunc(op->stream, run_op, op) == 0 ? ncclSuccess : ncclUnhandledCudaError;
+    CUcontext ours = NULL;
+    CUresult result = cuCtxPushCurrent_v2(comm->context);
+    if (result == CUDA_SUCCESS) {
+        result = cuLaunchHostFunc(op->stream, run_op, op);
+        (void)cuCtxPopCurrent_v2(&ours);
+    }
+    return result == CUDA_SUCCESS ? ncclSuccess : ncclUnhandledCudaError;
 }
 
 static ncclResult_t start(ncclComm_t comm, struct op op)
@@ -326,6 +333,8 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *ret_comm, int size, ncclUniqueId
     comm->segment = open_segment(&id);
     if (!comm->segment)
         return free(comm), ncclSystemError;
+    if (cuCtxGetCurrent(&comm->context) != CUDA_SUCCESS || !comm->context)
+        return munmap(comm->segment, sizeof *comm->segment), free(comm), ncclUnhandledCudaError;
     comm->rank = rank;
     comm->size = size;
     comm->polls = script("inprogress", 0);

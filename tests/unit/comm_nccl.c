@@ -177,7 +177,11 @@ static int hold(struct stream *stream)
     if (driver)
         symbol = dlsym(driver, "cuLaunchHostFunc");
     memcpy(&launch, &symbol, sizeof launch);
-    int rc = launch ? launch(mst_gpu_queue_native(stream->queue), stand_still, stream) : -ENOSYS;
+    int rc = launch ? mst_gpu_enter(stream->gpu) : -ENOSYS;
+    if (rc == 0) {
+        rc = launch(mst_gpu_queue_native(stream->queue), stand_still, stream);
+        mst_gpu_leave(stream->gpu);
+    }
     if (driver)
         (void)dlclose(driver);
     return rc;

@@ -89,7 +89,8 @@ static void tells_what_it_is(void **state)
     assert_string_equal(mst_gpu_backend(d->gpu), d->backend);
     assert_true(strlen(mst_gpu_name(d->gpu)) > 0);
     assert_string_equal(mst_gpu_error(d->gpu), "");
-    assert_int_equal(mst_gpu_use(d->gpu), 0);
+    assert_int_equal(mst_gpu_enter(d->gpu), 0);
+    mst_gpu_leave(d->gpu);
     assert_int_equal(mst_gpu_mem(d->gpu, &here), MST_MEM_HOST);
     assert_int_equal(mst_gpu_mem(d->gpu, (char *)d->device.data + 1000), MST_MEM_DEVICE);
     assert_int_equal(mst_gpu_mem(d->gpu, d->pinned.data), MST_MEM_PINNED);

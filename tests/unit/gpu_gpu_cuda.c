@@ -3,11 +3,16 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/gpu/fatbin.h"
+#include "muster/gpu/gpu_cuda_sym.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +53,107 @@ static void names_the_number_of_devices(void **state)
     script("devices=2");
     assert_int_equal(mst_gpu_open(&opts, &gpu, &err), -EINVAL);
     assert_non_null(strstr(err.text, "device 2: this process sees 2"));
+}
+
+/* Whatever the driver has against the kernels, memory and copies work, and its words are kept. */
+static void kernels_may_be_refused(void **state)
+{
+    static const int codes[] = {CUDA_ERROR_INVALID_IMAGE,
+                                CUDA_ERROR_NO_BINARY_FOR_GPU,
+                                CUDA_ERROR_INVALID_PTX,
+                                CUDA_ERROR_JIT_COMPILER_NOT_FOUND,
+                                CUDA_ERROR_UNSUPPORTED_PTX_VERSION,
+                                CUDA_ERROR_JIT_COMPILATION_DISABLED,
+                                CUDA_ERROR_INVALID_SOURCE};
+    (void)state;
+    if (!gpu_fatbin)
+        skip();
+    for (size_t c = 0; c < 2 * sizeof codes / sizeof codes[0]; c++) {
+        struct mst_gpu *gpu = NULL;
+        struct mst_gpu_queue *queue = NULL;
+        float from[4] = {1}, to[4];
+        char text[64], words[64];
+        (void)snprintf(text, sizeof text, "%s=%d", c % 2 ? "launch" : "module", codes[c / 2]);
+        (void)snprintf(words, sizeof words, "(%d)", codes[c / 2]);
+        script(text);
+        assert_int_equal(mst_gpu_open(&cuda, &gpu, NULL), 0);
+        assert_int_equal(mst_gpu_queue_create(gpu, &queue), 0);
+        assert_int_equal(mst_gpu_cast(queue, to, MST_F32, from, MST_F32, 4), -ENOTSUP);
+        assert_non_null(strstr(mst_gpu_error(gpu), words));
+        assert_int_equal(mst_gpu_copy(queue, to, from, sizeof to), 0);
+        mst_gpu_queue_destroy(queue);
+        assert_true(to[0] == 1);
+        mst_gpu_close(gpu);
+    }
+}
+
+/* ---- the program's own context --------------------------------------------------------------- */
+
+static CUresult (*set_current)(CUcontext context);
+static CUresult (*get_current)(CUcontext *ret_context);
+
+static bool find_fakes(void)
+{
+    void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+    if (library) {
+        *(void **)&set_current = dlsym(library, "cuCtxSetCurrent");
+        *(void **)&get_current = dlsym(library, "cuCtxGetCurrent");
+    }
+    return set_current && get_current;
+}
+
+#define LEAVES(context, call)                                                                      \
+    do {                                                                                           \
+        CUcontext after = NULL;                                                                    \
+        call;                                                                                      \
+        assert_int_equal(get_current(&after), 0);                                                  \
+        assert_ptr_equal(after, context);                                                          \
+    } while (0)
+
+static void every_call_in_context(struct mst_gpu *gpu, CUcontext mine)
+{
+    struct mst_gpu_queue *queue = NULL;
+    struct mst_gpu_event *event = NULL, *mark = NULL;
+    struct mst_span span = {0}, pinned = {0};
+    LEAVES(mine, assert_int_equal(mst_gpu_alloc(gpu, 64, MST_MEM_DEVICE, &span), 0));
+    LEAVES(mine, assert_int_equal(mst_gpu_alloc(gpu, 64, MST_MEM_PINNED, &pinned), 0));
+    LEAVES(mine, assert_int_equal(mst_gpu_mem(gpu, span.data), MST_MEM_DEVICE));
+    LEAVES(mine, assert_int_equal(mst_gpu_queue_create(gpu, &queue), 0));
+    LEAVES(mine, assert_int_equal(mst_gpu_event_create(gpu, &event), 0));
+    LEAVES(mine, assert_int_equal(mst_gpu_copy(queue, span.data, pinned.data, 64), 0));
+    LEAVES(mine, assert_int_equal(mst_gpu_clear(queue, span.data, 64), 0));
+    LEAVES(mine, (void)mst_gpu_cast(queue, span.data, MST_F32, span.data, MST_F32, 4));
+    LEAVES(mine, assert_int_equal(mst_gpu_event_record(event, queue), 0));
+    LEAVES(mine, assert_int_equal(mst_gpu_queue_wait_event(queue, event), 0));
+    LEAVES(mine,
+           assert_int_equal(mst_gpu_event_of_stream(gpu, mst_gpu_queue_native(queue), &mark), 0));
+    LEAVES(mine, assert_int_equal(mst_gpu_event_wait(event, MST_NEVER), 0));
+    LEAVES(mine, (void)mst_gpu_queue_query(queue));
+    LEAVES(mine, mst_gpu_event_destroy(mark));
+    LEAVES(mine, mst_gpu_event_destroy(event));
+    LEAVES(mine, mst_gpu_queue_destroy(queue));
+    LEAVES(mine, mst_gpu_free(gpu, &pinned));
+    LEAVES(mine, mst_gpu_free(gpu, &span));
+}
+
+static void the_programs_context_stays(void **state)
+{
+    CUcontext contexts[] = {NULL, (CUcontext)(uintptr_t)99}, inside = NULL;
+    (void)state;
+    script("devices=1");
+    for (size_t c = 0; c < 2; c++) {
+        struct mst_gpu *gpu = NULL;
+        CUcontext mine = contexts[c];
+        assert_int_equal(set_current(mine), 0);
+        LEAVES(mine, assert_int_equal(mst_gpu_open(&cuda, &gpu, NULL), 0));
+        every_call_in_context(gpu, mine);
+        assert_int_equal(mst_gpu_enter(gpu), 0);
+        assert_int_equal(get_current(&inside), 0);
+        assert_true(inside && inside != mine);
+        LEAVES(mine, mst_gpu_leave(gpu));
+        LEAVES(mine, mst_gpu_close(gpu));
+    }
+    assert_int_equal(set_current(NULL), 0);
 }
 
 static void memory_runs_out(void **state)
@@ -93,6 +199,8 @@ int main(void)
         cmocka_unit_test(no_device_is_no_cuda),
         cmocka_unit_test(names_the_number_of_devices),
         cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(kernels_may_be_refused),
+        cmocka_unit_test(the_programs_context_stays),
         cmocka_unit_test(a_failure_of_the_device_shows_at_the_wait),
     };
     struct mst_gpu *gpu = NULL;
@@ -103,5 +211,7 @@ int main(void)
         return 77;
     }
     mst_gpu_close(gpu);
+    if (!find_fakes())
+        return 1;
     return cmocka_run_group_tests_name("gpu_gpu_cuda", tests, NULL, NULL);
 }
