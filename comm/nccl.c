@@ -175,6 +175,7 @@ static void nccl_set_threads(struct comm_backend *backend, uint32_t threads_per_
 struct record {
     uint8_t version[4]; /* of its library; 0 = it has none */
     uint8_t code[4];    /* why not, negated */
+    uint8_t device[MST_GPU_ID_BYTES];
     char text[sizeof((struct mst_err *)0)->text];
 };
 
@@ -182,7 +183,8 @@ struct record {
 static int prepare(struct nccl *nccl, const struct mst_world *world, int *ret_version,
                    struct mst_err *err)
 {
-    struct mst_gpu_opts opts = {.backend = "cuda", .device = world->local_rank};
+    struct mst_gpu_opts opts = {
+        .backend = "cuda", .device = MST_GPU_BY_RANK, .local_rank = world->local_rank};
     int rc = nccl_load(world->tuning.nccl_lib, &nccl->plan.library, err);
     if (rc == 0 && nccl->plan.library->ncclGetVersion(ret_version) != ncclSuccess)
         rc = mst_err_set(err, -ENOTSUP, "NCCL does not tell its version");
@@ -207,6 +209,19 @@ static const char *version_text(uint32_t version, char *text, size_t cap)
     return text;
 }
 
+/* NCCL has the same rule, and names nobody. */
+static int find_shared_device(const struct record *records, uint32_t size, struct mst_err *err)
+{
+    for (uint32_t r = 1; r < size; r++)
+        for (uint32_t other = 0; other < r; other++)
+            if (memcmp(records[r].device, records[other].device, MST_GPU_ID_BYTES) == 0)
+                return mst_err_set(err, -EINVAL,
+                                   "ranks %u and %u have the same device: give every rank of a "
+                                   "node its own (CUDA_VISIBLE_DEVICES), or start fewer",
+                                   other, r);
+    return 0;
+}
+
 static int compare(const struct record *records, uint32_t size, struct mst_err *err)
 {
     uint32_t first = mst_get_le32(records[0].version);
@@ -225,7 +240,7 @@ static int compare(const struct record *records, uint32_t size, struct mst_err *
                                version_text(first, one, sizeof one), first, r,
                                version_text(version, other, sizeof other), version);
     }
-    return 0;
+    return find_shared_device(records, size, err);
 }
 
 /* Every rank learns how all others are prepared, so that all go on or none. */
@@ -307,6 +322,8 @@ static int join(struct nccl *nccl, const struct mst_world *world, struct mst_kv 
     mst_put_le32(mine.version, (uint32_t)version);
     mst_put_le32(mine.code, (uint32_t)-rc);
     memcpy(mine.text, why.text, sizeof mine.text);
+    if (rc == 0)
+        memcpy(mine.device, mst_gpu_id(nccl->plan.gpu), sizeof mine.device);
     rc = agree(nccl, &mine, deadline_ns, err);
     if (rc < 0)
         return rc;

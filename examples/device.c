@@ -27,7 +27,7 @@ static int make_parts(struct device *device, size_t count, struct mst_err *err)
     return rc < 0 ? mst_err_set(err, rc, "device: %s", mst_gpu_error(device->gpu)) : 0;
 }
 
-int device_open(const char *name, uint32_t index, size_t count, struct device **ret_device,
+int device_open(const char *name, uint32_t local_rank, size_t count, struct device **ret_device,
                 struct mst_err *err)
 {
     *ret_device = NULL;
@@ -36,7 +36,8 @@ int device_open(const char *name, uint32_t index, size_t count, struct device **
     struct device *device = calloc(1, sizeof *device);
     if (!device)
         return mst_err_set(err, -ENOMEM, "no memory for a device");
-    struct mst_gpu_opts opts = {.backend = name, .device = index};
+    struct mst_gpu_opts opts = {
+        .backend = name, .device = MST_GPU_BY_RANK, .local_rank = local_rank};
     int rc = mst_gpu_open(&opts, &device->gpu, err);
     if (rc == 0)
         rc = make_parts(device, count, err);

@@ -11,10 +11,10 @@
 struct device;
 struct mst_err;
 
-/* Opens device `index` of "cuda" or "host", with memory for a copy of `count` floats. NULL as the
- * name = no device: then *ret_device is NULL, and stays so in all calls below. 0; -EINVAL, -ENOTSUP
- * no such device; -ENOMEM; -EIO; with text. */
-int device_open(const char *name, uint32_t index, size_t count, struct device **ret_device,
+/* Opens a local rank's device of "cuda" or "host", with memory for a copy of `count` floats. NULL
+ * as the name = no device: then *ret_device is NULL, and stays so in all calls below. 0; -EINVAL,
+ * -ENOTSUP no such device; -ENOMEM; -EIO; with text. */
+int device_open(const char *name, uint32_t local_rank, size_t count, struct device **ret_device,
                 struct mst_err *err);
 
 /* NULL is allowed. */

@@ -4,6 +4,7 @@
 #define MUSTER_GPU_BACKEND_H
 
 #include "muster/core/span.h"
+#include "muster/gpu/gpu.h"
 #include "muster/gpu/kernels.h"
 
 #include <stdbool.h>
@@ -14,7 +15,8 @@ struct mst_err;
 /* Instances of a back end start with these. */
 struct mst_gpu {
     const struct gpu_ops *ops;
-    char name[96];   /* of the device */
+    char name[96]; /* of the device */
+    uint8_t id[MST_GPU_ID_BYTES];
     char error[160]; /* of the driver, the last */
 };
 
@@ -31,7 +33,7 @@ struct gpu_ops {
     const char *name;
 
     /* -ENOTSUP with text: there is no driver here. Fills name. */
-    int (*open)(uint32_t device, struct mst_gpu **ret_gpu, struct mst_err *err);
+    int (*open)(const struct mst_gpu_opts *opts, struct mst_gpu **ret_gpu, struct mst_err *err);
     void (*close)(struct mst_gpu *gpu);
 
     int (*alloc)(struct mst_gpu *gpu, size_t size_bytes, enum mst_mem mem, void **ret_data);

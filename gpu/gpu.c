@@ -21,21 +21,21 @@ const struct gpu_ops *const gpu_backends[] = {&gpu_cuda_ops, &gpu_host_ops, NULL
 /* ---- device ---------------------------------------------------------------------------------- */
 
 /* The first back end that is not missing here. */
-static int open_any(uint32_t device, struct mst_gpu **ret_gpu, struct mst_err *err)
+static int open_any(const struct mst_gpu_opts *opts, struct mst_gpu **ret_gpu, struct mst_err *err)
 {
     int rc = -ENOTSUP;
     for (size_t i = 0; gpu_backends[i] && rc == -ENOTSUP; i++)
-        rc = gpu_backends[i]->open(device, ret_gpu, err);
+        rc = gpu_backends[i]->open(opts, ret_gpu, err);
     return rc;
 }
 
 int mst_gpu_open(const struct mst_gpu_opts *opts, struct mst_gpu **ret_gpu, struct mst_err *err)
 {
     if (!opts->backend || strcmp(opts->backend, "auto") == 0)
-        return open_any(opts->device, ret_gpu, err);
+        return open_any(opts, ret_gpu, err);
     for (size_t i = 0; gpu_backends[i]; i++)
         if (strcmp(gpu_backends[i]->name, opts->backend) == 0)
-            return gpu_backends[i]->open(opts->device, ret_gpu, err);
+            return gpu_backends[i]->open(opts, ret_gpu, err);
     return mst_err_set(err, -ENOTSUP, "device \"%s\" is none of cuda, host, auto", opts->backend);
 }
 
@@ -53,6 +53,11 @@ const char *mst_gpu_backend(const struct mst_gpu *gpu)
 const char *mst_gpu_name(const struct mst_gpu *gpu)
 {
     return gpu->name;
+}
+
+const uint8_t *mst_gpu_id(const struct mst_gpu *gpu)
+{
+    return gpu->id;
 }
 
 const char *mst_gpu_error(const struct mst_gpu *gpu)

@@ -36,8 +36,13 @@ struct mst_gpu_queue;
 
 struct mst_gpu_opts {
     const char *backend; /* "cuda", "host"; NULL or "auto" = cuda where there is one, else host */
-    uint32_t device;     /* 0 … of those that this process may see: a rank's local rank */
+    uint32_t device;     /* 0 … of those that this process may see, or MST_GPU_BY_RANK */
+    uint32_t local_rank; /* with the latter */
 };
+
+/* The only device that this process sees, or else the one whose number is the local rank: never one
+ * that another local rank would take as well. */
+#define MST_GPU_BY_RANK UINT32_MAX
 
 /* Opens a device. 0; -EINVAL no such device (the text tells how many there are); -ENOTSUP no such
  * back end, or no driver here; -EIO the driver refuses, in its words; -ENOMEM. */
@@ -51,6 +56,11 @@ const char *mst_gpu_backend(const struct mst_gpu *gpu);
 
 /* What the device calls itself. Valid until close. */
 const char *mst_gpu_name(const struct mst_gpu *gpu);
+
+/* What tells devices, or the parts of one that is shared out, from one another, anywhere. 0s on
+ * "host". Valid until close. */
+#define MST_GPU_ID_BYTES 16
+const uint8_t *mst_gpu_id(const struct mst_gpu *gpu);
 
 /* The last error of the driver: "cuStreamQuery: an illegal memory access was encountered (700)", ""
  * if there was none. Valid until the next call. */

@@ -189,13 +189,17 @@ static int load_kernels(struct cuda_gpu *gpu)
     return rc == -ENOTSUP ? 0 : rc;
 }
 
-/* Neither of the first two needs a context. */
+/* Only the kernels need a context. */
 static int open_device(struct cuda_gpu *gpu)
 {
     const struct cuda_driver *driver = gpu->driver;
     CUresult code = driver->cuDeviceGetName(gpu->base.name, (int)sizeof gpu->base.name,
                                             gpu->device);
     int rc = check(&gpu->base, code, "cuDeviceGetName");
+    if (rc < 0)
+        return rc;
+    code = driver->cuDeviceGetUuid_v2(&gpu->base.id, gpu->device);
+    rc = check(&gpu->base, code, "cuDeviceGetUuid");
     if (rc < 0)
         return rc;
     code = driver->cuDevicePrimaryCtxRetain(&gpu->context, gpu->device);
@@ -213,35 +217,61 @@ static void cuda_close(struct mst_gpu *base)
 }
 
 /* "No driver that fits" and "no device" are told alike: there is no CUDA here. */
-static int find_device(const struct cuda_driver *driver, uint32_t index, CUdevice *ret_device,
-                       struct mst_err *err)
+static int count_devices(const struct cuda_driver *driver, int *ret_count, struct mst_err *err)
 {
-    int count = 0;
     CUresult code = driver->cuInit(0);
     if (code == CUDA_SUCCESS)
-        code = driver->cuDeviceGetCount(&count);
-    if (code == CUDA_SUCCESS && count == 0)
+        code = driver->cuDeviceGetCount(ret_count);
+    if (code == CUDA_SUCCESS && *ret_count == 0)
         code = CUDA_ERROR_NO_DEVICE;
-    if (code != CUDA_SUCCESS)
-        return mst_err_set(err, -ENOTSUP, "no CUDA device: %s (%d)", describe(driver, code), code);
-    if (index >= (uint32_t)count)
+    return code == CUDA_SUCCESS ? 0
+                                : mst_err_set(err, -ENOTSUP, "no CUDA device: %s (%d)",
+                                              describe(driver, code), code);
+}
+
+static int pick_device(const struct mst_gpu_opts *opts, int count, uint32_t *ret_index,
+                       struct mst_err *err)
+{
+    bool by_rank = opts->device == MST_GPU_BY_RANK;
+    uint32_t index = !by_rank ? opts->device : count == 1 ? 0 : opts->local_rank;
+    if (index < (uint32_t)count) {
+        *ret_index = index;
+        return 0;
+    }
+    if (by_rank)
         return mst_err_set(err, -EINVAL,
-                           "no CUDA device %u: this process sees %d; start at most as many ranks "
-                           "on a node, or look at CUDA_VISIBLE_DEVICES",
+                           "local rank %u has no CUDA device: this process sees %d; start at most "
+                           "as many ranks on a node, or give every rank its own by "
+                           "CUDA_VISIBLE_DEVICES",
                            index, count);
-    code = driver->cuDeviceGet(ret_device, (int)index);
+    return mst_err_set(err, -EINVAL,
+                       "no CUDA device %u: this process sees %d; look at CUDA_VISIBLE_DEVICES",
+                       index, count);
+}
+
+static int find_device(const struct cuda_driver *driver, const struct mst_gpu_opts *opts,
+                       CUdevice *ret_device, struct mst_err *err)
+{
+    int count = 0;
+    uint32_t index = 0;
+    int rc = count_devices(driver, &count, err);
+    if (rc == 0)
+        rc = pick_device(opts, count, &index, err);
+    if (rc < 0)
+        return rc;
+    CUresult code = driver->cuDeviceGet(ret_device, (int)index);
     return code == CUDA_SUCCESS ? 0
                                 : mst_err_set(err, -EIO, "CUDA device %u: %s (%d)", index,
                                               describe(driver, code), code);
 }
 
-static int cuda_open(uint32_t index, struct mst_gpu **ret_gpu, struct mst_err *err)
+static int cuda_open(const struct mst_gpu_opts *opts, struct mst_gpu **ret_gpu, struct mst_err *err)
 {
     const struct cuda_driver *driver;
     CUdevice device = 0;
     int rc = load(&driver, err);
     if (rc == 0)
-        rc = find_device(driver, index, &device, err);
+        rc = find_device(driver, opts, &device, err);
     if (rc < 0)
         return rc;
     struct cuda_gpu *gpu = calloc(1, sizeof *gpu);
@@ -252,7 +282,7 @@ static int cuda_open(uint32_t index, struct mst_gpu **ret_gpu, struct mst_err *e
     gpu->device = device;
     rc = open_device(gpu);
     if (rc < 0) {
-        rc = mst_err_set(err, rc, "CUDA device %u: %s", index, gpu->base.error);
+        rc = mst_err_set(err, rc, "CUDA device %d: %s", device, gpu->base.error);
         cuda_close(&gpu->base);
         return rc;
     }

@@ -1,6 +1,6 @@
 /* What of the CUDA driver's interface is used: types, numbers and functions as libcuda.so.1 has
- * them, so that building needs no header of NVIDIA's. The _v2 names are what the public ones have
- * stood for since CUDA 4. */
+ * them, so that building needs no header of NVIDIA's. The _v2 names are what the public ones stand
+ * for: that of the uuid since CUDA 11.4, the others since CUDA 4. */
 #ifndef MUSTER_GPU_GPU_CUDA_SYM_H
 #define MUSTER_GPU_GPU_CUDA_SYM_H
 
@@ -44,6 +44,7 @@ enum {
     X(cuGetErrorString, (CUresult code, const char **ret_text))                                    \
     X(cuDeviceGetCount, (int *ret_count))                                                          \
     X(cuDeviceGet, (CUdevice * ret_device, int ordinal))                                           \
+    X(cuDeviceGetUuid_v2, (unsigned char(*ret_uuid)[16], CUdevice device))                         \
     X(cuDeviceGetName, (char *name, int cap, CUdevice device))                                     \
     X(cuDevicePrimaryCtxRetain, (CUcontext * ret_context, CUdevice device))                        \
     X(cuDevicePrimaryCtxRelease_v2, (CUdevice device))                                             \

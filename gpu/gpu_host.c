@@ -325,8 +325,9 @@ static int host_event_query(struct mst_gpu_event *base)
 
 /* ---- device ---------------------------------------------------------------------------------- */
 
-static int host_open(uint32_t device, struct mst_gpu **ret_gpu, struct mst_err *err)
+static int host_open(const struct mst_gpu_opts *opts, struct mst_gpu **ret_gpu, struct mst_err *err)
 {
+    uint32_t device = opts->device == MST_GPU_BY_RANK ? opts->local_rank : opts->device;
     struct host_gpu *gpu = calloc(1, sizeof *gpu);
     if (!gpu)
         return mst_err_set(err, -ENOMEM, "no memory for a device");

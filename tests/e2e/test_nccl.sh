@@ -65,7 +65,11 @@ faked() {
     ending "unhandled cuda error" init=1
     ending "NCCL, unique id" id=2
     expect 64 env FAKE_CUDA=devices=1 $run muster-bench allreduce -b 1K -e 1K -n 5
-    mentions "rank 1 cannot use NCCL: no CUDA device 1: this process sees 1"
+    mentions "ranks 0 and 1 have the same device"
+    expect 0 env FAKE_CUDA=devices=1,own=1 $run muster-bench allreduce -b 1K -e 1K -n 5
+    expect 64 env FAKE_CUDA=devices=2 timeout 60 muster run --nproc 3 --max-restarts 0 -- \
+        muster-bench allreduce -b 1K -e 1K -n 5
+    mentions "rank 2 cannot use NCCL: local rank 2 has no CUDA device: this process sees 2"
     expect 137 env FAKE_NCCL=kill=4,at=1 $run muster-bench allreduce -b 1K -e 1K -n 5
     mentions "killed by SIGKILL" "the generation was aborted because of rank 1"
 }

@@ -2,9 +2,9 @@
  * in order; device memory is behind addresses that the host cannot touch (it faults, as it should);
  * calls without a current context fail. Kernels are the host's build of the same source.
  *
- * FAKE_CUDA: devices=N (8); driver=0 no driver that fits; fail=K the K-th piece of work of a stream
- * ends in an illegal address; memory=K the K-th allocation finds none; module=R, launch=R loading
- * kernels, or starting one, answers R. */
+ * FAKE_CUDA: devices=N (8); own=1 no other thread sees the same ones; driver=0 no driver that fits;
+ * fail=K the K-th piece of work of a stream ends in an illegal address; memory=K the K-th
+ * allocation finds none; module=R, launch=R loading kernels, or starting one, answers R. */
 #include "fakes/fake_cuda.h"
 
 #include "fakes/script.h"
@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #pragma GCC diagnostic ignored "-Wmissing-prototypes" /* the driver's, declared nowhere */
 
@@ -107,6 +108,14 @@ CUresult cuDeviceGet(CUdevice *ret_device, int ordinal)
 CUresult cuDeviceGetName(char *name, int cap, CUdevice device)
 {
     (void)snprintf(name, (size_t)cap, "FAKE device %d", device);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetUuid_v2(unsigned char (*ret_uuid)[16], CUdevice device)
+{
+    int owner = script_number("FAKE_CUDA", "own", 0) ? gettid() : 0;
+    memset(*ret_uuid, 0, sizeof *ret_uuid);
+    (void)snprintf((char *)*ret_uuid, sizeof *ret_uuid, "%d.%d", owner, device);
     return CUDA_SUCCESS;
 }
 

@@ -96,6 +96,7 @@ static void conforms_on_one_node(void **state)
 static void conforms_on_two_nodes(void **state)
 {
     (void)state;
+    (void)setenv("FAKE_CUDA", "own=1", 1);
     run_conformance((struct team){.name = __func__, .node_sizes = {1, 1}});
 }
 
@@ -453,9 +454,20 @@ static void a_rank_without_a_driver_is_named(void **state)
     (void)state;
     (void)setenv("FAKE_CUDA", "devices=2", 1);
     end_team(__func__,
-             &(struct ending){-EINVAL, "rank 2 cannot use NCCL: no CUDA device 2", SOON_MS, true,
-                              NULL, 0},
+             &(struct ending){-EINVAL, "rank 2 cannot use NCCL: local rank 2 has no CUDA device",
+                              SOON_MS, true, NULL, 0},
              SOON_MS);
+}
+
+/* Each of them would take the only device that it sees. */
+static void ranks_that_share_a_device_are_named(void **state)
+{
+    (void)state;
+    (void)setenv("FAKE_CUDA", "devices=1", 1);
+    end_team(
+        __func__,
+        &(struct ending){-EINVAL, "ranks 0 and 1 have the same device", SOON_MS, true, NULL, 0},
+        SOON_MS);
 }
 
 static void no_unique_id(void **state)
@@ -490,6 +502,7 @@ static void an_async_error_crosses_nodes(void **state)
     struct ending ending = {
         -ECONNRESET, "rank 1: NCCL, async error: remote process exited", SOON_MS, false, NULL, 0};
     (void)state;
+    (void)setenv("FAKE_CUDA", "own=1", 1);
     script("error=3,at=1");
     run_team((struct team){
         .name = __func__, .node_sizes = {2, 1}, .by_hand = true, .run = meet_end, .arg = &ending});
@@ -662,6 +675,7 @@ int main(void)
         CASE(leaving_does_not_wait_for_ever),
         CASE(versions_must_be_the_same),
         CASE(a_rank_without_a_driver_is_named),
+        CASE(ranks_that_share_a_device_are_named),
         CASE(no_unique_id),
         CASE(init_fails),
         CASE(an_async_error_ends_all),

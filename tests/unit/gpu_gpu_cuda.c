@@ -55,6 +55,35 @@ static void names_the_number_of_devices(void **state)
     assert_non_null(strstr(err.text, "device 2: this process sees 2"));
 }
 
+/* A rank that sees one device has it to itself; of several each local rank has its own. */
+static void a_local_rank_has_a_device_of_its_own(void **state)
+{
+    static const struct {
+        const char *script, *name; /* NULL: refused */
+        uint32_t local_rank;
+    } cases[] = {
+        {"devices=1", "FAKE device 0", 0},
+        {"devices=1", "FAKE device 0", 5},
+        {"devices=2", "FAKE device 1", 1},
+        {"devices=2", NULL, 2},
+    };
+    (void)state;
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        struct mst_gpu *gpu = NULL;
+        struct mst_err err = {0};
+        struct mst_gpu_opts opts = {
+            .backend = "cuda", .device = MST_GPU_BY_RANK, .local_rank = cases[c].local_rank};
+        script(cases[c].script);
+        assert_int_equal(mst_gpu_open(&opts, &gpu, &err), cases[c].name ? 0 : -EINVAL);
+        if (cases[c].name)
+            assert_string_equal(mst_gpu_name(gpu), cases[c].name);
+        else
+            assert_non_null(
+                strstr(err.text, "local rank 2 has no CUDA device: this process sees 2"));
+        mst_gpu_close(gpu);
+    }
+}
+
 /* Whatever the driver has against the kernels, memory and copies work, and its words are kept. */
 static void kernels_may_be_refused(void **state)
 {
@@ -199,6 +228,7 @@ int main(void)
         cmocka_unit_test(no_device_is_no_cuda),
         cmocka_unit_test(names_the_number_of_devices),
         cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(a_local_rank_has_a_device_of_its_own),
         cmocka_unit_test(kernels_may_be_refused),
         cmocka_unit_test(the_programs_context_stays),
         cmocka_unit_test(a_failure_of_the_device_shows_at_the_wait),
