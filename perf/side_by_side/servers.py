@@ -3,7 +3,6 @@ import contextlib
 import getpass
 import os
 import pathlib
-import shutil
 import signal
 import sys
 import time
@@ -47,6 +46,10 @@ def config(path, requests):
     return path
 
 
+SIGNED = ['aws-sigv4 = "aws:amz:us-east-1:s3"', 'user = "testkey:testsecret"',
+          'header = "x-amz-content-sha256: UNSIGNED-PAYLOAD"']
+
+
 class S3:
     name, uri = "S3", "s3://perf/object"
 
@@ -62,14 +65,23 @@ class S3:
                 "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1",
                 "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
 
+    def upload(self, files):
+        """Puts files under keys of the bucket: what is laid into the server's folder by hand has no
+        ETag, as no object of S3 is."""
+        run(["curl", "-sS", "--fail-early", "--config", config(self.setting.folder / "curl-put", [
+            [f'url = "{self.url}/perf/{key}"', f'upload-file = "{path}"', *SIGNED]
+            for key, path in files])])
+
     def put(self, path):
-        shutil.copy(path, self.folder / "root" / "perf" / "object")  # a bucket is a folder
+        self.upload([("object", path)])
 
     def put_small(self, count, size):
-        folder = self.folder / "root" / "perf" / "small"
+        folder = self.folder / "small"
         folder.mkdir()
-        for i in range(count):
-            (folder / f"{i:05}.bin").write_bytes(os.urandom(size))
+        names = [f"{i:05}.bin" for i in range(count)]
+        for name in names:
+            (folder / name).write_bytes(os.urandom(size))
+        self.upload([(f"small/{name}", folder / name) for name in names])
 
     def delayed(self, ms):
         """Starts a way to the server on which every byte takes `ms` longer; its variables."""
@@ -85,8 +97,7 @@ class S3:
     def curl_config(self, count):
         return config(self.setting.folder / "curl-s3", [
             [f'url = "{self.url}/perf/object"', f"range = {first}-{last}",
-             'aws-sigv4 = "aws:amz:us-east-1:s3"', 'user = "testkey:testsecret"',
-             'header = "x-amz-content-sha256: UNSIGNED-PAYLOAD"'] for first, last in ranges(count)])
+             *SIGNED] for first, last in ranges(count)])
 
 
 class WebHdfs:
