@@ -10,17 +10,25 @@
 
 static struct {
     bool taken;
-    sigset_t mask;                /* as it was found */
-    bool hangup, interrupt, quit; /* were ignored */
-    bool child;                   /* SIGCHLD was ignored */
+    sigset_t mask, ignored; /* as they were found */
     bool raised;
     struct rlimit fds; /* as it was found, if it was raised */
 } found;
 
-static bool was_ignored(int number)
+/* Execve keeps what is ignored, and nothing else that a program has set. */
+static void find_ignored(void)
 {
     struct sigaction action;
-    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+    sigemptyset(&found.ignored);
+    for (int number = 1; number <= SIGRTMAX; number++) {
+        if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
+            (void)sigaddset(&found.ignored, number); /* it is a signal */
+    }
+}
+
+static bool was_ignored(int number)
+{
+    return sigismember(&found.ignored, number) == 1;
 }
 
 /* The lowest number that is free is the one that is closed, as those below it are open by now. */
@@ -41,10 +49,7 @@ int inherited_take(struct mst_err *err)
     sigfillset(&all);
     (void)sigprocmask(SIG_SETMASK, &all, &found.mask); /* fails for a wrong first argument only */
     found.taken = true;
-    found.hangup = was_ignored(SIGHUP);
-    found.interrupt = was_ignored(SIGINT);
-    found.quit = was_ignored(SIGQUIT);
-    found.child = was_ignored(SIGCHLD);
+    find_ignored();
     (void)signal(SIGCHLD, SIG_DFL); /* cannot fail for a signal that may be caught */
     return fill_standard_fds(err);
 }
@@ -53,8 +58,8 @@ void inherited_give_back(void)
 {
     if (!found.taken)
         return;
-    (void)signal(SIGCHLD, found.child ? SIG_IGN : SIG_DFL); /* as above */
-    (void)sigprocmask(SIG_SETMASK, &found.mask, NULL);      /* as above */
+    (void)signal(SIGCHLD, was_ignored(SIGCHLD) ? SIG_IGN : SIG_DFL); /* as above */
+    (void)sigprocmask(SIG_SETMASK, &found.mask, NULL);               /* as above */
 }
 
 void inherited_raise_fd_limit(void)
@@ -72,15 +77,15 @@ void inherited_hand_on(bool deaf)
     if (found.raised)
         (void)setrlimit(RLIMIT_NOFILE, &found.fds); /* it was so before */
     (void)signal(SIGPIPE, SIG_IGN); /* forgets one that a guard has left which is gone */
-    for (int number = 1; number <= SIGRTMAX; number++)
-        (void)signal(number, SIG_DFL); /* refused for SIGKILL, SIGSTOP and what is libc's own */
-    if (found.hangup)
-        (void)signal(SIGHUP, SIG_IGN); /* this and the following cannot fail */
-    if (found.interrupt || deaf)
-        (void)signal(SIGINT, SIG_IGN);
-    if (found.quit || deaf)
-        (void)signal(SIGQUIT, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_DFL); /* this and the following cannot fail */
+    for (int number = 1; number <= SIGRTMAX; number++) {
+        bool is_kept = number == SIGHUP || number == SIGINT || number == SIGQUIT;
+        if (was_ignored(number) && !is_kept)
+            (void)signal(number, SIG_DFL);
+    }
     if (deaf) {
+        (void)signal(SIGINT, SIG_IGN);
+        (void)signal(SIGQUIT, SIG_IGN);
         (void)signal(SIGTERM, SIG_IGN);
         (void)signal(SIGUSR1, SIG_IGN);
     }
