@@ -1,5 +1,7 @@
 #include "muster/launcher/rankenv.h"
 
+#include "muster/core/least.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -11,10 +13,13 @@
 __attribute__((format(printf, 2, 3))) static void add(struct rankenv *env, const char *format, ...)
 {
     assert(env->own_count < RANKENV_VARS_MAX);
+    char *var = env->text + env->text_size;
     va_list args;
     va_start(args, format);
-    vsnprintf(env->own[env->own_count++], RANKENV_VAR_BYTES, format, args);
+    int size = vsnprintf(var, RANKENV_VAR_BYTES, format, args);
     va_end(args);
+    env->own[env->own_count++] = var;
+    env->text_size += mst_least((size_t)size, RANKENV_VAR_BYTES - 1) + 1;
 }
 
 static void add_contract(struct rankenv *env, const struct rankenv_facts *facts)
@@ -186,7 +191,7 @@ static bool is_ours(const struct rankenv *env, const char *var)
 {
     size_t name_size = strcspn(var, "=") + 1;
     for (size_t i = 0; i < env->own_count; i++) {
-        if (strncmp(var, env->own[i], name_size) == 0)
+        if (var[0] == env->own[i][0] && strncmp(var, env->own[i], name_size) == 0)
             return true;
     }
     return false;
@@ -237,7 +242,8 @@ bool rankenv_decides(const char *var)
                                              .master_port = 1,
                                              .job_id = "-",
                                              .job_nonce = 1};
-    struct rankenv env = {.own_count = 0};
+    struct rankenv env;
+    env.own_count = env.text_size = 0;
     char named[RANKENV_VAR_BYTES];
     snprintf(named, sizeof named, "%.*s=", (int)strcspn(var, "="), var); /* a cut one is not ours */
     add_contract(&env, &all);
@@ -255,7 +261,7 @@ static bool is_set(char *const *inherited, const char *prefix)
 
 int rankenv_init(struct rankenv *env, char *const *inherited, const struct rankenv_facts *facts)
 {
-    env->own_count = 0;
+    env->own_count = env->text_size = 0;
     add_contract(env, facts);
     add_elastic(env, facts);
     add_wishes(env, facts);
@@ -268,7 +274,7 @@ int rankenv_init(struct rankenv *env, char *const *inherited, const struct ranke
 int rankenv_init_foreign(struct rankenv *env, char *const *inherited,
                          const struct rankenv_facts *facts, const char *launcher)
 {
-    env->own_count = 0;
+    env->own_count = env->text_size = 0;
     add(env, "MST_FROM=%s", launcher);
     add_wishes(env, facts);
     add_families(env, facts, launcher);

@@ -27,8 +27,9 @@ struct rankenv_facts {
 
 struct rankenv {
     char **vars; /* ends with NULL: inherited ones that stay, then ours; for execve */
-    size_t own_count;
-    char own[RANKENV_VARS_MAX][RANKENV_VAR_BYTES]; /* NAME=value */
+    size_t own_count, text_size;
+    char *own[RANKENV_VARS_MAX]; /* NAME=value; in text, one behind the other */
+    char text[RANKENV_VARS_MAX * RANKENV_VAR_BYTES];
 };
 
 /* Whether every rank gets a value of ours for the variable that `var` ("NAME" or "NAME=value")
