@@ -460,6 +460,7 @@ static int run_job(struct agent *agent)
     while (!node->over)
         run_once(agent);
     node_fini(node);
+    guard_dismiss(&agent->guard); /* none of our processes is left */
     say_farewell(agent);
     report_end(agent);
     return node->exit_code;

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/syscall.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #define LEADERS_MAX 2048
+#define GATHER_MS 20
 #define ROUNDS_MAX 16 /* whoever forks faster than this gets away */
 
 /* ---- the guard itself ------------------------------------------------------------------------ */
@@ -36,14 +38,18 @@ static void take(struct leaders *leaders, pid_t word)
         leaders->pids[leaders->count++] = pid;
 }
 
-/* Words are written whole, as they are smaller than PIPE_BUF, and so they are read. */
+/* Words are written whole, as they are smaller than PIPE_BUF, and so they are read. They come many
+ * at once, when ranks start and end, and then processors are wanted for that: but for the pipe's
+ * end, they wait a while for one another. */
 static void listen(int fd, struct leaders *leaders)
 {
-    pid_t words[64];
+    pid_t words[1024];
     ssize_t size;
     while ((size = read(fd, words, sizeof words)) > 0) {
         for (size_t i = 0; i < (size_t)size / sizeof words[0]; i++)
             take(leaders, words[i]);
+        struct pollfd end = {.fd = fd};
+        (void)poll(&end, 1, GATHER_MS); /* the end, time or a failure: all are read next */
     }
 }
 
@@ -92,14 +98,21 @@ int guard_open(struct guard *guard, struct mst_err *err)
     return 0;
 }
 
-void guard_close(struct guard *guard)
+void guard_dismiss(struct guard *guard)
 {
     if (guard->fd < 0)
         return;
+    (void)kill(guard->pid, SIGKILL); /* before it sees the pipe's end; it may be dead already */
     close(guard->fd);
-    (void)kill(guard->pid, SIGKILL);                /* it may be dead already */
-    (void)waitpid(guard->pid, NULL, (int)__WCLONE); /* a child of ours that ends */
-    *guard = (struct guard){.fd = -1};
+    guard->fd = -1;
+}
+
+void guard_close(struct guard *guard)
+{
+    guard_dismiss(guard);
+    if (guard->pid > 0)
+        (void)waitpid(guard->pid, NULL, (int)__WCLONE); /* a child of ours that ends */
+    guard->pid = 0;
 }
 
 static bool tell(int fd, pid_t word)

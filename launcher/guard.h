@@ -3,7 +3,7 @@
  * behind. As PID 1 the agent needs none: the kernel ends its whole container.
  *
  *   open → (guard_tell add, in the rank before its program runs → forget, before it is reaped) … →
- *   close
+ *   dismiss → close
  *
  * It is a copy of the agent that holds nothing but the reading end of a pipe. At the pipe's end it
  * kills the groups and sessions that it was told of, and ends. It is no child that SIGCHLD or an
@@ -16,14 +16,18 @@
 struct mst_err;
 
 struct guard {
-    int fd; /* the pipe's writing end; -1: there is none */
-    pid_t pid;
+    int fd;    /* the pipe's writing end; -1: there is none */
+    pid_t pid; /* 0: nor is there one that ends */
 };
 
 /* 0; errors of pipe2 and clone with text, and then there is none. */
 int guard_open(struct guard *guard, struct mst_err *err);
 
-/* Ends it: whom it knows is left alone. One that is not open is allowed. */
+/* Lets it end, which takes its time, beside whatever else is to be done: whom it knows is left
+ * alone. One that is not open is allowed, here and below. */
+void guard_dismiss(struct guard *guard);
+
+/* The same, and waits until it has ended. */
 void guard_close(struct guard *guard);
 
 /* The group and session `leader` live. Async-signal-safe; for the child that leads them. A guard
