@@ -203,6 +203,7 @@ void topology_read(const char *root, const cpu_set_t *allowed, const char *cuda_
     for (uint16_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
         ret_topology->cpus[cpu] = (struct topology_cpu){.core = cpu};
     read_cores(root, allowed, ret_topology->cpus);
-    read_nodes(root, ret_topology->cpus);
+    if (CPU_COUNT(allowed) > 0)
+        read_nodes(root, ret_topology->cpus);
     read_gpus(root, cuda_visible, ret_topology);
 }

@@ -27,8 +27,8 @@ struct topology {
 /* What of /sys cannot be read is left at "each CPU a core of its own, one node, no GPU". GPUs are
  * those whose device file is in this container, by bus number, or as `cuda_visible`
  * (CUDA_VISIBLE_DEVICES, or NULL) lists them; a list that names parts of GPUs (MIG), or what is
- * not there, gives none. `allowed` are the CPUs to look at. `root` is put before /proc, /sys and
- * /dev; "" outside tests. */
+ * not there, gives none. `allowed` are the CPUs to look at: if there is none, no CPU's core or node
+ * is read. `root` is put before /proc, /sys and /dev; "" outside tests. */
 void topology_read(const char *root, const cpu_set_t *allowed, const char *cuda_visible,
                    struct topology *ret_topology);
 
