@@ -49,7 +49,7 @@ static json_t *missing_json(const struct opts *opts)
 /* `refusal` is why `muster run` would start nothing; empty if it would. */
 static void print_json(const struct opts *opts, const char *refusal)
 {
-    const struct mst_answer *answer = &opts->answer;
+    const struct mst_answer *answer = opts->answer;
     const struct mst_plan *plan = &answer->plan;
     bool is_rank = plan->mode == MST_PLAN_RANK;
     const struct {
@@ -126,7 +126,7 @@ static void print_plan(const struct mst_plan *plan)
 static void print_opts(const struct opts *opts)
 {
     char list[128];
-    print_plan(&opts->answer.plan);
+    print_plan(&opts->answer->plan);
     print_word("overruled", opts->overruled);
     print_word("missing", opts_join_missing(opts, list, sizeof list));
 }
@@ -181,7 +181,7 @@ static void explain_candidate(const struct mst_candidate *candidate, char **env)
 /* The strongest stands first; the others only complete it, or contradict it. */
 static void explain(const struct opts *opts)
 {
-    const struct mst_answer *answer = &opts->answer;
+    const struct mst_answer *answer = opts->answer;
     for (uint32_t i = 0; i < answer->candidate_count; i++)
         explain_candidate(&answer->candidates[i], opts->env);
     if (answer->candidate_count == 0)
@@ -197,7 +197,8 @@ static void explain(const struct opts *opts)
 
 int cmd_env(int argc, char **argv)
 {
-    struct opts opts;
+    struct mst_answer answer;
+    struct opts opts = {.answer = &answer};
     struct mst_err err = {0};
     int rc = opts_read(&env_options, argc, argv, &opts, &err);
     if (rc == EXITCODE_CONFIG)
@@ -206,7 +207,7 @@ int cmd_env(int argc, char **argv)
         return rc == EXITCODE_CONFIG ? rc : options_answer(&env_options, rc, &err);
     struct mst_err refusal = {0};
     bool is_refused = opts_check(&opts, &refusal) != 0;
-    bool is_error = opts.answer.plan.mode == MST_PLAN_ERROR;
+    bool is_error = opts.answer->plan.mode == MST_PLAN_ERROR;
     if (opts.json)
         print_json(&opts, refusal.text);
     else if (opts.explain)

@@ -159,7 +159,7 @@ static uint32_t known_or_0(int64_t number)
  * said, and without a size of the world nothing can be. 0; -ENOMEM. */
 static int translate(const struct opts *opts, struct rankenv *env)
 {
-    const struct mst_plan *plan = &opts->answer.plan;
+    const struct mst_plan *plan = &opts->answer->plan;
     if (plan->world_size < 0 || strcmp(plan->scheme, "muster-rank") == 0)
         return 0;
     const struct rankenv_facts facts = {
@@ -172,13 +172,13 @@ static int translate(const struct opts *opts, struct rankenv *env)
         .master_host = plan->master_host,
         .master_port = known_or_0(plan->master_port),
         .take_root = opts->take_root};
-    return rankenv_init_foreign(env, opts->env, &facts, world_launcher(&opts->answer));
+    return rankenv_init_foreign(env, opts->env, &facts, world_launcher(opts->answer));
 }
 
 /* A rank of another launcher stays one: its program takes this process's place, as itself. */
 static int become_rank(const struct opts *opts)
 {
-    const struct mst_plan *plan = &opts->answer.plan;
+    const struct mst_plan *plan = &opts->answer->plan;
     struct rankenv env = {.vars = opts->env};
     if (opts->idle[0])
         log_line(LOG_WARN, "its own launcher cares for this rank: these options do nothing",
@@ -205,7 +205,7 @@ static int start(const struct opts *opts)
     if (opts->overruled[0])
         log_line(LOG_WARN, "flags overrule what the environment says", " overruled=%s",
                  log_quote(opts->overruled).text);
-    if (opts->answer.plan.mode == MST_PLAN_RANK)
+    if (opts->answer->plan.mode == MST_PLAN_RANK)
         return become_rank(opts);
     if (opts->idle[0])
         log_line(LOG_WARN, "one node meets no other: these options do nothing", " options=%s",
@@ -215,7 +215,8 @@ static int start(const struct opts *opts)
 
 int cmd_run(int argc, char **argv)
 {
-    struct opts opts = {0};
+    struct mst_answer answer; /* too large to be copied around, most of it never touched */
+    struct opts opts = {.answer = &answer};
     struct mst_err err = {0};
     int rc = opts_parse(argc, argv, &opts, &err);
     if (rc && rc != EXITCODE_CONFIG)

@@ -244,7 +244,7 @@ static void name_own_host(struct opts *opts)
  * where a job has a name its ports follow from that. */
 static void place_ports(struct opts *opts)
 {
-    const struct mst_plan *plan = &opts->answer.plan;
+    const struct mst_plan *plan = &opts->answer->plan;
     if (plan->port_is_default && opts->meeting[0]) {
         ports_derive(opts->meeting, opts->rdzv_ports);
         opts->rdzv_port_count = PORTS_COUNT;
@@ -256,7 +256,7 @@ static void place_ports(struct opts *opts)
 
 static void place_node(struct opts *opts)
 {
-    const struct mst_plan *plan = &opts->answer.plan;
+    const struct mst_plan *plan = &opts->answer->plan;
     opts->scheme = plan->scheme;
     opts->node_count = (uint32_t)plan->node_count;
     opts->node_rank = (uint32_t)plan->node_rank;
@@ -398,7 +398,7 @@ static enum opts_term settle_term(void)
 /* Who names the job names its start, too: nothing is known of the step within that. */
 static void settle_names(const char *job_id, struct opts *opts)
 {
-    const struct mst_plan *plan = &opts->answer.plan;
+    const struct mst_plan *plan = &opts->answer->plan;
     const char *step = job_id ? "" : plan->step_id;
     char meeting[MST_JOB_ID_BYTES + MST_STEP_ID_BYTES];
     snprintf(opts->job_id, sizeof opts->job_id, "%s", job_id ? job_id : plan->job_id);
@@ -488,6 +488,7 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
     if (rc)
         return rc;
     rc = settle_log(&words.flags, &words.opts, err);
+    words.opts.answer = ret_opts->answer;
     *ret_opts = words.opts;
     if (!words.flags.from)
         words.flags.from = set_text("MST_FROM");
@@ -495,7 +496,7 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
         rc = plan_read(&words.flags, ret_opts, err);
     if (rc)
         return rc;
-    const struct mst_plan *plan = &ret_opts->answer.plan;
+    const struct mst_plan *plan = &ret_opts->answer->plan;
     if (plan->mode == MST_PLAN_RANK)
         name_idle(&given, serves_a_rank, ret_opts);
     else if (plan->node_count == 1)
@@ -527,11 +528,11 @@ const char *opts_join_missing(const struct opts *opts, char *text, size_t cap)
 
 int opts_check(const struct opts *opts, struct mst_err *err)
 {
-    const struct mst_plan *plan = &opts->answer.plan;
+    const struct mst_plan *plan = &opts->answer->plan;
     if (plan->mode == MST_PLAN_RANK)
         return 0;
     if (plan->mode == MST_PLAN_ERROR)
-        return mst_err_set(err, opts->answer.err.code, "%s", opts->answer.err.text);
+        return mst_err_set(err, opts->answer->err.code, "%s", opts->answer->err.text);
     return plan_check(plan, err);
 }
 
@@ -556,7 +557,7 @@ static int check_complete(const struct opts *opts, struct mst_err *err)
     if (!opts->missing[0] || opts->missing[0][0] != '-') /* the secret's fault has its own text */
         return 0;
     return mst_err_set(err, -EINVAL, "--nnodes %lld needs %s",
-                       (long long)opts->answer.plan.node_count,
+                       (long long)opts->answer->plan.node_count,
                        opts_join_missing(opts, list, sizeof list));
 }
 
@@ -569,7 +570,7 @@ int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err
         rc = check_complete(ret_opts, err);
     if (rc == 0 && flags_export(ret_opts, err))
         return EXITCODE_CONFIG;
-    if (rc || ret_opts->answer.plan.mode == MST_PLAN_RANK)
+    if (rc || ret_opts->answer->plan.mode == MST_PLAN_RANK)
         return rc;
     place_node(ret_opts);
     if (check_program(ret_opts, err))

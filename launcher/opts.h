@@ -24,9 +24,10 @@ enum opts_term {
 };
 
 struct opts {
-    struct mst_answer answer; /* what the environment means; flags are in its plan already */
-    const char *scheme;       /* who said how many nodes there are: "flags", or a plan's scheme */
-    uint32_t local_size;      /* ranks on this node */
+    struct mst_answer *answer; /* the caller's, and filled in: what the environment means; flags
+                                  are in its plan already */
+    const char *scheme;        /* who said how many nodes there are: "flags", or a plan's scheme */
+    uint32_t local_size;       /* ranks on this node */
     const char *local_size_reason; /* static text: "given", "GPUs", "cores", "environment" */
     uint32_t node_count, node_rank;
     uint32_t world_size;              /* as -n says; 0: it does not */
@@ -68,9 +69,9 @@ struct opts {
 extern const struct options run_options, env_options;
 
 /* Parses what follows the word `run` or `env` (argv[0] is skipped) and finds out what the
- * environment and the hardware mean: fills answer, argv, env and what has a flag of its own. An
- * answer of mode error is no failure. 0; what else options_parse returns; EXITCODE_CONFIG with
- * text, and log_level and log_format are filled in then, too. */
+ * environment and the hardware mean: fills *ret_opts->answer, which is the caller's, argv, env and
+ * what has a flag of its own. An answer of mode error is no failure. 0; what else options_parse
+ * returns; EXITCODE_CONFIG with text, and log_level and log_format are filled in then, too. */
 int opts_read(const struct options *options, int argc, char **argv, struct opts *ret_opts,
               struct mst_err *err);
 

@@ -71,7 +71,7 @@ static void on_start(struct node *node, const struct msg *msg)
             log_line(LOG_INFO, "another node has less time to drain: all keep to it",
                      " grace_ms=%u ours_ms=%u", msg->grace_ms, node->opts->grace_ms);
         bool is_first = node->start.job_nonce == 0;
-        if (is_first && node->opts->answer.plan.max_restarts >= 0 &&
+        if (is_first && node->opts->answer->plan.max_restarts >= 0 &&
             msg->max_restarts != node->opts->max_restarts)
             log_line(LOG_WARN, "node 0's --max-restarts counts", " of_node_0=%u ours=%u",
                      msg->max_restarts, node->opts->max_restarts);

@@ -61,7 +61,7 @@ static void plan_from_flags(const struct flags *flags, const struct mst_machine 
 
 static int apply_place(const struct flags *flags, struct opts *opts, struct mst_err *err)
 {
-    struct mst_plan *plan = &opts->answer.plan;
+    struct mst_plan *plan = &opts->answer->plan;
     uint16_t port = 0;
     if (flags->rdzv &&
         (mst_sock_split(flags->rdzv, plan->master_host, sizeof plan->master_host, &port) ||
@@ -94,7 +94,7 @@ static const char *environment_reason(const struct mst_plan *plan,
 static void apply_local_size(const struct flags *flags, const struct mst_machine *machine,
                              struct opts *opts)
 {
-    struct mst_plan *plan = &opts->answer.plan;
+    struct mst_plan *plan = &opts->answer->plan;
     opts->local_size_reason = environment_reason(plan, machine);
     if (flags->local_size != 0) {
         plan->local_size = wanted_local_size(flags, machine);
@@ -110,7 +110,7 @@ static void apply_local_size(const struct flags *flags, const struct mst_machine
 /* -n counts the ranks of the job; without --nproc each node has the same share of them. */
 static int apply_total(const struct flags *flags, struct opts *opts, struct mst_err *err)
 {
-    struct mst_plan *plan = &opts->answer.plan;
+    struct mst_plan *plan = &opts->answer->plan;
     if (flags->total == 0 || plan->node_count <= 0)
         return 0;
     if (flags->local_size == 0 && flags->total % plan->node_count == 0 &&
@@ -207,7 +207,7 @@ static void note_number(struct opts *opts, const char *what, int64_t said, int64
 static void note_mode(const struct mst_plan *said, struct opts *opts)
 {
     if (said->mode == MST_PLAN_ERROR)
-        note(opts, "%s", opts->answer.err.text);
+        note(opts, "%s", opts->answer->err.text);
     else if (said->mode == MST_PLAN_RANK)
         note(opts, "rank %lld of %lld", (long long)said->rank, (long long)said->world_size);
     else if (said->mode != MST_PLAN_SPAWN)
@@ -216,7 +216,7 @@ static void note_mode(const struct mst_plan *said, struct opts *opts)
 
 static void note_numbers(const struct mst_plan *said, int64_t local_size, struct opts *opts)
 {
-    const struct mst_plan *plan = &opts->answer.plan;
+    const struct mst_plan *plan = &opts->answer->plan;
     note_number(opts, "nodes", said->node_count, plan->node_count);
     note_number(opts, "node rank", said->node_rank, plan->node_rank);
     note_number(opts, "ranks per node", local_size, plan->local_size);
@@ -228,7 +228,7 @@ static void note_numbers(const struct mst_plan *said, int64_t local_size, struct
 /* What the environment said and the plan does not follow. `said` is the plan before the flags. */
 static void note_overruled(const struct mst_plan *said, int64_t local_size, struct opts *opts)
 {
-    if (opts->answer.candidate_count == 0 && said->mode != MST_PLAN_ERROR)
+    if (opts->answer->candidate_count == 0 && said->mode != MST_PLAN_ERROR)
         return; /* nobody spoke: the numbers are those of this machine */
     note_mode(said, opts);
     if (!opts->overruled[0])
@@ -243,8 +243,8 @@ static void note_overruled(const struct mst_plan *said, int64_t local_size, stru
 static int apply_flags(const struct flags *flags, const struct mst_machine *machine,
                        struct opts *opts, struct mst_err *err)
 {
-    struct mst_plan *plan = &opts->answer.plan, said = *plan;
-    int64_t local_size = said_local_size(&opts->answer);
+    struct mst_plan *plan = &opts->answer->plan, said = *plan;
+    int64_t local_size = said_local_size(opts->answer);
     if (flags->local_size == FLAGS_NPROC_GPU && machine->gpu_count == 0)
         return mst_err_set(err, -EINVAL,
                            "--nproc gpu: this machine shows no GPU: give a number, or auto");
@@ -264,7 +264,7 @@ static int apply_flags(const struct flags *flags, const struct mst_machine *mach
     if (rc == 0)
         note_overruled(&said, local_size, opts);
     if (rc == 0 && said.mode == MST_PLAN_ERROR)
-        opts->answer.err = (struct mst_err){0};
+        opts->answer->err = (struct mst_err){0};
     return rc;
 }
 
@@ -289,10 +289,13 @@ int plan_read(const struct flags *flags, struct opts *opts, struct mst_err *err)
     machine_look(&machine);
     describe_machine(flags, &machine.facts);
     if (from && strcmp(from, "none") == 0) {
-        mst_plan_name_job(&machine.facts, &opts->answer.plan);
-        plan_from_flags(flags, &machine.facts, &opts->answer.plan);
+        opts->answer->plan = mst_plan_unknown;
+        opts->answer->err = (struct mst_err){0};
+        opts->answer->candidate_count = 0;
+        mst_plan_name_job(&machine.facts, &opts->answer->plan);
+        plan_from_flags(flags, &machine.facts, &opts->answer->plan);
     } else {
-        (void)mst_resolve(&machine.facts, from, &opts->answer); /* it has the error */
+        (void)mst_resolve(&machine.facts, from, opts->answer); /* it has the error */
     }
     int rc = apply_flags(flags, &machine.facts, opts, err);
     machine_fini(&machine);
@@ -349,7 +352,7 @@ int plan_check(const struct mst_plan *plan, struct mst_err *err)
 
 void plan_find_missing(struct opts *opts, bool has_secret)
 {
-    const struct mst_plan *plan = &opts->answer.plan;
+    const struct mst_plan *plan = &opts->answer->plan;
     const char **next = opts->missing;
     if (plan->mode != MST_PLAN_SPAWN || plan->node_count < 2)
         return;

@@ -26,6 +26,7 @@ static const char *const variables[] = {
     "INVOCATION_ID",   "LOCAL_WORLD_SIZE",    "MST_JOB_ID",
     "SLURM_STEP_ID"};
 
+static struct mst_answer answer;
 static struct opts opts;
 static struct mst_err err;
 
@@ -54,7 +55,7 @@ static int parse(const char *line)
     }
     argv[argc] = NULL;
     opts_fini(&opts);
-    memset(&opts, 0, sizeof opts);
+    opts = (struct opts){.answer = &answer};
     return opts_parse(argc, argv, &opts, &err);
 }
 
@@ -237,9 +238,9 @@ static void test_operator_and_flags(void **state)
     assert_string_equal(opts.rdzv_host, "other");
     assert_int_equal(parse("run --nnodes 1 --nproc 1 -- p"), EXITCODE_OK);
     assert_string_equal(opts.scheme, "flags");
-    assert_string_equal(opts.answer.plan.role, "worker");
-    assert_int_equal(opts.answer.plan.default_port, MST_UNKNOWN);
-    assert_int_equal(opts.answer.plan.loose_count, MST_UNKNOWN);
+    assert_string_equal(opts.answer->plan.role, "worker");
+    assert_int_equal(opts.answer->plan.default_port, MST_UNKNOWN);
+    assert_int_equal(opts.answer->plan.loose_count, MST_UNKNOWN);
     assert_int_equal(opts.max_restarts, 3);
     setenv("PET_NODE_RANK", "0", 1);
     setenv("PET_MASTER_ADDR", "localhost", 1); /* what an old master is told of itself */
@@ -256,7 +257,7 @@ static void test_other_modes(void **state)
     setenv("WORLD_SIZE", "2", 1);
     setenv("LOCAL_RANK", "1", 1);
     assert_int_equal(parse("run -- p"), EXITCODE_OK);
-    assert_int_equal(opts.answer.plan.mode, MST_PLAN_RANK);
+    assert_int_equal(opts.answer->plan.mode, MST_PLAN_RANK);
     refuse("run --nproc 3 -- p", -EINVAL, "--from none");
     assert_int_equal(parse("run --nproc 3 --from none -- p"), EXITCODE_OK);
     assert_int_equal(opts.local_size, 3);
@@ -266,7 +267,7 @@ static void test_other_modes(void **state)
     assert_int_equal(parse("run --nnodes 1 -- p"), EXITCODE_OK); /* a flag is an answer */
     char json[] = "env", *argv[] = {json, NULL};
     assert_int_equal(opts_read(&env_options, 1, argv, &opts, &err), EXITCODE_OK);
-    assert_int_equal(opts.answer.plan.mode, MST_PLAN_ERROR);
+    assert_int_equal(opts.answer->plan.mode, MST_PLAN_ERROR);
     assert_int_equal(opts_check(&opts, &err), -EINVAL);
 }
 
@@ -278,9 +279,9 @@ static void test_from_is_a_variable_too(void **state)
     setenv("LOCAL_RANK", "0", 1);
     setenv("MST_FROM", "none", 1);
     assert_int_equal(parse("run -- p"), EXITCODE_OK);
-    assert_int_equal(opts.answer.plan.mode, MST_PLAN_SPAWN);
+    assert_int_equal(opts.answer->plan.mode, MST_PLAN_SPAWN);
     assert_int_equal(parse("run --from torchrun -- p"), EXITCODE_OK);
-    assert_int_equal(opts.answer.plan.mode, MST_PLAN_RANK);
+    assert_int_equal(opts.answer->plan.mode, MST_PLAN_RANK);
 }
 
 /* What torchrun and mpirun call it. */
@@ -330,7 +331,7 @@ static void test_options_that_do_nothing_for_a_rank_are_named(void **state)
     setenv("LOCAL_RANK", "1", 1);
     setenv("LOCAL_WORLD_SIZE", "2", 1);
     assert_int_equal(parse("run --nproc 2 --take-root --log-level debug -x A=1 p"), EXITCODE_OK);
-    assert_int_equal(opts.answer.plan.mode, MST_PLAN_RANK);
+    assert_int_equal(opts.answer->plan.mode, MST_PLAN_RANK);
     assert_string_equal(opts.idle, "");
     assert_int_equal(parse("run --rdzv h:1 --job-id j --max-restarts 0 --stdin none --grace 5 "
                            "--raw --log-format json --bind none p"),

@@ -18,6 +18,7 @@
 
 /* A node that has joined, and the other end of its link. */
 struct fixture {
+    struct mst_answer answer;
     struct opts opts;
     struct link link;
     struct node node;
@@ -29,7 +30,8 @@ static void begin(struct fixture *f)
 {
     static char program[] = "true", *argv[] = {program, NULL};
     int fds[2];
-    *f = (struct fixture){.opts = {.node_count = 1,
+    *f = (struct fixture){.opts = {.answer = &f->answer,
+                                   .node_count = 1,
                                    .local_size = 1,
                                    .grace_ms = 1000,
                                    .max_restarts = 3,
@@ -85,7 +87,7 @@ static void node_0_s_restarts_count(void **state)
     for (uint32_t i = 0; i < 4; i++) {
         bool is_given = i & 1, differs = i & 2;
         begin(&f);
-        f.opts.answer.plan.max_restarts = is_given ? 3 : MST_UNKNOWN;
+        f.opts.answer->plan.max_restarts = is_given ? 3 : MST_UNKNOWN;
         const char *text = told(&f, start_of(0, differs ? 0 : 3));
         assert_int_equal(f.node.super.state, SUPER_RUNNING);
         assert_int_equal(strstr(text, "--max-restarts") != NULL, is_given && differs);

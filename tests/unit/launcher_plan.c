@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+static struct mst_answer answer;
 static struct opts opts;
 static struct mst_err err;
 
@@ -31,7 +32,7 @@ static struct flags none(void)
 
 static int read_plan(char **env, const struct flags *flags)
 {
-    opts = (struct opts){.env = env};
+    opts = (struct opts){.answer = &answer, .env = env};
     err = (struct mst_err){0};
     return plan_read(flags, &opts, &err);
 }
@@ -58,7 +59,7 @@ static void a_rank_of_several_stays_one(void **state)
     refused(ENV(TORCHRUN), &flags, "--node-rank 1");
     flags.node_rank = 0;
     assert_int_equal(read_plan(ENV(TORCHRUN), &flags), 0);
-    assert_int_equal(opts.answer.plan.mode, MST_PLAN_RANK);
+    assert_int_equal(opts.answer->plan.mode, MST_PLAN_RANK);
     assert_string_equal(opts.overruled, "");
 }
 
@@ -78,10 +79,10 @@ static void from_none_believes_no_variable(void **state)
     flags.local_size = 3;
     flags.from = "none";
     assert_int_equal(read_plan(ENV(TORCHRUN), &flags), 0);
-    assert_int_equal(opts.answer.plan.mode, MST_PLAN_SPAWN);
-    assert_string_equal(opts.answer.plan.scheme, "flags");
-    assert_int_equal(opts.answer.plan.node_count, 1);
-    assert_int_equal(opts.answer.plan.world_size, 3);
+    assert_int_equal(opts.answer->plan.mode, MST_PLAN_SPAWN);
+    assert_string_equal(opts.answer->plan.scheme, "flags");
+    assert_int_equal(opts.answer->plan.node_count, 1);
+    assert_int_equal(opts.answer->plan.world_size, 3);
     assert_string_equal(opts.overruled, "");
 }
 
@@ -91,14 +92,14 @@ static void flags_overrule_a_world_of_one(void **state)
     struct flags flags = none();
     char **env = ENV("RANK=0", "WORLD_SIZE=1", "LOCAL_RANK=0");
     assert_int_equal(read_plan(env, &flags), 0);
-    assert_int_equal(opts.answer.plan.mode, MST_PLAN_RANK);
+    assert_int_equal(opts.answer->plan.mode, MST_PLAN_RANK);
     flags.local_size = 1;
     assert_int_equal(read_plan(env, &flags), 0);
-    assert_int_equal(opts.answer.plan.mode, MST_PLAN_RANK);
+    assert_int_equal(opts.answer->plan.mode, MST_PLAN_RANK);
     flags.local_size = 2;
     assert_int_equal(read_plan(env, &flags), 0);
-    assert_int_equal(opts.answer.plan.mode, MST_PLAN_SPAWN);
-    assert_int_equal(opts.answer.plan.world_size, 2);
+    assert_int_equal(opts.answer->plan.mode, MST_PLAN_SPAWN);
+    assert_int_equal(opts.answer->plan.world_size, 2);
     assert_string_equal(opts.overruled, "rank 0 of 1 (torchrun)");
 }
 
@@ -113,7 +114,7 @@ static void flags_overrule_a_plan_and_say_so(void **state)
     assert_string_equal(opts.overruled, "");
     flags.local_size = 3;
     assert_int_equal(read_plan(ENV(OPERATOR), &flags), 0);
-    assert_int_equal(opts.answer.plan.world_size, 6);
+    assert_int_equal(opts.answer->plan.world_size, 6);
     assert_string_equal(opts.overruled, "ranks per node 4 (pet)");
     flags.node_count = 3;
     flags.node_rank = 2;
@@ -121,7 +122,7 @@ static void flags_overrule_a_plan_and_say_so(void **state)
     assert_int_equal(read_plan(ENV(OPERATOR), &flags), 0);
     assert_string_equal(opts.overruled,
                         "nodes 2, node rank 1, ranks per node 4, node 0 at m (pet)");
-    assert_int_equal(opts.answer.plan.node_rank, 2);
+    assert_int_equal(opts.answer->plan.node_rank, 2);
     assert_string_equal(opts.rdzv_host, "n");
 }
 
@@ -142,11 +143,11 @@ static void a_number_of_nodes_settles_what_was_open(void **state)
     (void)state;
     struct flags flags = none();
     assert_int_equal(read_plan(ENV("JOB_COMPLETION_INDEX=1"), &flags), 0);
-    assert_int_equal(opts.answer.plan.mode, MST_PLAN_ERROR);
+    assert_int_equal(opts.answer->plan.mode, MST_PLAN_ERROR);
     flags.node_count = 1;
     assert_int_equal(read_plan(ENV("JOB_COMPLETION_INDEX=1"), &flags), 0);
-    assert_int_equal(opts.answer.plan.mode, MST_PLAN_SPAWN);
-    assert_string_equal(opts.answer.err.text, "");
+    assert_int_equal(opts.answer->plan.mode, MST_PLAN_SPAWN);
+    assert_string_equal(opts.answer->err.text, "");
     assert_non_null(strstr(opts.overruled, "nothing says how many nodes"));
     assert_int_equal(read_plan(ENV("K_MPI_JOB_ROLE=worker"), &flags), 0);
     assert_string_equal(opts.overruled, "worker (mpi)");
@@ -173,7 +174,7 @@ static void what_cannot_be_started_says_what_to_do(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_int_equal(read_plan(ENV(cases[i].var), &flags), 0);
         err = (struct mst_err){0};
-        assert_int_equal(plan_check(&opts.answer.plan, &err), cases[i].code);
+        assert_int_equal(plan_check(&opts.answer->plan, &err), cases[i].code);
         assert_non_null(strstr(err.text, cases[i].word));
     }
 }
