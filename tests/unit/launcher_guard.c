@@ -147,12 +147,30 @@ static void test_a_guard_that_was_killed_is_noticed(void **state)
     assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1); /* said once */
 }
 
+/* It ends while its agent does something else: nothing is told to it any more. */
+static void test_one_that_is_dismissed_is_awaited_later(void **state)
+{
+    (void)state;
+    struct guard guard;
+    struct said said;
+    assert_int_equal(guard_open(&guard, NULL), 0);
+    pid_t pid = guard.pid;
+    guard_dismiss(&guard);
+    assert_true(said_begin(&said));
+    guard_forget(&guard, 1234567);
+    assert_string_equal(said_end(&said), "");
+    assert_int_equal(kill(pid, 0), 0); /* at least its zombie is there */
+    guard_close(&guard);
+    assert_int_equal(kill(pid, 0), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranks_and_what_they_started_do_not_outlive_the_agent),
         cmocka_unit_test(test_it_is_nobodys_child_and_holds_nothing),
         cmocka_unit_test(test_a_guard_that_was_killed_is_noticed),
+        cmocka_unit_test(test_one_that_is_dismissed_is_awaited_later),
     };
     (void)signal(SIGPIPE, SIG_IGN);
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
