@@ -57,6 +57,14 @@ void mst_huge_unmap(void *base, size_t size_bytes)
         (void)munmap(base, mst_round_up(size_bytes, MST_HUGE_BYTES)); /* of our own mapping */
 }
 
+void mst_huge_ask(void *data, size_t size_bytes)
+{
+    size_t head = (MST_HUGE_BYTES - (uintptr_t)data % MST_HUGE_BYTES) % MST_HUGE_BYTES;
+    if (size_bytes >= head + MST_HUGE_BYTES)
+        (void)madvise((uint8_t *)data + head, (size_bytes - head) / MST_HUGE_BYTES * MST_HUGE_BYTES,
+                      MADV_HUGEPAGE); /* a wish */
+}
+
 /* For kernels without a call for it. Nothing is changed, whoever looks meanwhile. */
 static void touch(uint8_t *data, size_t size_bytes, size_t page_bytes)
 {

@@ -18,6 +18,9 @@ void *mst_huge_map(size_t size_bytes);
  * NULL is allowed. */
 void mst_huge_unmap(void *base, size_t size_bytes);
 
+/* Asks for huge pages for the whole ones of memory of any kind, where nothing is there yet. */
+void mst_huge_ask(void *data, size_t size_bytes);
+
 /* Faults in what is missing of memory of any kind, which keeps what it holds: whoever writes there
  * next need not wait for the kernel. Whole huge pages of it are asked for as such. Blocks: what a
  * virtual machine was never given before may come at less than 1 GB/s. */

@@ -134,6 +134,27 @@ static void populate_asks_for_whole_huge_pages(void **state)
     mst_huge_unmap(base, size);
 }
 
+/* Asking touches nothing; what lies whole in no huge page is not asked for. */
+static void ask_is_for_whole_huge_pages(void **state)
+{
+    (void)state;
+    size_t size = 4 * MST_HUGE_BYTES;
+    uint8_t *base = mst_huge_map(size);
+    assert_non_null(base);
+    counted_advice = MADV_HUGEPAGE;
+    counted_bytes = 0;
+    mst_huge_ask(base + 1, MST_HUGE_BYTES);
+    mst_huge_ask(base + 1, 2 * MST_HUGE_BYTES - 2);
+    mst_huge_ask(base, 0);
+    assert_int_equal(counted_bytes, 0);
+    mst_huge_ask(base + 1, size - 2);
+    assert_int_equal(counted_bytes, 2 * MST_HUGE_BYTES);
+    mst_huge_ask(base, size);
+    assert_int_equal(counted_bytes, 2 * MST_HUGE_BYTES + size);
+    assert_int_equal(resident_pages(base, size), 0);
+    mst_huge_unmap(base, size);
+}
+
 static void check_reads_the_switches(void **state)
 {
     (void)state;
@@ -182,6 +203,7 @@ int main(void)
         CASE(too_much_is_no_memory),
         CASE(populate_keeps_what_is_there),
         CASE(populate_asks_for_whole_huge_pages),
+        CASE(ask_is_for_whole_huge_pages),
         CASE(check_reads_the_switches),
         CASE(check_asks_the_kernel),
     };
