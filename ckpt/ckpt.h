@@ -184,9 +184,10 @@ struct mst_ckpt_loaded {
 
 /* Fills the tensors of `state` from the newest checkpoint that all ranks could read and verify,
  * whatever world saved it. Every block's checksum is checked, and all ranks agree, before a byte of
- * them is changed; on damage all ranks descend to the next older one together. Bytes that no rank
- * asks for are not read: those of other tensors, and HDF5's own around them, which `muster ckpt
- * verify` checks, too. Collective; blocks.
+ * them is changed, but for tensors that hold zeros because nobody has written to them: those are
+ * filled at once, and hold zeros again if the load fails. On damage all ranks descend to the next
+ * older one together. Bytes that no rank asks for are not read: those of other tensors, and HDF5's
+ * own around them, which `muster ckpt verify` checks, too. Collective; blocks.
  * 0 (with a text in `err` if newer ones were damaged); -ENOENT no checkpoint at all; -EBADMSG there
  * are some and none is good, naming file, tensor and block; -EINVAL it lacks a tensor or has
  * another shape or type, naming it, a rank finds another one of that step than rank 0 (it was given

@@ -3,12 +3,15 @@
 #include "muster/ckpt/reshard.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/warmer.h"
+#include "muster/core/blank.h"
+#include "muster/core/huge.h"
 #include "muster/core/least.h"
 #include "muster/core/stream.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +72,58 @@ static int aim(struct intake *intake, const struct state *state, struct mst_err 
     return rc;
 }
 
+static int compare_memory(const void *a, const void *b)
+{
+    const struct mst_span *x = a, *y = b;
+    return (x->data > y->data) - (x->data < y->data);
+}
+
+/* Whether two tensors share memory: then the one that is installed last is right. */
+static int find_overlap(const struct state *state, bool *ret_overlap, struct mst_err *err)
+{
+    struct mst_span *spans = malloc((state->tensor_count + 1) * sizeof *spans);
+    if (!spans)
+        return mst_err_set(err, -ENOMEM, "no memory for %zu tensors", state->tensor_count);
+    for (size_t i = 0; i < state->tensor_count; i++)
+        spans[i] = state->tensors[i].data;
+    qsort(spans, state->tensor_count, sizeof *spans, compare_memory);
+    *ret_overlap = false;
+    const uint8_t *end = NULL; /* of those before */
+    for (size_t i = 0; i < state->tensor_count; i++) {
+        const uint8_t *data = spans[i].data;
+        if (spans[i].size_bytes == 0)
+            continue;
+        if (data < end)
+            *ret_overlap = true;
+        if (data + spans[i].size_bytes > end)
+            end = data + spans[i].size_bytes;
+    }
+    free(spans);
+    return 0;
+}
+
+/* Finds the tensors that can be filled at once, of those that are worth the look. */
+static int find_blank(struct intake *intake, const struct state *state, struct mst_err *err)
+{
+    bool overlap = false;
+    int rc = find_overlap(state, &overlap, err);
+    if (rc < 0 || overlap)
+        return rc;
+    struct mst_blank blank;
+    mst_blank_look(&blank);
+    for (size_t i = 0; i < intake->target_count; i++) {
+        struct intake_target *target = &intake->targets[i];
+        size_t size_bytes = target->row_count * target->row_bytes;
+        uint8_t *data = state->tensors[i].data.data;
+        if (size_bytes < STRAIGHT_BYTES_MIN || !mst_blank_is(&blank, data, size_bytes))
+            continue;
+        target->blank = data;
+        mst_huge_ask(data, size_bytes);
+    }
+    mst_blank_forget(&blank);
+    return 0;
+}
+
 /* The blocks that hold a piece: whole ones, for a checksum covers a whole block. */
 static struct reader_span span_of(const struct reshard_box *box, const struct intake_piece *piece)
 {
@@ -82,21 +137,17 @@ static struct reader_span span_of(const struct reshard_box *box, const struct in
                                 .end = end};
 }
 
-/* Whole pages are read straight to a place that lies in its page as the file's bytes do. */
-static bool is_read_to_its_place(const struct intake_piece *piece)
-{
-    return piece->size_bytes >= STRAIGHT_BYTES_MIN;
-}
-
-/* Finds room for a piece that begins at `offset` of its file. */
+/* Finds room for a piece that begins at `offset` of its file. Whole pages are read straight to a
+ * place that lies in its page as the file's bytes do. */
 static void stage(struct intake *intake, uint64_t offset, struct intake_piece *piece)
 {
+    bool is_packed = piece->size_bytes < STRAIGHT_BYTES_MIN;
     size_t at = intake->staging_bytes;
-    if (is_read_to_its_place(piece))
+    if (!is_packed)
         at = mst_round_up(at, TIER_PAGE_BYTES) + offset % TIER_PAGE_BYTES;
     piece->staging_at = at;
     at += piece->size_bytes;
-    intake->staging_bytes = is_read_to_its_place(piece) ? mst_round_up(at, TIER_PAGE_BYTES) : at;
+    intake->staging_bytes = is_packed ? at : mst_round_up(at, TIER_PAGE_BYTES);
 }
 
 static void add_piece(struct intake *intake, uint32_t target_index, const struct reshard_box *box,
@@ -109,7 +160,8 @@ static void add_piece(struct intake *intake, uint32_t target_index, const struct
                                               target->row_bytes,
                                  .start = (rows->row_start - box->row_start) * target->row_bytes,
                                  .size_bytes = rows->row_count * target->row_bytes};
-    stage(intake, part->offset + piece.start, &piece);
+    if (!target->blank)
+        stage(intake, part->offset + piece.start, &piece);
     intake->spans[intake->piece_count] = span_of(box, &piece);
     intake->pieces[intake->piece_count++] = piece;
 }
@@ -158,14 +210,33 @@ static int plan(struct intake *intake, struct mst_err *err)
     return rc;
 }
 
+static uint8_t *place_of(const struct intake *intake, const struct intake_piece *piece)
+{
+    uint8_t *blank = intake->targets[piece->target].blank;
+    return blank ? blank + piece->target_at : intake->staging->base + piece->staging_at;
+}
+
+/* Tells the reader of a piece's place, if whole pages may be read there: into a tensor none that
+ * reaches beyond it. */
+static void offer_place(const struct intake *intake, const struct intake_piece *piece,
+                        struct reader_span *span)
+{
+    uint64_t offset = intake->manifest.files[span->file].parts[span->part].offset;
+    uint8_t *place = place_of(intake, piece);
+    bool is_aligned = ((uintptr_t)place - (offset + span->start)) % TIER_PAGE_BYTES == 0;
+    if (piece->size_bytes < STRAIGHT_BYTES_MIN || !is_aligned)
+        return;
+    span->into = place;
+    if (intake->targets[piece->target].blank)
+        span->end -= (offset + span->end) % TIER_PAGE_BYTES;
+}
+
 static int reserve(struct intake *intake, struct mst_err *err)
 {
-    size_t size_bytes = intake->staging_bytes ? intake->staging_bytes : 1;
-    if (snapshot_reserve(intake->staging, size_bytes) < 0)
-        return mst_err_set(err, -ENOMEM, "no memory to stage %zu bytes", size_bytes);
+    if (intake->staging_bytes > 0 && snapshot_reserve(intake->staging, intake->staging_bytes) < 0)
+        return mst_err_set(err, -ENOMEM, "no memory to stage %zu bytes", intake->staging_bytes);
     for (size_t i = 0; i < intake->piece_count; i++)
-        if (is_read_to_its_place(&intake->pieces[i]))
-            intake->spans[i].into = intake->staging->base + intake->pieces[i].staging_at;
+        offer_place(intake, &intake->pieces[i], &intake->spans[i]);
     return 0;
 }
 
@@ -178,7 +249,7 @@ static void take_in(struct intake *intake, const struct reader_block *block)
     uint64_t start = have > piece->start ? have : piece->start;
     uint64_t end = mst_least(have + block->size_bytes, piece->start + piece->size_bytes);
     assert(start < end);
-    uint8_t *to = intake->staging->base + piece->staging_at + (start - piece->start);
+    uint8_t *to = place_of(intake, piece) + (start - piece->start);
     const uint8_t *from = block->data + (start - have);
     if (from != to)
         memcpy(to, from, end - start);
@@ -220,6 +291,8 @@ int intake_read(struct intake *intake, struct tier *tier, uint64_t step, const s
     if (rc == 0)
         rc = aim(intake, state, err);
     if (rc == 0)
+        rc = find_blank(intake, state, err);
+    if (rc == 0)
         rc = plan(intake, err);
     if (rc == 0)
         rc = reserve(intake, err);
@@ -233,7 +306,17 @@ void intake_install(const struct intake *intake, const struct state *state)
         const struct intake_piece *piece = &intake->pieces[i];
         const struct mst_span *to = &state->tensors[piece->target].data;
         assert(piece->target_at + piece->size_bytes <= to->size_bytes);
-        mst_stream_copy((uint8_t *)to->data + piece->target_at,
-                        intake->staging->base + piece->staging_at, piece->size_bytes);
+        if (!intake->targets[piece->target].blank)
+            mst_stream_copy((uint8_t *)to->data + piece->target_at, place_of(intake, piece),
+                            piece->size_bytes);
+    }
+}
+
+void intake_undo(const struct intake *intake)
+{
+    for (size_t i = 0; i < intake->target_count; i++) {
+        const struct intake_target *target = &intake->targets[i];
+        if (target->blank)
+            mst_blank_again(target->blank, target->row_count * target->row_bytes);
     }
 }

@@ -1,9 +1,11 @@
-/* Intake: the rows that one rank wants of one checkpoint, read and verified into memory of its own.
+/* Intake: the rows that one rank wants of one checkpoint, read and verified.
  *
- *   intake_read → intake_install, or not → intake_fini
+ *   intake_read → intake_install or intake_undo → intake_fini
  *
- * Blocks are read to where they stay until they are installed, and the tensors are faulted in
- * meanwhile: behind the verdict there is one copy to make. One thread at a time. */
+ * Tensors that nobody has written to yet are filled as it reads: undo makes them blank again. What
+ * others are to hold is read to memory of the intake's own, where it stays until it is installed,
+ * and the tensors are faulted in meanwhile: behind the verdict there is one copy to make. One
+ * thread at a time. */
 #ifndef MUSTER_CKPT_INTAKE_H
 #define MUSTER_CKPT_INTAKE_H
 
@@ -16,6 +18,7 @@
 struct intake_target {
     uint64_t row_start, row_count;
     uint64_t row_bytes;
+    uint8_t *blank; /* the tensor's memory, if it is filled at once; NULL: once it is installed */
 };
 
 /* Bytes of one part that go to one target. */
@@ -23,7 +26,7 @@ struct intake_piece {
     uint32_t target;
     uint64_t target_at;         /* from the target's first byte */
     uint64_t start, size_bytes; /* from the part's first byte */
-    size_t staging_at;
+    size_t staging_at;          /* unless the target is filled at once */
 };
 
 struct intake {
@@ -38,15 +41,18 @@ struct intake {
     struct snapshot *staging; /* borrowed */
 };
 
-/* Reads step `step` for these tensors; what an earlier read left is dropped. 0; -EBADMSG damage, or
- * rows that no file holds, with text; -EINVAL a tensor that is missing or has another shape or
- * type, naming it; -ENOTSUP; -ENOMEM; -ETIMEDOUT; another -errno if the place does not answer.
- * Blocks. */
+/* Reads step `step` for these tensors; an earlier read was undone, and what it left is dropped. 0;
+ * -EBADMSG damage, or rows that no file holds, with text; -EINVAL a tensor that is missing or has
+ * another shape or type, naming it; -ENOTSUP; -ENOMEM; -ETIMEDOUT; another -errno if the place does
+ * not answer. Blocks. */
 int intake_read(struct intake *intake, struct tier *tier, uint64_t step, const struct state *state,
                 uint64_t deadline_ns, struct mst_err *err);
 
 /* Copies what was read into the tensors it was read for. */
 void intake_install(const struct intake *intake, const struct state *state);
+
+/* Leaves all tensors as they were before the read, however far that came. */
+void intake_undo(const struct intake *intake);
 
 /* A zeroed or half-built one is allowed. */
 void intake_fini(struct intake *intake);

@@ -4,11 +4,11 @@
  *   then rounds, each of which tries one step:
  *     rank 0     names it under candidate; with none left, a code and text that end the load
  *     every rank reads the manifest, finds the blocks that hold its rows, reads each whole,
- *                compares its checksum, copies the rows to staging memory (intake.c), and says
- *                under vote/<rank> how that went, and of which manifest
+ *                compares its checksum, brings the rows to staging memory, or to tensors that are
+ *                blank (intake.c), and says under vote/<rank> how that went, and of which manifest
  *     rank 0     hears every rank, and tells under verdict:
  *       good     all copy staging to their tensors, and the load ends
- *       damage   no rank has changed a tensor; all go on to the next older step
+ *       damage   tensors are as they were; all go on to the next older step
  *       else     no older step would mend it: the load ends with this fault on all ranks
  *
  * A rank that is lost on the way is waited for until the deadline; then the load ends on every rank
@@ -172,6 +172,7 @@ static int search(struct restore *restore, struct intake *intake, struct mst_err
         rc = agree_verdict(restore, &own, &verdict);
         if (rc == 0)
             return 0;
+        intake_undo(intake);
         if (rc != -EBADMSG)
             return mst_err_set(err, rc, "%s", verdict.text);
         if (restore->round == 0)
