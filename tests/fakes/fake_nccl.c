@@ -172,13 +172,12 @@ static ncclResult_t enqueue(ncclComm_t comm)
     *op = comm->starting;
     comm->starting.kind = NOTHING;
     meet_fate(op);
-    atomic_fetch_add(&comm->running, 1);
     CUcontext ours = NULL;
-    CUresult result = cuCtxPushCurrent_v2(comm->context);
-    if (result == CUDA_SUCCESS) {
-        result = cuLaunchHostFunc(op->stream, run_op, op);
-        (void)cuCtxPopCurrent_v2(&ours);
-    }
+    if (cuCtxPushCurrent_v2(comm->context) != CUDA_SUCCESS)
+        return free(op), ncclUnhandledCudaError;
+    atomic_fetch_add(&comm->running, 1);
+    CUresult result = cuLaunchHostFunc(op->stream, run_op, op);
+    (void)cuCtxPopCurrent_v2(&ours);
     return result == CUDA_SUCCESS ? ncclSuccess : ncclUnhandledCudaError;
 }
 
