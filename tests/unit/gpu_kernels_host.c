@@ -83,8 +83,8 @@ static void cast(void *out, enum kernel_type out_type, const void *in, enum kern
 /* All of each type: each is widened exactly, and comes back as it was. */
 static void every_code_is_widened(void **state)
 {
-    uint16_t *codes = malloc(65536 * sizeof *codes), *back = malloc(65536 * sizeof *back);
-    float *wide = malloc(65536 * sizeof *wide);
+    uint16_t *codes = calloc(65536, sizeof *codes), *back = calloc(65536, sizeof *back);
+    float *wide = calloc(65536, sizeof *wide);
     (void)state;
     assert_true(codes && back && wide);
     for (enum kernel_type type = KERNEL_F16; type <= KERNEL_F8E5M2; type++) {
@@ -176,7 +176,7 @@ static void what_is_too_large_for_8_bits_shows(void **state)
     const uint8_t e4m3[] = {0x7e, 0x7e, 0x7f, 0xff, 0x7f, 0x7f};
     const uint8_t e5m2[] = {0x5f, 0x5f, 0x5f, 0xfc, 0x7c, 0x7e};
     const float large[] = {57344, 61439.996F, 61440};
-    uint8_t out[6];
+    uint8_t out[6] = {0};
     (void)state;
     cast(out, KERNEL_F8E4M3, in, KERNEL_F32, 6, 0);
     assert_memory_equal(out, e4m3, 6);
