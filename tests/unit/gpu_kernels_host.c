@@ -292,10 +292,9 @@ static void takes_steps_of_sgd(void **state)
         memcpy(before, states, sizeof states);
         run(&launch, shape);
         for (size_t i = 0; i < COUNT; i++) {
-            double momentum = (double)0.9F * (double)before[1][i] + 0.25 * (double)grads[i];
-            double param = (double)before[0][i] - (double)0.05F * (double)states[1][i];
-            assert_true(fabs((double)states[1][i] - momentum) < 1e-6);
-            assert_true(is_near((double)states[0][i], param) || fabs(param) < 1e-3);
+            float momentum = 0.9F * before[1][i] + 0.25F * grads[i];
+            assert_true(states[1][i] == momentum);
+            assert_true(states[0][i] == before[0][i] - 0.05F * momentum);
         }
     }
 }
