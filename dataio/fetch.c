@@ -45,22 +45,24 @@
 
 struct batch;
 
-/* One sample on its way: all of it, and where its source is read in blocks the whole blocks around
- * it. Samples that lie one after the other come by the read of the first. */
+/* Samples on their way that lie one after the other: all of them, and where their source is read in
+ * blocks the whole blocks around them. */
 struct read {
     struct batch *batch;
     uint8_t *at;
-    uint64_t offset, size_bytes; /* of what is read; 0: nothing, or an earlier read brings it */
-    uint64_t sample_at;          /* in the source */
+    uint64_t offset, size_bytes; /* in the source */
     uint64_t submitted_ns;
     uint32_t shard;
+    uint32_t first_sample; /* of the batch; the last is the one before the next read's */
 };
 
 struct batch {
     struct mst_sample *samples;
-    struct read *reads;
-    uint64_t size_bytes;    /* in the arena */
-    size_t begin;           /* in the arena, perhaps within the room of the batch before */
+    uint64_t *within;    /* where each sample begins in its read */
+    struct read *reads;  /* at most one a sample */
+    uint64_t size_bytes; /* in the arena */
+    size_t begin;        /* in the arena, perhaps within the room of the batch before */
+    uint32_t read_count;
     uint32_t next_read;     /* not yet submitted */
     uint32_t pending_count; /* reads that have not ended */
 };
@@ -83,6 +85,7 @@ struct fetch {
     struct arena arena;
     struct batch *batches; /* a ring of batch_cap, with part_count of each of these: */
     struct mst_sample *samples;
+    uint64_t *within;
     struct read *reads;
     uint32_t batch_cap;
     /* Counts since the last seek: released <= ready <= submitting <= begun. */
@@ -156,8 +159,8 @@ static int map_arena(struct arena *arena, uint64_t budget_bytes, struct mst_err 
  * ones, so that a large read has enough of them. */
 static uint32_t batch_cap(uint64_t budget_bytes, uint32_t part_count)
 {
-    uint64_t per_batch = (uint64_t)part_count * (sizeof(struct mst_sample) + sizeof(struct read)) +
-                         1;
+    uint64_t per_sample = sizeof(struct mst_sample) + sizeof(uint64_t) + sizeof(struct read);
+    uint64_t per_batch = part_count * per_sample + 1;
     uint64_t cap = mst_least(BOOKS_BYTES_MAX / per_batch, BATCH_COUNT_MAX);
     cap = mst_least(cap < BATCH_COUNT_USUAL ? BATCH_COUNT_USUAL : cap, budget_bytes / per_batch);
     return cap < 2 ? 2 : (uint32_t)cap;
@@ -168,11 +171,13 @@ static int alloc_batches(struct fetch *fetch, struct mst_err *err)
     size_t part = fetch->part_count ? fetch->part_count : 1, count = fetch->batch_cap * part;
     fetch->batches = calloc(fetch->batch_cap, sizeof *fetch->batches);
     fetch->samples = calloc(count, sizeof *fetch->samples);
+    fetch->within = calloc(count, sizeof *fetch->within);
     fetch->reads = calloc(count, sizeof *fetch->reads);
-    if (!fetch->batches || !fetch->samples || !fetch->reads)
+    if (!fetch->batches || !fetch->samples || !fetch->within || !fetch->reads)
         return mst_err_set(err, -ENOMEM, "no memory for batches of %zu samples", part);
     for (uint32_t i = 0; i < fetch->batch_cap; i++) {
         fetch->batches[i].samples = fetch->samples + i * part;
+        fetch->batches[i].within = fetch->within + i * part;
         fetch->batches[i].reads = fetch->reads + i * part;
     }
     return 0;
@@ -222,6 +227,7 @@ void fetch_destroy(struct fetch *fetch)
     feed_cancel(fetch->feed);
     mst_huge_unmap(fetch->arena.data, fetch->arena.size_bytes);
     free(fetch->reads);
+    free(fetch->within);
     free(fetch->samples);
     free(fetch->batches);
     free(fetch);
@@ -292,18 +298,13 @@ const struct mst_sample *fetch_samples(const struct fetch *fetch, uint64_t numbe
     return batch_at(fetch, number)->samples;
 }
 
-/* What to read for a sample. */
-static struct read plan_read(const struct fetch *fetch, struct batch *batch,
-                             const struct place *place)
+/* What to read for a sample that is not empty. */
+static struct read plan_read(const struct fetch *fetch, const struct place *place)
 {
     uint64_t grain = feed_grain(fetch->index->shards[place->shard].source.file);
     uint64_t begin = place->offset / grain * grain;
-    uint64_t need = place->size_bytes ? place->offset + place->size_bytes - begin : 0;
-    return (struct read){.batch = batch,
-                         .offset = begin,
-                         .size_bytes = mst_round_up(need, grain),
-                         .sample_at = place->offset,
-                         .shard = place->shard};
+    uint64_t end = mst_round_up(place->offset + place->size_bytes, grain);
+    return (struct read){.offset = begin, .size_bytes = end - begin, .shard = place->shard};
 }
 
 static bool is_local(const struct fetch *fetch, const struct read *read)
@@ -322,12 +323,12 @@ static uint64_t read_bytes_max(const struct fetch *fetch, const struct read *rea
     return is_local(fetch, read) ? bulk : mst_least(bulk, fetch->read_bytes);
 }
 
-/* Makes the read `last` (may be NULL) bring what `next` would, if that lies just behind or within.
- * A gap below the pitch fits the room that each sample has. */
+/* Makes the read `last` bring what `next` would, if that lies just behind or within. A gap below
+ * the pitch fits the room that each sample has. */
 static bool merge(const struct fetch *fetch, struct read *last, const struct read *next)
 {
     uint64_t end = next->offset + next->size_bytes;
-    if (!last || next->shard != last->shard || next->offset < last->offset ||
+    if (next->shard != last->shard || next->offset < last->offset ||
         next->offset >= last->offset + last->size_bytes + fetch->pitch ||
         end > last->offset + read_bytes_max(fetch, last))
         return false;
@@ -336,20 +337,29 @@ static bool merge(const struct fetch *fetch, struct read *last, const struct rea
     return true;
 }
 
-static void plan_reads(const struct fetch *fetch, struct batch *batch)
+/* The read that brings a sample which is not empty: the batch's last one so far, or one more. */
+static const struct read *read_for(const struct fetch *fetch, struct batch *batch, uint32_t sample,
+                                   const struct place *place)
 {
-    struct read *last = NULL;
-    for (uint32_t i = 0; i < fetch->part_count; i++) {
-        struct read *read = &batch->reads[i];
-        struct place place = index_locate(fetch->index, batch->samples[i].index);
-        *read = plan_read(fetch, batch, &place);
-        batch->samples[i].data = (struct mst_cspan){.size_bytes = place.size_bytes,
-                                                    .mem = MST_MEM_HOST};
-        if (read->size_bytes && merge(fetch, last, read))
-            read->size_bytes = 0;
-        else if (read->size_bytes)
-            last = read;
-    }
+    struct read next = plan_read(fetch, place);
+    struct read *end = batch->reads + batch->read_count;
+    if (batch->read_count && merge(fetch, end - 1, &next))
+        return end - 1;
+    next.batch = batch;
+    next.first_sample = batch->read_count ? sample : 0; /* empty ones before it are its, too */
+    *end = next;
+    batch->read_count++;
+    return end;
+}
+
+static void plan_sample(struct fetch *fetch, struct batch *batch, uint32_t sample, uint64_t index)
+{
+    struct place place = index_locate(fetch->index, index);
+    batch->samples[sample] = (struct mst_sample){
+        .data = {fetch->arena.data, (size_t)place.size_bytes, MST_MEM_HOST}, .index = index};
+    batch->within[sample] = 0;
+    if (place.size_bytes)
+        batch->within[sample] = place.offset - read_for(fetch, batch, sample, &place)->offset;
 }
 
 /* Which samples the next batch has, and what to read for them. */
@@ -357,40 +367,41 @@ static void plan(struct fetch *fetch)
 {
     struct batch *batch = batch_at(fetch, fetch->begun);
     uint64_t first = fetch->position + fetch->part_first;
+    batch->read_count = batch->next_read = 0;
     for (uint32_t i = 0; i < fetch->part_count; i++)
-        batch->samples[i].index = order_sample(&fetch->order, first + i);
-    plan_reads(fetch, batch);
+        plan_sample(fetch, batch, i, order_sample(&fetch->order, first + i));
+    batch->pending_count = batch->read_count;
     batch->size_bytes = 0;
-    batch->next_read = batch->pending_count = 0;
-    for (uint32_t i = 0; i < fetch->part_count; i++) {
+    for (uint32_t i = 0; i < batch->read_count; i++)
         batch->size_bytes += mst_round_up(batch->reads[i].size_bytes, fetch->pitch);
-        batch->pending_count += batch->reads[i].size_bytes > 0;
-    }
 }
 
-/* Its reads lie from `at` on; `last` is the one that brings what comes before the first of them. */
-static void place_reads(struct fetch *fetch, struct batch *batch, struct read *last, uint8_t *at)
+/* The samples of the batch's read `number` lie where that begins, at `at`. */
+static void place_samples(const struct fetch *fetch, struct batch *batch, uint32_t number,
+                          const uint8_t *at)
 {
-    for (uint32_t i = 0; i < fetch->part_count; i++) {
+    uint32_t end = number + 1 < batch->read_count ? batch->reads[number + 1].first_sample
+                                                  : fetch->part_count;
+    for (uint32_t i = batch->reads[number].first_sample; i < end; i++)
+        batch->samples[i].data.data = at + batch->within[i];
+}
+
+/* The reads that are the batch's own lie from `at` on. */
+static void place_reads(struct fetch *fetch, struct batch *batch, uint8_t *at)
+{
+    for (uint32_t i = batch->next_read; i < batch->read_count; i++) {
         struct read *read = &batch->reads[i];
-        struct mst_cspan *sample = &batch->samples[i].data;
-        if (read->size_bytes) {
-            read->at = at;
-            at += mst_round_up(read->size_bytes, fetch->pitch);
-            last = fetch->open = read;
-            fetch->open_from = read->offset;
-        }
-        assert(last || !sample->size_bytes);
-        sample->data = sample->size_bytes ? last->at + (read->sample_at - last->offset) : at;
+        read->at = at;
+        place_samples(fetch, batch, i, at);
+        at += mst_round_up(read->size_bytes, fetch->pitch);
+        fetch->open = read;
+        fetch->open_from = read->offset;
     }
 }
 
-static struct read *first_read(const struct fetch *fetch, const struct batch *batch)
+static const struct read *first_read(const struct batch *batch)
 {
-    uint32_t i = 0;
-    while (i < fetch->part_count && !batch->reads[i].size_bytes)
-        i++;
-    return i < fetch->part_count ? &batch->reads[i] : NULL;
+    return batch->read_count ? &batch->reads[0] : NULL;
 }
 
 /* Whether the open read could bring what the first of a batch would, arena permitting. Batches must
@@ -408,7 +419,8 @@ static bool fits_open(const struct fetch *fetch, const struct read *first)
 /* Begins a batch whose first read becomes part of the open one, if there is room behind that. */
 static bool join(struct fetch *fetch, struct batch *batch)
 {
-    struct read *open = fetch->open, *first = first_read(fetch, batch);
+    struct read *open = fetch->open;
+    const struct read *first = first_read(batch);
     if (!fits_open(fetch, first))
         return false;
     assert(open && first); /* they fit */
@@ -419,12 +431,14 @@ static bool join(struct fetch *fetch, struct batch *batch)
     uint8_t *behind = fetch->arena.data + fetch->arena.head + grown;
     if (!arena_grow(&fetch->arena, grown + rest))
         return false;
-    batch->begin = (size_t)(open->at - fetch->arena.data) + (first->offset - open->offset);
+    const uint8_t *at = open->at + (first->offset - open->offset);
+    batch->begin = (size_t)(at - fetch->arena.data);
     open->size_bytes = end > size ? end : size;
     fetch->open_from = first->offset;
-    first->size_bytes = 0;
+    place_samples(fetch, batch, 0, at);
+    batch->next_read = 1;
     batch->pending_count--;
-    place_reads(fetch, batch, open, behind);
+    place_reads(fetch, batch, behind);
     return true;
 }
 
@@ -433,7 +447,7 @@ static bool place(struct fetch *fetch, struct batch *batch)
 {
     if (!arena_take(&fetch->arena, (size_t)batch->size_bytes, &batch->begin))
         return false;
-    place_reads(fetch, batch, NULL, fetch->arena.data + batch->begin);
+    place_reads(fetch, batch, fetch->arena.data + batch->begin);
     return true;
 }
 
@@ -479,9 +493,8 @@ static struct read *next_read(struct fetch *fetch)
 {
     for (; fetch->submitting < fetch->begun; fetch->submitting++) {
         struct batch *batch = batch_at(fetch, fetch->submitting);
-        for (; batch->next_read < fetch->part_count; batch->next_read++)
-            if (batch->reads[batch->next_read].size_bytes)
-                return &batch->reads[batch->next_read];
+        if (batch->next_read < batch->read_count)
+            return &batch->reads[batch->next_read];
     }
     return NULL;
 }
@@ -491,7 +504,7 @@ static struct read *next_read(struct fetch *fetch)
 static bool is_held(const struct fetch *fetch)
 {
     return fetch->waiting == 1 && fetch->planned && !fetch->failed &&
-           fits_open(fetch, first_read(fetch, batch_at(fetch, fetch->begun))) &&
+           fits_open(fetch, first_read(batch_at(fetch, fetch->begun))) &&
            (feed_in_flight(fetch->feed) || fetch->ready - fetch->released > 1);
 }
 
