@@ -340,7 +340,7 @@ const char *mst_loader_warning(const struct mst_loader *loader)
 
 /* ---- batches --------------------------------------------------------------------------------- */
 
-static void lay_out_resident(struct mst_loader *loader, uint32_t sample_bytes)
+static void lay_out_resident(struct mst_loader *loader, struct mst_batch *batch)
 {
     uint64_t first = loader->position + loader->part_first;
     for (uint32_t i = 0; i < loader->part_count; i++) {
@@ -351,8 +351,21 @@ static void lay_out_resident(struct mst_loader *loader, uint32_t sample_bytes)
                      .size_bytes = (size_t)place.size_bytes,
                      .mem = MST_MEM_HOST},
             .index = index};
-        put_sample(loader, sample_bytes, i, &sample);
+        put_sample(loader, batch->sample_bytes, i, &sample);
     }
+    batch->samples = (const void *)loader->samples;
+}
+
+/* The window's own, where the program knows samples as it does: they stay until released. */
+static void lay_out_ahead(struct mst_loader *loader, struct mst_batch *batch)
+{
+    const struct mst_sample *samples = fetch_samples(loader->fetch, loader->taken++);
+    batch->samples = samples;
+    if (batch->sample_bytes == sizeof *samples)
+        return;
+    for (uint32_t i = 0; i < loader->part_count; i++)
+        put_sample(loader, batch->sample_bytes, i, &samples[i]);
+    batch->samples = (const void *)loader->samples;
 }
 
 /* Names a file that the batch needs. */
@@ -390,7 +403,7 @@ static int await_batch_locked(struct mst_loader *loader, uint64_t deadline_ns)
     return loader->locked.failed;
 }
 
-static int take_batch(struct mst_loader *loader, uint32_t sample_bytes, uint64_t deadline_ns)
+static int take_batch(struct mst_loader *loader, struct mst_batch *batch, uint64_t deadline_ns)
 {
     pthread_mutex_lock(&loader->locked.lock);
     if (loader->locked.released != loader->taken) {
@@ -401,12 +414,9 @@ static int take_batch(struct mst_loader *loader, uint32_t sample_bytes, uint64_t
     int rc = await_batch_locked(loader, deadline_ns);
     loader->stats.bytes_read = loader->locked.progress.bytes_read;
     pthread_mutex_unlock(&loader->locked.lock);
-    if (rc)
-        return rc;
-    const struct mst_sample *samples = fetch_samples(loader->fetch, loader->taken++);
-    for (uint32_t i = 0; i < loader->part_count; i++)
-        put_sample(loader, sample_bytes, i, &samples[i]);
-    return 0;
+    if (rc == 0)
+        lay_out_ahead(loader, batch);
+    return rc;
 }
 
 static int check_process(const struct mst_loader *loader, struct mst_err *err)
@@ -424,12 +434,11 @@ int mst_loader_next(struct mst_loader *loader, struct mst_batch *ret_batch, uint
     if (rc == 0)
         rc = make_room(loader, batch.sample_bytes, &loader->error);
     if (rc == 0 && loader->fetch)
-        rc = take_batch(loader, batch.sample_bytes, deadline_ns);
+        rc = take_batch(loader, &batch, deadline_ns);
     else if (rc == 0)
-        lay_out_resident(loader, batch.sample_bytes);
+        lay_out_resident(loader, &batch);
     if (rc)
         return rc;
-    batch.samples = (const void *)loader->samples;
     batch.sample_count = loader->part_count;
     batch.step = loader->position / loader->global_batch;
     batch.epoch = loader->position / loader->index->sample_count;
