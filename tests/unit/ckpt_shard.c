@@ -1,4 +1,5 @@
 /* What stays from save to save, and when it is made again. */
+#include "failing_memory.h"
 #include "unit/ckpt_fixture.h"
 
 #include "muster/ckpt/shard.h"
@@ -142,6 +143,24 @@ static void test_snapshot(void **unused)
     assert_int_equal(shard.pool.base[shard.skeleton.cursor_offset], 'c');
 }
 
+/* Whichever allocation fails, there are no tensors, and the next try has all its memory again. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    int rc = -ENOMEM;
+    size_t n = 0;
+    for (; rc != 0 && n < 1000; n++) {
+        shard_fini(&shard);
+        fail_allocations_after(n);
+        rc = prepare(FIXTURE_TENSORS, NULL);
+        allow_allocations();
+        assert_true(rc == 0 || rc == -ENOMEM);
+        assert_true(rc == 0 || !shard.tensors);
+    }
+    assert_in_range(n, 5, 999);
+    assert_int_equal(shard.tensor_count, FIXTURE_TENSORS);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -150,6 +169,7 @@ int main(void)
         CASE(test_same_tensors),    CASE(test_every_change_counts),
         CASE(test_refused_tensors), CASE(test_pool_is_resident),
         CASE(test_snapshot),        CASE(test_lent_pool),
+        CASE(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
