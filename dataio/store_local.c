@@ -153,6 +153,16 @@ static void make_room(struct local_store *local)
         continue;
 }
 
+static int check_same(const struct local_item *item, const struct stat *stat, struct mst_err *err)
+{
+    if (is_same(stat, &item->stat))
+        return 0;
+    return mst_err_set(err, -ESTALE,
+                       "%s: another file, or written to, since the dataset was opened: put the old "
+                       "one back, or open the dataset anew",
+                       item->path);
+}
+
 /* Makes the item the newest of those that are open. */
 static int keep_open(struct local_store *local, struct local_item *item, struct mst_err *err)
 {
@@ -168,12 +178,10 @@ static int keep_open(struct local_store *local, struct local_item *item, struct 
     int fd, rc = open_regular(local, item->path, &fd, &stat, err);
     if (rc)
         return rc;
-    if (!is_same(&stat, &item->stat)) {
+    rc = check_same(item, &stat, err);
+    if (rc) {
         close(fd);
-        return mst_err_set(err, -ESTALE,
-                           "%s: another file, or written to, since the dataset was opened: put the "
-                           "old one back, or open the dataset anew",
-                           item->path);
+        return rc;
     }
     item->fd = fd;
     link_newest(local, item);
@@ -340,6 +348,12 @@ static void give_back(struct local_store *local, struct local_read *slot)
     local->free = slot;
 }
 
+static void fail_later(struct local_store *local, struct local_read *slot)
+{
+    slot->next = local->failed;
+    local->failed = slot;
+}
+
 static int submit(struct store *store, const struct store_read *reads, size_t count)
 {
     struct local_store *local = local_of(store);
@@ -347,16 +361,23 @@ static int submit(struct store *store, const struct store_read *reads, size_t co
     int taken = 0, op_count = 0;
     for (; (size_t)taken < mst_least(count, BULK) && local->free; taken++) {
         struct local_read *slot = take_slot(local, &reads[taken]);
-        if (keep_open(local, slot->item, &slot->err) == 0) {
+        if (keep_open(local, slot->item, &slot->err) == 0)
             ops[op_count++] = make_op(local, slot, &reads[taken]);
-        } else {
-            slot->next = local->failed;
-            local->failed = slot;
-        }
+        else
+            fail_later(local, slot);
     }
     int started = mst_aio_submit(local->aio, ops, (size_t)op_count);
     assert(started == op_count); /* there are as many slots as aio takes reads */
     return taken;
+}
+
+/* Bytes that were written before they were read came with another time, which is seen behind them.
+ * A time has some milliseconds to a tick: two writes within one are not told apart. */
+static bool was_written_to(struct local_read *slot)
+{
+    struct stat stat;
+    const struct local_item *item = slot->item;
+    return item->path && fstat(item->fd, &stat) == 0 && check_same(item, &stat, &slot->err);
 }
 
 static int reap_failed(struct local_store *local, struct store_done *done)
@@ -377,16 +398,22 @@ static int reap(struct store *store, struct store_done *done, size_t cap, size_t
     local->last = (struct mst_err){0};
     if (local->failed && cap)
         return reap_failed(local, done);
-    int count = mst_aio_reap(local->aio, ended, mst_least(cap, BULK), min, deadline_ns);
+    int count = mst_aio_reap(local->aio, ended, mst_least(cap, BULK), min, deadline_ns), told = 0;
     for (int i = 0; i < count; i++) {
         struct local_read *slot = ended[i].user;
         int64_t result = ended[i].result;
         if (result > 0 && (uint64_t)result > slot->wanted_bytes)
             result = (int64_t)slot->wanted_bytes;
-        done[i] = (struct store_done){.user = slot->user, .result = result};
+        if (result >= 0 && was_written_to(slot)) {
+            fail_later(local, slot);
+            continue;
+        }
+        done[told++] = (struct store_done){.user = slot->user, .result = result};
         give_back(local, slot);
     }
-    return count;
+    if (told == 0 && local->failed && cap)
+        return reap_failed(local, done);
+    return count < 0 ? count : told;
 }
 
 static void cancel(struct store *store)

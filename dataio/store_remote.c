@@ -161,6 +161,7 @@ static int submit(struct store *store, const struct store_read *reads, size_t co
                                      .data = reads[taken].data,
                                      .size_bytes = reads[taken].size_bytes,
                                      .version = *item->info.version ? item->info.version : NULL,
+                                     .object_bytes = item->info.size_bytes,
                                      .user = reads[taken].user};
         int started = mst_blob_submit(remote->blob, &read, 1);
         if (started <= 0)

@@ -103,7 +103,8 @@ struct mst_blob_read {
     uint64_t offset;
     void *data;
     size_t size_bytes;
-    const char *version; /* NULL, or the version that the bytes must be of */
+    const char *version;   /* NULL, or the version that the bytes must be of */
+    uint64_t object_bytes; /* 0, or how long the object must be, where the server says it */
     void *user;
 };
 

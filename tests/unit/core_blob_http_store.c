@@ -26,6 +26,7 @@ struct result {
 };
 
 static struct http_script script;
+static uint64_t object_bytes; /* that reads ask for */
 
 static struct mst_blob *open_server(uint32_t timeout_ms)
 {
@@ -46,6 +47,7 @@ static struct result read_once(uint32_t timeout_ms, const char *version)
                                        .data = result.data,
                                        .size_bytes = 4,
                                        .version = version,
+                                       .object_bytes = object_bytes,
                                        .user = &result};
     assert_int_equal(mst_blob_submit(blob, &read, 1), 1);
     struct mst_blob_done done;
@@ -179,6 +181,7 @@ static void refuses_what_makes_no_sense(void **state)
         "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-5/10\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n",
+        "this is no HTTP\r\n",
     };
     for (size_t i = 0; i < sizeof replies / sizeof *replies; i++) {
         struct result result = PLAY(NULL, {replies[i], SCRIPT_CLOSE});
@@ -211,6 +214,27 @@ static void notices_another_version(void **state)
     result = PLAY("W/\"v1\"", {OK_206("W/\"v1\""), SCRIPT_CLOSE});
     assert_int_equal(result.result, 4);
     assert_null(strstr(script.requests[0], "If-Match"));
+}
+
+/* All that a server without ETag and time tells. */
+static void notices_another_length(void **state)
+{
+    (void)state;
+    static const char *const replies[] = {
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-5/10\r\n"
+        "Content-Length: 4\r\n\r\n2345",
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789",
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-5/*\r\n"
+        "Content-Length: 4\r\n\r\n2345"};
+    for (size_t i = 0; i < 3; i++) {
+        object_bytes = 10;
+        assert_int_equal(PLAY(NULL, {replies[i], SCRIPT_CLOSE}).result, 4);
+        object_bytes = 11;
+        struct result result = PLAY(NULL, {replies[i], SCRIPT_CLOSE});
+        assert_int_equal(result.result, i < 2 ? -ESTALE : 4); /* the last one does not tell */
+        assert_true(i == 2 || strstr(result.error, "has 10 bytes now and had 11"));
+    }
+    object_bytes = 0;
 }
 
 #define TOGETHER 3
@@ -520,6 +544,7 @@ int main(void)
         cmocka_unit_test(refuses_what_makes_no_sense),
         cmocka_unit_test(tells_what_the_server_said),
         cmocka_unit_test(notices_another_version),
+        cmocka_unit_test(notices_another_length),
         cmocka_unit_test(looks_at_many_together),
         cmocka_unit_test(follows_redirects),
         cmocka_unit_test(stats),

@@ -246,6 +246,56 @@ static void test_a_file_that_was_closed_must_be_the_same(void **state)
     store->ops->close(store);
 }
 
+/* In place: the same inode and size, which stays open. */
+static void test_a_file_that_is_written_to_is_seen_behind_the_read(void **state)
+{
+    (void)state;
+    struct store *store = create("threads", 4);
+    struct store_item *items[] = {open_item(store, scratch_write("s0", data, 100)),
+                                  open_item(store, scratch_write("s1", data, 100))};
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1}};
+    assert_int_equal(read_once(items[0], 0, blocks, 10), 10);
+    assert_int_equal(utimensat(AT_FDCWD, scratch_path("s0"), times, 0), 0);
+    assert_int_equal(read_once(items[0], 0, blocks, 10), -ESTALE);
+    assert_non_null(strstr(store->ops->failure(store), "s0"));
+    assert_non_null(strstr(store->ops->failure(store), "written to"));
+    assert_int_equal(read_once(items[1], 0, blocks, 10), 10);
+    assert_null(store->ops->failure(store));
+    for (size_t i = 0; i < 2; i++)
+        store->ops->close_item(items[i]);
+    store->ops->close(store);
+}
+
+/* Of reads that end together the good ones are told, and the others one by one. */
+static void test_reads_of_files_old_and_new_end_each_by_itself(void **state)
+{
+    (void)state;
+    struct store *store = create("threads", 4);
+    struct store_item *items[] = {open_item(store, scratch_write("s0", data, 100)),
+                                  open_item(store, scratch_write("s1", data, 100))};
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1}};
+    assert_int_equal(utimensat(AT_FDCWD, scratch_path("s0"), times, 0), 0);
+    struct store_read reads[4];
+    struct store_done done[4];
+    for (size_t i = 0; i < 4; i++)
+        reads[i] = (struct store_read){
+            .item = items[i % 2], .data = blocks + 16 * i, .size_bytes = 10, .user = &reads[i]};
+    assert_int_equal(store->ops->submit(store, reads, 4), 4);
+    for (int have = 0; have < 4;) {
+        int count = store->ops->reap(store, done, 4, 1, soon());
+        assert_in_range(count, 1, 4);
+        for (int i = 0; i < count; i++) {
+            const struct store_read *read = done[i].user;
+            assert_int_equal(done[i].result, read->item == items[0] ? -ESTALE : 10);
+            assert_true(read->item == items[1] || strstr(store->ops->failure(store), "s0"));
+        }
+        have += count;
+    }
+    for (size_t i = 0; i < 2; i++)
+        store->ops->close_item(items[i]);
+    store->ops->close(store);
+}
+
 static void put(struct store *store, struct store_item **ret_item, const void *bytes, size_t size)
 {
     int fd = -1;
@@ -318,6 +368,8 @@ int main(void)
         cmocka_unit_test(test_too_many_files),
         cmocka_unit_test(test_more_files_than_descriptors),
         cmocka_unit_test(test_a_file_that_was_closed_must_be_the_same),
+        cmocka_unit_test(test_a_file_that_is_written_to_is_seen_behind_the_read),
+        cmocka_unit_test(test_reads_of_files_old_and_new_end_each_by_itself),
         cmocka_unit_test(test_contents_share_the_scratch_file),
         cmocka_unit_test(test_depth_and_cancel),
     };

@@ -1,6 +1,8 @@
 #include "muster/core/blob/http/object.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +19,8 @@ int blob_object_ask_read(struct blob_remote *remote, struct blob_call *call)
         return blob_call_fail(remote, call, -ENOMEM, "no memory for a request");
     return 0;
 }
+
+static_assert(HTTP_TOTAL_UNKNOWN == UINT64_MAX, "as a length that is not known");
 
 static uint64_t size_of(const struct http_answer *answer)
 {
@@ -52,6 +56,10 @@ int blob_object_judge_read(struct blob_remote *remote, struct blob_call *call,
     if (wanted && wanted[0] && version[0] && strcmp(version, wanted) != 0)
         return blob_call_fail(remote, call, -ESTALE, "is version %.80s now and was %.80s", version,
                               wanted);
+    uint64_t was_bytes = call->read.object_bytes, size_bytes = size_of(answer);
+    if (was_bytes && size_bytes != UINT64_MAX && size_bytes != was_bytes)
+        return blob_call_fail(remote, call, -ESTALE, "has %" PRIu64 " bytes now and had %" PRIu64,
+                              size_bytes, was_bytes);
     call->result = (int64_t)answer->data_bytes;
     return 0;
 }

@@ -14,7 +14,7 @@ typedef int (*blob_judge_fn)(struct blob_remote *remote, struct blob_call *call,
 int blob_object_ask_read(struct blob_remote *remote, struct blob_call *call);
 
 /* The verdict on a read, which gets its result if it went well: the bytes, which must be of the
- * wanted version, or it is -ESTALE; 0 behind the end. */
+ * wanted version and of an object of the wanted length, or it is -ESTALE; 0 behind the end. */
 int blob_object_judge_read(struct blob_remote *remote, struct blob_call *call,
                            const struct http_answer *answer, blob_judge_fn judge);
 
