@@ -237,6 +237,23 @@ static void lists_all_pages(void **state)
     assert_true(asked(1, "continuation-token=to%2Fken%3D&"));
 }
 
+/* Or it would be asked for ever. */
+static void a_listing_that_does_not_go_on_is_refused(void **state)
+{
+    (void)state;
+    const char *page = REPLY(
+        "200 OK", "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>same"
+                  "</NextContinuationToken></ListBucketResult>");
+    char keys[256] = "";
+    struct mst_err err = {0};
+    prepare(STEPS({page, SCRIPT_CLOSE}, {page, SCRIPT_CLOSE}), 2);
+    struct mst_blob *blob = open_bucket();
+    assert_int_equal(mst_blob_list(blob, "d/", note_key, keys, soon(), &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "does not go on"));
+    mst_blob_close(blob);
+    script_stop(&script);
+}
+
 #define FOUND(key) "<Contents><Key>" key "</Key><Size>1</Size></Contents>"
 
 static void lists_without_what_is_hidden(void **state)
@@ -358,6 +375,7 @@ int main(void)
         cmocka_unit_test(a_failed_renewal_is_not_tried_before_every_request),
         cmocka_unit_test(a_bucket_is_no_object),
         cmocka_unit_test(lists_all_pages),
+        cmocka_unit_test(a_listing_that_does_not_go_on_is_refused),
         cmocka_unit_test(lists_without_what_is_hidden),
         cmocka_unit_test(finds_out_why_a_head_failed),
         cmocka_unit_test(uploads_in_parts),

@@ -408,6 +408,14 @@ static int connect_error(CURL *easy)
     return error > 0 ? -(int)error : -ECONNREFUSED;
 }
 
+/* Then a protocol that is none is the server's, in its answer, and not that of the URL. */
+static bool has_asked(CURL *easy)
+{
+    long size_bytes = 0;
+    (void)curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &size_bytes); /* 0 if it does not know */
+    return size_bytes > 0;
+}
+
 static int curl_error(CURL *easy, CURLcode code)
 {
     switch (code) {
@@ -423,8 +431,8 @@ static int curl_error(CURL *easy, CURLcode code)
     case CURLE_SSL_CONNECT_ERROR: return -ECONNRESET;
     case CURLE_PEER_FAILED_VERIFICATION: return -EACCES;
     case CURLE_OUT_OF_MEMORY: return -ENOMEM;
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL: return -EINVAL;
+    case CURLE_URL_MALFORMAT: return -EINVAL;
+    case CURLE_UNSUPPORTED_PROTOCOL: return has_asked(easy) ? -EBADMSG : -EINVAL;
     case CURLE_TOO_MANY_REDIRECTS:
     case CURLE_WEIRD_SERVER_REPLY: return -EBADMSG;
     default: return -EIO;

@@ -69,7 +69,7 @@ struct page_call {
     struct mst_blob *blob;
     char prefix[BLOB_PATH_MAX]; /* of the objects' whole names */
     size_t base_bytes;          /* of which belong to the store, not to keys */
-    struct s3_page page;
+    struct s3_page page;        /* until its answer is here, the one before */
     struct blob_listing listing;
 };
 
@@ -105,8 +105,15 @@ static int judge_list(struct blob_remote *remote, struct blob_call *call,
     int rc = judge(remote, call, answer);
     if (rc != 0)
         return rc;
-    rc = s3_xml_list(answer->text, answer->text_bytes, add_object, page, &page->page);
-    return rc < 0 ? blob_call_fail(remote, call, rc, "the server's listing makes no sense") : 0;
+    struct s3_page next;
+    rc = s3_xml_list(answer->text, answer->text_bytes, add_object, page, &next);
+    if (rc < 0)
+        return blob_call_fail(remote, call, rc, "the server's listing makes no sense");
+    if (next.truncated && strcmp(next.token, page->page.token) == 0)
+        return blob_call_fail(remote, call, -EBADMSG,
+                              "the server's listing does not go on: a page ends where it began");
+    page->page = next;
+    return 0;
 }
 
 static const struct blob_verb list_verb = {.prepare = prepare_list, .judge = judge_list};
