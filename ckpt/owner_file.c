@@ -15,7 +15,8 @@
 #define TRIES 8
 
 /* Locks belong to the open file, so that two owners in one process see each other's, and a forked
- * child that closes its copy takes nothing away. Where there are none, times tell who lives. */
+ * child that closes its copy takes nothing away; a child that kept one would hold the lock of a
+ * parent that has died. Where there are none, times tell who lives. */
 static void lock(int fd)
 {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};

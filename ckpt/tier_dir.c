@@ -8,6 +8,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/least.h"
+#include "muster/core/process.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -21,7 +22,7 @@ struct tier_dir {
     struct tier tier;
     struct mst_aio *aio;
     int root_fd;
-    int owner_fd;                    /* the record that this tier made, and holds locked; -1 */
+    struct mst_process_fd owner;     /* the record that this tier made, and holds locked */
     uint64_t kept_step;              /* that could not go back: abandon leaves it; MST_CKPT_NONE */
     const struct manifest *manifest; /* being read */
     int *fds;                        /* of its files; -1: not open yet */
@@ -36,8 +37,7 @@ static void dir_close(struct tier *tier)
 {
     struct tier_dir *dir = dir_of(tier);
     mst_aio_destroy(dir->aio);
-    if (dir->owner_fd >= 0)
-        close(dir->owner_fd);
+    mst_process_close_fd(&dir->owner);
     if (dir->root_fd >= 0)
         close(dir->root_fd);
     free(dir);
@@ -72,7 +72,7 @@ static int dir_create_owner(struct tier *tier, uint64_t epoch, const char *text,
 {
     struct tier_dir *dir = dir_of(tier);
     (void)deadline_ns;
-    assert(dir->owner_fd < 0);
+    assert(dir->owner.fd < 0);
     int fd = owner_file_create(dir->root_fd, epoch, text);
     if (fd == -ENOSPC || fd == -EDQUOT) { /* a training whose saves fail goes on, all the same */
         int adopted = owner_file_adopt(dir->root_fd, epoch, text);
@@ -80,7 +80,7 @@ static int dir_create_owner(struct tier *tier, uint64_t epoch, const char *text,
     }
     if (fd < 0)
         return mst_err_set(err, fd, "OWNER.%" PRIu64 ": %s", epoch, mst_err_meaning(fd));
-    dir->owner_fd = fd;
+    mst_process_keep_fd(&dir->owner, fd);
     return 0;
 }
 
@@ -88,7 +88,7 @@ static int dir_rewrite_owner(struct tier *tier, uint64_t epoch, const char *text
                              uint64_t deadline_ns, struct mst_err *err)
 {
     (void)deadline_ns;
-    int rc = owner_file_rewrite(dir_of(tier)->owner_fd, text);
+    int rc = owner_file_rewrite(dir_of(tier)->owner.fd, text);
     return rc < 0 ? mst_err_set(err, rc, "OWNER.%" PRIu64 ": %s", epoch, mst_err_meaning(rc)) : 0;
 }
 
@@ -393,7 +393,7 @@ int tier_dir_open(const struct tier_opts *opts, const char *path, struct tier **
     if (!dir)
         return mst_err_set(err, -ENOMEM, "checkpoint directory: no memory");
     *dir = (struct tier_dir){
-        .tier.ops = &dir_ops, .root_fd = -1, .owner_fd = -1, .kept_step = MST_CKPT_NONE};
+        .tier.ops = &dir_ops, .root_fd = -1, .owner = {.fd = -1}, .kept_step = MST_CKPT_NONE};
     const struct mst_aio_opts aio_opts = {.backend = opts->aio};
     int rc = open_root(path, opts->read_only, &dir->root_fd, err);
     if (rc == 0 && !opts->owners_only)

@@ -81,3 +81,62 @@ void mst_process_keep(void *pages, size_t size_bytes)
 {
     (void)madvise(pages, size_bytes, MADV_DONTFORK); /* refused: the child has a copy */
 }
+
+/* ---- descriptors ----------------------------------------------------------------------------- */
+
+/* No call of the mutex can fail: it is locked by turns, in a child by the thread that forked. */
+static struct {
+    pthread_mutex_t lock;
+    struct mst_process_fd *first;
+} locked = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static pthread_once_t kept_once = PTHREAD_ONCE_INIT;
+
+static void lock_kept(void)
+{
+    pthread_mutex_lock(&locked.lock);
+}
+
+static void unlock_kept(void)
+{
+    pthread_mutex_unlock(&locked.lock);
+}
+
+static void close_in_child(void)
+{
+    for (struct mst_process_fd *kept = locked.first; kept; kept = kept->next) {
+        close(kept->fd);
+        kept->fd = -1;
+    }
+    locked.first = NULL;
+    unlock_kept();
+}
+
+static void watch_forks(void)
+{
+    (void)pthread_atfork(lock_kept, unlock_kept, close_in_child); /* without memory: no care */
+}
+
+void mst_process_keep_fd(struct mst_process_fd *kept, int fd)
+{
+    (void)pthread_once(&kept_once, watch_forks); /* cannot fail */
+    lock_kept();
+    *kept = (struct mst_process_fd){.fd = fd, .next = locked.first};
+    if (kept->next)
+        kept->next->previous = kept;
+    locked.first = kept;
+    unlock_kept();
+}
+
+void mst_process_close_fd(struct mst_process_fd *kept)
+{
+    lock_kept();
+    if (kept->fd >= 0) {
+        *(kept->previous ? &kept->previous->next : &locked.first) = kept->next;
+        if (kept->next)
+            kept->next->previous = kept->previous;
+        close(kept->fd);
+    }
+    *kept = (struct mst_process_fd){.fd = -1};
+    unlock_kept();
+}

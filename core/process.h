@@ -24,4 +24,17 @@ int mst_process_check(uint32_t mark, const char *what, struct mst_err *err);
  * writes there: whoever touches them in a child dies of it. Best effort. */
 void mst_process_keep(void *pages, size_t size_bytes);
 
+/* A descriptor that a child of fork() does not get, where its copy would hold on to what ends with
+ * the parent: a lock. It stays in its place while it is kept; in the child its fd is -1. */
+struct mst_process_fd {
+    int fd; /* -1: none is kept */
+    struct mst_process_fd *next, *previous;
+};
+
+/* Keeps it until it is closed. Safe from any thread, as is close. */
+void mst_process_keep_fd(struct mst_process_fd *kept, int fd);
+
+/* Closes it, if one is kept. */
+void mst_process_close_fd(struct mst_process_fd *kept);
+
 #endif

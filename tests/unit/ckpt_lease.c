@@ -466,25 +466,36 @@ static void a_taker_that_died_leaves_its_note_to_the_next(void **state)
 
 /* ---- a directory's locks --------------------------------------------------------------------- */
 
-static void die_with_the_root(void)
+/* A process that dies with the root, and leaves a child behind until *ret_fd is closed. */
+static void let_owner_die(int *ret_fd)
 {
-    (void)must_take("x", 1, false);
-    _exit(0);
+    int ends[2], status = 0;
+    assert_int_equal(pipe(ends), 0);
+    tier_close(tier); /* its threads: no one forks while he has some */
+    tier = NULL;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        char end;
+        (void)must_take("x", 1, false);
+        close(ends[1]);
+        if (fork() == 0)
+            (void)!read(ends[0], &end, 1);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    close(ends[0]);
+    *ret_fd = ends[1];
 }
 
 static void a_death_on_this_machine_is_seen_at_once(void **state)
 {
     (void)state;
-    tier_close(tier); /* its threads: no one forks while he has some */
-    tier = NULL;
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0)
-        die_with_the_root();
-    int status = 0;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    int child_fd;
+    let_owner_die(&child_fd);
     lease_release(must_take("y", 2, false));
+    close(child_fd);
 }
 
 /* It was stopped, perhaps: nobody knows, so it has the root. */

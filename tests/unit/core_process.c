@@ -3,6 +3,7 @@
 #include "muster/core/err.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -83,12 +84,47 @@ static void pages_are_kept_out_of_children(void **state)
     munmap(page, size);
 }
 
+static struct mst_process_fd kept[3];
+static int fds[3];
+
+static int has_only_the_ordinary_one(uint32_t unused)
+{
+    (void)unused;
+    return fcntl(fds[0], F_GETFD) < 0 && fcntl(fds[1], F_GETFD) >= 0 &&
+           fcntl(fds[2], F_GETFD) < 0 && kept[0].fd < 0 && kept[2].fd < 0;
+}
+
+static void descriptors_are_kept_out_of_children(void **state)
+{
+    (void)state;
+    int parents[3];
+    for (size_t i = 0; i < 3; i++) {
+        parents[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        mst_process_keep_fd(&kept[i], parents[i]);
+        fds[i] = parents[i];
+    }
+    mst_process_close_fd(&kept[1]);
+    assert_int_equal(kept[1].fd, -1);
+    mst_process_close_fd(&kept[1]); /* allowed */
+    assert_int_equal(fcntl(parents[1], F_GETFD), -1);
+    fds[1] = dup(STDERR_FILENO); /* an ordinary one, maybe of the same number */
+    assert_int_equal(in_child(has_only_the_ordinary_one, 0), 1);
+    for (size_t i = 0; i < 3; i += 2) {
+        assert_int_equal(kept[i].fd, parents[i]);
+        mst_process_close_fd(&kept[i]);
+        assert_int_equal(fcntl(parents[i], F_GETFD), -1);
+    }
+    assert_int_equal(in_child(has_only_the_ordinary_one, 0), 1);
+    close(fds[1]);
+}
+
 int main(int argc, char **argv)
 {
     (void)argv;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_child_has_another_mark),
         cmocka_unit_test(pages_are_kept_out_of_children),
+        cmocka_unit_test(descriptors_are_kept_out_of_children),
     };
     int rc = 0;
     /* The way is chosen once a process: an old kernel's is tried in a child of its own. */
