@@ -7,6 +7,7 @@
 #include "muster/core/aio/aio.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/file.h"
 #include "muster/core/least.h"
 #include "muster/core/process.h"
 
@@ -22,6 +23,7 @@ struct tier_dir {
     struct tier tier;
     struct mst_aio *aio;
     int root_fd;
+    char *path;                      /* by which it was opened, from "/" on */
     struct mst_process_fd owner;     /* the record that this tier made, and holds locked */
     uint64_t kept_step;              /* that could not go back: abandon leaves it; MST_CKPT_NONE */
     const struct manifest *manifest; /* being read */
@@ -40,6 +42,7 @@ static void dir_close(struct tier *tier)
     mst_process_close_fd(&dir->owner);
     if (dir->root_fd >= 0)
         close(dir->root_fd);
+    free(dir->path);
     free(dir);
 }
 
@@ -169,6 +172,22 @@ static int check_file(int temp_fd, uint32_t rank, uint64_t size_bytes, struct ms
                        size_bytes);
 }
 
+/* What is published under another name is not found by the one that the job was given. */
+static int check_place(const struct tier_dir *dir, struct mst_err *err)
+{
+    struct stat named, opened;
+    int rc = stat(dir->path, &named) < 0 ? -errno : 0;
+    bool is_gone = rc == -ENOENT || rc == -ENOTDIR;
+    if (rc == 0 && fstat(dir->root_fd, &opened) == 0)
+        is_gone = named.st_dev != opened.st_dev || named.st_ino != opened.st_ino;
+    if (!is_gone)
+        return 0;
+    return mst_err_set(err, -ENOENT,
+                       "%.150s is no longer the directory that was opened: what is saved there "
+                       "would not be found: put it back",
+                       dir->path);
+}
+
 static int dir_check(struct tier *tier, const struct tier_save *save,
                      const struct manifest_file *files, uint32_t count, uint64_t deadline_ns,
                      struct mst_err *err)
@@ -176,11 +195,13 @@ static int dir_check(struct tier *tier, const struct tier_save *save,
     (void)deadline_ns;
     char temp[ROOT_NAME_MAX];
     name_temp(save, temp);
+    int rc = check_place(dir_of(tier), err);
+    if (rc < 0)
+        return rc;
     int temp_fd = openat(dir_of(tier)->root_fd, temp,
                          O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (temp_fd < 0)
         return mst_err_set(err, -errno, "%s: %s", temp, mst_err_meaning(errno));
-    int rc = 0;
     for (uint32_t r = 0; r < count && rc == 0; r++)
         rc = check_file(temp_fd, r, files[r].size_bytes, err);
     close(temp_fd);
@@ -395,7 +416,9 @@ int tier_dir_open(const struct tier_opts *opts, const char *path, struct tier **
     *dir = (struct tier_dir){
         .tier.ops = &dir_ops, .root_fd = -1, .owner = {.fd = -1}, .kept_step = MST_CKPT_NONE};
     const struct mst_aio_opts aio_opts = {.backend = opts->aio};
-    int rc = open_root(path, opts->read_only, &dir->root_fd, err);
+    dir->path = mst_file_absolute(path);
+    int rc = dir->path ? open_root(path, opts->read_only, &dir->root_fd, err)
+                       : mst_err_set(err, -ENOMEM, "checkpoint directory: no memory");
     if (rc == 0 && !opts->owners_only)
         rc = mst_aio_create(&aio_opts, &dir->aio, err);
     if (rc < 0) {

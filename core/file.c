@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -78,6 +79,14 @@ void mst_file_close(int *fd)
     if (*fd >= 0)
         (void)close(*fd); /* as the caller says */
     *fd = -1;
+}
+
+char *mst_file_absolute(const char *path)
+{
+    char *folder = *path == '/' ? NULL : getcwd(NULL, 0), *whole = NULL;
+    int length = folder ? asprintf(&whole, "%s/%s", folder, path) : asprintf(&whole, "%s", path);
+    free(folder);
+    return length < 0 ? NULL : whole;
 }
 
 const char *mst_file_meaning(int error)

@@ -27,6 +27,10 @@ int mst_file_pwrite(int fd, const void *data, size_t size_bytes, uint64_t offset
 /* Closes *fd, of which nothing can be lost, if it is open (not negative); it is -1 then. */
 void mst_file_close(int *fd);
 
+/* `path` from "/" on, for later, when the process may be in another folder. To be freed; NULL: no
+ * memory. */
+char *mst_file_absolute(const char *path);
+
 /* What such an errno means, of either sign: static text. */
 const char *mst_file_meaning(int error);
 

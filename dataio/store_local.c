@@ -6,6 +6,7 @@
 #include "muster/core/aio/aio.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/file.h"
 #include "muster/core/least.h"
 #include "muster/core/rng.h"
 #include "muster/dataio/scratch.h"
@@ -157,6 +158,10 @@ static int check_same(const struct local_item *item, const struct stat *stat, st
 {
     if (is_same(stat, &item->stat))
         return 0;
+    if (stat->st_size < item->stat.st_size)
+        return mst_err_set(err, -EBADMSG,
+                           "%s: became shorter while in use: ends at byte %lld, not %lld",
+                           item->path, (long long)stat->st_size, (long long)item->stat.st_size);
     return mst_err_set(err, -ESTALE,
                        "%s: another file, or written to, since the dataset was opened: put the old "
                        "one back, or open the dataset anew",
@@ -202,15 +207,6 @@ static void close_item(struct store_item *store_item)
     free(item);
 }
 
-/* The program may be in another folder when the file is opened again. */
-static char *absolute(const char *name)
-{
-    char *folder = *name == '/' ? NULL : getcwd(NULL, 0), *path;
-    int length = folder ? asprintf(&path, "%s/%s", folder, name) : asprintf(&path, "%s", name);
-    free(folder);
-    return length < 0 ? NULL : path;
-}
-
 static struct local_item *alloc_item(struct local_store *local)
 {
     struct local_item *item = calloc(1, sizeof *item);
@@ -226,7 +222,7 @@ static int open_item(struct store *store, const char *name, struct store_item **
 {
     struct local_store *local = local_of(store);
     struct local_item *item = alloc_item(local);
-    char *path = absolute(name);
+    char *path = mst_file_absolute(name);
     int rc = item && path ? 0 : mst_err_set(err, -ENOMEM, "%s: no memory", name);
     make_room(local);
     if (rc == 0)
@@ -332,11 +328,9 @@ static struct local_read *take_slot(struct local_store *local, const struct stor
     struct local_read *slot = local->free;
     struct local_item *item = (struct local_item *)read->item;
     local->free = slot->next;
-    *slot = (struct local_read){
-        .item = item,
-        .user = read->user,
-        .wanted_bytes = item->path ? read->size_bytes
-                                   : bytes_there(item, read->offset, read->size_bytes)};
+    *slot = (struct local_read){.item = item,
+                                .user = read->user,
+                                .wanted_bytes = bytes_there(item, read->offset, read->size_bytes)};
     item->in_flight++;
     return slot;
 }

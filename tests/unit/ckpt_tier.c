@@ -103,6 +103,32 @@ static void test_files_are_looked_at(void **state)
     tier_close(tier);
 }
 
+/* It was renamed, or something was mounted over it: nobody finds what is saved there. */
+static void test_a_root_that_has_lost_its_name_is_told(void **state)
+{
+    const struct tier_opts opts = {.uri = fixture_root, .aio = "threads"};
+    const struct tier_save save = {.step = 4, .claim = "e1.00000000000000af"};
+    char path[512], moved[512];
+    (void)state;
+    struct tier *tier = NULL;
+    struct mst_err err = {0};
+    assert_int_equal(tier_open(&opts, &tier, &err), 0);
+    snprintf(path, sizeof path, "%s/step_4.tmp.%s", fixture_root, save.claim);
+    snprintf(moved, sizeof moved, "%s-moved", fixture_root);
+    assert_int_equal(mkdir(path, 0777), 0);
+    assert_int_equal(tier->ops->check(tier, &save, NULL, 0, soon(), &err), 0);
+    assert_int_equal(rename(fixture_root, moved), 0);
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(tier->ops->check(tier, &save, NULL, 0, soon(), &err), -ENOENT);
+        assert_non_null(strstr(err.text, fixture_root));
+        assert_non_null(strstr(err.text, "put it back"));
+        assert_int_equal(again ? rmdir(fixture_root) : mkdir(fixture_root, 0777), 0);
+    }
+    assert_int_equal(rename(moved, fixture_root), 0);
+    assert_int_equal(tier->ops->check(tier, &save, NULL, 0, soon(), &err), 0);
+    tier_close(tier);
+}
+
 /* What the others may have given up on is not published. */
 static void test_nothing_is_published_too_late(void **state)
 {
@@ -167,6 +193,7 @@ int main(void)
                                        CASE(test_staging_dir),
                                        CASE(test_files_are_looked_at),
                                        CASE(test_gone),
+                                       CASE(test_a_root_that_has_lost_its_name_is_told),
                                        CASE(test_nothing_is_published_too_late),
                                        CASE(test_taken_on_a_full_disk)};
     return cmocka_run_group_tests(tests, NULL, NULL);

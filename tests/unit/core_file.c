@@ -4,6 +4,7 @@
 #include "scratch.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -119,6 +120,22 @@ static void closes_once(void **state)
     assert_int_equal(fd, -1);
 }
 
+static void names_a_file_for_later(void **state)
+{
+    (void)state;
+    char before[PATH_MAX], folder[PATH_MAX], wanted[PATH_MAX + 8];
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(chdir(scratch_dir), 0);
+    char *here = mst_file_absolute("a/b"), *there = mst_file_absolute("/a/b");
+    assert_non_null(getcwd(folder, sizeof folder));
+    (void)snprintf(wanted, sizeof wanted, "%s/a/b", folder);
+    assert_string_equal(here, wanted);
+    assert_string_equal(there, "/a/b");
+    free(here);
+    free(there);
+    assert_int_equal(chdir(before), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +144,7 @@ int main(void)
         cmocka_unit_test(reads_one_line),
         cmocka_unit_test(goes_on_where_it_was_cut_short),
         cmocka_unit_test(closes_once),
+        cmocka_unit_test(names_a_file_for_later),
     };
     return cmocka_run_group_tests_name("core_file", tests, scratch_setup, scratch_teardown);
 }
