@@ -143,8 +143,8 @@ static int judge(const struct slot *slot, int64_t result, struct mst_err *fault)
                            read->offset, mst_err_meaning((int)result));
     if ((uint64_t)result < wanted_bytes(read))
         return mst_err_set(fault, -EBADMSG,
-                           "%s: became shorter while in use: ends at byte %" PRIu64
-                           ", not %" PRIu64,
+                           "%s: became shorter while in use: has nothing at byte %" PRIu64
+                           ", and had %" PRIu64 " bytes",
                            copy->shown, read->offset + (uint64_t)result, read->file->size_bytes);
     return 0;
 }
