@@ -111,28 +111,47 @@ static int file_stat(struct mst_blob *blob, const char *key, struct mst_blob_inf
     return 0;
 }
 
-/* Adds what is at `key`: an object, or a folder to visit. What vanished meanwhile is not there. */
-static int add_entry(const struct file_store *store, struct blob_listing *listing, const char *key)
+/* What vanished meanwhile is not there; a link whose target has gone still is, and is missed. */
+static int judge_absent(const char *path, int rc, struct mst_err *err)
+{
+    struct stat link;
+    if (rc == -ENOENT && lstat(path, &link) < 0)
+        return 0;
+    if (rc == -ENOENT)
+        return mst_err_set(
+            err, rc, "%s: a link to what is not there: put that back, or remove the link", path);
+    return fail_path(err, rc, path, "cannot be looked at");
+}
+
+/* Adds what is at `key`: an object, or a folder to visit. */
+static int add_entry(const struct file_store *store, struct blob_listing *listing, const char *key,
+                     struct mst_err *err)
 {
     char path[BLOB_PATH_MAX];
     path_of(store, key, path);
     struct stat found;
     if (stat(path, &found) < 0)
-        return errno == ENOENT ? 0 : -errno;
-    if (S_ISDIR(found.st_mode))
-        return blob_listing_visit(listing, key);
+        return judge_absent(path, -errno, err);
+    int rc = 0;
     struct mst_blob_info info;
     info_of(&found, &info);
-    return S_ISREG(found.st_mode) ? blob_listing_add(listing, key, &info) : 0;
+    if (S_ISDIR(found.st_mode))
+        rc = blob_listing_visit(listing, key);
+    else if (S_ISREG(found.st_mode))
+        rc = blob_listing_add(listing, key, &info);
+    return rc < 0 ? fail_path(err, rc, path, "cannot be listed") : 0;
 }
 
-static int list_folder(struct file_store *store, struct blob_listing *listing, const char *folder)
+static int list_folder(struct file_store *store, struct blob_listing *listing, const char *folder,
+                       struct mst_err *err)
 {
     char path[BLOB_PATH_MAX];
     path_of(store, folder, path);
     DIR *dir = opendir(path);
+    if (!dir && (errno == ENOENT || errno == ENOTDIR))
+        return 0;
     if (!dir)
-        return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+        return fail_path(err, -errno, path, "cannot be listed");
     int rc = 0;
     const struct dirent *entry;
     while (rc == 0 && (errno = 0, entry = readdir(dir))) {
@@ -144,10 +163,12 @@ static int list_folder(struct file_store *store, struct blob_listing *listing, c
         char key[BLOB_KEY_MAX];
         rc = blob_join(folder, name, key, sizeof key);
         if (rc == 0)
-            rc = add_entry(store, listing, key);
+            rc = add_entry(store, listing, key, err);
+        else
+            rc = fail_path(err, rc, path, "holds a name that is too long");
     }
     if (rc == 0 && errno)
-        rc = -errno;
+        rc = fail_path(err, -errno, path, "cannot be listed");
     (void)closedir(dir); /* read only */
     return rc;
 }
@@ -161,10 +182,7 @@ static int file_list(struct mst_blob *blob, const char *prefix, mst_blob_each_fn
     int rc = blob_listing_visit(&listing, prefix);
     char *folder;
     while (rc == 0 && (folder = blob_listing_next(&listing))) {
-        rc = list_folder(store, &listing, folder);
-        if (rc < 0)
-            rc = mst_err_set(err, rc, "%s/%s: cannot be listed: %s", store->root, folder,
-                             mst_err_meaning(rc));
+        rc = list_folder(store, &listing, folder, err);
         free(folder);
     }
     if (rc == 0)

@@ -211,6 +211,27 @@ static void lists_without_what_is_hidden(void **state)
     mst_blob_close(blob);
 }
 
+/* A dataset without the file behind it would be another one, and nobody would know. */
+static void a_link_that_leads_nowhere_is_named(void **state)
+{
+    struct place *place = *state;
+    static const char *const targets[] = {"absent", "link"};
+    char path[sizeof place->folder + 16], keys[256];
+    put(place, "d/a", "a");
+    snprintf(path, sizeof path, "%s/d/link", place->folder);
+    for (size_t i = 0; i < 2; i++) {
+        struct mst_err err = {0};
+        assert_int_equal(symlink(targets[i], path), 0);
+        keys[0] = '\0';
+        assert_int_equal(mst_blob_list(place->blob, "d/", note, keys, soon(), &err),
+                         i ? -ELOOP : -ENOENT);
+        assert_non_null(strstr(err.text, path));
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(mst_blob_list(place->blob, "d/", note, keys, soon(), NULL), 0);
+    assert_string_equal(keys, "d/a=1 ");
+}
+
 static void takes_depth_reads_at_a_time(void **state)
 {
     struct place *place = *state;
@@ -281,6 +302,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(puts_files, open_place, close_place),
         cmocka_unit_test_setup_teardown(lists_in_byte_order, open_place, close_place),
         cmocka_unit_test_setup_teardown(lists_without_what_is_hidden, open_place, close_place),
+        cmocka_unit_test_setup_teardown(a_link_that_leads_nowhere_is_named, open_place,
+                                        close_place),
         cmocka_unit_test_setup_teardown(takes_depth_reads_at_a_time, open_place, close_place),
         cmocka_unit_test_setup_teardown(keys_stay_inside, open_place, close_place),
         cmocka_unit_test(names_the_schemes),
