@@ -169,6 +169,7 @@ static void test_read_fails(void **state)
  * rank to take room for it. */
 struct full {
     sem_t saved;
+    pthread_barrier_t seen; /* by all ranks, that both steps are there */
     atomic_bool held;
     atomic_int refused;
     uint32_t rank;
@@ -206,6 +207,7 @@ static void save_on_a_full_disk(struct fixture_rank *rank)
     rank->arg = (void *)(uintptr_t)both;
     fixture_save_steps(rank);
     assert_true(fixture_has("step_1") && fixture_has("step_2"));
+    (void)pthread_barrier_wait(&full->seen);
     const struct mst_state state = fixture_state(&rank->model, "cursor");
     fixture_fill(&rank->model, 3);
     rank->result = mst_ckpt_save(rank->ckpt, 3, &state, soon());
@@ -220,6 +222,7 @@ static void full_disk(uint32_t rank)
 {
     struct full full = {.rank = rank};
     assert_int_equal(sem_init(&full.saved, 0, 0), 0);
+    assert_int_equal(pthread_barrier_init(&full.seen, NULL, WORLD), 0);
     mst_aio_set_tap(full_tap, &full);
     struct fixture_rank ranks[FIXTURE_RANKS_MAX];
     fixture_keep = 1;
@@ -231,6 +234,7 @@ static void full_disk(uint32_t rank)
         assert_int_equal(ranks[r].result, 0);
     assert_false(fixture_has("step_2"));
     assert_int_equal(fixture_load(WORLD, ranks), 3);
+    pthread_barrier_destroy(&full.seen);
     sem_destroy(&full.saved);
 }
 
