@@ -11,6 +11,7 @@
 
 #define CACHE_LINE 64
 #define FOLD_BYTES ((size_t)4 << 10) /* so much is copied out of the core's first cache */
+#define TAKE_BYTES ((size_t)4 << 10) /* below, it costs what it saves */
 #define BROADCAST_CHUNK_BYTES ((size_t)64 << 10) /* the readers begin when the first is there */
 
 static size_t chunks_in(size_t total, size_t chunk)
@@ -42,6 +43,17 @@ static void deposit(const struct flat *flat, void *to, const void *from, size_t 
     if (flat->streams_deposits && bytes >= FLAT_STREAM_BYTES)
         mst_stream_lines(to, from, bytes);
     else if (bytes > 0)
+        memcpy(to, from, bytes);
+}
+
+/* What a reader gets of the root, who waits for nobody. An only reader takes the lines for himself:
+ * shared by the two, each would cost the root more when he comes round to it than it does here, and
+ * a root who is no faster than his reader has him at his heels for good. */
+static void fetch(const struct flat *flat, void *to, const void *from, size_t bytes)
+{
+    if (flat->segment.local_size == 2 && !flat->streams_deposits && bytes >= TAKE_BYTES)
+        mst_stream_take(to, from, bytes);
+    else
         memcpy(to, from, bytes);
 }
 
@@ -273,7 +285,7 @@ int flat_broadcast(struct flat *flat, void *buf, size_t bytes, uint32_t root)
             deposit(flat, segment_next(segment, root), (uint8_t *)buf + at, len);
         rc = step_from(flat, root);
         if (rc == 0 && !is_root && len > 0)
-            memcpy((uint8_t *)buf + at, segment_last(segment, root), len);
+            fetch(flat, (uint8_t *)buf + at, segment_last(segment, root), len);
         at += len;
     } while (rc == 0 && at < bytes && most > 0);
     return rc;

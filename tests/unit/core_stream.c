@@ -63,11 +63,21 @@ static void test_lines_of_every_alignment_and_length(void **state)
             expect_copy(stream_lines, 8 * LINE, to_at, (to_at * 3 + size) % LINE, size);
 }
 
+static void test_what_is_taken_is_the_same(void **state)
+{
+    static const size_t sizes[] = {0, 1, LINE, 2 * KIB, 2 * KIB + 1, 7 * KIB - 1, 64 * KIB};
+    (void)state;
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (size_t at = 0; at < 4; at++)
+            expect_copy(mst_stream_take, 80 * KIB, at * 3, at * 5, sizes[s]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_byte_and_no_other),
         cmocka_unit_test(test_lines_of_every_alignment_and_length),
+        cmocka_unit_test(test_what_is_taken_is_the_same),
     };
     return cmocka_run_group_tests_name("core_stream", tests, NULL, NULL);
 }
