@@ -226,9 +226,9 @@ int mst_comm_get_stats(struct mst_comm *comm, struct mst_comm_stats *ret_stats)
 /* ---- what is refused ------------------------------------------------------------------------- */
 
 /* Numbers that this library does not know may be a newer one's. */
-static int check_kind(const struct signature_desc *desc, struct mst_err *err)
+static int check_kind(const struct signature_desc *desc, size_t elem_size, struct mst_err *err)
 {
-    if (mst_dtype_size(desc->dtype) == 0)
+    if (elem_size == 0)
         return mst_err_set(err, -ENOTSUP, "type %u is unknown to libmuster %s",
                            (unsigned)desc->dtype, mst_version());
     if ((unsigned)desc->op >= MST_OP_COUNT)
@@ -242,39 +242,37 @@ static int check_kind(const struct signature_desc *desc, struct mst_err *err)
 
 /* The largest buffer of a call can be addressed. */
 static int check_count(const struct mst_comm *comm, const struct signature_desc *desc,
-                       struct mst_err *err)
+                       size_t elem_size, struct mst_err *err)
 {
-    size_t size = mst_dtype_size(desc->dtype);
+    size_t bytes;
     bool per_rank = desc->coll == MST_COLL_ALLGATHER || desc->coll == MST_COLL_REDUCE_SCATTER;
     size_t blocks = per_rank ? comm->size : 1;
-    if (desc->count <= PTRDIFF_MAX / size / blocks)
+    if (!__builtin_mul_overflow(desc->count, elem_size * blocks, &bytes) && bytes <= PTRDIFF_MAX)
         return 0;
     return mst_err_set(err, -EINVAL, "the count overflows: %zu blocks, %zu bytes an element",
-                       blocks, size);
+                       blocks, elem_size);
 }
 
-/* The loops are compiled for aligned elements. */
-static int check_buffer(const char *name, const void *buf, enum mst_dtype dtype,
-                        struct mst_err *err)
+/* The loops are compiled for aligned elements. All sizes are powers of two. */
+static int check_buffer(const char *name, const void *buf, size_t elem_size, struct mst_err *err)
 {
-    size_t size = mst_dtype_size(dtype);
     if (!buf)
         return mst_err_set(err, -EINVAL, "\"%s\" is NULL, and the count is not 0", name);
-    if ((uintptr_t)buf % size != 0)
+    if (((uintptr_t)buf & (elem_size - 1)) != 0)
         return mst_err_set(err, -EINVAL, "\"%s\" at %p is not aligned to the %zu bytes of its type",
-                           name, buf, size);
+                           name, buf, elem_size);
     return 0;
 }
 
-static int check_buffers(const struct comm_call *call, struct mst_err *err)
+static int check_buffers(const struct comm_call *call, size_t elem_size, struct mst_err *err)
 {
     const struct signature_desc *desc = &call->desc;
     if (desc->count == 0)
         return 0;
     if (desc->coll == MST_COLL_BROADCAST)
-        return check_buffer("buf", call->out, desc->dtype, err);
-    int rc = check_buffer("in", call->in, desc->dtype, err);
-    return rc == 0 ? check_buffer("out", call->out, desc->dtype, err) : rc;
+        return check_buffer("buf", call->out, elem_size, err);
+    int rc = check_buffer("in", call->in, elem_size, err);
+    return rc == 0 ? check_buffer("out", call->out, elem_size, err) : rc;
 }
 
 static int check_call(const struct mst_comm *comm, const struct comm_call *call,
@@ -288,13 +286,14 @@ static int check_call(const struct mst_comm *comm, const struct comm_call *call,
         return mst_err_set(err, -ENOTSUP, "this back end (%s) has no streams", ops->name);
     if (desc->coll == MST_COLL_BARRIER)
         return 0;
-    int rc = check_kind(desc, err);
+    size_t elem_size = mst_dtype_size(desc->dtype);
+    int rc = check_kind(desc, elem_size, err);
     if (rc == 0 && desc->root >= comm->size)
         rc = mst_err_set(err, -EINVAL, "no rank %u among %u", desc->root, comm->size);
     if (rc == 0)
-        rc = check_count(comm, desc, err);
+        rc = check_count(comm, desc, elem_size, err);
     if (rc == 0)
-        rc = check_buffers(call, err);
+        rc = check_buffers(call, elem_size, err);
     return rc == 0 && ops->accept ? ops->accept(comm->backend, call, err) : rc;
 }
 
@@ -326,11 +325,11 @@ static void unmark(struct mst_comm *comm, const struct comm_call *call)
 static int run(struct mst_comm *comm, const struct comm_call *call, uint64_t enter_ns)
 {
     uint64_t seq = ++comm->worker.op_seq;
-    uint64_t index = recorder_enter(&comm->worker.recorder, &call->desc, seq, enter_ns);
+    struct mst_page_op *op = recorder_enter(&comm->worker.recorder, &call->desc, seq, enter_ns);
     uint64_t timeout_ns = comm->timeout_ms * MST_NS_PER_MS;
     uint64_t deadline_ns = call->deadline_ns ? call->deadline_ns : enter_ns + timeout_ns;
     int rc = comm->backend->ops->run(comm->backend, call, seq, deadline_ns);
-    recorder_leave(&comm->worker.recorder, index, rc, ticks_now_ns(&comm->worker.ticks));
+    recorder_leave(&comm->worker.recorder, op, rc, ticks_now_ns(&comm->worker.ticks));
     if (rc < 0) {
         comm->error = comm->backend->err;
         /* Release: pairs with mst_comm_error on the caller's thread. */

@@ -125,10 +125,9 @@ int flat_barrier(struct flat *flat)
 
 /* Everybody deposits everything and reduces everything: one step. */
 static int allreduce_one_shot(struct flat *flat, const void *in, void *out, size_t count,
-                              const struct reduce *reduce)
+                              size_t bytes, const struct reduce *reduce)
 {
     struct segment *segment = &flat->segment;
-    size_t bytes = count * mst_dtype_size(reduce->dtype);
     int rc = reserve(flat, bytes);
     if (rc < 0)
         return rc;
@@ -252,8 +251,8 @@ int flat_allreduce(struct flat *flat, const void *in, void *out, size_t count,
     int rc = probe_if_due(flat, bytes);
     if (rc < 0)
         return rc;
-    if (bytes <= FLAT_ONE_SHOT_BYTES / ranks)
-        return allreduce_one_shot(flat, in, out, count, reduce);
+    if (bytes <= FLAT_ONE_SHOT_BYTES && bytes * ranks <= FLAT_ONE_SHOT_BYTES)
+        return allreduce_one_shot(flat, in, out, count, bytes, reduce);
     size_t room = chunk_bytes(flat, bytes);
     struct pipeline pipeline = {.in = in,
                                 .out = out,

@@ -58,6 +58,7 @@ int host_plan_init(struct host_plan *plan, const struct boot *boot, uint32_t ran
 {
     const struct boot_peer *self = &boot->peers[rank];
     plan->boot = boot;
+    plan->isa = reduce_best();
     plan->rank = rank;
     plan->size = boot->size;
     plan->node = self->node;
@@ -373,7 +374,7 @@ static int barrier(struct host_plan *plan)
 
 int host_plan_run(struct host_plan *plan, const struct comm_call *call)
 {
-    struct reduce reduce = {.isa = reduce_best(),
+    struct reduce reduce = {.isa = plan->isa,
                             .stage = REDUCE_WHOLE,
                             .dtype = call->desc.dtype,
                             .op = call->desc.op,

@@ -24,6 +24,7 @@ struct host_plan {
     uint32_t leader_count; /* the local size of the smallest node */
     bool leads;
     const uint32_t *locals; /* local rank → rank, of this node */
+    const struct reduce_isa *isa;
 
     /* Between nodes only, NULL otherwise. */
     uint8_t *partial;     /* leader: its stripe of this node's partial result */

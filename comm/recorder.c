@@ -5,11 +5,11 @@
 
 #include <assert.h>
 
-uint64_t recorder_enter(const struct recorder *recorder, const struct signature_desc *desc,
-                        uint64_t seq, uint64_t now_ns)
+struct mst_page_op *recorder_enter(const struct recorder *recorder,
+                                   const struct signature_desc *desc, uint64_t seq, uint64_t now_ns)
 {
     if (!recorder->page)
-        return 0;
+        return NULL;
     assert((unsigned)desc->coll < MST_COLL_COUNT && seq > 0);
     struct mst_page_slot *slot = mst_page_slot(recorder->page, recorder->local_rank);
     /* Relaxed: this thread is the only writer. */
@@ -27,15 +27,15 @@ uint64_t recorder_enter(const struct recorder *recorder, const struct signature_
     atomic_store_explicit(&slot->op_count, index + 1, memory_order_release);
     atomic_store_explicit(&slot->beat_ns, now_ns, memory_order_relaxed);
     atomic_store_explicit(&slot->state, MST_RANK_IN_COLL, memory_order_relaxed);
-    return index;
+    return op;
 }
 
-void recorder_leave(const struct recorder *recorder, uint64_t index, int result, uint64_t now_ns)
+void recorder_leave(const struct recorder *recorder, struct mst_page_op *op, int result,
+                    uint64_t now_ns)
 {
-    if (!recorder->page)
+    if (!op)
         return;
     struct mst_page_slot *slot = mst_page_slot(recorder->page, recorder->local_rank);
-    struct mst_page_op *op = mst_page_op(recorder->page, recorder->local_rank, index);
     assert(result <= 0);
     op->result = result;
     op->done_ns = now_ns;

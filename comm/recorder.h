@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct mst_page;
+struct mst_page_op;
 
 struct recorder {
     struct mst_page *page; /* NULL: nothing is recorded; borrowed */
@@ -16,11 +17,13 @@ struct recorder {
     uint32_t comm_id;
 };
 
-/* A collective begins, the `seq`-th of its communicator. Returns its entry's index. */
-uint64_t recorder_enter(const struct recorder *recorder, const struct signature_desc *desc,
-                        uint64_t seq, uint64_t now_ns);
+/* A collective begins, the `seq`-th of its communicator. Returns its entry, NULL without a page. */
+struct mst_page_op *recorder_enter(const struct recorder *recorder,
+                                   const struct signature_desc *desc, uint64_t seq,
+                                   uint64_t now_ns);
 
 /* It ended with `result`. */
-void recorder_leave(const struct recorder *recorder, uint64_t index, int result, uint64_t now_ns);
+void recorder_leave(const struct recorder *recorder, struct mst_page_op *op, int result,
+                    uint64_t now_ns);
 
 #endif

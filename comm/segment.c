@@ -262,10 +262,10 @@ static bool is_left(const struct segment *segment)
  * begins anew: that one begins behind the new one, or ends before the limit. */
 static uint64_t place_for(const struct segment *segment, size_t room)
 {
-    size_t stride = segment->roams ? CACHE_LINE : segment->area_bytes / 2;
     bool stays = segment->roams && room <= SMALL_ROOM_BYTES;
     size_t limit = stays ? segment->most_bytes + 2 * SMALL_ROOM_BYTES : segment->area_bytes;
-    uint64_t begin = mst_round_up(segment->end, stride);
+    uint64_t begin = segment->roams ? segment->end /* rooms are whole lines */
+                                    : mst_round_up(segment->end, segment->area_bytes / 2);
     assert(room <= segment->most_bytes && limit <= segment->area_bytes);
     bool fits = (begin & (segment->area_bytes - 1)) + room <= limit;
     return fits ? begin : mst_round_up(begin, segment->area_bytes);

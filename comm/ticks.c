@@ -9,6 +9,7 @@
 #define LEARN_NS UINT64_C(2000000) /* a rate is learnt over so much at least */
 #define LOOK_TICKS 2000            /* an undisturbed look takes a twentieth */
 #define TRUST_NS 10000000.0        /* and used for so much: errors of 1 in 10^5 are 100 ns then */
+#define SCALE_BITS 32              /* 10 ms in these units are less than 2^56 */
 #define RATE_DRIFT 0.001           /* more is a counter that was set, or of another machine */
 
 #if defined(__x86_64__)
@@ -54,6 +55,8 @@ static uint64_t look(struct ticks *ticks)
         rate = (double)passed_ns / (double)(counter - ticks->base_ticks);
     bool is_steady = rate > before * (1 - RATE_DRIFT) && rate < before * (1 + RATE_DRIFT);
     ticks->ns_per_tick = before == 0 || is_steady ? rate : 0;
+    ticks->scale = (uint64_t)(ticks->ns_per_tick * (1ULL << SCALE_BITS));
+    ticks->good_ticks = ticks->ns_per_tick > 0 ? (uint64_t)(TRUST_NS / ticks->ns_per_tick) : 0;
     ticks->base_ns = now_ns;
     ticks->base_ticks = counter;
     return now_ns;
@@ -63,10 +66,9 @@ uint64_t ticks_now_ns(struct ticks *ticks)
 {
     if (!ticks->trusted)
         return ticks->last_ns = mst_now_ns();
-    uint64_t counter = read_counter();
-    double passed_ns = (double)(counter - ticks->base_ticks) * ticks->ns_per_tick;
-    uint64_t now_ns = ticks->ns_per_tick > 0 && passed_ns < TRUST_NS
-                          ? ticks->base_ns + (uint64_t)passed_ns
+    uint64_t passed = read_counter() - ticks->base_ticks;
+    uint64_t now_ns = passed < ticks->good_ticks
+                          ? ticks->base_ns + (passed * ticks->scale >> SCALE_BITS)
                           : look(ticks);
     if (now_ns > ticks->last_ns)
         ticks->last_ns = now_ns;

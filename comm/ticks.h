@@ -11,6 +11,8 @@ struct ticks {
     bool trusted;                 /* the counters of all cores run alike and never stop */
     uint64_t base_ns, base_ticks; /* the last look at the clock */
     double ns_per_tick;           /* 0: not known yet */
+    uint64_t scale;               /* the same, in units of 2^-32 */
+    uint64_t good_ticks;          /* from base_ticks on it may be used; 0: not at all */
     uint64_t last_ns;             /* what was answered last */
 };
 

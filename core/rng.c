@@ -36,10 +36,3 @@ float mst_rng_unit(struct mst_rng *rng)
 {
     return (float)(mst_rng_next(rng) >> 8) * 0x1p-24F;
 }
-
-uint64_t mst_mix64(uint64_t value)
-{
-    value = (value ^ value >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    value = (value ^ value >> 27) * UINT64_C(0x94D049BB133111EB);
-    return value ^ value >> 31;
-}

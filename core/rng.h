@@ -25,6 +25,11 @@ float mst_rng_unit(struct mst_rng *rng);
 
 /* Mixes `value` into 64 well spread bits: the keys of permutations and the seeds of streams come
  * from here. Source: the finaliser of SplitMix64, Steele, Lea & Flood, OOPSLA 2014. */
-uint64_t mst_mix64(uint64_t value);
+static inline uint64_t mst_mix64(uint64_t value)
+{
+    value = (value ^ value >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    value = (value ^ value >> 27) * UINT64_C(0x94D049BB133111EB);
+    return value ^ value >> 31;
+}
 
 #endif

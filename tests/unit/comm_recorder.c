@@ -21,8 +21,8 @@ static void an_entry_tells_all(void **state)
     assert_int_equal(mst_page_create(2, &fd, &page, NULL), 0);
     struct recorder recorder = {.page = page, .local_rank = 1, .comm_id = 9};
     struct mst_page_slot *slot = mst_page_slot(page, 1);
-    uint64_t index = recorder_enter(&recorder, &desc, 5, 1000);
-    const struct mst_page_op *op = mst_page_op(page, 1, index);
+    struct mst_page_op *op = recorder_enter(&recorder, &desc, 5, 1000);
+    assert_ptr_equal(op, mst_page_op(page, 1, 0));
     assert_int_equal(atomic_load(&slot->op_count), 1);
     assert_int_equal(atomic_load(&slot->state), MST_RANK_IN_COLL);
     assert_int_equal(op->seq, 5);
@@ -33,7 +33,7 @@ static void an_entry_tells_all(void **state)
     assert_int_equal(op->op, MST_MAX);
     assert_int_equal(op->enter_ns, 1000);
     assert_int_equal(op->done_ns, 0);
-    recorder_leave(&recorder, index, -ETIMEDOUT, 2000);
+    recorder_leave(&recorder, op, -ETIMEDOUT, 2000);
     assert_int_equal(op->done_ns, 2000);
     assert_int_equal(op->result, -ETIMEDOUT);
     assert_int_equal(atomic_load(&slot->state), MST_RANK_RUNNING);
