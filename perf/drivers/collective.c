@@ -104,9 +104,8 @@ static void measure(size_t bytes)
     in = make_buffer(bytes);
     out = kind == REDUCE_SCATTER ? make_buffer(bytes) : in;
     check(count);
-    int calls = calls_for(batch(count, 3));
-    int samples = bytes < LARGE_BYTES ? SAMPLES : LARGE_SAMPLES;
-    (void)batch(count, calls); /* untimed: the first brings in what the many need */
+    int calls = calls_for(batch(count, 3)), samples = bytes < LARGE_BYTES ? SAMPLES : LARGE_SAMPLES;
+    calls = calls_for(batch(count, calls)); /* the first ones brought in what the many need */
     uint64_t before_ns = place_exchange_ns();
     for (int i = 0; i < samples; i++) {
         double call_s = batch(count, calls);
