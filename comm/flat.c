@@ -51,7 +51,9 @@ static void deposit(const struct flat *flat, void *to, const void *from, size_t 
  * a root who is no faster than his reader has him at his heels for good. */
 static void fetch(const struct flat *flat, void *to, const void *from, size_t bytes)
 {
-    if (flat->segment.local_size == 2 && !flat->streams_deposits && bytes >= TAKE_BYTES)
+    const struct segment *segment = &flat->segment;
+    bool has_cache = segment->roams && !flat->streams_deposits;
+    if (segment->local_size == 2 && has_cache && bytes >= TAKE_BYTES)
         mst_stream_take(to, from, bytes);
     else
         memcpy(to, from, bytes);

@@ -104,6 +104,17 @@ static int map(struct segment *segment, int fd, uint64_t offset, struct mst_err 
     return 0;
 }
 
+void segment_set_rooms(struct segment *segment, enum segment_rooms rooms)
+{
+    size_t most = segment->area_bytes / STEPS_IN_AREA;
+    if (rooms == SEGMENT_SMALL)
+        most = mst_least(most, SEGMENT_SMALL_BYTES);
+    segment->roams = rooms == SEGMENT_ROAMING;
+    if (segment->local_size > 1)
+        segment->most_bytes = larger(most, (size_t)segment->local_size * CACHE_LINE);
+    assert(3 * segment->most_bytes <= segment->area_bytes);
+}
+
 static void prepare(struct segment *segment, uint32_t local_rank, uint32_t local_size)
 {
     assert(local_rank < local_size);
@@ -112,12 +123,8 @@ static void prepare(struct segment *segment, uint32_t local_rank, uint32_t local
     segment->local_rank = local_rank;
     segment->local_size = local_size;
     segment->area_bytes = area_bytes_for(local_size);
-    if (local_size > 1)
-        segment->most_bytes = larger(segment->area_bytes / STEPS_IN_AREA,
-                                     (size_t)local_size * CACHE_LINE);
-    assert(3 * segment->most_bytes <= segment->area_bytes);
     segment->bytes = bytes_for(local_size);
-    segment->roams = true;
+    segment_set_rooms(segment, SEGMENT_ROAMING);
 }
 
 /* Appends the segment's room to the file, all of it backed by memory. */
@@ -430,11 +437,6 @@ int segment_step(struct segment *segment, uint64_t deadline_ns, struct mst_err *
 {
     post(segment);
     return await_all(segment, deadline_ns, err);
-}
-
-void segment_set_roaming(struct segment *segment, bool roams)
-{
-    segment->roams = roams;
 }
 
 bool segment_has_core(const struct segment *segment)

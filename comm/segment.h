@@ -36,9 +36,19 @@
 #define SEGMENT_AREA_BYTES ((size_t)2 << 20)   /* of a rank, where the node's share allows it */
 #define SEGMENT_NODE_BYTES ((size_t)16 << 20)  /* of all areas, up to 16 ranks; twice that above */
 #define SEGMENT_AREA_LEAST ((size_t)128 << 10) /* of a rank, however many there are */
+#define SEGMENT_SMALL_BYTES ((size_t)64 << 10) /* of a small room, or a line for each rank */
 
 struct segment_head;
 struct mst_page_slot;
+
+/* How rooms follow one another in the areas. */
+enum segment_rooms {
+    SEGMENT_ROAMING,     /* through the whole of it, as after create */
+    SEGMENT_ALTERNATING, /* between two places: who share a core share its cache, which is to hold
+                          * them then */
+    SEGMENT_SMALL,       /* the same, and no room is larger than SEGMENT_SMALL_BYTES: two threads of
+                          * a core have half of its cache each */
+};
 
 /* What a step has of every area. */
 struct segment_room {
@@ -51,7 +61,7 @@ struct segment {
     uint8_t *areas;
     size_t bytes;      /* of the mapping */
     size_t area_bytes; /* of one rank: a power of two, or 0 for a rank alone */
-    size_t most_bytes; /* of one rank in one step: a line for each of its node, at least */
+    size_t most_bytes; /* of one rank in one step, now: a line for each of its node, at least */
     uint32_t local_rank, local_size;
     const uint32_t *ranks;             /* local rank → global rank; borrowed, for texts */
     const struct mst_page_slot *slots; /* of the local ranks in the node's page; NULL: no page */
@@ -59,7 +69,7 @@ struct segment {
     uint32_t known;                    /* the last one that all are known to have posted */
     struct segment_room rooms[SEGMENT_RING]; /* of the latest steps */
     uint64_t end;                            /* of the latest room */
-    bool roams;                              /* rooms follow one another */
+    bool roams;                              /* they are SEGMENT_ROAMING */
     uint32_t signature; /* of all collectives up to the one that this rank is in */
     uint64_t op_seq;
     struct waiter wait;
@@ -124,10 +134,8 @@ int segment_step(struct segment *segment, uint64_t deadline_ns, struct mst_err *
 int segment_step_from(struct segment *segment, uint32_t local_rank, uint64_t deadline_ns,
                       struct mst_err *err);
 
-/* Whether rooms follow one another through the whole area, as after create, or alternate between
- * its two halves: ranks that share a core share its cache, which is to hold them then. From the
- * next reserve on, and on all ranks alike. */
-void segment_set_roaming(struct segment *segment, bool roams);
+/* From the next reserve on, and on all ranks alike. Sets segment->most_bytes, too. */
+void segment_set_rooms(struct segment *segment, enum segment_rooms rooms);
 
 /* Whether this rank waits as if it had a core of its own. */
 bool segment_has_core(const struct segment *segment);

@@ -5,6 +5,7 @@
 #include "soon.h"
 
 #include "muster/core/clock.h"
+#include "muster/core/least.h"
 #include "muster/core/rng.h"
 #include "muster/core/world/page.h"
 
@@ -109,7 +110,7 @@ static void deposits_are_seen_after_the_step(void **state)
     close_pair(&pair);
 }
 
-/* Rooms of all sizes in any order, and both ways of following one another: what the last step holds
+/* Rooms of all sizes in any order, and all ways of following one another: what the last step holds
  * is still whole after the next deposit. */
 static void no_deposit_meets_the_one_before(void **state)
 {
@@ -124,11 +125,11 @@ static void no_deposit_meets_the_one_before(void **state)
     segment_begin(b, &barrier, 1);
     size_t before = 0;
     for (int round = 0; round < 5000; round++) {
-        size_t bytes = sizes[mst_rng_below(&rng, 7)];
         if (round > 0 && mst_rng_below(&rng, 50) == 0) {
-            segment_set_roaming(a, round % 2);
-            segment_set_roaming(b, round % 2);
+            segment_set_rooms(a, (enum segment_rooms)(round % 3));
+            segment_set_rooms(b, (enum segment_rooms)(round % 3));
         }
+        size_t bytes = mst_least(sizes[mst_rng_below(&rng, 7)], a->most_bytes);
         reserve_both(&pair, bytes);
         memset(segment_next(a, 0), round, bytes);
         const unsigned char *last = segment_last(b, 0);
