@@ -264,8 +264,11 @@ static void deliver(struct coord *coord, struct outgoing *outgoing)
     bool to_all = outgoing->node == RDZV_ALL;
     uint32_t first = to_all ? 0 : outgoing->node;
     uint32_t last = to_all ? coord->roster.count - 1 : first;
-    for (uint32_t i = first; i <= last; i++)
+    for (uint32_t i = first; i <= last; i++) {
+        if (msg->type == MSG_START)
+            rdzv_address(&coord->rdzv, i, msg);
         roster_send(&coord->roster, i, msg);
+    }
 }
 
 static void deliver_all(struct coord *coord)

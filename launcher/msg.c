@@ -31,10 +31,9 @@ enum field {
     JOB_NONCE = 1 << 14,
     JOB_ID = 1 << 15,
     TEXT = 1 << 16,
-    LOCAL_SIZES = 1 << 17,
-    VERSION = 1 << 18,
-    HOST = 1 << 19,
-    NO_STEP = 1 << 20, /* not a field: its steps may be MST_PAGE_NO_STEP */
+    VERSION = 1 << 17,
+    HOST = 1 << 18,
+    NO_STEP = 1 << 19, /* not a field: its steps may be MST_PAGE_NO_STEP */
 };
 
 static const struct {
@@ -48,8 +47,9 @@ static const struct {
     [MSG_DRAIN - MSG_JOIN] = {"DRAIN", ACTION},
     [MSG_STEPS - MSG_JOIN] = {"STEPS", GENERATION | ROUND | STEP | LOWEST_STEP | NO_STEP},
     [MSG_GRACE_OVER - MSG_JOIN] = {"GRACE_OVER", GENERATION},
-    [MSG_START - MSG_JOIN] = {"START", HOST | GENERATION | NODE_COUNT | GRACE | MAX_RESTARTS |
-                                           MASTER_PORT | JOB_NONCE | JOB_ID | LOCAL_SIZES},
+    [MSG_START - MSG_JOIN] = {"START", HOST | GENERATION | LOCAL_SIZE | NODE_COUNT | RANK | GRACE |
+                                           WORLD_SIZE | MAX_RESTARTS | MASTER_PORT | JOB_NONCE |
+                                           JOB_ID},
     [MSG_ABORT - MSG_JOIN] = {"ABORT", GENERATION | RANK | CODE},
     [MSG_QUERY - MSG_JOIN] = {"QUERY", GENERATION | ROUND | ACTION},
     [MSG_PROPOSE - MSG_JOIN] = {"PROPOSE", GENERATION | ROUND | ACTION | STEP},
@@ -94,19 +94,6 @@ static void put_text(struct writer *writer, const char *text, size_t cap)
     put(writer, text, size);
 }
 
-/* Nodes are mostly alike: as pairs of how many of them, and their size. */
-static void put_sizes(struct writer *writer, const struct msg *msg)
-{
-    for (uint32_t i = 0, run; i < msg->node_count; i += run) {
-        for (run = 1; i + run < msg->node_count; run++) {
-            if (msg->local_sizes[i + run] != msg->local_sizes[i])
-                break;
-        }
-        put_uint(writer, run, 2);
-        put_uint(writer, msg->local_sizes[i], 2);
-    }
-}
-
 static void put_words(struct writer *writer, const struct msg *msg, unsigned fields)
 {
     const uint32_t words[] = {msg->generation, msg->local_size, msg->node_count,  msg->rank,
@@ -133,8 +120,6 @@ static void put_fields(struct writer *writer, const struct msg *msg, unsigned fi
         put_text(writer, msg->job_id, sizeof msg->job_id);
     if (fields & TEXT)
         put_text(writer, msg->text, sizeof msg->text);
-    if (fields & LOCAL_SIZES)
-        put_sizes(writer, msg);
 }
 
 int msg_encode(const struct msg *msg, uint8_t *payload, size_t cap)
@@ -210,19 +195,6 @@ static void take_text(struct reader *reader, char lowest, char *text, size_t cap
     }
 }
 
-/* Two runs of one size would be one: one list has one encoding. */
-static void take_sizes(struct reader *reader, struct msg *msg)
-{
-    for (uint32_t i = 0; i < msg->node_count && !reader->bad;) {
-        uint32_t run = (uint32_t)take(reader, 2, 1, msg->node_count - i);
-        uint16_t size = (uint16_t)take(reader, 2, 1, MST_PAGE_RANKS_MAX);
-        if (i > 0 && msg->local_sizes[i - 1] == size)
-            reader->bad = true;
-        for (uint32_t end = i + run; !reader->bad && i < end; i++)
-            msg->local_sizes[i] = size;
-    }
-}
-
 static void take_words(struct reader *reader, unsigned fields, struct msg *msg)
 {
     const struct {
@@ -260,8 +232,6 @@ static void take_fields(struct reader *reader, unsigned fields, struct msg *msg)
         take_text(reader, '!', msg->job_id, sizeof msg->job_id);
     if (fields & TEXT)
         take_text(reader, ' ', msg->text, sizeof msg->text);
-    if (fields & LOCAL_SIZES)
-        take_sizes(reader, msg);
 }
 
 int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct msg *ret_msg)
@@ -270,9 +240,7 @@ int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct m
         return -EBADMSG;
     unsigned fields = types[type - MSG_JOIN].fields;
     struct reader reader = {payload, size_bytes, false};
-    struct msg msg; /* most of it are sizes, which only one type has */
-    memset(&msg, 0, offsetof(struct msg, local_sizes));
-    msg.type = (enum msg_type)type;
+    struct msg msg = {.type = (enum msg_type)type};
     bool is_beat = type == MSG_BEAT;
     msg.serial = take(&reader, 8, is_beat ? 0 : 1, is_beat ? 0 : UINT64_MAX);
     msg.ack = take(&reader, 8, 0, UINT64_MAX);
@@ -283,9 +251,7 @@ int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct m
     take_fields(&reader, fields, &msg);
     if (reader.bad || reader.left > 0)
         return -EBADMSG;
-    memcpy(ret_msg, &msg, offsetof(struct msg, local_sizes));
-    if (fields & LOCAL_SIZES)
-        memcpy(ret_msg->local_sizes, msg.local_sizes, msg.node_count * sizeof *msg.local_sizes);
+    *ret_msg = msg;
     return 0;
 }
 

@@ -22,7 +22,7 @@
 #define MSG_VERSION_BYTES 32
 #define MSG_HOST_BYTES 64
 #define MSG_TEXT_BYTES 256
-#define MSG_BYTES_MAX (512 + 4 * MSG_NODES_MAX)
+#define MSG_BYTES_MAX 1024
 #define MSG_STEP_LIMIT (UINT64_C(1) << 60) /* steps are below, or MST_PAGE_NO_STEP */
 
 enum msg_type {
@@ -34,7 +34,7 @@ enum msg_type {
     MSG_DRAIN,      /* this node wants action at an agreed step */
     MSG_STEPS,      /* answer to QUERY and PROPOSE: highest and lowest step of the live ranks */
     MSG_GRACE_OVER, /* this node's time to drain is used up: its ranks are being killed */
-    MSG_START,      /* spawn generation; local_sizes of all nodes, first to last */
+    MSG_START,      /* spawn the local_size ranks of generation from rank on, of world_size */
     MSG_ABORT,      /* end generation, because rank died with code */
     MSG_QUERY,      /* how far are you? */
     MSG_PROPOSE,    /* put the step into your gate, then tell your steps */
@@ -54,25 +54,24 @@ struct msg {
     char host[MSG_HOST_BYTES]; /* of JOIN what the node calls itself, may be empty; of START an
                                   address of node 0 itself, which it needs no name server for */
     uint32_t generation;
-    uint32_t local_size;   /* 1 … MST_PAGE_RANKS_MAX */
-    uint32_t node_count;   /* 1 … MSG_NODES_MAX */
-    uint32_t rank;         /* global rank, or MST_PAGE_CAUSE_JOB */
-    uint32_t code;         /* exit code, 0 … 255 */
-    uint32_t round;        /* pairs STEPS with its QUERY or PROPOSE */
-    uint32_t action;       /* enum mst_gate_action */
-    uint32_t verdict;      /* 0, or the errno that rank met and no restart cures */
-    uint32_t grace_ms;     /* from a drain's begin to its end; of JOIN this node's, of START the
+    uint32_t local_size; /* 1 … MST_PAGE_RANKS_MAX */
+    uint32_t node_count; /* 1 … MSG_NODES_MAX */
+    uint32_t rank;       /* global rank, or MST_PAGE_CAUSE_JOB; of START the first of this node */
+    uint32_t code;       /* exit code, 0 … 255 */
+    uint32_t round;      /* pairs STEPS with its QUERY or PROPOSE */
+    uint32_t action;     /* enum mst_gate_action */
+    uint32_t verdict;    /* 0, or the errno that rank met and no restart cures */
+    uint32_t grace_ms;   /* from a drain's begin to its end; of JOIN this node's, of START the
                             job's: the longest that all nodes can keep */
-    uint32_t world_size;   /* ranks of the job that this node was asked for, as many on each node;
-                             0: nobody counted them */
-    uint32_t max_restarts; /* of node 0, which decides */
-    uint64_t step;         /* < MSG_STEP_LIMIT; of DOWN and STEPS also MST_PAGE_NO_STEP */
-    uint64_t lowest_step;  /* as step; MST_PAGE_NO_STEP if no rank is alive */
-    uint32_t master_port;  /* a free port on node 0 for torch programs, 0 … 65535 */
-    uint64_t job_nonce;    /* of this start of the job; never 0 */
-    char job_id[MSG_JOB_ID_BYTES];       /* empty: the job has no name */
-    char text[MSG_TEXT_BYTES];           /* why, and what to do */
-    uint16_t local_sizes[MSG_NODES_MAX]; /* node_count of them */
+    uint32_t world_size; /* of START the ranks of all nodes; of JOIN those that this node was asked
+                            for, as many on each node, or 0: nobody counted them */
+    uint32_t max_restarts;         /* of node 0, which decides */
+    uint64_t step;                 /* < MSG_STEP_LIMIT; of DOWN and STEPS also MST_PAGE_NO_STEP */
+    uint64_t lowest_step;          /* as step; MST_PAGE_NO_STEP if no rank is alive */
+    uint32_t master_port;          /* a free port on node 0 for torch programs, 0 … 65535 */
+    uint64_t job_nonce;            /* of this start of the job; never 0 */
+    char job_id[MSG_JOB_ID_BYTES]; /* empty: the job has no name */
+    char text[MSG_TEXT_BYTES];     /* why, and what to do */
 };
 
 /* Writes the payload of `msg`. Returns its size, or -ENOSPC if cap is smaller. Asserts a known
@@ -82,8 +81,7 @@ int msg_encode(const struct msg *msg, uint8_t *payload, size_t cap);
 /* Gives a payload that was encoded another serial and ack. */
 void msg_number(uint8_t *payload, uint64_t serial, uint64_t ack);
 
-/* Reads a payload; fields that the type has not are 0, and of local_sizes only those of START's
- * nodes are set: a BEAT a node costs no 32 KiB. 0; -EBADMSG: unknown type, wrong size, or a
+/* Reads a payload; fields that the type has not are 0. 0; -EBADMSG: unknown type, wrong size, or a
  * field out of range. */
 int msg_decode(uint8_t type, const uint8_t *payload, size_t size_bytes, struct msg *ret_msg);
 

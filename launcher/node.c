@@ -124,9 +124,10 @@ static void remember_failure(struct node *node, uint32_t rank, int code)
 static void fill_facts(const struct node *node, struct rankenv_facts *facts)
 {
     const struct msg *start = &node->start;
-    uint32_t own = node->opts->node_rank;
-    *facts = (struct rankenv_facts){.local_size = start->local_sizes[own],
-                                    .node = own,
+    *facts = (struct rankenv_facts){.rank = start->rank, /* the first of this node */
+                                    .world_size = start->world_size,
+                                    .local_size = start->local_size,
+                                    .node = node->opts->node_rank,
                                     .node_count = start->node_count,
                                     .generation = start->generation,
                                     .max_restarts = start->max_restarts,
@@ -137,11 +138,6 @@ static void fill_facts(const struct node *node, struct rankenv_facts *facts)
                                     .job_nonce = start->job_nonce,
                                     .secret_fd = node->secret_fd,
                                     .take_root = node->opts->take_root};
-    for (uint32_t i = 0; i < start->node_count; i++) {
-        if (i == own)
-            facts->rank = facts->world_size; /* the first of this node */
-        facts->world_size += start->local_sizes[i];
-    }
 }
 
 static int make_room_for_deaths(struct node *node, uint32_t local_size, struct mst_err *err)

@@ -63,6 +63,10 @@ static void on_start(struct node *node, const struct msg *msg)
         link_break(node->link, "it counts no such node as this one");
         return;
     }
+    if (msg->world_size < msg->local_size || msg->rank > msg->world_size - msg->local_size) {
+        link_break(node->link, "it counts fewer ranks than it gives this node");
+        return;
+    }
     if (node->super.state == SUPER_IDLE) {
         if (node->opts->node_rank == 0 && node->opts->node_count > 1)
             (void)mst_sock_join(msg->host, node->kv_port, node->kv_addr,

@@ -85,7 +85,8 @@ static void start(struct rdzv *rdzv, uint64_t now_ns)
     for (uint32_t i = 0; i < msg.node_count; i++) {
         if (i == 0 || rdzv->nodes[i].grace_ms < msg.grace_ms)
             msg.grace_ms = rdzv->nodes[i].grace_ms;
-        msg.local_sizes[i] = (uint16_t)rdzv->nodes[i].local_size;
+        rdzv->nodes[i].first_rank = msg.world_size;
+        msg.world_size += rdzv->nodes[i].local_size;
         set_phase(rdzv, i, RDZV_LIVE);
     }
     broadcast(rdzv, &msg);
@@ -338,6 +339,13 @@ int rdzv_message(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64
     return rc;
 }
 
+void rdzv_address(const struct rdzv *rdzv, uint32_t node, struct msg *start)
+{
+    assert(node < rdzv->config.node_count && start->type == MSG_START);
+    start->rank = rdzv->nodes[node].first_rank;
+    start->local_size = rdzv->nodes[node].local_size;
+}
+
 static void lose(struct rdzv *rdzv, uint32_t node, uint64_t now_ns)
 {
     enum rdzv_phase phase = rdzv->nodes[node].phase;
@@ -348,7 +356,6 @@ static void lose(struct rdzv *rdzv, uint32_t node, uint64_t now_ns)
         rdzv->nodes[node].returned = false;
         return;
     }
-    rdzv->nodes[node] = (struct rdzv_node){.phase = phase};
     set_phase(rdzv, node, RDZV_ABSENT);
     if (rdzv->state == RDZV_RUNNING)
         stop(rdzv, MST_PAGE_CAUSE_JOB, EXITCODE_RENDEZVOUS, now_ns);

@@ -40,6 +40,7 @@ struct rdzv_node {
     bool returned;       /* another agent has taken its place, and waits for the next generation */
     uint32_t local_size; /* since it joined, */
     uint32_t grace_ms;   /* and this */
+    uint32_t first_rank; /* in the generation that started last */
 };
 
 enum rdzv_state { RDZV_GATHERING, RDZV_RUNNING, RDZV_STOPPING, RDZV_ENDED };
@@ -88,6 +89,9 @@ void rdzv_init(struct rdzv *rdzv, const struct rdzv_config *config, struct rdzv_
 /* A message of `node` (< node_count). 0; -EPROTO if no agent in its state says this: the caller
  * drops the node. Messages that merely crossed a newer state are ignored. */
 int rdzv_message(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns);
+
+/* Makes of the START that was sent to all that of `node` (< node_count): which ranks are its. */
+void rdzv_address(const struct rdzv *rdzv, uint32_t node, struct msg *start);
 
 /* The connection of `node` is gone. */
 void rdzv_lost(struct rdzv *rdzv, uint32_t node, uint64_t now_ns);

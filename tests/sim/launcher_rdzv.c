@@ -141,11 +141,17 @@ static void check_start(struct sim *sim, const struct msg *msg)
     assert_int_equal(msg->generation, sim->starts);
     sim->starts++;
     sim->agreed_stop = NO_STEP;
+    uint32_t world_size = 0;
     for (uint32_t i = 0; i < sim->node_count; i++) {
         assert_true(sim->nodes[i].joined);
         assert_false(sim->nodes[i].live);
-        assert_int_equal(msg->local_sizes[i], sim->nodes[i].local_size);
+        struct msg own = *msg;
+        rdzv_address(&sim->rdzv, i, &own);
+        assert_int_equal(own.rank, world_size);
+        assert_int_equal(own.local_size, sim->nodes[i].local_size);
+        world_size += own.local_size;
     }
+    assert_int_equal(msg->world_size, world_size);
     if (msg->generation > 0)
         check_restart(sim);
     sim->progress = false;

@@ -67,7 +67,8 @@ static struct msg start_of(uint32_t generation, uint32_t max_restarts)
                         .grace_ms = 1000,
                         .max_restarts = max_restarts,
                         .job_nonce = 1,
-                        .local_sizes = {1}};
+                        .local_size = 1,
+                        .world_size = 1};
 }
 
 /* What the node says to a message of node 0. */
@@ -130,12 +131,29 @@ static void a_start_that_leaves_this_node_out_is_no_start(void **state)
     end(&f);
 }
 
+static void a_start_with_more_ranks_here_than_in_all_is_no_start(void **state)
+{
+    (void)state;
+    static const uint32_t ranks[] = {1, UINT32_MAX};
+    for (size_t i = 0; i < sizeof ranks / sizeof ranks[0]; i++) {
+        struct fixture f;
+        begin(&f);
+        struct msg start = start_of(0, 3);
+        start.rank = ranks[i];
+        (void)told(&f, start);
+        assert_true(f.link.broken);
+        assert_int_equal(f.node.super.state, SUPER_IDLE);
+        end(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(node_0_s_restarts_count),
         cmocka_unit_test(why_a_generation_ends_is_told),
         cmocka_unit_test(a_start_that_leaves_this_node_out_is_no_start),
+        cmocka_unit_test(a_start_with_more_ranks_here_than_in_all_is_no_start),
     };
     sigset_t set;
     sigemptyset(&set);

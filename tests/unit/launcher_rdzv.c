@@ -97,8 +97,12 @@ static void test_starts_when_all_are_there(void **state)
     struct fixture f;
     begin_running(&f, 0);
     assert_int_equal(f.last.generation, 0);
-    assert_int_equal(f.last.local_sizes[0], 1);
-    assert_int_equal(f.last.local_sizes[1], 2);
+    assert_int_equal(f.last.world_size, 3);
+    for (uint32_t node = 0; node < 2; node++) {
+        rdzv_address(&f.rdzv, node, &f.last);
+        assert_int_equal(f.last.rank, node);
+        assert_int_equal(f.last.local_size, 1 + node);
+    }
     assert_string_equal(f.last.job_id, "job");
     assert_int_equal(f.last.job_nonce, 7);
     assert_int_equal(f.last.max_restarts, 0);
@@ -434,7 +438,8 @@ static void test_a_node_may_return_after_its_end(void **state)
     tell(&f, 0, (struct msg){.type = MSG_FAILED, .rank = 0, .code = 9});
     down(&f, 0, 5);
     assert_int_equal(f.last.type, MSG_START);
-    assert_int_equal(f.last.local_sizes[1], 2);
+    rdzv_address(&f.rdzv, 1, &f.last);
+    assert_int_equal(f.last.local_size, 2);
 }
 
 int main(void)
