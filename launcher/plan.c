@@ -26,7 +26,8 @@ static int64_t one_per(uint32_t count)
 
 static int64_t one_per_device(const struct mst_machine *machine)
 {
-    return one_per(machine->gpu_count ? machine->gpu_count : machine->core_count);
+    uint32_t gpu_count = mst_machine_gpus(machine);
+    return one_per(gpu_count ? gpu_count : mst_machine_cores(machine));
 }
 
 /* What --nproc asks for; 0: it is not given. */
@@ -34,8 +35,8 @@ static int64_t wanted_local_size(const struct flags *flags, const struct mst_mac
 {
     switch (flags->local_size) {
     case FLAGS_NPROC_AUTO: return one_per_device(machine);
-    case FLAGS_NPROC_GPU: return one_per(machine->gpu_count);
-    case FLAGS_NPROC_CPU: return one_per(machine->core_count);
+    case FLAGS_NPROC_GPU: return one_per(mst_machine_gpus(machine));
+    case FLAGS_NPROC_CPU: return one_per(mst_machine_cores(machine));
     default: return flags->local_size;
     }
 }
@@ -82,29 +83,29 @@ static int apply_place(const struct flags *flags, struct opts *opts, struct mst_
     return 0;
 }
 
-/* Why there are as many ranks as there are, before --nproc. */
-static const char *environment_reason(const struct mst_plan *plan,
-                                      const struct mst_machine *machine)
+/* Why there are as many ranks as there are. */
+static const char *reason_of(const struct flags *flags, const struct mst_machine *machine,
+                             const struct mst_plan *plan)
 {
-    if (strcmp(plan->scheme, "single") != 0 && strcmp(plan->scheme, "flags") != 0)
+    if (flags->local_size > 0 || (flags->local_size == 0 && flags->total > 0))
+        return "given";
+    if (flags->local_size == FLAGS_NPROC_CPU)
+        return "cores";
+    if (flags->local_size == 0 && strcmp(plan->scheme, "single") != 0 &&
+        strcmp(plan->scheme, "flags") != 0)
         return "environment";
-    return machine->gpu_count ? "GPUs" : "cores";
+    return mst_machine_gpus(machine) ? "GPUs" : "cores";
 }
 
 static void apply_local_size(const struct flags *flags, const struct mst_machine *machine,
                              struct opts *opts)
 {
     struct mst_plan *plan = &opts->answer->plan;
-    opts->local_size_reason = environment_reason(plan, machine);
-    if (flags->local_size != 0) {
-        plan->local_size = wanted_local_size(flags, machine);
-        plan->world_size = plan->node_count > 0 ? plan->node_count * plan->local_size : MST_UNKNOWN;
-        opts->local_size_reason = machine->gpu_count && flags->local_size != FLAGS_NPROC_CPU
-                                      ? "GPUs"
-                                      : "cores";
-    }
-    if (flags->local_size > 0)
-        opts->local_size_reason = "given";
+    opts->local_size_reason = reason_of(flags, machine, plan);
+    if (flags->local_size == 0)
+        return;
+    plan->local_size = wanted_local_size(flags, machine);
+    plan->world_size = plan->node_count > 0 ? plan->node_count * plan->local_size : MST_UNKNOWN;
 }
 
 /* -n counts the ranks of the job; without --nproc each node has the same share of them. */
@@ -117,7 +118,6 @@ static int apply_total(const struct flags *flags, struct opts *opts, struct mst_
         flags->total / plan->node_count <= MST_PAGE_RANKS_MAX) {
         plan->local_size = flags->total / plan->node_count;
         plan->world_size = flags->total;
-        opts->local_size_reason = "given";
     }
     opts->world_size = (uint32_t)flags->total;
     if (plan->local_size * plan->node_count == flags->total)
@@ -245,7 +245,7 @@ static int apply_flags(const struct flags *flags, const struct mst_machine *mach
 {
     struct mst_plan *plan = &opts->answer->plan, said = *plan;
     int64_t local_size = said_local_size(opts->answer);
-    if (flags->local_size == FLAGS_NPROC_GPU && machine->gpu_count == 0)
+    if (flags->local_size == FLAGS_NPROC_GPU && mst_machine_gpus(machine) == 0)
         return mst_err_set(err, -EINVAL,
                            "--nproc gpu: this machine shows no GPU: give a number, or auto");
     int rc = is_rank(plan) ? compare_rank(flags, machine, plan, err) : 0;
@@ -275,8 +275,10 @@ static void describe_machine(const struct flags *flags, struct mst_machine *fact
         facts->hostname = flags->hostname;
     if (flags->pod_ip)
         facts->pod_ip = flags->pod_ip;
+    facts->is_sized = flags->local_size > 0 || flags->total > 0;
     if (flags->gpu_count < 0)
         return;
+    facts->count = NULL;
     facts->gpu_count = (uint32_t)flags->gpu_count;
     facts->core_count = 0; /* whoever describes another machine has said nothing of its cores */
 }

@@ -17,8 +17,10 @@ static int complete_single(const struct mst_machine *machine, struct mst_plan *p
     plan->scheduler = "none";
     plan->mode = MST_PLAN_SPAWN;
     plan->node_count = 1;
-    if (plan->local_size < 0 && machine->gpu_count == 0 && machine->core_count > 0)
-        plan->local_size = machine->core_count; /* a user's own machine: nobody else is on it */
+    if (plan->local_size < 0 && machine->is_sized)
+        plan->local_size = 1; /* until the flags are read */
+    if (plan->local_size < 0 && mst_machine_gpus(machine) == 0 && mst_machine_cores(machine) > 0)
+        plan->local_size = mst_machine_cores(machine); /* a user's own: nobody else is on it */
     return 0;
 }
 
@@ -31,7 +33,7 @@ static void complete_local_size(const struct mst_machine *machine, struct mst_pl
     if (plan->local_size < 0 && plan->device_count > 0)
         plan->local_size = plan->device_count;
     if (plan->local_size < 0)
-        plan->local_size = machine->gpu_count > 0 ? machine->gpu_count : 1;
+        plan->local_size = mst_machine_gpus(machine) > 0 ? mst_machine_gpus(machine) : 1;
 }
 
 static int complete_node_count(struct mst_plan *plan, struct mst_err *err)

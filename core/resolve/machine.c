@@ -78,12 +78,19 @@ void machine_init(struct machine *machine, char *const *env, const char *root)
         machine->hostname[0] = '\0';
 }
 
+static void count_hardware(void *arg)
+{
+    struct mst_machine *facts = &((struct machine *)arg)->facts;
+    facts->count = NULL;
+    facts->gpu_count = hardware_gpu_count("/dev", resolve_value(facts, "CUDA_VISIBLE_DEVICES"),
+                                          resolve_value(facts, "NVIDIA_VISIBLE_DEVICES"));
+    facts->core_count = hardware_core_count("");
+}
+
 void machine_look(struct machine *machine)
 {
     struct mst_machine *facts = &machine->facts;
     const char *pod_ip = resolve_text(facts, "POD_IP");
     facts->pod_ip = pod_ip ? pod_ip : "";
-    facts->gpu_count = hardware_gpu_count("/dev", resolve_value(facts, "CUDA_VISIBLE_DEVICES"),
-                                          resolve_value(facts, "NVIDIA_VISIBLE_DEVICES"));
-    facts->core_count = hardware_core_count("");
+    facts->count = count_hardware;
 }

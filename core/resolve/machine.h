@@ -21,7 +21,8 @@ struct machine {
  * is borrowed; NULL, which clearenv leaves, is an empty one. */
 void machine_init(struct machine *machine, char *const *env, const char *root);
 
-/* The rest: GPUs and cores, and this pod's address by POD_IP. */
+/* The rest: this pod's address by POD_IP, and GPUs and cores, which are counted when they are asked
+ * for: that takes as long as many small things of a start. */
 void machine_look(struct machine *machine);
 
 void machine_fini(struct machine *machine);

@@ -126,6 +126,20 @@ int resolve_nodes(const struct mst_machine *machine, const char *name, struct ms
     return 1;
 }
 
+uint32_t mst_machine_gpus(const struct mst_machine *machine)
+{
+    if (machine->count)
+        machine->count(machine->arg);
+    return machine->gpu_count;
+}
+
+uint32_t mst_machine_cores(const struct mst_machine *machine)
+{
+    if (machine->count)
+        machine->count(machine->arg);
+    return machine->core_count;
+}
+
 int resolve_local_size(const struct mst_machine *machine, const char *name, struct mst_plan *plan,
                        struct mst_err *err)
 {
@@ -133,16 +147,16 @@ int resolve_local_size(const struct mst_machine *machine, const char *name, stru
     if (!text || strcmp(text, "auto") == 0)
         return 0;
     if (strcmp(text, "gpu") == 0) {
-        if (machine->gpu_count == 0)
+        if (mst_machine_gpus(machine) == 0)
             return mst_err_set(err, -EINVAL,
                                "%s=gpu, but this node shows no GPU: ask for one, or "
                                "set it to a number",
                                name);
-        plan->local_size = machine->gpu_count;
+        plan->local_size = mst_machine_gpus(machine);
         return 0;
     }
     if (strcmp(text, "cpu") == 0) {
-        plan->local_size = machine->core_count ? machine->core_count : 1;
+        plan->local_size = mst_machine_cores(machine) ? mst_machine_cores(machine) : 1;
         return 0;
     }
     int rc = resolve_number(machine, name, 1, RESOLVE_LOCAL_MAX, &plan->local_size, err);

@@ -84,13 +84,19 @@ struct mst_machine {
     char *const *env;     /* NULL-ended "NAME=value"; of two with the same name the last counts */
     const char *hostname; /* "" if not known */
     const char *pod_ip;   /* "" if not known */
+    bool is_sized;        /* flags say how many ranks this node has: the hardware is not asked */
     uint32_t gpu_count;
-    uint32_t core_count; /* 0 if not known */
+    uint32_t core_count;      /* 0 if not known */
+    void (*count)(void *arg); /* fills the two when they are asked for; NULL: they are there */
     /* The text of a file, or of a folder (a path ending in "/") the names in it, one a line; NULL
      * if it cannot be read. Stays valid until the next call. */
     const char *(*read_file)(void *arg, const char *path);
     void *arg;
 };
+
+/* The counts of *machine, by its `count` if they are not there yet. */
+uint32_t mst_machine_gpus(const struct mst_machine *machine);
+uint32_t mst_machine_cores(const struct mst_machine *machine);
 
 /* Fills *ret_answer, all of it and in every case. `from` names the one scheme to believe (besides
  * MST_* variables), or is NULL. 0; -EINVAL with the reason in ret_answer->err. */

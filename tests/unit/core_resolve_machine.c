@@ -67,13 +67,51 @@ static void the_environment_tells_address_and_devices(void **state)
     machine_init(&machine, env, "");
     machine_look(&machine);
     assert_string_equal(machine.facts.pod_ip, "10.0.0.7");
-    assert_int_equal(machine.facts.gpu_count, 0);
-    assert_true(machine.facts.core_count >= 1);
+    assert_int_equal(mst_machine_gpus(&machine.facts), 0);
+    assert_true(mst_machine_cores(&machine.facts) >= 1);
     machine_fini(&machine);
     machine_init(&machine, bare, "");
     machine_look(&machine);
     assert_string_equal(machine.facts.pod_ip, "");
     machine_fini(&machine);
+}
+
+static uint32_t counted;
+
+static void count(void *arg)
+{
+    struct mst_machine *facts = arg;
+    facts->core_count = 8;
+    counted++;
+}
+
+/* Nor does anybody look for devices and quotas where the ranks are counted. */
+static void hardware_is_counted_where_nobody_says_a_number(void **state)
+{
+    (void)state;
+    static char one[] = "MST_NPROC_PER_NODE=3", one_node[] = "MST_NNODES=1",
+                by_cores[] = "PET_NPROC_PER_NODE=cpu", nodes[] = "PET_NNODES=1";
+    const struct {
+        char *env[3];
+        bool is_sized;
+        int64_t local_size;
+        bool is_counted;
+    } cases[] = {{{NULL}, false, 8, true},
+                 {{NULL}, true, 1, false},
+                 {{one, one_node, NULL}, false, 3, false},
+                 {{by_cores, nodes, NULL}, true, 8, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mst_machine facts = {.env = cases[i].env,
+                                    .hostname = "",
+                                    .pod_ip = "",
+                                    .is_sized = cases[i].is_sized,
+                                    .count = count,
+                                    .arg = &facts};
+        counted = 0;
+        assert_int_equal(mst_resolve(&facts, NULL, &answer), 0);
+        assert_int_equal(answer.plan.local_size, cases[i].local_size);
+        assert_int_equal(counted > 0, cases[i].is_counted);
+    }
 }
 
 static void files_are_read_under_the_root(void **state)
@@ -113,6 +151,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_hosts_name_is_known),
         cmocka_unit_test(the_environment_tells_address_and_devices),
+        cmocka_unit_test(hardware_is_counted_where_nobody_says_a_number),
         cmocka_unit_test(files_are_read_under_the_root),
         cmocka_unit_test(a_folder_is_the_list_of_its_files),
     };
