@@ -10,4 +10,8 @@
  * checksum of a then b. The value is the usual one: "123456789" gives 0xE3069283. */
 uint32_t mst_crc32c(uint32_t crc, const void *data, size_t size_bytes);
 
+/* The same, slower from some 100 bytes on, without ISA-L: for frames, so that a program whose data
+ * are messages loads no library for them. */
+uint32_t mst_crc32c_short(uint32_t crc, const void *data, size_t size_bytes);
+
 #endif

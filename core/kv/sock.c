@@ -145,8 +145,8 @@ uint32_t mst_sock_peer_hash(int fd)
     if (getpeername(fd, &peer.any, &size))
         return 0;
     if (peer.any.sa_family == AF_INET)
-        return mst_crc32c(0, &peer.v4.sin_addr, sizeof peer.v4.sin_addr);
-    return mst_crc32c(0, &peer.v6.sin6_addr, sizeof peer.v6.sin6_addr);
+        return mst_crc32c_short(0, &peer.v4.sin_addr, sizeof peer.v4.sin_addr);
+    return mst_crc32c_short(0, &peer.v6.sin6_addr, sizeof peer.v6.sin6_addr);
 }
 
 /* Numeric hosts and "localhost" are answered without any name service. NULL means the loopback
@@ -458,7 +458,7 @@ int mst_sock_send_frame(int fd, uint8_t type, const void *payload, size_t size_b
     uint8_t bytes[MST_FRAME_HEADER_BYTES];
     frame_encode(bytes, &(struct frame_head){.type = type,
                                              .size_bytes = (uint32_t)size_bytes,
-                                             .crc = mst_crc32c(0, payload, size_bytes)});
+                                             .crc = mst_crc32c_short(0, payload, size_bytes)});
     size_t sent = send_once(fd, bytes, payload, size_bytes);
     size_t of_head = mst_least(sent, sizeof bytes), of_payload = sent - of_head;
     int rc = mst_sock_send_all(fd, bytes + of_head, sizeof bytes - of_head, deadline_ns);
@@ -484,7 +484,7 @@ int mst_sock_recv_frame(int fd, uint8_t *ret_type, void *payload, size_t cap,
     rc = mst_sock_recv_all(fd, payload, head.size_bytes, deadline_ns);
     if (rc)
         return rc;
-    if (mst_crc32c(0, payload, head.size_bytes) != head.crc)
+    if (mst_crc32c_short(0, payload, head.size_bytes) != head.crc)
         return -EBADMSG;
     *ret_type = head.type;
     *ret_size_bytes = head.size_bytes;

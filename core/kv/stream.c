@@ -103,7 +103,7 @@ int mst_stream_next(struct mst_stream *stream, uint8_t *ret_type, const uint8_t 
     if (left - MST_FRAME_HEADER_BYTES < head.size_bytes)
         return 0;
     const uint8_t *payload = at + MST_FRAME_HEADER_BYTES;
-    if (mst_crc32c(0, payload, head.size_bytes) != head.crc)
+    if (mst_crc32c_short(0, payload, head.size_bytes) != head.crc)
         return -EBADMSG;
     stream->in_used += MST_FRAME_HEADER_BYTES + head.size_bytes;
     check(stream);
@@ -166,8 +166,8 @@ int mst_stream_put_tail(struct mst_stream *stream, uint8_t type, const struct ms
         return -ENOMEM;
     uint32_t crc = 0;
     for (size_t i = 0; i < part_count; i++)
-        crc = mst_crc32c(crc, parts[i].data, parts[i].size_bytes);
-    crc = mst_crc32c(crc, tail->data, tail->size_bytes);
+        crc = mst_crc32c_short(crc, parts[i].data, parts[i].size_bytes);
+    crc = mst_crc32c_short(crc, tail->data, tail->size_bytes);
     frame_encode(
         bytes, &(struct frame_head){.type = type, .size_bytes = (uint32_t)size_bytes, .crc = crc});
     append(stream, bytes, sizeof bytes);
