@@ -55,9 +55,11 @@ static void read_cores(const char *root, const cpu_set_t *allowed, struct topolo
     CPU_ZERO(&known);
     for (uint16_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
         char path[96];
+        if (!CPU_ISSET(cpu, allowed) || CPU_ISSET(cpu, &known))
+            continue;
         (void)snprintf(path, sizeof path,
                        "/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list", cpu);
-        if (!CPU_ISSET(cpu, allowed) || CPU_ISSET(cpu, &known) || !read_cpus(root, path, &threads))
+        if (!read_cpus(root, path, &threads))
             continue;
         CPU_OR(&known, &known, &threads);
         uint16_t first = 0;
@@ -77,8 +79,10 @@ static void read_nodes(const char *root, struct topology_cpu *cpus)
         return;
     for (uint16_t node = 0; node < NODES_MAX; node++) {
         char path[64];
+        if (!CPU_ISSET(node, &nodes))
+            continue;
         (void)snprintf(path, sizeof path, "/sys/devices/system/node/node%u/cpulist", node);
-        if (!CPU_ISSET(node, &nodes) || !read_cpus(root, path, &of_node))
+        if (!read_cpus(root, path, &of_node))
             continue;
         for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
             if (CPU_ISSET(cpu, &of_node))
