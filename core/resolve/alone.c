@@ -37,7 +37,7 @@ static const char *const strangers[] = {
 
 static bool is_name(const char *var, size_t size, const char *name)
 {
-    return strlen(name) == size && strncmp(var, name, size) == 0;
+    return *var == *name && strncmp(var, name, size) == 0 && name[size] == '\0';
 }
 
 static bool is_stranger(const char *var, size_t size)

@@ -13,7 +13,7 @@ const char *resolve_value(const struct mst_machine *machine, const char *name)
     size_t size = strlen(name);
     const char *value = NULL;
     for (char *const *var = machine->env; *var; var++) {
-        if (strncmp(*var, name, size) == 0 && (*var)[size] == '=')
+        if (**var == *name && strncmp(*var, name, size) == 0 && (*var)[size] == '=')
             value = *var + size + 1;
     }
     return value;
