@@ -10,7 +10,7 @@ int mst_thread_start(pthread_t *ret_thread, const char *name, void *(*run)(void 
     (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* inherited by the new thread */
     int rc = pthread_create(ret_thread, NULL, run, arg);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc == 0)
+    if (rc == 0 && name)
         (void)pthread_setname_np(*ret_thread, name); /* a name only helps debugging */
     return -rc;
 }

@@ -156,6 +156,7 @@ static void start_given_locked(struct starter *starter)
 static void *run(void *arg)
 {
     struct starter *starter = arg;
+    (void)prctl(PR_SET_NAME, "mst-spawn"); /* cannot fail: it is short enough */
     pthread_mutex_lock(&starter->locked.lock);
     while (starter->locked.busy || !starter->locked.stopping) {
         if (starter->locked.busy)
@@ -196,9 +197,8 @@ static int add_starter(struct spawn *spawn, struct starter **ret_starter)
     mst_cond_init(&starter->locked.changed);
     starter->stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    int rc = starter->stack == MAP_FAILED
-                 ? -errno
-                 : mst_thread_start(&starter->thread, "mst-spawn", run, starter);
+    int rc = starter->stack == MAP_FAILED ? -errno
+                                          : mst_thread_start(&starter->thread, NULL, run, starter);
     if (rc) {
         free_starter(starter);
         return rc;
