@@ -561,9 +561,20 @@ static int check_complete(const struct opts *opts, struct mst_err *err)
                        opts_join_missing(opts, list, sizeof list));
 }
 
+/* A start shows no plan, and is of this machine. */
+static int check_shown(const struct opts *opts, struct mst_err *err)
+{
+    if (opts->dry_run || !(opts->json || opts->elsewhere))
+        return 0;
+    return mst_err_set(err, -EINVAL, "%s: for --dry-run only: add it, or leave that out",
+                       opts->json ? "--json" : "--hostname, --local-gpus, --pod-ip, --root");
+}
+
 int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err)
 {
     int rc = opts_read(&run_options, argc, argv, ret_opts, err);
+    if (rc == 0)
+        rc = check_shown(ret_opts, err);
     if (rc == 0 && opts_check(ret_opts, err))
         return EXITCODE_CONFIG;
     if (rc == 0)

@@ -134,6 +134,9 @@ static void test_wrong_usage(void **state)
     refuse("run --nproc -1 -- p", -EINVAL, "-1");
     refuse("run --grace 1x -- p", -EINVAL, "1x");
     refuse("run --what -- p", -EINVAL, "--what");
+    refuse("run --json -- p", -EINVAL, "--json: for --dry-run only");
+    refuse("run --hostname other-1 -- p", -EINVAL, "--hostname");
+    refuse("run --root /other -- p", -EINVAL, "--root: for --dry-run only");
     refuse("run --nproc", -EINVAL, "needs a value");
     refuse("run --nproc 2", -EINVAL, "no program given");
     refuse("run --job-id a/b -- p", -EINVAL, "a/b");
@@ -313,7 +316,7 @@ static void test_other_launchers_spellings(void **state)
            "--nproc 2 and --nproc-per-node 3 are one option");
     refuse("run --nnodes 1:2 p", -EINVAL, "MIN:MAX, is not formed");
     refuse("run --nproc-per-node=gpu --local-gpus 0 p", -EINVAL, "shows no GPU");
-    assert_int_equal(parse("run --nproc-per-node=gpu --local-gpus 3 p"), EXITCODE_OK);
+    assert_int_equal(parse("run --nproc-per-node=gpu --local-gpus 3 --dry-run p"), EXITCODE_OK);
     assert_int_equal(opts.local_size, 3);
     assert_string_equal(opts.local_size_reason, "GPUs");
     assert_int_equal(parse("run --nproc-per-node=cpu p"), EXITCODE_OK);
