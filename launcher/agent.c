@@ -51,7 +51,8 @@ enum source {
     SOURCE_STATUS,
     SOURCE_OUTLOG,
     SOURCE_RANKS,
-    SOURCE_LOOK
+    SOURCE_LOOK,
+    SOURCE_PMI
 };
 
 struct agent {
@@ -158,6 +159,7 @@ static void dispatch(struct agent *agent, enum source source)
     case SOURCE_STATUS: status_run(agent->status, &agent->node); return;
     case SOURCE_RANKS: node_reap(&agent->node); return;
     case SOURCE_LOOK: node_read_look(&agent->node); return;
+    case SOURCE_PMI: node_read_pmi(&agent->node); return;
     }
 }
 
@@ -186,6 +188,18 @@ static void watch_look(struct agent *agent)
         mpi_watch_fini(&agent->node.mpi); /* no look, then */
 }
 
+static void watch_pmi(struct agent *agent)
+{
+    struct pmi *pmi = &agent->node.ranks.pmi;
+    struct mst_err err;
+    if (pmi->fd < 0 || pmi->watched)
+        return;
+    pmi->watched = true;
+    if (watch(agent, pmi->fd, SOURCE_PMI, &err))
+        log_line(LOG_WARN, "a failure of PMI would not be told", " because=%s",
+                 log_quote(err.text).text);
+}
+
 static void run_once(struct agent *agent)
 {
     struct epoll_event events[16];
@@ -194,6 +208,7 @@ static void run_once(struct agent *agent)
         dispatch(agent, (enum source)events[i].data.u32);
     node_tick(&agent->node, mst_now_ns());
     watch_look(agent);
+    watch_pmi(agent);
     if (agent->coord)
         coord_run(agent->coord);
     link_tick(&agent->link, mst_now_ns());

@@ -57,7 +57,7 @@ static void stand_guard(int fd)
 {
     static struct leaders leaders;
     (void)setsid(); /* cannot fail for a new process: a SIGKILL to the agent's group passes it by */
-    helper_begin("muster-guard", fd);
+    helper_begin("muster-guard", &fd, 1);
     listen(STDIN_FILENO, &leaders);
     for (size_t i = 0; i < leaders.count; i++)
         (void)kill(-leaders.pids[i], SIGKILL); /* what is left of it, be there a /proc or not */

@@ -5,9 +5,10 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-void helper_begin(const char *name, int fd)
+void helper_begin(const char *name, const int *fds, size_t fd_count)
 {
     (void)prctl(PR_SET_NAME, name); /* cannot fail: a longer one is cut */
-    (void)dup2(fd, STDIN_FILENO);   /* cannot fail: both are numbers of this process */
-    libc_close_from(STDIN_FILENO + 1);
+    for (size_t i = 0; i < fd_count; i++)
+        (void)dup2(fds[i], (int)i); /* cannot fail: both are numbers of this process */
+    libc_close_from((int)fd_count);
 }

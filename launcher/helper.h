@@ -3,8 +3,10 @@
 #ifndef MUSTER_LAUNCHER_HELPER_H
 #define MUSTER_LAUNCHER_HELPER_H
 
-/* In the child, first of all: it is called `name`, and holds nothing of the agent but `fd`, which
- * is descriptor 0 from now on. Async-signal-safe. */
-void helper_begin(const char *name, int fd);
+#include <stddef.h>
+
+/* In the child, first of all: it is called `name`, and holds nothing of the agent but the
+ * descriptors `fds`, whose numbers ascend, and are 0, 1, … from now on. Async-signal-safe. */
+void helper_begin(const char *name, const int *fds, size_t fd_count);
 
 #endif

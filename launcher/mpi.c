@@ -31,6 +31,19 @@ bool mpi_is_library(const char *name)
     return false;
 }
 
+bool mpi_speaks_pmi1(const char *library)
+{
+    static const char abi[] = ".so.12";
+    const char *version = strstr(library, abi);
+    return strncmp(library, "libmpich", strlen("libmpich")) == 0 ||
+           (version && strchr(".", version[sizeof abi - 1]));
+}
+
+static bool asks_elsewhere(const char *name)
+{
+    return mpi_is_library(name) && !mpi_speaks_pmi1(name);
+}
+
 /* ---- the program ----------------------------------------------------------------------------- */
 
 static bool read_at(void *arg, uint64_t offset, void *bytes, size_t size_bytes)
@@ -61,7 +74,7 @@ bool mpi_is_needed(const char *program, const char *path, char library[MPI_LIBRA
 
 /* ---- its processes --------------------------------------------------------------------------- */
 
-bool mpi_is_mapped(pid_t pid, char library[MPI_LIBRARY_BYTES])
+bool mpi_is_mapped(pid_t pid, bool serves_pmi1, char library[MPI_LIBRARY_BYTES])
 {
     char path[32], *line = NULL;
     size_t cap = 0;
@@ -71,7 +84,7 @@ bool mpi_is_mapped(pid_t pid, char library[MPI_LIBRARY_BYTES])
     while (maps && !is_mapped && getline(&line, &cap, maps) > 0) {
         line[strcspn(line, "\n")] = '\0';
         const char *slash = strrchr(line, '/');
-        is_mapped = slash && mpi_is_library(slash + 1);
+        is_mapped = slash && (serves_pmi1 ? asks_elsewhere : mpi_is_library)(slash + 1);
         if (is_mapped)
             snprintf(library, MPI_LIBRARY_BYTES, "%s", slash + 1); /* it is for people: cut */
     }
@@ -86,21 +99,23 @@ bool mpi_is_mapped(pid_t pid, char library[MPI_LIBRARY_BYTES])
 static const uint32_t look_s[] = {1, 5, 30, 300};
 #define LOOK_COUNT (sizeof look_s / sizeof *look_s)
 
-void mpi_watch_start(struct mpi_watch *watch, uint64_t now_ns)
+void mpi_watch_start(struct mpi_watch *watch, bool serves_pmi1, uint64_t now_ns)
 {
+    watch->serves_pmi1 = serves_pmi1;
     if (watch->looks == 0)
         watch->wake_ns = now_ns + look_s[0] * MST_NS_PER_S;
 }
 
 /* The agent's signals are blocked here, too; nothing is written but the finding. */
-static _Noreturn void run_look(const pid_t *pids, uint32_t count, int agent_fd)
+static _Noreturn void run_look(const struct mpi_watch *watch, const pid_t *pids, uint32_t count,
+                               int agent_fd)
 {
     struct mpi_finding finding = {0};
-    helper_begin("muster-look", agent_fd);
+    helper_begin("muster-look", &agent_fd, 1);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* cannot fail for a valid signal */
     for (uint32_t i = 0; i < count; i++) {
         finding.local_rank = i;
-        if (pids[i] > 0 && mpi_is_mapped(pids[i], finding.library))
+        if (pids[i] > 0 && mpi_is_mapped(pids[i], watch->serves_pmi1, finding.library))
             _exit(write(STDIN_FILENO, &finding, sizeof finding) != sizeof finding);
     }
     _exit(0);
@@ -117,7 +132,7 @@ void mpi_watch_look(struct mpi_watch *watch, const pid_t *pids, uint32_t count, 
         return; /* the last one hangs still, or there is nothing to look with */
     pid_t pid = fork();
     if (pid == 0)
-        run_look(pids, count, fds[1]);
+        run_look(watch, pids, count, fds[1]);
     (void)close(fds[1]); /* a pipe: nothing to lose, here and below */
     if (pid < 0) {
         (void)close(fds[0]);

@@ -1,6 +1,6 @@
-/* Mpi: whether a program is one of MPI's, which `muster run` does not connect: each of its ranks
- * would be a world of one. Until PMI and PMIx are served, such a program is not started; a library
- * that comes later (h5py and VTK map it without using it) is told of once. */
+/* Mpi: whether a program is one of MPI's, and whether `muster run` can connect it: else each of its
+ * ranks would be a world of one, and it is not started. A library that comes later (h5py and VTK
+ * map it without using it) is told of once. */
 #ifndef MUSTER_LAUNCHER_MPI_H
 #define MUSTER_LAUNCHER_MPI_H
 
@@ -14,12 +14,17 @@
 /* libmpi.so.40, libmpich.so.12, libmpi_cxx.so.40, libmpifort.so.12 and their like. */
 bool mpi_is_library(const char *name);
 
+/* Whether an MPI library is of those that ask PMI-1 who the others are, by its name: MPICH and what
+ * keeps its binary interface. */
+bool mpi_speaks_pmi1(const char *library);
+
 /* Whether the program that execvp would find in `path` (PATH's value, or NULL) needs an MPI itself;
  * `library` is then its name. A script, or what cannot be read, needs none. */
 bool mpi_is_needed(const char *program, const char *path, char library[MPI_LIBRARY_BYTES]);
 
-/* Whether a process has mapped one. Blocks as long as the process holds its own memory's lock. */
-bool mpi_is_mapped(pid_t pid, char library[MPI_LIBRARY_BYTES]);
+/* Whether a process has mapped one that does not find its ranks: any, or where PMI-1 is served, one
+ * that does not ask it. Blocks as long as the process holds its own memory's lock. */
+bool mpi_is_mapped(pid_t pid, bool serves_pmi1, char library[MPI_LIBRARY_BYTES]);
 
 /* The looks at running ranks, each by a child process: an agent does not wait for a rank that hangs
  * in the kernel.
@@ -30,6 +35,7 @@ struct mpi_watch {
     pid_t pid;        /* of the process that looks; 0: there is none */
     uint64_t wake_ns; /* when the next one is due, or MST_NEVER */
     uint32_t looks;
+    bool serves_pmi1;
 };
 
 struct mpi_finding {
@@ -38,7 +44,7 @@ struct mpi_finding {
 };
 
 /* Begins when the ranks do. A watch that has found something, or has been ended, stays so. */
-void mpi_watch_start(struct mpi_watch *watch, uint64_t now_ns);
+void mpi_watch_start(struct mpi_watch *watch, bool serves_pmi1, uint64_t now_ns);
 
 /* Starts a look at the processes of local ranks 0 … count-1; 0 is none. A look that cannot be
  * started is left out. */

@@ -74,6 +74,7 @@ void node_fini(struct node *node)
 {
     if (node->ranks.page && node->ranks.alive > 0)
         ranks_signal(&node->ranks, SIGKILL);
+    pmi_end(&node->ranks.pmi);
     kill_strays(node);
     ranks_abandon(&node->ranks);
     outlog_finish_ranks(node->outlog);
@@ -169,8 +170,8 @@ static void spawn(struct node *node)
     if (!rc) {
         log_line(LOG_INFO, "generation started", " world=%u nodes=%u first_rank=%u ranks=%u",
                  facts.world_size, facts.node_count, facts.rank, facts.local_size);
-        if (facts.node == 0 && facts.world_size > 1 && !node->opts->ignores_mpi)
-            mpi_watch_start(&node->mpi, mst_now_ns());
+        if (facts.node == 0 && facts.world_size > 1 && node->opts->mpi != OPTS_MPI_NONE)
+            mpi_watch_start(&node->mpi, node->opts->mpi == OPTS_MPI_PMI1, mst_now_ns());
         return;
     }
     log_line(LOG_ERROR, err.text, NULL);
@@ -200,6 +201,7 @@ static uint64_t patience_of(const struct node *node)
 static void clear_up(struct node *node)
 {
     assert(node->ranks.alive == 0);
+    pmi_end(&node->ranks.pmi);
     kill_strays(node);
     outlog_finish_ranks(node->outlog);
 }
@@ -449,15 +451,46 @@ static void look_for_mpi(struct node *node, uint64_t now_ns)
     mpi_watch_look(&node->mpi, pids, ranks->procs ? ranks->local_size : 0, now_ns);
 }
 
+/* To an MPI beside the one that is served its ranks are alone, and they use it: that is what --mpi
+ * says. */
+static void end_for_other_mpi(struct node *node, const struct mpi_finding *finding)
+{
+    uint32_t rank = node->ranks.first_rank + finding->local_rank;
+    log_line(LOG_ERROR,
+             "a rank has loaded an MPI that does not ask by PMI-1, and would be alone: start it "
+             "with mpirun, or with --mpi=none",
+             " loaded_by=%u library=%s", rank, log_quote(finding->library).text);
+    remember_failure(node, rank, EXITCODE_CONFIG);
+    node_feed(node, SUPER_RANK_BAD);
+}
+
 void node_read_look(struct node *node)
 {
     struct mpi_finding finding;
-    if (mpi_watch_take(&node->mpi, &finding))
+    if (!mpi_watch_take(&node->mpi, &finding))
+        return;
+    if (node->mpi.serves_pmi1 && node->ranks.alive > 0)
+        end_for_other_mpi(node, &finding);
+    else if (!node->mpi.serves_pmi1)
         log_line(LOG_WARN,
                  "a rank has loaded an MPI, to which each rank is alone: start the program with "
                  "mpirun if it uses that, else --mpi=none keeps this silent",
                  " loaded_by=%u library=%s", node->ranks.first_rank + finding.local_rank,
                  log_quote(finding.library).text);
+}
+
+/* What a rank's death has told is told. Who aborts the job may take it that the call ends him. */
+void node_read_pmi(struct node *node)
+{
+    struct pmi_failure why;
+    if (!pmi_take(&node->ranks.pmi, &why) || node->failed || node->ranks.alive == 0)
+        return;
+    log_line(LOG_ERROR, "ranks of MPI cannot go on", " of_rank=%u because=%s", why.rank,
+             log_quote(why.err.text).text);
+    outlog_remember(node->outlog, why.rank);
+    remember_failure(node, why.rank, why.exit_code);
+    ranks_kill(&node->ranks, why.rank);
+    node_feed(node, SUPER_RANK_BAD);
 }
 
 /* A program that trains on says why a save failed; that none is committed any more is the job's. */

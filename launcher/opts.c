@@ -42,8 +42,8 @@ struct words {
 static const char *const nproc_words[] = {"auto", "gpu", "cpu", NULL}; /* as enum flags_nproc */
 static const char *const input_words[] = {"none", "0", NULL};
 static const char *const bind_words[] = {"auto", "none", NULL};
-static const char *const mpi_words[] = {"auto", "none", NULL};
-static const char *const term_words[] = {"program", "agent", NULL}; /* as enum opts_term */
+static const char *const mpi_words[] = {"auto", "none", "pmi1", NULL}; /* as enum opts_mpi */
+static const char *const term_words[] = {"program", "agent", NULL};    /* as enum opts_term */
 
 #define NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
@@ -126,10 +126,10 @@ static const struct option care_options[] = {
      .help =
          "auto: each rank gets its share of the cores, near its GPU, if there are enough (auto)",
      .words = bind_words},
-    {"mpi", OPTION_CHOICE, OPTION_AT(struct words, flags.mpi), .value = "auto|none",
-     .help =
-         "none: start programs that are linked with MPI, though their ranks would each be alone "
-         "to it (auto)",
+    {"mpi", OPTION_CHOICE, OPTION_AT(struct words, flags.mpi), .value = "auto|none|pmi1",
+     .help = "pmi1: connect ranks of MPICH, Intel MPI or MVAPICH; none: start programs of MPI, "
+             "though each rank would be alone to it; auto: pmi1 if the program is linked with one "
+             "of those (auto)",
      .words = mpi_words},
     {"export", OPTION_LIST, OPTION_AT(struct words, opts.exports), .value = "NAME[=VALUE]",
      .help = "a variable for the ranks; they inherit what is set here anyway. May be repeated",
@@ -506,7 +506,7 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
     ret_opts->path = getenv("PATH");
     ret_opts->elsewhere = is_elsewhere(&words.flags);
     ret_opts->unbound = words.flags.bind != 0;
-    ret_opts->ignores_mpi = words.flags.mpi != 0;
+    ret_opts->mpi = (enum opts_mpi)words.flags.mpi;
     settle_names(words.flags.job_id, ret_opts);
     ret_opts->max_restarts = plan->max_restarts >= 0 ? (uint32_t)plan->max_restarts
                                                      : MAX_RESTARTS_DEFAULT;
@@ -537,17 +537,21 @@ int opts_check(const struct opts *opts, struct mst_err *err)
 }
 
 /* To an MPI that nobody serves each rank is alone, and says so by a result that looks right. */
-static int check_program(const struct opts *opts, struct mst_err *err)
+static int settle_mpi(struct opts *opts, struct mst_err *err)
 {
     char library[MPI_LIBRARY_BYTES];
-    if (opts->ignores_mpi || opts->node_count * opts->local_size < 2 ||
+    if (opts->mpi == OPTS_MPI_NONE || opts->node_count * opts->local_size < 2 ||
         !mpi_is_needed(opts->argv[0], opts->path, library))
         return 0;
-    return mst_err_set(err, -ENOTSUP,
-                       "%.60s is linked with %.30s, and muster run connects no ranks of MPI: each "
-                       "would be alone; start it with mpirun, or with --mpi=none if it does not "
-                       "use that library",
-                       opts->argv[0], library);
+    if (mpi_speaks_pmi1(library))
+        opts->mpi = OPTS_MPI_PMI1;
+    else
+        return mst_err_set(err, -ENOTSUP,
+                           "%.60s is linked with %.30s, and muster run connects ranks of MPICH, "
+                           "Intel MPI and MVAPICH only: each would be alone; start it with mpirun, "
+                           "or with --mpi=none if it does not use that library",
+                           opts->argv[0], library);
+    return 0;
 }
 
 /* Flags that go together: what is missing is told at once, the secret too. */
@@ -584,7 +588,7 @@ int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err
     if (rc || ret_opts->answer->plan.mode == MST_PLAN_RANK)
         return rc;
     place_node(ret_opts);
-    if (check_program(ret_opts, err))
+    if (settle_mpi(ret_opts, err))
         return EXITCODE_CONFIG;
     return read_secret(ret_opts, err) ? EXITCODE_CONFIG : 0;
 }

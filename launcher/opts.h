@@ -23,6 +23,12 @@ enum opts_term {
     OPTS_TERM_AGENT    /* the agent, for its ranks, which ignore them to begin with */
 };
 
+enum opts_mpi {
+    OPTS_MPI_AUTO, /* no program of MPI, as far as can be seen: its libraries are looked for */
+    OPTS_MPI_NONE, /* programs of MPI are started, and nobody looks for its libraries */
+    OPTS_MPI_PMI1, /* PMI-1 is served */
+};
+
 struct opts {
     struct mst_answer *answer; /* the caller's, and filled in: what the environment means; flags
                                   are in its plan already */
@@ -40,7 +46,7 @@ struct opts {
     enum opts_term term;
     bool ignores_save_errors; /* a lost last checkpoint does not change the exit code */
     bool unbound;             /* ranks may use every core of this container */
-    bool ignores_mpi;         /* programs of MPI are started, and nobody looks for its libraries */
+    enum opts_mpi mpi;
     bool report_bindings;
     bool take_root;   /* checkpoints' roots of other jobs, too */
     bool elsewhere;   /* the plan is another machine's, by --hostname and its like */

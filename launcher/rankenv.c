@@ -47,6 +47,16 @@ static void add_wishes(struct rankenv *env, const struct rankenv_facts *facts)
         add(env, "MST_TAKE_ROOT=%u", facts->take_root);
 }
 
+/* What a library of MPI looks for, and where it finds the rest. */
+static void add_pmi(struct rankenv *env, const struct rankenv_facts *facts)
+{
+    add(env, "PMI_FD=%d", facts->pmi_fd);
+    add(env, "PMI_RANK=%u", facts->rank);
+    add(env, "PMI_SIZE=%u", facts->world_size);
+    add(env, "MPI_LOCALRANKID=%u", facts->local_rank);
+    add(env, "MPI_LOCALNRANKS=%u", facts->local_size);
+}
+
 /* ---- other launchers' ------------------------------------------------------------------------ */
 
 /* What torchrun says of its own run. */
@@ -266,6 +276,8 @@ int rankenv_init(struct rankenv *env, char *const *inherited, const struct ranke
     add_elastic(env, facts);
     add_wishes(env, facts);
     add_families(env, facts, NULL);
+    if (facts->pmi_fd)
+        add_pmi(env, facts);
     if (!is_set(inherited, "OMP_NUM_THREADS="))
         add(env, "OMP_NUM_THREADS=1");
     return lay_out(env, inherited, is_for_launcher);

@@ -20,6 +20,7 @@ struct rankenv_facts {
     uint64_t job_nonce;      /* 0: not drawn yet, as in a dry run */
     int secret_fd, page_fd, shm_fd;
     uint32_t take_root; /* 1: MST_TAKE_ROOT */
+    int pmi_fd;         /* where PMI-1 is served; 0: nowhere */
 };
 
 #define RANKENV_VARS_MAX 72

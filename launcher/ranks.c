@@ -45,7 +45,7 @@ static void check(const struct ranks *ranks)
 
 int ranks_init(struct ranks *ranks, struct guard *guard, struct mst_err *err)
 {
-    *ranks = (struct ranks){.page_fd = -1, .shm_fd = -1, .guard = guard};
+    *ranks = (struct ranks){.page_fd = -1, .shm_fd = -1, .pmi = {.fd = -1}, .guard = guard};
     ranks->death_fd = epoll_create1(EPOLL_CLOEXEC);
     if (ranks->death_fd < 0)
         return mst_err_set(err, -errno, "watch over the ranks: epoll_create1: %s",
@@ -71,7 +71,8 @@ int ranks_open(struct ranks *ranks, uint32_t first_rank, uint32_t local_size, st
                             .first_rank = first_rank,
                             .local_size = local_size,
                             .page_fd = -1,
-                            .shm_fd = -1};
+                            .shm_fd = -1,
+                            .pmi = {.fd = -1}};
     int rc = mst_page_create(local_size, &ranks->page_fd, &ranks->page, err);
     if (rc)
         goto fail;
@@ -121,13 +122,15 @@ void ranks_close(struct ranks *ranks)
     }
     if (ranks->page && ranks->shm_fd >= 0)
         close(ranks->shm_fd);
+    pmi_end(&ranks->pmi);
     free(ranks->procs);
     free(ranks->shares);
     *ranks = (struct ranks){.death_fd = ranks->death_fd,
                             .guard = ranks->guard,
                             .spawn = ranks->spawn,
                             .page_fd = -1,
-                            .shm_fd = -1};
+                            .shm_fd = -1,
+                            .pmi = {.fd = -1}};
 }
 
 /* Kernels before 5.3 and some sandboxes have no pidfd: then SIGCHLD tells of the death, and the
@@ -224,16 +227,17 @@ static int prepare(const struct ranks *ranks, const struct opts *opts,
 static struct spawn_request request_of(const struct ranks *ranks, const struct opts *opts,
                                        const struct rankenv_facts *facts, const struct start *start)
 {
-    return (struct spawn_request){.argv = opts->argv,
-                                  .env = start->env->vars,
-                                  .out_fd = start->fds[0],
-                                  .err_fd = start->fds[1],
-                                  .keeps_stdin = opts->feeds_rank0 && facts->rank == 0,
-                                  .keep_fds = {facts->secret_fd, facts->page_fd, facts->shm_fd},
-                                  .keep_fd_count = 3,
-                                  .cores = ranks->procs[facts->local_rank].cores,
-                                  .deaf = opts->term == OPTS_TERM_AGENT,
-                                  .guard = ranks->guard};
+    return (struct spawn_request){
+        .argv = opts->argv,
+        .env = start->env->vars,
+        .out_fd = start->fds[0],
+        .err_fd = start->fds[1],
+        .keeps_stdin = opts->feeds_rank0 && facts->rank == 0,
+        .keep_fds = {facts->secret_fd, facts->page_fd, facts->shm_fd, facts->pmi_fd},
+        .keep_fd_count = facts->pmi_fd ? 4 : 3,
+        .cores = ranks->procs[facts->local_rank].cores,
+        .deaf = opts->term == OPTS_TERM_AGENT,
+        .guard = ranks->guard};
 }
 
 static void note_started(struct ranks *ranks, uint32_t local_rank, const struct spawn_child *child)
@@ -283,6 +287,7 @@ static int spawn_batch(struct ranks *ranks, const struct opts *opts, struct rank
     for (; rc == 0 && count < SPAWN_BATCH && first + count < ranks->local_size; count += rc == 0) {
         facts->local_rank = first + (uint32_t)count;
         facts->rank = ranks->first_rank + facts->local_rank;
+        facts->pmi_fd = pmi_rank_fd(&ranks->pmi, facts->local_rank);
         rc = prepare(ranks, opts, facts, outlog, &starts[count], &unprepared);
         if (rc == 0)
             requests[count] = request_of(ranks, opts, facts, &starts[count]);
@@ -302,8 +307,11 @@ int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct ranke
     mine.page_fd = ranks->page_fd;
     mine.shm_fd = ranks->shm_fd;
     int rc = bind_ranks(ranks, opts, err);
+    if (rc == 0 && opts->mpi == OPTS_MPI_PMI1)
+        rc = pmi_start(&ranks->pmi, facts, err);
     while (rc == 0 && ranks->alive < ranks->local_size)
         rc = spawn_batch(ranks, opts, &mine, outlog, err);
+    pmi_started(&ranks->pmi);
     return rc;
 }
 
@@ -366,6 +374,13 @@ void ranks_signal(const struct ranks *ranks, int signal_number)
         if (ranks->procs[i].pid > 0)
             (void)kill(-ranks->procs[i].pid, signal_number); /* it may have just died */
     }
+}
+
+void ranks_kill(const struct ranks *ranks, uint32_t rank)
+{
+    uint32_t local_rank = rank - ranks->first_rank;
+    if (local_rank < ranks->local_size && ranks->procs[local_rank].pid > 0)
+        (void)kill(-ranks->procs[local_rank].pid, SIGKILL); /* as above */
 }
 
 /* Who listens is asked first: a program may take its handler back on its way out. */

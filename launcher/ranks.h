@@ -7,6 +7,7 @@
 #define MUSTER_LAUNCHER_RANKS_H
 
 #include "muster/core/world/page.h"
+#include "muster/launcher/pmi.h"
 
 #include <sched.h>
 #include <stdbool.h>
@@ -46,6 +47,7 @@ struct ranks {
     cpu_set_t *shares;       /* local_size of them: where the cores of procs lie */
     struct mst_page *page;   /* NULL: not open */
     int page_fd, shm_fd;
+    struct pmi pmi;
     struct guard *guard; /* borrowed; NULL: none */
     struct spawn *spawn;
 };
@@ -64,8 +66,8 @@ int ranks_open(struct ranks *ranks, uint32_t first_rank, uint32_t local_size, st
 void ranks_close(struct ranks *ranks);
 
 /* Starts rank after rank; `facts` holds what is the same for all of them. Stops at the first that
- * fails and leaves those before it running: alive says how many. Errors of spawn_start; -ENOMEM;
- * -EIO its output has no place to go; all with text. */
+ * fails and leaves those before it running: alive says how many. Errors of spawn_start and
+ * pmi_start; -ENOMEM; -EIO its output has no place to go; all with text. */
 int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct rankenv_facts *facts,
                 struct outlog *outlog, struct mst_err *err);
 
@@ -81,6 +83,9 @@ void ranks_reap_orphan(const struct ranks *ranks, pid_t pid);
 
 /* Signals the process groups of all live ranks. */
 void ranks_signal(const struct ranks *ranks, int signal_number);
+
+/* SIGKILL to the process group of one rank of this node, if it lives. */
+void ranks_kill(const struct ranks *ranks, uint32_t rank);
 
 /* SIGTERM to the process groups of all live ranks. If they began `deaf` to it, those of which no
  * process has set a handler since get what SIGTERM would be to them: their end. */

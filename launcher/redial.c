@@ -42,7 +42,7 @@ static void run_child(const struct redial_request *request, pid_t agent, int age
 {
     const int to_fd = STDIN_FILENO;
     struct mst_err result = {0};
-    helper_begin("muster-redial", agent_fd);
+    helper_begin("muster-redial", &agent_fd, 1);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* cannot fail for a valid signal */
     while (getppid() == agent) {
         int rc = try_once(request, &result);

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define SPAWN_KEEP_MAX 3
+#define SPAWN_KEEP_MAX 4
 #define SPAWN_BATCH 8 /* programs that are started at once, at most */
 
 struct guard;

@@ -85,14 +85,14 @@ without_libraries() {
     expect 0 unshare -m sh -c "mount --bind /dev/null '$mpi' && exec muster run --nproc 2 allreduce"
 }
 
-# A program of MPI is no rank of muster run, and a library that comes later is told of once.
-under_muster() { # NAME
-    say "$1: a program of MPI under muster run"
-    expect 78 muster run --nproc 2 -- "mpi_hello-$1"
+# A program of Open MPI is no rank of muster run, and a library that comes later is told of once.
+under_muster() {
+    say "a program of Open MPI under muster run"
+    expect 78 muster run --nproc 2 -- mpi_hello-openmpi
     mentions "is linked with libmpi" "mpirun" "--mpi=none"
-    expect 78 muster run --dry-run --nproc 2 -- "$(command -v "mpi_hello-$1")"
-    expect 0 timeout 60 muster run --nproc 1 -- "mpi_hello-$1"
-    expect 0 timeout 60 muster run --nproc 2 --mpi=none -- "mpi_hello-$1"
+    expect 78 muster run --dry-run --nproc 2 -- "$(command -v mpi_hello-openmpi)"
+    expect 0 timeout 60 muster run --nproc 1 -- mpi_hello-openmpi
+    expect 0 timeout 60 muster run --nproc 2 --mpi=none -- mpi_hello-openmpi
     [ "$(grep -c 'hello from rank 0 of 1' "$work/last.out")" = 2 ] || fail "not two worlds of one"
 }
 
@@ -106,20 +106,21 @@ loaded_later() {
     kill $job
     wait $job || :
     [ "$(grep -c loaded_by= "$work/later.out")" = 1 ] || fail "not one warning"
+    expect 78 timeout 60 muster run --nproc 2 --mpi=pmi1 -- env LD_PRELOAD="$mpi" sleep 60
+    mentions "loaded_by=0" "does not ask by PMI-1" "--mpi=none"
 }
 
 without_mpi
 tried=0
 if [ -e "$libraries/libmuster-mpi-openmpi.so" ] && command -v mpirun.openmpi >/dev/null; then
     try_mpi openmpi mpirun.openmpi
-    under_muster openmpi
+    under_muster
     loaded_later
     without_libraries
     tried=$((tried + 1))
 fi
 if [ -e "$libraries/libmuster-mpi-mpich.so" ] && command -v mpiexec.hydra >/dev/null; then
     try_mpi mpich mpiexec.hydra
-    under_muster mpich
     tried=$((tried + 1))
 fi
 no_leftovers

@@ -25,7 +25,7 @@ static void it_holds_one_descriptor_and_has_a_name(void **state)
     assert_int_equal(pipe2(own, O_CLOEXEC), 0);
     pid_t pid = fork();
     if (pid == 0) {
-        helper_begin("muster-test", own[1]);
+        helper_begin("muster-test", &own[1], 1);
         (void)prctl(PR_GET_NAME, name);
         if (write(STDIN_FILENO, name, sizeof name) != sizeof name)
             _exit(1);

@@ -35,6 +35,7 @@ static int leave(void **state)
     (void)unlink("script");
     (void)unlink("fifo");
     (void)unlink("libmpi.so.40");
+    (void)unlink("libmpich.so.12");
     return chdir("/") == 0 && rmdir(folder) == 0 ? 0 : -1;
 }
 
@@ -51,6 +52,20 @@ static void knows_the_libraries_names(void **state)
         assert_true(mpi_is_library(are[i]));
     for (size_t i = 0; i < sizeof are_not / sizeof are_not[0]; i++)
         assert_false(mpi_is_library(are_not[i]));
+}
+
+static void knows_which_ask_by_pmi1(void **state)
+{
+    (void)state;
+    static const char *const ask[] = {"libmpich.so.12",   "libmpich.so.12.2.1",
+                                      "libmpi.so.12",     "libmpi.so.12.5.2",
+                                      "libmpifort.so.12", "libmpichcxx.so.12"};
+    static const char *const ask_not[] = {"libmpi.so.40", "libmpi.so.40.30.4", "libmpi.so",
+                                          "libmpi.so.120", "libmpi_abi.so.1"};
+    for (size_t i = 0; i < sizeof ask / sizeof ask[0]; i++)
+        assert_true(mpi_speaks_pmi1(ask[i]));
+    for (size_t i = 0; i < sizeof ask_not / sizeof ask_not[0]; i++)
+        assert_false(mpi_speaks_pmi1(ask_not[i]));
 }
 
 static void what_needs_no_mpi_may_start(void **state)
@@ -70,9 +85,9 @@ static void what_needs_no_mpi_may_start(void **state)
 }
 
 /* Any file of that name will do: it is the name that tells. */
-static void *map_library(void)
+static void *map_library(const char *name)
 {
-    FILE *file = fopen("libmpi.so.40", "w+e");
+    FILE *file = fopen(name, "w+e");
     assert_non_null(file);
     assert_int_equal(ftruncate(fileno(file), 4096), 0);
     void *bytes = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fileno(file), 0);
@@ -85,11 +100,23 @@ static void a_library_is_seen_once_it_is_mapped(void **state)
 {
     (void)state;
     char library[MPI_LIBRARY_BYTES] = "";
-    assert_false(mpi_is_mapped(getpid(), library));
-    assert_false(mpi_is_mapped(0, library));
-    void *bytes = map_library();
-    assert_true(mpi_is_mapped(getpid(), library));
-    assert_string_equal(library, "libmpi.so.40");
+    assert_false(mpi_is_mapped(getpid(), false, library));
+    assert_false(mpi_is_mapped(0, false, library));
+    void *bytes = map_library("libmpi.so.40");
+    for (int served = 0; served < 2; served++) {
+        assert_true(mpi_is_mapped(getpid(), served, library));
+        assert_string_equal(library, "libmpi.so.40");
+    }
+    assert_int_equal(munmap(bytes, 4096), 0);
+}
+
+static void a_library_that_is_served_is_not_looked_for(void **state)
+{
+    (void)state;
+    char library[MPI_LIBRARY_BYTES] = "";
+    void *bytes = map_library("libmpich.so.12");
+    assert_true(mpi_is_mapped(getpid(), false, library));
+    assert_false(mpi_is_mapped(getpid(), true, library));
     assert_int_equal(munmap(bytes, 4096), 0);
 }
 
@@ -114,17 +141,17 @@ static void a_watch_finds_once(void **state)
     struct mpi_watch watch = {.fd = -1, .wake_ns = MST_NEVER};
     struct mpi_finding finding;
     const pid_t pids[] = {0, getpid()};
-    mpi_watch_start(&watch, 1000);
+    mpi_watch_start(&watch, false, 1000);
     assert_true(watch.wake_ns > 1000 && watch.wake_ns != MST_NEVER);
     assert_false(mpi_watch_take(&watch, &finding));
     assert_false(look(&watch, pids, 2, &finding));
     assert_true(watch.wake_ns != MST_NEVER);
-    void *bytes = map_library();
+    void *bytes = map_library("libmpi.so.40");
     assert_true(look(&watch, pids, 2, &finding));
     assert_int_equal(finding.local_rank, 1);
     assert_string_equal(finding.library, "libmpi.so.40");
     assert_true(watch.wake_ns == MST_NEVER);
-    mpi_watch_start(&watch, 2000); /* the next generation */
+    mpi_watch_start(&watch, false, 2000); /* the next generation */
     assert_true(watch.wake_ns == MST_NEVER);
     assert_int_equal(munmap(bytes, 4096), 0);
     mpi_watch_fini(&watch);
@@ -135,7 +162,7 @@ static void a_watch_looks_a_few_times_only(void **state)
     (void)state;
     struct mpi_watch watch = {.fd = -1, .wake_ns = MST_NEVER};
     struct mpi_finding finding;
-    mpi_watch_start(&watch, 0);
+    mpi_watch_start(&watch, false, 0);
     uint64_t last_ns = 0;
     while (watch.wake_ns != MST_NEVER) {
         assert_true(watch.wake_ns > last_ns && watch.looks < 10);
@@ -149,8 +176,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(knows_the_libraries_names),
+        cmocka_unit_test(knows_which_ask_by_pmi1),
         cmocka_unit_test(what_needs_no_mpi_may_start),
         cmocka_unit_test(a_library_is_seen_once_it_is_mapped),
+        cmocka_unit_test(a_library_that_is_served_is_not_looked_for),
         cmocka_unit_test(a_watch_finds_once),
         cmocka_unit_test(a_watch_looks_a_few_times_only),
     };

@@ -1,0 +1,50 @@
+/* Pmi: the process that this node's ranks ask by PMI-1 who the others are. Between nodes it brings
+ * what they put to the job's key-value server, and waits for what the other nodes bring.
+ *
+ *   start → (rank_fd → PMI_FD of that rank) → started → fd is readable: take → end
+ *
+ * A copy of the agent, so that the agent waits for none of this; it ends with the agent, or when it
+ * is told to. It gives up when a rank aborts the job, or has left without a word of MPI's, for
+ * which others may wait for ever; the agent, which knows of the deaths of ranks, has a second to
+ * act on that by itself. */
+#ifndef MUSTER_LAUNCHER_PMI_H
+#define MUSTER_LAUNCHER_PMI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "muster/core/err.h"
+
+struct rankenv_facts;
+
+/* Why ranks of MPI cannot go on, and how their job ends. */
+struct pmi_failure {
+    uint32_t rank; /* whose doing it is */
+    int exit_code;
+    struct mst_err err;
+};
+
+/* One with an fd of -1 is not started, and allowed everywhere but in take. */
+struct pmi {
+    int fd;       /* readable when the process has given up */
+    bool watched; /* by the agent's loop, which sets it */
+    int *fds;     /* it and the ranks' ends, close-on-exec; NULL once the ranks are started */
+    uint32_t count;
+};
+
+/* For the ranks of this node, as `facts` says. 0; -EMFILE, -ENOMEM, -EAGAIN with text. */
+int pmi_start(struct pmi *pmi, const struct rankenv_facts *facts, struct mst_err *err);
+
+/* The end that a rank inherits; 0: there is none. */
+int pmi_rank_fd(const struct pmi *pmi, uint32_t local_rank);
+
+/* The ranks have their ends, or will have none. */
+void pmi_started(struct pmi *pmi);
+
+/* Why it gave up. False: it has not. */
+bool pmi_take(struct pmi *pmi, struct pmi_failure *ret_failure);
+
+/* The process ends at once. Whoever reaps orphans reaps it. */
+void pmi_end(struct pmi *pmi);
+
+#endif

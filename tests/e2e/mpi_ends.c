@@ -1,0 +1,49 @@
+/* A plain program of MPI whose rank 1 does as it is told:
+ *
+ *   mpi_ends [well | outside | unfinished | aborts | killed]
+ *
+ * The others compute a sum that they print. */
+#include <mpi.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int is(const char *told, const char *word)
+{
+    return strcmp(told, word) == 0;
+}
+
+static void end(const char *told)
+{
+    if (is(told, "unfinished"))
+        _exit(0);
+    if (is(told, "aborts"))
+        MPI_Abort(MPI_COMM_WORLD, 5);
+    if (is(told, "killed"))
+        (void)raise(SIGKILL);
+}
+
+static void print_sum(int rank)
+{
+    int mine = rank + 1, sum = 0, size;
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    MPI_Allreduce(&mine, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+    printf("rank %d of %d: sum %d\n", rank, size, sum);
+}
+
+int main(int argc, char **argv)
+{
+    const char *told = argc > 1 ? argv[1] : "well", *number = getenv("RANK");
+    if (is(told, "outside") && number && is(number, "1"))
+        return 0;
+    int rank;
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    if (rank == 1)
+        end(told);
+    print_sum(rank);
+    MPI_Finalize();
+    return 0;
+}

@@ -1,0 +1,242 @@
+/* The process that serves PMI-1 to the ranks of one node, which are this test's descriptors. */
+#include "soon.h"
+
+#include "muster/launcher/pmi.h"
+#include "muster/launcher/rankenv.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define RANKS 3
+
+struct fixture {
+    struct pmi pmi;
+    int ranks[RANKS]; /* as each of them inherits it */
+};
+
+static void start(struct fixture *f)
+{
+    const struct rankenv_facts facts = {.rank = 10,
+                                        .world_size = RANKS,
+                                        .local_size = RANKS,
+                                        .node_count = 1,
+                                        .kv_addr = "",
+                                        .job_id = "",
+                                        .secret_fd = -1};
+    assert_int_equal(pmi_start(&f->pmi, &facts, NULL), 0);
+    for (uint32_t i = 0; i < RANKS; i++) {
+        f->ranks[i] = dup(pmi_rank_fd(&f->pmi, i));
+        assert_true(f->ranks[i] >= 0);
+    }
+    pmi_started(&f->pmi);
+    assert_int_equal(pmi_rank_fd(&f->pmi, 0), 0);
+}
+
+static void say(const struct fixture *f, uint32_t rank, const char *line)
+{
+    assert_int_equal(send(f->ranks[rank], line, strlen(line), MSG_NOSIGNAL), strlen(line));
+}
+
+static void expect(const struct fixture *f, uint32_t rank, const char *line)
+{
+    char heard[256];
+    size_t have = 0;
+    while (have < strlen(line)) {
+        struct pollfd ready = {.fd = f->ranks[rank], .events = POLLIN};
+        assert_int_equal(poll(&ready, 1, SOON_MS), 1);
+        ssize_t size = recv(f->ranks[rank], heard + have, strlen(line) - have, 0);
+        assert_true(size > 0);
+        have += (size_t)size;
+    }
+    assert_memory_equal(heard, line, have);
+}
+
+static void init(const struct fixture *f, uint32_t rank)
+{
+    say(f, rank, "cmd=init pmi_version=1 pmi_subversion=1\n");
+    expect(f, rank, "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n");
+}
+
+static void init_all(const struct fixture *f)
+{
+    for (uint32_t i = 0; i < RANKS; i++)
+        init(f, i);
+}
+
+static void leave(struct fixture *f, uint32_t rank)
+{
+    close(f->ranks[rank]);
+    f->ranks[rank] = -1;
+}
+
+static void end(struct fixture *f)
+{
+    pmi_end(&f->pmi);
+    assert_int_equal(f->pmi.fd, -1);
+    pmi_end(&f->pmi); /* allowed */
+    for (uint32_t i = 0; i < RANKS; i++) {
+        if (f->ranks[i] >= 0)
+            leave(f, i);
+    }
+    int status;
+    assert_true(waitpid(-1, &status, 0) > 0); /* it has ended by itself */
+    assert_int_equal(status, 0);
+    assert_int_equal(waitpid(-1, &status, 0), -1);
+}
+
+/* Whom it blames, and why. */
+static struct pmi_failure failure_of(struct fixture *f)
+{
+    struct pmi_failure failure;
+    struct pollfd ready = {.fd = f->pmi.fd, .events = POLLIN};
+    assert_int_equal(poll(&ready, 1, SOON_MS), 1);
+    assert_true(pmi_take(&f->pmi, &failure));
+    return failure;
+}
+
+static void a_fence_is_over_when_all_are_there(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct pmi_failure failure;
+    start(&f);
+    init_all(&f);
+    say(&f, 1, "cmd=put kvsname=muster_0000000000000000_0 key=a value=1\n");
+    expect(&f, 1, "cmd=put_result rc=0 msg=success\n");
+    for (uint32_t i = 0; i < RANKS; i++)
+        say(&f, i, "cmd=barrier_in\n");
+    for (uint32_t i = 0; i < RANKS; i++) {
+        expect(&f, i, "cmd=barrier_out\n");
+        say(&f, i, "cmd=get kvsname=muster_0000000000000000_0 key=a\n");
+        expect(&f, i, "cmd=get_result rc=0 msg=success value=1\n");
+        say(&f, i, "cmd=finalize\n");
+        expect(&f, i, "cmd=finalize_ack rc=0\n");
+        leave(&f, i);
+    }
+    assert_false(pmi_take(&f.pmi, &failure));
+    end(&f);
+}
+
+static void a_line_may_come_in_pieces_and_lines_together(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f);
+    say(&f, 0, "cmd=init pmi_ver");
+    say(&f, 0, "sion=1\ncmd=get_appnum\ncmd=get_app");
+    expect(&f, 0, "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n");
+    expect(&f, 0, "cmd=appnum rc=0 appnum=0\n");
+    say(&f, 0, "num\n");
+    expect(&f, 0, "cmd=appnum rc=0 appnum=0\n");
+    end(&f);
+}
+
+static void who_leaves_without_a_word_is_named(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f);
+    init_all(&f);
+    say(&f, 0, "cmd=barrier_in\n");
+    leave(&f, 2);
+    struct pmi_failure failure = failure_of(&f);
+    assert_int_equal(failure.rank, 12);
+    assert_int_equal(failure.exit_code, EXIT_FAILURE);
+    assert_non_null(strstr(failure.err.text, "without MPI_Finalize"));
+    end(&f);
+}
+
+static void who_waits_and_goes_is_named(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f);
+    init_all(&f);
+    say(&f, 1, "cmd=barrier_in\n");
+    leave(&f, 1);
+    assert_int_equal(failure_of(&f).rank, 11);
+    end(&f);
+}
+
+static void who_never_comes_is_named(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f);
+    leave(&f, 1);
+    init(&f, 0);
+    struct pmi_failure failure = failure_of(&f);
+    assert_int_equal(failure.rank, 11);
+    assert_non_null(strstr(failure.err.text, "without MPI_Init"));
+    end(&f);
+}
+
+static void an_abort_has_its_exit_code_and_its_rank_stands_still(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f);
+    init_all(&f);
+    say(&f, 1, "cmd=abort exitcode=5\n");
+    struct pmi_failure failure = failure_of(&f);
+    assert_int_equal(failure.rank, 11);
+    assert_int_equal(failure.exit_code, 5);
+    assert_non_null(strstr(failure.err.text, "MPI_Abort"));
+    struct pollfd closed = {.fd = f.ranks[1], .events = POLLIN};
+    assert_int_equal(poll(&closed, 1, 0), 0);
+    end(&f);
+}
+
+static void nonsense_is_told_with_its_rank(void **state)
+{
+    (void)state;
+    static const char *const said[] = {"cmd=fly\n", "cmd=init pmi_version=2\n"};
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture f;
+        start(&f);
+        say(&f, 2, said[i]);
+        struct pmi_failure failure = failure_of(&f);
+        assert_int_equal(failure.rank, 12);
+        assert_int_equal(failure.err.code, -EPROTO);
+        end(&f);
+    }
+}
+
+static void a_line_without_an_end_is_refused(void **state)
+{
+    (void)state;
+    char text[3000];
+    struct fixture f;
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    start(&f);
+    say(&f, 0, text);
+    assert_non_null(strstr(failure_of(&f).err.text, "a line of more than"));
+    end(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_fence_is_over_when_all_are_there),
+        cmocka_unit_test(a_line_may_come_in_pieces_and_lines_together),
+        cmocka_unit_test(who_leaves_without_a_word_is_named),
+        cmocka_unit_test(who_waits_and_goes_is_named),
+        cmocka_unit_test(who_never_comes_is_named),
+        cmocka_unit_test(an_abort_has_its_exit_code_and_its_rank_stands_still),
+        cmocka_unit_test(nonsense_is_told_with_its_rank),
+        cmocka_unit_test(a_line_without_an_end_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
