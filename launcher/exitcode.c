@@ -47,9 +47,13 @@ int exitcode_of_exec(int errno_value)
 {
     switch (errno_value) {
     case ENOENT:
-    case ENOTDIR: return EXITCODE_NOT_FOUND;
+    case ENOTDIR:
+    case ENAMETOOLONG: return EXITCODE_NOT_FOUND;
     case EACCES:
     case EPERM:
+    case E2BIG:
+    case EINVAL:
+    case ELIBBAD:
     case ENOEXEC:
     case EISDIR:
     case ELOOP: return EXITCODE_NOT_EXECUTABLE;

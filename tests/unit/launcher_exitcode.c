@@ -22,8 +22,11 @@ static void test_refused_programs(void **state)
     (void)state;
     assert_int_equal(exitcode_of_exec(ENOENT), 127);
     assert_int_equal(exitcode_of_exec(ENOTDIR), 127);
+    assert_int_equal(exitcode_of_exec(ENAMETOOLONG), 127);
     assert_int_equal(exitcode_of_exec(EACCES), 126);
     assert_int_equal(exitcode_of_exec(ENOEXEC), 126);
+    assert_int_equal(exitcode_of_exec(E2BIG), 126);
+    assert_int_equal(exitcode_of_exec(EINVAL), 126);
     assert_int_equal(exitcode_of_exec(ENOMEM), EXITCODE_INTERNAL);
     assert_true(exitcode_is_final(126) && exitcode_is_final(127));
     assert_true(exitcode_is_final(64) && exitcode_is_final(78));
