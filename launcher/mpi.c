@@ -66,10 +66,57 @@ static bool file_needs(const char *path, char library[MPI_LIBRARY_BYTES])
     return needs;
 }
 
-bool mpi_is_needed(const char *program, const char *path, char library[MPI_LIBRARY_BYTES])
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* What env(1) becomes; NULL: it is told something that is not known here. */
+static const char *program_of(char *const *argv)
+{
+    if (strcmp(base_name(argv[0]), "env") != 0)
+        return argv[0];
+    for (argv++; *argv; argv++) {
+        const char *word = *argv;
+        bool is_unset = strcmp(word, "-u") == 0 || strcmp(word, "--unset") == 0;
+        if (is_unset && argv[1])
+            argv++;
+        else if (strcmp(word, "-i") != 0 && strcmp(word, "--") != 0 && !strchr(word, '='))
+            return word[0] == '-' ? NULL : word;
+    }
+    return NULL;
+}
+
+bool mpi_is_needed(char *const *argv, const char *path, char library[MPI_LIBRARY_BYTES])
 {
     char file[PROGRAM_PATH_BYTES];
-    return program_find(program, path, file) == 0 && file_needs(file, library);
+    const char *program = program_of(argv);
+    return program && program_find(program, path, file) == 0 && file_needs(file, library);
+}
+
+static const char *value_in(char *const *env, const char *name)
+{
+    size_t size = strlen(name);
+    for (; *env; env++) {
+        if (strncmp(*env, name, size) == 0 && (*env)[size] == '=')
+            return *env + size + 1;
+    }
+    return NULL;
+}
+
+bool mpi_is_named(char *const *env, char library[MPI_LIBRARY_BYTES])
+{
+    const char *file = value_in(env, "MPI4PY_LIBMPI"), *abi = value_in(env, "MPI4PY_MPIABI");
+    if (file && mpi_is_library(base_name(file)))
+        snprintf(library, MPI_LIBRARY_BYTES, "%s", base_name(file));
+    else if (abi && strcmp(abi, "openmpi") == 0)
+        snprintf(library, MPI_LIBRARY_BYTES, "libmpi.so.40");
+    else if (abi && (strcmp(abi, "mpich") == 0 || strcmp(abi, "impi") == 0))
+        snprintf(library, MPI_LIBRARY_BYTES, "libmpi.so.12");
+    else
+        return false;
+    return true;
 }
 
 /* ---- its processes --------------------------------------------------------------------------- */

@@ -18,9 +18,14 @@ bool mpi_is_library(const char *name);
  * keeps its binary interface. */
 bool mpi_speaks_pmi1(const char *library);
 
-/* Whether the program that execvp would find in `path` (PATH's value, or NULL) needs an MPI itself;
- * `library` is then its name. A script, or what cannot be read, needs none. */
-bool mpi_is_needed(const char *program, const char *path, char library[MPI_LIBRARY_BYTES]);
+/* Whether the program that execvp would find in `path` (PATH's value, or NULL) for argv[0] needs an
+ * MPI itself; `library` is then its name. Of `env NAME=VALUE … PROGRAM` it is that program. A
+ * script, or what cannot be read, needs none. */
+bool mpi_is_needed(char *const *argv, const char *path, char library[MPI_LIBRARY_BYTES]);
+
+/* Whether the environment tells mpi4py which MPI to load (MPI4PY_LIBMPI, MPI4PY_MPIABI); `library`
+ * is then its name, or one of its family. Pure. */
+bool mpi_is_named(char *const *env, char library[MPI_LIBRARY_BYTES]);
 
 /* Whether a process has mapped one that does not find its ranks: any, or where PMI-1 is served, one
  * that does not ask it. Blocks as long as the process holds its own memory's lock. */

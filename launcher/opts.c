@@ -540,17 +540,19 @@ int opts_check(const struct opts *opts, struct mst_err *err)
 static int settle_mpi(struct opts *opts, struct mst_err *err)
 {
     char library[MPI_LIBRARY_BYTES];
-    if (opts->mpi == OPTS_MPI_NONE || opts->node_count * opts->local_size < 2 ||
-        !mpi_is_needed(opts->argv[0], opts->path, library))
+    if (opts->mpi == OPTS_MPI_NONE || opts->node_count * opts->local_size < 2)
         return 0;
-    if (mpi_speaks_pmi1(library))
-        opts->mpi = OPTS_MPI_PMI1;
-    else
+    bool is_needed = mpi_is_needed(opts->argv, opts->path, library);
+    if (!is_needed && !mpi_is_named(opts->env, library))
+        return 0;
+    if (!mpi_speaks_pmi1(library))
         return mst_err_set(err, -ENOTSUP,
-                           "%.60s is linked with %.30s, and muster run connects ranks of MPICH, "
-                           "Intel MPI and MVAPICH only: each would be alone; start it with mpirun, "
-                           "or with --mpi=none if it does not use that library",
-                           opts->argv[0], library);
+                           "%.60s is %s %.30s, and muster run connects ranks of MPICH, Intel MPI "
+                           "and MVAPICH only: each would be alone; start it with mpirun, or with "
+                           "--mpi=none if it does not use that library",
+                           opts->argv[0], is_needed ? "linked with" : "told by MPI4PY_* to load",
+                           library);
+    opts->mpi = OPTS_MPI_PMI1;
     return 0;
 }
 

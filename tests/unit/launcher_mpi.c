@@ -2,6 +2,7 @@
  * a watch, whose looks are child processes. */
 #include "muster/launcher/mpi.h"
 
+#include "muster/core/bytes.h"
 #include "muster/core/clock.h"
 
 #include <poll.h>
@@ -36,6 +37,7 @@ static int leave(void **state)
     (void)unlink("fifo");
     (void)unlink("libmpi.so.40");
     (void)unlink("libmpich.so.12");
+    (void)unlink("program");
     return chdir("/") == 0 && rmdir(folder) == 0 ? 0 : -1;
 }
 
@@ -68,10 +70,18 @@ static void knows_which_ask_by_pmi1(void **state)
         assert_false(mpi_speaks_pmi1(ask_not[i]));
 }
 
+static bool needs(const char *program, const char *argument, const char *path)
+{
+    char first[64], second[64], library[MPI_LIBRARY_BYTES];
+    (void)snprintf(first, sizeof first, "%s", program);
+    (void)snprintf(second, sizeof second, "%s", argument ? argument : "");
+    char *argv[] = {first, argument ? second : NULL, NULL};
+    return mpi_is_needed(argv, path, library);
+}
+
 static void what_needs_no_mpi_may_start(void **state)
 {
     (void)state;
-    char library[MPI_LIBRARY_BYTES];
     FILE *script = fopen("script", "we");
     assert_non_null(script);
     assert_true(fputs("#!/bin/sh\n", script) >= 0);
@@ -79,9 +89,87 @@ static void what_needs_no_mpi_may_start(void **state)
     assert_int_equal(mkfifo("fifo", 0600), 0);
     static const char *const programs[] = {"/bin/sh", "./script", "./fifo", "./absent", "/", "sh"};
     for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++)
-        assert_false(mpi_is_needed(programs[i], "/bin:/usr/bin", library));
-    assert_false(mpi_is_needed("sh", NULL, library));
-    assert_false(mpi_is_needed("sh", "", library));
+        assert_false(needs(programs[i], NULL, "/bin:/usr/bin"));
+    assert_false(needs("sh", NULL, NULL));
+    assert_false(needs("sh", NULL, ""));
+}
+
+/* A program as ld makes it is not at hand: the smallest that the reader takes for one. */
+static void write_program(const char *name)
+{
+    static const uint8_t head[] = {0x7f, 'E', 'L', 'F', 2, 1, 1};
+    enum { SEGMENTS = 64, DYNAMIC = 64 + 2 * 56, STRINGS = DYNAMIC + 4 * 16, END = STRINGS + 32 };
+    uint8_t file[END] = {0};
+    memcpy(file, head, sizeof head);
+    mst_put_le64(file + 32, SEGMENTS);
+    mst_put_le16(file + 54, 56);
+    mst_put_le16(file + 56, 2);
+    mst_put_le32(file + SEGMENTS, 1); /* all of it is loaded at 0 */
+    mst_put_le64(file + SEGMENTS + 32, END);
+    mst_put_le32(file + SEGMENTS + 56, 2); /* the dynamic section */
+    mst_put_le64(file + SEGMENTS + 56 + 8, DYNAMIC);
+    mst_put_le64(file + SEGMENTS + 56 + 16, DYNAMIC);
+    mst_put_le64(file + SEGMENTS + 56 + 32, 4 * 16);
+    const uint64_t entries[][2] = {{5, STRINGS}, {10, 32}, {1, 1}, {0, 0}};
+    for (size_t i = 0; i < 4; i++) {
+        mst_put_le64(file + DYNAMIC + 16 * i, entries[i][0]);
+        mst_put_le64(file + DYNAMIC + 16 * i + 8, entries[i][1]);
+    }
+    memcpy(file + STRINGS + 1, "libmpich.so.12", sizeof "libmpich.so.12");
+    FILE *out = fopen(name, "we");
+    assert_non_null(out);
+    assert_int_equal(fwrite(file, 1, sizeof file, out), sizeof file);
+    assert_int_equal(fclose(out), 0);
+    assert_int_equal(chmod(name, 0700), 0);
+}
+
+static void what_env_starts_is_looked_at(void **state)
+{
+    (void)state;
+    write_program("program");
+    assert_true(needs("./program", NULL, NULL));
+    assert_true(needs("env", "./program", "/usr/bin"));
+    const struct {
+        const char *words[6];
+        bool needs;
+    } cases[] = {{{"/usr/bin/env", "A=1", "B=./x", "./program"}, true},
+                 {{"env", "-i", "-u", "A", "--", "./program"}, true},
+                 {{"env", "--unset", "A", "./program"}, true},
+                 {{"env", "A=1", "/bin/true", "./program"}, false},
+                 {{"env", "-S", "./program"}, false},
+                 {{"env", "-u"}, false},
+                 {{"env"}, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char words[6][16], *argv[7] = {NULL}, library[MPI_LIBRARY_BYTES];
+        for (size_t k = 0; k < 6 && cases[i].words[k]; k++) {
+            (void)snprintf(words[k], sizeof words[k], "%s", cases[i].words[k]);
+            argv[k] = words[k];
+        }
+        assert_int_equal(mpi_is_needed(argv, "/usr/bin:/bin", library), cases[i].needs);
+    }
+}
+
+static void mpi4py_is_told_by_its_variables(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *var, *library;
+    } cases[] = {{"MPI4PY_LIBMPI=/opt/lib/libmpi.so.12", "libmpi.so.12"},
+                 {"MPI4PY_LIBMPI=libmpi.so.40", "libmpi.so.40"},
+                 {"MPI4PY_LIBMPI=/opt/other.so", NULL},
+                 {"MPI4PY_MPIABI=openmpi", "libmpi.so.40"},
+                 {"MPI4PY_MPIABI=mpich", "libmpi.so.12"},
+                 {"MPI4PY_MPIABI=impi", "libmpi.so.12"},
+                 {"MPI4PY_MPIABI=", NULL},
+                 {"MPI4PY_MPIABIX=mpich", NULL}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char var[64], other[] = "PATH=/bin", library[MPI_LIBRARY_BYTES];
+        (void)snprintf(var, sizeof var, "%s", cases[i].var);
+        char *env[] = {other, var, NULL};
+        assert_int_equal(mpi_is_named(env, library), cases[i].library != NULL);
+        if (cases[i].library)
+            assert_string_equal(library, cases[i].library);
+    }
 }
 
 /* Any file of that name will do: it is the name that tells. */
@@ -178,6 +266,8 @@ int main(void)
         cmocka_unit_test(knows_the_libraries_names),
         cmocka_unit_test(knows_which_ask_by_pmi1),
         cmocka_unit_test(what_needs_no_mpi_may_start),
+        cmocka_unit_test(what_env_starts_is_looked_at),
+        cmocka_unit_test(mpi4py_is_told_by_its_variables),
         cmocka_unit_test(a_library_is_seen_once_it_is_mapped),
         cmocka_unit_test(a_library_that_is_served_is_not_looked_for),
         cmocka_unit_test(a_watch_finds_once),
