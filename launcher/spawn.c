@@ -27,7 +27,9 @@
 
 #define LATE_MS 500
 #define AGAIN_LATE_MS 20
-#define STACK_BYTES (1024 * 1024) /* execvpe has the path on it, and a script's arguments */
+/* execvpe has the path on it, and the addresses of a script's arguments: the kernel takes 6 MiB of
+ * arguments, their addresses included. */
+#define STACK_BYTES ((size_t)8 << 20)
 
 /* A thread that starts one program after the other. */
 struct starter {

@@ -285,6 +285,27 @@ static void test_refused_programs_are_reported(void **state)
     assert_int_equal(unlink("train.of-this-test"), 0);
 }
 
+/* What the shell is given for a script without a first line is as long as what the script is. */
+static void test_a_script_may_have_many_arguments(void **state)
+{
+    (void)state;
+    enum { ARGUMENTS = 150000 };
+    static const char text[] = "exit $(($# == 150000 ? 7 : 1))\n";
+    static char *argv[ARGUMENTS + 2];
+    char program[] = "./script.of-this-test", argument[] = "y";
+    int fd = open(program, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0700), status;
+    assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
+    close(fd);
+    argv[0] = program;
+    for (size_t i = 1; i <= ARGUMENTS; i++)
+        argv[i] = argument;
+    const struct spawn_request request = {.argv = argv, .env = env, .out_fd = 1, .err_fd = 2};
+    pid_t pid = start(&request);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 7 << 8);
+    assert_int_equal(unlink(program), 0);
+}
+
 /* A process makes a child by spawn_start and is killed: the child must follow. The pipe that the
  * child holds closes when it is dead. A process of one thread, for the thread sanitizer's sake. */
 static void test_the_child_dies_with_its_agent(void **state)
@@ -332,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_own_session_and_no_input),
         cmocka_unit_test(test_kept_fds_and_no_others),
         cmocka_unit_test(test_refused_programs_are_reported),
+        cmocka_unit_test(test_a_script_may_have_many_arguments),
         cmocka_unit_test(test_the_child_dies_with_its_agent),
         cmocka_unit_test(test_a_start_may_hang_to_the_end),
     };
