@@ -20,6 +20,7 @@ static int code_of(ncclResult_t result)
     case ncclUnhandledCudaError: return -EIO;
     case ncclInvalidArgument:
     case ncclInvalidUsage: return -EPROTO;
+    case ncclTimeout: return -ETIMEDOUT;
     default: return -ECONNRESET; /* internal errors are mostly a peer's or the network's */
     }
 }

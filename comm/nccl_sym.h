@@ -24,6 +24,7 @@ enum {
     ncclInvalidUsage = 5,
     ncclRemoteError = 6,
     ncclInProgress = 7,
+    ncclTimeout = 8, /* since 2.30; no earlier one answers 8 */
 };
 
 typedef int ncclDataType_t;

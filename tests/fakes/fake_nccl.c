@@ -286,6 +286,7 @@ const char *ncclGetErrorString(ncclResult_t result)
     switch (result) {
     case ncclUnhandledCudaError: return "unhandled cuda error (FAKE NCCL)";
     case ncclRemoteError: return "remote process exited or there was a network error (FAKE NCCL)";
+    case ncclTimeout: return "timeout (FAKE NCCL)";
     default: return "some error (FAKE NCCL)";
     }
 }

@@ -496,6 +496,17 @@ static void an_async_error_ends_all(void **state)
              SOON_MS);
 }
 
+/* A patience of its own, which later versions have. */
+static void a_timeout_of_the_library_is_one(void **state)
+{
+    (void)state;
+    script("version=23007,error=3,at=1,result=8");
+    end_team(
+        __func__,
+        &(struct ending){-ETIMEDOUT, "rank 1: NCCL, async error: timeout", SOON_MS, false, NULL, 0},
+        SOON_MS);
+}
+
 /* Between nodes it is a message of the leaders. */
 static void an_async_error_crosses_nodes(void **state)
 {
@@ -679,6 +690,7 @@ int main(void)
         CASE(no_unique_id),
         CASE(init_fails),
         CASE(an_async_error_ends_all),
+        CASE(a_timeout_of_the_library_is_one),
         CASE(an_async_error_crosses_nodes),
         CASE(an_empty_queue_may_be_an_aborted_one),
         CASE(a_hang_ends_by_the_deadline),
