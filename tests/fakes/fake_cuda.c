@@ -3,6 +3,7 @@
  * calls without a current context fail. Kernels are the host's build of the same source.
  *
  * FAKE_CUDA: devices=N (8); own=1 no other thread sees the same ones; driver=0 no driver that fits;
+ * event=R making one answers R;
  * fail=K the K-th piece of work of a stream ends in an illegal address; memory=K the K-th
  * allocation finds none; module=R, launch=R loading kernels, or starting one, answers R. */
 #include "fakes/fake_cuda.h"
@@ -592,6 +593,9 @@ static CUresult put_mark(CUevent event, CUstream stream, void (*function)(void *
 
 CUresult cuEventCreate(CUevent *ret_event, unsigned flags)
 {
+    CUresult scripted = (CUresult)script_number("FAKE_CUDA", "event", CUDA_SUCCESS);
+    if (scripted != CUDA_SUCCESS)
+        return scripted;
     CUevent event = calloc(1, sizeof *event);
     if (!event || flags != CU_EVENT_DISABLE_TIMING)
         return free(event), CUDA_ERROR_INVALID_VALUE;

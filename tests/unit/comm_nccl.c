@@ -518,6 +518,36 @@ static void an_async_error_ends_all(void **state)
              SOON_MS);
 }
 
+/* All ranks (it is one) have come by then, and NCCL has nothing against the call. */
+static const char *call_without_mark(struct team_rank *rank)
+{
+    struct mst_gpu *gpu = NULL;
+    struct mst_gpu_queue *queue = NULL;
+    struct mst_span device = {0};
+    struct mst_gpu_opts opts = {.backend = "cuda", .device = 0};
+    struct mst_call call = MST_CALL_INIT;
+    TEAM_CHECK(rank, mst_gpu_open(&opts, &gpu, NULL) == 0, "no device");
+    int rc = mst_gpu_queue_create(gpu, &queue) ||
+             mst_gpu_alloc(gpu, sizeof(float), MST_MEM_DEVICE, &device);
+    call.queue = rc == 0 ? mst_gpu_queue_native(queue) : NULL;
+    int called = rc == 0 ? mst_comm_allreduce(rank->comm, device.data, device.data, 1, MST_F32,
+                                              MST_SUM, &call)
+                         : 0;
+    mst_gpu_queue_destroy(queue);
+    mst_gpu_free(gpu, &device);
+    mst_gpu_close(gpu);
+    TEAM_CHECK(rank, called == -EIO && strstr(mst_comm_error(rank->comm), "the stream of a call"),
+               "%d: %s", called, mst_comm_error(rank->comm));
+    return NULL;
+}
+
+static void a_stream_without_a_mark_ends_all(void **state)
+{
+    (void)state;
+    (void)setenv("FAKE_CUDA", "event=700", 1);
+    run_team((struct team){.name = __func__, .node_sizes = {1}, .run = call_without_mark});
+}
+
 /* A patience of its own, which later versions have. */
 static void a_timeout_of_the_library_is_one(void **state)
 {
@@ -713,6 +743,7 @@ int main(void)
         CASE(no_unique_id),
         CASE(init_fails),
         CASE(an_async_error_ends_all),
+        CASE(a_stream_without_a_mark_ends_all),
         CASE(a_timeout_of_the_library_is_one),
         CASE(an_async_error_crosses_nodes),
         CASE(an_empty_queue_may_be_an_aborted_one),
