@@ -184,7 +184,7 @@ static const char *hint(const struct mst_machine *machine, char *text, size_t ca
 static int refuse_open(const struct mst_machine *machine, const struct mst_plan *plan,
                        const struct open *open, struct mst_err *err)
 {
-    char what[96], variables[64], flags[48], more[160]; /* room for all three questions */
+    char what[96], variables[64], flags[48], more[176]; /* room for all three questions */
     return mst_err_set(
         err, -EINVAL, "%s is there, but nothing says %s: set %s%s, or give %s", plan->scheduler,
         list(open, 0, what, sizeof what), list(open, 1, variables, sizeof variables),
