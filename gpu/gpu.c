@@ -167,6 +167,12 @@ int mst_gpu_queue_wait_event(struct mst_gpu_queue *queue, struct mst_gpu_event *
     return queue->gpu->ops->queue_wait_event(queue, event);
 }
 
+int mst_gpu_stream_wait_event(void *stream, struct mst_gpu_event *event)
+{
+    const struct gpu_ops *ops = event->gpu->ops;
+    return ops->stream_wait_event ? ops->stream_wait_event(stream, event) : -ENOTSUP;
+}
+
 /* ---- work ------------------------------------------------------------------------------------ */
 
 int mst_gpu_copy(struct mst_gpu_queue *queue, void *to, const void *from, size_t size_bytes)

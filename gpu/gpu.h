@@ -185,7 +185,8 @@ int mst_gpu_event_create(struct mst_gpu *gpu, struct mst_gpu_event **ret_event);
 
 /* A mark that is reached once `stream`, one of the program's own (a CUstream of this device, not
  * NULL), has done what it holds now. Safe from any thread; its failure leaves no mst_gpu_error. 0;
- * -EINVAL no stream of this device; -ENOTSUP on "host"; -ENOMEM; -EIO. */
+ * -EINVAL no stream of this device; -EBUSY it is being captured into a graph, and holds nothing
+ * now; -ENOTSUP on "host"; -ENOMEM; -EIO. */
 int mst_gpu_event_of_stream(struct mst_gpu *gpu, void *stream, struct mst_gpu_event **ret_event);
 
 /* NULL is allowed, and so is one whose queue has not come to it yet. Safe from any thread. */
@@ -204,5 +205,8 @@ int mst_gpu_event_wait(struct mst_gpu_event *event, uint64_t deadline_ns);
 /* Makes what is put into `queue` from now on wait for the mark as it is now. Does not block. 0;
  * -ENOMEM; -EIO. */
 int mst_gpu_queue_wait_event(struct mst_gpu_queue *queue, struct mst_gpu_event *event);
+
+/* The same for a stream of the program's own, as above. 0; -ENOTSUP on "host"; -ENOMEM; -EIO. */
+int mst_gpu_stream_wait_event(void *stream, struct mst_gpu_event *event);
 
 #endif

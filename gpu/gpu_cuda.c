@@ -422,9 +422,21 @@ static int cuda_event_create(struct mst_gpu *base, struct mst_gpu_event **ret_ev
     return 0;
 }
 
+/* An event of a stream that is being captured would be the graph's. */
+static CUresult check_runs(const struct cuda_gpu *gpu, CUstream stream)
+{
+    int status = CU_STREAM_CAPTURE_STATUS_NONE;
+    CUresult code = INSIDE(gpu, cuStreamIsCapturing, stream, &status);
+    return code == CUDA_SUCCESS && status != CU_STREAM_CAPTURE_STATUS_NONE
+               ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
+               : code;
+}
+
 static CUresult mark_stream(const struct cuda_gpu *gpu, CUstream stream, CUevent *ret_event)
 {
-    CUresult code = INSIDE(gpu, cuEventCreate, ret_event, CU_EVENT_DISABLE_TIMING);
+    CUresult code = check_runs(gpu, stream);
+    if (code == CUDA_SUCCESS)
+        code = INSIDE(gpu, cuEventCreate, ret_event, CU_EVENT_DISABLE_TIMING);
     if (code != CUDA_SUCCESS)
         return code;
     code = INSIDE(gpu, cuEventRecord, *ret_event, stream);
@@ -443,7 +455,9 @@ static int cuda_event_of_stream(struct mst_gpu *base, void *stream,
     CUresult code = mark_stream((struct cuda_gpu *)base, stream, &event->event);
     if (code != CUDA_SUCCESS) {
         free(event);
-        return code == CUDA_ERROR_INVALID_HANDLE ? -EINVAL : code_of(code);
+        return code == CUDA_ERROR_INVALID_HANDLE               ? -EINVAL
+               : code == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED ? -EBUSY
+                                                               : code_of(code);
     }
     *ret_event = &event->base;
     return 0;
@@ -475,6 +489,12 @@ static int cuda_queue_wait_event(struct mst_gpu_queue *queue, struct mst_gpu_eve
     return CALL(gpu, cuStreamWaitEvent, stream_of(queue), event_of(event), 0);
 }
 
+static int cuda_stream_wait_event(void *stream, struct mst_gpu_event *event)
+{
+    struct cuda_gpu *gpu = (struct cuda_gpu *)event->gpu;
+    return CALL(gpu, cuStreamWaitEvent, stream, event_of(event), 0);
+}
+
 const struct gpu_ops gpu_cuda_ops = {
     .name = "cuda",
     .open = cuda_open,
@@ -493,6 +513,7 @@ const struct gpu_ops gpu_cuda_ops = {
     .launch = cuda_launch,
     .event_create = cuda_event_create,
     .event_of_stream = cuda_event_of_stream,
+    .stream_wait_event = cuda_stream_wait_event,
     .event_destroy = cuda_event_destroy,
     .event_record = cuda_event_record,
     .event_query = cuda_event_query,

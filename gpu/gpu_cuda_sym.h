@@ -31,7 +31,9 @@ enum {
     CUDA_ERROR_INVALID_SOURCE = 300,
     CUDA_ERROR_INVALID_HANDLE = 400,
     CUDA_ERROR_NOT_READY = 600,
+    CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900,
     CU_STREAM_NON_BLOCKING = 1,
+    CU_STREAM_CAPTURE_STATUS_NONE = 0,
     CU_EVENT_DISABLE_TIMING = 2,
     CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,
     CU_MEMORYTYPE_HOST = 1,
@@ -61,6 +63,7 @@ enum {
     X(cuStreamDestroy_v2, (CUstream stream))                                                       \
     X(cuStreamSynchronize, (CUstream stream))                                                      \
     X(cuStreamQuery, (CUstream stream))                                                            \
+    X(cuStreamIsCapturing, (CUstream stream, int *ret_status))                                     \
     X(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))                         \
     X(cuEventCreate, (CUevent * ret_event, unsigned flags))                                        \
     X(cuEventDestroy_v2, (CUevent event))                                                          \

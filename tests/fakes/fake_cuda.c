@@ -5,7 +5,8 @@
  * FAKE_CUDA: devices=N (8); own=1 no other thread sees the same ones; driver=0 no driver that fits;
  * event=R making one answers R;
  * fail=K the K-th piece of work of a stream ends in an illegal address; memory=K the K-th
- * allocation finds none; module=R, launch=R loading kernels, or starting one, answers R. */
+ * allocation finds none; module=R, launch=R loading kernels, or starting one, answers R;
+ * capturing=S the status that streams tell of their capture. */
 #include "fakes/fake_cuda.h"
 
 #include "fakes/script.h"
@@ -58,7 +59,9 @@ struct CUstream_st {
 };
 
 struct CUevent_st {
+    CUstream stream; /* that recorded it last: it is there until that is reached */
     atomic_long recorded, reached;
+    atomic_int result;  /* of the stream, there */
     atomic_int holders; /* the owner, and every piece of work that names it */
 };
 
@@ -351,6 +354,14 @@ CUresult cuStreamDestroy_v2(CUstream stream)
     return CUDA_SUCCESS;
 }
 
+CUresult cuStreamIsCapturing(CUstream stream, int *ret_status)
+{
+    *ret_status = (int)script_number("FAKE_CUDA", "capturing", CU_STREAM_CAPTURE_STATUS_NONE);
+    return !current                 ? NO_CONTEXT
+           : stream->self == stream ? CUDA_SUCCESS
+                                    : CUDA_ERROR_INVALID_HANDLE;
+}
+
 void fake_cuda_at_query(CUstream stream, void (*function)(void *arg), void *arg)
 {
     pthread_mutex_lock(&stream->lock);
@@ -358,7 +369,7 @@ void fake_cuda_at_query(CUstream stream, void (*function)(void *arg), void *arg)
     pthread_mutex_unlock(&stream->lock);
 }
 
-CUresult cuStreamQuery(CUstream stream)
+static void run_at_query(CUstream stream)
 {
     pthread_mutex_lock(&stream->lock);
     struct item first = stream->at_query;
@@ -366,6 +377,11 @@ CUresult cuStreamQuery(CUstream stream)
     pthread_mutex_unlock(&stream->lock);
     if (first.function)
         first.function(first.arg);
+}
+
+CUresult cuStreamQuery(CUstream stream)
+{
+    run_at_query(stream);
     pthread_mutex_lock(&stream->lock);
     CUresult result = stream->result ? stream->result
                       : stream->left ? CUDA_ERROR_NOT_READY
@@ -554,6 +570,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
 
 struct mark {
     CUevent event;
+    CUstream stream; /* whose work it is */
     long number;
 };
 
@@ -566,6 +583,9 @@ static void drop(CUevent event)
 static void run_mark(void *arg)
 {
     const struct mark *mark = arg;
+    pthread_mutex_lock(&mark->stream->lock);
+    atomic_store(&mark->event->result, mark->stream->result);
+    pthread_mutex_unlock(&mark->stream->lock);
     if (atomic_load(&mark->event->reached) < mark->number)
         atomic_store(&mark->event->reached, mark->number);
     drop(mark->event);
@@ -583,7 +603,7 @@ static CUresult put_mark(CUevent event, CUstream stream, void (*function)(void *
 {
     struct mark *mark = malloc(sizeof *mark);
     if (mark)
-        *mark = (struct mark){event, number};
+        *mark = (struct mark){event, stream, number};
     atomic_fetch_add(&event->holders, 1);
     CUresult result = put(stream, function, mark, true);
     if (result == CUDA_ERROR_INVALID_HANDLE)
@@ -612,13 +632,17 @@ CUresult cuEventDestroy_v2(CUevent event)
 
 CUresult cuEventRecord(CUevent event, CUstream stream)
 {
+    event->stream = stream;
     return put_mark(event, stream, run_mark, atomic_fetch_add(&event->recorded, 1) + 1);
 }
 
 CUresult cuEventQuery(CUevent event)
 {
-    return atomic_load(&event->reached) == atomic_load(&event->recorded) ? CUDA_SUCCESS
-                                                                         : CUDA_ERROR_NOT_READY;
+    if (atomic_load(&event->reached) != atomic_load(&event->recorded))
+        run_at_query(event->stream);
+    return atomic_load(&event->reached) == atomic_load(&event->recorded)
+               ? atomic_load(&event->result)
+               : CUDA_ERROR_NOT_READY;
 }
 
 CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags)

@@ -7,7 +7,8 @@
 /* Where the bytes of a device or pinned address are; NULL for ordinary memory. */
 void *fake_cuda_bytes(const void *address);
 
-/* The next query of the stream runs the function before it looks. */
+/* The next query of the stream, or of a mark that it has not come to, runs the function before it
+ * looks. */
 void fake_cuda_at_query(CUstream stream, void (*function)(void *arg), void *arg);
 
 /* As the driver's own. */

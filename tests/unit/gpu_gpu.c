@@ -170,6 +170,24 @@ static void events_order_queues(void **state)
     }
 }
 
+/* The program's stream comes after what we have put into ours. */
+static void streams_of_the_program_wait(void **state)
+{
+    struct device *d = *state;
+    void *stream = mst_gpu_queue_native(d->other);
+    char *in = d->pinned.data;
+    size_t bytes = COUNT * 2;
+    for (char round = 1; round < 50 && stream; round++) {
+        memset(in, round, bytes);
+        assert_int_equal(mst_gpu_copy(d->queue, d->device.data, in, bytes), 0);
+        assert_int_equal(mst_gpu_event_record(d->event, d->queue), 0);
+        assert_int_equal(mst_gpu_stream_wait_event(stream, d->event), 0);
+        assert_int_equal(mst_gpu_copy(d->other, in + bytes, d->device.data, bytes), 0);
+        wait_for(d, d->other);
+        assert_int_equal(in[2 * bytes - 1], round);
+    }
+}
+
 /* What a library or the program itself has put into a stream of the driver's. */
 static void streams_of_the_program_have_marks(void **state)
 {
@@ -179,9 +197,11 @@ static void streams_of_the_program_have_marks(void **state)
     void *stream = mst_gpu_queue_native(d->queue);
     if (!stream) {
         assert_int_equal(mst_gpu_event_of_stream(d->gpu, no_stream, &mark), -ENOTSUP);
+        assert_int_equal(mst_gpu_stream_wait_event(no_stream, d->event), -ENOTSUP);
         return;
     }
     assert_int_equal(mst_gpu_event_of_stream(d->gpu, no_stream, &mark), -EINVAL);
+    assert_null(mark);
     assert_null(mark);
     assert_string_equal(mst_gpu_error(d->gpu), "");
     for (int i = 0; i < 200; i++)
@@ -390,9 +410,10 @@ static void opens_by_name(void **state)
     CASE(tells_what_it_is, device), CASE(refuses_bad_arguments, device),                           \
         CASE(copies_in_order, device), CASE(takes_any_amount, device),                             \
         CASE(events_order_queues, device), CASE(streams_of_the_program_have_marks, device),        \
-        CASE(waits_end_by_their_deadline, device), CASE(packs_and_unpacks, device),                \
-        CASE(casts_and_sums, device), CASE(clears, device), CASE(adds_scaled, device),             \
-        CASE(optimisers_take_a_step, device), CASE(checks_blocks, device)
+        CASE(streams_of_the_program_wait, device), CASE(waits_end_by_their_deadline, device),      \
+        CASE(packs_and_unpacks, device), CASE(casts_and_sums, device), CASE(clears, device),       \
+        CASE(adds_scaled, device), CASE(optimisers_take_a_step, device),                           \
+        CASE(checks_blocks, device)
 
 int main(void)
 {

@@ -156,6 +156,8 @@ static void every_call_in_context(struct mst_gpu *gpu, CUcontext mine)
     LEAVES(mine, assert_int_equal(mst_gpu_queue_wait_event(queue, event), 0));
     LEAVES(mine,
            assert_int_equal(mst_gpu_event_of_stream(gpu, mst_gpu_queue_native(queue), &mark), 0));
+    LEAVES(mine,
+           assert_int_equal(mst_gpu_stream_wait_event(mst_gpu_queue_native(queue), event), 0));
     LEAVES(mine, assert_int_equal(mst_gpu_event_wait(event, MST_NEVER), 0));
     LEAVES(mine, (void)mst_gpu_queue_query(queue));
     LEAVES(mine, mst_gpu_event_destroy(mark));
@@ -222,6 +224,24 @@ static void a_failure_of_the_device_shows_at_the_wait(void **state)
     mst_gpu_close(gpu);
 }
 
+static void a_stream_that_is_captured_has_no_mark(void **state)
+{
+    struct mst_gpu *gpu = NULL;
+    struct mst_gpu_queue *queue = NULL;
+    struct mst_gpu_event *mark = NULL;
+    (void)state;
+    script("capturing=1");
+    assert_int_equal(mst_gpu_open(&cuda, &gpu, NULL), 0);
+    assert_int_equal(mst_gpu_queue_create(gpu, &queue), 0);
+    assert_int_equal(mst_gpu_event_of_stream(gpu, mst_gpu_queue_native(queue), &mark), -EBUSY);
+    assert_null(mark);
+    script("");
+    assert_int_equal(mst_gpu_event_of_stream(gpu, mst_gpu_queue_native(queue), &mark), 0);
+    mst_gpu_event_destroy(mark);
+    mst_gpu_queue_destroy(queue);
+    mst_gpu_close(gpu);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +252,7 @@ int main(void)
         cmocka_unit_test(kernels_may_be_refused),
         cmocka_unit_test(the_programs_context_stays),
         cmocka_unit_test(a_failure_of_the_device_shows_at_the_wait),
+        cmocka_unit_test(a_stream_that_is_captured_has_no_mark),
     };
     struct mst_gpu *gpu = NULL;
     struct mst_err err = {0};
