@@ -6,7 +6,8 @@
  * init=R unique id or init answer R; inprogress=N what is started is under way for N polls before
  * it is in the stream; error=K the K-th collective never ends and rank at=R sees result=R (6);
  * lost=K so does the K-th, but at rank at=R its kernel is aborted just before the stream is asked,
- * which leaves that empty; hang=K the K-th never ends and nobody is told; kill=K at it rank at=R is
+ * which leaves that empty; hang=K the K-th never ends and nobody is told;
+ * refuse=K rank at=R does not take the K-th, but answers result=R; kill=K at it rank at=R is
  * killed; abort=0 ncclCommAbort never returns. */
 #include "muster/comm/nccl_sym.h"
 
@@ -60,8 +61,9 @@ struct ncclComm {
     long op_count;
     long polls; /* for which what was started is still under way */
     struct op starting;
-    atomic_int aborted, stuck; /* stuck: work that waits to be aborted */
-    atomic_int running;        /* in the stream */
+    atomic_int aborted;
+    atomic_long stuck;  /* the number of the work that waits to be aborted; 0 = none */
+    atomic_int running; /* in the stream */
     ncclResult_t error;
     int finishing;
 };
@@ -122,7 +124,7 @@ static void run_op(void *arg)
     struct op *op = arg;
     ncclComm_t comm = op->comm;
     size_t block = op->count * op->elem_size;
-    while (atomic_load(&comm->stuck) && !atomic_load(&comm->aborted))
+    while (op->number == atomic_load(&comm->stuck) && !atomic_load(&comm->aborted))
         sched_yield();
     if (op->kind == ALL_REDUCE)
         reduce_block(op, op->in, op->out, -1);
@@ -157,7 +159,7 @@ static void meet_fate(struct op *op)
     if (op->number == script("kill", 0) && comm->rank == at)
         raise(SIGKILL);
     if (op->number == script("error", 0) || op->number == script("hang", 0) || is_lost)
-        atomic_store(&comm->stuck, 1);
+        atomic_store(&comm->stuck, op->number);
     if (is_lost && comm->rank == at)
         fake_cuda_at_query(op->stream, lose, op);
     if (op->number == script("error", 0) && comm->rank == at)
@@ -189,6 +191,8 @@ static ncclResult_t start(ncclComm_t comm, struct op op)
     op.out = fake_cuda_bytes(op.out);
     if (!op.in || !op.out || comm->starting.kind != NOTHING)
         return ncclInvalidArgument;
+    if (op.number == script("refuse", 0) && comm->rank == (int)script("at", 0))
+        return (ncclResult_t)script("result", ncclRemoteError);
     comm->starting = op;
     comm->polls = script("inprogress", 0);
     return comm->polls > 0 ? ncclInProgress : enqueue(comm);
