@@ -6,6 +6,7 @@
 #include "muster/comm/signature.h"
 #include "muster/core/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct mst_kv;
@@ -19,6 +20,7 @@ struct comm_call {
     void *out;
     uint64_t deadline_ns; /* 0 = the communicator's timeout from its turn */
     void *queue;          /* the caller's stream of the device, or NULL */
+    bool enqueued;        /* behind `queue`, and before what comes there next */
     void *mark;           /* the back end's: where `queue` was when the call was made */
 };
 
@@ -45,13 +47,22 @@ struct comm_ops {
     int (*accept)(const struct comm_backend *backend, const struct comm_call *call,
                   struct mst_err *err);
 
-    /* Optional, both or none: NULL = this back end has no streams. On the thread of the call: sets
+    /* Optional, all or none: NULL = this back end has no streams. On the thread of the call: sets
      * call->mark, after which `run` must come. 0; -EINVAL `queue` is no stream of the device;
-     * -ENOMEM, -EIO. Unmark frees it. Both are safe from any thread and do not block. */
+     * -EBUSY it is being captured; -ENOMEM, -EIO. Unmark frees it, of an enqueued call once `place`
+     * has returned. Both are safe from any thread; mark does not block. */
     int (*mark)(struct comm_backend *backend, struct comm_call *call);
-    void (*unmark)(struct comm_backend *backend, void *mark);
+    void (*unmark)(struct comm_backend *backend, const struct comm_call *call);
 
-    /* The `op_seq`-th collective (1, 2, …) of this communicator. Blocks until it is done. 0, or
+    /* With mark. On the thread of the call, of each one that is enqueued: puts it on the device
+     * behind call->mark, and what comes into `queue` next behind it. Beside it `run` may be under
+     * way for it and for what was enqueued before it, and nothing else. Waits for nothing but the
+     * library's own beginnings, and no longer once a run has failed. 0; -ECONNRESET it could not,
+     * and has made all runs fail. */
+    int (*place)(struct comm_backend *backend, const struct comm_call *call);
+
+    /* The `op_seq`-th collective (1, 2, …) of this communicator. Blocks until it is done; one that
+     * is enqueued is only watched. 0, or
      * -ETIMEDOUT, -ECONNRESET, -EPROTO, -EIO with backend->err filled; then no more is run, and the
      * back end has seen to it that the peers fail soon too. */
     int (*run)(struct comm_backend *backend, const struct comm_call *call, uint64_t op_seq,

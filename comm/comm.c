@@ -284,6 +284,12 @@ static int check_call(const struct mst_comm *comm, const struct comm_call *call,
         return mst_process_check(comm->process, "the communicator", err);
     if (call->queue && !ops->mark)
         return mst_err_set(err, -ENOTSUP, "this back end (%s) has no streams", ops->name);
+    if (call->enqueued && !call->queue)
+        return mst_err_set(err, -EINVAL, "to be enqueued it needs a stream, in \"queue\"");
+    if (call->enqueued && desc->coll == MST_COLL_BARRIER)
+        return mst_err_set(err, -ENOTSUP,
+                           "ranks meet in a barrier on the host, and not on a stream: call it "
+                           "without \"enqueue\"");
     if (desc->coll == MST_COLL_BARRIER)
         return 0;
     size_t elem_size = mst_dtype_size(desc->dtype);
@@ -307,6 +313,11 @@ static int mark(struct mst_comm *comm, struct comm_call *call)
     int rc = call->queue ? ops->mark(comm->backend, call) : 0;
     if (rc == -EINVAL)
         return mst_err_set(&comm->refused, rc, "%p is no stream of the rank's device", call->queue);
+    if (rc == -EBUSY)
+        return mst_err_set(&comm->refused, -ENOTSUP,
+                           "stream %p is being captured into a graph, which would hold what ranks "
+                           "agree on now: call outside the capture",
+                           call->queue);
     if (rc == 0)
         return 0;
     struct mst_err err;
@@ -319,7 +330,7 @@ static int mark(struct mst_comm *comm, struct comm_call *call)
 static void unmark(struct mst_comm *comm, const struct comm_call *call)
 {
     if (call->mark)
-        comm->backend->ops->unmark(comm->backend, call->mark);
+        comm->backend->ops->unmark(comm->backend, call);
 }
 
 static int run(struct mst_comm *comm, const struct comm_call *call, uint64_t enter_ns)
@@ -377,13 +388,15 @@ static void count_call(struct mst_comm *comm, const struct signature_desc *desc,
     comm->stats.busy_ns += busy_ns;
 }
 
-/* Waits until nothing that was started is left. */
+/* Waits until nothing that was started is left. What is enqueued comes behind what was enqueued
+ * before it by itself. */
 static void await_turn(struct mst_comm *comm, const struct comm_call *call)
 {
-    if (req_drain(comm->reqs, call->deadline_ns ? call->deadline_ns : MST_NEVER) == 0)
+    uint64_t deadline_ns = call->deadline_ns ? call->deadline_ns : MST_NEVER;
+    if (req_drain(comm->reqs, call->enqueued, deadline_ns) == 0)
         return;
     end_overdue(comm, &call->desc);
-    (void)req_drain(comm->reqs, MST_NEVER); /* never late */
+    (void)req_drain(comm->reqs, call->enqueued, MST_NEVER); /* never late */
 }
 
 static int call_now(struct mst_comm *comm, const struct comm_call *call)
@@ -400,20 +413,45 @@ static int call_now(struct mst_comm *comm, const struct comm_call *call)
     return rc;
 }
 
-static int call_start(struct mst_comm *comm, const struct comm_call *call, struct mst_req **ret_req)
+/* The thread, and room for a call that it is to run. */
+static int make_room(struct mst_comm *comm, const struct comm_call *call, bool waited_for)
 {
-    uint64_t began_ns = mst_now_ns();
     if (!comm->reqs) {
         int rc = req_queue_create(execute_started, comm, &comm->reqs);
         if (rc < 0)
             return mst_err_set(&comm->refused, rc, "no memory for the thread of what is started");
         comm->backend->ops->set_threads(comm->backend, 2);
     }
-    int rc = req_start(comm->reqs, call, ret_req);
+    if (call->enqueued)
+        await_turn(comm, call);
+    int rc = req_await_room(comm->reqs, waited_for);
+    return rc == 0 ? 0
+                   : mst_err_set(&comm->refused, rc, "%d requests are open: wait for one of them",
+                                 MST_COMM_REQS_MAX);
+}
+
+/* What could not be put on the device has ended the communicator; so the thread is soon through
+ * with all that it has. */
+static int end_unplaced(struct mst_comm *comm, struct mst_req *req)
+{
+    (void)req_drain(comm->reqs, false, MST_NEVER); /* never late */
+    if (req)
+        (void)req_wait(req); /* the result is the communicator's */
+    return atomic_load_explicit(&comm->dead, memory_order_acquire);
+}
+
+/* There is room for it. */
+static int call_start(struct mst_comm *comm, const struct comm_call *call, struct mst_req **ret_req)
+{
+    struct mst_req *req = NULL;
+    int rc = req_start(comm->reqs, call, ret_req ? &req : NULL);
+    assert(rc == 0); /* requests are made by this thread only */
+    if (call->enqueued)
+        rc = call->mark ? comm->backend->ops->place(comm->backend, call) : -EIO;
     if (rc < 0)
-        return mst_err_set(&comm->refused, rc, "%d requests are open: wait for one of them",
-                           MST_COMM_REQS_MAX);
-    count_call(comm, &call->desc, mst_now_ns() - began_ns);
+        return end_unplaced(comm, req);
+    if (ret_req)
+        *ret_req = req;
     return 0;
 }
 
@@ -424,6 +462,24 @@ static int refuse(struct mst_comm *comm, const struct signature_desc *desc)
     return mst_err_wrap(&comm->refused, "%s", signature_describe(desc, text, sizeof text));
 }
 
+/* Leaves the call to the communicator's thread: all of it, or only to be watched. */
+static int call_behind(struct mst_comm *comm, struct comm_call *call, struct mst_req **ret_req)
+{
+    uint64_t began_ns = mst_now_ns();
+    int rc = call->enqueued ? atomic_load_explicit(&comm->dead, memory_order_acquire) : 0;
+    if (rc < 0)
+        return rc;
+    rc = make_room(comm, call, ret_req);
+    if (rc == 0)
+        rc = mark(comm, call);
+    if (rc < 0)
+        return refuse(comm, &call->desc);
+    forget_refusal(comm);
+    rc = call_start(comm, call, ret_req);
+    count_call(comm, &call->desc, mst_now_ns() - began_ns);
+    return rc;
+}
+
 /* `call` as `given` says. */
 static int make(struct mst_comm *comm, struct comm_call *call, const struct mst_call *given)
 {
@@ -432,18 +488,17 @@ static int make(struct mst_comm *comm, struct comm_call *call, const struct mst_
     int rc = given ? mst_sized_take(&how, sizeof how, given, "MST_CALL_INIT", err) : 0;
     call->deadline_ns = how.deadline_ns;
     call->queue = how.queue;
+    call->enqueued = how.enqueue != 0;
     if (rc == 0)
         rc = check_call(comm, call, err);
+    if (rc == 0 && (how.ret_req || call->enqueued))
+        return call_behind(comm, call, how.ret_req);
     if (rc == 0)
         rc = mark(comm, call);
     if (rc < 0)
         return refuse(comm, &call->desc);
-    if (how.ret_req && call_start(comm, call, how.ret_req) < 0) {
-        unmark(comm, call);
-        return refuse(comm, &call->desc);
-    }
     forget_refusal(comm);
-    return how.ret_req ? 0 : call_now(comm, call);
+    return call_now(comm, call);
 }
 
 int mst_req_wait(struct mst_req *req)

@@ -10,7 +10,7 @@
  *
  * An operation has one form. Its last argument says how it is called: NULL blocks until the result
  * is there, or the communicator's timeout has passed; struct mst_call sets a deadline, starts it
- * behind the caller's back, or puts it in order with a stream of the device.
+ * behind the caller's back, or puts it in order with a stream of the device, or into it.
  *
  * Determinism (level 0): the same inputs and world give the same bits, whatever the size, chunking,
  * timing, instruction set or start/wait order: elements are reduced in rank order inside a node,
@@ -103,8 +103,9 @@ int mst_comm_join(const struct mst_world *world, const struct mst_comm_opts *opt
                   struct mst_comm **ret_comm, struct mst_err *err);
 
 /* Ends the communicator of this rank. Not collective: does not block for peers, unless requests are
- * still open: they are run first, to their results or their deadline, and their handles end with
- * the communicator. Who cannot wait for that calls mst_comm_abort before. NULL is allowed. */
+ * still open or something is enqueued: they are run first, to their results or their deadline, and
+ * their handles end with the communicator; what went wrong then is not told. Who cannot wait for
+ * that calls mst_comm_abort before. NULL is allowed. */
 void mst_comm_destroy(struct mst_comm *comm);
 
 /* Makes every wait of every rank of this communicator end with -ECONNRESET: at once on this node;
@@ -149,10 +150,26 @@ struct mst_call {
      * stream, too. Both buffers are memory of the device, or -EINVAL. NULL = the order of the
      * host's calls. -ENOTSUP on back ends without devices. */
     void *queue;
+
+    /* Not 0: the operation is enqueued. The call puts it into `queue`, between what is queued there
+     * now and what is queued there next, and returns; the host waits neither for the stream nor for
+     * the other ranks. Whoever makes the call waits for what was started before it (and not
+     * enqueued), for NCCL where it connects ranks at their first operations, and, without a
+     * request, for room among MST_COMM_REQS_MAX. The communicator's thread, which the first such
+     * call makes, is the watchdog behind: it meets the others under the signature of the call, and
+     * looks for errors, the abort, and the deadline, which it counts from the operation's turn.
+     * When something is wrong NCCL is aborted, and the stream goes on, with anything in the
+     * buffers: they hold results once the host was told so. It is by a blocking call, a barrier,
+     * say, and by mst_req_wait where `ret_req` asks for a request: they wait for what was enqueued
+     * before, and return what has ended the communicator. An enqueued call returns that as well, as
+     * soon as it is known; it is then not made, and gives no request. -EINVAL without a stream;
+     * -ENOTSUP a barrier; -ENOTSUP, here and wherever a stream is named, one that is being captured
+     * into a graph. */
+    uint64_t enqueue;
 };
 #define MST_CALL_INIT                                                                              \
     {                                                                                              \
-        sizeof(struct mst_call), 0, NULL, NULL                                                     \
+        sizeof(struct mst_call), 0, NULL, NULL, 0                                                  \
     }
 
 #define MST_COMM_REQS_MAX 64

@@ -1,7 +1,7 @@
 /* The nccl back end: NCCL moves and reduces, the host back end beside it does what NCCL does not.
- * Before every collective the ranks meet there: a rank that is missing is named, and one that calls
- * something else is an error and no hang. A failure is told there first, so that all ranks leave
- * NCCL, and only then is NCCL's communicator aborted. */
+ * Before every collective, or beside it if it is enqueued, the ranks meet there: a rank that is
+ * missing is named, and one that calls something else is an error and no hang. A failure is told
+ * there first, so that all ranks leave NCCL, and only then is NCCL's communicator aborted. */
 #include "muster/comm/nccl_plan.h"
 
 #include "muster/comm/host.h"
@@ -100,6 +100,8 @@ static void free_all(struct nccl *nccl)
     mst_gpu_close(nccl->plan.gpu);
     pthread_cond_destroy(&nccl->locked.ended);
     pthread_mutex_destroy(&nccl->locked.lock);
+    pthread_cond_destroy(&nccl->plan.placing.left);
+    pthread_mutex_destroy(&nccl->plan.placing.lock);
     free(nccl);
 }
 
@@ -125,6 +127,7 @@ static int give_up(struct nccl *nccl)
     int rc = host_fail(nccl->plan.host, &nccl->plan.err);
     nccl->base.err = nccl->plan.err;
     nccl->failed = true;
+    nccl_plan_end_placing(&nccl->plan);
     start_closing(nccl);
     return rc;
 }
@@ -133,16 +136,25 @@ static int give_up(struct nccl *nccl)
 
 static int nccl_mark(struct comm_backend *backend, struct comm_call *call)
 {
-    struct mst_gpu_event *event = NULL;
-    int rc = mst_gpu_event_of_stream(((struct nccl *)backend)->plan.gpu, call->queue, &event);
-    call->mark = event;
+    struct nccl_plan *plan = &((struct nccl *)backend)->plan;
+    struct nccl_mark *mark = NULL;
+    pthread_mutex_lock(&plan->placing.lock);
+    int rc = nccl_mark_create(plan->gpu, call->queue, call->enqueued, &mark);
+    pthread_mutex_unlock(&plan->placing.lock);
+    call->mark = mark;
     return rc;
 }
 
-static void nccl_unmark(struct comm_backend *backend, void *mark)
+static void nccl_unmark(struct comm_backend *backend, const struct comm_call *call)
 {
-    (void)backend; /* the event knows its device */
-    mst_gpu_event_destroy(mark);
+    if (call->enqueued)
+        nccl_plan_await_left(&((struct nccl *)backend)->plan, call->mark);
+    nccl_mark_destroy(call->mark);
+}
+
+static int nccl_place(struct comm_backend *backend, const struct comm_call *call)
+{
+    return nccl_plan_place(&((struct nccl *)backend)->plan, call);
 }
 
 static int nccl_accept(const struct comm_backend *backend, const struct comm_call *call,
@@ -271,7 +283,8 @@ static int put_id(struct nccl *nccl, struct mst_kv *kv, const char *key, uint64_
                   ncclUniqueId *ret_id)
 {
     struct nccl_plan *plan = &nccl->plan;
-    int made = nccl_plan_check(plan, plan->library->ncclGetUniqueId(ret_id), "unique id");
+    int made = nccl_plan_check(plan, plan->library->ncclGetUniqueId(ret_id), "unique id",
+                               &plan->err);
     if (made < 0)
         (void)host_fail(plan->host, &plan->err); /* first, so that all know why */
     int rc = mst_kv_set(kv, key, ret_id, made < 0 ? 0 : sizeof *ret_id, deadline_ns);
@@ -302,13 +315,14 @@ static int init(struct nccl *nccl, ncclUniqueId id, uint64_t deadline_ns)
                                  .version = NCCL_CONFIG_VERSION,
                                  .blocking = 0,
                                  .unset = INT32_MIN};
-    int rc = nccl_plan_check_gpu(&nccl->plan, mst_gpu_enter(nccl->plan.gpu), "device");
+    struct mst_err *err = &nccl->plan.err;
+    int rc = nccl_plan_check_gpu(&nccl->plan, mst_gpu_enter(nccl->plan.gpu), "device", err);
     if (rc < 0)
         return rc;
     ncclResult_t result = nccl->plan.library->ncclCommInitRankConfig(
         &nccl->plan.comm, (int)nccl->plan.size, id, (int)nccl->plan.rank, &config);
     mst_gpu_leave(nccl->plan.gpu);
-    rc = nccl_plan_check(&nccl->plan, result, "init");
+    rc = nccl_plan_check(&nccl->plan, result, "init", err);
     return rc < 0 ? rc : nccl_plan_settle(&nccl->plan, deadline_ns);
 }
 
@@ -350,6 +364,8 @@ static int nccl_create(const struct mst_world *world, struct mst_kv *kv, struct 
     nccl->base.ops = &comm_nccl_ops;
     nccl->plan.rank = world->rank;
     nccl->plan.size = world->size;
+    pthread_mutex_init(&nccl->plan.placing.lock, NULL);
+    mst_cond_init(&nccl->plan.placing.left);
     pthread_mutex_init(&nccl->locked.lock, NULL);
     mst_cond_init(&nccl->locked.ended);
     struct mst_err local_err = {0};
@@ -373,6 +389,7 @@ const struct comm_ops comm_nccl_ops = {
     .accept = nccl_accept,
     .mark = nccl_mark,
     .unmark = nccl_unmark,
+    .place = nccl_place,
     .run = nccl_run,
     .abort = nccl_abort,
     .set_threads = nccl_set_threads,

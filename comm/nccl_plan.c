@@ -5,12 +5,16 @@
 
 #include "muster/comm/host.h"
 #include "muster/core/clock.h"
+#include "muster/core/cond.h"
 #include "muster/core/least.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
+
+/* How long the next look at what is enqueued is put off: as a rule nobody waits for its answer. */
+#define WATCH_NS 50000
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
@@ -25,24 +29,25 @@ static int code_of(ncclResult_t result)
     }
 }
 
-int nccl_plan_check(struct nccl_plan *plan, ncclResult_t result, const char *call)
+int nccl_plan_check(const struct nccl_plan *plan, ncclResult_t result, const char *call,
+                    struct mst_err *err)
 {
     const struct nccl_library *library = plan->library;
     if (result == ncclSuccess || result == ncclInProgress)
         return 0;
     const char *last = library->ncclGetLastError(plan->comm);
     bool words = last && *last;
-    return mst_err_set(&plan->err, code_of(result), "rank %u: NCCL, %s: %s (%d)%s%s", plan->rank,
-                       call, library->ncclGetErrorString(result), result, words ? ": " : "",
+    return mst_err_set(err, code_of(result), "rank %u: NCCL, %s: %s (%d)%s%s", plan->rank, call,
+                       library->ncclGetErrorString(result), result, words ? ": " : "",
                        words ? last : "");
 }
 
-int nccl_plan_check_gpu(struct nccl_plan *plan, int rc, const char *what)
+int nccl_plan_check_gpu(const struct nccl_plan *plan, int rc, const char *what, struct mst_err *err)
 {
     if (rc == 0)
         return 0;
     const char *words = mst_gpu_error(plan->gpu);
-    return mst_err_set(&plan->err, rc, "rank %u: %s: %s", plan->rank, what,
+    return mst_err_set(err, rc, "rank %u: %s: %s", plan->rank, what,
                        *words ? words : mst_err_meaning(rc));
 }
 
@@ -59,20 +64,20 @@ static int look_around(struct nccl_plan *plan, uint64_t deadline_ns)
 }
 
 /* 0, 1 = something is under way, or what has ended the communicator. */
-static int poll_library(struct nccl_plan *plan)
+static int poll_library(const struct nccl_plan *plan, struct mst_err *err)
 {
     ncclResult_t state = ncclSuccess;
     ncclResult_t result = plan->library->ncclCommGetAsyncError(plan->comm, &state);
-    int rc = nccl_plan_check(plan, result, "async error");
+    int rc = nccl_plan_check(plan, result, "async error", err);
     if (rc == 0)
-        rc = nccl_plan_check(plan, state, "async error");
+        rc = nccl_plan_check(plan, state, "async error", err);
     return rc == 0 ? state == ncclInProgress : rc;
 }
 
 int nccl_plan_settle(struct nccl_plan *plan, uint64_t deadline_ns)
 {
     for (;;) {
-        int rc = poll_library(plan);
+        int rc = poll_library(plan, &plan->err);
         if (rc != 1)
             return rc;
         rc = look_around(plan, deadline_ns);
@@ -87,11 +92,11 @@ static int finish(struct nccl_plan *plan, uint64_t deadline_ns)
 {
     for (;;) {
         int queued = mst_gpu_queue_query(plan->queue);
-        int rc = poll_library(plan);
+        int rc = poll_library(plan, &plan->err);
         if (rc < 0)
             return rc;
         if (queued != -EAGAIN)
-            return nccl_plan_check_gpu(plan, queued, "queue");
+            return nccl_plan_check_gpu(plan, queued, "queue", &plan->err);
         rc = look_around(plan, deadline_ns);
         if (rc < 0)
             return rc;
@@ -128,8 +133,8 @@ static ncclRedOp_t find_op(enum mst_op op)
     }
 }
 
-static ncclResult_t enqueue(struct nccl_plan *plan, const struct signature_desc *desc,
-                            const void *in, void *out, size_t count)
+static ncclResult_t call_library(const struct nccl_plan *plan, const struct signature_desc *desc,
+                                 const void *in, void *out, size_t count)
 {
     const struct nccl_library *library = plan->library;
     void *stream = mst_gpu_queue_native(plan->queue);
@@ -151,16 +156,142 @@ static ncclResult_t enqueue(struct nccl_plan *plan, const struct signature_desc 
     }
 }
 
-/* Puts one collective of `count` elements per rank into the queue. */
+/* Has the library put one collective of `count` elements per rank into the queue, at once or while
+ * it is polled. */
+static int begin(const struct nccl_plan *plan, const struct signature_desc *desc, const void *in,
+                 void *out, size_t count, struct mst_err *err)
+{
+    int rc = nccl_plan_check_gpu(plan, mst_gpu_enter(plan->gpu), "device", err);
+    if (rc < 0)
+        return rc;
+    rc = nccl_plan_check(plan, call_library(plan, desc, in, out, count), "collective", err);
+    mst_gpu_leave(plan->gpu);
+    return rc;
+}
+
+/* The same, and it is there. */
 static int put(struct nccl_plan *plan, const struct signature_desc *desc, const void *in, void *out,
                size_t count, uint64_t deadline_ns)
 {
-    int rc = nccl_plan_check_gpu(plan, mst_gpu_enter(plan->gpu), "device");
-    if (rc < 0)
-        return rc;
-    rc = nccl_plan_check(plan, enqueue(plan, desc, in, out, count), "collective");
-    mst_gpu_leave(plan->gpu);
+    int rc = begin(plan, desc, in, out, count, &plan->err);
     return rc < 0 ? rc : nccl_plan_settle(plan, deadline_ns);
+}
+
+/* ---- calls that are enqueued ----------------------------------------------------------------- */
+
+static void lock(struct nccl_plan *plan)
+{
+    pthread_mutex_lock(&plan->placing.lock);
+}
+
+static void unlock(struct nccl_plan *plan)
+{
+    pthread_mutex_unlock(&plan->placing.lock);
+}
+
+/* Polls until the library has put the call into the queue. The deadline and the other ranks are
+ * looked at by whoever watches the call. */
+static int settle_locked(struct nccl_plan *plan, struct mst_err *err)
+{
+    for (;;) {
+        assert(mst_lock_is_held(&plan->placing.lock));
+        int rc = plan->placing.ended
+                     ? mst_err_set(err, -ECONNRESET, "rank %u: NCCL is given up", plan->rank)
+                     : poll_library(plan, err);
+        if (rc != 1)
+            return rc;
+        unlock(plan);
+        (void)sched_yield(); /* cannot fail on Linux */
+        lock(plan);
+    }
+}
+
+static int place_locked(struct nccl_plan *plan, const struct comm_call *call, struct mst_err *err)
+{
+    const struct nccl_mark *mark = call->mark;
+    const struct signature_desc *desc = &call->desc;
+    assert(mst_lock_is_held(&plan->placing.lock));
+    if (desc->count == 0)
+        return 0;
+    int rc = settle_locked(plan, err); /* or it is given up */
+    if (rc == 0)
+        rc = nccl_plan_check_gpu(plan, mst_gpu_queue_wait_event(plan->queue, mark->before),
+                                 "stream", err);
+    if (rc == 0)
+        rc = begin(plan, desc, call->in, call->out, desc->count, err);
+    if (rc == 0)
+        rc = settle_locked(plan, err);
+    if (rc == 0)
+        rc = nccl_plan_check_gpu(plan, mst_gpu_event_record(mark->after, plan->queue), "queue",
+                                 err);
+    if (rc == 0)
+        rc = nccl_plan_check_gpu(plan, mst_gpu_stream_wait_event(call->queue, mark->after),
+                                 "stream", err);
+    return rc;
+}
+
+int nccl_plan_place(struct nccl_plan *plan, const struct comm_call *call)
+{
+    struct nccl_mark *mark = call->mark;
+    struct mst_err err = {0};
+    lock(plan);
+    int rc = place_locked(plan, call, &err);
+    if (rc < 0)
+        plan->host->ops->abort(plan->host, &err); /* whoever watches finds it there */
+    mark->placed = rc == 0;
+    mark->left = true;
+    pthread_cond_broadcast(&plan->placing.left);
+    unlock(plan);
+    return rc < 0 ? -ECONNRESET : 0;
+}
+
+void nccl_plan_end_placing(struct nccl_plan *plan)
+{
+    lock(plan);
+    plan->placing.ended = true;
+    unlock(plan);
+}
+
+void nccl_plan_await_left(struct nccl_plan *plan, const struct nccl_mark *mark)
+{
+    lock(plan);
+    while (!mark->left)
+        (void)mst_cond_wait(&plan->placing.left, &plan->placing.lock, MST_NEVER);
+    unlock(plan);
+}
+
+/* 0 = the device is done with it, 1 = not yet, or what has ended the communicator. As in `finish`
+ * the library is asked last. */
+static int ask_after(struct nccl_plan *plan, const struct nccl_mark *mark)
+{
+    lock(plan);
+    int reached = mark->placed ? mst_gpu_event_query(mark->after) : -EAGAIN;
+    int rc = poll_library(plan, &plan->err);
+    if (rc >= 0)
+        rc = reached == -EAGAIN ? 1 : nccl_plan_check_gpu(plan, reached, "queue", &plan->err);
+    unlock(plan);
+    return rc;
+}
+
+/* Until a call has been placed, or some time has passed. */
+static void put_off(struct nccl_plan *plan)
+{
+    lock(plan);
+    (void)mst_cond_wait(&plan->placing.left, &plan->placing.lock, mst_now_ns() + WATCH_NS);
+    unlock(plan);
+}
+
+static int watch(struct nccl_plan *plan, const struct nccl_mark *mark, uint64_t deadline_ns)
+{
+    for (;;) {
+        int rc = ask_after(plan, mark);
+        if (rc != 1)
+            return rc;
+        rc = look_around(plan, deadline_ns);
+        if (rc < 0)
+            return rc;
+        put_off(plan);
+    }
 }
 
 /* ---- host memory ----------------------------------------------------------------------------- */
@@ -213,7 +344,7 @@ static int run_round(struct nccl_plan *plan, const struct round *round, uint64_t
         memcpy(stage(round, &plan->pinned, round->in_at + b), in + offset(round, b), bytes);
     int rc = mst_gpu_copy(plan->queue, device_in, stage(round, &plan->pinned, round->in_at),
                           round->in_blocks * bytes);
-    rc = nccl_plan_check_gpu(plan, rc, "copy to the device");
+    rc = nccl_plan_check_gpu(plan, rc, "copy to the device", &plan->err);
     if (rc == 0)
         rc = put(plan, &call->desc, device_in, device_out, round->count, deadline_ns);
     if (rc == 0)
@@ -221,7 +352,7 @@ static int run_round(struct nccl_plan *plan, const struct round *round, uint64_t
                                  mst_gpu_copy(plan->queue,
                                               stage(round, &plan->pinned, round->out_at),
                                               device_out, round->out_blocks * bytes),
-                                 "copy from the device");
+                                 "copy from the device", &plan->err);
     if (rc == 0)
         rc = finish(plan, deadline_ns);
     for (uint32_t b = 0; b < round->out_blocks && rc == 0; b++)
@@ -277,8 +408,9 @@ int nccl_plan_accept(const struct nccl_plan *plan, const struct comm_call *call,
  * the stream is waited for here. */
 static int follow_stream(struct nccl_plan *plan, const struct comm_call *call, uint64_t deadline_ns)
 {
-    int rc = mst_gpu_queue_wait_event(plan->queue, call->mark);
-    rc = nccl_plan_check_gpu(plan, rc, "stream");
+    const struct nccl_mark *mark = call->mark;
+    int rc = mst_gpu_queue_wait_event(plan->queue, mark->before);
+    rc = nccl_plan_check_gpu(plan, rc, "stream", &plan->err);
     return rc == 0 && call->desc.coll == MST_COLL_BARRIER ? finish(plan, deadline_ns) : rc;
 }
 
@@ -306,8 +438,10 @@ int nccl_plan_run(struct nccl_plan *plan, const struct comm_call *call, uint64_t
                   uint64_t deadline_ns)
 {
     plan->met = false;
-    int rc = call->mark ? follow_stream(plan, call, deadline_ns) : 0;
+    int rc = call->mark && !call->enqueued ? follow_stream(plan, call, deadline_ns) : 0;
     if (rc == 0)
         rc = meet(plan, call, op_seq, deadline_ns);
-    return rc < 0 ? rc : move(plan, call, deadline_ns);
+    if (rc < 0)
+        return rc;
+    return call->enqueued ? watch(plan, call->mark, deadline_ns) : move(plan, call, deadline_ns);
 }

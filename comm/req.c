@@ -24,9 +24,11 @@ static void finish_locked(struct req_queue *queue, struct mst_req *req, int resu
 {
     assert(mst_lock_is_held(&queue->locked.lock) && req == first_locked(queue));
     req->result = result;
-    req->state = REQ_DONE;
+    req->state = req->waited_for ? REQ_DONE : REQ_FREE;
     queue->locked.head = (queue->locked.head + 1) % MST_COMM_REQS_MAX;
     queue->locked.count--;
+    queue->locked.started -= !req->call.enqueued;
+    queue->locked.unheld -= !req->waited_for;
     pthread_cond_broadcast(&queue->locked.done);
 }
 
@@ -92,22 +94,38 @@ static struct mst_req *free_req_locked(struct req_queue *queue)
     return NULL;
 }
 
+int req_await_room(struct req_queue *queue, bool waited_for)
+{
+    pthread_mutex_lock(&queue->locked.lock);
+    bool has_room = free_req_locked(queue);
+    while (!has_room && !waited_for && queue->locked.unheld > 0) {
+        (void)mst_cond_wait(&queue->locked.done, &queue->locked.lock, MST_NEVER);
+        has_room = free_req_locked(queue);
+    }
+    pthread_mutex_unlock(&queue->locked.lock);
+    return has_room ? 0 : -EAGAIN;
+}
+
 int req_start(struct req_queue *queue, const struct comm_call *call, struct mst_req **ret_req)
 {
     pthread_mutex_lock(&queue->locked.lock);
     struct mst_req *req = free_req_locked(queue);
     if (req) {
         assert(queue->locked.count < MST_COMM_REQS_MAX); /* whatever is queued is not free */
-        *req = (struct mst_req){.queue = queue, .call = *call, .state = REQ_QUEUED};
+        *req = (struct mst_req){
+            .queue = queue, .call = *call, .waited_for = ret_req, .state = REQ_QUEUED};
         size_t tail = (queue->locked.head + queue->locked.count) % MST_COMM_REQS_MAX;
         queue->locked.fifo[tail] = req;
         queue->locked.count++;
+        queue->locked.started += !call->enqueued;
+        queue->locked.unheld += !ret_req;
         pthread_cond_signal(&queue->locked.queued);
     }
     pthread_mutex_unlock(&queue->locked.lock);
     if (!req)
         return -EAGAIN;
-    *ret_req = req;
+    if (ret_req)
+        *ret_req = req;
     return 0;
 }
 
@@ -145,13 +163,14 @@ int req_wait(struct mst_req *req)
     return rc;
 }
 
-int req_drain(struct req_queue *queue, uint64_t deadline_ns)
+int req_drain(struct req_queue *queue, bool but_enqueued, uint64_t deadline_ns)
 {
+    const size_t *left = but_enqueued ? &queue->locked.started : &queue->locked.count;
     int rc = 0;
     pthread_mutex_lock(&queue->locked.lock);
-    while (rc == 0 && queue->locked.count > 0)
+    while (rc == 0 && *left > 0)
         rc = mst_cond_wait(&queue->locked.done, &queue->locked.lock, deadline_ns);
-    if (queue->locked.count == 0) /* at the last moment */
+    if (*left == 0) /* at the last moment */
         rc = 0;
     pthread_mutex_unlock(&queue->locked.lock);
     return rc;

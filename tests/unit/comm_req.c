@@ -28,7 +28,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 /* A back end that notes the order of its calls, and can be held up. */
 struct notes {
     sem_t gate;
-    uint64_t counts[2 * MST_COMM_REQS_MAX];
+    uint64_t counts[3 * MST_COMM_REQS_MAX];
     size_t count;
     char thread_name[16];
     bool takes_signals;
@@ -103,6 +103,35 @@ static void a_full_queue_says_so_and_recovers(void **state)
     req_queue_destroy(queue);
 }
 
+/* What nobody waits for makes room by itself, and is waited for if there is no other. */
+static void what_nobody_waits_for_makes_room(void **state)
+{
+    (void)state;
+    struct notes notes;
+    struct req_queue *queue = open_queue(&notes);
+    struct mst_req *req = NULL;
+    struct comm_call call = {.desc.count = 7, .enqueued = true};
+    for (size_t i = 0; i < MST_COMM_REQS_MAX; i++)
+        assert_int_equal(req_start(queue, &call, NULL), 0);
+    assert_int_equal(req_await_room(queue, true), -EAGAIN);
+    assert_int_equal(req_drain(queue, true, 1), 0);
+    assert_int_equal(req_drain(queue, false, 1), -ETIMEDOUT);
+    (void)sem_post(&notes.gate);
+    assert_int_equal(req_await_room(queue, false), 0);
+    req = start(queue, 8);
+    assert_int_equal(req_drain(queue, true, 1), -ETIMEDOUT);
+    for (size_t i = 0; i < MST_COMM_REQS_MAX; i++)
+        (void)sem_post(&notes.gate);
+    assert_int_equal(req_wait(req), -8);
+    assert_int_equal(req_await_room(queue, true), 0);
+    for (size_t i = 0; i < MST_COMM_REQS_MAX; i++)
+        (void)start(queue, 9); /* whose results nobody takes before the end */
+    assert_int_equal(req_await_room(queue, false), -EAGAIN);
+    for (size_t i = 0; i < MST_COMM_REQS_MAX; i++)
+        (void)sem_post(&notes.gate);
+    req_queue_destroy(queue);
+}
+
 /* -EAGAIN means "wait for a request first", and there is none. */
 static void no_thread_is_no_memory(void **state)
 {
@@ -136,7 +165,7 @@ static void a_drain_waits_for_all(void **state)
     struct mst_req *a = start(queue, 1), *b = start(queue, 2);
     (void)sem_post(&notes.gate);
     (void)sem_post(&notes.gate);
-    assert_int_equal(req_drain(queue, soon()), 0);
+    assert_int_equal(req_drain(queue, false, soon()), 0);
     assert_int_equal(notes.count, 2);
     assert_int_equal(req_wait(a), -1);
     assert_int_equal(req_wait(b), -2);
@@ -154,14 +183,14 @@ static void a_turn_is_waited_for_until_the_deadline(void **state)
     struct comm_call late = {.desc.count = 2, .deadline_ns = 1};
     assert_int_equal(req_start(queue, &late, &b), 0);
     assert_int_equal(req_await_turn(b), -ETIMEDOUT);
-    assert_int_equal(req_drain(queue, 1), -ETIMEDOUT);
+    assert_int_equal(req_drain(queue, false, 1), -ETIMEDOUT);
     assert_int_equal(req_await_turn(a), 0);
     (void)sem_post(&notes.gate);
     assert_int_equal(req_wait(a), -1);
     assert_int_equal(req_await_turn(b), 0);
     (void)sem_post(&notes.gate);
-    assert_int_equal(req_drain(queue, soon()), 0);
-    assert_int_equal(req_drain(queue, 1), 0);
+    assert_int_equal(req_drain(queue, false, soon()), 0);
+    assert_int_equal(req_drain(queue, false, 1), 0);
     assert_int_equal(req_wait(b), -2);
     req_queue_destroy(queue);
 }
@@ -171,6 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_run_in_order_on_a_quiet_thread),
         cmocka_unit_test(a_full_queue_says_so_and_recovers),
+        cmocka_unit_test(what_nobody_waits_for_makes_room),
         cmocka_unit_test(no_thread_is_no_memory),
         cmocka_unit_test(the_end_comes_after_what_is_queued),
         cmocka_unit_test(a_drain_waits_for_all),
