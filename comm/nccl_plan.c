@@ -443,5 +443,8 @@ int nccl_plan_run(struct nccl_plan *plan, const struct comm_call *call, uint64_t
         rc = meet(plan, call, op_seq, deadline_ns);
     if (rc < 0)
         return rc;
-    return call->enqueued ? watch(plan, call->mark, deadline_ns) : move(plan, call, deadline_ns);
+    if (!call->enqueued)
+        return move(plan, call, deadline_ns);
+    assert(call->mark); /* who has none has aborted, and is not met */
+    return watch(plan, call->mark, deadline_ns);
 }
