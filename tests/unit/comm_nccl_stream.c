@@ -499,6 +499,7 @@ struct ending {
     /* What a rank does instead of the second of three calls; NULL = as the others. */
     int (*differ)(struct team_rank *rank, const struct stream *stream);
     uint32_t call_ms; /* that the third call has; 0 = as the communicator */
+    bool alone;       /* there is only the third */
     struct mst_page *page;
 };
 
@@ -525,8 +526,9 @@ static const char *enqueue_to_the_end(struct team_rank *rank, struct stream *str
     const struct ending *ending = rank->team->arg;
     together(rank->team); /* out of create */
     int rc = stream_copy(stream, false);
-    rc = rc ? rc : enqueue(rank, stream, NULL);
-    if (rc == 0)
+    if (rc == 0 && !ending->alone)
+        rc = enqueue(rank, stream, NULL);
+    if (rc == 0 && !ending->alone)
         rc = ending->differ && rank->world.rank == 1 ? ending->differ(rank, stream)
                                                      : enqueue(rank, stream, NULL);
     rc = rc ? rc : enqueue_last(rank, stream);
@@ -562,14 +564,16 @@ static void an_async_error_ends_all(void **state)
                        });
 }
 
-/* The event behind an aborted kernel is reached, too. */
+/* The event behind an aborted kernel is reached, too: who had asked the library before it would
+ * take what is in the buffer for the sum. */
 static void a_mark_may_be_behind_an_aborted_kernel(void **state)
 {
     (void)state;
     end_team(__func__, (struct ending){
-                           .script = "lost=3,at=1",
+                           .script = "lost=1,at=1",
                            .code = -ECONNRESET,
                            .words = "rank 1: NCCL, async error: remote process exited",
+                           .alone = true,
                        });
 }
 
