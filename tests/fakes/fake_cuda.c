@@ -6,7 +6,8 @@
  * event=R making one answers R;
  * fail=K the K-th piece of work of a stream ends in an illegal address; memory=K the K-th
  * allocation finds none; module=R, launch=R loading kernels, or starting one, answers R;
- * capturing=S the status that streams tell of their capture. */
+ * capturing=S the status that streams tell of their capture; flip=1 the first value of a cast has
+ * another bit. */
 #include "fakes/fake_cuda.h"
 
 #include "fakes/script.h"
@@ -82,6 +83,12 @@ CUresult cuInit(unsigned flags)
 {
     (void)flags;
     return script_number("FAKE_CUDA", "driver", 1) ? CUDA_SUCCESS : NO_DRIVER_THAT_FITS;
+}
+
+CUresult cuDriverGetVersion(int *ret_version)
+{
+    *ret_version = 13000;
+    return CUDA_SUCCESS;
 }
 
 CUresult cuGetErrorString(CUresult code, const char **ret_text)
@@ -165,6 +172,23 @@ CUresult cuCtxPopCurrent_v2(CUcontext *ret_context)
     return CUDA_SUCCESS;
 }
 
+/* One that no work is done in, and that is told from the primary ones. */
+CUresult cuCtxCreate_v2(CUcontext *ret_context, unsigned flags, CUdevice device)
+{
+    (void)flags;
+    CUcontext made = (CUcontext)(uintptr_t)(device + 0x1000);
+    CUresult result = cuCtxPushCurrent_v2(made);
+    if (result == CUDA_SUCCESS)
+        *ret_context = made;
+    return result;
+}
+
+CUresult cuCtxDestroy_v2(CUcontext context)
+{
+    CUcontext popped = NULL;
+    return context == current ? cuCtxPopCurrent_v2(&popped) : CUDA_SUCCESS;
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 static bool memory_is_short(void)
@@ -195,7 +219,8 @@ static CUresult map_block(size_t bytes, bool hidden, char **ret_address)
     return CUDA_SUCCESS;
 }
 
-static CUresult unmap_block(const void *address)
+/* The block that begins there, no longer among the others; NULL if there is none. */
+static struct block *take_block(const void *address)
 {
     pthread_mutex_lock(&memory.lock);
     struct block **at = &memory.blocks, *block;
@@ -205,6 +230,12 @@ static CUresult unmap_block(const void *address)
     if (block)
         *at = block->next;
     pthread_mutex_unlock(&memory.lock);
+    return block;
+}
+
+static CUresult unmap_block(const void *address)
+{
+    struct block *block = take_block(address);
     if (!block)
         return CUDA_ERROR_INVALID_VALUE;
     munmap(block->bytes, 2 * block->size_bytes);
@@ -251,6 +282,27 @@ CUresult cuMemHostAlloc(void **ret_address, size_t bytes, unsigned flags)
 CUresult cuMemFreeHost(void *address)
 {
     return unmap_block(address);
+}
+
+/* The program's own memory, which stays its own. */
+CUresult cuMemHostRegister_v2(void *address, size_t bytes, unsigned flags)
+{
+    struct block *block = malloc(sizeof *block);
+    (void)flags;
+    if (!block || !current)
+        return free(block), NO_CONTEXT;
+    pthread_mutex_lock(&memory.lock);
+    *block = (struct block){memory.blocks, address, address, bytes};
+    memory.blocks = block;
+    pthread_mutex_unlock(&memory.lock);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuMemHostUnregister(void *address)
+{
+    struct block *block = take_block(address);
+    free(block);
+    return block ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult cuPointerGetAttribute(void *ret_value, int attribute, CUdeviceptr address)
@@ -545,6 +597,8 @@ static void run_kernel(void *arg)
     struct kernel_launch *launch = arg;
     translate(launch);
     kernels_run(launch, KERNEL_THREADS);
+    if (launch->id == KERNEL_CAST && script_number("FAKE_CUDA", "flip", 0))
+        *(char *)launch->args.cast.out ^= 1;
 }
 
 CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
