@@ -62,7 +62,7 @@ lint: deps-test ## format, house rules, clang-tidy, man pages, shell and Python 
 	@for s in tests/lint/*.sh; do $$s . || [ $$? = 77 ] || exit 1; done
 	@cmake --preset dev >/dev/null && $(MAKE) -s -j $(JOBS) $(patsubst %,build/tidy/%.ok,$(filter-out perf/peers/%,$(SRC)))
 	@$(if $(MAN),mandoc -Tlint -W warning $(MAN))
-	@shellcheck -x -P SCRIPTDIR -s bash -e SC2034 -S warning .ci/run perf/peers/get gpu/get-cuda launcher/{portable,slurm}/[!R]* tests/fuzz/run \
+	@shellcheck -x -P SCRIPTDIR -s bash -e SC2034 -S warning .ci/run perf/peers/get tests/fakes/compute-sanitizer gpu/get-cuda launcher/{portable,slurm}/[!R]* tests/fuzz/run \
 	    tests/{roots,servers}/* tests/e2e/slurm/run $(filter-out build/%,$(wildcard */*.sh */*/*.sh))
 build/tidy/%.ok: % $(HDR) .clang-tidy
 	@said=$$(clang-tidy --quiet -p build/dev $< $(if $(filter core/err.c,$<),,--extra-arg=-include \

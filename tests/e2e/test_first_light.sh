@@ -1,0 +1,91 @@
+#!/bin/bash
+# perf/gpu/first-light, against fakes: that it finds, compiles, carries and judges what it should. What
+# a GPU does is not seen here.
+source "$(dirname "$0")/lib.sh"
+light=$here/../../perf/gpu/first-light
+nvcc=$(command -v "$here/../../build/cuda/bin/nvcc" nvcc | head -n 1 || :)
+is_fake=True
+all=0 # without kernels something is not run
+[ -n "$nvcc" ] || all=2
+export MUSTER_BIN MUSTER_TESTS
+unset FAKE_CUDA FAKE_NCCL FAKE_SANITIZER
+
+# rows CONDITION: what the table of the last run is.
+rows() {
+    /usr/bin/python3 - "$work/out/table.json" "$1" $is_fake <<'PY' || fail "not so: $1"
+import json, sys
+table = json.load(open(sys.argv[1]))
+rows = table["rows"]
+def part(name, result=None):
+    return [row for row in rows if row["part"] == name and result in (None, row["result"])]
+fake = sys.argv[3] == "True"
+assert all(made["fake"] == fake for made in (table, *rows))
+assert eval(sys.argv[2]), table
+PY
+}
+
+say "the command line"
+expect 0 "$light" --help
+mentions "first-light [--carried DIR] [--out DIR] [--fake]" compiler device kernels sanitizer nccl
+expect 64 "$light" --frobnicate
+mentions "usage: perf/gpu/first-light"
+expect 64 "$light" --carried "$work/absent"
+mentions "no folder $work/absent"
+expect 64 env MUSTER_TESTS="$work" "$light" --fake --out "$work/out"
+mentions "no fakes in $work" MUSTER_TESTS
+expect 64 env MUSTER_BIN="$work" "$light" --carry "$work/carried"
+mentions "no $work/first_light_device" MUSTER_BIN
+
+say "what is carried along"
+expect 0 "$light" --carry "$work/carried"
+for program in device kernels collectives; do
+    [ -x "$work/carried/first_light_$program" ] || fail "$program is not carried"
+done
+compgen -G "$work/carried/libsodium.so*" >/dev/null || fail "no libsodium is carried"
+began=$SECONDS
+expect $all "$light" --fake --carried "$work/carried" --out "$work/out"
+say "took $((SECONDS - began)) s"
+! grep -v '^FAKE' "$work/last.out" || fail "a line does not say FAKE"
+rows 'table["status"] in (0, 2) and table["cards"] == ["FAKE device 0"] and table["seconds"] > 0'
+rows 'len(part("device")) >= 20 and len(part("nccl", "right")) == 13 == len(part("nccl"))'
+if [ -n "$nvcc" ]; then
+    rows 'all(row["result"] == "right" for row in rows) and len(part("compiler")) == 8'
+    rows 'len(part("kernels")) == 20 and all(row["figure"] > 0 for row in part("kernels"))'
+    rows '[row["wanted"] for row in part("kernels")][:18] == 17 * [0.9] + [4]'
+    rows '[row["what"] for row in part("sanitizer")] == ["memcheck", "racecheck", "initcheck"]'
+fi
+
+say "what is compiled there"
+rm "$work/carried/first_light_device" "$work/carried/first_light_kernels"
+FAKE_SANITIZER=refuse expect 2 "$light" --fake --carried "$work/carried" --out "$work/out"
+rows 'part("nccl", "right") and part("device", "right") and not part("device", "wrong")'
+rows 'len(part("sanitizer", "not run")) == 3'
+
+say "what is wrong"
+rm -r "$work/carried"
+FAKE_CUDA=fail=300 FAKE_SANITIZER=errors expect 1 "$light" --fake --out "$work/out"
+rows 'part("device", "wrong") and len(part("sanitizer", "wrong")) == 3'
+rows '"perf/gpu/first-light --carry DIR" in part("nccl", "not run")[0]["words"]'
+if [ -n "$nvcc" ]; then
+    FAKE_CUDA=flip=1 expect 1 "$light" --fake --out "$work/out"
+    rows 'sorted(row["what"][:4] for row in part("kernels", "wrong")) == 8 * ["cast"]'
+    rows '"values differ from the host" in part("kernels", "wrong")[0]["words"]'
+    rows 'len(part("sanitizer", "wrong")) == 3'
+fi
+FAKE_CUDA=devices=0 expect 1 "$light" --fake --out "$work/out"
+rows '"no device (FAKE)" in part("kernels", "wrong")[0]["words"]'
+
+say "no driver, and an NCCL as PyTorch brings it"
+expect 0 "$light" --carry "$work/carried"
+mkdir -p "$work/none" "$work/site/nvidia/nccl/lib"
+touch "$work/none/libcuda.so.1"
+cp "$MUSTER_TESTS/fakes/libnccl.so.2" "$work/site/nvidia/nccl/lib/"
+is_fake=False
+expect 1 env LD_LIBRARY_PATH="$work/none" PYTHONPATH="$work/site" "$light" --carried "$work/carried" \
+    --out "$work/out"
+! grep '^FAKE' "$work/last.out" || fail "a line says FAKE"
+rows '"no CUDA driver" in part("kernels", "wrong")[0]["words"]'
+rows '"no CUDA driver" in part("nccl", "wrong")[-1]["words"]'
+no_leftovers
+[ -n "$nvcc" ] || lacks "no nvcc: make deps-cuda"
+passed
