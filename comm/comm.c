@@ -469,7 +469,7 @@ static int call_behind(struct mst_comm *comm, struct comm_call *call, struct mst
     int rc = call->enqueued ? atomic_load_explicit(&comm->dead, memory_order_acquire) : 0;
     if (rc < 0)
         return rc;
-    rc = make_room(comm, call, ret_req);
+    rc = make_room(comm, call, ret_req != NULL);
     if (rc == 0)
         rc = mark(comm, call);
     if (rc < 0)

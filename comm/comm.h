@@ -22,12 +22,13 @@
  * while it dials another node. Common errors of all collectives: -EINVAL a root, count or
  * buffer, or a struct without its size; -ETIMEDOUT (mst_comm_error names who has not arrived, and
  * its last op); -ECONNRESET a peer is lost or the generation was aborted; -EPROTO peers called
- * different collectives (the text names both ranks' op, type and count); -ENOTSUP a type or op that
- * this library or back end does not know or reduce, a field of struct mst_call that only a newer
- * library knows, or this back end has no streams. -ENOTSUP, too, answers a forked child of the
- * process that created it. -EINVAL, -ENOTSUP and what starting alone answers (-EAGAIN, -ENOMEM)
- * refuse the call, and the communicator lives on. After any other error it is dead: every later
- * call that is not refused returns the same code.
+ * different collectives (the text names both ranks' op, type and count; from three nodes on a rank
+ * to which a message was half sent may hear -ECONNRESET of it); -ENOTSUP a type or op that this
+ * library or back end does not know or reduce, a field of struct mst_call that only a newer library
+ * knows, or this back end has no streams. -ENOTSUP, too, answers a forked child of the process that
+ * created it. -EINVAL, -ENOTSUP and what starting alone answers (-EAGAIN, -ENOMEM) refuse the call,
+ * and the communicator lives on. After any other error it is dead: every later call that is not
+ * refused returns the same code.
  *
  * The mpi back end works over the MPI that started the ranks (Open MPI, MPICH). It initialises MPI
  * unless the program has, which then needs MPI_THREAD_SERIALIZED, or MPI_THREAD_MULTIPLE to call

@@ -113,7 +113,7 @@ int req_start(struct req_queue *queue, const struct comm_call *call, struct mst_
     if (req) {
         assert(queue->locked.count < MST_COMM_REQS_MAX); /* whatever is queued is not free */
         *req = (struct mst_req){
-            .queue = queue, .call = *call, .waited_for = ret_req, .state = REQ_QUEUED};
+            .queue = queue, .call = *call, .waited_for = ret_req != NULL, .state = REQ_QUEUED};
         size_t tail = (queue->locked.head + queue->locked.count) % MST_COMM_REQS_MAX;
         queue->locked.fifo[tail] = req;
         queue->locked.count++;

@@ -289,6 +289,10 @@ static int make_board(struct server *server)
     if (rc == 0)
         rc = pmi1_board_init(&server->board, name, sizes, node_count, &server->failure.err);
     free(sizes);
+    if (rc == 0 && server->board.size != server->facts.world_size)
+        rc = mst_err_set(&server->failure.err, -EPROTO,
+                         "all nodes together say that there are %u ranks, and there are %u",
+                         server->board.size, server->facts.world_size);
     return rc;
 }
 
