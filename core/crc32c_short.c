@@ -15,8 +15,9 @@ static bool has_instruction(void)
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_SSE4_2);
 }
 
-__attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t state,
-                                                                 const uint8_t *next, size_t left)
+__attribute__((target("sse4.2,crc32"))) static uint32_t by_instruction(uint32_t state,
+                                                                       const uint8_t *next,
+                                                                       size_t left)
 {
     for (; left >= 8; next += 8, left -= 8)
         state = (uint32_t)__builtin_ia32_crc32di(state, mst_get_le64(next));
