@@ -155,14 +155,15 @@ static int learn_line(struct pmi1_board *board, const char *text, size_t size_by
 int pmi1_board_learn(struct pmi1_board *board, const char *text, size_t size_bytes,
                      struct mst_err *err)
 {
-    const char *end = text + size_bytes;
     int rc = 0;
-    while (rc == 0 && text < end) {
-        const char *line_end = memchr(text, '\n', (size_t)(end - text));
-        if (!line_end)
+    while (rc == 0 && size_bytes > 0) {
+        const char *end = memchr(text, '\n', size_bytes);
+        if (!end)
             return mst_err_set(err, -EBADMSG, "PMI-1: what another node has put is cut off");
-        rc = learn_line(board, text, (size_t)(line_end - text), err);
-        text = line_end + 1;
+        size_t line_bytes = (size_t)(end - text);
+        rc = learn_line(board, text, line_bytes, err);
+        text = end + 1;
+        size_bytes -= line_bytes + 1;
     }
     return rc;
 }
