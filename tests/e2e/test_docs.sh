@@ -167,6 +167,12 @@ by perf/README.md test_against.sh '"$against" HEAD all' "perf/against main~20 la
 by perf/README.md test_against.sh '"$against" --json HEAD launch' "perf/against --json v0.1 all"
 by perf/README.md test_against.sh '"$against" --markdown --record "$OUT/record"' \
     "perf/against --markdown --record build/against/record"
+by perf/README.md test_first_light.sh '"$light" --carry "$work/carried"' \
+    "perf/gpu/first-light --carry DIR"
+by perf/README.md test_first_light.sh '"$light" --carried "$work/carried"' \
+    "perf/gpu/first-light --carried DIR"
+by perf/README.md test_first_light.sh '"$light" --fake --out "$work/out"' \
+    "perf/gpu/first-light --fake"
 
 say "the cluster's, by stand-ins"
 export STUBS=$work/stubs
