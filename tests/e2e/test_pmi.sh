@@ -63,7 +63,7 @@ try_two_nodes() { # PROGRAM
 }
 
 programs=()
-! command -v mpi_ends-mpich >/dev/null || programs+=("$(command -v mpi_ends-mpich)")
+[ ! -x "$MUSTER_TESTS/mpi_ends-mpich" ] || programs+=("$MUSTER_TESTS/mpi_ends-mpich")
 if [ -x "$peers/mpich/bin/mpicc" ]; then
     "$peers/mpich/bin/mpicc" -o "$work/mpich5" "$here/mpi_ends.c" -Wl,-rpath,"$peers/mpich/lib"
     programs+=("$work/mpich5")
