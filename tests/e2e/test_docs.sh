@@ -317,7 +317,7 @@ same_options "$page, env" "$(man_options $page env list | sort -u)" "$(help_opti
 
 say "programs: each has --help, and 64 for what it does not understand"
 mapfile -t installed < <(cd "$work/prefix/bin" && ls)
-mapfile -t built < <(cd "$MUSTER_BIN" && ls | grep -v ^first_light_) # parts of a script that has it
+mapfile -t built < <(cd "$MUSTER_BIN" && ls --ignore='first_light_*') # parts of a script that has it
 for program in "${built[@]}"; do
     expect 0 "$MUSTER_BIN/$program" --help
     [ -s "$work/last.out" ] || fail "$program --help says nothing"
