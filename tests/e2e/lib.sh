@@ -72,6 +72,28 @@ until_true() {
     done
 }
 
+# two_spaces NETWORK: network namespaces $a and $b, which are NETWORK.1 and NETWORK.2 to each other,
+# until the test ends. 1: they are not permitted.
+two_spaces() {
+    local space
+    a=muster-a-$$
+    b=muster-b-$$
+    trap delete_spaces EXIT
+    ip netns add "$a" 2>/dev/null && ip netns add "$b" || return 1
+    ip link add veth0 netns "$a" type veth peer name veth0 netns "$b" &&
+        ip -n "$a" addr add "$1.1/24" dev veth0 && ip -n "$b" addr add "$1.2/24" dev veth0 ||
+        fail "the namespaces cannot be joined"
+    for space in "$a" "$b"; do
+        ip -n "$space" link set lo up && ip -n "$space" link set veth0 up ||
+            fail "no network in $space"
+    done
+}
+delete_spaces() {
+    ip netns del "$a" 2>/dev/null || :
+    ip netns del "$b" 2>/dev/null || :
+    cleanup
+}
+
 # waiting_rank: $rank, a program made of the standard input's lines. It names itself by this folder,
 # so that no_leftovers sees it, writes its pid into $rank.pid.$RANK, and waits for $rank.fifo, which
 # nothing is ever written to.

@@ -5,22 +5,7 @@
 source "$(dirname "$0")/lib.sh"
 export MST_JOB_SECRET=shared
 
-a=muster-a-$$
-b=muster-b-$$
-delete_spaces() {
-    ip netns del "$a" 2>/dev/null || :
-    ip netns del "$b" 2>/dev/null || :
-    cleanup
-}
-trap delete_spaces EXIT
-ip netns add "$a" 2>/dev/null && ip netns add "$b" || skip "network namespaces are not permitted"
-ip link add veth0 netns "$a" type veth peer name veth0 netns "$b"
-ip -n "$a" addr add 10.77.0.1/24 dev veth0
-ip -n "$b" addr add 10.77.0.2/24 dev veth0
-for space in "$a" "$b"; do
-    ip -n "$space" link set lo up
-    ip -n "$space" link set veth0 up
-done
+two_spaces 10.77.0 || skip "network namespaces are not permitted"
 
 nproc=(1 2)
 options=(--max-restarts 3)

@@ -6,15 +6,6 @@ export MST_JOB_SECRET=shared
 peers=${PEERS:-$here/../../build/peers}
 export I_MPI_ROOT=$peers/intel FI_PROVIDER_PATH=$peers/intel/lib I_MPI_FABRICS=shm
 
-a=muster-pa-$$
-b=muster-pb-$$
-delete_spaces() {
-    ip netns del "$a" 2>/dev/null || :
-    ip netns del "$b" 2>/dev/null || :
-    cleanup
-}
-trap delete_spaces EXIT
-
 try_one_node() { # PROGRAM
     say "$1: ranks of one node"
     expect 0 timeout 60 muster run --nproc 3 -- "$1"
@@ -76,18 +67,8 @@ fi
 [ ${#programs[@]} -gt 0 ] || skip "there is no MPICH, and nothing compatible with it"
 
 spaces=yes
-ip netns add "$a" 2>/dev/null && ip netns add "$b" || spaces=
-if [ -n "$spaces" ]; then
-    ip link add veth0 netns "$a" type veth peer name veth0 netns "$b"
-    ip -n "$a" addr add 10.79.0.1/24 dev veth0
-    ip -n "$b" addr add 10.79.0.2/24 dev veth0
-    for space in "$a" "$b"; do
-        ip -n "$space" link set lo up
-        ip -n "$space" link set veth0 up
-    done
-else
-    lacks "two nodes: network namespaces are not permitted"
-fi
+two_spaces 10.79.0 || spaces=
+[ -n "$spaces" ] || lacks "two nodes: network namespaces are not permitted"
 
 say "a program without MPI is left alone"
 expect 0 muster run --nproc 2 --mpi=pmi1 -- true

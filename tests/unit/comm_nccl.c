@@ -5,6 +5,7 @@
 #include "muster/core/world/page.h"
 #include "muster/gpu/gpu.h"
 #include "soon.h"
+#include "unit/fake_driver.h"
 
 #include <sys/wait.h>
 
@@ -559,15 +560,8 @@ int main(void)
         CASE(a_missing_rank_is_named),
         CASE(an_abort_that_hangs_is_left_behind),
     };
-    struct mst_gpu *gpu = NULL;
-    struct mst_err err = {0};
-    if (mst_gpu_open(&(struct mst_gpu_opts){.backend = "cuda"}, &gpu, &err) < 0 ||
-        !strstr(mst_gpu_name(gpu), "FAKE")) {
-        print_message("the fake driver is not there: %s\n", err.text);
-        mst_gpu_close(gpu);
+    if (!has_fake_driver())
         return 77;
-    }
-    mst_gpu_close(gpu);
     cases_init();
     return cmocka_run_group_tests_name("comm_nccl", tests, NULL, NULL);
 }

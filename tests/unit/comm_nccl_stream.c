@@ -4,6 +4,7 @@
 #include "muster/core/world/page.h"
 #include "muster/gpu/gpu.h"
 #include "soon.h"
+#include "unit/fake_driver.h"
 
 #include <dlfcn.h>
 #include <semaphore.h>
@@ -722,14 +723,7 @@ int main(void)
         CASE(different_calls_are_an_error),
         CASE(a_failed_stream_enqueues_nothing),
     };
-    struct mst_gpu *gpu = NULL;
-    struct mst_err err = {0};
-    if (mst_gpu_open(&(struct mst_gpu_opts){.backend = "cuda"}, &gpu, &err) < 0 ||
-        !strstr(mst_gpu_name(gpu), "FAKE")) {
-        print_message("the fake driver is not there: %s\n", err.text);
-        mst_gpu_close(gpu);
+    if (!has_fake_driver())
         return 77;
-    }
-    mst_gpu_close(gpu);
     return cmocka_run_group_tests_name("comm_nccl_stream", tests, NULL, NULL);
 }
