@@ -442,9 +442,14 @@ static bool join(struct fetch *fetch, struct batch *batch)
     return true;
 }
 
-/* Begins a batch with reads of its own. */
+/* Begins a batch with reads of its own. One without a byte lies where the one before it does while
+ * a read is open: the next may still join that, and begins within it. */
 static bool place(struct fetch *fetch, struct batch *batch)
 {
+    if (batch->read_count == 0 && fetch->open) {
+        batch->begin = batch_at(fetch, fetch->begun - 1)->begin;
+        return true;
+    }
     if (!arena_take(&fetch->arena, (size_t)batch->size_bytes, &batch->begin))
         return false;
     place_reads(fetch, batch, fetch->arena.data + batch->begin);

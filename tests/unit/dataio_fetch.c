@@ -98,9 +98,12 @@ static void run_through(struct index *index, struct fetch *fetch, uint32_t batch
             check_bytes(index, fetch, checked, batch, &order, checked * batch, contents);
             checked++;
         }
+        uint64_t held = released;
         released += mst_rng_below(&rng, (uint32_t)(checked - released) + 1);
         if (!progress.busy)
             released = checked ? checked - 1 : 0;
+        for (; held < released; held++) /* as it was until now */
+            check_bytes(index, fetch, held, batch, &order, held * batch, contents);
     }
 }
 
@@ -255,6 +258,33 @@ static void test_empty_lines_need_no_read(void **state)
         assert_int_equal(fetch_samples(fetch, 0)[i].data.size_bytes, 0);
     fetch_destroy(fetch);
     index_close(index);
+}
+
+/* Batches without a byte among others that share a block. */
+static void test_empty_lines_among_others(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[] = {0, 0, 0, 0, 1, 9, 200, 3000};
+    enum { COUNT = 1500 };
+    char *lines = malloc(COUNT * 3001);
+    size_t size_bytes = 0;
+    struct mst_rng rng;
+    mst_rng_init(&rng, 5, 5);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        uint32_t length = sizes[mst_rng_below(&rng, 8)];
+        memset(lines + size_bytes, 'a' + (int)(i % 26), length);
+        size_bytes += length;
+        lines[size_bytes++] = '\n';
+    }
+    struct index *index = open_lines("mixed", lines, size_bytes);
+    for (uint32_t batch = 1; batch <= 5; batch++)
+        for (uint64_t budget = 80 << 10; budget <= 1 << 20; budget *= 2) {
+            struct fetch *fetch = create(index, batch, budget, true);
+            run_through(index, fetch, batch, true, lines, 2 * COUNT / batch);
+            fetch_destroy(fetch);
+        }
+    index_close(index);
+    free(lines);
 }
 
 /* ---- remote objects -------------------------------------------------------------------------- */
@@ -484,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_neighbours_share_a_read),
         cmocka_unit_test(test_a_batch_of_long_lines_fails_alone),
         cmocka_unit_test(test_empty_lines_need_no_read),
+        cmocka_unit_test(test_empty_lines_among_others),
         cmocka_unit_test(test_small_batches_share_requests),
         cmocka_unit_test(test_remote_batches_at_any_budget),
         cmocka_unit_test(test_lines_in_order_at_any_budget),
