@@ -46,6 +46,7 @@ struct server {
     struct guest *guests;
     struct pollfd *fds; /* of the guests, and the agent's behind them */
     uint32_t fence;
+    bool told_left; /* the other nodes know of a rank that never called MPI_Init */
     struct pmi_failure failure;
 };
 
@@ -68,6 +69,30 @@ static bool is_agent_gone(void)
     return poll(&agent, 1, 0) != 0;
 }
 
+/* The number of a rank that has ended without MPI_Init, whoever waits for it: of any node. */
+static const char left_key[] = "pmi/left";
+
+static void tell_left(struct server *server, uint32_t rank)
+{
+    uint8_t bytes[4];
+    mst_put_le32(bytes, rank);
+    if (!server->told_left) /* (void): who cannot be told hears of the agent's end */
+        (void)mst_kv_set(server->kv, left_key, bytes, sizeof bytes, mst_deadline_ms(KV_MS));
+    server->told_left = true;
+}
+
+/* Whether one of another node will never come to the fence at which all of this one are. */
+static int find_left(struct server *server)
+{
+    uint8_t bytes[4];
+    size_t size = 0;
+    int rc = mst_kv_get(server->kv, left_key, bytes, sizeof bytes, &size, mst_deadline_ms(KV_MS));
+    if (rc || size != sizeof bytes)
+        return 0;
+    return blame(server, 0, -ECONNRESET, "it waits for rank %u, which has ended without MPI_Init",
+                 mst_get_le32(bytes));
+}
+
 /* This node's part of what `key` names goes out, and those of all nodes come in. */
 static int gather(struct server *server, const char *key, struct mst_cspan mine,
                   uint64_t deadline_ns, struct mst_kv_gathered *ret_gathered)
@@ -76,13 +101,14 @@ static int gather(struct server *server, const char *key, struct mst_cspan mine,
                                      .count = server->facts.node_count,
                                      .value = mine.data,
                                      .size_bytes = mine.size_bytes};
-    int rc = mst_kv_gather_put(server->kv, key, &part, mst_deadline_ms(KV_MS));
+    int rc = mst_kv_gather_put(server->kv, key, &part, mst_deadline_ms(KV_MS)), left = 0;
     if (rc == 0)
         do
             rc = mst_kv_gather_wait(server->kv, key, part.count, ret_gathered,
                                     mst_deadline_ms(LOOK_MS));
-        while (rc == -ETIMEDOUT && !is_agent_gone() && !mst_deadline_passed(deadline_ns));
-    return rc;
+        while (rc == -ETIMEDOUT && !is_agent_gone() && !mst_deadline_passed(deadline_ns) &&
+               (left = find_left(server)) == 0);
+    return left ? left : rc;
 }
 
 /* What ranks have put since the last fence. */
@@ -93,9 +119,11 @@ static int exchange(struct server *server)
     (void)snprintf(key, sizeof key, "pmi/fence/%" PRIu32, server->fence);
     const struct mst_cspan fresh = {server->board.fresh, server->board.fresh_bytes, MST_MEM_HOST};
     int rc = gather(server, key, fresh, MST_NEVER, &gathered);
-    if (rc)
-        (void)mst_err_set(&server->failure.err, rc, "fence %" PRIu32 " of all nodes: %s",
-                          server->fence, mst_err_meaning(rc));
+    if (rc && !server->failure.err.code)
+        (void)mst_err_set(&server->failure.err, rc,
+                          "fence %" PRIu32 " of all nodes, with %zu bytes of this one's (all may "
+                          "have %u): %s",
+                          server->fence, fresh.size_bytes, MST_KV_VALUE_MAX, mst_err_meaning(rc));
     for (uint32_t i = 0; rc == 0 && i < gathered.count; i++) {
         if (i != server->facts.node)
             rc = pmi1_board_learn(&server->board, gathered.parts[i].data,
@@ -133,6 +161,8 @@ static int find_lost(struct server *server)
                   find(server, PMI1_FENCED, false) < count;
     if (inside < count)
         return blame(server, inside, -ECONNRESET, "it has ended without MPI_Finalize");
+    if (outside < count && server->kv)
+        tell_left(server, server->facts.rank + outside);
     if (outside < count && is_mpi)
         return blame(server, outside, -ECONNRESET,
                      "it has ended without MPI_Init, and other ranks have called that");
@@ -179,7 +209,9 @@ static int answer_lines(struct server *server, uint32_t at)
     int rc = 0;
     while (rc == 0 && (end = memchr(line, '\n', (size_t)(guest->line + guest->have - line)))) {
         *end = '\0';
-        rc = answer(server, at, line);
+        rc = strlen(line) == (size_t)(end - line)
+                 ? answer(server, at, line)
+                 : blame(server, at, -EPROTO, "it says a line with a NUL in it");
         line = end + 1;
     }
     guest->have -= (size_t)(line - guest->line);

@@ -45,6 +45,13 @@ try_two_nodes() { # PROGRAM
     ended 0 $second 1
     mentions "rank 1 of 3: sum 6" "rank 2 of 3: sum 6"
 
+    say "$1: two nodes, of which one leaves without MPI_Init"
+    node "$a" 0 1 "$1" outside; first=$!
+    node "$b" 1 1 "$1" outside; second=$!
+    ended 1 $first 0
+    mentions "it waits for rank 1, which has ended without MPI_Init"
+    ended 1 $second 1
+
     say "$1: two nodes, a rank aborts"
     node "$a" 0 1 "$1" aborts; first=$!
     node "$b" 1 2 "$1" aborts; second=$!

@@ -213,6 +213,17 @@ static void nonsense_is_told_with_its_rank(void **state)
     }
 }
 
+static void a_line_with_a_nul_is_refused(void **state)
+{
+    (void)state;
+    static const char line[] = "cmd=init\0pmi_version=1\n";
+    struct fixture f;
+    start(&f);
+    assert_int_equal(send(f.ranks[1], line, sizeof line - 1, MSG_NOSIGNAL), sizeof line - 1);
+    assert_non_null(strstr(failure_of(&f).err.text, "a NUL"));
+    end(&f);
+}
+
 static void a_line_without_an_end_is_refused(void **state)
 {
     (void)state;
@@ -236,6 +247,7 @@ int main(void)
         cmocka_unit_test(who_never_comes_is_named),
         cmocka_unit_test(an_abort_has_its_exit_code_and_its_rank_stands_still),
         cmocka_unit_test(nonsense_is_told_with_its_rank),
+        cmocka_unit_test(a_line_with_a_nul_is_refused),
         cmocka_unit_test(a_line_without_an_end_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
