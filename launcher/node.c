@@ -66,8 +66,8 @@ int node_init(struct node *node, const struct node_config *config, struct mst_er
 
 static void kill_strays(const struct node *node)
 {
-    const pid_t spared[] = {node->link->dial_pid, node->mpi.pid};
-    strays_kill(&node->ranks, spared, 2, mst_deadline_ms(STRAYS_MS));
+    const pid_t spared[] = {node->link->dial_pid, node->mpi.pid, node->ranks.pmi.pid};
+    strays_kill(&node->ranks, spared, 3, mst_deadline_ms(STRAYS_MS));
 }
 
 void node_fini(struct node *node)
@@ -201,13 +201,13 @@ static uint64_t patience_of(const struct node *node)
 static void clear_up(struct node *node)
 {
     assert(node->ranks.alive == 0);
-    pmi_end(&node->ranks.pmi);
     kill_strays(node);
     outlog_finish_ranks(node->outlog);
 }
 
 static void tell_down(struct node *node)
 {
+    pmi_end(&node->ranks.pmi);
     clear_up(node);
     uint64_t lowest;
     struct msg msg = {.type = MSG_DOWN, .rank = MST_PAGE_CAUSE_JOB, .step = MST_PAGE_NO_STEP};
@@ -218,6 +218,7 @@ static void tell_down(struct node *node)
     node_send(node, msg);
 }
 
+/* The ranks of other nodes go on, and by PMI hear of these. */
 static void tell_done(struct node *node)
 {
     clear_up(node);

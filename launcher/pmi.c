@@ -391,8 +391,9 @@ static int open_pairs(int *ours, int *theirs, size_t count)
     return rc;
 }
 
-/* Opens the connections and starts the process, which has its ends of them then. */
-static int fork_server(const struct rankenv_facts *facts, int *ours, int *theirs)
+/* Opens the connections and starts the process, which has its ends of them then. Its number, or a
+ * negative errno. */
+static pid_t fork_server(const struct rankenv_facts *facts, int *ours, int *theirs)
 {
     size_t count = facts->local_size + (size_t)1;
     int rc = open_pairs(ours, theirs, count);
@@ -404,21 +405,22 @@ static int fork_server(const struct rankenv_facts *facts, int *ours, int *theirs
     close_all(theirs, count);
     if (rc)
         close_all(ours, count);
-    return rc;
+    return rc ? rc : pid;
 }
 
 int pmi_start(struct pmi *pmi, const struct rankenv_facts *facts, struct mst_err *err)
 {
     size_t count = facts->local_size + (size_t)1;
     int *ours = malloc(count * sizeof *ours), *theirs = malloc(count * sizeof *theirs);
-    int rc = ours && theirs ? fork_server(facts, ours, theirs) : -ENOMEM;
+    pid_t pid = ours && theirs ? fork_server(facts, ours, theirs) : -ENOMEM;
     free(theirs);
     *pmi = (struct pmi){.fd = -1};
-    if (rc) {
+    if (pid < 0) {
         free(ours);
-        return mst_err_set(err, rc, "PMI for %u ranks: %s", facts->local_size, mst_err_meaning(rc));
+        return mst_err_set(err, pid, "PMI for %u ranks: %s", facts->local_size,
+                           mst_err_meaning(pid));
     }
-    *pmi = (struct pmi){.fd = ours[0], .fds = ours, .count = facts->local_size};
+    *pmi = (struct pmi){.fd = ours[0], .pid = pid, .fds = ours, .count = facts->local_size};
     return 0;
 }
 

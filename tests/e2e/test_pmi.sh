@@ -31,7 +31,8 @@ try_one_node() { # PROGRAM
 
 node() { # SPACE RANK NPROC PROGRAM: an agent in the background, in its own namespace
     ip netns exec "$1" timeout 60 muster run --nnodes 2 --node-rank "$2" --nproc "$3" \
-        --rdzv 10.79.0.1:29511 --rdzv-timeout 20 --max-restarts 0 -- "$4" "${5:-well}" \
+        --rdzv 10.79.0.1:29511 --rdzv-timeout 20 --max-restarts 0 --mpi="${mpi:-auto}" \
+        -- "$4" "${5:-well}" \
         >"$work/$2.out" 2>&1 &
 }
 
@@ -45,9 +46,14 @@ try_two_nodes() { # PROGRAM
     ended 0 $second 1
     mentions "rank 1 of 3: sum 6" "rank 2 of 3: sum 6"
 
-    say "$1: two nodes, of which one leaves without MPI_Init"
+    say "$1: two nodes, of which one leaves without MPI_Init, late or at once"
     node "$a" 0 1 "$1" outside; first=$!
     node "$b" 1 1 "$1" outside; second=$!
+    ended 1 $first 0
+    mentions "it waits for rank 1, which has ended without MPI_Init"
+    ended 1 $second 1
+    node "$a" 0 1 "$1" outside; first=$!
+    mpi=pmi1 node "$b" 1 1 true; second=$!
     ended 1 $first 0
     mentions "it waits for rank 1, which has ended without MPI_Init"
     ended 1 $second 1
