@@ -37,7 +37,8 @@ static void plan_facts(const struct opts *opts, struct rankenv_facts *facts)
                                     .secret_fd = -1,
                                     .page_fd = -1,
                                     .shm_fd = -1,
-                                    .take_root = opts->take_root};
+                                    .take_root = opts->take_root,
+                                    .is_beside = opts->is_beside};
 }
 
 /* Ports and fds are not known before the start. */
@@ -92,9 +93,14 @@ static void print_json(const struct opts *opts, json_t *ranks)
 static void print_text(const struct opts *opts, const struct rankenv *env, uint32_t rank)
 {
     if (rank == opts->node_rank * opts->local_size) {
-        printf("world: %u ranks on %u nodes (scheme %s), %u here (%s), this is node %u\nprogram:",
-               opts->node_count * opts->local_size, opts->node_count, opts->scheme,
-               opts->local_size, opts->local_size_reason, opts->node_rank);
+        if (opts->is_beside)
+            printf("beside the world: %s (scheme %s), one program\nprogram:",
+                   opts->answer->plan.role, opts->scheme);
+        else
+            printf("world: %u ranks on %u nodes (scheme %s), %u here (%s), this is node %u\n"
+                   "program:",
+                   opts->node_count * opts->local_size, opts->node_count, opts->scheme,
+                   opts->local_size, opts->local_size_reason, opts->node_rank);
         for (char **arg = opts->argv; *arg; arg++)
             printf(" %s", *arg);
         printf("\nat most %u restarts without progress; %u s to drain\n", opts->max_restarts,
@@ -207,9 +213,14 @@ static int start(const struct opts *opts)
                  log_quote(opts->overruled).text);
     if (opts->answer->plan.mode == MST_PLAN_RANK)
         return become_rank(opts);
+    if (opts->is_beside)
+        log_line(LOG_INFO, "beside the world of ranks: the program runs alone", " role=%s",
+                 log_quote(opts->answer->plan.role).text);
     if (opts->idle[0])
-        log_line(LOG_WARN, "one node meets no other: these options do nothing", " options=%s",
-                 log_quote(opts->idle).text);
+        log_line(LOG_WARN,
+                 opts->is_beside ? "there are no ranks here: these options do nothing"
+                                 : "one node meets no other: these options do nothing",
+                 " options=%s", log_quote(opts->idle).text);
     return opts->dry_run ? options_finish(&run_options, dry_run(opts)) : agent_run(opts);
 }
 

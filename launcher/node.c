@@ -138,7 +138,8 @@ static void fill_facts(const struct node *node, struct rankenv_facts *facts)
                                     .job_id = start->job_id,
                                     .job_nonce = start->job_nonce,
                                     .secret_fd = node->secret_fd,
-                                    .take_root = node->opts->take_root};
+                                    .take_root = node->opts->take_root,
+                                    .is_beside = node->opts->is_beside};
 }
 
 static int make_room_for_deaths(struct node *node, uint32_t local_size, struct mst_err *err)

@@ -258,9 +258,10 @@ static void place_node(struct opts *opts)
 {
     const struct mst_plan *plan = &opts->answer->plan;
     opts->scheme = plan->scheme;
-    opts->node_count = (uint32_t)plan->node_count;
-    opts->node_rank = (uint32_t)plan->node_rank;
-    opts->local_size = (uint32_t)plan->local_size;
+    opts->is_beside = plan->mode == MST_PLAN_NO_COLLECTIVE;
+    opts->node_count = opts->is_beside ? 1 : (uint32_t)plan->node_count;
+    opts->node_rank = opts->is_beside ? 0 : (uint32_t)plan->node_rank;
+    opts->local_size = opts->is_beside ? 1 : (uint32_t)plan->local_size;
     opts->rdzv_port_count = 1;
     if (opts->node_count == 1) {
         snprintf(opts->rdzv_host, sizeof opts->rdzv_host, "127.0.0.1");
@@ -416,6 +417,14 @@ static bool serves_a_rank(const char *name)
     return mst_words_find(names, name) >= 0;
 }
 
+static bool serves_beside(const char *name)
+{
+    static const char *const names[] = {
+        "nproc",       "np",           "standalone",   "rdzv",      "node-rank", "master-addr",
+        "master-port", "rdzv-timeout", "peer-timeout", "take-root", "mpi",       NULL};
+    return mst_words_find(names, name) < 0;
+}
+
 static bool serves_one_node(const char *name)
 {
     static const char *const names[] = {"rdzv", "master-addr", "master-port", NULL};
@@ -499,6 +508,8 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
     const struct mst_plan *plan = &ret_opts->answer->plan;
     if (plan->mode == MST_PLAN_RANK)
         name_idle(&given, serves_a_rank, ret_opts);
+    else if (plan->mode == MST_PLAN_NO_COLLECTIVE)
+        name_idle(&given, serves_beside, ret_opts);
     else if (plan->node_count == 1)
         name_idle(&given, serves_one_node, ret_opts);
     ret_opts->argv = line.operands;

@@ -36,6 +36,7 @@ struct opts {
     uint32_t local_size;       /* ranks on this node */
     const char *local_size_reason; /* static text: "given", "GPUs", "cores", "environment" */
     uint32_t node_count, node_rank;
+    bool is_beside;                   /* the world of ranks: one program starts, alone */
     uint32_t world_size;              /* as -n says; 0: it does not */
     char rdzv_host[OPTS_HOST_BYTES];  /* of node 0; 127.0.0.1 if there is one node */
     uint16_t rdzv_ports[PORTS_COUNT]; /* node 0 listens on the first that is free; 0: any, one node
@@ -53,7 +54,8 @@ struct opts {
     const char *path; /* where programs are looked for: PATH, or NULL */
     bool dry_run, json, explain, check, insecure;
     char overruled[240]; /* what the environment says and the flags do not; empty: nothing */
-    char idle[240];      /* options that do nothing here: for another launcher's rank, one node */
+    char idle[240];      /* options that do nothing here: for another launcher's rank, a pod beside
+                            the world, one node */
     const char *missing[OPTS_MISSING_MAX + 1]; /* what a start still lacks; static, NULL-ended */
     char job_id[MST_JOB_ID_BYTES];  /* --job-id, else the scheduler's; empty: nobody named it */
     char meeting[MST_JOB_ID_BYTES]; /* job_id, and which start within it: what agents compare */
@@ -89,8 +91,8 @@ int opts_check(const struct opts *opts, struct mst_err *err);
 const char *opts_join_missing(const struct opts *opts, char *text, size_t cap);
 
 /* opts_read for `run`, and all that a start needs, the secret's file too. In another mode than
- * spawn and rank there is nothing to start: EXITCODE_CONFIG, as for a contradiction, with what to
- * do instead. In mode rank the rest of *ret_opts stays empty. */
+ * spawn, rank and no_collective there is nothing to start: EXITCODE_CONFIG, as for a contradiction,
+ * with what to do instead. In mode rank the rest of *ret_opts stays empty. */
 int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err);
 
 /* Frees what opts_parse made; a zeroed struct is allowed. */

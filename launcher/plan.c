@@ -314,8 +314,6 @@ static const char *advice(enum mst_plan_mode mode)
         return "this is a launcher's pod, which runs no rank: start the program with mpirun here, "
                "or "
                "set runLauncherAsWorker";
-    case MST_PLAN_NO_COLLECTIVE:
-        return "this pod stands beside the world of ranks: start its program without muster run";
     case MST_PLAN_WAIT_FOR_LAUNCHER:
         return "this worker is told nothing but its role: let its launcher start ranks here "
                "(sshd), "
@@ -331,6 +329,8 @@ static bool is_by_flags(const struct mst_plan *plan)
 
 int plan_check(const struct mst_plan *plan, struct mst_err *err)
 {
+    if (plan->mode == MST_PLAN_NO_COLLECTIVE)
+        return 0;
     if (plan->mode != MST_PLAN_SPAWN)
         return mst_err_set(err, -EINVAL, "%s, role %s: %s", plan->scheduler, plan->role,
                            advice(plan->mode));

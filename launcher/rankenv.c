@@ -272,6 +272,10 @@ static bool is_set(char *const *inherited, const char *prefix)
 int rankenv_init(struct rankenv *env, char *const *inherited, const struct rankenv_facts *facts)
 {
     env->own_count = env->text_size = 0;
+    if (facts->is_beside) {
+        add(env, "MST_WORLD=single");
+        return lay_out(env, inherited, is_for_launcher);
+    }
     add_contract(env, facts);
     add_elastic(env, facts);
     add_wishes(env, facts);

@@ -21,6 +21,7 @@ struct rankenv_facts {
     int secret_fd, page_fd, shm_fd;
     uint32_t take_root; /* 1: MST_TAKE_ROOT */
     int pmi_fd;         /* where PMI-1 is served; 0: nowhere */
+    bool is_beside;     /* the world of ranks: the program is told that it is alone, and no more */
 };
 
 #define RANKENV_VARS_MAX 72

@@ -16,7 +16,7 @@ KEYS = {"mode", "scheme", "scheduler", "world_size", "node_rank", "nnodes", "npr
 
 def starts(expected):
     """Whether `muster run` has anything to start, or to become, there."""
-    return (expected["mode"] == "rank" or
+    return (expected["mode"] in ("rank", "no_collective") or
             expected["mode"] == "spawn" and expected.get("nnodes") is not None)
 
 

@@ -94,9 +94,28 @@ expect 78 bare PET_NNODES=1:3 PET_RDZV_ENDPOINT=h:1 muster run -- true
 mentions "1 to 3 nodes"
 expect 78 bare JOB_COMPLETION_INDEX=0 muster run -- true
 mentions "MST_NNODES"
-expect 78 bare TF_CONFIG='{"cluster":{"worker":["a:1"],"ps":["b:1"]},"task":{"type":"ps","index":0}}' \
-    muster run -- true
-mentions "role ps" "without muster run"
+
+say "a pod beside the world runs its program alone, with what its operator said"
+cluster='{"cluster":{"worker":["a:1","c:1"],"ps":["b:1"]},"task":{"type":"ps","index":0}}'
+beside() { bare TF_CONFIG="$cluster" DMLC_NUM_WORKER=2 "$@"; }
+expect 0 beside muster run -- env
+mentions 'role="ps"' MST_WORLD=single "TF_CONFIG=$cluster" DMLC_NUM_WORKER=2
+! grep -E '(^|[] ])(RANK|MST_RANK|MST_PAGE_FD|WORLD_SIZE)=' "$work/last.out" || fail "it was told of a world"
+expect 0 beside muster run --nproc 4 --rdzv-timeout 9 -- allreduce
+mentions "OK on 1 ranks" 'there are no ranks here: these options do nothing" options="--nproc, --rdzv-timeout"'
+expect 5 beside muster run --max-restarts 0 -- sh -c 'exit 5'
+mentions 'because="exit code 5"'
+expect 0 beside muster run --max-restarts 1 -- sh -c '[ -e "$0" ] || { touch "$0"; exit 5; }' "$work/again"
+expect 0 beside muster run --dry-run -- true
+mentions "beside the world: ps (scheme tfjob), one program" "rank 0: MST_WORLD=single"
+expect 0 beside muster env --check --json
+mentions '"mode": "no_collective"' '"refused": null'
+start_beside() { beside muster run -- sh -c 'trap "exit 0" TERM; echo up; while :; do sleep 0.1; done' >"$work/job.out" 2>&1 & }
+start_beside
+job=$!
+until_true grep -q up "$work/job.out"
+kill -TERM "$job"
+ended 143 "$job" job
 
 say "a rank of another launcher stays one"
 expect 3 bare RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 muster run -- sh -c '[ $RANK = 1 ] && exit 3'

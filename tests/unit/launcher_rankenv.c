@@ -160,6 +160,22 @@ static void test_what_is_inherited(void **state)
 
 /* torchrun may give every rank the local rank 0 on purpose: its words are its own. The pod's are
  * replaced by what its ranks are. */
+static void test_a_program_beside_the_world_is_told_of_none(void **state)
+{
+    (void)state;
+    char *inherited[] = {"TF_CONFIG={}", "DMLC_NUM_WORKER=2", "MST_WORLD=x", "MST_JOB_SECRET=hush",
+                         NULL};
+    struct rankenv_facts beside = facts;
+    struct rankenv env;
+    beside.is_beside = true;
+    assert_int_equal(rankenv_init(&env, inherited, &beside), 0);
+    assert_string_equal(env.vars[0], "TF_CONFIG={}");
+    assert_string_equal(env.vars[1], "DMLC_NUM_WORKER=2");
+    assert_string_equal(env.vars[2], "MST_WORLD=single");
+    assert_null(env.vars[3]);
+    rankenv_fini(&env);
+}
+
 static void test_a_rank_of_another_launcher(void **state)
 {
     (void)state;
@@ -230,6 +246,7 @@ int main(void)
         cmocka_unit_test(test_contract_and_families),
         cmocka_unit_test(test_without_a_name),
         cmocka_unit_test(test_what_is_inherited),
+        cmocka_unit_test(test_a_program_beside_the_world_is_told_of_none),
         cmocka_unit_test(test_a_rank_of_another_launcher),
         cmocka_unit_test(test_what_a_launcher_did_not_say_is_not_said),
         cmocka_unit_test(test_what_it_decides),
