@@ -307,7 +307,7 @@ static int listen_on_first(struct coord *coord, const struct opts *opts, struct 
     for (uint32_t i = 0; i < opts->rdzv_port_count && fd == -EADDRINUSE; i++)
         fd = mst_sock_listen(host, opts->rdzv_ports[i], &coord->port, err);
     const uint16_t *ports = opts->rdzv_ports;
-    if (fd == -EADDRINUSE && opts->rdzv_port_count == PORTS_COUNT)
+    if (fd == -EADDRINUSE && opts->rdzv_port_count == MST_PORTS_COUNT)
         return mst_err_set(err, fd,
                            "the ports that follow from the job's name, %u, %u, %u and %u, are all "
                            "in use: name a free one by MASTER_PORT or --rdzv",

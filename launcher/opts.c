@@ -7,6 +7,7 @@
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/words.h"
 #include "muster/core/world/page.h"
+#include "muster/core/world/secret.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/flags.h"
 #include "muster/launcher/foreign.h"
@@ -246,8 +247,8 @@ static void place_ports(struct opts *opts)
 {
     const struct mst_plan *plan = &opts->answer->plan;
     if (plan->port_is_default && opts->meeting[0]) {
-        ports_derive(opts->meeting, opts->rdzv_ports);
-        opts->rdzv_port_count = PORTS_COUNT;
+        mst_ports_derive(opts->meeting, opts->rdzv_ports);
+        opts->rdzv_port_count = MST_PORTS_COUNT;
         return;
     }
     opts->rdzv_port_count = 1;
@@ -275,33 +276,6 @@ static void place_node(struct opts *opts)
         name_own_host(opts);
 }
 
-/* The size without the newlines at the end, which are the file's or the shell's. */
-static size_t trim_secret(const uint8_t *secret, size_t size)
-{
-    while (size > 0 && (secret[size - 1] == '\n' || secret[size - 1] == '\r'))
-        size--;
-    return size;
-}
-
-/* Returns the secret's size. Any byte may be in it. */
-static int read_secret_file(const char *path, uint8_t *secret, size_t cap, struct mst_err *err)
-{
-    FILE *file = mst_file_read(path);
-    if (!file)
-        return mst_err_set(err, -errno, "MST_JOB_SECRET_FILE=%s: %s", path,
-                           mst_file_meaning(errno));
-    setbuf(file, NULL); /* no copy of the secret stays in a buffer */
-    size_t size = fread(secret, 1, cap, file);
-    int rc = ferror(file) ? -errno : 0;
-    fclose(file);
-    if (rc)
-        return mst_err_set(err, rc, "MST_JOB_SECRET_FILE=%s: %s", path, mst_err_meaning(rc));
-    size = trim_secret(secret, size);
-    if (size == 0)
-        return mst_err_set(err, -EINVAL, "MST_JOB_SECRET_FILE=%s holds no secret", path);
-    return (int)size;
-}
-
 /* One node without a secret gets a random one; several must be given one, as they cannot agree on
  * it in the open. */
 static int supply_secret(struct opts *opts, struct mst_err *err)
@@ -323,30 +297,11 @@ static int supply_secret(struct opts *opts, struct mst_err *err)
 
 static int read_secret(struct opts *opts, struct mst_err *err)
 {
-    uint8_t secret[MST_SECRET_BYTES_MAX + 1]; /* one more, so that a longer secret is seen */
-    const char *text = getenv("MST_JOB_SECRET");
-    const char *path = getenv("MST_JOB_SECRET_FILE");
-    int rc = 0, size = 0;
-    if (path && *path) {
-        size = read_secret_file(path, secret, sizeof secret, err);
-    } else if (text) {
-        size = (int)strnlen(text, sizeof secret);
-        memcpy(secret, text, (size_t)size);
-        size = (int)trim_secret(secret, (size_t)size);
-    }
-    if (size < 0) {
-        rc = size;
-    } else if (size == 0) {
-        rc = supply_secret(opts, err);
-    } else if (size > MST_SECRET_BYTES_MAX) {
-        rc = mst_err_set(err, -EINVAL, "the job secret is over %d bytes: shorten it",
-                         MST_SECRET_BYTES_MAX);
-    } else {
-        memcpy(opts->secret, secret, (size_t)size);
-        opts->secret_bytes = (uint32_t)size;
-    }
-    explicit_bzero(secret, sizeof secret);
-    return rc;
+    int size = mst_secret_from_env(opts->secret, err);
+    if (size == 0)
+        return supply_secret(opts, err);
+    opts->secret_bytes = size > 0 ? (uint32_t)size : 0;
+    return size < 0 ? size : 0;
 }
 
 /* ---- both together --------------------------------------------------------------------------- */

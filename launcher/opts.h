@@ -4,11 +4,11 @@
 #define MUSTER_LAUNCHER_OPTS_H
 
 #include "muster/core/cli/options.h"
+#include "muster/core/resolve/ports.h"
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/world/state.h"
 #include "muster/launcher/log.h"
 #include "muster/launcher/outlog.h"
-#include "muster/launcher/ports.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,12 +36,13 @@ struct opts {
     uint32_t local_size;       /* ranks on this node */
     const char *local_size_reason; /* static text: "given", "GPUs", "cores", "environment" */
     uint32_t node_count, node_rank;
-    bool is_beside;                   /* the world of ranks: one program starts, alone */
-    uint32_t world_size;              /* as -n says; 0: it does not */
-    char rdzv_host[OPTS_HOST_BYTES];  /* of node 0; 127.0.0.1 if there is one node */
-    uint16_t rdzv_ports[PORTS_COUNT]; /* node 0 listens on the first that is free; 0: any, one node
+    bool is_beside;                  /* the world of ranks: one program starts, alone */
+    uint32_t world_size;             /* as -n says; 0: it does not */
+    char rdzv_host[OPTS_HOST_BYTES]; /* of node 0; 127.0.0.1 if there is one node */
+    uint16_t
+        rdzv_ports[MST_PORTS_COUNT]; /* node 0 listens on the first that is free; 0: any, one node
                                          only */
-    uint32_t rdzv_port_count;         /* 1 if somebody names it */
+    uint32_t rdzv_port_count;        /* 1 if somebody names it */
     uint32_t max_restarts;
     uint32_t grace_ms, rdzv_timeout_ms, peer_timeout_ms;
     enum opts_term term;

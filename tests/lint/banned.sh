@@ -23,7 +23,7 @@ ban 'sleep|usleep|nanosleep' 'waits have a deadline and a condition, nothing sle
 ban 'system|popen' 'no shell'
 ban 'alloca' 'no memory on the stack whose size is an input'
 ban 'getenv|secure_getenv' 'the environment is read in one place per program' \
-    core/world/world.c core/blob/env.c core/scratch.c launcher/opts.c
+    core/world/world.c core/world/secret.c core/blob/env.c core/scratch.c launcher/opts.c
 ban 'setenv|putenv|unsetenv|clearenv' 'the environment is data: build an envp for the child'
 ban 'exit|_exit|abort|quick_exit' 'a library never ends the process' \
     core/cli/ launcher/main.c launcher/spawn.c launcher/guard.c launcher/redial.c launcher/mpi.c \

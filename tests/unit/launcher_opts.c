@@ -386,7 +386,7 @@ static void test_a_port_by_flag_stands_above_the_job_s(void **state)
     setenv("PET_NODE_RANK", "1", 1);
     setenv("PET_MASTER_ADDR", "h", 1);
     assert_int_equal(parse("run --job-id j --insecure p"), EXITCODE_OK);
-    assert_int_equal(opts.rdzv_port_count, PORTS_COUNT);
+    assert_int_equal(opts.rdzv_port_count, MST_PORTS_COUNT);
     assert_int_equal(parse("run --job-id j --rdzv h:7 --insecure p"), EXITCODE_OK);
     assert_int_equal(opts.rdzv_port_count, 1);
     assert_int_equal(opts.rdzv_ports[0], 7);

@@ -1,4 +1,4 @@
-#include "muster/launcher/ports.h"
+#include "muster/core/resolve/ports.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,11 +13,11 @@ static void all_lie_in_the_range_and_differ(void **state)
     (void)state;
     for (uint32_t job = 0; job < 20000; job++) {
         char name[16];
-        uint16_t ports[PORTS_COUNT];
+        uint16_t ports[MST_PORTS_COUNT];
         snprintf(name, sizeof name, "%u", job);
-        ports_derive(name, ports);
-        for (uint32_t i = 0; i < PORTS_COUNT; i++) {
-            assert_in_range(ports[i], PORTS_FIRST, PORTS_LAST);
+        mst_ports_derive(name, ports);
+        for (uint32_t i = 0; i < MST_PORTS_COUNT; i++) {
+            assert_in_range(ports[i], MST_PORTS_FIRST, MST_PORTS_LAST);
             for (uint32_t k = 0; k < i; k++)
                 assert_int_not_equal(ports[i], ports[k]);
         }
@@ -28,11 +28,11 @@ static void all_lie_in_the_range_and_differ(void **state)
 static void a_name_always_means_the_same(void **state)
 {
     (void)state;
-    uint16_t first[PORTS_COUNT], second[PORTS_COUNT];
-    ports_derive("4711_3", first);
-    ports_derive("4711_3", second);
+    uint16_t first[MST_PORTS_COUNT], second[MST_PORTS_COUNT];
+    mst_ports_derive("4711_3", first);
+    mst_ports_derive("4711_3", second);
     assert_memory_equal(first, second, sizeof first);
-    ports_derive("4711_4", second);
+    mst_ports_derive("4711_4", second);
     assert_int_not_equal(first[0], second[0]);
 }
 
@@ -40,13 +40,13 @@ static void a_name_always_means_the_same(void **state)
 static void neighbours_are_spread(void **state)
 {
     (void)state;
-    static uint8_t taken[PORTS_LAST + 1];
+    static uint8_t taken[MST_PORTS_LAST + 1];
     uint32_t clashes = 0;
     for (uint32_t task = 0; task < 1000; task++) {
         char name[24];
-        uint16_t ports[PORTS_COUNT];
+        uint16_t ports[MST_PORTS_COUNT];
         snprintf(name, sizeof name, "4711_%u", task);
-        ports_derive(name, ports);
+        mst_ports_derive(name, ports);
         clashes += taken[ports[0]]++ > 0;
     }
     assert_true(clashes < 100); /* 53 in the mean */
