@@ -110,12 +110,14 @@ expect 0 beside muster run --dry-run -- true
 mentions "beside the world: ps (scheme tfjob), one program" "rank 0: MST_WORLD=single"
 expect 0 beside muster env --check --json
 mentions '"mode": "no_collective"' '"refused": null'
-start_beside() { beside muster run -- sh -c 'trap "exit 0" TERM; echo up; while :; do sleep 0.1; done' >"$work/job.out" 2>&1 & }
-start_beside
+mkfifo "$work/fifo"
+env -i PATH="$PATH" TF_CONFIG="$cluster" muster run -- \
+    sh -c 'trap "exit 0" TERM; echo "up $$"; read -r _ <"$0"' "$work/fifo" >"$work/job.out" 2>&1 &
 job=$!
-until_true grep -q up "$work/job.out"
+until_true grep -q "up [0-9]" "$work/job.out"
 kill -TERM "$job"
 ended 143 "$job" job
+! pgrep -f "$work/fifo" || fail "the program lives on"
 
 say "a rank of another launcher stays one"
 expect 3 bare RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 muster run -- sh -c '[ $RANK = 1 ] && exit 3'
