@@ -178,7 +178,8 @@ static int host_create(const struct mst_world *world, struct mst_kv *kv, struct 
     if (!kv)
         return mst_err_set(err, -ENOTSUP,
                            "the host back end meets at the job's key-value server, and this world "
-                           "has none; start ranks with `muster run`, or set MST_COMM=mpi");
+                           "has none: %s; or start ranks with `muster run`, or set MST_COMM=mpi",
+                           world->no_kv ? world->no_kv : "the caller gave no handle");
     struct host *host = calloc(1, sizeof *host);
     if (!host)
         return mst_err_set(err, -ENOMEM, "no memory for a communicator");

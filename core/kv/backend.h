@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct kv_resident;
+
 /* Where a call's result goes. */
 struct kv_answer {
     void *value; /* the caller's, `cap` bytes */
@@ -48,9 +50,10 @@ int kv_call(struct mst_kv *kv, struct kv_request *request, const char *key,
 /* Copies a reply to the answer. The reply's result, or -ENOSPC. */
 int kv_answer_fill(struct kv_answer *answer, const struct kv_reply *reply);
 
-/* A handle to the server at world->kv_addr. */
-int kv_client_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_kv **ret_kv,
-                   struct mst_err *err);
+/* A handle to the server at world->kv_addr, which is this process's own if `resident` is not NULL:
+ * then it and its clones hold that. */
+int kv_client_dial(const struct mst_world *world, struct kv_resident *resident,
+                   uint64_t deadline_ns, struct mst_kv **ret_kv, struct mst_err *err);
 
 /* A handle on a table of its own, which goes with its last clone. 0; -ENOMEM. */
 int kv_local_private(uint32_t generation, struct mst_kv **ret_kv);

@@ -12,6 +12,7 @@
 #include "muster/core/kv/auth.h"
 #include "muster/core/kv/backend.h"
 #include "muster/core/kv/connect.h"
+#include "muster/core/kv/resident.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/least.h"
 #include "muster/core/process.h"
@@ -37,6 +38,7 @@ struct client_kv {
     char address[sizeof((struct mst_world *)0)->kv_addr];
     uint8_t secret[MST_SECRET_BYTES_MAX];
     size_t secret_bytes;
+    struct kv_resident *resident; /* the server, if it is this process's */
 };
 
 static int send_request(struct client_kv *client, const struct kv_request *request)
@@ -191,6 +193,7 @@ static void client_close(struct mst_kv *kv)
 {
     struct client_kv *client = (struct client_kv *)kv;
     hang_up(client);
+    kv_resident_release(client->resident);
     explicit_bzero(client->secret, sizeof client->secret);
     free(client);
 }
@@ -222,6 +225,7 @@ static int client_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv *
     client->secret_bytes = from->secret_bytes;
     memcpy(client->secret, from->secret, sizeof client->secret);
     memcpy(client->address, from->address, sizeof client->address);
+    client->resident = kv_resident_hold(from->resident);
     mst_stream_init(&client->stream, -1);
     int rc = draw_tag(client);
     if (rc)
@@ -242,9 +246,18 @@ static const struct kv_backend client_backend = {
     .close = client_close,
 };
 
+/* The others' name of this node may mean nothing here yet. */
+static void name_own_server(const char *kv_addr, char *address, size_t cap)
+{
+    char host[sizeof((struct mst_world *)0)->kv_addr];
+    uint16_t port = 0;
+    (void)mst_sock_split(kv_addr, host, sizeof host, &port); /* the server listens there */
+    (void)mst_sock_join("localhost", port, address, cap);    /* it fits */
+}
+
 /* The first handle is a clone of what the world says. */
-int kv_client_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_kv **ret_kv,
-                   struct mst_err *err)
+int kv_client_dial(const struct mst_world *world, struct kv_resident *resident,
+                   uint64_t deadline_ns, struct mst_kv **ret_kv, struct mst_err *err)
 {
     struct client_kv from = {
         .kv = {&client_backend, mst_process_mark()},
@@ -253,9 +266,13 @@ int kv_client_dial(const struct mst_world *world, uint64_t deadline_ns, struct m
                   .rank = world->rank,
                   .job_nonce = world->job_nonce},
         .secret_bytes = world->secret_bytes,
+        .resident = resident,
     };
     memcpy(from.hello.job_id, world->job_id, sizeof from.hello.job_id);
-    memcpy(from.address, world->kv_addr, sizeof from.address);
+    if (resident)
+        name_own_server(world->kv_addr, from.address, sizeof from.address);
+    else
+        memcpy(from.address, world->kv_addr, sizeof from.address);
     memcpy(from.secret, world->secret, sizeof from.secret);
     int rc = client_clone(&from.kv, deadline_ns, ret_kv, err);
     explicit_bzero(from.secret, sizeof from.secret);

@@ -1,7 +1,11 @@
 #include "muster/core/kv/kv.h"
 
+#include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/backend.h"
+#include "muster/core/kv/resident.h"
+#include "muster/core/kv/sock.h"
+#include "muster/core/least.h"
 #include "muster/core/process.h"
 #include "muster/core/world/state.h"
 
@@ -11,20 +15,44 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PORT_MS 10000 /* what is of an older start of the job has the port until it has ended */
+
+/* Rank 0 starts the server that it dials, and the others wait for it. */
+static int dial_resident(const struct mst_world *world, uint64_t deadline_ns,
+                         struct mst_kv **ret_kv, struct mst_err *err)
+{
+    struct kv_resident *resident = NULL;
+    uint64_t port_ns = mst_least(mst_deadline_ms(PORT_MS), deadline_ns);
+    int rc = 0, pause_ms = 0;
+    do {
+        if (pause_ms)
+            mst_sock_pause(port_ns, pause_ms);
+        pause_ms = mst_sock_longer_pause(pause_ms);
+        rc = world->rank == 0 && !resident ? kv_resident_join(world, &resident, err) : 0;
+        if (rc == 0)
+            rc = kv_client_dial(world, resident, deadline_ns, ret_kv, err);
+    } while ((rc == -EADDRINUSE || rc == -ESTALE) && !mst_deadline_passed(port_ns));
+    kv_resident_release(resident); /* the handle holds it */
+    return rc && world->rank > 0 ? mst_err_wrap(err, "rank 0 serves the keys of its job") : rc;
+}
+
 int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_kv **ret_kv,
                 struct mst_err *err)
 {
     int rc = mst_world_check_process(world, err);
     if (rc)
         return rc;
+    if (world->is_resident)
+        return dial_resident(world, deadline_ns, ret_kv, err);
     if (world->kv_addr[0])
-        return kv_client_dial(world, deadline_ns, ret_kv, err);
+        return kv_client_dial(world, NULL, deadline_ns, ret_kv, err);
     if (world->size != 1)
         return mst_err_set(err, -ENOTSUP,
                            "rank %" PRIu32 " of %" PRIu32 " has no key-value server to meet the "
-                           "others at, as another launcher started it: start `muster run` on each "
-                           "node in its place, and let that start the ranks",
-                           world->rank, world->size);
+                           "others at, as another launcher started it: %s; or start `muster run` "
+                           "on each node, and let that start the ranks",
+                           world->rank, world->size,
+                           world->no_kv ? world->no_kv : "nobody says where rank 0 is");
     rc = kv_local_private(world->generation, ret_kv);
     return rc ? mst_err_set(err, rc, "no memory for a key-value table") : 0;
 }

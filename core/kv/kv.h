@@ -42,12 +42,15 @@ struct mst_world;
 #define MST_KV_KEY_MAX 255
 #define MST_KV_VALUE_MAX (UINT32_C(8) << 20)
 
-/* Connects to the job's server and proves the job secret; for a world of one without a server makes
- * an in-process table of its own. Retries until the deadline. The world is not needed any longer
- * once this returns; the handle is the caller's to close. 0; with text -ETIMEDOUT nobody answered;
- * -EACCES the secret is another job's; -ESTALE our generation is over; -ENOTSUP more ranks, but no
- * server, or the world is that of the process that this one was forked from; -EINVAL the address
- * has no port; -ECONNRESET -EPROTO the server hung up or is none; -EIO no random bytes; -ENOMEM. */
+/* Connects to the job's server and proves the job secret; rank 0 of another launcher's world starts
+ * that server first, a thread of this process that ends with the world and the last of its handles;
+ * for a world of one without a server makes an in-process table of its own. Retries until the
+ * deadline. The world is not needed any longer once this returns; the handle is the caller's to
+ * close. 0; with text -ETIMEDOUT nobody answered; -EACCES the secret is another job's; -ESTALE our
+ * generation is over; -ENOTSUP more ranks, but no server, with what to set for one, or the world is
+ * that of the process that this one was forked from; -EADDRINUSE rank 0's port is taken; -EINVAL
+ * the address has no port; -ECONNRESET -EPROTO the server hung up or is none; -EIO no random bytes;
+ * -ENOMEM. */
 int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_kv **ret_kv,
                 struct mst_err *err);
 
@@ -56,7 +59,8 @@ int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_
 int mst_kv_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv **ret_kv,
                  struct mst_err *err);
 
-/* Does not block. NULL is allowed. A table that dial made goes with its last handle. */
+/* Does not block, but for the last handle of a server in this process (mst_world_destroy). NULL is
+ * allowed. A table that dial made goes with its last handle. */
 void mst_kv_close(struct mst_kv *kv);
 
 /* Stores a value, replacing any. 0. */

@@ -179,6 +179,16 @@ int kv_server_own_host(struct kv_server *server, uint64_t peer_id, char host[MST
     return peer ? mst_sock_own_host(peer->stream.fd, host) : -ENOENT;
 }
 
+bool kv_server_has_ranks(const struct kv_server *server)
+{
+    bool has = false;
+    for (uint32_t i = 0; i < server->peers.count && !has; i++) {
+        const struct kv_peer *peer = kv_slots_at(&server->peers, i);
+        has = peer && (peer->state == KV_PEER_RANK || peer->state == KV_PEER_HANDSHAKE);
+    }
+    return has;
+}
+
 int kv_server_send(struct kv_server *server, uint64_t peer_id, uint8_t type, const void *payload,
                    size_t size_bytes)
 {

@@ -16,6 +16,7 @@
 #include "muster/core/kv/auth.h"
 #include "muster/core/kv/sock.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -86,6 +87,9 @@ int kv_server_attach(struct kv_server *server, int fd, uint32_t node, uint64_t *
 /* The address at which an agent reached this node (mst_sock_own_host). 0; -ENOENT;
  * -EADDRNOTAVAIL it was attached. */
 int kv_server_own_host(struct kv_server *server, uint64_t peer, char host[MST_SOCK_NAME_BYTES]);
+
+/* Whether a rank is connected, or on its way in. */
+bool kv_server_has_ranks(const struct kv_server *server);
 
 /* Sends a frame to an agent. 0; -ENOENT it is gone, or went just now (then agent_lost follows);
  * -EINVAL over MST_FRAME_PAYLOAD_MAX. */

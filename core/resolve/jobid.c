@@ -174,7 +174,8 @@ void mst_name_fit(const char *name, char *to, size_t cap)
 void mst_plan_name_job(const struct mst_machine *machine, struct mst_plan *plan)
 {
     char id[4096];
-    const char *step = resolve_text(machine, "SLURM_STEP_ID");
+    const char *slurm = resolve_text(machine, "SLURM_STEP_ID");
+    const char *step = slurm ? slurm : resolve_text(machine, "PMIX_NAMESPACE");
     bool is_named = false;
     for (size_t i = 0; i < RESOLVE_COUNT(sources) && !is_named; i++)
         is_named = read_source(machine, &sources[i], id, sizeof id);

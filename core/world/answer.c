@@ -2,6 +2,7 @@
 #include "muster/core/world/answer.h"
 
 #include "muster/core/err.h"
+#include "muster/core/resolve/ports.h"
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/world/env.h"
 #include "muster/core/world/state.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #define WAY_ON "start it with `muster run -- …`, or set MST_WORLD=single"
@@ -76,6 +78,29 @@ static void place_rank(const struct mst_plan *plan, struct mst_world *world)
     }
 }
 
+/* Where rank 0 serves the others' keys, if all of them can tell: on one node at its loopback
+ * address, else where the launcher says that rank 0 is. The port follows from what no other job has
+ * in common with this one: a port of its own, or the name of this start. */
+static void place_server(const struct mst_plan *plan, struct mst_world *world)
+{
+    bool has_port = plan->master_port > 0 && !plan->port_is_default;
+    char job[MST_HOST_BYTES + MST_JOB_ID_BYTES + MST_STEP_ID_BYTES + 32];
+    uint16_t ports[MST_PORTS_COUNT];
+    const char *host = world->node_count == 1 ? "127.0.0.1" : plan->master_host;
+    if (!host[0] || !(has_port || plan->step_id[0])) {
+        world->no_kv = "set MASTER_ADDR, the host of rank 0, and MASTER_PORT, which no other job "
+                       "there has, alike for all ranks";
+        return;
+    }
+    (void)snprintf(job, sizeof job, "%s:%lld/%s.%s", plan->master_host,
+                   has_port ? (long long)plan->master_port : 0, plan->job_id,
+                   plan->step_id); /* it fits */
+    mst_ports_derive(job, ports);
+    (void)snprintf(world->kv_addr, sizeof world->kv_addr, strchr(host, ':') ? "[%s]:%u" : "%s:%u",
+                   host, ports[0]); /* it fits */
+    world->is_resident = true;
+}
+
 static int take_rank(const struct mst_answer *answer, struct mst_world *world, struct mst_err *err)
 {
     const struct mst_plan *plan = &answer->plan;
@@ -88,6 +113,8 @@ static int take_rank(const struct mst_answer *answer, struct mst_world *world, s
     place_rank(plan, world);
     world->source = source_of(world_launcher(answer));
     world->generation = plan->incarnation > 0 ? (uint32_t)plan->incarnation : 0;
+    if (world->size > 1)
+        place_server(plan, world);
     return world_check(world, err);
 }
 

@@ -5,6 +5,8 @@
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/world/world.h"
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct mst_page;
@@ -28,6 +30,13 @@ struct mst_tuning {
 
 #define MST_SECRET_BYTES_MAX 256
 
+/* What a room above this one makes of a world when it is first needed, and is let go with it. */
+struct mst_world_tail {
+    pthread_mutex_t lock; /* of the other two */
+    void *object;         /* NULL: it is not made yet */
+    void (*release)(void *object);
+};
+
 struct mst_world {
     uint32_t rank, size;             /* rank < size */
     uint32_t local_rank, local_size; /* among the ranks of this node */
@@ -35,7 +44,10 @@ struct mst_world {
     uint32_t generation; /* rises with every membership change */
     enum mst_world_source source;
     char kv_addr[272]; /* empty when there is no server: a world of one, or ranks of a foreign
-                          launcher */
+                            launcher that cannot find one another */
+    bool is_resident;  /* no agent serves at kv_addr, but rank 0 by its library */
+    const char *no_kv; /* static text: what is missing for a server; NULL: nothing was looked for */
+    struct mst_world_tail *tail;   /* NULL: nothing is made of this world */
     char job_id[MST_JOB_ID_BYTES]; /* empty: the job has no identity but its nonce */
     uint64_t job_nonce; /* drawn by the coordinator at its start; 0: there is no coordinator */
     uint8_t secret[MST_SECRET_BYTES_MAX];

@@ -7,6 +7,7 @@
 #include "muster/core/world/answer.h"
 #include "muster/core/world/env.h"
 #include "muster/core/world/page.h"
+#include "muster/core/world/secret.h"
 #include "muster/core/world/state.h"
 
 #include <errno.h>
@@ -59,6 +60,25 @@ static int read_secret(int fd, struct mst_world *world, struct mst_err *err)
     return rc;
 }
 
+/* A rank that no `muster run` has started is given the job's secret by its own environment. On
+ * several nodes, which is where ranks of a launcher that does not tell are taken to be, there is no
+ * server without one, but by the user's word. */
+static int settle_server(struct mst_world *world, bool is_near, struct mst_err *err)
+{
+    const char *insecure = getenv("MST_INSECURE");
+    int size = world->is_resident ? mst_secret_from_env(world->secret, err) : 0;
+    if (size < 0)
+        return size;
+    world->secret_bytes = (uint32_t)size;
+    if (!world->is_resident || size > 0 || is_near || (insecure && strcmp(insecure, "1") == 0))
+        return 0;
+    world->is_resident = false;
+    world->kv_addr[0] = '\0';
+    world->no_kv = "put the same random bytes on every node and set MST_JOB_SECRET_FILE to their "
+                   "path, or accept unauthenticated connections with MST_INSECURE=1";
+    return 0;
+}
+
 /* What `muster run` would find out here. MST_FROM is its --from, and names the launcher of a rank
  * that it became. */
 static int ask_resolver(struct mst_world *world, struct mst_err *err)
@@ -72,6 +92,9 @@ static int ask_resolver(struct mst_world *world, struct mst_err *err)
     machine_look(&machine);
     (void)mst_resolve(&machine.facts, from && *from ? from : NULL, answer); /* it has the error */
     int rc = world_from_answer(answer, world, err);
+    if (rc == 0)
+        rc = settle_server(
+            world, world->node_count == 1 || mst_host_is_local(answer->plan.master_host), err);
     machine_fini(&machine);
     free(answer);
     return rc;
@@ -136,6 +159,29 @@ void world_fini(struct mst_world *world)
     world->secret_bytes = 0;
 }
 
+static int make_tail(struct mst_world *world, struct mst_err *err)
+{
+    struct mst_world_tail *tail = calloc(1, sizeof *tail);
+    if (!tail)
+        return mst_err_set(err, -ENOMEM, "no memory for a world");
+    pthread_mutex_init(&tail->lock, NULL); /* cannot fail without attributes */
+    world->tail = tail;
+    return 0;
+}
+
+/* That of a process which this one was forked from stays with that one. */
+static void let_tail_go(struct mst_world *world)
+{
+    struct mst_world_tail *tail = world->tail;
+    world->tail = NULL;
+    if (!tail || !mst_process_owns(world->process))
+        return;
+    if (tail->object)
+        tail->release(tail->object);
+    pthread_mutex_destroy(&tail->lock);
+    free(tail);
+}
+
 /* The numbers of the inherited fds mean something else once they were taken and closed. */
 static bool fds_taken;
 
@@ -159,6 +205,13 @@ int mst_world_from_env(struct mst_world **ret_world, struct mst_err *err)
     if (rc != 0) {
         free(world);
         return note_refusal(rc);
+    }
+    if (world->is_resident && world->rank == 0)
+        rc = make_tail(world, err);
+    if (rc) {
+        world_fini(world);
+        free(world);
+        return rc;
     }
     world->process = mst_process_mark();
     fds_taken = world->source == MST_WORLD_MUSTER;
@@ -184,6 +237,8 @@ int mst_world_check_process(const struct mst_world *world, struct mst_err *err)
 
 void mst_world_destroy(struct mst_world *world)
 {
+    if (world)
+        let_tail_go(world);
     world_fini(world);
     free(world);
 }

@@ -22,10 +22,11 @@
  *   MST_JOB_NONCE  tells this start of the job from every other
  *
  * Without them the environment is read as `muster run` reads it (muster-env(7)). A rank of another
- * launcher is that rank. A world of one is who is told nothing, a pod beside the world (evaluator,
- * parameter server), or the only node of a plan in which no variable counts other processes. All
- * else is one of several that nobody connects, and is refused: it would train alone beside the
- * others. MST_WORLD=single is for who means to be alone.
+ * launcher is that rank; rank 0 serves the others' keys then (kv.h), on several nodes if there is
+ * MST_JOB_SECRET_FILE, MST_JOB_SECRET or MST_INSECURE=1. A world of one is who is told nothing, a
+ * pod beside the world (evaluator, parameter server), or the only node of a plan in which no
+ * variable counts other processes. All else is one of several that nobody connects, and is
+ * refused: it would train alone beside the others. MST_WORLD=single is for who means to be alone.
  *
  * Tuning that a user may set for every program: MST_AIO, MST_COMM, MST_MPI_MODULE, MST_NCCL_LIB,
  * MST_TAKE_ROOT, MST_TIMEOUT_MS, MST_WAIT (muster-env(7)). */
@@ -59,15 +60,16 @@ enum mst_world_source {
  * number, rank >= size, over 1024 ranks on a node, some MST_* set and others missing, an fd that is
  * not open, or it was called before; -EINVAL, with what to start instead, if this is one of several
  * processes that nobody has connected, or of nobody knows how many; -ENOTSUP if it is a rank of an
- * unknown number of them; -ENOMEM. */
+ * unknown number of them; errors of reading MST_JOB_SECRET_FILE; -ENOMEM. */
 int mst_world_from_env(struct mst_world **ret_world, struct mst_err *err);
 
 /* A world of one without server, whatever the environment says: for tests and one-process tools.
  * Does not block. Safe from any thread. 0; -ENOMEM. */
 int mst_world_single(struct mst_world **ret_world);
 
-/* Closes the fds, wipes the secret and frees. Does not block. What was made of the world lives on.
- * NULL is allowed. */
+/* Closes the fds, wipes the secret and frees. What was made of the world lives on. Does not block,
+ * but in rank 0 of another launcher, once no key-value handle is left: until the other ranks have
+ * let go of the server that it was, five seconds at most. NULL is allowed. */
 void mst_world_destroy(struct mst_world *world);
 
 /* Never fail; safe from any thread. rank < size, local_rank < local_size, node < node_count. */

@@ -12,7 +12,7 @@ mkfifo "$work/go" "$work/end"
 
 # case_of START NAME: a failure that two ranks see, expect, and leave with 0: no success all the same.
 case_of() {
-    timeout 60 $1 -n 2 "$MUSTER_TESTS/mpi_conformance" "$2" "$work" >"$work/last.out" 2>&1 &&
+    MST_COMM=mpi timeout 60 $1 -n 2 "$MUSTER_TESTS/mpi_conformance" "$2" "$work" >"$work/last.out" 2>&1 &&
         fail "$2 is a success to $1"
     [ $? != 124 ] || fail "$2 leaves a hang"
     mentions "rank 0: OK" "rank 1: OK"
@@ -26,9 +26,9 @@ try_mpi() { # NAME START: all tests of one MPI, whose launcher is START
         fail "not 11 rows without wrong elements"
     mentions "Out of bounds values : 0 OK"
     for failure in conformance communicators forked; do
-        expect 0 timeout 120 $start -n 2 "$MUSTER_TESTS/mpi_conformance" $failure
+        expect 0 env MST_COMM=mpi timeout 120 $start -n 2 "$MUSTER_TESTS/mpi_conformance" $failure
     done
-    expect 0 timeout 120 $start -n 3 "$MUSTER_TESTS/mpi_conformance" communicators
+    expect 0 env MST_COMM=mpi timeout 120 $start -n 3 "$MUSTER_TESTS/mpi_conformance" communicators
     mentions "rank 2: OK"
     expect 0 env MST_COMM=mpi timeout 60 $start -n 1 allreduce
     expect 0 timeout 60 $start -n 2 allreduce
@@ -38,7 +38,7 @@ try_mpi() { # NAME START: all tests of one MPI, whose launcher is START
 
     say "$name: failures end in words, on both ranks"
     for failure in $failures; do case_of "$start" $failure; done
-    timeout 60 $start -n 2 "$MUSTER_TESTS/mpi_conformance" killed >"$work/last.out" 2>&1 &&
+    MST_COMM=mpi timeout 60 $start -n 2 "$MUSTER_TESTS/mpi_conformance" killed >"$work/last.out" 2>&1 &&
         fail "a killed rank is a success"
     [ $? != 124 ] || fail "a killed rank leaves a hang"
 
@@ -50,8 +50,10 @@ try_mpi() { # NAME START: all tests of one MPI, whose launcher is START
     mentions "leaves with 0"
     expect 1 env MST_COMM=mpi timeout 60 $start -n 2 "$MUSTER_TESTS/mpi_guest-$name" single
     mentions MPI_THREAD_SERIALIZED
-    expect 1 timeout 60 $start -n 2 env MST_COMM=host allreduce
-    mentions "muster run" MST_COMM=mpi
+    if [ "$name" = mpich ]; then # Open MPI tells its ranks what no other start is called
+        expect 1 timeout 60 $start -n 2 env MST_COMM=host allreduce
+        mentions "muster run" MST_COMM=mpi MASTER_ADDR
+    fi
 }
 
 without_mpi() {

@@ -150,7 +150,69 @@ static void reads_torchrun(void **state)
                                              .node_count = 2,
                                              .generation = 6});
     assert_string_equal(world.job_id, "run7");
-    assert_string_equal(world.kv_addr, "");
+    assert_true(world.is_resident);
+    assert_memory_equal(world.kv_addr, "m:2", 3);
+}
+
+/* All ranks of a start dial one door, and those of another start none of theirs. */
+static void rank_0_serves_where_every_rank_looks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first, *second, *other, *host;
+    } starts[] = {
+        {"RANK=0 LOCAL_RANK=0 WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=h MASTER_PORT=9",
+         "RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=h MASTER_PORT=9",
+         "RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=h MASTER_PORT=8",
+         "127.0.0.1:"},
+        {"RANK=0 WORLD_SIZE=2 LOCAL_RANK=0 LOCAL_WORLD_SIZE=1 MASTER_ADDR=fd00::1 MASTER_PORT=9",
+         "RANK=1 WORLD_SIZE=2 LOCAL_RANK=0 LOCAL_WORLD_SIZE=1 MASTER_ADDR=fd00::1 MASTER_PORT=9",
+         "RANK=1 WORLD_SIZE=2 LOCAL_RANK=0 LOCAL_WORLD_SIZE=1 MASTER_ADDR=fd00::1 MASTER_PORT=7",
+         "[fd00::1]:"},
+        {"SLURM_PROCID=0 SLURM_NTASKS=4 SLURM_LOCALID=0 SLURM_NODEID=0 SLURMD_NODENAME=n1 "
+         "SLURM_NNODES=2 "
+         "SLURM_TASKS_PER_NODE=2(x2) SLURM_STEP_NODELIST=n[1-2] SLURM_JOB_ID=7 SLURM_STEP_ID=1",
+         "SLURM_PROCID=2 SLURM_NTASKS=4 SLURM_LOCALID=0 SLURM_NODEID=1 SLURMD_NODENAME=n2 "
+         "SLURM_NNODES=2 "
+         "SLURM_TASKS_PER_NODE=2(x2) SLURM_STEP_NODELIST=n[1-2] SLURM_JOB_ID=7 SLURM_STEP_ID=1",
+         "SLURM_PROCID=2 SLURM_NTASKS=4 SLURM_LOCALID=0 SLURM_NODEID=1 SLURMD_NODENAME=n2 "
+         "SLURM_NNODES=2 "
+         "SLURM_TASKS_PER_NODE=2(x2) SLURM_STEP_NODELIST=n[1-2] SLURM_JOB_ID=7 SLURM_STEP_ID=2",
+         "n1:"},
+        {"OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_RANK=0 "
+         "OMPI_COMM_WORLD_LOCAL_SIZE=2 PMIX_NAMESPACE=4711.1",
+         "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_RANK=1 "
+         "OMPI_COMM_WORLD_LOCAL_SIZE=2 PMIX_NAMESPACE=4711.1",
+         "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_RANK=1 "
+         "OMPI_COMM_WORLD_LOCAL_SIZE=2 PMIX_NAMESPACE=4712.1",
+         "127.0.0.1:"},
+    };
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++) {
+        struct mst_world first = expect_world(starts[i].first);
+        struct mst_world second = expect_world(starts[i].second);
+        struct mst_world other = expect_world(starts[i].other);
+        assert_true(first.is_resident && second.is_resident && other.is_resident);
+        assert_memory_equal(first.kv_addr, starts[i].host, strlen(starts[i].host));
+        assert_string_equal(first.kv_addr, second.kv_addr);
+        assert_string_not_equal(first.kv_addr, other.kv_addr);
+    }
+}
+
+/* A door that other jobs have, too, is none. */
+static void where_nobody_can_tell_there_is_no_server(void **state)
+{
+    (void)state;
+    static const char *const vars[] = {
+        "PMI_RANK=1 PMI_SIZE=2 PMI_FD=5 MPI_LOCALRANKID=1 MPI_LOCALNRANKS=2",
+        "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_LOCAL_RANK=1 "
+        "OMPI_COMM_WORLD_LOCAL_SIZE=2 PMIX_NAMESPACE=4711.1",
+    };
+    for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++) {
+        struct mst_world world = expect_world(vars[i]);
+        assert_false(world.is_resident);
+        assert_string_equal(world.kv_addr, "");
+        assert_non_null(strstr(world.no_kv, "MASTER_ADDR"));
+    }
 }
 
 static void reads_openmpi(void **state)
@@ -297,6 +359,8 @@ int main(void)
         cmocka_unit_test(nobody_is_alone_by_mistake),
         cmocka_unit_test(a_long_reason_leaves_room_for_the_way_on),
         cmocka_unit_test(reads_torchrun),
+        cmocka_unit_test(rank_0_serves_where_every_rank_looks),
+        cmocka_unit_test(where_nobody_can_tell_there_is_no_server),
         cmocka_unit_test(reads_openmpi),
         cmocka_unit_test(reads_pmi),
         cmocka_unit_test(reads_slurm),
