@@ -33,6 +33,7 @@
 /* A rank, as far as it has spoken. */
 struct guest {
     struct pmi1_rank rank;
+    bool ended; /* as the agent says */
     bool closed;
     size_t have;
     char line[PMI1_LINE_BYTES];
@@ -221,13 +222,14 @@ static int answer_lines(struct server *server, uint32_t at)
     return rc;
 }
 
-/* A guest that has closed its end, or died, is not looked at any more. */
+/* A guest that has closed its end, or died, is not looked at any more. One that has ended has said
+ * all. */
 static int listen_to(struct server *server, uint32_t at)
 {
     struct guest *guest = &server->guests[at];
     ssize_t size = recv(server->fds[at].fd, guest->line + guest->have,
                         sizeof guest->line - guest->have, MSG_DONTWAIT);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR))
+    if (size < 0 && (errno == EINTR || (errno == EAGAIN && !guest->ended)))
         return 0;
     if (size > 0) {
         guest->have += (size_t)size;
@@ -241,6 +243,29 @@ static int listen_to(struct server *server, uint32_t at)
     return 0;
 }
 
+/* The agent tells which ranks have ended. False: it has closed its end. */
+static bool listen_to_agent(struct server *server)
+{
+    uint32_t at;
+    ssize_t size = recv(STDIN_FILENO, &at, sizeof at, MSG_DONTWAIT);
+    if (size == sizeof at && at < server->facts.local_size)
+        server->guests[at].ended = true;
+    return size > 0 || (size < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+static int listen_to_all(struct server *server)
+{
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < server->facts.local_size; i++) {
+        struct guest *guest = &server->guests[i];
+        if (server->fds[i].revents)
+            rc = listen_to(server, i);
+        while (rc == 0 && guest->ended && !guest->closed)
+            rc = listen_to(server, i);
+    }
+    return rc;
+}
+
 /* Until the agent closes its end, or something is wrong. */
 static int serve(struct server *server)
 {
@@ -249,12 +274,9 @@ static int serve(struct server *server)
     while (rc == 0) {
         if (poll(server->fds, count + 1, -1) < 0)
             continue; /* a debugger's */
-        if (server->fds[count].revents)
+        if (server->fds[count].revents && !listen_to_agent(server))
             return 0;
-        for (uint32_t i = 0; rc == 0 && i < count; i++) {
-            if (server->fds[i].revents)
-                rc = listen_to(server, i);
-        }
+        rc = listen_to_all(server);
         if (rc == 0)
             rc = pass_fence(server);
         if (rc == 0)
@@ -435,6 +457,13 @@ void pmi_started(struct pmi *pmi)
         close_all(pmi->fds + 1, pmi->count);
     free(pmi->fds);
     pmi->fds = NULL;
+}
+
+/* (void): a process that does not hear of it sees the end of the connection, as a rule. */
+void pmi_rank_ended(const struct pmi *pmi, uint32_t local_rank)
+{
+    if (pmi->fd >= 0)
+        (void)send(pmi->fd, &local_rank, sizeof local_rank, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 bool pmi_take(struct pmi *pmi, struct pmi_failure *ret_failure)

@@ -43,6 +43,9 @@ int pmi_rank_fd(const struct pmi *pmi, uint32_t local_rank);
 /* The ranks have their ends, or will have none. */
 void pmi_started(struct pmi *pmi);
 
+/* A rank has ended, though a child that it leaves may still hold its end. */
+void pmi_rank_ended(const struct pmi *pmi, uint32_t local_rank);
+
 /* Why it gave up. False: it has not. */
 bool pmi_take(struct pmi *pmi, struct pmi_failure *ret_failure);
 

@@ -337,6 +337,7 @@ static void bury(struct ranks *ranks, uint32_t local_rank, struct rank_death *re
         atomic_store_explicit(&mst_page_slot(ranks->page, local_rank)->state, MST_RANK_LEFT,
                               memory_order_release);
     forget(ranks, proc);
+    pmi_rank_ended(&ranks->pmi, local_rank);
     ranks->alive--;
     check(ranks);
 }

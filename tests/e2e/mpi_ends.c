@@ -1,6 +1,6 @@
 /* A plain program of MPI whose rank 1 does as it is told:
  *
- *   mpi_ends [well | outside | unfinished | aborts | killed]
+ *   mpi_ends [well | outside | unfinished | orphans | aborts | killed]
  *
  * The others compute a sum that they print. */
 #include <mpi.h>
@@ -15,9 +15,22 @@ static int is(const char *told, const char *word)
     return strcmp(told, word) == 0;
 }
 
+/* It has all descriptors of its parent, and soon a session of its own. */
+static void leave_a_child(void)
+{
+    if (fork() == 0) {
+        setsid();
+        sleep(60);
+        _exit(0);
+    }
+    sleep(1); /* it is so by then */
+}
+
 static void end(const char *told)
 {
-    if (is(told, "unfinished"))
+    if (is(told, "orphans"))
+        leave_a_child();
+    if (is(told, "unfinished") || is(told, "orphans"))
         _exit(0);
     if (is(told, "aborts"))
         MPI_Abort(MPI_COMM_WORLD, 5);

@@ -18,6 +18,8 @@ try_one_node() { # PROGRAM
     mentions 'of_rank=1 because="it has called MPI_Abort"' 'because="exit code 5"'
     expect 1 timeout 60 muster run --nproc 3 --max-restarts 0 -- "$1" unfinished
     mentions 'of_rank=1 because="it has ended without MPI_Finalize"'
+    expect 1 timeout 60 muster run --nproc 3 --max-restarts 0 -- "$1" orphans
+    mentions 'of_rank=1 because="it has ended without MPI_Finalize"'
     expect 1 timeout 60 muster run --nproc 3 --max-restarts 0 -- "$1" outside
     mentions 'of_rank=1 because="it has ended without MPI_Init'
     expect 137 timeout 60 muster run --nproc 3 --max-restarts 0 -- "$1" killed

@@ -182,6 +182,23 @@ static void who_never_comes_is_named(void **state)
     end(&f);
 }
 
+static void who_ends_and_leaves_a_child_is_named(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f);
+    init_all(&f);
+    say(&f, 0, "cmd=finalize\n");
+    pmi_rank_ended(&f.pmi, 0); /* all is well with that one */
+    expect(&f, 0, "cmd=finalize_ack rc=0\n");
+    pmi_rank_ended(&f.pmi, 2);
+    struct pmi_failure failure = failure_of(&f);
+    assert_int_equal(failure.rank, 12);
+    assert_non_null(strstr(failure.err.text, "without MPI_Finalize"));
+    end(&f);
+    pmi_rank_ended(&f.pmi, 1); /* allowed */
+}
+
 static void an_abort_has_its_exit_code_and_its_rank_stands_still(void **state)
 {
     (void)state;
@@ -245,6 +262,7 @@ int main(void)
         cmocka_unit_test(who_leaves_without_a_word_is_named),
         cmocka_unit_test(who_waits_and_goes_is_named),
         cmocka_unit_test(who_never_comes_is_named),
+        cmocka_unit_test(who_ends_and_leaves_a_child_is_named),
         cmocka_unit_test(an_abort_has_its_exit_code_and_its_rank_stands_still),
         cmocka_unit_test(nonsense_is_told_with_its_rank),
         cmocka_unit_test(a_line_with_a_nul_is_refused),
