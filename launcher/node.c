@@ -481,11 +481,13 @@ void node_read_look(struct node *node)
                  log_quote(finding.library).text);
 }
 
-/* What a rank's death has told is told. Who aborts the job may take it that the call ends him. */
+/* What a rank's death has told is told, and what is ending is not ended once more. Who aborts the
+ * job may take it that the call ends him. */
 void node_read_pmi(struct node *node)
 {
     struct pmi_failure why;
-    if (!pmi_take(&node->ranks.pmi, &why) || node->failed || node->ranks.alive == 0)
+    if (!pmi_take(&node->ranks.pmi, &why) || node->failed || node->ranks.alive == 0 ||
+        node->super.state != SUPER_RUNNING)
         return;
     log_line(LOG_ERROR, "ranks of MPI cannot go on", " of_rank=%u because=%s", why.rank,
              log_quote(why.err.text).text);

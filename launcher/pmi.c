@@ -442,7 +442,8 @@ int pmi_start(struct pmi *pmi, const struct rankenv_facts *facts, struct mst_err
         return mst_err_set(err, pid, "PMI for %u ranks: %s", facts->local_size,
                            mst_err_meaning(pid));
     }
-    *pmi = (struct pmi){.fd = ours[0], .pid = pid, .fds = ours, .count = facts->local_size};
+    *pmi = (struct pmi){
+        .fd = ours[0], .pid = pid, .rank = facts->rank, .fds = ours, .count = facts->local_size};
     return 0;
 }
 
@@ -473,7 +474,7 @@ bool pmi_take(struct pmi *pmi, struct pmi_failure *ret_failure)
         return false;
     if (size != sizeof *ret_failure) {
         pmi_end(pmi);
-        *ret_failure = (struct pmi_failure){.exit_code = EXIT_FAILURE};
+        *ret_failure = (struct pmi_failure){.rank = pmi->rank, .exit_code = EXIT_FAILURE};
         (void)mst_err_set(&ret_failure->err, -ECHILD, "the process that connects them has died");
     }
     return true;

@@ -27,10 +27,11 @@ struct pmi_failure {
 
 /* One with an fd of -1 is not started, and allowed everywhere but in take. */
 struct pmi {
-    int fd;       /* readable when the process has given up */
-    pid_t pid;    /* of the process */
-    bool watched; /* by the agent's loop, which sets it */
-    int *fds;     /* it and the ranks' ends, close-on-exec; NULL once the ranks are started */
+    int fd;        /* readable when the process has given up */
+    pid_t pid;     /* of the process */
+    uint32_t rank; /* the node's first */
+    bool watched;  /* by the agent's loop, which sets it */
+    int *fds;      /* it and the ranks' ends, close-on-exec; NULL once the ranks are started */
     uint32_t count;
 };
 

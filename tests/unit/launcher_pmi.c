@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -199,6 +200,21 @@ static void who_ends_and_leaves_a_child_is_named(void **state)
     pmi_rank_ended(&f.pmi, 1); /* allowed */
 }
 
+static void that_the_process_has_died_is_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    int status;
+    start(&f);
+    assert_int_equal(kill(f.pmi.pid, SIGKILL), 0);
+    struct pmi_failure failure = failure_of(&f);
+    assert_int_equal(failure.rank, 10); /* of this node */
+    assert_int_equal(failure.err.code, -ECHILD);
+    for (uint32_t i = 0; i < RANKS; i++)
+        leave(&f, i);
+    assert_true(waitpid(-1, &status, 0) > 0);
+}
+
 static void an_abort_has_its_exit_code_and_its_rank_stands_still(void **state)
 {
     (void)state;
@@ -263,6 +279,7 @@ int main(void)
         cmocka_unit_test(who_waits_and_goes_is_named),
         cmocka_unit_test(who_never_comes_is_named),
         cmocka_unit_test(who_ends_and_leaves_a_child_is_named),
+        cmocka_unit_test(that_the_process_has_died_is_told),
         cmocka_unit_test(an_abort_has_its_exit_code_and_its_rank_stands_still),
         cmocka_unit_test(nonsense_is_told_with_its_rank),
         cmocka_unit_test(a_line_with_a_nul_is_refused),
