@@ -440,7 +440,9 @@ int pmi_start(struct pmi *pmi, const struct rankenv_facts *facts, struct mst_err
     if (pid < 0) {
         free(ours);
         return mst_err_set(err, pid, "PMI for %u ranks: %s", facts->local_size,
-                           mst_err_meaning(pid));
+                           pid == -EAGAIN ? "no more processes are allowed here: raise ulimit -u, "
+                                            "or pids.max of the container's cgroup"
+                                          : mst_err_meaning(pid));
     }
     *pmi = (struct pmi){
         .fd = ours[0], .pid = pid, .rank = facts->rank, .fds = ours, .count = facts->local_size};

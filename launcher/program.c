@@ -57,6 +57,11 @@ int program_find(const char *name, const char *path, char ret_file[PROGRAM_PATH_
 int program_refuse(const char *name, int rc, struct mst_err *err)
 {
     bool is_here = rc == -ENOENT && access(name, F_OK) == 0;
+    if (rc == -EAGAIN)
+        return mst_err_set(err, rc,
+                           "cannot start %s: no more processes or threads are allowed here: raise "
+                           "ulimit -u, or pids.max of the container's cgroup",
+                           name);
     if (rc != -ENOENT || (strchr(name, '/') && !is_here))
         return mst_err_set(err, rc, "cannot start %s: %s", name, mst_err_meaning(rc));
     if (strchr(name, '/'))

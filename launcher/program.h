@@ -11,8 +11,8 @@ struct mst_err;
  * of stat. A script's interpreter is not looked for. */
 int program_find(const char *name, const char *path, char ret_file[PROGRAM_PATH_BYTES]);
 
-/* Returns rc, the -errno of program_find or of execvp for `name`, with a text that says what is to
- * be done. */
+/* Returns rc, the -errno of program_find, of fork or of execvp for `name`, with a text that says
+ * what is to be done. */
 int program_refuse(const char *name, int rc, struct mst_err *err);
 
 #endif

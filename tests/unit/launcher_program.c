@@ -97,6 +97,7 @@ static void test_texts_say_what_to_do(void **state)
     refuse("./here", -ENOENT, "what runs it is not");
     refuse("./nothing", -ENOENT, "does not exist");
     refuse("a", -EACCES, "ermi");
+    refuse("a", -EAGAIN, "pids.max");
 }
 
 int main(void)
