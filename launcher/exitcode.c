@@ -19,7 +19,7 @@ static const struct {
 } meanings[] = {
     {EXITCODE_OK, "finished"},
     {EXITCODE_USAGE, "wrong usage"},
-    {EXITCODE_INTERNAL, "the agent ran out of resources"},
+    {EXITCODE_INTERNAL, "the agent ran out of resources, or exit code 70"},
     {EXITCODE_SAVE_LOST, "finished, but the last checkpoint is lost"},
     {EXITCODE_CONFIG, "configuration error"},
     {EXITCODE_NOT_EXECUTABLE, "program is not executable"},

@@ -34,7 +34,8 @@ int exitcode_of_exec(int errno_value);
 bool exitcode_is_final(int code);
 
 /* What a job's end means: "finished", "preempted, to be resumed", "exit code 3", … into `text`,
- * which it returns. A code over 128 may be a signal's or the program's own: that is said. */
+ * which it returns. 70 may be the agent's or the program's own, a code over 128 a signal's or the
+ * program's own: that is said. */
 const char *exitcode_describe(int code, char *text, size_t cap);
 
 /* The same for the end of a rank of which the code is known and no more: "program not found",

@@ -40,6 +40,8 @@ static void test_descriptions(void **state)
     assert_string_equal(exitcode_describe(137, text, sizeof text),
                         "killed by SIGKILL, or exit code 137");
     assert_string_equal(exitcode_describe(3, text, sizeof text), "exit code 3");
+    assert_string_equal(exitcode_describe(70, text, sizeof text),
+                        "the agent ran out of resources, or exit code 70");
     assert_string_equal(exitcode_describe(255, text, sizeof text), "exit code 255");
     assert_string_equal(exitcode_describe(143, text, sizeof text), "preempted, to be resumed");
     assert_string_equal(exitcode_describe(74, text, sizeof text),
