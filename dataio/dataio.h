@@ -54,7 +54,7 @@ struct mst_loader_opts {
      * folder on the way to them, begins with '.' or '_') or a dataset file (*.dataset.json): path,
      * or file:, s3:, http(s):, webhdfs: or hdfs: URI. Several, separated by ',', are mirrors of one
      * dataset: when one fails the next is read. Names in *.gz or *.dz are gzip. A ',' within a URI
-     * is written %2C. */
+     * is written %2C, and a path with one as a file: URI. */
     const char *uri;
     enum mst_format format;
     enum mst_dtype dtype;   /* raw: type of an element; the zero value is MST_I8 */
