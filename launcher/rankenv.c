@@ -257,6 +257,7 @@ bool rankenv_decides(const char *var)
     char named[RANKENV_VAR_BYTES];
     snprintf(named, sizeof named, "%.*s=", (int)strcspn(var, "="), var); /* a cut one is not ours */
     add_contract(&env, &all);
+    add_pmi(&env, &all);
     add_elastic(&env, &all);
     add_families(&env, &all, NULL);
     return is_ours(&env, named) || is_for_launcher(named);

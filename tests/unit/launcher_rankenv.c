@@ -226,7 +226,8 @@ static void test_what_it_decides(void **state)
                                        "MST_FROM=jax",
                                        "JAX_PROCESS_ID=",
                                        "TORCHELASTIC_RUN_ID=a",
-                                       "MST_JOB_SECRET_FILE=/f"};
+                                       "MST_JOB_SECRET_FILE=/f",
+                                       "PMI_RANK=3"};
     static const char *const others[] = {"RAN",
                                          "RANKS=1",
                                          "OMP_NUM_THREADS=2",
