@@ -66,8 +66,8 @@ __attribute__((format(printf, 4, 5))) static int blame(struct server *server, ui
 
 static bool is_agent_gone(void)
 {
-    struct pollfd agent = {.fd = STDIN_FILENO};
-    return poll(&agent, 1, 0) != 0;
+    uint32_t at; /* what it has told is read later */
+    return recv(STDIN_FILENO, &at, sizeof at, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 /* The number of a rank that has ended without MPI_Init, whoever waits for it: of any node. */
@@ -266,6 +266,14 @@ static int listen_to_all(struct server *server)
     return rc;
 }
 
+/* Until the agent closes its end, or the deadline. */
+static void await_end(struct server *server, uint64_t deadline_ns)
+{
+    struct pollfd agent = {.fd = STDIN_FILENO, .events = POLLIN};
+    while (poll(&agent, 1, mst_deadline_left_ms(deadline_ns)) > 0 && listen_to_agent(server))
+        continue;
+}
+
 /* Until the agent closes its end, or something is wrong. */
 static int serve(struct server *server)
 {
@@ -374,12 +382,11 @@ static _Noreturn void run(const struct rankenv_facts *facts, const int *fds)
     int rc = set_up(&server);
     if (rc == 0)
         rc = serve(&server);
-    struct pollfd agent = {.fd = STDIN_FILENO};
     if (rc == -ECONNRESET)
-        (void)poll(&agent, 1, DEATH_MS); /* it is gone then, or not */
-    if (rc) {                            /* (void): an agent that has gone needs none */
+        await_end(&server, mst_deadline_ms(DEATH_MS));
+    if (rc) { /* (void): an agent that has gone needs none */
         (void)send(STDIN_FILENO, &server.failure, sizeof server.failure, MSG_NOSIGNAL);
-        (void)poll(&agent, 1, -1); /* a rank that aborts goes on at its connection's end */
+        await_end(&server, MST_NEVER); /* a rank that aborts goes on at its connection's end */
     }
     _exit(0);
 }
