@@ -286,9 +286,10 @@ static uint64_t record_bytes_max(const struct record_table *table)
     return max;
 }
 
-static int find_samples(struct index *index, const struct dataset *dataset, struct feed *feed,
+static int find_samples(struct index *index, const struct index_opts *opts, struct feed *feed,
                         struct mst_err *err)
 {
+    const struct dataset *dataset = opts->dataset;
     const struct record_reader *format = record_reader_of(index->shape.format);
     int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < index->shard_count; i++) {
@@ -304,7 +305,7 @@ static int find_samples(struct index *index, const struct dataset *dataset, stru
         uint64_t max = record_bytes_max(&shard->table);
         index->record_bytes_max = max > index->record_bytes_max ? max : index->record_bytes_max;
     }
-    if (rc == 0 && index->sample_count == 0)
+    if (rc == 0 && index->sample_count == 0 && !opts->is_part)
         rc = mst_err_set(err, -EINVAL,
                          "%s: no sample: %" PRIu64 " bytes are less than one %s record",
                          index->shards[0].source.label, index->size_bytes, format->name);
@@ -364,7 +365,8 @@ static bool is_kept(const struct index *index, const struct index_opts *opts)
 {
     bool is_read = opts->full || !record_reader_of(index->shape.format)->cut;
     bool is_small = index->size_bytes / WHOLE_BYTES_MAX < index->shard_count;
-    return index->size_bytes <= opts->resident_bytes && (!opts->look_only || (is_read && is_small));
+    bool has_room = opts->resident_bytes > 0 && index->size_bytes <= opts->resident_bytes;
+    return has_room && (!opts->look_only || (is_read && is_small));
 }
 
 static int load_shards(struct index *index, struct feed *feed, struct mst_err *err)
@@ -577,7 +579,7 @@ int index_open(const struct index_opts *opts, struct feed *feed, struct index **
     if (!rc && is_kept(index, opts))
         rc = load_shards(index, feed, err);
     if (!rc)
-        rc = find_samples(index, opts->dataset, feed, err);
+        rc = find_samples(index, opts, feed, err);
     if (!rc)
         rc = identify(index, feed, opts->full, err);
     for (uint32_t i = 0; !rc && index->resident && i < index->shard_count; i++)

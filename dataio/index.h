@@ -49,13 +49,14 @@ struct index_opts {
     struct record_shape shape;
     const char *scratch_dir; /* as in scratch.h */
     bool full;               /* the fingerprint is over every byte, too */
-    uint64_t resident_bytes; /* contents up to this size are kept in memory */
+    uint64_t resident_bytes; /* contents up to this size are kept in memory; 0: none */
     bool look_only;          /* but only where that makes the index sooner */
+    bool is_part;            /* of a dataset: there may be no sample */
 };
 
 /* Opens all sources, finds the samples and computes the fingerprint. Nothing of the feed is under
  * way; what is kept in memory needs it no longer. 0; errors as of source_open, the readers and
- * source_scan, with the names of the files; -EINVAL options, or no sample at all. */
+ * source_scan, with the names of the files; -EINVAL options, or no sample at all where is_part is not set. */
 int index_open(const struct index_opts *opts, struct feed *feed, struct index **ret_index,
                struct mst_err *err);
 

@@ -1,5 +1,6 @@
 /* verify: each mirror of each source is opened on its own, so that one damaged file does not hide
- * the next, nor a good mirror a bad one. */
+ * the next, nor a good mirror a bad one; what a loader asks of all together is asked of each beside
+ * the first good one. */
 #include "muster/dataio/tool/tool.h"
 
 #include "muster/core/cli/progress.h"
@@ -11,9 +12,13 @@
 
 struct verify {
     const struct tool *tool;
+    size_t source_count;
     char *uri, *name;  /* of the copy, and of the source */
     const char *first; /* copy of the source that was good, or "" */
     uint32_t first_crc;
+    char *
+        like; /* the first good copy of all sources, whose format the others have; NULL: none yet */
+    struct record_shape shape;   /* of that */
     const struct source *source; /* while it is read */
     uint64_t done_bytes;
     uint32_t crc;
@@ -60,12 +65,18 @@ static void report_good(struct verify *verify, uint64_t sample_count)
                size_text(verify->done_bytes, size), sample_count, crc);
 }
 
-/* A mirror that differs from the first good one is damaged, whichever of them is right. */
-static bool is_different(const struct verify *verify, char text[300])
+/* A mirror that differs from the first good one is damaged, whichever of them is right; and so is a
+ * source of another format than the first. A long name is cut. */
+static bool is_different(const struct verify *verify, const struct record_shape *shape,
+                         char text[300])
 {
-    /* The name of a long one is cut. */
-    (void)snprintf(text, 300, "its contents are not those of %s", verify->first);
-    return *verify->first && verify->crc != verify->first_crc;
+    bool other = verify->like &&
+                 (shape->format != verify->shape.format || shape->dtype != verify->shape.dtype);
+    if (other)
+        (void)snprintf(text, 300, "it looks like another format than %s", verify->like);
+    else
+        (void)snprintf(text, 300, "its contents are not those of %s", verify->first);
+    return other || (*verify->first && verify->crc != verify->first_crc);
 }
 
 /* Opening checks gzip trailers and the index against its data; reading, the rest. */
@@ -75,6 +86,7 @@ static bool verify_copy(struct verify *verify)
     struct dataset dataset = {.sources = &self, .source_count = 1};
     struct index_opts opts = verify->tool->opts;
     opts.dataset = &dataset;
+    opts.is_part = verify->source_count > 1;
     verify->crc = 0;
     verify->done_bytes = 0;
     struct index *index = NULL;
@@ -85,13 +97,15 @@ static bool verify_copy(struct verify *verify)
         rc = source_scan(verify->source, NULL, take_piece, verify, &err);
     }
     char text[300];
-    if (rc)
-        report_damage(verify, err.text);
-    else if (is_different(verify, text))
-        report_damage(verify, text);
-    else
+    bool whole = rc == 0 && !is_different(verify, &index->shape, text);
+    if (whole && !verify->like) {
+        verify->like = verify->uri;
+        verify->shape = index->shape;
+    }
+    if (whole)
         report_good(verify, index->sample_count);
-    bool whole = rc == 0 && !is_different(verify, text);
+    else
+        report_damage(verify, rc ? err.text : text);
     index_close(index);
     return whole;
 }
@@ -116,7 +130,10 @@ static bool verify_source(struct verify *verify, const struct dataset_source *so
 int tool_verify(const struct tool *tool)
 {
     struct dataset *dataset = tool_dataset(tool);
-    struct verify verify = {.tool = tool, .report = json_array(), .told = true};
+    struct verify verify = {.tool = tool,
+                            .source_count = dataset ? dataset->source_count : 0,
+                            .report = json_array(),
+                            .told = true};
     progress_init(&verify.progress, !tool->json);
     bool whole = dataset != NULL;
     for (size_t i = 0; dataset && i < dataset->source_count; i++)

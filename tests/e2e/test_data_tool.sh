@@ -45,6 +45,14 @@ want 0 '^padded.txt.gz: ok' "$data" verify padded.txt.gz
 want 1 'damaged: .*: 5 bytes after the last gzip member' "$data" verify junk.txt.gz
 want 1 '^bad/cut.txt.gz: damaged: .*ends in the middle' "$data" verify bad/
 want 1 '^bad/a.txt: ok' "$data" verify bad/
+mkdir -p some mixed
+cp a.txt some
+: >some/none.txt
+cp a.txt mixed
+cp a.txt mixed/b.bin
+want 0 '^some/none.txt: ok, 0 B, 0 samples' "$data" verify some/
+want 1 '^mixed/b.bin: damaged: it looks like another format than mixed/a.txt' "$data" verify mixed/
+want 1 'no sample' "$data" verify some/none.txt
 want 0 '^samples  *4$' "$data" index missing/a.txt,a.txt
 want 1 '^other/a.txt: damaged: its contents are not those of a.txt' "$data" verify x.dataset.json
 want 1 'a.txt has .* bytes, its mirror big.txt has' "$data" index a.txt,big.txt
