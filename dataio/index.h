@@ -56,7 +56,8 @@ struct index_opts {
 
 /* Opens all sources, finds the samples and computes the fingerprint. Nothing of the feed is under
  * way; what is kept in memory needs it no longer. 0; errors as of source_open, the readers and
- * source_scan, with the names of the files; -EINVAL options, or no sample at all where is_part is not set. */
+ * source_scan, with the names of the files; -EINVAL options, or no sample at all where is_part is
+ * not set. */
 int index_open(const struct index_opts *opts, struct feed *feed, struct index **ret_index,
                struct mst_err *err);
 

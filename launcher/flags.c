@@ -2,6 +2,8 @@
 
 #include "muster/core/err.h"
 #include "muster/core/kv/sock.h"
+#include "muster/core/resolve/resolve.h"
+#include "muster/core/words.h"
 #include "muster/launcher/opts.h"
 #include "muster/launcher/prefix.h"
 #include "muster/launcher/rankenv.h"
@@ -18,6 +20,9 @@ static int fail_pair(const char *one, const char *other, struct mst_err *err)
 
 int flags_settle(struct flags *flags, struct mst_err *err)
 {
+    if (flags->from && mst_words_find(mst_schemes, flags->from) < 0)
+        return mst_err_set(err, -EINVAL, "--from %.40s: no such scheme, see muster-env(7)",
+                           flags->from);
     if (flags->standalone && flags->node_count > 1)
         return fail_pair("--standalone", "--nnodes", err);
     if (flags->standalone)

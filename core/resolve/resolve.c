@@ -68,13 +68,14 @@ static int check_from(const char *from, const struct mst_answer *answer, struct 
     while (family->scheme && strcmp(family->scheme, from) != 0)
         family++;
     if (!family->scheme)
-        return mst_err_set(err, -EINVAL, "--from %.40s: no such scheme, see muster-env(7)", from);
+        return mst_err_set(err, -EINVAL, "MST_FROM=%.40s: no such scheme, see muster-env(7)", from);
     for (uint32_t i = 0; i < answer->candidate_count; i++) {
         if (strcmp(answer->candidates[i].plan.scheme, from) == 0)
             return 0;
     }
-    return mst_err_set(err, -EINVAL, "--from %s: none of its variables is set (%.120s)", from,
-                       family->signs ? family->signs : family->more);
+    return mst_err_set(err, -EINVAL,
+                       "--from or MST_FROM says %s, and none of its variables is set (%.120s)",
+                       from, family->signs ? family->signs : family->more);
 }
 
 static bool has_rank(const struct mst_answer *answer)

@@ -24,6 +24,10 @@ expect 0 bare PET_NNODES=2 PET_NODE_RANK=1 PET_MASTER_ADDR=m JOB_COMPLETION_INDE
 mentions "node_rank       1"
 expect 78 bare muster env --from slurm
 mentions SLURM_JOB_ID
+expect 64 bare muster run --from nosuch -- true
+mentions "--from nosuch: no such scheme"
+expect 78 bare MST_FROM=nosuch muster run -- true
+mentions "MST_FROM=nosuch: no such scheme"
 expect 0 bare muster env --explain
 mentions "no variable of an operator"
 
