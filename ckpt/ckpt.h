@@ -75,13 +75,15 @@ struct mst_state {
                                 The first MST_CKPT_CURSOR_ALIKE are the same on every rank, or the
                                 save fails; rank 0's is kept. load refuses the same sizes, and does
                                 not look at its bytes */
+    /* Where tensors are in memory of a device: the stream of it, as the CUDA driver or runtime hands
+     * it out, that they belong to. What it holds when the call is made comes before the call looks
+     * at them. NULL = the default stream. Not looked at where no tensor is there. */
+    void *stream;
 };
 #define MST_STATE_INIT                                                                             \
     {                                                                                              \
-        sizeof(struct mst_state), sizeof(struct mst_tensor), NULL, 0,                              \
-        {                                                                                          \
-            NULL, 0, MST_MEM_HOST                                                                  \
-        }                                                                                          \
+        sizeof(struct mst_state), sizeof(struct mst_tensor), NULL, 0, {NULL, 0, MST_MEM_HOST},     \
+            NULL                                                                                   \
     }
 
 /* A root is one of
@@ -103,11 +105,17 @@ struct mst_ckpt_opts {
     uint32_t take_root;      /* not 0: take the root from another job that owns it and lives, but in
                                 generation 0 only: who lost it does not take it back. As
                                 `muster run --take-root` says for all of a job */
+    uint64_t device;         /* that tensors in memory of a device are on: MST_CKPT_DEVICE(number);
+                                0 = the only one that this process sees, else the one whose number
+                                is the local rank */
 };
 #define MST_CKPT_OPTS_INIT                                                                         \
     {                                                                                              \
-        sizeof(struct mst_ckpt_opts), 0, 0, NULL, NULL, 0, 0                                       \
+        sizeof(struct mst_ckpt_opts), 0, 0, NULL, NULL, 0, 0, 0                                    \
     }
+
+/* The device that is `number` (from 0 on) of those that this process sees. */
+#define MST_CKPT_DEVICE(number) ((uint64_t)(number) + 1)
 
 /* Makes the root and takes it (rank 0), removes what owners before left unpublished, clones `kv`
  * for its thread, and starts that thread. A root has one owner at a time: the next life of the same
