@@ -28,7 +28,7 @@ struct mst_gpu_event {
     struct mst_gpu *gpu;
 };
 
-/* Codes as in gpu.h. Nothing but `alloc`, `free` and the destructors may block. */
+/* Codes as in gpu.h. Nothing but what concerns memory, and the destructors, may block. */
 struct gpu_ops {
     const char *name;
 
@@ -38,6 +38,8 @@ struct gpu_ops {
 
     int (*alloc)(struct mst_gpu *gpu, size_t size_bytes, enum mst_mem mem, void **ret_data);
     void (*free)(struct mst_gpu *gpu, void *data, enum mst_mem mem);
+    int (*register_memory)(struct mst_gpu *gpu, void *data, size_t size_bytes);
+    void (*unregister_memory)(struct mst_gpu *gpu, void *data);
     enum mst_mem (*mem)(struct mst_gpu *gpu, const void *address);
     int (*enter)(struct mst_gpu *gpu);
     void (*leave)(struct mst_gpu *gpu);

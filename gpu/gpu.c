@@ -84,6 +84,16 @@ void mst_gpu_free(struct mst_gpu *gpu, struct mst_span *span)
     *span = (struct mst_span){0};
 }
 
+int mst_gpu_register(struct mst_gpu *gpu, void *data, size_t size_bytes)
+{
+    return gpu->ops->register_memory(gpu, data, size_bytes);
+}
+
+void mst_gpu_unregister(struct mst_gpu *gpu, void *data)
+{
+    gpu->ops->unregister_memory(gpu, data);
+}
+
 enum mst_mem mst_gpu_mem(struct mst_gpu *gpu, const void *address)
 {
     return gpu->ops->mem(gpu, address);
@@ -149,17 +159,32 @@ int mst_gpu_event_query(struct mst_gpu_event *event)
     return event->gpu->ops->event_query(event);
 }
 
-/* By asking again: the driver has no wait that ends by a deadline. */
+/* Waits ask again and again: the driver has none that ends by a deadline. Whether it is not yet
+ * time to give up. */
+static bool may_ask_again(int rc, uint64_t deadline_ns)
+{
+    if (rc != -EAGAIN || mst_deadline_passed(deadline_ns))
+        return false;
+    (void)sched_yield(); /* cannot fail on Linux */
+    return true;
+}
+
+int mst_gpu_queue_wait(struct mst_gpu_queue *queue, uint64_t deadline_ns)
+{
+    int rc;
+    do
+        rc = mst_gpu_queue_query(queue);
+    while (may_ask_again(rc, deadline_ns));
+    return rc == -EAGAIN ? -ETIMEDOUT : rc;
+}
+
 int mst_gpu_event_wait(struct mst_gpu_event *event, uint64_t deadline_ns)
 {
-    for (;;) {
-        int rc = mst_gpu_event_query(event);
-        if (rc != -EAGAIN)
-            return rc;
-        if (mst_deadline_passed(deadline_ns))
-            return -ETIMEDOUT;
-        (void)sched_yield(); /* cannot fail on Linux */
-    }
+    int rc;
+    do
+        rc = mst_gpu_event_query(event);
+    while (may_ask_again(rc, deadline_ns));
+    return rc == -EAGAIN ? -ETIMEDOUT : rc;
 }
 
 int mst_gpu_queue_wait_event(struct mst_gpu_queue *queue, struct mst_gpu_event *event)

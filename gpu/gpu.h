@@ -76,6 +76,12 @@ int mst_gpu_alloc(struct mst_gpu *gpu, size_t size_bytes, enum mst_mem mem,
  * data is NULL is allowed. */
 void mst_gpu_free(struct mst_gpu *gpu, struct mst_span *span);
 
+/* Makes whole pages of host memory that is not pinned reachable by DMA, until they are taken back:
+ * before they are unmapped, and when no work uses them any more. Blocks, and faults them in. 0;
+ * -ENOMEM; -EIO. "host" has nothing to do. */
+int mst_gpu_register(struct mst_gpu *gpu, void *data, size_t size_bytes);
+void mst_gpu_unregister(struct mst_gpu *gpu, void *data);
+
 /* Which kind of memory an address is: MST_MEM_HOST for whatever the device does not know. Safe from
  * any thread. */
 enum mst_mem mst_gpu_mem(struct mst_gpu *gpu, const void *address);
@@ -97,6 +103,9 @@ void *mst_gpu_queue_native(const struct mst_gpu_queue *queue);
 
 /* Whether everything put in so far is done: 0; -EAGAIN not yet; -EIO. Does not block. */
 int mst_gpu_queue_query(struct mst_gpu_queue *queue);
+
+/* Blocks the caller until everything put in so far is done: 0; -ETIMEDOUT; -EIO. */
+int mst_gpu_queue_wait(struct mst_gpu_queue *queue, uint64_t deadline_ns);
 
 /* ---- work ------------------------------------------------------------------------------------ */
 
@@ -183,10 +192,10 @@ int mst_gpu_crc32c(struct mst_gpu_queue *queue, uint32_t *sums, const void *data
 /* A mark in a queue. One that was never recorded counts as reached. 0; -ENOMEM; -EIO. */
 int mst_gpu_event_create(struct mst_gpu *gpu, struct mst_gpu_event **ret_event);
 
-/* A mark that is reached once `stream`, one of the program's own (a CUstream of this device, not
- * NULL), has done what it holds now. Safe from any thread; its failure leaves no mst_gpu_error. 0;
- * -EINVAL no stream of this device; -EBUSY it is being captured into a graph, and holds nothing
- * now; -ENOTSUP on "host"; -ENOMEM; -EIO. */
+/* A mark that is reached once `stream`, one of the program's own (a CUstream of this device, NULL =
+ * the default one), has done what it holds now. Safe from any thread; its failure leaves no
+ * mst_gpu_error. 0; -EINVAL no stream of this device; -EBUSY it is being captured into a graph, and
+ * holds nothing now; -ENOTSUP on "host"; -ENOMEM; -EIO. */
 int mst_gpu_event_of_stream(struct mst_gpu *gpu, void *stream, struct mst_gpu_event **ret_event);
 
 /* NULL is allowed, and so is one whose queue has not come to it yet. Safe from any thread. */

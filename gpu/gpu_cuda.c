@@ -315,6 +315,18 @@ static void cuda_free(struct mst_gpu *base, void *data, enum mst_mem mem)
         (void)INSIDE(gpu, cuMemFree_v2, (CUdeviceptr)data);
 }
 
+static int cuda_register(struct mst_gpu *base, void *data, size_t size_bytes)
+{
+    struct cuda_gpu *gpu = (struct cuda_gpu *)base;
+    return CALL(gpu, cuMemHostRegister_v2, data, size_bytes, 0);
+}
+
+static void cuda_unregister(struct mst_gpu *base, void *data)
+{
+    struct cuda_gpu *gpu = (struct cuda_gpu *)base;
+    (void)INSIDE(gpu, cuMemHostUnregister, data); /* registered once, or gone with the device */
+}
+
 static enum mst_mem cuda_mem(struct mst_gpu *base, const void *address)
 {
     struct cuda_gpu *gpu = (struct cuda_gpu *)base;
@@ -501,6 +513,8 @@ const struct gpu_ops gpu_cuda_ops = {
     .close = cuda_close,
     .alloc = cuda_alloc,
     .free = cuda_free,
+    .register_memory = cuda_register,
+    .unregister_memory = cuda_unregister,
     .mem = cuda_mem,
     .enter = cuda_enter,
     .leave = cuda_leave,

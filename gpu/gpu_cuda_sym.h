@@ -56,6 +56,8 @@ enum {
     X(cuMemFree_v2, (CUdeviceptr address))                                                         \
     X(cuMemHostAlloc, (void **ret_address, size_t bytes, unsigned flags))                          \
     X(cuMemFreeHost, (void *address))                                                              \
+    X(cuMemHostRegister_v2, (void *address, size_t bytes, unsigned flags))                         \
+    X(cuMemHostUnregister, (void *address))                                                        \
     X(cuPointerGetAttribute, (void *ret_value, int attribute, CUdeviceptr address))                \
     X(cuMemcpyAsync, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream))            \
     X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream))       \

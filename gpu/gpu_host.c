@@ -89,6 +89,18 @@ static int host_alloc(struct mst_gpu *base, size_t size_bytes, enum mst_mem mem,
     return 0;
 }
 
+/* Its queues reach all that is the host's. */
+static int host_register(struct mst_gpu *base, void *data, size_t size_bytes)
+{
+    (void)base, (void)data, (void)size_bytes;
+    return 0;
+}
+
+static void host_unregister(struct mst_gpu *base, void *data)
+{
+    (void)base, (void)data;
+}
+
 static struct block **find_block_locked(struct host_gpu *gpu, const char *address)
 {
     assert(mst_lock_is_held(&gpu->locked.lock));
@@ -354,6 +366,8 @@ const struct gpu_ops gpu_host_ops = {
     .close = host_close,
     .alloc = host_alloc,
     .free = host_free,
+    .register_memory = host_register,
+    .unregister_memory = host_unregister,
     .mem = host_mem,
     .enter = host_enter,
     .leave = host_leave,

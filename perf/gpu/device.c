@@ -26,8 +26,6 @@ static struct {
     int (*cuCtxCreate_v2)(void **ret_context, unsigned flags, int device);
     int (*cuCtxDestroy_v2)(void *context);
     int (*cuCtxGetCurrent)(void **ret_context);
-    int (*cuMemHostRegister_v2)(void *address, size_t bytes, unsigned flags);
-    int (*cuMemHostUnregister)(void *address);
 } driver;
 
 static struct {
@@ -40,9 +38,8 @@ static struct {
 
 static int load_driver(void)
 {
-    static const char *const names[] = {"cuDriverGetVersion",   "cuCtxCreate_v2",
-                                        "cuCtxDestroy_v2",      "cuCtxGetCurrent",
-                                        "cuMemHostRegister_v2", "cuMemHostUnregister"};
+    static const char *const names[] = {"cuDriverGetVersion", "cuCtxCreate_v2", "cuCtxDestroy_v2",
+                                        "cuCtxGetCurrent"};
     void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     const char *missing = library ? mst_symbols_find(library, names, sizeof names / sizeof *names,
                                                      &driver)
@@ -223,22 +220,15 @@ static bool marks_streams(void)
 static void register_memory(void)
 {
     all.registered = aligned_alloc(4096, all.bytes);
-    if (!all.registered || mst_gpu_enter(all.rig.gpu) < 0)
-        return;
-    memset(all.registered, 0, all.bytes);
-    if (driver.cuMemHostRegister_v2(all.registered, all.bytes, 0) != 0) {
+    if (all.registered && mst_gpu_register(all.rig.gpu, all.registered, all.bytes) < 0) {
         free(all.registered);
         all.registered = NULL;
     }
-    mst_gpu_leave(all.rig.gpu);
 }
 
 static void forget_memory(void)
 {
-    if (mst_gpu_enter(all.rig.gpu) == 0) {
-        (void)driver.cuMemHostUnregister(all.registered); /* the process ends */
-        mst_gpu_leave(all.rig.gpu);
-    }
+    mst_gpu_unregister(all.rig.gpu, all.registered);
     free(all.registered);
 }
 

@@ -7,7 +7,7 @@
  * fail=K the K-th piece of work of a stream ends in an illegal address; memory=K the K-th
  * allocation finds none; module=R, launch=R loading kernels, or starting one, answers R;
  * capturing=S the status that streams tell of their capture; flip=1 the first value of a cast has
- * another bit. */
+ * another bit; spoil=1 so has the first byte of what is copied to the device. */
 #include "fakes/fake_cuda.h"
 
 #include "fakes/script.h"
@@ -72,10 +72,48 @@ static struct {
     long count;
 } memory = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+static struct {
+    atomic_long left; /* calls until one fails; 0: none does */
+    atomic_int code, sticky;
+} failure;
+
 /* In a thread's static block: gcc 12's leak sanitizer faults on that of a library loaded late. */
 static _Thread_local CUcontext current __attribute__((tls_model("initial-exec")));
 static _Thread_local CUcontext below[CONTEXTS_MAX] __attribute__((tls_model("initial-exec")));
 static _Thread_local int below_count __attribute__((tls_model("initial-exec")));
+
+/* ---- failures -------------------------------------------------------------------------------- */
+
+void fake_cuda_fail_call(long n, CUresult code, bool sticky)
+{
+    atomic_store(&failure.code, code);
+    atomic_store(&failure.sticky, sticky);
+    atomic_store(&failure.left, n);
+}
+
+bool fake_cuda_has_failed(void)
+{
+    return atomic_load(&failure.left) < 0;
+}
+
+/* What a call that may fail answers at once. A query that tells of nothing but time is none: how
+ * often one asks is anyone's guess. */
+static CUresult next_failure(void)
+{
+    long left = atomic_load(&failure.left);
+    if (left > 0 && atomic_fetch_sub(&failure.left, 1) == 1)
+        atomic_store(&failure.left, -1);
+    else if (left >= 0 || !atomic_load(&failure.sticky))
+        return CUDA_SUCCESS;
+    return atomic_load(&failure.code);
+}
+
+#define MAY_FAIL()                                                                                 \
+    do {                                                                                           \
+        CUresult answer_ = next_failure();                                                         \
+        if (answer_ != CUDA_SUCCESS)                                                               \
+            return answer_;                                                                        \
+    } while (0)
 
 /* ---- device ---------------------------------------------------------------------------------- */
 
@@ -132,6 +170,7 @@ CUresult cuDeviceGetUuid_v2(unsigned char (*ret_uuid)[16], CUdevice device)
 
 CUresult cuDevicePrimaryCtxRetain(CUcontext *ret_context, CUdevice device)
 {
+    MAY_FAIL();
     *ret_context = (CUcontext)(uintptr_t)(device + 1);
     return CUDA_SUCCESS;
 }
@@ -201,6 +240,7 @@ static bool memory_is_short(void)
 
 static CUresult map_block(size_t bytes, bool hidden, char **ret_address)
 {
+    MAY_FAIL();
     size_t size = (bytes + 4095) & ~(size_t)4095;
     struct block *block = malloc(sizeof *block);
     if (!current)
@@ -287,6 +327,7 @@ CUresult cuMemFreeHost(void *address)
 /* The program's own memory, which stays its own. */
 CUresult cuMemHostRegister_v2(void *address, size_t bytes, unsigned flags)
 {
+    MAY_FAIL();
     struct block *block = malloc(sizeof *block);
     (void)flags;
     if (!block || !current)
@@ -305,8 +346,19 @@ CUresult cuMemHostUnregister(void *address)
     return block ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
+size_t fake_cuda_block_count(void)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&memory.lock);
+    for (const struct block *block = memory.blocks; block; block = block->next)
+        count++;
+    pthread_mutex_unlock(&memory.lock);
+    return count;
+}
+
 CUresult cuPointerGetAttribute(void *ret_value, int attribute, CUdeviceptr address)
 {
+    MAY_FAIL();
     struct block block;
     if (attribute != CU_POINTER_ATTRIBUTE_MEMORY_TYPE || !find_block((char *)address, &block))
         return CUDA_ERROR_INVALID_VALUE;
@@ -379,6 +431,7 @@ CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void *arg), void *ar
 
 CUresult cuStreamCreate(CUstream *ret_stream, unsigned flags)
 {
+    MAY_FAIL();
     CUstream stream = calloc(1, sizeof *stream);
     (void)flags;
     if (!stream || !current)
@@ -406,12 +459,14 @@ CUresult cuStreamDestroy_v2(CUstream stream)
     return CUDA_SUCCESS;
 }
 
+/* NULL is the default stream, which never holds anything here. */
 CUresult cuStreamIsCapturing(CUstream stream, int *ret_status)
 {
+    MAY_FAIL();
     *ret_status = (int)script_number("FAKE_CUDA", "capturing", CU_STREAM_CAPTURE_STATUS_NONE);
-    return !current                 ? NO_CONTEXT
-           : stream->self == stream ? CUDA_SUCCESS
-                                    : CUDA_ERROR_INVALID_HANDLE;
+    return !current                            ? NO_CONTEXT
+           : !stream || stream->self == stream ? CUDA_SUCCESS
+                                               : CUDA_ERROR_INVALID_HANDLE;
 }
 
 void fake_cuda_at_query(CUstream stream, void (*function)(void *arg), void *arg)
@@ -439,6 +494,8 @@ CUresult cuStreamQuery(CUstream stream)
                       : stream->left ? CUDA_ERROR_NOT_READY
                                      : CUDA_SUCCESS;
     pthread_mutex_unlock(&stream->lock);
+    if (result != CUDA_ERROR_NOT_READY)
+        MAY_FAIL();
     return current ? result : NO_CONTEXT;
 }
 
@@ -469,11 +526,15 @@ struct copy {
 static void run_copy(void *arg)
 {
     const struct copy *copy = arg;
-    memmove(bytes_of(copy->to), bytes_of(copy->from), copy->bytes);
+    char *to = bytes_of(copy->to);
+    memmove(to, bytes_of(copy->from), copy->bytes);
+    if (to != copy->to && script_number("FAKE_CUDA", "spoil", 0))
+        *to ^= 1;
 }
 
 CUresult cuMemcpyAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream)
 {
+    MAY_FAIL();
     struct copy *copy = malloc(sizeof *copy);
     if (copy)
         *copy = (struct copy){(void *)to, (void *)from, bytes};
@@ -494,6 +555,7 @@ static void run_clear(void *arg)
 
 CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream)
 {
+    MAY_FAIL();
     struct clear *clear = malloc(sizeof *clear);
     if (clear)
         *clear = (struct clear){(void *)to, bytes, value};
@@ -605,6 +667,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
                         unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
                         CUstream stream, void **args, void **extra)
 {
+    MAY_FAIL();
     CUresult answer = (CUresult)script_number("FAKE_CUDA", "launch", CUDA_SUCCESS);
     if (grid_z * block_y * block_z != 1 || block_x != KERNEL_THREADS || shared_bytes || extra)
         answer = CUDA_ERROR_INVALID_VALUE;
@@ -667,6 +730,7 @@ static CUresult put_mark(CUevent event, CUstream stream, void (*function)(void *
 
 CUresult cuEventCreate(CUevent *ret_event, unsigned flags)
 {
+    MAY_FAIL();
     CUresult scripted = (CUresult)script_number("FAKE_CUDA", "event", CUDA_SUCCESS);
     if (scripted != CUDA_SUCCESS)
         return scripted;
@@ -686,21 +750,28 @@ CUresult cuEventDestroy_v2(CUevent event)
 
 CUresult cuEventRecord(CUevent event, CUstream stream)
 {
+    MAY_FAIL();
     event->stream = stream;
-    return put_mark(event, stream, run_mark, atomic_fetch_add(&event->recorded, 1) + 1);
+    long number = atomic_fetch_add(&event->recorded, 1) + 1;
+    if (stream)
+        return put_mark(event, stream, run_mark, number);
+    atomic_store(&event->reached, number);
+    return CUDA_SUCCESS;
 }
 
 CUresult cuEventQuery(CUevent event)
 {
     if (atomic_load(&event->reached) != atomic_load(&event->recorded))
         run_at_query(event->stream);
-    return atomic_load(&event->reached) == atomic_load(&event->recorded)
-               ? atomic_load(&event->result)
-               : CUDA_ERROR_NOT_READY;
+    if (atomic_load(&event->reached) != atomic_load(&event->recorded))
+        return CUDA_ERROR_NOT_READY;
+    MAY_FAIL();
+    return atomic_load(&event->result);
 }
 
 CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags)
 {
+    MAY_FAIL();
     (void)flags;
     return put_mark(event, stream, run_wait, atomic_load(&event->recorded));
 }

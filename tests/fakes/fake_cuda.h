@@ -4,8 +4,20 @@
 
 #include "muster/gpu/gpu_cuda_sym.h"
 
+#include <stdbool.h>
+
 /* Where the bytes of a device or pinned address are; NULL for ordinary memory. */
 void *fake_cuda_bytes(const void *address);
+
+/* The n-th from now on of the calls that may fail answers `code`, and if `sticky` so do all after
+ * it, as those of a device that is lost; 0: none does. */
+void fake_cuda_fail_call(long n, CUresult code, bool sticky);
+
+/* Whether it has come to that. */
+bool fake_cuda_has_failed(void);
+
+/* How many allocations there are, and how many pieces of registered memory. */
+size_t fake_cuda_block_count(void);
 
 /* The next query of the stream, or of a mark that it has not come to, runs the function before it
  * looks. */

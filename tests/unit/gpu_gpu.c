@@ -120,6 +120,23 @@ static void refuses_bad_arguments(void **state)
     assert_int_equal(mst_gpu_clear(d->queue, NULL, 0), 0);
 }
 
+/* Registered memory is reached as pinned memory is, while it is registered. */
+static void registers_memory(void **state)
+{
+    struct device *d = *state;
+    static _Alignas(4096) uint8_t pages[2][4096];
+    bool has_kinds = strcmp(d->backend, "cuda") == 0;
+    memset(pages[0], 0x5a, 4096);
+    assert_int_equal(mst_gpu_register(d->gpu, pages, sizeof pages), 0);
+    assert_int_equal(mst_gpu_mem(d->gpu, pages[1]), has_kinds ? MST_MEM_PINNED : MST_MEM_HOST);
+    assert_int_equal(mst_gpu_copy(d->queue, d->device.data, pages[0], 4096), 0);
+    assert_int_equal(mst_gpu_copy(d->queue, pages[1], d->device.data, 4096), 0);
+    assert_int_equal(mst_gpu_queue_wait(d->queue, MST_NEVER), 0);
+    assert_memory_equal(pages[1], pages[0], 4096);
+    mst_gpu_unregister(d->gpu, pages);
+    assert_int_equal(mst_gpu_mem(d->gpu, pages), MST_MEM_HOST);
+}
+
 static void copies_in_order(void **state)
 {
     struct device *d = *state;
@@ -229,6 +246,7 @@ static void waits_end_by_their_deadline(void **state)
     assert_int_equal(mst_gpu_event_wait(never, mst_now_ns()), -ETIMEDOUT);
     assert_int_equal(mst_gpu_event_query(never), -EAGAIN);
     assert_int_equal(mst_gpu_queue_query(d->queue), -EAGAIN);
+    assert_int_equal(mst_gpu_queue_wait(d->queue, mst_now_ns()), -ETIMEDOUT);
     mst_gpu_event_destroy(never); /* the queue still holds it */
     wait_for(d, d->queue);
 }
@@ -408,8 +426,9 @@ static void opens_by_name(void **state)
     }
 #define CASES(device)                                                                              \
     CASE(tells_what_it_is, device), CASE(refuses_bad_arguments, device),                           \
-        CASE(copies_in_order, device), CASE(takes_any_amount, device),                             \
-        CASE(events_order_queues, device), CASE(streams_of_the_program_have_marks, device),        \
+        CASE(registers_memory, device), CASE(copies_in_order, device),                             \
+        CASE(takes_any_amount, device), CASE(events_order_queues, device),                         \
+        CASE(streams_of_the_program_have_marks, device),                                           \
         CASE(streams_of_the_program_wait, device), CASE(waits_end_by_their_deadline, device),      \
         CASE(packs_and_unpacks, device), CASE(casts_and_sums, device), CASE(clears, device),       \
         CASE(adds_scaled, device), CASE(optimisers_take_a_step, device),                           \

@@ -146,6 +146,7 @@ static void every_call_in_context(struct mst_gpu *gpu, CUcontext mine)
     struct mst_gpu_queue *queue = NULL;
     struct mst_gpu_event *event = NULL, *mark = NULL;
     struct mst_span span = {0}, pinned = {0};
+    static _Alignas(4096) char page[4096];
     LEAVES(mine, assert_int_equal(mst_gpu_alloc(gpu, 64, MST_MEM_DEVICE, &span), 0));
     LEAVES(mine, assert_int_equal(mst_gpu_alloc(gpu, 64, MST_MEM_PINNED, &pinned), 0));
     LEAVES(mine, assert_int_equal(mst_gpu_mem(gpu, span.data), MST_MEM_DEVICE));
@@ -162,6 +163,9 @@ static void every_call_in_context(struct mst_gpu *gpu, CUcontext mine)
            assert_int_equal(mst_gpu_stream_wait_event(mst_gpu_queue_native(queue), event), 0));
     LEAVES(mine, assert_int_equal(mst_gpu_event_wait(event, MST_NEVER), 0));
     LEAVES(mine, (void)mst_gpu_queue_query(queue));
+    LEAVES(mine, assert_int_equal(mst_gpu_queue_wait(queue, MST_NEVER), 0));
+    LEAVES(mine, assert_int_equal(mst_gpu_register(gpu, page, sizeof page), 0));
+    LEAVES(mine, mst_gpu_unregister(gpu, page));
     LEAVES(mine, mst_gpu_event_destroy(mark));
     LEAVES(mine, mst_gpu_event_destroy(event));
     LEAVES(mine, mst_gpu_queue_destroy(queue));
@@ -239,6 +243,9 @@ static void a_stream_that_is_captured_has_no_mark(void **state)
     assert_null(mark);
     script("");
     assert_int_equal(mst_gpu_event_of_stream(gpu, mst_gpu_queue_native(queue), &mark), 0);
+    mst_gpu_event_destroy(mark);
+    assert_int_equal(mst_gpu_event_of_stream(gpu, NULL, &mark), 0); /* the default one */
+    assert_int_equal(mst_gpu_event_wait(mark, mst_deadline_ms(10000)), 0);
     mst_gpu_event_destroy(mark);
     mst_gpu_queue_destroy(queue);
     mst_gpu_close(gpu);
