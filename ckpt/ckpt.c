@@ -138,12 +138,22 @@ static void record_locked(struct mst_ckpt *ckpt, const struct mst_err *failure)
     wake_locked(ckpt);
 }
 
+/* Returns whether there is more. What fails is tried again by a save, which tells. */
+static bool prepare_piece(struct shard *shard)
+{
+    if (shard_reserve(shard, NULL) < 0)
+        return false;
+    if (shard_populate(shard, PREPARE_BYTES))
+        return true;
+    (void)shard_register(shard, NULL);
+    return false;
+}
+
 /* One piece of the pool, and when the next may be. */
 static void prepare(struct mst_ckpt *ckpt)
 {
     uint64_t from_ns = mst_now_ns();
-    bool more = shard_reserve(&ckpt->shard, NULL) == 0 && /* a save tries again, and tells */
-                shard_populate(&ckpt->shard, PREPARE_BYTES);
+    bool more = prepare_piece(&ckpt->shard);
     uint64_t now_ns = mst_now_ns();
     lock(ckpt);
     ckpt->locked.preparing = false;
@@ -249,6 +259,18 @@ static void init_lock(struct mst_ckpt *ckpt)
     ckpt->has_lock = true;
 }
 
+/* Where there is no driver no memory is a device's, so that no other back end stands in. */
+static struct mst_gpu_opts name_device(uint64_t device, uint32_t local_rank)
+{
+    if (device == 0)
+        return (struct mst_gpu_opts){
+            .backend = "cuda", .device = MST_GPU_BY_RANK, .local_rank = local_rank};
+    uint64_t number = device - MST_CKPT_DEVICE(0);
+    return (struct mst_gpu_opts){.backend = "cuda",
+                                 .device = number < MST_GPU_BY_RANK ? (uint32_t)number
+                                                                    : MST_GPU_BY_RANK - 1};
+}
+
 static struct mst_ckpt *allocate(const struct mst_ckpt_opts *opts, const struct mst_world *world)
 {
     struct mst_ckpt *ckpt = calloc(1, sizeof *ckpt);
@@ -258,6 +280,7 @@ static struct mst_ckpt *allocate(const struct mst_ckpt_opts *opts, const struct 
     ckpt->last_step = MST_CKPT_NONE;
     ckpt->shard.rank = world->rank;
     ckpt->shard.world_size = world->size;
+    ckpt->shard.device.opts = name_device(opts->device, world->local_rank);
     ckpt->locked.status.committed_step = MST_CKPT_NONE;
     ckpt->locked.status.saving_step = MST_CKPT_NONE;
     ckpt->locked.status.failed_step = MST_CKPT_NONE;
@@ -455,7 +478,8 @@ static int check_cursor(const struct mst_cspan *cursor, struct mst_err *err)
 
 /* Makes the worker's job of it. A rank whose tensors are refused has a job too: its vote tells the
  * others why, so that they need not wait until the deadline. */
-static int take_snapshot(struct mst_ckpt *ckpt, uint64_t step, const struct state *state)
+static int take_snapshot(struct mst_ckpt *ckpt, uint64_t step, const struct state *state,
+                         uint64_t deadline_ns)
 {
     struct attempt_job *job = &ckpt->job;
     job->previous_step = ckpt->last_step;
@@ -468,7 +492,9 @@ static int take_snapshot(struct mst_ckpt *ckpt, uint64_t step, const struct stat
     if (rc == 0)
         rc = shard_reserve(&ckpt->shard, &job->failure);
     if (rc == 0)
-        shard_snapshot(&ckpt->shard, step, state);
+        rc = device_join(&ckpt->shard.device, state, deadline_ns, &job->failure);
+    if (rc == 0)
+        rc = shard_snapshot(&ckpt->shard, step, state, &job->failure);
     ckpt->error = job->failure;
     return rc;
 }
@@ -492,7 +518,7 @@ static int save_state(struct mst_ckpt *ckpt, uint64_t step, const struct state *
                            "snapshot pool",
                            step);
     ckpt->job.follows_failure = has_failed(ckpt);
-    rc = take_snapshot(ckpt, step, state);
+    rc = take_snapshot(ckpt, step, state, deadline_ns);
     start_job(ckpt, started_ns);
     return rc;
 }
@@ -545,6 +571,8 @@ const char *mst_ckpt_error(const struct mst_ckpt *ckpt)
 static int start_preparing(struct mst_ckpt *ckpt, const struct state *state, struct mst_err *err)
 {
     int rc = shard_describe(&ckpt->shard, state, err);
+    if (rc == 0)
+        rc = device_open(&ckpt->shard.device, state, err);
     lock(ckpt);
     assert(ckpt->locked.taken && !is_busy_locked(ckpt));
     ckpt->locked.is_unprepared = rc == 0;
@@ -593,6 +621,10 @@ static int load_state(struct mst_ckpt *ckpt, struct restore_job *job,
     if (rc < 0)
         return mst_err_set(err, rc, "load: a save is still in flight");
     job->staging = shard_lend_pool(&ckpt->shard);
+    job->device = &ckpt->shard.device;
+    if (job->failure.code == 0)
+        (void)device_join(job->device, job->state, job->deadline_ns,
+                          &job->failure); /* its code is in the failure */
     rc = restore_run(&ckpt->site, job, ret_loaded, err);
     if (ckpt->has_thread && job->failure.code == 0 && (rc == 0 || rc == -ENOENT))
         (void)start_preparing(ckpt, job->state, NULL); /* these will be saved; save tells faults */

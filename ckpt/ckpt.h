@@ -22,6 +22,13 @@
  * communicator) and committing go on behind, on one thread. A failure there abandons that step on
  * all ranks, is told by mst_ckpt_get_status, and never harms an older checkpoint or the training.
  *
+ * Tensors may be in memory of a CUDA device, all or some. They go to and from memory of the host
+ * that is registered with it, on a stream of ckpt's own: save, and load, wait for what state.stream
+ * held, copy, and return when that is done, while other streams go on. To compute beside a save,
+ * give it a stream that waits for the event behind the last step, and put what only reads the
+ * tensors into another one before. The context of the calling thread stays as it is. All of this
+ * has run on a fake driver only, never on a GPU.
+ *
  * All ranks call save and load with the same steps and the same tensors (names, types, shapes). One
  * thread at a time. A forked child of the process that opened a handle is answered -ENOTSUP. */
 #ifndef MUSTER_CKPT_CKPT_H
@@ -75,9 +82,9 @@ struct mst_state {
                                 The first MST_CKPT_CURSOR_ALIKE are the same on every rank, or the
                                 save fails; rank 0's is kept. load refuses the same sizes, and does
                                 not look at its bytes */
-    /* Where tensors are in memory of a device: the stream of it, as the CUDA driver or runtime hands
-     * it out, that they belong to. What it holds when the call is made comes before the call looks
-     * at them. NULL = the default stream. Not looked at where no tensor is there. */
+    /* Where tensors are in memory of a device: a stream of it, as the CUDA driver or runtime hands
+     * it out; NULL = the default one. What it holds when the call is made is done before the call
+     * looks at them. Not looked at where no tensor is there. */
     void *stream;
 };
 #define MST_STATE_INIT                                                                             \
@@ -153,19 +160,22 @@ void mst_ckpt_close(struct mst_ckpt *ckpt);
 
 /* Makes the pool that the first save of these tensors copies to: names, types, shapes and rows are
  * looked at, their bytes are not. Memory is faulted in behind, for seconds or minutes, by pieces
- * that take a thirtieth of one processor; whatever is missing at a save is made then. A load has
- * done it for the tensors that it was given. Does not block for longer than a piece takes. 0;
+ * that take a thirtieth of one processor; whatever is missing at a save is made then. What a device
+ * is to reach is registered at the end, in one go. A load has done it for the tensors that it was
+ * given. Does not block for longer than a piece, or registering, takes. 0;
  * -EAGAIN a save is in flight; -EINVAL, -ENOTSUP, -EROFS, -ENOMEM as save. Text by
  * mst_ckpt_error. */
 int mst_ckpt_prepare(struct mst_ckpt *ckpt, const struct mst_state *state);
 
 /* Copies the tensors to a pre-faulted pool and returns; writing and publishing step `step` go on
  * behind. Tensors may be changed as soon as this returns. Blocks at most one snapshot copy, or
- * until the deadline if the previous save still holds the pool. 0; -ETIMEDOUT; -EINVAL if step is
- * not over the last saved, a tensor is malformed, or MST_STATE_INIT was forgotten; -ENOTSUP memory
- * of a device, or a field that this library does not know; -EROFS the root was opened with
- * read_only; -ENOMEM. Text by mst_ckpt_error, for each. A step that another owner of the root made
- * void fails behind, with -ESTALE. */
+ * until the deadline if the previous save still holds the pool, or state.stream is not done. 0;
+ * -ETIMEDOUT; -EINVAL if step is not over the last saved, a tensor is malformed or not where it
+ * says, there is no such device or stream, or MST_STATE_INIT was forgotten; -ENOTSUP no driver of a
+ * device, a stream that is being captured into a graph, a kind of memory or a field that this
+ * library does not know; -EIO the device failed, in its words; -EROFS the root was opened with
+ * read_only; -ENOMEM here or on the device. Text by mst_ckpt_error, for each. A step that another
+ * owner of the root made void fails behind, with -ESTALE. */
 int mst_ckpt_save(struct mst_ckpt *ckpt, uint64_t step, const struct mst_state *state,
                   uint64_t deadline_ns);
 
@@ -196,11 +206,13 @@ struct mst_ckpt_loaded {
  * filled at once, and hold zeros again if the load fails. On damage all ranks descend to the next
  * older one together. Bytes that no rank asks for are not read: those of other tensors, and HDF5's
  * own around them, which `muster ckpt verify` checks, too. Collective; blocks.
+ * What a device was given it checks once more by itself, where this library has kernels for it.
  * 0 (with a text in `err` if newer ones were damaged); -ENOENT no checkpoint at all; -EBADMSG there
  * are some and none is good, naming file, tensor and block; -EINVAL it lacks a tensor or has
  * another shape or type, naming it, a rank finds another one of that step than rank 0 (it was given
  * another root), or MST_STATE_INIT or MST_CKPT_LOADED_INIT was forgotten;
- * -ENOTSUP as save; -ETIMEDOUT; -ECONNRESET. */
+ * -ENOTSUP as save; -EIO the device failed, or does not hold what it was given: if the ranks had
+ * agreed by then, tensors hold anything; -ETIMEDOUT; -ECONNRESET. */
 int mst_ckpt_load(struct mst_ckpt *ckpt, const struct mst_state *state,
                   struct mst_ckpt_loaded *ret_loaded, uint64_t deadline_ns, struct mst_err *err);
 

@@ -1,5 +1,6 @@
 #include "muster/ckpt/intake.h"
 
+#include "muster/ckpt/echo.h"
 #include "muster/ckpt/reshard.h"
 #include "muster/ckpt/tier.h"
 #include "muster/ckpt/warmer.h"
@@ -51,7 +52,8 @@ static int aim_one(struct intake *intake, const struct mst_tensor *tensors, size
     *target = (struct intake_target){.row_start = tensor->sharded ? tensor->row_start : 0,
                                      .row_count = tensor->sharded ? tensor->row_count
                                                                   : described.row_count,
-                                     .row_bytes = described.row_bytes};
+                                     .row_bytes = described.row_bytes,
+                                     .on_device = tensor->data.mem == MST_MEM_DEVICE};
     return 0;
 }
 
@@ -115,7 +117,8 @@ static int find_blank(struct intake *intake, const struct state *state, struct m
         struct intake_target *target = &intake->targets[i];
         size_t size_bytes = target->row_count * target->row_bytes;
         uint8_t *data = state->tensors[i].data.data;
-        if (size_bytes < STRAIGHT_BYTES_MIN || !mst_blank_is(&blank, data, size_bytes))
+        if (target->on_device || size_bytes < STRAIGHT_BYTES_MIN ||
+            !mst_blank_is(&blank, data, size_bytes))
             continue;
         target->blank = data;
         mst_huge_ask(data, size_bytes);
@@ -163,6 +166,8 @@ static void add_piece(struct intake *intake, uint32_t target_index, const struct
     if (!target->blank)
         stage(intake, part->offset + piece.start, &piece);
     intake->spans[intake->piece_count] = span_of(box, &piece);
+    if (target->on_device)
+        intake->echo_count += intake->spans[intake->piece_count].block_count;
     intake->pieces[intake->piece_count++] = piece;
 }
 
@@ -233,6 +238,9 @@ static void offer_place(const struct intake *intake, const struct intake_piece *
 
 static int reserve(struct intake *intake, struct mst_err *err)
 {
+    intake->heard_at = mst_round_up(intake->staging_bytes, sizeof(uint32_t));
+    if (intake->echo_count > 0)
+        intake->staging_bytes = intake->heard_at + intake->echo_count * sizeof(uint32_t);
     if (intake->staging_bytes > 0 && snapshot_reserve(intake->staging, intake->staging_bytes) < 0)
         return mst_err_set(err, -ENOMEM, "no memory to stage %zu bytes", intake->staging_bytes);
     for (size_t i = 0; i < intake->piece_count; i++)
@@ -273,14 +281,29 @@ static int read_blocks(struct intake *intake, struct tier *tier, const struct st
     return rc;
 }
 
+/* Whatever the device may lack is found out before the ranks agree. */
+static int ready_device(struct intake *intake, struct mst_err *err)
+{
+    if (intake->echo_count == 0)
+        return 0;
+    int rc = snapshot_register(intake->staging, intake->device, err);
+    if (rc < 0)
+        return rc;
+    rc = mst_gpu_alloc(intake->device->gpu, intake->echo_count * sizeof(uint32_t), MST_MEM_DEVICE,
+                       &intake->echoes);
+    return rc < 0 ? device_explain(intake->device, rc, "no memory for checksums", err) : 0;
+}
+
 void intake_fini(struct intake *intake)
 {
+    if (intake->echoes.data)
+        mst_gpu_free(intake->device->gpu, &intake->echoes);
     manifest_fini(&intake->manifest);
     free(intake->targets);
     free(intake->target_of);
     free(intake->pieces);
     free(intake->spans);
-    *intake = (struct intake){.staging = intake->staging};
+    *intake = (struct intake){.staging = intake->staging, .device = intake->device};
 }
 
 int intake_read(struct intake *intake, struct tier *tier, uint64_t step, const struct state *state,
@@ -296,20 +319,121 @@ int intake_read(struct intake *intake, struct tier *tier, uint64_t step, const s
         rc = plan(intake, err);
     if (rc == 0)
         rc = reserve(intake, err);
-    return rc == 0 ? read_blocks(intake, tier, state, deadline_ns, err) : rc;
+    if (rc == 0)
+        rc = read_blocks(intake, tier, state, deadline_ns, err);
+    return rc == 0 ? ready_device(intake, err) : rc;
 }
 
-void intake_install(const struct intake *intake, const struct state *state)
+/* Where a piece belongs in its tensor. */
+static uint8_t *target_of(const struct intake *intake, const struct state *state,
+                          const struct intake_piece *piece)
 {
+    const struct mst_span *to = &state->tensors[piece->target].data;
     assert(intake->target_count == state->tensor_count);
+    assert(piece->target_at + piece->size_bytes <= to->size_bytes);
+    return (uint8_t *)to->data + piece->target_at;
+}
+
+static struct echo_piece echo_of(const struct intake *intake, const struct state *state,
+                                 size_t index)
+{
+    const struct intake_piece *piece = &intake->pieces[index];
+    const struct manifest_file *file = &intake->manifest.files[intake->spans[index].file];
+    return (struct echo_piece){.there = target_of(intake, state, piece),
+                               .here = place_of(intake, piece),
+                               .start = piece->start,
+                               .size_bytes = piece->size_bytes,
+                               .part = &file->parts[intake->spans[index].part],
+                               .crcs = file->crcs};
+}
+
+static bool is_on_device(const struct intake *intake, size_t index)
+{
+    return intake->targets[intake->pieces[index].target].on_device;
+}
+
+static int put_copies(const struct intake *intake, const struct state *state, struct mst_err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < intake->piece_count && rc == 0; i++) {
+        const struct intake_piece *piece = &intake->pieces[i];
+        if (is_on_device(intake, i))
+            rc = device_copy(intake->device, target_of(intake, state, piece),
+                             place_of(intake, piece), piece->size_bytes, err);
+    }
+    return rc;
+}
+
+/* 0; -ENOTSUP: the device has no kernels for it, and was not asked. */
+static int put_questions(const struct intake *intake, const struct state *state)
+{
+    struct mst_gpu_queue *queue = intake->device->queue;
+    uint32_t *echoes = intake->echoes.data;
+    int rc = 0;
+    for (size_t i = 0; i < intake->piece_count && rc == 0; i++) {
+        const struct echo_piece piece = echo_of(intake, state, i);
+        if (!is_on_device(intake, i))
+            continue;
+        rc = echo_ask(queue, &piece, echoes);
+        echoes += echo_count(&piece);
+    }
+    return rc == 0 ? mst_gpu_copy(queue, intake->staging->base + intake->heard_at,
+                                  intake->echoes.data, intake->echo_count * sizeof *echoes)
+                   : rc;
+}
+
+/* Everything that the device is to do, one behind the other. */
+static int put_on_device(const struct intake *intake, const struct state *state, bool *ret_asked,
+                         struct mst_err *err)
+{
+    int rc = put_copies(intake, state, err);
+    if (rc < 0)
+        return rc;
+    rc = put_questions(intake, state);
+    *ret_asked = rc == 0;
+    return rc < 0 && rc != -ENOTSUP ? device_explain(intake->device, rc, "checksums", err) : 0;
+}
+
+static int compare_echoes(const struct intake *intake, const struct state *state,
+                          struct mst_err *err)
+{
+    const uint32_t *heard = (const uint32_t *)(const void *)(intake->staging->base +
+                                                             intake->heard_at);
+    for (size_t i = 0; i < intake->piece_count; i++) {
+        const struct echo_piece piece = echo_of(intake, state, i);
+        if (!is_on_device(intake, i))
+            continue;
+        if (echo_compare(&piece, heard) < echo_count(&piece))
+            return mst_err_set(err, -EIO,
+                               "tensor %.100s: %s does not hold what it was given: the bytes are "
+                               "right in memory of the host",
+                               state->tensors[intake->pieces[i].target].name,
+                               mst_gpu_name(intake->device->gpu));
+        heard += echo_count(&piece);
+    }
+    return 0;
+}
+
+static void install_here(const struct intake *intake, const struct state *state)
+{
     for (size_t i = 0; i < intake->piece_count; i++) {
         const struct intake_piece *piece = &intake->pieces[i];
-        const struct mst_span *to = &state->tensors[piece->target].data;
-        assert(piece->target_at + piece->size_bytes <= to->size_bytes);
-        if (!intake->targets[piece->target].blank)
-            mst_stream_copy((uint8_t *)to->data + piece->target_at, place_of(intake, piece),
+        if (!intake->targets[piece->target].blank && !is_on_device(intake, i))
+            mst_stream_copy(target_of(intake, state, piece), place_of(intake, piece),
                             piece->size_bytes);
     }
+}
+
+/* The device copies beside the host. */
+int intake_install(const struct intake *intake, const struct state *state, struct mst_err *err)
+{
+    bool asked = false, uses_device = intake->echo_count > 0;
+    int rc = uses_device ? put_on_device(intake, state, &asked, err) : 0;
+    if (rc == 0)
+        install_here(intake, state);
+    int ended = uses_device ? device_finish(intake->device, rc == 0 ? err : NULL) : 0;
+    rc = rc < 0 ? rc : ended;
+    return rc == 0 && asked ? compare_echoes(intake, state, err) : rc;
 }
 
 void intake_undo(const struct intake *intake)

@@ -19,6 +19,7 @@ struct intake_target {
     uint64_t row_start, row_count;
     uint64_t row_bytes;
     uint8_t *blank; /* the tensor's memory, if it is filled at once; NULL: once it is installed */
+    bool on_device;
 };
 
 /* Bytes of one part that go to one target. */
@@ -39,17 +40,22 @@ struct intake {
     size_t piece_count;
     size_t staging_bytes;
     struct snapshot *staging; /* borrowed */
+    struct device *device;    /* borrowed */
+    size_t echo_count;        /* checksums that the device is to take of what it is given */
+    size_t heard_at;          /* where they are to come to, in staging */
+    struct mst_span echoes;   /* where it takes them */
 };
 
-/* Reads step `step` for these tensors; an earlier read was undone, and what it left is dropped. 0;
- * -EBADMSG damage, or rows that no file holds, with text; -EINVAL a tensor that is missing or has
- * another shape or type, naming it; -ENOTSUP; -ENOMEM; -ETIMEDOUT; another -errno if the place does
- * not answer. Blocks. */
+/* Reads step `step` for these tensors, for which the device was joined; an earlier read was undone,
+ * and what it left is dropped. 0; -EBADMSG damage, or rows that no file holds, with text; -EINVAL a
+ * tensor that is missing or has another shape or type, naming it; -ENOTSUP; -ENOMEM; -ETIMEDOUT;
+ * -EIO of the device; another -errno if the place does not answer. Blocks. */
 int intake_read(struct intake *intake, struct tier *tier, uint64_t step, const struct state *state,
                 uint64_t deadline_ns, struct mst_err *err);
 
-/* Copies what was read into the tensors it was read for. */
-void intake_install(const struct intake *intake, const struct state *state);
+/* Copies what was read into the tensors it was read for. 0; only where some are on a device: -EIO
+ * it failed, or does not hold what it was given, with text; -ENOMEM. */
+int intake_install(const struct intake *intake, const struct state *state, struct mst_err *err);
 
 /* Leaves all tensors as they were before the read, however far that came. */
 void intake_undo(const struct intake *intake);

@@ -98,9 +98,9 @@ int layout_describe(const struct mst_tensor *tensor, struct layout_tensor *ret_t
     struct layout_tensor described;
     int rc = layout_tensor_init(&described, tensor->name, tensor->dtype, tensor->dim_count,
                                 tensor->shape, err);
-    if (rc == 0 && tensor->data.mem == MST_MEM_DEVICE)
-        rc = mst_err_set(err, -ENOTSUP, "tensor %.100s is in device memory: copy it to the host",
-                         described.name);
+    if (rc == 0 && tensor->data.mem > MST_MEM_DEVICE)
+        rc = mst_err_set(err, -ENOTSUP, "tensor %.100s is in memory of an unknown kind, %d",
+                         described.name, (int)tensor->data.mem);
     if (rc == 0)
         rc = check_rows(tensor, &described, err);
     if (rc == 0)

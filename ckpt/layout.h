@@ -37,7 +37,7 @@ int layout_tensor_init(struct layout_tensor *ret_tensor, const char *name, enum 
                        uint32_t dim_count, const uint64_t *shape, struct mst_err *err);
 
 /* As layout_tensor_init, for a tensor of the caller's; its rows and the size of its data are
- * checked too. 0; -EINVAL as above; -ENOTSUP for memory of a device. */
+ * checked too. 0; -EINVAL as above; -ENOTSUP for memory of an unknown kind. */
 int layout_describe(const struct mst_tensor *tensor, struct layout_tensor *ret_tensor,
                     struct mst_err *err);
 

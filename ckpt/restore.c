@@ -13,9 +13,9 @@
  *
  * A rank that is lost on the way is waited for until the deadline; then the load ends on every rank
  * that waits, naming whom there is no word from. Rank 0 may have installed a step whose verdict
- * came too late for another rank: that rank's load has failed, and with it the generation. Nothing
- * of a load stays but its keys, which the table's end takes along: the next load has its own
- * number. */
+ * came too late for another rank, or that another rank's device did not take: that rank's load has
+ * failed, and with it the generation. Nothing of a load stays but its keys, which the table's end
+ * takes along: the next load has its own number. */
 #include "muster/ckpt/restore.h"
 
 #include "muster/ckpt/intake.h"
@@ -213,15 +213,15 @@ int restore_run(const struct site *site, const struct restore_job *job,
                 struct mst_ckpt_loaded *ret_loaded, struct mst_err *err)
 {
     struct restore restore = {.site = site, .job = job};
-    struct intake intake = {.staging = job->staging};
+    struct intake intake = {.staging = job->staging, .device = job->device};
     if (site->rank == 0)
         list_candidates(&restore);
     int rc = search(&restore, &intake, err);
-    if (rc == 0) {
-        assert(site->rank != 0 || restore.round < restore.step_count);
-        intake_install(&intake, job->state);
+    assert(rc < 0 || site->rank != 0 || restore.round < restore.step_count);
+    if (rc == 0)
+        rc = intake_install(&intake, job->state, err);
+    if (rc == 0)
         tell(&restore, &intake, ret_loaded, err);
-    }
     intake_fini(&intake);
     free(restore.steps);
     return rc;

@@ -6,6 +6,7 @@
 #include "muster/ckpt/site.h"
 #include "muster/ckpt/state.h"
 
+struct device;
 struct snapshot;
 
 struct restore_job {
@@ -13,6 +14,7 @@ struct restore_job {
     const struct state *state;
     struct snapshot *staging; /* memory to stage in, or a zeroed one; the caller's still, grown if
                                  need be */
+    struct device *device;    /* joined for the tensors there; the caller's still */
     uint64_t deadline_ns;
     struct mst_err failure; /* code not 0: there is nothing to load into; the vote says why */
 };

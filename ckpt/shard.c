@@ -98,6 +98,7 @@ static int build(struct shard *shard, const struct state *state, struct mst_err 
 int shard_describe(struct shard *shard, const struct state *state, struct mst_err *err)
 {
     bool match = false;
+    shard->uses_device = state_on_device(state);
     int rc = matches(shard, state, &match, err);
     if (rc == 0 && match)
         return 0;
@@ -147,23 +148,39 @@ bool shard_populate(struct shard *shard, size_t size_bytes)
     return piece_bytes < left_bytes;
 }
 
+int shard_register(struct shard *shard, struct mst_err *err)
+{
+    assert(shard->pool_fits);
+    return shard->uses_device ? snapshot_register(&shard->pool, &shard->device, err) : 0;
+}
+
 struct snapshot *shard_lend_pool(struct shard *shard)
 {
     shard->pool_fits = false;
     return &shard->pool;
 }
 
-void shard_snapshot(struct shard *shard, uint64_t step, const struct state *state)
+int shard_snapshot(struct shard *shard, uint64_t step, const struct state *state,
+                   struct mst_err *err)
 {
     assert(shard->pool_fits && shard->pool.cap_bytes >= shard->skeleton.size_bytes);
     assert(state->tensor_count == shard->tensor_count);
     (void)shard_populate(shard, SIZE_MAX); /* all that is left */
+    int rc = shard_register(shard, err);
+    if (rc < 0)
+        return rc;
     skeleton_install(&shard->skeleton, shard->pool.base, step, state->cursor);
-    snapshot_copy(&shard->pool, shard->parts, shard->part_count, shard->tensors, state->tensors);
+    const struct snapshot_source source = {.parts = shard->parts,
+                                           .part_count = shard->part_count,
+                                           .described = shard->tensors,
+                                           .tensors = state->tensors,
+                                           .device = &shard->device};
+    return snapshot_copy(&shard->pool, &source, err);
 }
 
 void shard_fini(struct shard *shard)
 {
     forget(shard);
     snapshot_fini(&shard->pool);
+    device_close(&shard->device);
 }

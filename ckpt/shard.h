@@ -22,6 +22,8 @@ struct shard {
     size_t part_count;
     uint32_t fingerprint;
     struct skeleton skeleton;
+    struct device device;
+    bool uses_device; /* a tensor is there */
     struct snapshot pool;
     bool pool_fits;
     size_t populated_bytes; /* of the pool: what is faulted in */
@@ -38,12 +40,17 @@ int shard_reserve(struct shard *shard, struct mst_err *err);
  * whether there is more. */
 bool shard_populate(struct shard *shard, size_t size_bytes);
 
+/* Registers a pool that fits with the device, if a tensor is there: the device is open. 0; as
+ * snapshot_register. */
+int shard_register(struct shard *shard, struct mst_err *err);
+
 /* Lends the pool's memory, to which anything may be done until the next shard_reserve. */
 struct snapshot *shard_lend_pool(struct shard *shard);
 
 /* Takes the snapshot, into a pool that fits, of which it faults in what is not: the pool then is
- * the file, checksums apart. */
-void shard_snapshot(struct shard *shard, uint64_t step, const struct state *state);
+ * the file, checksums apart. The device was joined. 0; -ENOMEM, -EIO of the device, with text. */
+int shard_snapshot(struct shard *shard, uint64_t step, const struct state *state,
+                   struct mst_err *err);
 
 void shard_fini(struct shard *shard);
 

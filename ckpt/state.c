@@ -82,8 +82,10 @@ int state_take(struct state *ret_state, const struct mst_state *given, struct ms
         rc = check(&known, err);
     if (rc < 0)
         return rc;
-    struct state state = {
-        .tensors = known.tensors, .tensor_count = known.tensor_count, .cursor = known.cursor};
+    struct state state = {.tensors = known.tensors,
+                          .tensor_count = known.tensor_count,
+                          .cursor = known.cursor,
+                          .stream = known.stream};
     if (known.tensor_bytes != sizeof *known.tensors)
         rc = copy_tensors(&state, known.tensor_bytes, err);
     if (rc < 0) {
@@ -92,6 +94,14 @@ int state_take(struct state *ret_state, const struct mst_state *given, struct ms
     }
     *ret_state = state;
     return 0;
+}
+
+bool state_on_device(const struct state *state)
+{
+    for (size_t i = 0; i < state->tensor_count; i++)
+        if (state->tensors[i].data.mem == MST_MEM_DEVICE)
+            return true;
+    return false;
 }
 
 void state_fini(struct state *state)

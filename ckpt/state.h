@@ -10,6 +10,7 @@ struct state {
     const struct mst_tensor *tensors; /* the program's own where they have our size */
     size_t tensor_count;              /* at most MANIFEST_TENSORS_MAX */
     struct mst_cspan cursor;          /* at most MST_CKPT_CURSOR_MAX bytes */
+    void *stream;                     /* that tensors in memory of a device belong to */
     struct mst_tensor *copies;        /* otherwise: these */
 };
 
@@ -18,6 +19,9 @@ struct state {
  * tensors, or more than what the limits allow; -ENOTSUP a field is set that this library does not
  * know; -ENOMEM. */
 int state_take(struct state *ret_state, const struct mst_state *given, struct mst_err *err);
+
+/* Whether a tensor is in memory of a device. */
+bool state_on_device(const struct state *state);
 
 /* A zeroed one is allowed. */
 void state_fini(struct state *state);

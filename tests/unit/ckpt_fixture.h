@@ -241,6 +241,8 @@ struct fixture_rank {
     bool matches;
 };
 
+static uint64_t fixture_device; /* mst_ckpt_opts.device */
+
 static inline void fixture_look(struct fixture_rank *rank)
 {
     rank->status = (struct mst_ckpt_status)MST_CKPT_STATUS_INIT;
@@ -254,6 +256,7 @@ static inline void *fixture_main(void *arg)
     opts.uri = fixture_uri;
     opts.keep = rank->keep;
     opts.timeout_ms = rank->timeout_ms;
+    opts.device = fixture_device;
     fixture_open_model(&rank->model, rank->world.rank, rank->world.size);
     rank->result = mst_ckpt_open(&opts, &rank->world, rank->kv, &rank->ckpt, &rank->err);
     if (rank->result == 0) {

@@ -135,6 +135,8 @@ static void test_describe_rows(void **state)
     tensor.data.size_bytes--;
     assert_int_equal(layout_describe(&tensor, &described, NULL), -EINVAL);
     tensor.data = (struct mst_span){data, sizeof data, MST_MEM_DEVICE};
+    assert_int_equal(layout_describe(&tensor, &described, NULL), 0);
+    tensor.data.mem++;
     assert_int_equal(layout_describe(&tensor, &described, NULL), -ENOTSUP);
     tensor.data = (struct mst_span){NULL, sizeof data, MST_MEM_HOST};
     assert_int_equal(layout_describe(&tensor, &described, NULL), -EINVAL);

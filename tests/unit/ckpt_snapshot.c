@@ -73,7 +73,13 @@ static void test_copy(void **state)
     (void)state;
     struct snapshot pool = {0};
     assert_int_equal(snapshot_reserve(&pool, 4096), 1);
-    snapshot_copy(&pool, parts, 2, described, tensors);
+    struct device device = {0};
+    const struct snapshot_source source = {.parts = parts,
+                                           .part_count = 2,
+                                           .described = described,
+                                           .tensors = tensors,
+                                           .device = &device};
+    assert_int_equal(snapshot_copy(&pool, &source, NULL), 0);
     assert_memory_equal(pool.base + 100, rows + 2, 4);
     assert_memory_equal(pool.base + 200, rows, 8);
     assert_int_equal(pool.base[99] + pool.base[104], 0);

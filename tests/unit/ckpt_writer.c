@@ -38,7 +38,7 @@ static void bench_open(struct bench *bench, const char *backend)
     const struct state state = {.tensors = bench->model.tensors, .tensor_count = FIXTURE_TENSORS};
     assert_int_equal(shard_describe(&bench->shard, &state, NULL), 0);
     assert_int_equal(shard_reserve(&bench->shard, NULL), 0);
-    shard_snapshot(&bench->shard, 3, &state);
+    assert_int_equal(shard_snapshot(&bench->shard, 3, &state, NULL), 0);
 }
 
 static int bench_write(struct bench *bench, uint64_t deadline_ns, struct mst_err *err)
