@@ -27,17 +27,14 @@ int device_open(struct device *device, const struct state *state, struct mst_err
     return rc < 0 ? device_explain(device, rc, "no queue", err) : 0;
 }
 
-/* The first byte and the last: a device that is asked for another one's, or for what is not there,
- * may be lost for good. */
+/* A device that is asked for another one's, or for what is not there, may be lost for good. */
 static int check_memory(const struct device *device, const struct mst_tensor *tensor,
                         struct mst_err *err)
 {
     const struct mst_span *span = &tensor->data;
-    const uint8_t *data = span->data;
     if (span->mem != MST_MEM_DEVICE || span->size_bytes == 0)
         return 0;
-    if (data && mst_gpu_mem(device->gpu, data) == MST_MEM_DEVICE &&
-        mst_gpu_mem(device->gpu, data + span->size_bytes - 1) == MST_MEM_DEVICE)
+    if (span->data && mst_gpu_has(device->gpu, span->data, span->size_bytes))
         return 0;
     return mst_err_set(err, -EINVAL, "tensor %.100s: its %zu bytes at %p are not in memory of %s",
                        tensor->name ? tensor->name : "", span->size_bytes, span->data,

@@ -41,6 +41,7 @@ struct gpu_ops {
     int (*register_memory)(struct mst_gpu *gpu, void *data, size_t size_bytes);
     void (*unregister_memory)(struct mst_gpu *gpu, void *data);
     enum mst_mem (*mem)(struct mst_gpu *gpu, const void *address);
+    bool (*has)(struct mst_gpu *gpu, const void *address);
     int (*enter)(struct mst_gpu *gpu);
     void (*leave)(struct mst_gpu *gpu);
 

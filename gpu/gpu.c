@@ -99,6 +99,11 @@ enum mst_mem mst_gpu_mem(struct mst_gpu *gpu, const void *address)
     return gpu->ops->mem(gpu, address);
 }
 
+bool mst_gpu_has(struct mst_gpu *gpu, const void *data, size_t size_bytes)
+{
+    return gpu->ops->has(gpu, data) && gpu->ops->has(gpu, (const char *)data + size_bytes - 1);
+}
+
 int mst_gpu_enter(struct mst_gpu *gpu)
 {
     return gpu->ops->enter(gpu);

@@ -9,8 +9,8 @@
  * Back ends: "cuda" takes the driver (libcuda.so.1) at run time; "host" is the reference, threads
  * that really run behind, so that a missing wait shows on any machine. Kernels are one source for
  * both (gpu/kernels.cu), so both give the same bits.
- * It is not installed: a program has its own way to its device, and gives comm addresses and
- * streams.
+ * It is not installed: a program has its own way to its device, and gives comm and ckpt addresses
+ * and streams.
  *
  * Work on one queue runs in order; between queues, and before the host looks, only events give an
  * order. Memory belongs to the work until then. An error on the device shows at the next wait or
@@ -85,6 +85,10 @@ void mst_gpu_unregister(struct mst_gpu *gpu, void *data);
 /* Which kind of memory an address is: MST_MEM_HOST for whatever the device does not know. Safe from
  * any thread. */
 enum mst_mem mst_gpu_mem(struct mst_gpu *gpu, const void *address);
+
+/* Whether bytes (at least one) are memory of this very device, as kernels need it: the first and
+ * the last are looked at. Safe from any thread. */
+bool mst_gpu_has(struct mst_gpu *gpu, const void *data, size_t size_bytes);
 
 /* Makes this device the calling thread's until mst_gpu_leave, for libraries that ask the driver
  * (NCCL); all other calls find it by themselves, and all leave the thread the device that it had.

@@ -339,6 +339,17 @@ static enum mst_mem cuda_mem(struct mst_gpu *base, const void *address)
                                         : MST_MEM_HOST;
 }
 
+/* The driver tells a device by its number among those that the process sees. */
+static bool cuda_has(struct mst_gpu *base, const void *address)
+{
+    struct cuda_gpu *gpu = (struct cuda_gpu *)base;
+    int device = -1;
+    return cuda_mem(base, address) == MST_MEM_DEVICE &&
+           INSIDE(gpu, cuPointerGetAttribute, &device, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
+                  (CUdeviceptr)address) == CUDA_SUCCESS &&
+           device == gpu->device;
+}
+
 /* ---- queues ---------------------------------------------------------------------------------- */
 
 static struct cuda_gpu *gpu_of(const struct mst_gpu_queue *queue)
@@ -457,6 +468,13 @@ static CUresult mark_stream(const struct cuda_gpu *gpu, CUstream stream, CUevent
     return code;
 }
 
+/* Implicitly: the default stream while one is that waits for it. */
+static bool is_captured(CUresult code)
+{
+    return code == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED ||
+           code == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+}
+
 static int cuda_event_of_stream(struct mst_gpu *base, void *stream,
                                 struct mst_gpu_event **ret_event)
 {
@@ -467,9 +485,9 @@ static int cuda_event_of_stream(struct mst_gpu *base, void *stream,
     CUresult code = mark_stream((struct cuda_gpu *)base, stream, &event->event);
     if (code != CUDA_SUCCESS) {
         free(event);
-        return code == CUDA_ERROR_INVALID_HANDLE               ? -EINVAL
-               : code == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED ? -EBUSY
-                                                               : code_of(code);
+        return code == CUDA_ERROR_INVALID_HANDLE ? -EINVAL
+               : is_captured(code)               ? -EBUSY
+                                                 : code_of(code);
     }
     *ret_event = &event->base;
     return 0;
@@ -516,6 +534,7 @@ const struct gpu_ops gpu_cuda_ops = {
     .register_memory = cuda_register,
     .unregister_memory = cuda_unregister,
     .mem = cuda_mem,
+    .has = cuda_has,
     .enter = cuda_enter,
     .leave = cuda_leave,
     .queue_create = cuda_queue_create,

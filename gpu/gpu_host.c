@@ -120,6 +120,11 @@ static enum mst_mem host_mem(struct mst_gpu *base, const void *address)
     return mem;
 }
 
+static bool host_has(struct mst_gpu *base, const void *address)
+{
+    return host_mem(base, address) == MST_MEM_DEVICE;
+}
+
 /* Nobody else knows of this device. */
 static int host_enter(struct mst_gpu *base)
 {
@@ -369,6 +374,7 @@ const struct gpu_ops gpu_host_ops = {
     .register_memory = host_register,
     .unregister_memory = host_unregister,
     .mem = host_mem,
+    .has = host_has,
     .enter = host_enter,
     .leave = host_leave,
     .queue_create = host_queue_create,

@@ -37,6 +37,7 @@ struct block {
     struct block *next;
     char *address, *bytes; /* one and the same for pinned memory */
     size_t size_bytes;
+    int device;
 };
 
 struct item {
@@ -230,6 +231,12 @@ CUresult cuCtxDestroy_v2(CUcontext context)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
+/* Of a primary context. */
+static int current_device(void)
+{
+    return (int)(uintptr_t)current - 1;
+}
+
 static bool memory_is_short(void)
 {
     pthread_mutex_lock(&memory.lock);
@@ -252,7 +259,7 @@ static CUresult map_block(size_t bytes, bool hidden, char **ret_address)
         return free(block), CUDA_ERROR_OUT_OF_MEMORY;
     mprotect(map + size, size, PROT_NONE);
     pthread_mutex_lock(&memory.lock);
-    *block = (struct block){memory.blocks, hidden ? map + size : map, map, size};
+    *block = (struct block){memory.blocks, hidden ? map + size : map, map, size, current_device()};
     memory.blocks = block;
     pthread_mutex_unlock(&memory.lock);
     *ret_address = block->address;
@@ -333,7 +340,7 @@ CUresult cuMemHostRegister_v2(void *address, size_t bytes, unsigned flags)
     if (!block || !current)
         return free(block), NO_CONTEXT;
     pthread_mutex_lock(&memory.lock);
-    *block = (struct block){memory.blocks, address, address, bytes};
+    *block = (struct block){memory.blocks, address, address, bytes, current_device()};
     memory.blocks = block;
     pthread_mutex_unlock(&memory.lock);
     return CUDA_SUCCESS;
@@ -360,7 +367,11 @@ CUresult cuPointerGetAttribute(void *ret_value, int attribute, CUdeviceptr addre
 {
     MAY_FAIL();
     struct block block;
-    if (attribute != CU_POINTER_ATTRIBUTE_MEMORY_TYPE || !find_block((char *)address, &block))
+    if (!find_block((char *)address, &block))
+        return CUDA_ERROR_INVALID_VALUE;
+    if (attribute == CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL)
+        return *(int *)ret_value = block.device, CUDA_SUCCESS;
+    if (attribute != CU_POINTER_ATTRIBUTE_MEMORY_TYPE)
         return CUDA_ERROR_INVALID_VALUE;
     *(unsigned *)ret_value = block.address == block.bytes ? CU_MEMORYTYPE_HOST
                                                           : CU_MEMORYTYPE_DEVICE;

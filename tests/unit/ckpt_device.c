@@ -230,6 +230,8 @@ static void test_many_blocks(void **unused)
 /* A kernel that runs until it is released, and then writes a tensor. */
 struct kernel {
     atomic_bool is_released;
+    CUstream stream;
+    int queries;     /* by which it was asked for */
     uint8_t *tensor; /* where its bytes are; NULL: none */
     const uint8_t *bytes;
     size_t size_bytes;
@@ -250,18 +252,28 @@ static void release(void *arg)
     atomic_store(&kernel->is_released, true);
 }
 
+/* Whoever asks for the stream once, and then goes on, has not waited. */
+static void release_at_third_query(void *arg)
+{
+    struct kernel *kernel = arg;
+    if (++kernel->queries == 3)
+        release(kernel);
+    else
+        fake.fake_cuda_at_query(kernel->stream, release_at_third_query, kernel);
+}
+
 /* Puts a kernel into the program's stream that makes the big tensor what the model says. */
 static void start_kernel(struct kernel *kernel, struct there *there,
                          const struct fixture_model *model)
 {
     const struct mst_span *to = &there->tensors[FIXTURE_BIG].data;
-    *kernel = (struct kernel){.tensor = fake.fake_cuda_bytes(to->data),
+    *kernel = (struct kernel){.stream = mst_gpu_queue_native(there->queue),
+                              .tensor = fake.fake_cuda_bytes(to->data),
                               .bytes = model->tensors[FIXTURE_BIG].data.data,
                               .size_bytes = to->size_bytes};
     CUcontext context = (CUcontext)(uintptr_t)1;
     assert_int_equal(fake.cuCtxSetCurrent(context), 0);
-    assert_int_equal(fake.cuLaunchHostFunc(mst_gpu_queue_native(there->queue), run_kernel, kernel),
-                     0);
+    assert_int_equal(fake.cuLaunchHostFunc(kernel->stream, run_kernel, kernel), 0);
     assert_int_equal(fake.cuCtxSetCurrent(NULL), 0);
 }
 
@@ -277,7 +289,7 @@ static void save_behind_kernel(struct fixture_rank *rank)
                                    there.tensors[FIXTURE_BIG].data.size_bytes),
                      0);
     start_kernel(&kernel, &there, &rank->model);
-    fake.fake_cuda_at_query(mst_gpu_queue_native(there.queue), release, &kernel);
+    fake.fake_cuda_at_query(kernel.stream, release_at_third_query, &kernel);
     const struct mst_state state = state_of(&there);
     rank->result = mst_ckpt_save(rank->ckpt, 7, &state, soon());
     assert_true(atomic_load(&kernel.is_released));
@@ -448,6 +460,19 @@ static void capture(struct mst_state *state, struct there *there)
     script("capturing=1");
 }
 
+/* The program says another device than it has given to ckpt. */
+static void name_other_memory(struct mst_state *state, struct there *there)
+{
+    const struct mst_gpu_opts opts = {.backend = "cuda", .device = 5};
+    struct mst_gpu *gpu = NULL;
+    struct mst_span *span = &there->tensors[1].data;
+    size_t size_bytes = span->size_bytes;
+    (void)state;
+    assert_int_equal(mst_gpu_open(&opts, &gpu, NULL), 0);
+    assert_int_equal(mst_gpu_alloc(gpu, size_bytes, MST_MEM_DEVICE, span), 0);
+    mst_gpu_close(gpu);
+}
+
 static void forget_stream(struct mst_state *state, struct there *there)
 {
     (void)there;
@@ -473,6 +498,9 @@ static void expect_refusal(struct fixture_rank *rank)
     if (refusal->code != 0 && !strstr(mst_ckpt_error(rank->ckpt), refusal->words))
         fail_msg("%s", mst_ckpt_error(rank->ckpt));
     script("");
+    for (size_t i = 0; i < FIXTURE_TENSORS; i++)
+        if (there.tensors[i].data.data != good[i].data.data)
+            mst_gpu_free(there.gpu, &there.tensors[i].data);
     memcpy(there.tensors, good, sizeof good);
     close_there(&there);
 }
@@ -482,6 +510,7 @@ static void test_refusals(void **state)
     static const struct refusal refusals[] = {
         {-EINVAL, "model/w1: its", name_host_memory},
         {-EINVAL, "model/embedding: its", name_too_much},
+        {-EINVAL, "are not in memory of FAKE device 0", name_other_memory},
         {-EINVAL, "state.stream is no stream of FAKE device 0", name_no_stream},
         {-ENOTSUP, "captured into a graph", capture},
         {0, "", forget_stream}, /* the default one */

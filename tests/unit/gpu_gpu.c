@@ -94,6 +94,9 @@ static void tells_what_it_is(void **state)
     assert_int_equal(mst_gpu_mem(d->gpu, &here), MST_MEM_HOST);
     assert_int_equal(mst_gpu_mem(d->gpu, (char *)d->device.data + 1000), MST_MEM_DEVICE);
     assert_int_equal(mst_gpu_mem(d->gpu, d->pinned.data), MST_MEM_PINNED);
+    assert_true(mst_gpu_has(d->gpu, d->device.data, d->device.size_bytes));
+    assert_false(mst_gpu_has(d->gpu, d->device.data, (size_t)1 << 46));
+    assert_false(mst_gpu_has(d->gpu, d->pinned.data, 1));
     assert_int_equal((uintptr_t)d->device.data % 256, 0);
     assert_true((mst_gpu_queue_native(d->queue) != NULL) == (strcmp(d->backend, "cuda") == 0));
 }

@@ -193,6 +193,23 @@ static void the_programs_context_stays(void **state)
     assert_int_equal(set_current(NULL), 0);
 }
 
+static void a_device_knows_its_own_memory(void **state)
+{
+    struct mst_gpu *gpu = NULL, *other = NULL;
+    struct mst_span span = {0};
+    struct mst_gpu_opts second = {.backend = "cuda", .device = 1};
+    (void)state;
+    script("");
+    assert_int_equal(mst_gpu_open(&cuda, &gpu, NULL), 0);
+    assert_int_equal(mst_gpu_open(&second, &other, NULL), 0);
+    assert_int_equal(mst_gpu_alloc(gpu, 100, MST_MEM_DEVICE, &span), 0);
+    assert_true(mst_gpu_has(gpu, span.data, 100));
+    assert_false(mst_gpu_has(other, span.data, 100));
+    mst_gpu_free(gpu, &span);
+    mst_gpu_close(other);
+    mst_gpu_close(gpu);
+}
+
 static void memory_runs_out(void **state)
 {
     struct mst_gpu *gpu = NULL;
@@ -241,6 +258,8 @@ static void a_stream_that_is_captured_has_no_mark(void **state)
     assert_int_equal(mst_gpu_queue_create(gpu, &queue), 0);
     assert_int_equal(mst_gpu_event_of_stream(gpu, mst_gpu_queue_native(queue), &mark), -EBUSY);
     assert_null(mark);
+    script("event=906"); /* one that the default stream waits for is */
+    assert_int_equal(mst_gpu_event_of_stream(gpu, NULL, &mark), -EBUSY);
     script("");
     assert_int_equal(mst_gpu_event_of_stream(gpu, mst_gpu_queue_native(queue), &mark), 0);
     mst_gpu_event_destroy(mark);
@@ -257,6 +276,7 @@ int main(void)
         cmocka_unit_test(no_device_is_no_cuda),
         cmocka_unit_test(names_the_number_of_devices),
         cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(a_device_knows_its_own_memory),
         cmocka_unit_test(a_local_rank_has_a_device_of_its_own),
         cmocka_unit_test(kernels_may_be_refused),
         cmocka_unit_test(the_programs_context_stays),
