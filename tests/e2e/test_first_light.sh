@@ -26,7 +26,7 @@ PY
 
 say "the command line"
 expect 0 "$light" --help
-mentions "first-light [--carried DIR] [--out DIR] [--fake]" compiler device kernels sanitizer nccl
+mentions "first-light [--carried DIR] [--out DIR] [--fake]" compiler device kernels sanitizer nccl checkpoint
 expect 64 "$light" --frobnicate
 mentions "usage: perf/gpu/first-light"
 expect 64 "$light" --carried "$work/absent"
@@ -38,7 +38,7 @@ mentions "no $work/first_light_device" MUSTER_BIN
 
 say "what is carried along"
 expect 0 "$light" --carry "$work/carried"
-for program in device kernels collectives; do
+for program in device kernels collectives checkpoint; do
     [ -x "$work/carried/first_light_$program" ] || fail "$program is not carried"
 done
 compgen -G "$work/carried/libsodium.so*" >/dev/null || fail "no libsodium is carried"
@@ -48,8 +48,11 @@ say "took $((SECONDS - began)) s"
 ! grep -v '^FAKE' "$work/last.out" || fail "a line does not say FAKE"
 rows 'table["status"] in (0, 2) and table["cards"] == ["FAKE device 0"] and table["seconds"] > 0'
 rows 'len(part("device")) >= 20 and len(part("nccl", "right")) == 13 == len(part("nccl"))'
+rows 'part("checkpoint", "right")[-1]["what"] == "what was saved is loaded, read and checked"'
 if [ -n "$nvcc" ]; then
     rows 'all(row["result"] == "right" for row in rows) and len(part("compiler")) == 8'
+    rows '[row["wanted"] for row in part("checkpoint")] == 2 * [None, 0.9, 0.95] + [None, 0.9, None]'
+    rows 'sum(row["figure"] is not None for row in part("checkpoint")) == 8'
     rows 'len(part("kernels")) == 20 and all(row["figure"] > 0 for row in part("kernels"))'
     rows '[row["wanted"] for row in part("kernels")][:18] == 17 * [0.9] + [4]'
     rows '[row["what"] for row in part("sanitizer")] == ["memcheck", "racecheck", "initcheck"]'
@@ -59,13 +62,20 @@ say "what is compiled there"
 rm "$work/carried/first_light_device" "$work/carried/first_light_kernels"
 FAKE_SANITIZER=refuse expect 2 "$light" --fake --carried "$work/carried" --out "$work/out"
 rows 'part("nccl", "right") and part("device", "right") and not part("device", "wrong")'
+rows 'part("checkpoint", "right") and not part("checkpoint", "wrong")'
 rows 'len(part("sanitizer", "not run")) == 3'
 
 say "what is wrong"
+if [ -n "$nvcc" ]; then
+    FAKE_CUDA=spoil=1 expect 1 "$light" --fake --carried "$work/carried" --out "$work/out"
+    rows '"does not hold what it was given" in part("checkpoint", "wrong")[-1]["words"]'
+fi
 rm -r "$work/carried"
 FAKE_CUDA=fail=300 FAKE_SANITIZER=errors expect 1 "$light" --fake --out "$work/out"
 rows 'part("device", "wrong") and len(part("sanitizer", "wrong")) == 3'
-rows '"perf/gpu/first-light --carry DIR" in part("nccl", "not run")[0]["words"]'
+for part in nccl checkpoint; do
+    rows "\"perf/gpu/first-light --carry DIR\" in part(\"$part\", \"not run\")[0][\"words\"]"
+done
 if [ -n "$nvcc" ]; then
     FAKE_CUDA=flip=1 expect 1 "$light" --fake --out "$work/out"
     rows 'sorted(row["what"][:4] for row in part("kernels", "wrong")) == 8 * ["cast"]'
