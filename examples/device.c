@@ -1,4 +1,3 @@
-/* Gradients on a device, while they are summed. */
 #include "muster/examples/device.h"
 
 #include "muster/core/clock.h"
@@ -6,87 +5,65 @@
 #include "muster/gpu/gpu.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 enum { WAIT_MS = 120000 };
 
-struct device {
-    struct mst_gpu *gpu;
-    struct mst_gpu_queue *queue;
-    struct mst_gpu_event *copied;
-    struct mst_span copy;
-};
-
-static int make_parts(struct device *device, size_t count, struct mst_err *err)
+int device_open(struct device *device, const char *name, uint32_t local_rank, struct mst_err *err)
 {
-    int rc = mst_gpu_alloc(device->gpu, count * sizeof(float), MST_MEM_DEVICE, &device->copy);
-    if (rc == 0)
-        rc = mst_gpu_queue_create(device->gpu, &device->queue);
-    if (rc == 0)
-        rc = mst_gpu_event_create(device->gpu, &device->copied);
-    return rc < 0 ? mst_err_set(err, rc, "device: %s", mst_gpu_error(device->gpu)) : 0;
-}
-
-int device_open(const char *name, uint32_t local_rank, size_t count, struct device **ret_device,
-                struct mst_err *err)
-{
-    *ret_device = NULL;
-    if (!name)
-        return 0;
-    struct device *device = calloc(1, sizeof *device);
-    if (!device)
-        return mst_err_set(err, -ENOMEM, "no memory for a device");
     struct mst_gpu_opts opts = {
         .backend = name, .device = MST_GPU_BY_RANK, .local_rank = local_rank};
+    *device = (struct device){0};
     int rc = mst_gpu_open(&opts, &device->gpu, err);
-    if (rc == 0)
-        rc = make_parts(device, count, err);
-    if (rc < 0) {
-        device_close(device);
+    if (rc < 0)
         return rc;
-    }
-    *ret_device = device;
-    return 0;
+    rc = mst_gpu_queue_create(device->gpu, &device->queue);
+    return rc < 0 ? mst_err_set(err, rc, "device: %s", device_error(device, rc)) : 0;
 }
 
 void device_close(struct device *device)
 {
-    if (!device)
-        return;
-    mst_gpu_event_destroy(device->copied);
-    mst_gpu_queue_destroy(device->queue);
-    if (device->gpu)
-        mst_gpu_free(device->gpu, &device->copy);
+    mst_gpu_queue_destroy(device->queue); /* first: its work uses the memory */
+    for (size_t m = 0; device->gpu && m <= MST_MEM_DEVICE; m++)
+        mst_gpu_free(device->gpu, &device->memory[m]);
     mst_gpu_close(device->gpu);
-    free(device);
+    *device = (struct device){0};
 }
 
-float *device_place(const struct device *device, float *floats, size_t at)
+int device_alloc(struct device *device, enum mst_mem mem, size_t size_bytes, void **ret_data,
+                 struct mst_err *err)
 {
-    return (device ? (float *)device->copy.data : floats) + at;
+    int rc = mst_gpu_alloc(device->gpu, size_bytes, mem, &device->memory[mem]);
+    if (rc < 0)
+        return mst_err_set(err, rc, "%zu bytes for the device: %s", size_bytes,
+                           device_error(device, rc));
+    *ret_data = device->memory[mem].data;
+    return 0;
 }
 
-static int copy(struct device *device, void *to, const void *from, size_t count)
+void *device_stream(const struct device *device)
 {
-    int rc = mst_gpu_copy(device->queue, to, from, count * sizeof(float));
-    if (rc == 0)
-        rc = mst_gpu_event_record(device->copied, device->queue);
-    if (rc == 0)
-        rc = mst_gpu_event_wait(device->copied, mst_deadline_ms(WAIT_MS));
-    return rc;
+    return mst_gpu_queue_native(device->queue);
 }
 
-int device_put(struct device *device, const float *floats, size_t at, size_t count)
+enum mst_mem device_mem(const struct device *device)
 {
-    return device ? copy(device, (float *)device->copy.data + at, floats + at, count) : 0;
+    return device_stream(device) ? MST_MEM_DEVICE : MST_MEM_HOST;
 }
 
-int device_get(struct device *device, float *floats, size_t at, size_t count)
+int device_copy(struct device *device, float *to, const float *from, size_t count)
 {
-    return device ? copy(device, floats + at, (float *)device->copy.data + at, count) : 0;
+    return mst_gpu_copy(device->queue, to, from, count * sizeof *to);
 }
 
-const char *device_error(const struct device *device)
+int device_wait(struct device *device)
 {
-    return device ? mst_gpu_error(device->gpu) : "";
+    return mst_gpu_queue_wait(device->queue, mst_deadline_ms(WAIT_MS));
+}
+
+const char *device_error(const struct device *device, int code)
+{
+    const char *words = mst_gpu_error(device->gpu);
+    if (*words || code != -ENOTSUP)
+        return *words ? words : mst_err_meaning(code);
+    return "this build has no kernels for GPUs: build it where nvcc is, or give --device host";
 }

@@ -1,34 +1,49 @@
-/* Where train_lm's gradients are summed: in the model's own memory, or on a device.
+/* The device that train_lm's model lives on, with one queue of work: a GPU, or a thread of the host
+ * that stands in for one.
  *
  * It stands on gpu/, which libmuster uses inside and does not offer. A program of your own has its
- * device's memory already: it gives comm the address, and the stream in mst_call.queue. */
+ * device's memory and streams already: it gives their addresses to comm and ckpt. */
 #ifndef MUSTER_EXAMPLES_DEVICE_H
 #define MUSTER_EXAMPLES_DEVICE_H
+
+#include "muster/core/span.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-struct device;
 struct mst_err;
 
-/* Opens a local rank's device of "cuda" or "host", with memory for a copy of `count` floats. NULL
- * as the name = no device: then *ret_device is NULL, and stays so in all calls below. 0; -EINVAL,
- * -ENOTSUP no such device; -ENOMEM; -EIO; with text. */
-int device_open(const char *name, uint32_t local_rank, size_t count, struct device **ret_device,
-                struct mst_err *err);
+struct device {
+    struct mst_gpu *gpu;
+    struct mst_gpu_queue *queue;
+    struct mst_span memory[MST_MEM_DEVICE + 1]; /* one of a kind */
+};
 
-/* NULL is allowed. */
+/* Opens a local rank's device of "cuda" or "host". 0; -EINVAL, -ENOTSUP no such device; -ENOMEM;
+ * -EIO; with text. */
+int device_open(struct device *device, const char *name, uint32_t local_rank, struct mst_err *err);
+
+/* Waits for what the queue holds. One that is all zeros is allowed. */
 void device_close(struct device *device);
 
-/* Where comm is to find float `at` of `floats`: on the device, or there. */
-float *device_place(const struct device *device, float *floats, size_t at);
+/* Memory of the device (MST_MEM_DEVICE), or of the host where copies are fast (MST_MEM_PINNED),
+ * until close; once each. 0; -ENOMEM, -EIO, with text. */
+int device_alloc(struct device *device, enum mst_mem mem, size_t size_bytes, void **ret_data,
+                 struct mst_err *err);
 
-/* Copies [at, at + count) of `floats` to the device, or back, and waits for it. 0; -ETIMEDOUT;
- * -EIO. */
-int device_put(struct device *device, const float *floats, size_t at, size_t count);
-int device_get(struct device *device, float *floats, size_t at, size_t count);
+/* The queue as comm and ckpt know it: a stream of the driver's; NULL on "host". */
+void *device_stream(const struct device *device);
 
-/* What the device said last, "" if it had nothing to say. */
-const char *device_error(const struct device *device);
+/* What its memory is to comm and ckpt: of "host" it is the host's. */
+enum mst_mem device_mem(const struct device *device);
+
+/* Puts a copy of `count` floats into the queue, from any memory to any. 0; -ENOMEM; -EIO. */
+int device_copy(struct device *device, float *to, const float *from, size_t count);
+
+/* Waits for what the queue holds. 0; -ETIMEDOUT; -EIO. */
+int device_wait(struct device *device);
+
+/* Why work on the device was answered `code`. Valid until the next call. */
+const char *device_error(const struct device *device, int code);
 
 #endif

@@ -5,6 +5,12 @@
 
 const size_t lm_bucket_start[LM_BUCKETS + 1] = {LM_W2, LM_W1, LM_EM, LM_PARAMS};
 
+const struct lm_tensor lm_tensors[LM_TENSORS] = {
+    {"w2", LM_W2, LM_HIDDEN, LM_BYTES},       {"b2", LM_B2, LM_BYTES, 0},
+    {"w1", LM_W1, LM_INPUT, LM_HIDDEN},       {"b1", LM_B1, LM_HIDDEN, 0},
+    {"embedding", LM_EM, LM_BYTES, LM_EMBED},
+};
+
 void lm_init(struct lm *lm, struct mst_rng *rng)
 {
     memset(lm, 0, sizeof *lm);
@@ -98,13 +104,5 @@ void lm_backward(struct lm *lm, struct lm_row *rows, size_t row_count, size_t bu
             backward_hidden(lm->params, lm->grads, &rows[r]);
         else
             backward_embedding(lm->params, lm->grads, &rows[r]);
-    }
-}
-
-void lm_update(struct lm *lm, size_t bucket, float scale, float lr)
-{
-    for (size_t i = lm_bucket_start[bucket]; i < lm_bucket_start[bucket + 1]; i++) {
-        lm->momentum[i] = 0.9f * lm->momentum[i] + scale * lm->grads[i];
-        lm->params[i] -= lr * lm->momentum[i];
     }
 }

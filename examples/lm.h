@@ -29,8 +29,18 @@ enum {
 enum { LM_BUCKETS = 3 };
 extern const size_t lm_bucket_start[LM_BUCKETS + 1]; /* the last entry is LM_PARAMS */
 
+/* The same as a checkpoint has it. */
+struct lm_tensor {
+    const char *name;
+    size_t at;
+    uint64_t rows, columns; /* columns 0: a vector */
+};
+
+enum { LM_TENSORS = 5 };
+extern const struct lm_tensor lm_tensors[LM_TENSORS];
+
 struct lm {
-    float params[LM_PARAMS], momentum[LM_PARAMS], grads[LM_PARAMS];
+    float params[LM_PARAMS], grads[LM_PARAMS];
 };
 
 /* The activations of one predicted byte; backward turns them into their gradients on the way. */
@@ -39,7 +49,7 @@ struct lm_row {
     float input[LM_INPUT], hidden[LM_HIDDEN], prob[LM_BYTES];
 };
 
-/* Random parameters, no momentum. */
+/* Random parameters. */
 void lm_init(struct lm *lm, struct mst_rng *rng);
 
 /* Fills `row` for bytes[0 … LM_CONTEXT]; returns the loss of its target in nats. */
@@ -47,8 +57,5 @@ double lm_forward(const struct lm *lm, struct lm_row *row, const uint8_t *bytes)
 
 /* Adds the gradients of bucket `bucket` over all rows; buckets are called in order 0, 1, 2. */
 void lm_backward(struct lm *lm, struct lm_row *rows, size_t row_count, size_t bucket);
-
-/* SGD with momentum 0.9 on one bucket, its gradients multiplied by `scale`. */
-void lm_update(struct lm *lm, size_t bucket, float scale, float lr);
 
 #endif

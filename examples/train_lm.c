@@ -1,8 +1,9 @@
 /* train_lm: a training run from end to end, small enough to read in one sitting.
  *
- * A byte-level language model (examples/lm.h) learns any text by data-parallel SGD. It resumes from
- * its newest checkpoint, stops at an agreed step when the job is preempted, and its loss does not
- * depend on how often that happened.
+ * A byte-level language model (examples/lm.h) learns any text, data-parallel. Gradients are
+ * computed here; a device sums them over the ranks and makes the step of the optimizer. The run
+ * resumes from its newest checkpoint, stops at an agreed step when the job is preempted, and its
+ * loss does not depend on how often that happened.
  *
  *   muster run --nproc 2 -- train_lm --data text.gz --ckpt ckpt/ --steps 1000 */
 #include "muster/ckpt/ckpt.h"
@@ -15,6 +16,7 @@
 #include "muster/dataio/dataio.h"
 #include "muster/examples/device.h"
 #include "muster/examples/lm.h"
+#include "muster/examples/optimizer.h"
 #include "muster/examples/train_opts.h"
 #include "muster/launcher/job.h"
 
@@ -44,14 +46,15 @@ struct trainer {
     struct mst_ckpt *ckpt;
     struct mst_job *job;
 
-    struct device *device; /* with --device: where gradients are summed */
+    struct device device;
+    struct optimizer optimizer; /* the model, on the device */
+    struct lm *lm;              /* in pinned memory: parameters as of the last step */
+    struct lm_row *rows;        /* one per byte that this rank's part of a batch predicts */
 
     uint64_t step; /* finished */
     uint64_t saved_step;
     double loss; /* of the last step: mean over the global batch, nats per byte */
     struct mst_rng rng;
-    struct lm lm;
-    struct lm_row *rows; /* one per byte that this rank's part of a batch predicts */
 
     uint32_t failed_saves; /* told so far */
     uint64_t start_ns, start_step;
@@ -69,36 +72,52 @@ static int fail(const struct trainer *trainer, const char *what, const char *tex
 
 /* ---- one step -------------------------------------------------------------------------------- */
 
-/* While a layer's gradients are summed over the ranks, those of the layer before are computed. */
+/* Sums a bucket over the ranks behind the caller's back: in the device's stream, or by a request
+ * where the device has none. */
+static int start_sum(struct trainer *trainer, size_t bucket, struct mst_req **ret_req)
+{
+    size_t at = lm_bucket_start[bucket], count = lm_bucket_start[bucket + 1] - at;
+    float *grads = trainer->optimizer.grads + at;
+    struct mst_call call = MST_CALL_INIT;
+    int rc = device_copy(&trainer->device, grads, trainer->lm->grads + at, count);
+    call.queue = device_stream(&trainer->device);
+    call.enqueue = call.queue != NULL;
+    if (rc == 0 && !call.queue) {
+        call.ret_req = ret_req;
+        rc = device_wait(&trainer->device);
+    }
+    return rc < 0 ? rc
+                  : mst_comm_allreduce(trainer->comm, grads, grads, count, MST_F32, MST_SUM, &call);
+}
+
+/* While a layer's gradients are summed, those of the layer before are computed. */
 static int compute(struct trainer *trainer, const struct mst_batch *batch,
                    struct mst_req *reqs[LM_BUCKETS])
 {
-    struct lm *lm = &trainer->lm;
     size_t row_count = (size_t)batch->sample_count * LM_TARGETS;
+    int rc = 0;
     trainer->loss = 0;
     for (size_t r = 0; r < row_count; r++) {
         const uint8_t *record = batch->samples[r / LM_TARGETS].data.data;
-        trainer->loss += lm_forward(lm, &trainer->rows[r], record + r % LM_TARGETS);
+        trainer->loss += lm_forward(trainer->lm, &trainer->rows[r], record + r % LM_TARGETS);
     }
-    for (size_t b = 0; b < LM_BUCKETS; b++) {
-        size_t at = lm_bucket_start[b], count = lm_bucket_start[b + 1] - at;
-        lm_backward(lm, trainer->rows, row_count, b);
-        int rc = device_put(trainer->device, lm->grads, at, count);
-        float *grads = device_place(trainer->device, lm->grads, at);
-        struct mst_call start = MST_CALL_INIT;
-        start.ret_req = &reqs[b];
-        if (rc == 0)
-            rc = mst_comm_allreduce(trainer->comm, grads, grads, count, MST_F32, MST_SUM, &start);
-        if (rc < 0)
-            return rc;
+    for (size_t b = 0; b < LM_BUCKETS && rc >= 0; b++) {
+        lm_backward(trainer->lm, trainer->rows, row_count, b);
+        rc = start_sum(trainer, b, &reqs[b]);
     }
-    return 0;
+    return rc;
 }
 
-static int get_bucket(struct trainer *trainer, size_t b)
+/* Puts the step behind the sums, and what it makes of the parameters to where the next is
+ * computed. */
+static int update(struct trainer *trainer, double targets)
 {
-    size_t at = lm_bucket_start[b], count = lm_bucket_start[b + 1] - at;
-    return device_get(trainer->device, trainer->lm.grads, at, count);
+    struct optimizer *optimizer = &trainer->optimizer;
+    int rc = optimizer_step(optimizer, trainer->step + 1, (float)(1 / targets),
+                            (float)trainer->opts.lr);
+    return rc < 0
+               ? rc
+               : device_copy(&trainer->device, trainer->lm->params, optimizer->params, LM_PARAMS);
 }
 
 static int train_step(struct trainer *trainer, const struct mst_batch *batch)
@@ -110,17 +129,17 @@ static int train_step(struct trainer *trainer, const struct mst_batch *batch)
         int waited = reqs[b] ? mst_req_wait(reqs[b]) : 0;
         if (rc >= 0)
             rc = waited;
-        if (rc >= 0)
-            rc = get_bucket(trainer, b);
-        if (rc >= 0)
-            lm_update(&trainer->lm, b, (float)(1 / targets), (float)trainer->opts.lr);
     }
     if (rc >= 0)
+        rc = update(trainer, targets);
+    if (rc >= 0) /* it blocks, so that it tells of those in the stream, too */
         rc = mst_comm_allreduce(trainer->comm, &trainer->loss, &trainer->loss, 1, MST_F64, MST_SUM,
                                 NULL);
+    if (rc >= 0)
+        rc = device_wait(&trainer->device);
     const char *comm_text = mst_comm_error(trainer->comm);
     if (rc < 0)
-        return fail(trainer, "gradients", *comm_text ? comm_text : device_error(trainer->device),
+        return fail(trainer, "step", *comm_text ? comm_text : device_error(&trainer->device, rc),
                     rc);
     trainer->loss /= targets;
     trainer->step++;
@@ -129,7 +148,14 @@ static int train_step(struct trainer *trainer, const struct mst_batch *batch)
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
-enum { TENSORS = 13 };
+/* Of the model's arrays, and of the three numbers beside them. */
+enum { TENSORS_MAX = (1 + OPTIMIZER_MOMENTS) * LM_TENSORS + 3 };
+
+struct tensors {
+    struct mst_tensor list[TENSORS_MAX];
+    char names[TENSORS_MAX][32];
+    size_t count;
+};
 
 static struct mst_tensor tensor(const char *name, enum mst_dtype dtype, void *data, uint64_t rows,
                                 uint64_t columns)
@@ -146,36 +172,49 @@ static struct mst_tensor tensor(const char *name, enum mst_dtype dtype, void *da
     };
 }
 
-/* Everything that a resumed run needs but the loader's position, which is the cursor. */
-static void list_tensors(struct trainer *trainer, struct mst_tensor *list)
+static void add_array(struct trainer *trainer, struct tensors *tensors, const char *array,
+                      float *floats)
 {
-    float *model = trainer->lm.params, *momentum = trainer->lm.momentum;
-    *list++ = tensor("model/w2", MST_F32, model + LM_W2, LM_HIDDEN, LM_BYTES);
-    *list++ = tensor("model/b2", MST_F32, model + LM_B2, LM_BYTES, 0);
-    *list++ = tensor("model/w1", MST_F32, model + LM_W1, LM_INPUT, LM_HIDDEN);
-    *list++ = tensor("model/b1", MST_F32, model + LM_B1, LM_HIDDEN, 0);
-    *list++ = tensor("model/embedding", MST_F32, model + LM_EM, LM_BYTES, LM_EMBED);
-    *list++ = tensor("momentum/w2", MST_F32, momentum + LM_W2, LM_HIDDEN, LM_BYTES);
-    *list++ = tensor("momentum/b2", MST_F32, momentum + LM_B2, LM_BYTES, 0);
-    *list++ = tensor("momentum/w1", MST_F32, momentum + LM_W1, LM_INPUT, LM_HIDDEN);
-    *list++ = tensor("momentum/b1", MST_F32, momentum + LM_B1, LM_HIDDEN, 0);
-    *list++ = tensor("momentum/embedding", MST_F32, momentum + LM_EM, LM_BYTES, LM_EMBED);
-    *list++ = tensor("state/loss", MST_F64, &trainer->loss, 0, 0);
-    *list++ = tensor("state/rng_state", MST_U64, &trainer->rng.state, 0, 0);
-    *list++ = tensor("state/rng_increment", MST_U64, &trainer->rng.increment, 0, 0);
+    for (size_t i = 0; i < LM_TENSORS; i++) {
+        const struct lm_tensor *part = &lm_tensors[i];
+        char *name = tensors->names[tensors->count];
+        struct mst_tensor *next = &tensors->list[tensors->count++];
+        (void)snprintf(name, sizeof tensors->names[0], "%s/%s", array, part->name);
+        *next = tensor(name, MST_F32, floats + part->at, part->rows, part->columns);
+        next->data.mem = device_mem(&trainer->device);
+    }
+}
+
+/* Everything that a resumed run needs but the loader's position, which is the cursor, and the
+ * optimizer's step, which is the checkpoint's. */
+static struct mst_state list_tensors(struct trainer *trainer, struct tensors *tensors)
+{
+    struct mst_state state = MST_STATE_INIT;
+    const struct optimizer *optimizer = &trainer->optimizer;
+    tensors->count = 0;
+    add_array(trainer, tensors, "model", optimizer->params);
+    for (size_t m = 0; m < OPTIMIZER_MOMENTS; m++)
+        if (optimizer_moment(optimizer->kind, m))
+            add_array(trainer, tensors, optimizer_moment(optimizer->kind, m),
+                      optimizer->moments[m]);
+    struct mst_tensor *next = tensors->list + tensors->count;
+    *next++ = tensor("state/loss", MST_F64, &trainer->loss, 0, 0);
+    *next++ = tensor("state/rng_state", MST_U64, &trainer->rng.state, 0, 0);
+    *next++ = tensor("state/rng_increment", MST_U64, &trainer->rng.increment, 0, 0);
+    state.tensors = tensors->list;
+    state.tensor_count = (size_t)(next - tensors->list);
+    state.stream = device_stream(&trainer->device);
+    return state;
 }
 
 static int save(struct trainer *trainer)
 {
-    struct mst_tensor tensors[TENSORS];
-    struct mst_state state = MST_STATE_INIT;
+    struct tensors tensors;
     uint8_t cursor[MST_CURSOR_BYTES];
     if (trainer->saved_step == trainer->step)
         return 0;
-    list_tensors(trainer, tensors);
+    struct mst_state state = list_tensors(trainer, &tensors);
     mst_loader_cursor(trainer->loader, cursor);
-    state.tensors = tensors;
-    state.tensor_count = TENSORS;
     state.cursor = (struct mst_cspan){.data = cursor, .size_bytes = sizeof cursor};
     int rc = mst_ckpt_save(trainer->ckpt, trainer->step, &state, mst_deadline_ms(WAIT_MS));
     if (rc < 0)
@@ -215,20 +254,25 @@ static void tell_doubt(const struct trainer *trainer)
         fprintf(stderr, "train_lm: %s: %s\n", trainer->opts.data, doubt);
 }
 
+static int copy_params(struct trainer *trainer, float *to, const float *from)
+{
+    int rc = device_copy(&trainer->device, to, from, LM_PARAMS);
+    if (rc == 0)
+        rc = device_wait(&trainer->device);
+    return rc < 0 ? fail(trainer, "parameters", device_error(&trainer->device, rc), rc) : 0;
+}
+
 static int resume(struct trainer *trainer)
 {
-    struct mst_tensor tensors[TENSORS];
-    struct mst_state state = MST_STATE_INIT;
+    struct tensors tensors;
     struct mst_ckpt_loaded loaded = MST_CKPT_LOADED_INIT;
     struct mst_err err = {0};
     trainer->saved_step = MST_CKPT_NONE;
     tell_doubt(trainer);
-    list_tensors(trainer, tensors);
-    state.tensors = tensors;
-    state.tensor_count = TENSORS;
+    struct mst_state state = list_tensors(trainer, &tensors);
     int rc = mst_ckpt_load(trainer->ckpt, &state, &loaded, mst_deadline_ms(WAIT_MS), &err);
     if (rc == -ENOENT)
-        return 0;
+        return copy_params(trainer, trainer->optimizer.params, trainer->lm->params);
     if (rc < 0)
         return fail(trainer, "resume", err.text, rc);
     if (loaded.skipped_count && trainer->rank == 0)
@@ -241,7 +285,7 @@ static int resume(struct trainer *trainer)
     if (trainer->rank == 0)
         fprintf(stderr, "train_lm: resumed at step %llu, saved by %u ranks, now %u\n",
                 (unsigned long long)loaded.step, loaded.saved_world_size, trainer->size);
-    return 0;
+    return copy_params(trainer, trainer->lm->params, trainer->optimizer.params);
 }
 
 /* ---- logs ------------------------------------------------------------------------------------ */
@@ -330,7 +374,7 @@ static void print_text(struct trainer *trainer)
     uint8_t text[LM_CONTEXT + 72] = " of the ";
     for (size_t i = 0; i + LM_CONTEXT < sizeof text; i++) {
         struct lm_row *row = trainer->rows;
-        (void)lm_forward(&trainer->lm, row, text + i); /* the next byte is drawn, not predicted */
+        (void)lm_forward(trainer->lm, row, text + i); /* the next byte is drawn, not predicted */
         float left = mst_rng_unit(&trainer->rng);
         uint8_t byte = 0;
         while (byte < LM_BYTES - 1 && (left -= row->prob[byte]) > 0)
@@ -380,11 +424,12 @@ static void tell_hidden(const struct trainer *trainer)
 /* Ranks with other options would each train a model of their own, or wait for one another. */
 static int check_alike(struct trainer *trainer)
 {
-    static const char *const names[] = {"--steps", "--ckpt-every", "--batch", "--seed", "--lr"};
+    static const char *const names[] = {"--steps", "--ckpt-every", "--batch",
+                                        "--seed",  "--optimizer",  "--lr"};
     enum { COUNT = sizeof names / sizeof names[0] };
     const struct train_opts *opts = &trainer->opts;
     const double mine[COUNT] = {(double)opts->steps, (double)opts->ckpt_every, (double)opts->batch,
-                                (double)opts->seed, opts->lr};
+                                (double)opts->seed,  (double)opts->optimizer,  opts->lr};
     double least[COUNT], most[COUNT];
     int rc = mst_comm_allreduce(trainer->comm, mine, least, COUNT, MST_F64, MST_MIN, NULL);
     if (rc >= 0)
@@ -402,6 +447,29 @@ static int check_alike(struct trainer *trainer)
     return 0;
 }
 
+/* The device, and the communicator that sums on it. */
+static int open_device(struct trainer *trainer, struct mst_err *err)
+{
+    const struct train_opts *opts = &trainer->opts;
+    bool on_gpu = strcmp(opts->device, "cuda") == 0;
+    uint32_t local_rank = mst_world_local_rank(trainer->world);
+    struct mst_comm_opts comm = MST_COMM_OPTS_INIT;
+    if (on_gpu)
+        comm.backend = "nccl";
+    int rc = mst_comm_create(trainer->world, trainer->kv, &comm, &trainer->comm, err);
+    if (rc >= 0)
+        rc = device_open(&trainer->device, opts->device, local_rank, err);
+    void *memory = NULL;
+    if (rc >= 0)
+        rc = device_alloc(&trainer->device, MST_MEM_PINNED, sizeof *trainer->lm, &memory, err);
+    if (rc >= 0)
+        rc = optimizer_open(&trainer->optimizer, opts->optimizer, &trainer->device, LM_PARAMS, err);
+    trainer->lm = memory;
+    if (rc == -ENOTSUP && on_gpu)
+        (void)mst_err_wrap(err, "--device host works without a GPU, cuda does not");
+    return rc;
+}
+
 static int set_up(struct trainer *trainer)
 {
     struct mst_err err = {0};
@@ -417,21 +485,15 @@ static int set_up(struct trainer *trainer)
         .seed = opts->seed,
     };
     struct mst_ckpt_opts ckpt = MST_CKPT_OPTS_INIT;
-    bool on_gpu = opts->device && strcmp(opts->device, "cuda") == 0;
-    struct mst_comm_opts comm = MST_COMM_OPTS_INIT;
     uint64_t deadline = mst_deadline_ms(START_MS);
     ckpt.uri = opts->ckpt;
-    if (on_gpu)
-        comm.backend = "nccl";
     if (mst_world_from_env(&trainer->world, &err) < 0)
         return fail(trainer, "start", err.text, err.code);
     trainer->rank = mst_world_rank(trainer->world);
     trainer->size = mst_world_size(trainer->world);
     trainer->generation = mst_world_generation(trainer->world);
     if (mst_kv_dial(trainer->world, deadline, &trainer->kv, &err) < 0 ||
-        mst_comm_create(trainer->world, trainer->kv, &comm, &trainer->comm, &err) < 0 ||
-        device_open(opts->device, mst_world_local_rank(trainer->world), LM_PARAMS, &trainer->device,
-                    &err) < 0 ||
+        open_device(trainer, &err) < 0 ||
         mst_loader_open(&data, trainer->world, &trainer->loader, &err) < 0 ||
         mst_ckpt_open(&ckpt, trainer->world, trainer->kv, &trainer->ckpt, &err) < 0 ||
         mst_job_open(trainer->world, &trainer->job, &err) < 0)
@@ -446,7 +508,7 @@ static int set_up(struct trainer *trainer)
     if (!trainer->rows)
         return fail(trainer, "activations", NULL, -ENOMEM);
     mst_rng_init(&trainer->rng, opts->seed, 0);
-    lm_init(&trainer->lm, &trainer->rng);
+    lm_init(trainer->lm, &trainer->rng);
     return open_logs(trainer);
 }
 
@@ -486,7 +548,7 @@ static void tear_down(struct trainer *trainer)
     mst_ckpt_close(trainer->ckpt);
     mst_loader_close(trainer->loader);
     mst_comm_destroy(trainer->comm);
-    device_close(trainer->device);
+    device_close(&trainer->device);
     mst_kv_close(trainer->kv);
     mst_world_destroy(trainer->world);
     if (trainer->sample_fd >= 0)

@@ -4,7 +4,10 @@
 
 #define PLACE(field) OPTION_AT(struct train_opts, field)
 
-static const char *const devices[] = {"cuda", "host", NULL};
+static const char *const devices[] = {"host", "cuda", NULL};
+static const char *const optimizers[] = {
+    [OPTIMIZER_SGD] = "sgd", [OPTIMIZER_ADAMW] = "adamw", NULL};
+static const double usual_lr[] = {[OPTIMIZER_SGD] = 0.3, [OPTIMIZER_ADAMW] = 0.01};
 
 static const struct option train_options[] = {
     {"data", OPTION_TEXT, PLACE(data), .value = "URI[,URI]", .required = true,
@@ -18,14 +21,16 @@ static const struct option train_options[] = {
      .help = "checkpoint after every K steps (100)"},
     {"batch", OPTION_COUNT, PLACE(batch), .value = "B", .least = 1, .most = 1e6,
      .help = "samples in a step over all ranks (64); one sample predicts 24 bytes"},
+    {"optimizer", OPTION_CHOICE, PLACE(optimizer), .value = "NAME", .words = optimizers,
+     .help = "sgd = with momentum (the default), or adamw"},
     {"lr", OPTION_REAL, PLACE(lr), .value = "X", .least = 1e-6, .most = 100,
-     .help = "learning rate (0.3)"},
+     .help = "learning rate (0.3; of adamw 0.01)"},
     {"seed", OPTION_COUNT, PLACE(seed), .value = "S", .most = 1e15,
      .help = "of the parameters and the order of samples (1)"},
     {"device", OPTION_TEXT, PLACE(device), .value = "NAME", .words = devices,
-     .help = "where gradients are summed: cuda = on the GPU that has this local rank's number, by "
-             "NCCL; host = in memory that stands in for one. Everything else is computed on the "
-             "CPU"},
+     .help = "where parameters, gradients and the optimizer's state are, and where that works: "
+             "host (the default), or cuda = the GPU that has this local rank's number, with NCCL. "
+             "The gradients themselves are computed on the CPU"},
     {"sample-log", OPTION_TEXT, PLACE(sample_log), .value = "DIR",
      .help = "each process writes \"generation step sample\" lines to a file in DIR, which is made "
              "if missing"},
@@ -46,6 +51,8 @@ static const struct options command_line = {
 
 void train_opts_parse(int argc, char **argv, struct train_opts *ret_opts)
 {
-    *ret_opts = (struct train_opts){.ckpt_every = 100, .batch = 64, .lr = 0.3, .seed = 1};
+    *ret_opts = (struct train_opts){.device = "host", .ckpt_every = 100, .batch = 64, .seed = 1};
     options_or_exit(&command_line, argc, argv, ret_opts);
+    if (ret_opts->lr == 0)
+        ret_opts->lr = usual_lr[ret_opts->optimizer];
 }

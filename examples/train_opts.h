@@ -2,13 +2,16 @@
 #ifndef MUSTER_EXAMPLES_TRAIN_OPTS_H
 #define MUSTER_EXAMPLES_TRAIN_OPTS_H
 
+#include "muster/examples/optimizer.h"
+
 #include <stdint.h>
 
 struct train_opts {
     const char *data, *ckpt;           /* URIs */
-    const char *device;                /* "cuda", "host", or NULL: gradients are summed in place */
+    const char *device;                /* "cuda", "host" */
     const char *sample_log, *loss_log; /* a folder, a file, or NULL */
     uint64_t steps, ckpt_every, batch, seed;
+    enum optimizer_kind optimizer;
     double lr;
 };
 

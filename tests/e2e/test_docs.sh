@@ -138,6 +138,9 @@ runs examples/README.md 0 "build/bin/muster run --nproc 2 -- build/bin/resume --
 runs examples/README.md 0 \
     "build/bin/muster run --nproc 2 -- build/bin/train_lm --data /usr/share/dictd/gcide.dict.dz --ckpt ck.lm --steps 300 --ckpt-every 100" \
     "final step=6 "
+runs examples/README.md 0 \
+    "build/bin/muster run --nproc 2 -- build/bin/train_lm --data /usr/share/dictd/gcide.dict.dz --ckpt ck.adamw --steps 300 --optimizer adamw" \
+    "final step=6 "
 
 say "muster bench"
 right="Out of bounds values : 0 OK"
