@@ -125,18 +125,6 @@ static double time_beside(const struct side *side, size_t count, const struct si
 
 /* ---- copies beside a kernel ------------------------------------------------------------------ */
 
-static int by_size(const void *a, const void *b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
-static double median(double *values, size_t count)
-{
-    qsort(values, count, sizeof *values, by_size);
-    return values[count / 2];
-}
-
 static double rate(double seconds, double bytes)
 {
     return seconds > 0 ? bytes / seconds / 1e9 : 0;
@@ -151,7 +139,7 @@ static const char *words_of(bool is_right)
 static void print_ratio(const char *what, double *figures, double *ratios, size_t count,
                         double wanted)
 {
-    double figure = median(figures, count), ratio = median(ratios, count);
+    double figure = rig_median(figures, count), ratio = rig_median(ratios, count);
     bool is_right = figure > 0 && ratio > 0;
     row_print(&(struct row){.result = is_right ? ROW_RIGHT : ROW_WRONG,
                             .what = what,
@@ -185,8 +173,8 @@ static void time_direction(const struct direction *direction)
         kernels[i] = rate(beside_s, KERNEL_MOVES * (double)(count * all.bytes));
         slower[i] = beside_s > 0 ? alone_s / beside_s : 0;
     }
-    row_print(
-        &(struct row){.what = direction->limit, .figure = median(limits, SAMPLES), .unit = "GB/s"});
+    row_print(&(struct row){
+        .what = direction->limit, .figure = rig_median(limits, SAMPLES), .unit = "GB/s"});
     print_ratio(direction->copy, rates, shares, SAMPLES, COPY_WANTED);
     print_ratio(direction->kernel, kernels, slower, SAMPLES, KERNEL_WANTED);
 }

@@ -159,18 +159,6 @@ static int put_work(struct rig *rig, const void *arg)
     return work->put(rig, &view);
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
-static double median(double *values)
-{
-    qsort(values, SAMPLES, sizeof *values, by_size);
-    return values[SAMPLES / 2];
-}
-
 static double rate(struct rig *rig, rig_fn put, const void *arg, double bytes)
 {
     double took_s = rig_seconds(rig, put, arg, REPEATS);
@@ -188,9 +176,9 @@ static void time_work(const struct work *work, struct row *row)
         rates[i] = rate(rig, put_work, work, work->moved * bytes / sizeof(float));
         ratios[i] = limit > 0 ? rates[i] / limit : 0;
     }
-    row->figure = median(rates);
+    row->figure = rig_median(rates, SAMPLES);
     row->unit = "GB/s";
-    row->ratio = median(ratios);
+    row->ratio = rig_median(ratios, SAMPLES);
     row->wanted = work->is_crc ? CRC_WANTED : COPY_WANTED;
 }
 

@@ -4,6 +4,7 @@
 #include "muster/perf/drivers/stopwatch.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #define WAIT_MS 60000
 
@@ -63,4 +64,16 @@ double rig_seconds(struct rig *rig, rig_fn put, const void *arg, int repeats)
     for (int i = 0; i < repeats && rc == 0; i++)
         rc = put(rig, arg);
     return rc == 0 && rig_wait(rig) == 0 ? (stopwatch_s() - began_s) / repeats : 0;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+double rig_median(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, by_size);
+    return values[count / 2];
 }

@@ -37,4 +37,7 @@ typedef int (*rig_fn)(struct rig *rig, const void *arg);
  * if the device failed. */
 double rig_seconds(struct rig *rig, rig_fn put, const void *arg, int repeats);
 
+/* Puts them in order, and returns the one in the middle. */
+double rig_median(double *values, size_t count);
+
 #endif

@@ -26,7 +26,8 @@ PY
 
 say "the command line"
 expect 0 "$light" --help
-mentions "first-light [--carried DIR] [--out DIR] [--fake]" compiler device kernels sanitizer nccl checkpoint
+mentions "first-light [--carried DIR] [--out DIR] [--fake]" compiler device kernels sanitizer nccl \
+    checkpoint batches train
 expect 64 "$light" --frobnicate
 mentions "usage: perf/gpu/first-light"
 expect 64 "$light" --carried "$work/absent"
@@ -38,10 +39,13 @@ mentions "no $work/first_light_device" MUSTER_BIN
 
 say "what is carried along"
 expect 0 "$light" --carry "$work/carried"
-for program in device kernels collectives checkpoint; do
-    [ -x "$work/carried/first_light_$program" ] || fail "$program is not carried"
+for program in first_light_{device,kernels,collectives,checkpoint,batches} train_lm; do
+    [ -x "$work/carried/$program" ] || fail "$program is not carried"
 done
 compgen -G "$work/carried/libsodium.so*" >/dev/null || fail "no libsodium is carried"
+for library in libc libm libresolv; do
+    ! compgen -G "$work/carried/$library.so*" || fail "a part of the C library is carried"
+done
 began=$SECONDS
 expect $all "$light" --fake --carried "$work/carried" --out "$work/out"
 say "took $((SECONDS - began)) s"
@@ -55,6 +59,8 @@ if [ -n "$nvcc" ]; then
     rows 'sum(row["figure"] is not None for row in part("checkpoint")) == 8'
     rows 'len(part("kernels")) == 20 and all(row["figure"] > 0 for row in part("kernels"))'
     rows '[row["wanted"] for row in part("kernels")][:18] == 17 * [0.9] + [4]'
+    rows 'len(part("batches")) == 4 and part("batches")[3]["wanted"] == 0.8 and part("batches")[3]["ratio"] > 0'
+    rows 'len(part("train")) == 6 and all(row["figure"] > 1 for row in part("train"))'
     rows '[row["what"] for row in part("sanitizer")] == ["memcheck", "racecheck", "initcheck"]'
 fi
 
@@ -63,6 +69,7 @@ rm "$work/carried/first_light_device" "$work/carried/first_light_kernels"
 FAKE_SANITIZER=refuse expect 2 "$light" --fake --carried "$work/carried" --out "$work/out"
 rows 'part("nccl", "right") and part("device", "right") and not part("device", "wrong")'
 rows 'part("checkpoint", "right") and not part("checkpoint", "wrong")'
+rows '"right" == part("train")[0]["result"] or "built without nvcc" == part("train")[0]["words"]'
 rows 'len(part("sanitizer", "not run")) == 3'
 
 say "what is wrong"
@@ -73,9 +80,8 @@ fi
 rm -r "$work/carried"
 FAKE_CUDA=fail=300 FAKE_SANITIZER=errors expect 1 "$light" --fake --out "$work/out"
 rows 'part("device", "wrong") and len(part("sanitizer", "wrong")) == 3'
-for part in nccl checkpoint; do
-    rows "\"perf/gpu/first-light --carry DIR\" in part(\"$part\", \"not run\")[0][\"words\"]"
-done
+rows 'all("perf/gpu/first-light --carry DIR" in part(name, "not run")[0]["words"]
+          for name in ("nccl", "checkpoint", "batches", "train"))'
 if [ -n "$nvcc" ]; then
     FAKE_CUDA=flip=1 expect 1 "$light" --fake --out "$work/out"
     rows 'sorted(row["what"][:4] for row in part("kernels", "wrong")) == 8 * ["cast"]'
