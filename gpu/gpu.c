@@ -308,20 +308,6 @@ int mst_gpu_sum(struct mst_gpu_queue *queue, void *out, const void *const *in, s
     return count > 0 ? launch(queue, &work) : 0;
 }
 
-int mst_gpu_scale_add(struct mst_gpu_queue *queue, void *sum, const void *in, float scale,
-                      enum mst_dtype dtype, size_t count)
-{
-    struct kernel_launch work = {
-        .id = KERNEL_SCALE_ADD,
-        .blocks_x = blocks_for(count),
-        .blocks_y = 1,
-        .args.scale_add = {.sum = sum, .in = in, .count = count, .scale = scale},
-    };
-    if (!find_type(dtype, &work.args.scale_add.type))
-        return -EINVAL;
-    return count > 0 ? launch(queue, &work) : 0;
-}
-
 int mst_gpu_sgd(struct mst_gpu_queue *queue, const struct mst_gpu_sgd *step)
 {
     struct kernel_launch work = {

@@ -152,11 +152,6 @@ int mst_gpu_cast(struct mst_gpu_queue *queue, void *out, enum mst_dtype out_dtyp
 int mst_gpu_sum(struct mst_gpu_queue *queue, void *out, const void *const *in, size_t in_count,
                 enum mst_dtype dtype, size_t count);
 
-/* sum[i] += scale * in[i], the product and the sum rounded each in f32; any type that is cast. 0;
- * -EINVAL; -ENOTSUP without kernels; -ENOMEM; -EIO. */
-int mst_gpu_scale_add(struct mst_gpu_queue *queue, void *sum, const void *in, float scale,
-                      enum mst_dtype dtype, size_t count);
-
 /* A step of SGD: momentum = momentum_decay * momentum + grad_scale * grad, param -= lr *
  * momentum. */
 struct mst_gpu_sgd {

@@ -50,10 +50,10 @@ struct cuda_event {
 };
 
 static const char *const kernel_names[KERNEL_COUNT] = {
-    [KERNEL_PACK] = "mst_kernel_pack",           [KERNEL_UNPACK] = "mst_kernel_unpack",
-    [KERNEL_CAST] = "mst_kernel_cast",           [KERNEL_SUM] = "mst_kernel_sum",
-    [KERNEL_SCALE_ADD] = "mst_kernel_scale_add", [KERNEL_SGD] = "mst_kernel_sgd",
-    [KERNEL_ADAMW] = "mst_kernel_adamw",         [KERNEL_CRC32C] = "mst_kernel_crc32c",
+    [KERNEL_PACK] = "mst_kernel_pack",     [KERNEL_UNPACK] = "mst_kernel_unpack",
+    [KERNEL_CAST] = "mst_kernel_cast",     [KERNEL_SUM] = "mst_kernel_sum",
+    [KERNEL_SGD] = "mst_kernel_sgd",       [KERNEL_ADAMW] = "mst_kernel_adamw",
+    [KERNEL_CRC32C] = "mst_kernel_crc32c",
 };
 
 /* ---- the driver ------------------------------------------------------------------------------ */

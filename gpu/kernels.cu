@@ -305,21 +305,6 @@ KERNEL mst_kernel_sum(ARGS struct kernel_sum args)
     }
 }
 
-KERNEL mst_kernel_scale_add(ARGS struct kernel_scale_add args)
-{
-    size_t quads = quad_count(args.count, (uintptr_t)args.sum | (uintptr_t)args.in, args.type);
-    for (size_t q = first_item(); q < quads; q += item_stride()) {
-        struct quad in = load_quad(args.in, args.type, q);
-        struct quad sum = load_quad(args.sum, args.type, q);
-        for (uint32_t k = 0; k < QUAD; k++)
-            sum.values[k] += args.scale * in.values[k];
-        store_quad(args.sum, args.type, q, sum);
-    }
-    for (size_t i = quads * QUAD + first_item(); i < args.count; i += item_stride())
-        store(args.sum, args.type, i,
-              load(args.sum, args.type, i) + args.scale * load(args.in, args.type, i));
-}
-
 /* ---- optimisers ------------------------------------------------------------------------------ */
 
 INLINE void step_sgd(float *param, float *momentum, float grad, const struct kernel_sgd *args)

@@ -10,7 +10,6 @@ enum kernel_id {
     KERNEL_UNPACK,
     KERNEL_CAST,
     KERNEL_SUM,
-    KERNEL_SCALE_ADD,
     KERNEL_SGD,
     KERNEL_ADAMW,
     KERNEL_CRC32C,
@@ -50,14 +49,6 @@ struct kernel_sum {
     const void *in[KERNEL_INPUTS_MAX];
 };
 
-struct kernel_scale_add {
-    void *sum;
-    const void *in;
-    size_t count;
-    enum kernel_type type;
-    float scale;
-};
-
 struct kernel_sgd {
     float *params, *momentum;
     const float *grads;
@@ -92,7 +83,6 @@ struct kernel_launch {
         struct kernel_parts parts;
         struct kernel_cast cast;
         struct kernel_sum sum;
-        struct kernel_scale_add scale_add;
         struct kernel_sgd sgd;
         struct kernel_adamw adamw;
         struct kernel_crc32c crc32c;

@@ -45,7 +45,6 @@ static void run_thread(const struct kernel_launch *launch)
     case KERNEL_UNPACK: mst_kernel_unpack(launch->args.parts); break;
     case KERNEL_CAST: mst_kernel_cast(launch->args.cast); break;
     case KERNEL_SUM: mst_kernel_sum(launch->args.sum); break;
-    case KERNEL_SCALE_ADD: mst_kernel_scale_add(launch->args.scale_add); break;
     case KERNEL_SGD: mst_kernel_sgd(launch->args.sgd); break;
     case KERNEL_ADAMW: mst_kernel_adamw(launch->args.adamw); break;
     default:

@@ -70,16 +70,6 @@ static int sum_of_six(struct rig *rig, const struct works_view *view)
     return mst_gpu_sum(rig->queue, view->at[3], in, 6, MST_F32, half);
 }
 
-static int scale_add_f32(struct rig *rig, const struct works_view *view)
-{
-    return mst_gpu_scale_add(rig->queue, view->at[1], view->at[0], 0.1F, MST_F32, view->count);
-}
-
-static int scale_add_bf16(struct rig *rig, const struct works_view *view)
-{
-    return mst_gpu_scale_add(rig->queue, view->at[1], view->at[0], 0.1F, MST_BF16, view->count);
-}
-
 static int sgd(struct rig *rig, const struct works_view *view)
 {
     struct mst_gpu_sgd step = {.params = (float *)(void *)view->at[0],
@@ -142,8 +132,6 @@ const struct work works[] = {
     {"sum of 2 f32", sum_f32, FLOATS, 12, false},
     {"sum of 2 bf16", sum_bf16, THIRD(MST_BF16), 6, false},
     {"sum of 6 f32", sum_of_six, FLOATS, 14, false},
-    {"scale_add f32", scale_add_f32, FLOATS, 12, false},
-    {"scale_add bf16", scale_add_bf16, SECOND(MST_BF16), 6, false},
     {"SGD", sgd, FLOATS, 20, false},
     {"AdamW", adamw, FLOATS, 28, false},
     {"CRC-32C", crc32c, SECOND(MST_U32), 4, true},

@@ -574,20 +574,16 @@ CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUst
 }
 
 static const char *const kernel_names[KERNEL_COUNT] = {
-    [KERNEL_PACK] = "mst_kernel_pack",           [KERNEL_UNPACK] = "mst_kernel_unpack",
-    [KERNEL_CAST] = "mst_kernel_cast",           [KERNEL_SUM] = "mst_kernel_sum",
-    [KERNEL_SCALE_ADD] = "mst_kernel_scale_add", [KERNEL_SGD] = "mst_kernel_sgd",
-    [KERNEL_ADAMW] = "mst_kernel_adamw",         [KERNEL_CRC32C] = "mst_kernel_crc32c",
+    [KERNEL_PACK] = "mst_kernel_pack",     [KERNEL_UNPACK] = "mst_kernel_unpack",
+    [KERNEL_CAST] = "mst_kernel_cast",     [KERNEL_SUM] = "mst_kernel_sum",
+    [KERNEL_SGD] = "mst_kernel_sgd",       [KERNEL_ADAMW] = "mst_kernel_adamw",
+    [KERNEL_CRC32C] = "mst_kernel_crc32c",
 };
 
 static const size_t args_sizes[KERNEL_COUNT] = {
-    [KERNEL_PACK] = sizeof(struct kernel_parts),
-    [KERNEL_UNPACK] = sizeof(struct kernel_parts),
-    [KERNEL_CAST] = sizeof(struct kernel_cast),
-    [KERNEL_SUM] = sizeof(struct kernel_sum),
-    [KERNEL_SCALE_ADD] = sizeof(struct kernel_scale_add),
-    [KERNEL_SGD] = sizeof(struct kernel_sgd),
-    [KERNEL_ADAMW] = sizeof(struct kernel_adamw),
+    [KERNEL_PACK] = sizeof(struct kernel_parts),    [KERNEL_UNPACK] = sizeof(struct kernel_parts),
+    [KERNEL_CAST] = sizeof(struct kernel_cast),     [KERNEL_SUM] = sizeof(struct kernel_sum),
+    [KERNEL_SGD] = sizeof(struct kernel_sgd),       [KERNEL_ADAMW] = sizeof(struct kernel_adamw),
     [KERNEL_CRC32C] = sizeof(struct kernel_crc32c),
 };
 
@@ -642,10 +638,6 @@ static void translate(struct kernel_launch *launch)
         TRANSLATE(launch->args.cast.in);
         break;
     case KERNEL_SUM: translate_sum(&launch->args.sum); break;
-    case KERNEL_SCALE_ADD:
-        TRANSLATE(launch->args.scale_add.sum);
-        TRANSLATE(launch->args.scale_add.in);
-        break;
     case KERNEL_SGD:
         TRANSLATE(launch->args.sgd.params);
         TRANSLATE(launch->args.sgd.momentum);

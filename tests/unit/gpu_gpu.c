@@ -113,8 +113,6 @@ static void refuses_bad_arguments(void **state)
     assert_int_equal(mst_gpu_sum(d->queue, d->device.data, in, 1, MST_I32, 1), -EINVAL);
     assert_int_equal(mst_gpu_cast(d->queue, d->device.data, MST_F64, d->device.data, MST_F32, 1),
                      -EINVAL);
-    assert_int_equal(mst_gpu_scale_add(d->queue, d->device.data, d->device.data, 1, MST_I32, 1),
-                     -EINVAL);
     assert_int_equal(mst_gpu_adamw(d->queue, &(struct mst_gpu_adamw){.count = 1}), -EINVAL);
     uint32_t *sums = d->second.data;
     assert_int_equal(mst_gpu_crc32c(d->queue, sums, d->device.data, 1, 0), -EINVAL);
@@ -324,22 +322,6 @@ static void clears(void **state)
     assert_int_equal(out[63], 7);
 }
 
-static void adds_scaled(void **state)
-{
-    struct device *d = *state;
-    float in[1000], out[1000];
-    for (int i = 0; i < 1000; i++)
-        in[i] = (float)i;
-    through(d, in, &d->device, sizeof in);
-    int rc = mst_gpu_scale_add(d->queue, d->device.data, d->device.data, -0.5F, MST_F32, 1000);
-    assert_int_equal(rc, d->has_kernels ? 0 : -ENOTSUP);
-    if (rc < 0)
-        return;
-    fetch(d, out, d->device.data, sizeof out);
-    for (int i = 0; i < 1000; i++)
-        assert_true(out[i] == in[i] / 2);
-}
-
 /* From one start: the gradient 2, and steps of numbers that are exact. */
 static void optimisers_take_a_step(void **state)
 {
@@ -434,8 +416,7 @@ static void opens_by_name(void **state)
         CASE(streams_of_the_program_have_marks, device),                                           \
         CASE(streams_of_the_program_wait, device), CASE(waits_end_by_their_deadline, device),      \
         CASE(packs_and_unpacks, device), CASE(casts_and_sums, device), CASE(clears, device),       \
-        CASE(adds_scaled, device), CASE(optimisers_take_a_step, device),                           \
-        CASE(checks_blocks, device)
+        CASE(optimisers_take_a_step, device), CASE(checks_blocks, device)
 
 int main(void)
 {

@@ -236,26 +236,6 @@ static void sums_in_place(void **state)
         assert_true(a[i] == (float)i + 0.5F);
 }
 
-static void adds_scaled(void **state)
-{
-    static float in[COUNT], out[COUNT];
-    struct kernel_launch launch = {
-        .id = KERNEL_SCALE_ADD,
-        .args.scale_add = {.sum = out, .in = in, .count = COUNT, .scale = 0.1F}};
-    (void)state;
-    for (size_t shape = 0; shape < SHAPES; shape++) {
-        for (size_t i = 0; i < COUNT; i++) {
-            in[i] = (float)i;
-            out[i] = 0.5F;
-        }
-        run(&launch, shape);
-        for (size_t i = 0; i < COUNT; i++) {
-            float product = (float)i * 0.1F; /* rounded before it is added */
-            assert_true(out[i] == 0.5F + product);
-        }
-    }
-}
-
 /* ---- optimisers ------------------------------------------------------------------------------ */
 
 enum { STATES = 3 };
@@ -411,7 +391,6 @@ int main(void)
         cmocka_unit_test(what_is_too_large_for_8_bits_shows),
         cmocka_unit_test(sums_in_order_and_rounds_once),
         cmocka_unit_test(sums_in_place),
-        cmocka_unit_test(adds_scaled),
         cmocka_unit_test(takes_steps_of_sgd),
         cmocka_unit_test(takes_steps_of_adamw),
         cmocka_unit_test(checks_every_block),
