@@ -316,7 +316,8 @@ static int mark(struct mst_comm *comm, struct comm_call *call)
     if (rc == -EBUSY)
         return mst_err_set(&comm->refused, -ENOTSUP,
                            "stream %p is being captured into a graph, which would hold what ranks "
-                           "agree on now: call outside the capture",
+                           "agree on now, or is the default stream while another is: call outside "
+                           "the capture",
                            call->queue);
     if (rc == 0)
         return 0;

@@ -145,9 +145,10 @@ struct mst_call {
      * everything started before it. */
     struct mst_req **ret_req;
 
-    /* A stream of the rank's device, as the CUDA driver or runtime hands it out: the operation
-     * comes after what is queued there now, and what is queued there once the call, or the wait of
-     * a started one, has returned comes after the operation. The host looks at the result after the
+    /* A stream of the rank's device, as the CUDA driver or runtime hands it out; the default one,
+     * whose handle may be NULL there, is cudaStreamLegacy ((void *)1) here. The operation comes
+     * after what is queued there now, and what is queued there once the call, or the wait of a
+     * started one, has returned comes after the operation. The host looks at the result after the
      * stream, too. Both buffers are memory of the device, or -EINVAL. NULL = the order of the
      * host's calls. -ENOTSUP on back ends without devices. */
     void *queue;

@@ -92,6 +92,7 @@ static bool wait_closed(struct nccl *nccl)
 
 static void free_all(struct nccl *nccl)
 {
+    nccl_mark_free(&nccl->plan.placing.spare);
     mst_gpu_queue_destroy(nccl->plan.queue);
     if (nccl->plan.gpu) {
         mst_gpu_free(nccl->plan.gpu, &nccl->plan.pinned);
@@ -139,7 +140,7 @@ static int nccl_mark(struct comm_backend *backend, struct comm_call *call)
     struct nccl_plan *plan = &((struct nccl *)backend)->plan;
     struct nccl_mark *mark = NULL;
     pthread_mutex_lock(&plan->placing.lock);
-    int rc = nccl_mark_create(plan->gpu, call->queue, call->enqueued, &mark);
+    int rc = nccl_mark_get(&plan->placing.spare, plan->gpu, call->queue, call->enqueued, &mark);
     pthread_mutex_unlock(&plan->placing.lock);
     call->mark = mark;
     return rc;
@@ -147,9 +148,12 @@ static int nccl_mark(struct comm_backend *backend, struct comm_call *call)
 
 static void nccl_unmark(struct comm_backend *backend, const struct comm_call *call)
 {
+    struct nccl_plan *plan = &((struct nccl *)backend)->plan;
     if (call->enqueued)
-        nccl_plan_await_left(&((struct nccl *)backend)->plan, call->mark);
-    nccl_mark_destroy(call->mark);
+        nccl_plan_await_left(plan, call->mark);
+    pthread_mutex_lock(&plan->placing.lock);
+    nccl_mark_put(&plan->placing.spare, call->mark);
+    pthread_mutex_unlock(&plan->placing.lock);
 }
 
 static int nccl_place(struct comm_backend *backend, const struct comm_call *call)

@@ -29,11 +29,12 @@ struct nccl_plan {
     struct mst_err err; /* of the last run here that failed */
 
     /* Calls are placed while others are watched: the library and the device take one thread at a
-     * time. Where nothing is placed there is no other thread, and no lock. */
+     * time. Where nothing is placed there is no other thread, and no lock but for marks. */
     struct {
         pthread_mutex_t lock;
-        pthread_cond_t left; /* the thread of a call has done with it */
-        bool ended;          /* nothing is placed any more: the library is given up */
+        pthread_cond_t left;     /* the thread of a call has done with it */
+        bool ended;              /* nothing is placed any more: the library is given up */
+        struct nccl_mark *spare; /* that no call has; every mark is taken and put back here */
     } placing;
 };
 

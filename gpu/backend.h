@@ -57,7 +57,7 @@ struct gpu_ops {
 
     int (*event_create)(struct mst_gpu *gpu, struct mst_gpu_event **ret_event);
     /* Optional, both or none: NULL = this back end has no streams of others. */
-    int (*event_of_stream)(struct mst_gpu *gpu, void *stream, struct mst_gpu_event **ret_event);
+    int (*event_of_stream)(struct mst_gpu *gpu, void *stream, struct mst_gpu_event **event);
     int (*stream_wait_event)(void *stream, struct mst_gpu_event *event);
     void (*event_destroy)(struct mst_gpu_event *event);
     int (*event_record)(struct mst_gpu_event *event, struct mst_gpu_queue *queue);

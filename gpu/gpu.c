@@ -142,10 +142,10 @@ int mst_gpu_event_create(struct mst_gpu *gpu, struct mst_gpu_event **ret_event)
     return gpu->ops->event_create(gpu, ret_event);
 }
 
-int mst_gpu_event_of_stream(struct mst_gpu *gpu, void *stream, struct mst_gpu_event **ret_event)
+int mst_gpu_event_of_stream(struct mst_gpu *gpu, void *stream, struct mst_gpu_event **event)
 {
     const struct gpu_ops *ops = gpu->ops;
-    return ops->event_of_stream ? ops->event_of_stream(gpu, stream, ret_event) : -ENOTSUP;
+    return ops->event_of_stream ? ops->event_of_stream(gpu, stream, event) : -ENOTSUP;
 }
 
 void mst_gpu_event_destroy(struct mst_gpu_event *event)

@@ -192,10 +192,12 @@ int mst_gpu_crc32c(struct mst_gpu_queue *queue, uint32_t *sums, const void *data
 int mst_gpu_event_create(struct mst_gpu *gpu, struct mst_gpu_event **ret_event);
 
 /* A mark that is reached once `stream`, one of the program's own (a CUstream of this device, NULL =
- * the default one), has done what it holds now. Safe from any thread; its failure leaves no
+ * the default one), has done what it holds now. *event is NULL, and one is made; or it is an older
+ * mark, which is forgotten. Safe from any thread; its failure leaves *event as it was, and no
  * mst_gpu_error. 0; -EINVAL no stream of this device; -EBUSY it is being captured into a graph, and
- * holds nothing now; -ENOTSUP on "host"; -ENOMEM; -EIO. */
-int mst_gpu_event_of_stream(struct mst_gpu *gpu, void *stream, struct mst_gpu_event **ret_event);
+ * holds nothing now, or it is the default one, and one that it waits for is; -ENOTSUP on "host";
+ * -ENOMEM; -EIO. */
+int mst_gpu_event_of_stream(struct mst_gpu *gpu, void *stream, struct mst_gpu_event **event);
 
 /* NULL is allowed, and so is one whose queue has not come to it yet. Safe from any thread. */
 void mst_gpu_event_destroy(struct mst_gpu_event *event);

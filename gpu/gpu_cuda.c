@@ -132,16 +132,31 @@ static int check(struct mst_gpu *base, CUresult code, const char *call)
     return rc;
 }
 
+/* The calling thread's way into the driver: entries may be in one another. */
+static _Thread_local struct {
+    unsigned depth;
+    int capture_mode; /* of the program's, under the first */
+} entered;
+
 /* The calling thread has a context of its own, which may be the program's: ours goes on top of it
- * for a call, and it is there again afterwards. */
+ * for a call, and it is there again afterwards. So with what it may do while any thread captures a
+ * stream into a graph: to ask for an event, even, would spoil the graph, though none of our work is
+ * ever part of one. */
 static CUresult enter(const struct cuda_gpu *gpu)
 {
-    return gpu->driver->cuCtxPushCurrent_v2(gpu->context);
+    CUresult code = gpu->driver->cuCtxPushCurrent_v2(gpu->context);
+    if (code != CUDA_SUCCESS || entered.depth++ > 0)
+        return code;
+    entered.capture_mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+    (void)gpu->driver->cuThreadExchangeStreamCaptureMode(&entered.capture_mode); /* it has it */
+    return CUDA_SUCCESS;
 }
 
 static CUresult leave(const struct cuda_gpu *gpu, CUresult code)
 {
     CUcontext ours = NULL;
+    if (--entered.depth == 0)
+        (void)gpu->driver->cuThreadExchangeStreamCaptureMode(&entered.capture_mode); /* as it was */
     (void)gpu->driver->cuCtxPopCurrent_v2(&ours); /* what was pushed */
     return code;
 }
@@ -429,23 +444,35 @@ static CUevent event_of(const struct mst_gpu_event *event)
     return ((const struct cuda_event *)event)->event;
 }
 
-static int cuda_event_create(struct mst_gpu *base, struct mst_gpu_event **ret_event)
+static CUresult make_event(struct cuda_gpu *gpu, struct mst_gpu_event **ret_event)
 {
-    struct cuda_gpu *gpu = (struct cuda_gpu *)base;
     struct cuda_event *event = calloc(1, sizeof *event);
     if (!event)
-        return -ENOMEM;
-    event->base.gpu = base;
-    int rc = CALL(gpu, cuEventCreate, &event->event, CU_EVENT_DISABLE_TIMING);
-    if (rc < 0) {
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    event->base.gpu = &gpu->base;
+    CUresult code = INSIDE(gpu, cuEventCreate, &event->event, CU_EVENT_DISABLE_TIMING);
+    if (code == CUDA_SUCCESS)
+        *ret_event = &event->base;
+    else
         free(event);
-        return rc;
-    }
-    *ret_event = &event->base;
-    return 0;
+    return code;
 }
 
-/* An event of a stream that is being captured would be the graph's. */
+static int cuda_event_create(struct mst_gpu *base, struct mst_gpu_event **ret_event)
+{
+    return check(base, make_event((struct cuda_gpu *)base, ret_event), "cuEventCreate");
+}
+
+/* The driver frees it once no stream holds it. */
+static void cuda_event_destroy(struct mst_gpu_event *event)
+{
+    struct cuda_gpu *gpu = (struct cuda_gpu *)event->gpu;
+    (void)INSIDE(gpu, cuEventDestroy_v2, event_of(event)); /* ours, destroyed once */
+    free(event);
+}
+
+/* An event of a stream that is being captured would be the graph's; and that which comes after all
+ * others is not to be used while one of those is. */
 static CUresult check_runs(const struct cuda_gpu *gpu, CUstream stream)
 {
     int status = CU_STREAM_CAPTURE_STATUS_NONE;
@@ -455,50 +482,30 @@ static CUresult check_runs(const struct cuda_gpu *gpu, CUstream stream)
                : code;
 }
 
-static CUresult mark_stream(const struct cuda_gpu *gpu, CUstream stream, CUevent *ret_event)
+static int code_of_mark(CUresult code)
 {
-    CUresult code = check_runs(gpu, stream);
-    if (code == CUDA_SUCCESS)
-        code = INSIDE(gpu, cuEventCreate, ret_event, CU_EVENT_DISABLE_TIMING);
-    if (code != CUDA_SUCCESS)
-        return code;
-    code = INSIDE(gpu, cuEventRecord, *ret_event, stream);
-    if (code != CUDA_SUCCESS)
-        (void)INSIDE(gpu, cuEventDestroy_v2, *ret_event); /* no stream holds it */
-    return code;
-}
-
-/* Implicitly: the default stream while one is that waits for it. */
-static bool is_captured(CUresult code)
-{
-    return code == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED ||
-           code == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
-}
-
-static int cuda_event_of_stream(struct mst_gpu *base, void *stream,
-                                struct mst_gpu_event **ret_event)
-{
-    struct cuda_event *event = calloc(1, sizeof *event);
-    if (!event)
-        return -ENOMEM;
-    event->base.gpu = base;
-    CUresult code = mark_stream((struct cuda_gpu *)base, stream, &event->event);
-    if (code != CUDA_SUCCESS) {
-        free(event);
-        return code == CUDA_ERROR_INVALID_HANDLE ? -EINVAL
-               : is_captured(code)               ? -EBUSY
-                                                 : code_of(code);
+    switch (code) {
+    case CUDA_ERROR_INVALID_HANDLE: return -EINVAL;
+    case CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED:
+    case CUDA_ERROR_STREAM_CAPTURE_IMPLICIT: return -EBUSY;
+    default: return code_of(code);
     }
-    *ret_event = &event->base;
-    return 0;
 }
 
-/* The driver frees it once no stream holds it. */
-static void cuda_event_destroy(struct mst_gpu_event *event)
+static int cuda_event_of_stream(struct mst_gpu *base, void *stream, struct mst_gpu_event **event)
 {
-    struct cuda_gpu *gpu = (struct cuda_gpu *)event->gpu;
-    (void)INSIDE(gpu, cuEventDestroy_v2, event_of(event)); /* ours, destroyed once */
-    free(event);
+    struct cuda_gpu *gpu = (struct cuda_gpu *)base;
+    struct mst_gpu_event *mark = *event;
+    CUresult code = check_runs(gpu, stream);
+    if (code == CUDA_SUCCESS && !mark)
+        code = make_event(gpu, &mark);
+    if (code == CUDA_SUCCESS)
+        code = INSIDE(gpu, cuEventRecord, event_of(mark), stream);
+    if (code == CUDA_SUCCESS)
+        *event = mark;
+    else if (mark != *event)
+        cuda_event_destroy(mark); /* no stream holds it */
+    return code_of_mark(code);
 }
 
 static int cuda_event_record(struct mst_gpu_event *event, struct mst_gpu_queue *queue)

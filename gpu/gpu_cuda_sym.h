@@ -34,6 +34,8 @@ enum {
     CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900,
     CUDA_ERROR_STREAM_CAPTURE_IMPLICIT = 906,
     CU_STREAM_NON_BLOCKING = 1,
+    CU_STREAM_CAPTURE_MODE_GLOBAL = 0,
+    CU_STREAM_CAPTURE_MODE_RELAXED = 2,
     CU_STREAM_CAPTURE_STATUS_NONE = 0,
     CU_EVENT_DISABLE_TIMING = 2,
     CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,
@@ -54,6 +56,7 @@ enum {
     X(cuDevicePrimaryCtxRelease_v2, (CUdevice device))                                             \
     X(cuCtxPushCurrent_v2, (CUcontext context))                                                    \
     X(cuCtxPopCurrent_v2, (CUcontext * ret_context))                                               \
+    X(cuThreadExchangeStreamCaptureMode, (int *mode))                                              \
     X(cuMemAlloc_v2, (CUdeviceptr * ret_address, size_t bytes))                                    \
     X(cuMemFree_v2, (CUdeviceptr address))                                                         \
     X(cuMemHostAlloc, (void **ret_address, size_t bytes, unsigned flags))                          \

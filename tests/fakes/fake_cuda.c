@@ -1,6 +1,8 @@
 /* FAKE libcuda.so.1: a driver without a device, for tests. Streams are threads that do their work
  * in order; device memory is behind addresses that the host cannot touch (it faults, as it should);
- * calls without a current context fail. Kernels are the host's build of the same source.
+ * calls without a current context fail. Kernels are the host's build of the same source. A capture
+ * gives no graph and takes no work, but what the driver forbids meanwhile is forbidden, and spoils
+ * it.
  *
  * FAKE_CUDA: devices=N (8); own=1 no other thread sees the same ones; driver=0 no driver that fits;
  * event=R making one answers R;
@@ -27,6 +29,7 @@ enum {
     CONTEXTS_MAX = 16,
     NO_CONTEXT = 201,
     NO_DRIVER_THAT_FITS = 35,
+    CAPTURE_INVALIDATED = 901,
     NOT_FOUND = 500,
     ILLEGAL_ADDRESS = 700
 };
@@ -57,7 +60,10 @@ struct CUstream_st {
     size_t left;          /* not done yet */
     long done;
     CUresult result;
-    bool ending;
+    bool ending, waited_for; /* by the default stream */
+    atomic_bool captured;
+    int capture_mode;
+    long spoilt_before; /* it was captured */
 };
 
 struct CUevent_st {
@@ -82,6 +88,15 @@ static struct {
 static _Thread_local CUcontext current __attribute__((tls_model("initial-exec")));
 static _Thread_local CUcontext below[CONTEXTS_MAX] __attribute__((tls_model("initial-exec")));
 static _Thread_local int below_count __attribute__((tls_model("initial-exec")));
+
+static struct {
+    atomic_int global;     /* those that forbid things to every thread */
+    atomic_int waited_for; /* of streams that the default stream waits for */
+    atomic_long spoilt;    /* what was called nevertheless */
+} captures;
+
+static _Thread_local int capture_mode __attribute__((tls_model("initial-exec")));
+static _Thread_local int own_captures __attribute__((tls_model("initial-exec")));
 
 /* ---- failures -------------------------------------------------------------------------------- */
 
@@ -229,6 +244,32 @@ CUresult cuCtxDestroy_v2(CUcontext context)
     return context == current ? cuCtxPopCurrent_v2(&popped) : CUDA_SUCCESS;
 }
 
+/* ---- what captures forbid -------------------------------------------------------------------- */
+
+CUresult cuThreadExchangeStreamCaptureMode(int *mode)
+{
+    int before = capture_mode;
+    capture_mode = *mode;
+    *mode = before;
+    return CUDA_SUCCESS;
+}
+
+/* Of what a graph would not see: to allocate, to wait, to ask. */
+static bool is_forbidden(void)
+{
+    bool others = capture_mode == CU_STREAM_CAPTURE_MODE_GLOBAL && atomic_load(&captures.global);
+    bool forbidden = capture_mode != CU_STREAM_CAPTURE_MODE_RELAXED && (own_captures || others);
+    if (forbidden)
+        atomic_fetch_add(&captures.spoilt, 1);
+    return forbidden;
+}
+
+#define REFUSE_IF_FORBIDDEN                                                                        \
+    do {                                                                                           \
+        if (is_forbidden())                                                                        \
+            return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;                                          \
+    } while (0)
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 /* Of a primary context. */
@@ -248,6 +289,7 @@ static bool memory_is_short(void)
 static CUresult map_block(size_t bytes, bool hidden, char **ret_address)
 {
     MAY_FAIL();
+    REFUSE_IF_FORBIDDEN;
     size_t size = (bytes + 4095) & ~(size_t)4095;
     struct block *block = malloc(sizeof *block);
     if (!current)
@@ -282,6 +324,7 @@ static struct block *take_block(const void *address)
 
 static CUresult unmap_block(const void *address)
 {
+    REFUSE_IF_FORBIDDEN;
     struct block *block = take_block(address);
     if (!block)
         return CUDA_ERROR_INVALID_VALUE;
@@ -413,15 +456,54 @@ static void *stream_main(void *arg)
     return NULL;
 }
 
-static CUresult put(CUstream stream, void (*function)(void *arg), void *arg, bool owned)
+static CUresult make_stream(CUstream *ret_stream, bool waited_for)
 {
+    CUstream stream = calloc(1, sizeof *stream);
+    if (!stream)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    pthread_mutex_init(&stream->lock, NULL);
+    pthread_cond_init(&stream->moved, NULL);
+    stream->self = stream;
+    stream->last = &stream->first;
+    stream->waited_for = waited_for;
+    if (pthread_create(&stream->thread, NULL, stream_main, stream) != 0)
+        return free(stream), CUDA_ERROR_OUT_OF_MEMORY;
+    *ret_stream = stream;
+    return CUDA_SUCCESS;
+}
+
+static bool is_default(CUstream handle)
+{
+    return !handle || handle == CU_STREAM_LEGACY;
+}
+
+/* Each context has a default stream of its own, which stays. */
+static CUstream find_stream(CUstream handle)
+{
+    static CUstream of_contexts[CONTEXTS_MAX];
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    if (!is_default(handle))
+        return handle;
+    pthread_mutex_lock(&lock);
+    CUstream *stream = &of_contexts[(uintptr_t)current % CONTEXTS_MAX];
+    if (!*stream && make_stream(stream, false) == CUDA_SUCCESS)
+        pthread_detach((*stream)->thread);
+    pthread_mutex_unlock(&lock);
+    return *stream;
+}
+
+static CUresult put(CUstream handle, void (*function)(void *arg), void *arg, bool owned)
+{
+    CUstream stream = find_stream(handle);
     struct item *item = malloc(sizeof *item);
-    if (!item || !arg || !current || stream->self != stream) {
+    bool is_stream = stream->self == stream;
+    if (!item || !arg || !current || !is_stream || atomic_load(&stream->captured)) {
         free(item);
         if (owned)
             free(arg);
         return !current        ? NO_CONTEXT
                : !item || !arg ? CUDA_ERROR_OUT_OF_MEMORY
+               : is_stream     ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
                                : CUDA_ERROR_INVALID_HANDLE;
     }
     *item = (struct item){NULL, function, arg, owned};
@@ -443,18 +525,7 @@ CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void *arg), void *ar
 CUresult cuStreamCreate(CUstream *ret_stream, unsigned flags)
 {
     MAY_FAIL();
-    CUstream stream = calloc(1, sizeof *stream);
-    (void)flags;
-    if (!stream || !current)
-        return free(stream), NO_CONTEXT;
-    pthread_mutex_init(&stream->lock, NULL);
-    pthread_cond_init(&stream->moved, NULL);
-    stream->self = stream;
-    stream->last = &stream->first;
-    if (pthread_create(&stream->thread, NULL, stream_main, stream) != 0)
-        return free(stream), CUDA_ERROR_OUT_OF_MEMORY;
-    *ret_stream = stream;
-    return CUDA_SUCCESS;
+    return current ? make_stream(ret_stream, flags != CU_STREAM_NON_BLOCKING) : NO_CONTEXT;
 }
 
 CUresult cuStreamDestroy_v2(CUstream stream)
@@ -470,14 +541,41 @@ CUresult cuStreamDestroy_v2(CUstream stream)
     return CUDA_SUCCESS;
 }
 
-/* NULL is the default stream, which never holds anything here. */
-CUresult cuStreamIsCapturing(CUstream stream, int *ret_status)
+CUresult cuStreamBeginCapture_v2(CUstream stream, int mode)
+{
+    stream->capture_mode = mode;
+    stream->spoilt_before = atomic_load(&captures.spoilt);
+    own_captures += mode != CU_STREAM_CAPTURE_MODE_RELAXED;
+    atomic_fetch_add(&captures.global, mode == CU_STREAM_CAPTURE_MODE_GLOBAL);
+    atomic_fetch_add(&captures.waited_for, stream->waited_for);
+    atomic_store(&stream->captured, true);
+    return CUDA_SUCCESS;
+}
+
+/* On the thread that began it. */
+CUresult cuStreamEndCapture(CUstream stream, void **ret_graph)
+{
+    *ret_graph = NULL;
+    own_captures -= stream->capture_mode != CU_STREAM_CAPTURE_MODE_RELAXED;
+    atomic_fetch_sub(&captures.global, stream->capture_mode == CU_STREAM_CAPTURE_MODE_GLOBAL);
+    atomic_fetch_sub(&captures.waited_for, stream->waited_for);
+    atomic_store(&stream->captured, false);
+    return atomic_load(&captures.spoilt) == stream->spoilt_before ? CUDA_SUCCESS
+                                                                  : CAPTURE_INVALIDATED;
+}
+
+CUresult cuStreamIsCapturing(CUstream handle, int *ret_status)
 {
     MAY_FAIL();
-    *ret_status = (int)script_number("FAKE_CUDA", "capturing", CU_STREAM_CAPTURE_STATUS_NONE);
-    return !current                            ? NO_CONTEXT
-           : !stream || stream->self == stream ? CUDA_SUCCESS
-                                               : CUDA_ERROR_INVALID_HANDLE;
+    CUstream stream = find_stream(handle);
+    if (!current)
+        return NO_CONTEXT;
+    if (stream->self != stream)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (is_default(handle) && atomic_load(&captures.waited_for))
+        return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+    *ret_status = (int)script_number("FAKE_CUDA", "capturing", atomic_load(&stream->captured));
+    return CUDA_SUCCESS;
 }
 
 void fake_cuda_at_query(CUstream stream, void (*function)(void *arg), void *arg)
@@ -499,6 +597,7 @@ static void run_at_query(CUstream stream)
 
 CUresult cuStreamQuery(CUstream stream)
 {
+    REFUSE_IF_FORBIDDEN;
     run_at_query(stream);
     pthread_mutex_lock(&stream->lock);
     CUresult result = stream->result ? stream->result
@@ -512,6 +611,7 @@ CUresult cuStreamQuery(CUstream stream)
 
 CUresult cuStreamSynchronize(CUstream stream)
 {
+    REFUSE_IF_FORBIDDEN;
     pthread_mutex_lock(&stream->lock);
     while (stream->left > 0)
         pthread_cond_wait(&stream->moved, &stream->lock);
@@ -589,6 +689,7 @@ static const size_t args_sizes[KERNEL_COUNT] = {
 
 CUresult cuModuleLoadData(CUmodule *ret_module, const void *image)
 {
+    REFUSE_IF_FORBIDDEN;
     *ret_module = (CUmodule)(uintptr_t)image;
     if (*(const uint32_t *)image != FATBIN_MAGIC)
         return CUDA_ERROR_INVALID_VALUE;
@@ -726,9 +827,16 @@ static CUresult put_mark(CUevent event, CUstream stream, void (*function)(void *
         *mark = (struct mark){event, stream, number};
     atomic_fetch_add(&event->holders, 1);
     CUresult result = put(stream, function, mark, true);
-    if (result == CUDA_ERROR_INVALID_HANDLE)
+    if (result == CUDA_ERROR_INVALID_HANDLE || result == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
         drop(event); /* no work names it */
     return result;
+}
+
+static atomic_long events_made;
+
+long fake_cuda_events_made(void)
+{
+    return atomic_load(&events_made);
 }
 
 CUresult cuEventCreate(CUevent *ret_event, unsigned flags)
@@ -741,6 +849,7 @@ CUresult cuEventCreate(CUevent *ret_event, unsigned flags)
     if (!event || flags != CU_EVENT_DISABLE_TIMING)
         return free(event), CUDA_ERROR_INVALID_VALUE;
     event->holders = 1;
+    atomic_fetch_add(&events_made, 1);
     *ret_event = event;
     return CUDA_SUCCESS;
 }
@@ -751,19 +860,17 @@ CUresult cuEventDestroy_v2(CUevent event)
     return CUDA_SUCCESS;
 }
 
-CUresult cuEventRecord(CUevent event, CUstream stream)
+CUresult cuEventRecord(CUevent event, CUstream handle)
 {
     MAY_FAIL();
+    CUstream stream = find_stream(handle);
     event->stream = stream;
-    long number = atomic_fetch_add(&event->recorded, 1) + 1;
-    if (stream)
-        return put_mark(event, stream, run_mark, number);
-    atomic_store(&event->reached, number);
-    return CUDA_SUCCESS;
+    return put_mark(event, stream, run_mark, atomic_fetch_add(&event->recorded, 1) + 1);
 }
 
 CUresult cuEventQuery(CUevent event)
 {
+    REFUSE_IF_FORBIDDEN;
     if (atomic_load(&event->reached) != atomic_load(&event->recorded))
         run_at_query(event->stream);
     if (atomic_load(&event->reached) != atomic_load(&event->recorded))

@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+#define CU_STREAM_LEGACY ((CUstream)1) /* the default stream, as NULL */
+
 /* Where the bytes of a device or pinned address are; NULL for ordinary memory. */
 void *fake_cuda_bytes(const void *address);
 
@@ -22,6 +24,9 @@ size_t fake_cuda_block_count(void);
 /* The next query of the stream, or of a mark that it has not come to, runs the function before it
  * looks. */
 void fake_cuda_at_query(CUstream stream, void (*function)(void *arg), void *arg);
+
+/* How many events there have been. */
+long fake_cuda_events_made(void);
 
 /* As the driver's own. */
 CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void *arg), void *arg);

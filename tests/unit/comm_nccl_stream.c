@@ -1,12 +1,12 @@
 /* Calls of the nccl back end that name a stream of the program, on a fake driver and a fake NCCL:
  * those that the host waits for, and those that are enqueued. */
 #include "comm_team.h"
+#include "fakes/fake_cuda.h"
 #include "muster/core/world/page.h"
 #include "muster/gpu/gpu.h"
 #include "soon.h"
 #include "unit/fake_driver.h"
 
-#include <dlfcn.h>
 #include <semaphore.h>
 
 #define BUFFER_BYTES (4 * sizeof(float))
@@ -52,17 +52,11 @@ static void stand_still(void *arg)
 static int hold(struct stream *stream)
 {
     int (*launch)(void *stream, void (*function)(void *arg), void *arg) = NULL;
-    void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD), *symbol = NULL;
-    if (driver)
-        symbol = dlsym(driver, "cuLaunchHostFunc");
-    memcpy(&launch, &symbol, sizeof launch);
-    int rc = launch ? mst_gpu_enter(stream->gpu) : -ENOSYS;
+    int rc = find_fake("cuLaunchHostFunc", &launch) ? mst_gpu_enter(stream->gpu) : -ENOSYS;
     if (rc == 0) {
         rc = launch(mst_gpu_queue_native(stream->queue), stand_still, stream);
         mst_gpu_leave(stream->gpu);
     }
-    if (driver)
-        (void)dlclose(driver);
     return rc;
 }
 
@@ -400,6 +394,102 @@ static void any_number_may_be_enqueued(void **state)
     run_team((struct team){.name = __func__, .node_sizes = {3}, .run = run_full});
 }
 
+/* What is enqueued before a capture of another stream is watched during it. */
+static const char *capture_beside(struct team_rank *rank, struct stream *stream)
+{
+    struct mst_gpu_queue *other = NULL;
+    struct mst_req *req = NULL;
+    float *device = stream->device.data;
+    int rc = mst_gpu_queue_create(stream->gpu, &other);
+    rc = rc || hold(stream) || enqueue(rank, stream, &req);
+    TEAM_CHECK(rank, rc == 0, "%s", mst_comm_error(rank->comm));
+    rc = begin_capture(mst_gpu_queue_native(other), CU_STREAM_CAPTURE_MODE_GLOBAL);
+    (void)sem_post(&stream->gate);
+    rc = rc || mst_req_wait(req) ||
+         mst_comm_allreduce(rank->comm, device, device, 1, MST_F32, MST_SUM, NULL);
+    int spoilt = end_capture(mst_gpu_queue_native(other));
+    mst_gpu_queue_destroy(other);
+    TEAM_CHECK(rank, rc == 0 && spoilt == 0, "%d: %s", spoilt, mst_comm_error(rank->comm));
+    return NULL;
+}
+
+static const char *run_beside_capture(struct team_rank *rank)
+{
+    return with_stream(rank, capture_beside);
+}
+
+static void a_capture_beside_is_not_spoilt(void **state)
+{
+    (void)state;
+    run_team((struct team){.name = __func__, .node_sizes = {3}, .run = run_beside_capture});
+}
+
+static const char *name_default_stream(struct team_rank *rank, struct stream *stream)
+{
+    float *value = stream->pinned.data, *device = stream->device.data;
+    struct mst_call call = MST_CALL_INIT;
+    call.queue = CU_STREAM_LEGACY;
+    call.enqueue = 1;
+    int rc = stream_copy(stream, false) || stream_wait(stream);
+    rc = rc || mst_comm_allreduce(rank->comm, device, device, 1, MST_F32, MST_SUM, &call) ||
+         mst_comm_barrier(rank->comm, NULL) || stream_copy(stream, true) || stream_wait(stream);
+    TEAM_CHECK(rank, rc == 0 && *value == 6, "%g: %s", (double)*value, mst_comm_error(rank->comm));
+    return NULL;
+}
+
+static const char *run_default_stream(struct team_rank *rank)
+{
+    return with_stream(rank, name_default_stream);
+}
+
+static void the_default_stream_is_one_too(void **state)
+{
+    (void)state;
+    run_team((struct team){.name = __func__, .node_sizes = {3}, .run = run_default_stream});
+}
+
+/* One call behind the stream, and three in it, which are under way at the same time. */
+static int call_often(struct team_rank *rank, struct stream *stream)
+{
+    float *device = stream->device.data;
+    struct mst_call call = MST_CALL_INIT;
+    call.queue = mst_gpu_queue_native(stream->queue);
+    int rc = mst_comm_allreduce(rank->comm, device, device, 1, MST_F32, MST_SUM, &call);
+    rc = rc ? rc : hold(stream);
+    for (int i = 0; i < 3 && rc == 0; i++)
+        rc = enqueue(rank, stream, NULL);
+    (void)sem_post(&stream->gate);
+    return rc ? rc : mst_comm_barrier(rank->comm, NULL);
+}
+
+static const char *count_events(struct team_rank *rank, struct stream *stream)
+{
+    long (*events_made)(void) = NULL;
+    TEAM_CHECK(rank, find_fake("fake_cuda_events_made", &events_made), "the fake does not count");
+    int rc = call_often(rank, stream);
+    together(rank->team);
+    long made = events_made();
+    together(rank->team);
+    for (int i = 0; i < 20 && rc == 0; i++)
+        rc = call_often(rank, stream);
+    together(rank->team);
+    made = events_made() - made;
+    TEAM_CHECK(rank, rc == 0 && made == 0, "%d: %ld more: %s", rc, made,
+               mst_comm_error(rank->comm));
+    return NULL;
+}
+
+static const char *run_counted(struct team_rank *rank)
+{
+    return with_stream(rank, count_events);
+}
+
+static void events_are_used_again(void **state)
+{
+    (void)state;
+    run_team((struct team){.name = __func__, .node_sizes = {3}, .run = run_counted});
+}
+
 static const char *leave_it_running(struct team_rank *rank, struct stream *stream)
 {
     float *value = stream->pinned.data;
@@ -471,9 +561,11 @@ static const char *try_captured(struct team_rank *rank, struct stream *stream)
     struct mst_req *req = NULL;
     struct mst_call call = MST_CALL_INIT;
     call.queue = mst_gpu_queue_native(stream->queue);
+    TEAM_CHECK(rank, begin_capture(call.queue, CU_STREAM_CAPTURE_MODE_GLOBAL) == 0, "no capture");
     REFUSED(rank, enqueue(rank, stream, &req), -ENOTSUP, "is being captured into a graph");
     REFUSED(rank, mst_comm_allreduce(rank->comm, device, device, 1, MST_F32, MST_SUM, &call),
             -ENOTSUP, "is being captured into a graph");
+    TEAM_CHECK(rank, end_capture(call.queue) == 0, "it has spoilt the capture");
     TEAM_CHECK(rank, !req && mst_comm_barrier(rank->comm, NULL) == 0, "it is dead: %s",
                mst_comm_error(rank->comm));
     return NULL;
@@ -487,7 +579,6 @@ static const char *run_captured(struct team_rank *rank)
 static void a_stream_that_is_captured_is_refused(void **state)
 {
     (void)state;
-    (void)setenv("FAKE_CUDA", "capturing=1", 1);
     run_team((struct team){.name = __func__, .node_sizes = {3}, .run = run_captured});
 }
 
@@ -711,6 +802,9 @@ int main(void)
         CASE(every_operation_can_be_enqueued),
         CASE(calls_of_all_forms_keep_their_order),
         CASE(any_number_may_be_enqueued),
+        CASE(a_capture_beside_is_not_spoilt),
+        CASE(the_default_stream_is_one_too),
+        CASE(events_are_used_again),
         CASE(the_end_comes_after_what_is_enqueued),
         CASE(what_cannot_be_enqueued_is_refused),
         CASE(a_stream_that_is_captured_is_refused),

@@ -5,6 +5,7 @@
 #include "muster/core/err.h"
 #include "muster/gpu/gpu.h"
 
+#include <dlfcn.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -19,6 +20,33 @@ static bool has_fake_driver(void)
         print_message("the fake driver is not there: %s\n", err.text);
     mst_gpu_close(gpu);
     return is_fake;
+}
+
+/* A function of the fake's, which is loaded by then and stays, as *ret_function. Whether it has
+ * it. */
+static inline bool find_fake(const char *name, void *ret_function)
+{
+    void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD), *symbol = NULL;
+    if (driver) {
+        symbol = dlsym(driver, name);
+        (void)dlclose(driver);
+    }
+    memcpy(ret_function, &symbol, sizeof symbol);
+    return symbol != NULL;
+}
+
+/* Captures a stream on the calling thread, as the driver's own. */
+static inline int begin_capture(void *stream, int mode)
+{
+    int (*begin)(void *stream, int mode) = NULL;
+    return find_fake("cuStreamBeginCapture_v2", &begin) ? begin(stream, mode) : -1;
+}
+
+static inline int end_capture(void *stream)
+{
+    int (*end)(void *stream, void **ret_graph) = NULL;
+    void *graph;
+    return find_fake("cuStreamEndCapture", &end) ? end(stream, &graph) : -1;
 }
 
 #endif

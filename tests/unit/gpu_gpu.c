@@ -220,7 +220,6 @@ static void streams_of_the_program_have_marks(void **state)
     }
     assert_int_equal(mst_gpu_event_of_stream(d->gpu, no_stream, &mark), -EINVAL);
     assert_null(mark);
-    assert_null(mark);
     assert_string_equal(mst_gpu_error(d->gpu), "");
     for (int i = 0; i < 200; i++)
         assert_int_equal(mst_gpu_copy(d->queue, d->second.data, d->device.data, COUNT * 4), 0);

@@ -4,9 +4,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/gpu/fatbin.h"
-#include "muster/gpu/gpu_cuda_sym.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "fakes/fake_cuda.h"
 #include "unit/fake_driver.h"
 
 static const struct mst_gpu_opts cuda = {.backend = "cuda"};
@@ -123,14 +122,19 @@ static void kernels_may_be_refused(void **state)
 static CUresult (*set_current)(CUcontext context);
 static CUresult (*get_current)(CUcontext *ret_context);
 
+static CUresult (*exchange_mode)(int *mode);
+static CUresult (*stream_create)(CUstream *ret_stream, unsigned flags);
+static CUresult (*stream_destroy)(CUstream stream);
+static CUresult (*stream_query)(CUstream stream);
+
 static bool find_fakes(void)
 {
-    void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
-    if (library) {
-        *(void **)&set_current = dlsym(library, "cuCtxSetCurrent");
-        *(void **)&get_current = dlsym(library, "cuCtxGetCurrent");
-    }
-    return set_current && get_current;
+    return find_fake("cuCtxSetCurrent", &set_current) &&
+           find_fake("cuCtxGetCurrent", &get_current) &&
+           find_fake("cuThreadExchangeStreamCaptureMode", &exchange_mode) &&
+           find_fake("cuStreamCreate", &stream_create) &&
+           find_fake("cuStreamDestroy_v2", &stream_destroy) &&
+           find_fake("cuStreamQuery", &stream_query);
 }
 
 #define LEAVES(context, call)                                                                      \
@@ -247,25 +251,94 @@ static void a_failure_of_the_device_shows_at_the_wait(void **state)
     mst_gpu_close(gpu);
 }
 
+/* ---- streams that the program captures ------------------------------------------------------- */
+
 static void a_stream_that_is_captured_has_no_mark(void **state)
 {
     struct mst_gpu *gpu = NULL;
     struct mst_gpu_queue *queue = NULL;
-    struct mst_gpu_event *mark = NULL;
+    struct mst_gpu_event *mark = NULL, *made;
     (void)state;
-    script("capturing=1");
+    script("");
     assert_int_equal(mst_gpu_open(&cuda, &gpu, NULL), 0);
     assert_int_equal(mst_gpu_queue_create(gpu, &queue), 0);
-    assert_int_equal(mst_gpu_event_of_stream(gpu, mst_gpu_queue_native(queue), &mark), -EBUSY);
+    void *stream = mst_gpu_queue_native(queue);
+    assert_int_equal(begin_capture(stream, CU_STREAM_CAPTURE_MODE_RELAXED), 0);
+    assert_int_equal(mst_gpu_event_of_stream(gpu, stream, &mark), -EBUSY);
     assert_null(mark);
-    script("event=906"); /* one that the default stream waits for is */
-    assert_int_equal(mst_gpu_event_of_stream(gpu, NULL, &mark), -EBUSY);
+    assert_int_equal(end_capture(stream), 0);
+    assert_int_equal(mst_gpu_event_of_stream(gpu, stream, &mark), 0);
+    made = mark;
+    assert_int_equal(mst_gpu_event_of_stream(gpu, stream, &mark), 0);
+    assert_ptr_equal(mark, made);
+    mst_gpu_event_destroy(mark);
+    mst_gpu_queue_destroy(queue);
+    mst_gpu_close(gpu);
+}
+
+static void the_default_stream_has_marks(void **state)
+{
+    struct mst_gpu *gpu = NULL;
+    struct mst_gpu_event *mark = NULL;
+    CUstream captured = NULL;
+    (void)state;
     script("");
-    assert_int_equal(mst_gpu_event_of_stream(gpu, mst_gpu_queue_native(queue), &mark), 0);
+    assert_int_equal(mst_gpu_open(&cuda, &gpu, NULL), 0);
+    assert_int_equal(mst_gpu_enter(gpu), 0);
+    assert_int_equal(stream_create(&captured, 0), 0);
+    mst_gpu_leave(gpu);
+    assert_int_equal(begin_capture(captured, CU_STREAM_CAPTURE_MODE_RELAXED), 0);
+    assert_int_equal(mst_gpu_event_of_stream(gpu, CU_STREAM_LEGACY, &mark), -EBUSY);
+    assert_int_equal(end_capture(captured), 0);
+    assert_int_equal(mst_gpu_event_of_stream(gpu, CU_STREAM_LEGACY, &mark), 0);
+    assert_int_equal(mst_gpu_event_wait(mark, MST_NEVER), 0);
+    assert_int_equal(mst_gpu_event_of_stream(gpu, NULL, &mark), 0);
+    assert_int_equal(mst_gpu_event_wait(mark, MST_NEVER), 0);
     mst_gpu_event_destroy(mark);
-    assert_int_equal(mst_gpu_event_of_stream(gpu, NULL, &mark), 0); /* the default one */
-    assert_int_equal(mst_gpu_event_wait(mark, mst_deadline_ms(10000)), 0);
-    mst_gpu_event_destroy(mark);
+    assert_int_equal(stream_destroy(captured), 0);
+    mst_gpu_close(gpu);
+}
+
+/* What the program's own thread must not call, by which is seen that the fake sees to it. */
+static void a_call_of_the_programs_spoils_a_capture(void **state)
+{
+    struct mst_gpu *gpu = NULL;
+    struct mst_gpu_queue *queue = NULL;
+    (void)state;
+    script("");
+    assert_int_equal(mst_gpu_open(&cuda, &gpu, NULL), 0);
+    assert_int_equal(mst_gpu_queue_create(gpu, &queue), 0);
+    CUstream stream = mst_gpu_queue_native(queue);
+    assert_int_equal(begin_capture(stream, CU_STREAM_CAPTURE_MODE_GLOBAL), 0);
+    assert_int_equal(stream_query(stream), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    assert_int_not_equal(end_capture(stream), 0);
+    mst_gpu_queue_destroy(queue);
+    mst_gpu_close(gpu);
+}
+
+static void no_call_spoils_a_capture(void **state)
+{
+    struct mst_gpu *gpu = NULL, *second = NULL;
+    struct mst_gpu_queue *queue = NULL;
+    CUcontext inside = NULL;
+    int mode = 1; /* for this thread's captures only */
+    (void)state;
+    script("");
+    assert_int_equal(mst_gpu_open(&cuda, &gpu, NULL), 0);
+    assert_int_equal(mst_gpu_queue_create(gpu, &queue), 0);
+    void *stream = mst_gpu_queue_native(queue);
+    assert_int_equal(exchange_mode(&mode), 0);
+    assert_int_equal(begin_capture(stream, CU_STREAM_CAPTURE_MODE_GLOBAL), 0);
+    every_call_in_context(gpu, NULL);
+    assert_int_equal(mst_gpu_open(&cuda, &second, NULL), 0);
+    assert_int_equal(mst_gpu_enter(second), 0);
+    assert_int_equal(get_current(&inside), 0);
+    every_call_in_context(second, inside);
+    mst_gpu_leave(second);
+    mst_gpu_close(second);
+    assert_int_equal(end_capture(stream), 0);
+    assert_int_equal(exchange_mode(&mode), 0);
+    assert_int_equal(mode, 1);
     mst_gpu_queue_destroy(queue);
     mst_gpu_close(gpu);
 }
@@ -282,6 +355,9 @@ int main(void)
         cmocka_unit_test(the_programs_context_stays),
         cmocka_unit_test(a_failure_of_the_device_shows_at_the_wait),
         cmocka_unit_test(a_stream_that_is_captured_has_no_mark),
+        cmocka_unit_test(the_default_stream_has_marks),
+        cmocka_unit_test(a_call_of_the_programs_spoils_a_capture),
+        cmocka_unit_test(no_call_spoils_a_capture),
     };
     if (!has_fake_driver())
         return 77;
