@@ -82,8 +82,8 @@ struct mst_comm_opts {
  * copied as far as needed. opts may be NULL, and so may kv for a back end that needs none: mpi,
  * which "auto" takes then under an MPI's launcher. 0; with text
  *   -EINVAL      opts does not begin with MST_COMM_OPTS_INIT; the node page is that of fewer ranks
- *   -ENOTSUP     the back end is unknown or missing, host has no kv, or an option is set that only
- *                a newer libmuster knows
+ *   -ENOTSUP     the back end is unknown or missing, or what failed before has broken it here; host
+ *                has no kv; or an option is set that only a newer libmuster knows
  *   -ETIMEDOUT   naming the ranks that did not come, or the node or server that did not answer
  *   -ECONNRESET  the key-value server or another rank is lost, or the generation was aborted
  *   -ESTALE      the generation of this rank is over

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,14 @@ static bool finish_library(struct nccl *nccl, uint64_t deadline_ns)
     return state == ncclSuccess;
 }
 
+static atomic_bool has_aborted; /* this process, any of its communicators */
+
+static void abort_library(const struct nccl *nccl)
+{
+    atomic_store(&has_aborted, true);
+    (void)nccl->plan.library->ncclCommAbort(nccl->plan.comm); /* it is given up either way */
+}
+
 static void *close_main(void *arg)
 {
     struct nccl *nccl = arg;
@@ -58,7 +67,7 @@ static void *close_main(void *arg)
     if (!nccl->failed && finish_library(nccl, mst_deadline_ms(CLOSE_MS / 2)))
         (void)nccl->plan.library->ncclCommDestroy(nccl->plan.comm);
     else
-        (void)nccl->plan.library->ncclCommAbort(nccl->plan.comm);
+        abort_library(nccl);
     if (entered)
         mst_gpu_leave(nccl->plan.gpu);
     pthread_mutex_lock(&nccl->locked.lock);
@@ -195,6 +204,26 @@ struct record {
     char text[sizeof((struct mst_err *)0)->text];
 };
 
+/* The library's number as people write it: 2.28.9; up to 2.8 it had a digit less. */
+static const char *version_text(uint32_t version, char *text, size_t cap)
+{
+    uint32_t major = version < 10000 ? 1000 : 10000;
+    (void)snprintf(text, cap, "%u.%u.%u", version / major, version % major / 100, version % 100);
+    return text;
+}
+
+/* In some versions the next communicator of a process crashes. */
+static int check_recovery(int version, struct mst_err *err)
+{
+    char text[32];
+    if (version < 22803 || version > 22808 || !atomic_load(&has_aborted))
+        return 0;
+    return mst_err_set(err, -ENOTSUP,
+                       "NCCL %s crashes in a process that has aborted a communicator, as this one "
+                       "has: install 2.28.9 or later, or restart the process",
+                       version_text((uint32_t)version, text, sizeof text));
+}
+
 /* Everything that a rank does for itself. */
 static int prepare(struct nccl *nccl, const struct mst_world *world, int *ret_version,
                    struct mst_err *err)
@@ -204,6 +233,8 @@ static int prepare(struct nccl *nccl, const struct mst_world *world, int *ret_ve
     int rc = nccl_load(world->tuning.nccl_lib, &nccl->plan.library, err);
     if (rc == 0 && nccl->plan.library->ncclGetVersion(ret_version) != ncclSuccess)
         rc = mst_err_set(err, -ENOTSUP, "NCCL does not tell its version");
+    if (rc == 0)
+        rc = check_recovery(*ret_version, err);
     if (rc == 0)
         rc = mst_gpu_open(&opts, &nccl->plan.gpu, err);
     if (rc < 0)
@@ -215,14 +246,6 @@ static int prepare(struct nccl *nccl, const struct mst_world *world, int *ret_ve
         rc = mst_gpu_alloc(nccl->plan.gpu, NCCL_STAGE_BYTES, MST_MEM_DEVICE, &nccl->plan.device);
     return rc < 0 ? mst_err_set(err, rc, "device %u: %s", world->local_rank, mst_err_meaning(rc))
                   : 0;
-}
-
-/* The library's number as people write it: 2.28.9; up to 2.8 it had a digit less. */
-static const char *version_text(uint32_t version, char *text, size_t cap)
-{
-    uint32_t major = version < 10000 ? 1000 : 10000;
-    (void)snprintf(text, cap, "%u.%u.%u", version / major, version % major / 100, version % 100);
-    return text;
 }
 
 /* NCCL has the same rule, and names nobody. */

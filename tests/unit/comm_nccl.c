@@ -325,6 +325,26 @@ static void an_async_error_ends_all(void **state)
              SOON_MS);
 }
 
+/* Some versions crash where a communicator was aborted before; those around them do not. */
+static void the_next_communicator_may_be_refused(void **state)
+{
+    static const char *const others[] = {"version=22802", "version=22809"};
+    (void)state;
+    script("error=3,at=1");
+    end_team(__func__,
+             &(struct ending){-ECONNRESET, "remote process exited", SOON_MS, false, NULL, 0},
+             SOON_MS);
+    script("version=22803");
+    end_team(__func__,
+             &(struct ending){-ENOTSUP, "cannot use NCCL: NCCL 2.28.3 crashes in a process",
+                              SOON_MS, true, NULL, 0},
+             SOON_MS);
+    for (int i = 0; i < 2; i++) {
+        script(others[i]);
+        run_team((struct team){.name = __func__, .node_sizes = {3}, .run = reduce_some});
+    }
+}
+
 /* All ranks (it is one) have come by then, and NCCL has nothing against the call. */
 static const char *call_without_mark(struct team_rank *rank)
 {
@@ -547,6 +567,7 @@ int main(void)
         CASE(no_unique_id),
         CASE(init_fails),
         CASE(an_async_error_ends_all),
+        CASE(the_next_communicator_may_be_refused),
         CASE(a_stream_without_a_mark_ends_all),
         CASE(a_timeout_of_the_library_is_one),
         CASE(an_async_error_crosses_nodes),
