@@ -23,7 +23,7 @@ need = missing=; for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: i
 make = cmake --preset $(1) $(2) >/dev/null && \
        cmake --build --preset $(1) -j $(JOBS) $(addprefix --target ,$(3))
 
-.PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-portable deps-peers deps-slurm deps-kits build portable demo trixie test check asan tsan fuzz mutate lint fmt bench kills slurm install clean
+.PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-portable deps-peers deps-torch deps-slurm deps-kits build portable demo trixie test check asan tsan fuzz mutate lint fmt bench kills slurm install clean
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 14
 deps: ; @$(call need,$(BASE)) ## install the Debian packages for build and demo that are missing
@@ -33,6 +33,7 @@ deps-servers: ; @$(call need,maven openjdk-17-jre-headless curl python3 python3-
 deps-roots: ; @$(call need,debootstrap qemu-user-static libc6-arm64-cross) && tests/roots/get-roots build/roots ## bare Debian 11 and 13, for tests; as root
 deps-portable: ; @$(call need,dpkg-dev python3 python3-pip) && launcher/portable/get build/portable ## what portable compiles with, in build/portable
 deps-peers: ; @$(call need,python3 python3-pip python3-venv) && perf/peers/get build/peers ## other MPIs, formats and clients of stores in build/peers, for bench to compare with
+deps-torch: ; @$(call need,python3-torch) ## PyTorch, for the tests of tensors; 600 MB
 build: deps ## release build: programs in build/bin, libraries in build/lib
 	@$(call make,release,-DBUILD_TESTING=OFF)
 portable: deps-portable ; @launcher/portable/build build/portable ## the launcher for any image: x86-64, aarch64; glibc 2.28 and later, static

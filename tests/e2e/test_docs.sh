@@ -170,6 +170,8 @@ by perf/README.md test_against.sh '"$against" HEAD all' "perf/against main~20 la
 by perf/README.md test_against.sh '"$against" --json HEAD launch' "perf/against --json v0.1 all"
 by perf/README.md test_against.sh '"$against" --markdown --record "$OUT/record"' \
     "perf/against --markdown --record build/against/record"
+by examples/README.md test_torch.sh 'muster run --nproc 2 -- "$python" examples/torch_tensor.py' \
+    "LD_LIBRARY_PATH=build/lib build/bin/muster run --nproc 2 -- python3 examples/torch_tensor.py ck.torch"
 by perf/README.md test_first_light.sh '"$light" --carry "$work/carried"' \
     "perf/gpu/first-light --carry DIR"
 by perf/README.md test_first_light.sh '"$light" --carried "$work/carried"' \

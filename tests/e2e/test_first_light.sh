@@ -5,8 +5,10 @@ source "$(dirname "$0")/lib.sh"
 light=$here/../../perf/gpu/first-light
 nvcc=$(command -v "$here/../../build/cuda/bin/nvcc" nvcc | head -n 1 || :)
 is_fake=True
-all=0 # without kernels something is not run
-[ -n "$nvcc" ] || all=2
+torch="not run"
+! python3 -c 'import torch' 2>/dev/null || torch=right
+all=0 # without kernels, or PyTorch, something is not run
+[ -n "$nvcc" ] && [ "$torch" = right ] || all=2
 export MUSTER_BIN MUSTER_TESTS
 unset FAKE_CUDA FAKE_NCCL FAKE_SANITIZER
 
@@ -27,7 +29,7 @@ PY
 say "the command line"
 expect 0 "$light" --help
 mentions "first-light [--carried DIR] [--out DIR] [--fake]" compiler device kernels sanitizer nccl \
-    checkpoint batches train
+    checkpoint batches train pytorch
 expect 64 "$light" --frobnicate
 mentions "usage: perf/gpu/first-light"
 expect 64 "$light" --carried "$work/absent"
@@ -42,7 +44,9 @@ expect 0 "$light" --carry "$work/carried"
 for program in first_light_{device,kernels,collectives,checkpoint,batches} train_lm; do
     [ -x "$work/carried/$program" ] || fail "$program is not carried"
 done
-compgen -G "$work/carried/libsodium.so*" >/dev/null || fail "no libsodium is carried"
+for library in sodium muster-comm muster-ckpt hdf5; do
+    compgen -G "$work/carried/lib$library*.so*" >/dev/null || fail "no lib$library is carried"
+done
 for library in libc libm libresolv; do
     ! compgen -G "$work/carried/$library.so*" || fail "a part of the C library is carried"
 done
@@ -53,8 +57,10 @@ say "took $((SECONDS - began)) s"
 rows 'table["status"] in (0, 2) and table["cards"] == ["FAKE device 0"] and table["seconds"] > 0'
 rows 'len(part("device")) >= 20 and len(part("nccl", "right")) == 13 == len(part("nccl"))'
 rows 'part("checkpoint", "right")[-1]["what"] == "what was saved is loaded, read and checked"'
+rows "len(part('pytorch', '$torch')) == 1"
 if [ -n "$nvcc" ]; then
-    rows 'all(row["result"] == "right" for row in rows) and len(part("compiler")) == 7'
+    rows 'all(row["result"] == "right" or row["part"] == "pytorch" for row in rows)'
+    rows 'len(part("compiler")) == 7'
     rows '[row["wanted"] for row in part("checkpoint")] == 2 * [None, 0.9, 0.95] + [None, 0.9, None]'
     rows 'sum(row["figure"] is not None for row in part("checkpoint")) == 8'
     rows 'len(part("kernels")) == 18 and all(row["figure"] > 0 for row in part("kernels"))'
@@ -78,7 +84,11 @@ if [ -n "$nvcc" ]; then
     rows '"does not hold what it was given" in part("checkpoint", "wrong")[-1]["words"]'
 fi
 rm -r "$work/carried"
-FAKE_CUDA=fail=300 FAKE_SANITIZER=errors expect 1 "$light" --fake --out "$work/out"
+mkdir "$work/broken"
+echo 'raise ImportError("libcudart is broken")' >"$work/broken/torch.py"
+PYTHONPATH=$work/broken FAKE_CUDA=fail=300 FAKE_SANITIZER=errors expect 1 "$light" --fake \
+    --out "$work/out"
+rows '"ImportError: libcudart is broken" in part("pytorch", "wrong")[0]["words"]'
 rows 'part("device", "wrong") and len(part("sanitizer", "wrong")) == 3'
 rows 'all("perf/gpu/first-light --carry DIR" in part(name, "not run")[0]["words"]
           for name in ("nccl", "checkpoint", "batches", "train"))'
