@@ -21,6 +21,7 @@
 #define BYTES (COUNT * 8)
 #define LONG_REPEATS 200
 #define TIMES 100
+#define DEFAULT_STREAM ((void *)1)
 
 static struct {
     struct mst_world *world;
@@ -30,7 +31,14 @@ static struct {
     struct mst_span host_in, host_out; /* pinned */
     struct mst_span long_in, long_out; /* long_bytes each */
     size_t long_bytes;
+    struct mst_req *watched;
 } all;
+
+/* What is asked of the driver itself. */
+static struct {
+    int (*cuStreamBeginCapture_v2)(void *stream, int mode);
+    int (*cuStreamEndCapture)(void *stream, void **ret_graph);
+} driver;
 
 static const enum mst_dtype dtypes[] = {MST_I8,  MST_U8,  MST_I32,  MST_U32, MST_I64,
                                         MST_U64, MST_F16, MST_BF16, MST_F32, MST_F64};
@@ -163,6 +171,71 @@ static bool follows_stream(void)
            mst_gpu_copy(all.rig.queue, all.in.data, all.host_in.data, BYTES) == 0 &&
            allreduce(all.in.data, all.out.data, MST_F32, MST_SUM, &call) == 0 &&
            is_expected(all.out.data, COUNT * sizeof(float));
+}
+
+static bool takes_default_stream(void)
+{
+    struct mst_call call = MST_CALL_INIT;
+    call.queue = DEFAULT_STREAM;
+    call.enqueue = 1;
+    return prepare() == 0 && allreduce(all.in.data, all.out.data, MST_F32, MST_SUM, &call) == 0 &&
+           mst_comm_barrier(all.comm, NULL) == 0 &&
+           is_expected(all.out.data, COUNT * sizeof(float));
+}
+
+/* Runs `inside` while a queue is captured in the mode in which the driver forbids every thread what
+ * a graph would not see. */
+static bool captures(struct mst_gpu_queue *queue, bool (*inside)(void))
+{
+    void *stream = mst_gpu_queue_native(queue), *graph = NULL;
+    if (mst_gpu_enter(all.rig.gpu) < 0)
+        return false;
+    bool right = driver.cuStreamBeginCapture_v2(stream, 0) == 0;
+    mst_gpu_leave(all.rig.gpu);
+    right = right && inside();
+    if (mst_gpu_enter(all.rig.gpu) < 0)
+        return false;
+    right = driver.cuStreamEndCapture(stream, &graph) == 0 && right; /* an empty graph, for good */
+    mst_gpu_leave(all.rig.gpu);
+    return right;
+}
+
+static bool is_refused(void)
+{
+    struct mst_call call = MST_CALL_INIT;
+    call.queue = mst_gpu_queue_native(all.rig.queue);
+    return allreduce(all.in.data, all.out.data, MST_F32, MST_SUM, &call) == -ENOTSUP &&
+           mst_comm_barrier(all.comm, NULL) == 0;
+}
+
+/* The watchdog asks for what was enqueued before. */
+static bool ends_watched(void)
+{
+    return mst_req_wait(all.watched) == 0;
+}
+
+static bool spoils_no_capture(void)
+{
+    struct mst_gpu_queue *other = NULL;
+    struct mst_call call = MST_CALL_INIT;
+    call.queue = mst_gpu_queue_native(all.rig.queue);
+    call.enqueue = 1;
+    call.ret_req = &all.watched;
+    bool right = prepare() == 0 && mst_gpu_queue_create(all.rig.gpu, &other) == 0 &&
+                 put_long() == 0 &&
+                 allreduce(all.in.data, all.out.data, MST_F32, MST_SUM, &call) == 0 &&
+                 captures(other, ends_watched) && is_expected(all.out.data, COUNT * sizeof(float));
+    mst_gpu_queue_destroy(other);
+    return right;
+}
+
+static void check_captures(void)
+{
+    static const char *const names[] = {"cuStreamBeginCapture_v2", "cuStreamEndCapture"};
+    void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    bool has = library && !mst_symbols_find(library, names, 2, &driver);
+    check("a stream that is captured is refused", has && captures(all.rig.queue, is_refused));
+    check("a capture beside what is watched is not spoilt", has && spoils_no_capture());
 }
 
 static void time_calls(void)
@@ -309,6 +382,8 @@ int main(int argc, char **argv)
     check("barrier", mst_comm_barrier(all.comm, NULL) == 0);
     check("a started allreduce", starts());
     check("an allreduce follows the stream of its call", follows_stream());
+    check("an allreduce is enqueued on the default stream", takes_default_stream());
+    check_captures();
     time_calls();
     check_end("a call ends by its deadline", ends_by_deadline);
     check_end("a call ends by an abort", ends_by_abort);

@@ -55,7 +55,7 @@ expect $all "$light" --fake --carried "$work/carried" --out "$work/out"
 say "took $((SECONDS - began)) s"
 ! grep -v '^FAKE' "$work/last.out" || fail "a line does not say FAKE"
 rows 'table["status"] in (0, 2) and table["cards"] == ["FAKE device 0"] and table["seconds"] > 0'
-rows 'len(part("device")) >= 20 and len(part("nccl", "right")) == 13 == len(part("nccl"))'
+rows 'len(part("device")) >= 20 and len(part("nccl", "right")) == 16 == len(part("nccl"))'
 rows 'part("checkpoint", "right")[-1]["what"] == "what was saved is loaded, read and checked"'
 rows "len(part('pytorch', '$torch')) == 1"
 if [ -n "$nvcc" ]; then
