@@ -7,7 +7,7 @@ BASE := build-essential cmake ninja-build pkg-config liburing-dev libhdf5-dev \
         libjansson-dev libsodium-dev libssl-dev libisal-dev libcurl4-openssl-dev libexpat1-dev dict-gcide \
         gnuplot-nox procps
 TEST := libcmocka-dev clang-14 clang clang-format clang-tidy libclang-rt-14-dev python3-h5py \
-        python3-yaml hdf5-tools iproute2 openmpi-bin libopenmpi-dev mpich libmpich-dev mandoc shellcheck \
+        python3-yaml hdf5-tools iproute2 openmpi-bin libopenmpi-dev libpmix-dev mpich libmpich-dev mandoc shellcheck \
         nginx-light curl g++ zlib1g-dev maven openjdk-17-jre-headless python3 python3-pip dpkg-dev \
         debootstrap qemu-user-static libc6-arm64-cross pyflakes3
 SRC := $(filter-out build/%,$(wildcard */*.c */*/*.c */*/*/*.c))

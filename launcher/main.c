@@ -7,6 +7,8 @@
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/inherited.h"
 #include "muster/launcher/opts.h"
+#include "muster/launcher/pmix_rank.h"
+#include "muster/launcher/program.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -75,14 +77,10 @@ static const struct options muster_options = {
  * in PATH. Returns if there is none, with errno. */
 static void exec_beside(const char *name, char **argv)
 {
-    char beside[PATH_MAX + 64], program[64];
+    char beside[PROGRAM_PATH_BYTES], program[64];
     snprintf(program, sizeof program, "muster-%s", name);
-    ssize_t size = readlink("/proc/self/exe", beside, PATH_MAX);
-    char *slash = size > 0 ? memrchr(beside, '/', (size_t)size) : NULL;
-    if (slash) {
-        snprintf(slash + 1, sizeof program, "%s", program);
+    if (program_beside(program, beside))
         execv(beside, argv);
-    }
     execvp(program, argv);
 }
 
@@ -164,6 +162,8 @@ static int run(int command, int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct mst_err err;
+    if (argc > 2 && strcmp(argv[1], PMIX_RANK_WORD) == 0)
+        return pmix_rank(argv + 2, environ);
     if (inherited_take(&err)) {
         fprintf(stderr, "muster: %s\n", err.text); /* nobody hears it if that is the closed one */
         return EXITCODE_INTERNAL;

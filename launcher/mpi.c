@@ -31,17 +31,23 @@ bool mpi_is_library(const char *name)
     return false;
 }
 
-bool mpi_speaks_pmi1(const char *library)
+/* Of `version`, as ".so.12", or a later one of the same interface. */
+static bool has_version(const char *library, const char *version)
 {
-    static const char abi[] = ".so.12";
-    const char *version = strstr(library, abi);
-    return strncmp(library, "libmpich", strlen("libmpich")) == 0 ||
-           (version && strchr(".", version[sizeof abi - 1]));
+    const char *found = strstr(library, version);
+    return found && strchr(".", found[strlen(version)]);
 }
 
-static bool asks_elsewhere(const char *name)
+enum mpi_family mpi_family_of(const char *library)
 {
-    return mpi_is_library(name) && !mpi_speaks_pmi1(name);
+    if (strncmp(library, "libmpich", strlen("libmpich")) == 0 || has_version(library, ".so.12"))
+        return MPI_FAMILY_MPICH;
+    return has_version(library, ".so.40") ? MPI_FAMILY_OPEN : MPI_FAMILY_NONE;
+}
+
+static bool is_unserved(const char *name, enum mpi_family served)
+{
+    return mpi_is_library(name) && (served == MPI_FAMILY_NONE || mpi_family_of(name) != served);
 }
 
 /* ---- the program ----------------------------------------------------------------------------- */
@@ -121,7 +127,7 @@ bool mpi_is_named(char *const *env, char library[MPI_LIBRARY_BYTES])
 
 /* ---- its processes --------------------------------------------------------------------------- */
 
-bool mpi_is_mapped(pid_t pid, bool serves_pmi1, char library[MPI_LIBRARY_BYTES])
+bool mpi_is_mapped(pid_t pid, enum mpi_family served, char library[MPI_LIBRARY_BYTES])
 {
     char path[32], *line = NULL;
     size_t cap = 0;
@@ -131,7 +137,7 @@ bool mpi_is_mapped(pid_t pid, bool serves_pmi1, char library[MPI_LIBRARY_BYTES])
     while (maps && !is_mapped && getline(&line, &cap, maps) > 0) {
         line[strcspn(line, "\n")] = '\0';
         const char *slash = strrchr(line, '/');
-        is_mapped = slash && (serves_pmi1 ? asks_elsewhere : mpi_is_library)(slash + 1);
+        is_mapped = slash && is_unserved(slash + 1, served);
         if (is_mapped)
             snprintf(library, MPI_LIBRARY_BYTES, "%s", slash + 1); /* it is for people: cut */
     }
@@ -146,9 +152,9 @@ bool mpi_is_mapped(pid_t pid, bool serves_pmi1, char library[MPI_LIBRARY_BYTES])
 static const uint32_t look_s[] = {1, 5, 30, 300};
 #define LOOK_COUNT (sizeof look_s / sizeof *look_s)
 
-void mpi_watch_start(struct mpi_watch *watch, bool serves_pmi1, uint64_t now_ns)
+void mpi_watch_start(struct mpi_watch *watch, enum mpi_family served, uint64_t now_ns)
 {
-    watch->serves_pmi1 = serves_pmi1;
+    watch->served = served;
     if (watch->looks == 0)
         watch->wake_ns = now_ns + look_s[0] * MST_NS_PER_S;
 }
@@ -162,7 +168,7 @@ static _Noreturn void run_look(const struct mpi_watch *watch, const pid_t *pids,
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* cannot fail for a valid signal */
     for (uint32_t i = 0; i < count; i++) {
         finding.local_rank = i;
-        if (pids[i] > 0 && mpi_is_mapped(pids[i], watch->serves_pmi1, finding.library))
+        if (pids[i] > 0 && mpi_is_mapped(pids[i], watch->served, finding.library))
             _exit(write(STDIN_FILENO, &finding, sizeof finding) != sizeof finding);
     }
     _exit(0);

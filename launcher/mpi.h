@@ -14,9 +14,15 @@
 /* libmpi.so.40, libmpich.so.12, libmpi_cxx.so.40, libmpifort.so.12 and their like. */
 bool mpi_is_library(const char *name);
 
-/* Whether an MPI library is of those that ask PMI-1 who the others are, by its name: MPICH and what
- * keeps its binary interface. */
-bool mpi_speaks_pmi1(const char *library);
+/* By what the libraries of an MPI ask who the other ranks are. */
+enum mpi_family {
+    MPI_FAMILY_NONE,  /* none that is known */
+    MPI_FAMILY_MPICH, /* PMI-1: MPICH, and what keeps its binary interface */
+    MPI_FAMILY_OPEN,  /* PMIx: Open MPI 4 and 5 */
+};
+
+/* That of an MPI library, by its name. */
+enum mpi_family mpi_family_of(const char *library);
 
 /* Whether the program that execvp would find in `path` (PATH's value, or NULL) for argv[0] needs an
  * MPI itself; `library` is then its name. Of `env NAME=VALUE … PROGRAM` it is that program. A
@@ -27,9 +33,9 @@ bool mpi_is_needed(char *const *argv, const char *path, char library[MPI_LIBRARY
  * is then its name, or one of its family. Pure. */
 bool mpi_is_named(char *const *env, char library[MPI_LIBRARY_BYTES]);
 
-/* Whether a process has mapped one that does not find its ranks: any, or where PMI-1 is served, one
- * that does not ask it. Blocks as long as the process holds its own memory's lock. */
-bool mpi_is_mapped(pid_t pid, bool serves_pmi1, char library[MPI_LIBRARY_BYTES]);
+/* Whether a process has mapped one that does not find its ranks, as it is not `served`. Blocks as
+ * long as the process holds its own memory's lock. */
+bool mpi_is_mapped(pid_t pid, enum mpi_family served, char library[MPI_LIBRARY_BYTES]);
 
 /* The looks at running ranks, each by a child process: an agent does not wait for a rank that hangs
  * in the kernel.
@@ -40,7 +46,7 @@ struct mpi_watch {
     pid_t pid;        /* of the process that looks; 0: there is none */
     uint64_t wake_ns; /* when the next one is due, or MST_NEVER */
     uint32_t looks;
-    bool serves_pmi1;
+    enum mpi_family served;
 };
 
 struct mpi_finding {
@@ -49,7 +55,7 @@ struct mpi_finding {
 };
 
 /* Begins when the ranks do. A watch that has found something, or has been ended, stays so. */
-void mpi_watch_start(struct mpi_watch *watch, bool serves_pmi1, uint64_t now_ns);
+void mpi_watch_start(struct mpi_watch *watch, enum mpi_family served, uint64_t now_ns);
 
 /* Starts a look at the processes of local ranks 0 … count-1; 0 is none. A look that cannot be
  * started is left out. */

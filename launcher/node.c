@@ -151,6 +151,13 @@ static int make_room_for_deaths(struct node *node, uint32_t local_size, struct m
                                : mst_err_set(err, -ENOMEM, "no memory for %u ranks", local_size);
 }
 
+static enum mpi_family served_by(enum opts_mpi mpi)
+{
+    return mpi == OPTS_MPI_PMI1   ? MPI_FAMILY_MPICH
+           : mpi == OPTS_MPI_PMIX ? MPI_FAMILY_OPEN
+                                  : MPI_FAMILY_NONE;
+}
+
 static void spawn(struct node *node)
 {
     struct rankenv_facts facts;
@@ -172,7 +179,7 @@ static void spawn(struct node *node)
         log_line(LOG_INFO, "generation started", " world=%u nodes=%u first_rank=%u ranks=%u",
                  facts.world_size, facts.node_count, facts.rank, facts.local_size);
         if (facts.node == 0 && facts.world_size > 1 && node->opts->mpi != OPTS_MPI_NONE)
-            mpi_watch_start(&node->mpi, node->opts->mpi == OPTS_MPI_PMI1, mst_now_ns());
+            mpi_watch_start(&node->mpi, served_by(node->opts->mpi), mst_now_ns());
         return;
     }
     log_line(LOG_ERROR, err.text, NULL);
@@ -453,15 +460,24 @@ static void look_for_mpi(struct node *node, uint64_t now_ns)
     mpi_watch_look(&node->mpi, pids, ranks->procs ? ranks->local_size : 0, now_ns);
 }
 
+static const char *advice_for(const char *library)
+{
+    switch (mpi_family_of(library)) {
+    case MPI_FAMILY_MPICH: return "start it with --mpi=pmi1, or with --mpi=none";
+    case MPI_FAMILY_OPEN: return "start it with --mpi=pmix, or with --mpi=none";
+    default: return "start it with mpirun, or with --mpi=none";
+    }
+}
+
 /* To an MPI beside the one that is served its ranks are alone, and they use it: that is what --mpi
  * says. */
 static void end_for_other_mpi(struct node *node, const struct mpi_finding *finding)
 {
     uint32_t rank = node->ranks.first_rank + finding->local_rank;
     log_line(LOG_ERROR,
-             "a rank has loaded an MPI that does not ask by PMI-1, and would be alone: start it "
-             "with mpirun, or with --mpi=none",
-             " loaded_by=%u library=%s", rank, log_quote(finding->library).text);
+             "a rank has loaded an MPI other than the one that --mpi connects, and would be alone",
+             " loaded_by=%u library=%s next=\"%s\"", rank, log_quote(finding->library).text,
+             advice_for(finding->library));
     remember_failure(node, rank, EXITCODE_CONFIG);
     node_feed(node, SUPER_RANK_BAD);
 }
@@ -471,14 +487,16 @@ void node_read_look(struct node *node)
     struct mpi_finding finding;
     if (!mpi_watch_take(&node->mpi, &finding))
         return;
-    if (node->mpi.serves_pmi1 && node->ranks.alive > 0)
+    bool is_served = node->mpi.served != MPI_FAMILY_NONE;
+    if (is_served && node->ranks.alive > 0)
         end_for_other_mpi(node, &finding);
-    else if (!node->mpi.serves_pmi1)
+    else if (!is_served)
         log_line(LOG_WARN,
-                 "a rank has loaded an MPI, to which each rank is alone: start the program with "
-                 "mpirun if it uses that, else --mpi=none keeps this silent",
-                 " loaded_by=%u library=%s", node->ranks.first_rank + finding.local_rank,
-                 log_quote(finding.library).text);
+                 "a rank has loaded an MPI, to which each rank is alone: if the program uses that, "
+                 "start it otherwise, else --mpi=none keeps this silent",
+                 " loaded_by=%u library=%s next=\"%s\"",
+                 node->ranks.first_rank + finding.local_rank, log_quote(finding.library).text,
+                 advice_for(finding.library));
 }
 
 /* What a rank's death has told is told, and what is ending is not ended once more. Who aborts the

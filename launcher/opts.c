@@ -15,6 +15,7 @@
 #include "muster/launcher/msg.h"
 #include "muster/launcher/plan.h"
 #include "muster/launcher/prefix.h"
+#include "muster/launcher/program.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -43,8 +44,9 @@ struct words {
 static const char *const nproc_words[] = {"auto", "gpu", "cpu", NULL}; /* as enum flags_nproc */
 static const char *const input_words[] = {"none", "0", NULL};
 static const char *const bind_words[] = {"auto", "none", NULL};
-static const char *const mpi_words[] = {"auto", "none", "pmi1", NULL}; /* as enum opts_mpi */
-static const char *const term_words[] = {"program", "agent", NULL};    /* as enum opts_term */
+static const char *const mpi_words[] = {"auto", "none", "pmi1", "pmix",
+                                        NULL};                      /* as enum opts_mpi */
+static const char *const term_words[] = {"program", "agent", NULL}; /* as enum opts_term */
 
 #define NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
@@ -127,10 +129,10 @@ static const struct option care_options[] = {
      .help =
          "auto: each rank gets its share of the cores, near its GPU, if there are enough (auto)",
      .words = bind_words},
-    {"mpi", OPTION_CHOICE, OPTION_AT(struct words, flags.mpi), .value = "auto|none|pmi1",
-     .help = "pmi1: connect ranks of MPICH, Intel MPI or MVAPICH; none: start programs of MPI, "
-             "though each rank would be alone to it; auto: pmi1 if the program is linked with one "
-             "of those (auto)",
+    {"mpi", OPTION_CHOICE, OPTION_AT(struct words, flags.mpi), .value = "auto|none|pmi1|pmix",
+     .help = "pmi1: connect ranks of MPICH, Intel MPI or MVAPICH; pmix: those of Open MPI; none: "
+             "start programs of MPI, though each rank would be alone to it; auto: as the library "
+             "asks that the program is linked with, or MPI4PY_* names (auto)",
      .words = mpi_words},
     {"export", OPTION_LIST, OPTION_AT(struct words, opts.exports), .value = "NAME[=VALUE]",
      .help = "a variable for the ranks; they inherit what is set here anyway. May be repeated",
@@ -502,24 +504,52 @@ int opts_check(const struct opts *opts, struct mst_err *err)
     return plan_check(plan, err);
 }
 
+/* Beside this program, else in PATH. */
+static int find_pmix(struct opts *opts, struct mst_err *err)
+{
+    static const char name[] = "muster-pmix";
+    if (program_beside(name, opts->pmix) && access(opts->pmix, X_OK) == 0)
+        return 0;
+    if (program_find(name, opts->path, opts->pmix) == 0)
+        return 0;
+    return mst_err_set(err, -ENOTSUP,
+                       "ranks of Open MPI are connected by muster-pmix, which is neither beside "
+                       "muster nor in PATH: it is built where Debian's package libpmix-dev is; or "
+                       "start them with mpirun, or with --mpi=none if they do not use MPI");
+}
+
 /* To an MPI that nobody serves each rank is alone, and says so by a result that looks right. */
+static int refuse_mpi(const struct opts *opts, const char *library, bool is_needed,
+                      struct mst_err *err)
+{
+    static const char *const next[] = {[MPI_FAMILY_NONE] = "start it with mpirun",
+                                       [MPI_FAMILY_MPICH] = "start it with --mpi=pmi1",
+                                       [MPI_FAMILY_OPEN] = "start it with --mpi=pmix"};
+    return mst_err_set(err, -ENOTSUP,
+                       "%.60s is %s %.30s, which %s%s does not connect: each rank would be alone; "
+                       "%s, or with --mpi=none if it does not use that library",
+                       opts->argv[0], is_needed ? "linked with" : "told by MPI4PY_* to load",
+                       library, opts->mpi == OPTS_MPI_AUTO ? "muster run" : "--mpi=",
+                       opts->mpi == OPTS_MPI_AUTO ? "" : mpi_words[opts->mpi],
+                       next[mpi_family_of(library)]);
+}
+
 static int settle_mpi(struct opts *opts, struct mst_err *err)
 {
+    static const enum opts_mpi served_by[] = {[MPI_FAMILY_NONE] = OPTS_MPI_NONE,
+                                              [MPI_FAMILY_MPICH] = OPTS_MPI_PMI1,
+                                              [MPI_FAMILY_OPEN] = OPTS_MPI_PMIX};
     char library[MPI_LIBRARY_BYTES];
-    if (opts->mpi == OPTS_MPI_NONE || opts->node_count * opts->local_size < 2)
-        return 0;
-    bool is_needed = mpi_is_needed(opts->argv, opts->path, library);
-    if (!is_needed && !mpi_is_named(opts->env, library))
-        return 0;
-    if (!mpi_speaks_pmi1(library))
-        return mst_err_set(err, -ENOTSUP,
-                           "%.60s is %s %.30s, and muster run connects ranks of MPICH, Intel MPI "
-                           "and MVAPICH only: each would be alone; start it with mpirun, or with "
-                           "--mpi=none if it does not use that library",
-                           opts->argv[0], is_needed ? "linked with" : "told by MPI4PY_* to load",
-                           library);
-    opts->mpi = OPTS_MPI_PMI1;
-    return 0;
+    bool are_several = opts->node_count * opts->local_size > 1, is_needed = false;
+    if (opts->mpi != OPTS_MPI_NONE && are_several &&
+        ((is_needed = mpi_is_needed(opts->argv, opts->path, library)) ||
+         mpi_is_named(opts->env, library))) {
+        enum opts_mpi by = served_by[mpi_family_of(library)];
+        if (by == OPTS_MPI_NONE || (opts->mpi != OPTS_MPI_AUTO && opts->mpi != by))
+            return refuse_mpi(opts, library, is_needed, err);
+        opts->mpi = by;
+    }
+    return opts->mpi == OPTS_MPI_PMIX ? find_pmix(opts, err) : 0;
 }
 
 /* Flags that go together: what is missing is told at once, the secret too. */

@@ -9,6 +9,7 @@
 #include "muster/core/world/state.h"
 #include "muster/launcher/log.h"
 #include "muster/launcher/outlog.h"
+#include "muster/launcher/program.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +28,7 @@ enum opts_mpi {
     OPTS_MPI_AUTO, /* no program of MPI, as far as can be seen: its libraries are looked for */
     OPTS_MPI_NONE, /* programs of MPI are started, and nobody looks for its libraries */
     OPTS_MPI_PMI1, /* PMI-1 is served */
+    OPTS_MPI_PMIX, /* PMIx is served, by muster-pmix */
 };
 
 struct opts {
@@ -49,6 +51,7 @@ struct opts {
     bool ignores_save_errors; /* a lost last checkpoint does not change the exit code */
     bool unbound;             /* ranks may use every core of this container */
     enum opts_mpi mpi;
+    char pmix[PROGRAM_PATH_BYTES]; /* the file of muster-pmix, where PMIx is served */
     bool report_bindings;
     bool take_root;   /* checkpoints' roots of other jobs, too */
     bool elsewhere;   /* the plan is another machine's, by --hostname and its like */

@@ -1,17 +1,21 @@
 #include "muster/launcher/pmi.h"
 
-#include "muster/core/bytes.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/gather.h"
-#include "muster/core/kv/kv.h"
+#include "muster/core/scratch.h"
+#include "muster/core/version.h"
 #include "muster/core/world/state.h"
+#include "muster/launcher/exitcode.h"
 #include "muster/launcher/helper.h"
 #include "muster/launcher/pmi1.h"
+#include "muster/launcher/pmi_nodes.h"
+#include "muster/launcher/pmix/fds.h"
 #include "muster/launcher/rankenv.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -24,8 +28,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define KV_MS 20000
-#define LOOK_MS 200   /* at the agent, while other nodes are waited for */
 #define DEATH_MS 1000 /* the agent has to act on the death of a rank by itself */
 
 /* ---- in the process -------------------------------------------------------------------------- */
@@ -42,12 +44,11 @@ struct guest {
 struct server {
     struct rankenv_facts facts;
     struct mst_world world; /* as that of this node's first rank */
-    struct mst_kv *kv;      /* NULL: there is no other node */
+    struct pmi_nodes nodes;
     struct pmi1_board board;
     struct guest *guests;
     struct pollfd *fds; /* of the guests, and the agent's behind them */
     uint32_t fence;
-    bool told_left; /* the other nodes know of a rank that never called MPI_Init */
     struct pmi_failure failure;
 };
 
@@ -64,71 +65,21 @@ __attribute__((format(printf, 4, 5))) static int blame(struct server *server, ui
     return code;
 }
 
-static bool is_agent_gone(void)
-{
-    uint32_t at; /* what it has told is read later */
-    return recv(STDIN_FILENO, &at, sizeof at, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
-
-/* The number of a rank that has ended without MPI_Init, whoever waits for it: of any node. */
-static const char left_key[] = "pmi/left";
-
-static void tell_left(struct server *server, uint32_t rank)
-{
-    uint8_t bytes[4];
-    mst_put_le32(bytes, rank);
-    if (!server->told_left) /* (void): who cannot be told hears of the agent's end */
-        (void)mst_kv_set(server->kv, left_key, bytes, sizeof bytes, mst_deadline_ms(KV_MS));
-    server->told_left = true;
-}
-
-/* Whether one of another node will never come to the fence at which all of this one are. */
-static int find_left(struct server *server)
-{
-    uint8_t bytes[4];
-    size_t size = 0;
-    int rc = mst_kv_get(server->kv, left_key, bytes, sizeof bytes, &size, mst_deadline_ms(KV_MS));
-    if (rc || size != sizeof bytes)
-        return 0;
-    return blame(server, 0, -ECONNRESET, "it waits for rank %u, which has ended without MPI_Init",
-                 mst_get_le32(bytes));
-}
-
-/* This node's part of what `key` names goes out, and those of all nodes come in. */
-static int gather(struct server *server, const char *key, struct mst_cspan mine,
-                  uint64_t deadline_ns, struct mst_kv_gathered *ret_gathered)
-{
-    const struct mst_kv_part part = {.index = server->facts.node,
-                                     .count = server->facts.node_count,
-                                     .value = mine.data,
-                                     .size_bytes = mine.size_bytes};
-    int rc = mst_kv_gather_put(server->kv, key, &part, mst_deadline_ms(KV_MS)), left = 0;
-    if (rc == 0)
-        do
-            rc = mst_kv_gather_wait(server->kv, key, part.count, ret_gathered,
-                                    mst_deadline_ms(LOOK_MS));
-        while (rc == -ETIMEDOUT && !is_agent_gone() && !mst_deadline_passed(deadline_ns) &&
-               (left = find_left(server)) == 0);
-    return left ? left : rc;
-}
-
 /* What ranks have put since the last fence. */
 static int exchange(struct server *server)
 {
     char key[32];
     struct mst_kv_gathered gathered = {0};
-    (void)snprintf(key, sizeof key, "pmi/fence/%" PRIu32, server->fence);
+    struct mst_err *err = &server->failure.err;
+    (void)snprintf(key, sizeof key, "fence/%" PRIu32, server->fence);
     const struct mst_cspan fresh = {server->board.fresh, server->board.fresh_bytes, MST_MEM_HOST};
-    int rc = gather(server, key, fresh, MST_NEVER, &gathered);
-    if (rc && !server->failure.err.code)
-        (void)mst_err_set(&server->failure.err, rc,
-                          "fence %" PRIu32 " of all nodes, with %zu bytes of this one's (all may "
-                          "have %u): %s",
-                          server->fence, fresh.size_bytes, MST_KV_VALUE_MAX, mst_err_meaning(rc));
+    int rc = pmi_nodes_gather(&server->nodes, key, fresh, MST_NEVER, &gathered, err);
+    if (rc && !err->code)
+        (void)pmi_nodes_refuse(rc, key, fresh.size_bytes, err);
     for (uint32_t i = 0; rc == 0 && i < gathered.count; i++) {
         if (i != server->facts.node)
             rc = pmi1_board_learn(&server->board, gathered.parts[i].data,
-                                  gathered.parts[i].size_bytes, &server->failure.err);
+                                  gathered.parts[i].size_bytes, err);
     }
     mst_kv_gathered_free(&gathered);
     return rc;
@@ -161,12 +112,11 @@ static int find_lost(struct server *server)
     bool is_mpi = find(server, PMI1_INSIDE, false) < count ||
                   find(server, PMI1_FENCED, false) < count;
     if (inside < count)
-        return blame(server, inside, -ECONNRESET, "it has ended without MPI_Finalize");
-    if (outside < count && server->kv)
-        tell_left(server, server->facts.rank + outside);
+        return blame(server, inside, -ECONNRESET, PMI_NO_FINALIZE);
+    if (outside < count)
+        pmi_nodes_tell_left(&server->nodes, server->facts.rank + outside);
     if (outside < count && is_mpi)
-        return blame(server, outside, -ECONNRESET,
-                     "it has ended without MPI_Init, and other ranks have called that");
+        return blame(server, outside, -ECONNRESET, PMI_NO_INIT);
     return 0;
 }
 
@@ -178,7 +128,7 @@ static int pass_fence(struct server *server)
         if (server->guests[i].rank.state != PMI1_FENCED)
             return 0;
     }
-    int rc = server->kv ? exchange(server) : 0;
+    int rc = server->nodes.kv ? exchange(server) : 0;
     pmi1_board_fence(&server->board);
     server->fence++;
     for (uint32_t i = 0; rc == 0 && i < count; i++) {
@@ -301,6 +251,9 @@ static void set_up_world(struct server *server)
     world_init_single(world);
     world->rank = facts->rank;
     world->size = facts->world_size;
+    world->local_size = facts->local_size;
+    world->node = facts->node;
+    world->node_count = facts->node_count;
     world->generation = facts->generation;
     world->job_nonce = facts->job_nonce;
     (void)snprintf(world->kv_addr, sizeof world->kv_addr, "%s", facts->kv_addr);
@@ -309,52 +262,22 @@ static void set_up_world(struct server *server)
     world->secret_bytes = size > 0 ? (uint32_t)size : 0;
 }
 
-/* How many ranks each node has: where there are others, they say so. */
-static int ask_sizes(struct server *server, uint16_t *sizes)
-{
-    uint8_t mine[2];
-    struct mst_kv_gathered gathered = {0};
-    struct mst_err *err = &server->failure.err;
-    sizes[0] = (uint16_t)server->facts.local_size;
-    if (server->facts.node_count < 2)
-        return 0;
-    mst_put_le16(mine, sizes[0]);
-    int rc = mst_kv_dial(&server->world, mst_deadline_ms(KV_MS), &server->kv, err);
-    if (rc)
-        return rc;
-    rc = gather(server, "pmi/ranks", (struct mst_cspan){mine, sizeof mine, MST_MEM_HOST},
-                mst_deadline_ms(KV_MS), &gathered);
-    for (uint32_t i = 0; rc == 0 && i < gathered.count; i++) {
-        if (gathered.parts[i].size_bytes == sizeof mine)
-            sizes[i] = mst_get_le16(gathered.parts[i].data);
-        else
-            rc = -EBADMSG;
-    }
-    mst_kv_gathered_free(&gathered);
-    return rc ? mst_err_set(err, rc,
-                            "not all nodes say by PMI-1 how many ranks they have (%s): "
-                            "give --mpi=pmi1 on each",
-                            mst_err_meaning(rc))
-              : 0;
-}
-
 static int make_board(struct server *server)
 {
     char name[PMI1_NAME_BYTES];
     uint32_t node_count = server->facts.node_count;
+    struct mst_err *err = &server->failure.err;
     uint16_t *sizes = calloc(node_count, sizeof *sizes);
     if (!sizes)
-        return mst_err_set(&server->failure.err, -ENOMEM, "no memory for %u nodes", node_count);
+        return mst_err_set(err, -ENOMEM, "no memory for %u nodes", node_count);
     (void)snprintf(name, sizeof name, "muster_%016" PRIx64 "_%" PRIu32, server->facts.job_nonce,
                    server->facts.generation);
-    int rc = ask_sizes(server, sizes);
+    int rc = pmi_nodes_open(&server->nodes, "pmi1", &server->world, err);
     if (rc == 0)
-        rc = pmi1_board_init(&server->board, name, sizes, node_count, &server->failure.err);
+        rc = pmi_nodes_meet(&server->nodes, server->facts.world_size, sizes, err);
+    if (rc == 0)
+        rc = pmi1_board_init(&server->board, name, sizes, node_count, err);
     free(sizes);
-    if (rc == 0 && server->board.size != server->facts.world_size)
-        rc = mst_err_set(&server->failure.err, -EPROTO,
-                         "all nodes together say that there are %u ranks, and there are %u",
-                         server->board.size, server->facts.world_size);
     return rc;
 }
 
@@ -391,6 +314,48 @@ static _Noreturn void run(const struct rankenv_facts *facts, const int *fds)
     _exit(0);
 }
 
+/* ---- in muster-pmix -------------------------------------------------------------------------- */
+
+/* It is told who the node's first rank is, and of what this process has in its environment next to
+ * nothing: what a library of PMIx would take from that is for the ranks'. Job-level data goes to
+ * them by their connections, and lies in no file. */
+static int lay_out(struct rankenv *env, const struct rankenv_facts *facts)
+{
+    static char folder[4096], store[] = "PMIX_MCA_gds=hash"; /* of the child alone */
+    struct rankenv_facts its = *facts;
+    its.secret_fd = PMIX_SECRET_FD;
+    its.page_fd = its.shm_fd = -1;
+    (void)snprintf(folder, sizeof folder, "TMPDIR=%s", mst_scratch_dir());
+    return rankenv_init_contract(env, (char *[]){folder, store, NULL}, &its);
+}
+
+/* Descriptors as pmix/main.c has them. Behind all that they will be, their numbers ascend. It has
+ * something to clear up when the agent dies, and hears of that by descriptor 0. */
+static _Noreturn void become(const char *program, const struct rankenv_facts *facts,
+                             const int *theirs)
+{
+    char name[] = "muster-pmix", version[32], *argv[] = {name, version, NULL};
+    struct rankenv env;
+    size_t count = PMIX_FIRST_RANK_FD + facts->local_size;
+    int *fds = malloc(count * sizeof *fds), above = (int)count;
+    for (size_t i = 0; fds && i < count; i++) {
+        int fd = i == 0                   ? theirs[0]
+                 : i < PMIX_SECRET_FD     ? STDERR_FILENO
+                 : i < PMIX_FIRST_RANK_FD ? facts->secret_fd
+                                          : theirs[1 + i - PMIX_FIRST_RANK_FD];
+        fds[i] = fcntl(fd, F_DUPFD, above);
+        if (fds[i] < 0)
+            _exit(EXITCODE_INTERNAL);
+        above = fds[i] + 1;
+    }
+    if (!fds || lay_out(&env, facts))
+        _exit(EXITCODE_INTERNAL);
+    helper_begin(name, fds, count);
+    (void)snprintf(version, sizeof version, "%s", mst_version());
+    execve(program, argv, env.vars);
+    _exit(exitcode_of_exec(errno));
+}
+
 /* ---- in the agent ---------------------------------------------------------------------------- */
 
 static void close_all(const int *fds, size_t count)
@@ -403,13 +368,13 @@ static void close_all(const int *fds, size_t count)
 
 /* Connections: ours[0] and theirs[0] are of the agent and the process, the others of a rank and the
  * process. The numbers of `theirs` ascend, as each is the lowest that is free. */
-static int open_pairs(int *ours, int *theirs, size_t count)
+static int open_pairs(int *ours, int *theirs, size_t count, bool is_pmix)
 {
     int rc = 0;
     for (size_t i = 0; i < count; i++)
         ours[i] = theirs[i] = -1;
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        int type = i == 0 ? SOCK_SEQPACKET : SOCK_STREAM, fds[2];
+        int type = i == 0 || is_pmix ? SOCK_SEQPACKET : SOCK_STREAM, fds[2];
         if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds)) {
             rc = -errno;
         } else {
@@ -422,11 +387,14 @@ static int open_pairs(int *ours, int *theirs, size_t count)
 
 /* Opens the connections and starts the process, which has its ends of them then. Its number, or a
  * negative errno. */
-static pid_t fork_server(const struct rankenv_facts *facts, int *ours, int *theirs)
+static pid_t fork_server(const struct rankenv_facts *facts, const char *program, int *ours,
+                         int *theirs)
 {
     size_t count = facts->local_size + (size_t)1;
-    int rc = open_pairs(ours, theirs, count);
+    int rc = open_pairs(ours, theirs, count, program != NULL);
     pid_t pid = rc ? -1 : fork();
+    if (pid == 0 && program)
+        become(program, facts, theirs);
     if (pid == 0)
         run(facts, theirs);
     if (pid < 0 && rc == 0)
@@ -437,11 +405,12 @@ static pid_t fork_server(const struct rankenv_facts *facts, int *ours, int *thei
     return rc ? rc : pid;
 }
 
-int pmi_start(struct pmi *pmi, const struct rankenv_facts *facts, struct mst_err *err)
+int pmi_start(struct pmi *pmi, const struct rankenv_facts *facts, const char *program,
+              struct mst_err *err)
 {
     size_t count = facts->local_size + (size_t)1;
     int *ours = malloc(count * sizeof *ours), *theirs = malloc(count * sizeof *theirs);
-    pid_t pid = ours && theirs ? fork_server(facts, ours, theirs) : -ENOMEM;
+    pid_t pid = ours && theirs ? fork_server(facts, program, ours, theirs) : -ENOMEM;
     free(theirs);
     *pmi = (struct pmi){.fd = -1};
     if (pid < 0) {
@@ -451,8 +420,12 @@ int pmi_start(struct pmi *pmi, const struct rankenv_facts *facts, struct mst_err
                                             "or pids.max of the container's cgroup"
                                           : mst_err_meaning(pid));
     }
-    *pmi = (struct pmi){
-        .fd = ours[0], .pid = pid, .rank = facts->rank, .fds = ours, .count = facts->local_size};
+    *pmi = (struct pmi){.fd = ours[0],
+                        .pid = pid,
+                        .rank = facts->rank,
+                        .ready = program == NULL,
+                        .fds = ours,
+                        .count = facts->local_size};
     return 0;
 }
 
@@ -483,10 +456,16 @@ bool pmi_take(struct pmi *pmi, struct pmi_failure *ret_failure)
         return false;
     if (size != sizeof *ret_failure) {
         pmi_end(pmi);
-        *ret_failure = (struct pmi_failure){.rank = pmi->rank, .exit_code = EXIT_FAILURE};
-        (void)mst_err_set(&ret_failure->err, -ECHILD, "the process that connects them has died");
+        *ret_failure = (struct pmi_failure){
+            .rank = pmi->rank, .exit_code = pmi->ready ? EXIT_FAILURE : EXITCODE_CONFIG};
+        (void)mst_err_set(&ret_failure->err, -ECHILD,
+                          pmi->ready ? "the process that connects them has died"
+                                     : "muster-pmix did not start: it needs libpmix.so.2, of "
+                                       "Debian's package libpmix2");
+        return true;
     }
-    return true;
+    pmi->ready = true;
+    return ret_failure->err.code != 0;
 }
 
 void pmi_end(struct pmi *pmi)

@@ -1,12 +1,13 @@
-/* Pmi: the process that this node's ranks ask by PMI-1 who the others are. Between nodes it brings
+/* Pmi: the process that this node's ranks of MPI ask who the others are. Between nodes it brings
  * what they put to the job's key-value server, and waits for what the other nodes bring.
  *
- *   start → (rank_fd → PMI_FD of that rank) → started → fd is readable: take → end
+ *   start → (rank_fd, which that rank inherits) → started → fd is readable: take → end
  *
- * A copy of the agent, so that the agent waits for none of this; it ends with the agent, or when it
- * is told to. It gives up when a rank aborts the job, or has left without a word of MPI's, for
- * which others may wait for ever; the agent, which knows of the deaths of ranks, has a second to
- * act on that by itself. */
+ * By PMI-1 it is a copy of the agent, and by PMIx muster-pmix (pmix/main.c): the agent waits for
+ * none of this, and loads no library for it. It ends with the agent, or when it is told to, and
+ * gives up when a rank aborts the job, or has left without a word of MPI's, for which others may
+ * wait for ever; the agent, which knows of the deaths of ranks, has a second to act on that by
+ * itself. */
 #ifndef MUSTER_LAUNCHER_PMI_H
 #define MUSTER_LAUNCHER_PMI_H
 
@@ -19,8 +20,8 @@
 struct rankenv_facts;
 
 /* Why ranks of MPI cannot go on, and how their job ends. */
-struct pmi_failure {
-    uint32_t rank; /* whose doing it is */
+struct pmi_failure { /* zeroed: that muster-pmix is ready */
+    uint32_t rank;   /* whose doing it is */
     int exit_code;
     struct mst_err err;
 };
@@ -31,12 +32,15 @@ struct pmi {
     pid_t pid;     /* of the process */
     uint32_t rank; /* the node's first */
     bool watched;  /* by the agent's loop, which sets it */
+    bool ready;    /* it has begun to serve, or is PMI-1's, which needs nothing for that */
     int *fds;      /* it and the ranks' ends, close-on-exec; NULL once the ranks are started */
     uint32_t count;
 };
 
-/* For the ranks of this node, as `facts` says. 0; -EMFILE, -ENOMEM, -EAGAIN with text. */
-int pmi_start(struct pmi *pmi, const struct rankenv_facts *facts, struct mst_err *err);
+/* For the ranks of this node, as `facts` says. `program` is the file of muster-pmix, which is to do
+ * it; NULL: PMI-1 will do. 0; -EMFILE, -ENOMEM, -EAGAIN with text. */
+int pmi_start(struct pmi *pmi, const struct rankenv_facts *facts, const char *program,
+              struct mst_err *err);
 
 /* The end that a rank inherits; 0: there is none. */
 int pmi_rank_fd(const struct pmi *pmi, uint32_t local_rank);
@@ -47,7 +51,7 @@ void pmi_started(struct pmi *pmi);
 /* A rank has ended, though a child that it leaves may still hold its end. */
 void pmi_rank_ended(const struct pmi *pmi, uint32_t local_rank);
 
-/* Why it gave up. False: it has not. */
+/* Why it gave up. False: it has not, and maybe says that it is ready. */
 bool pmi_take(struct pmi *pmi, struct pmi_failure *ret_failure);
 
 /* The process ends at once. Whoever reaps orphans reaps it. */

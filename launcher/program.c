@@ -53,6 +53,14 @@ int program_find(const char *name, const char *path, char ret_file[PROGRAM_PATH_
     return rc;
 }
 
+bool program_beside(const char *name, char ret_file[PROGRAM_PATH_BYTES])
+{
+    ssize_t size = readlink("/proc/self/exe", ret_file, PROGRAM_PATH_BYTES);
+    char *slash = size > 0 ? memrchr(ret_file, '/', (size_t)size) : NULL;
+    size_t room = slash ? PROGRAM_PATH_BYTES - (size_t)(slash + 1 - ret_file) : 0;
+    return room > strlen(name) && snprintf(slash + 1, room, "%s", name) > 0;
+}
+
 /* A name without a folder is looked for in PATH only, whatever lies in this folder. */
 int program_refuse(const char *name, int rc, struct mst_err *err)
 {

@@ -2,6 +2,8 @@
 #ifndef MUSTER_LAUNCHER_PROGRAM_H
 #define MUSTER_LAUNCHER_PROGRAM_H
 
+#include <stdbool.h>
+
 #define PROGRAM_PATH_BYTES 4096
 
 struct mst_err;
@@ -10,6 +12,10 @@ struct mst_err;
  * value, or NULL). 0; -ENOENT there is none; -EACCES it may not be executed, or is no file; errors
  * of stat. A script's interpreter is not looked for. */
 int program_find(const char *name, const char *path, char ret_file[PROGRAM_PATH_BYTES]);
+
+/* The name that `name` has in the folder of this process's own program, whether or not it is there.
+ * False: the folder is not known, or its name too long. */
+bool program_beside(const char *name, char ret_file[PROGRAM_PATH_BYTES]);
 
 /* Returns rc, the -errno of program_find, of fork or of execvp for `name`, with a text that says
  * what is to be done. */

@@ -1,6 +1,7 @@
 #include "muster/launcher/rankenv.h"
 
 #include "muster/core/least.h"
+#include "muster/launcher/pmix_rank.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -37,8 +38,10 @@ static void add_contract(struct rankenv *env, const struct rankenv_facts *facts)
     if (facts->job_nonce)
         add(env, "MST_JOB_NONCE=%016" PRIx64, facts->job_nonce);
     add(env, "MST_SECRET_FD=%d", facts->secret_fd);
-    add(env, "MST_PAGE_FD=%d", facts->page_fd);
-    add(env, "MST_SHM_FD=%d", facts->shm_fd);
+    if (facts->page_fd >= 0)
+        add(env, "MST_PAGE_FD=%d", facts->page_fd);
+    if (facts->shm_fd >= 0)
+        add(env, "MST_SHM_FD=%d", facts->shm_fd);
 }
 
 static void add_wishes(struct rankenv *env, const struct rankenv_facts *facts)
@@ -219,6 +222,13 @@ static bool is_for_launcher(const char *var)
     return false;
 }
 
+/* Those of a launcher around this one would make a rank one of its own; settings stay. */
+static bool is_of_pmi(const char *var)
+{
+    return is_for_launcher(var) || has_prefix(var, "PMI_") ||
+           (has_prefix(var, "PMIX_") && !has_prefix(var, "PMIX_MCA_"));
+}
+
 static bool keep_all(const char *var)
 {
     (void)var; /* none is for us: the process is another launcher's */
@@ -283,9 +293,11 @@ int rankenv_init(struct rankenv *env, char *const *inherited, const struct ranke
     add_families(env, facts, NULL);
     if (facts->pmi_fd)
         add_pmi(env, facts);
+    if (facts->pmix_fd)
+        add(env, PMIX_RANK_FD "=%d", facts->pmix_fd);
     if (!is_set(inherited, "OMP_NUM_THREADS="))
         add(env, "OMP_NUM_THREADS=1");
-    return lay_out(env, inherited, is_for_launcher);
+    return lay_out(env, inherited, facts->pmi_fd || facts->pmix_fd ? is_of_pmi : is_for_launcher);
 }
 
 int rankenv_init_foreign(struct rankenv *env, char *const *inherited,
@@ -295,6 +307,14 @@ int rankenv_init_foreign(struct rankenv *env, char *const *inherited,
     add(env, "MST_FROM=%s", launcher);
     add_wishes(env, facts);
     add_families(env, facts, launcher);
+    return lay_out(env, inherited, keep_all);
+}
+
+int rankenv_init_contract(struct rankenv *env, char *const *inherited,
+                          const struct rankenv_facts *facts)
+{
+    env->own_count = env->text_size = 0;
+    add_contract(env, facts);
     return lay_out(env, inherited, keep_all);
 }
 

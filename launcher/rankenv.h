@@ -21,6 +21,7 @@ struct rankenv_facts {
     int secret_fd, page_fd, shm_fd;
     uint32_t take_root; /* 1: MST_TAKE_ROOT */
     int pmi_fd;         /* where PMI-1 is served; 0: nowhere */
+    int pmix_fd;        /* by which muster-pmix tells a rank more variables; 0: it does not */
     bool is_beside;     /* the world of ranks: the program is told that it is alone, and no more */
 };
 
@@ -47,6 +48,11 @@ int rankenv_init(struct rankenv *env, char *const *inherited, const struct ranke
  * 0; -ENOMEM. */
 int rankenv_init_foreign(struct rankenv *env, char *const *inherited,
                          const struct rankenv_facts *facts, const char *launcher);
+
+/* The contract alone, for a program that speaks for the rank. 0; -ENOMEM. */
+int rankenv_init_contract(struct rankenv *env, char *const *inherited,
+                          const struct rankenv_facts *facts);
+
 void rankenv_fini(struct rankenv *env);
 
 #endif

@@ -19,6 +19,7 @@
 #include "muster/launcher/log.h"
 #include "muster/launcher/opts.h"
 #include "muster/launcher/outlog.h"
+#include "muster/launcher/pmix_rank.h"
 #include "muster/launcher/procs.h"
 #include "muster/launcher/rankenv.h"
 #include "muster/launcher/spawn.h"
@@ -125,6 +126,7 @@ void ranks_close(struct ranks *ranks)
     pmi_end(&ranks->pmi);
     free(ranks->procs);
     free(ranks->shares);
+    free(ranks->begin);
     *ranks = (struct ranks){.death_fd = ranks->death_fd,
                             .guard = ranks->guard,
                             .spawn = ranks->spawn,
@@ -227,17 +229,17 @@ static int prepare(const struct ranks *ranks, const struct opts *opts,
 static struct spawn_request request_of(const struct ranks *ranks, const struct opts *opts,
                                        const struct rankenv_facts *facts, const struct start *start)
 {
-    return (struct spawn_request){
-        .argv = opts->argv,
-        .env = start->env->vars,
-        .out_fd = start->fds[0],
-        .err_fd = start->fds[1],
-        .keeps_stdin = opts->feeds_rank0 && facts->rank == 0,
-        .keep_fds = {facts->secret_fd, facts->page_fd, facts->shm_fd, facts->pmi_fd},
-        .keep_fd_count = facts->pmi_fd ? 4 : 3,
-        .cores = ranks->procs[facts->local_rank].cores,
-        .deaf = opts->term == OPTS_TERM_AGENT,
-        .guard = ranks->guard};
+    return (struct spawn_request){.argv = ranks->begin ? ranks->begin : opts->argv,
+                                  .env = start->env->vars,
+                                  .out_fd = start->fds[0],
+                                  .err_fd = start->fds[1],
+                                  .keeps_stdin = opts->feeds_rank0 && facts->rank == 0,
+                                  .keep_fds = {facts->secret_fd, facts->page_fd, facts->shm_fd,
+                                               facts->pmi_fd + facts->pmix_fd},
+                                  .keep_fd_count = facts->pmi_fd || facts->pmix_fd ? 4 : 3,
+                                  .cores = ranks->procs[facts->local_rank].cores,
+                                  .deaf = opts->term == OPTS_TERM_AGENT,
+                                  .guard = ranks->guard};
 }
 
 static void note_started(struct ranks *ranks, uint32_t local_rank, const struct spawn_child *child)
@@ -287,7 +289,8 @@ static int spawn_batch(struct ranks *ranks, const struct opts *opts, struct rank
     for (; rc == 0 && count < SPAWN_BATCH && first + count < ranks->local_size; count += rc == 0) {
         facts->local_rank = first + (uint32_t)count;
         facts->rank = ranks->first_rank + facts->local_rank;
-        facts->pmi_fd = pmi_rank_fd(&ranks->pmi, facts->local_rank);
+        *(ranks->begin ? &facts->pmix_fd : &facts->pmi_fd) = pmi_rank_fd(&ranks->pmi,
+                                                                         facts->local_rank);
         rc = prepare(ranks, opts, facts, outlog, &starts[count], &unprepared);
         if (rc == 0)
             requests[count] = request_of(ranks, opts, facts, &starts[count]);
@@ -300,6 +303,26 @@ static int spawn_batch(struct ranks *ranks, const struct opts *opts, struct rank
     return mst_err_set(err, rc, "%s", unprepared.text);
 }
 
+/* A rank of MPI has somebody to ask before it is started. */
+static int start_pmi(struct ranks *ranks, const struct opts *opts,
+                     const struct rankenv_facts *facts, struct mst_err *err)
+{
+    size_t count = 0;
+    if (opts->mpi == OPTS_MPI_PMI1)
+        return pmi_start(&ranks->pmi, facts, NULL, err);
+    if (opts->mpi != OPTS_MPI_PMIX)
+        return 0;
+    while (opts->argv[count])
+        count++;
+    ranks->begin = calloc(count + 3, sizeof *ranks->begin);
+    if (!ranks->begin)
+        return mst_err_set(err, -ENOMEM, "no memory for %zu arguments", count);
+    ranks->begin[0] = (char *)PMIX_RANK_SELF; /* nobody changes execve's arguments */
+    ranks->begin[1] = (char *)PMIX_RANK_WORD;
+    memcpy(ranks->begin + 2, opts->argv, count * sizeof *ranks->begin);
+    return pmi_start(&ranks->pmi, facts, opts->pmix, err);
+}
+
 int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct rankenv_facts *facts,
                 struct outlog *outlog, struct mst_err *err)
 {
@@ -307,8 +330,8 @@ int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct ranke
     mine.page_fd = ranks->page_fd;
     mine.shm_fd = ranks->shm_fd;
     int rc = bind_ranks(ranks, opts, err);
-    if (rc == 0 && opts->mpi == OPTS_MPI_PMI1)
-        rc = pmi_start(&ranks->pmi, facts, err);
+    if (rc == 0)
+        rc = start_pmi(ranks, opts, facts, err);
     while (rc == 0 && ranks->alive < ranks->local_size)
         rc = spawn_batch(ranks, opts, &mine, outlog, err);
     pmi_started(&ranks->pmi);

@@ -48,6 +48,7 @@ struct ranks {
     struct mst_page *page;   /* NULL: not open */
     int page_fd, shm_fd;
     struct pmi pmi;
+    char **begin;        /* what a rank begins as that is connected by PMIx; NULL: as its program */
     struct guard *guard; /* borrowed; NULL: none */
     struct spawn *spawn;
 };

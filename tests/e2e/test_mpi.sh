@@ -87,12 +87,21 @@ without_libraries() {
     expect 0 unshare -m sh -c "mount --bind /dev/null '$mpi' && exec muster run --nproc 2 allreduce"
 }
 
-# A program of Open MPI is no rank of muster run, and a library that comes later is told of once.
+# A program of Open MPI is no rank of a muster run that has no muster-pmix, and a library that comes
+# later is told of once.
 under_muster() {
-    say "a program of Open MPI under muster run"
-    expect 78 muster run --nproc 2 -- mpi_hello-openmpi
-    mentions "is linked with libmpi" "mpirun" "--mpi=none"
-    expect 78 muster run --dry-run --nproc 2 -- "$(command -v mpi_hello-openmpi)"
+    local hello bare=$work/bare
+    hello=$(command -v mpi_hello-openmpi)
+    say "a program of Open MPI under muster run, without muster-pmix"
+    mkdir "$bare"
+    cp "$(command -v muster)" "$bare"
+    expect 78 env PATH="$bare:/usr/bin:/bin" muster run --nproc 2 -- "$hello"
+    mentions "muster-pmix" "libpmix-dev" "mpirun" "--mpi=none"
+    expect 78 env PATH="$bare:/usr/bin:/bin" muster run --dry-run --nproc 2 -- "$hello"
+    expect 78 env PATH="$bare:/usr/bin:/bin" muster run --mpi=pmix --nproc 2 -- true
+    mentions "muster-pmix" "libpmix-dev"
+    expect 78 muster run --nproc 2 --mpi=pmi1 -- mpi_hello-openmpi
+    mentions "is linked with libmpi" "--mpi=pmix" "--mpi=none"
     expect 0 timeout 60 muster run --nproc 1 -- mpi_hello-openmpi
     expect 0 timeout 60 muster run --nproc 2 --mpi=none -- mpi_hello-openmpi
     [ "$(grep -c 'hello from rank 0 of 1' "$work/last.out")" = 2 ] || fail "not two worlds of one"
@@ -109,7 +118,7 @@ loaded_later() {
     wait $job || :
     [ "$(grep -c loaded_by= "$work/later.out")" = 1 ] || fail "not one warning"
     expect 78 timeout 60 muster run --nproc 2 --mpi=pmi1 -- env LD_PRELOAD="$mpi" sleep 60
-    mentions "loaded_by=0" "does not ask by PMI-1" "--mpi=none"
+    mentions "loaded_by=0" "other than the one that --mpi connects" "--mpi=pmix" "--mpi=none"
 }
 
 without_mpi

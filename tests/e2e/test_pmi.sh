@@ -1,16 +1,28 @@
 #!/bin/bash
-# Programs of MPICH and of what is compatible with it, as they are, under muster run: no mpirun, no
-# ssh. MPICH 5 and Intel MPI too, where `make deps-peers` has put them.
+# Programs of MPICH, of what is compatible with it, and of Open MPI, as they are, under muster run: no
+# mpirun, no ssh. MPICH 5, Intel MPI and Open MPI 5 too, where `make deps-peers` has put them.
 source "$(dirname "$0")/lib.sh"
 export MST_JOB_SECRET=shared
 peers=${PEERS:-$here/../../build/peers}
+export TMPDIR=$work/tmp
+mkdir "$TMPDIR"
 export I_MPI_ROOT=$peers/intel FI_PROVIDER_PATH=$peers/intel/lib I_MPI_FABRICS=shm
 
+# How PROGRAM's ranks are connected: mpi_ends is built for each MPI under its name.
+served() {
+    case "$1" in
+    *openmpi*) echo pmix ;;
+    *) echo pmi1 ;;
+    esac
+}
+
 try_one_node() { # PROGRAM
+    local mpi
+    mpi=$(served "$1")
     say "$1: ranks of one node"
-    expect 0 timeout 60 muster run --nproc 3 -- "$1"
-    mentions "rank 0 of 3: sum 6" "rank 1 of 3: sum 6" "rank 2 of 3: sum 6"
-    expect 0 timeout 60 muster run --nproc 2 --mpi=pmi1 -- sh -c 'exec "$0"' "$1"
+    expect 0 timeout 60 muster run --nproc 4 -- "$1"
+    mentions "rank 0 of 4: sum 10" "rank 1 of 4: sum 10" "rank 2 of 4: sum 10" "rank 3 of 4: sum 10"
+    expect 0 timeout 60 muster run --nproc 2 --mpi="$mpi" -- sh -c 'exec "$0"' "$1"
     mentions "rank 1 of 2: sum 3"
 
     say "$1: failures are named, and end"
@@ -26,13 +38,15 @@ try_one_node() { # PROGRAM
     mentions 'died=1' 'killed by SIGKILL'
 
     say "$1: ranks start again with the generation"
-    expect 0 timeout 60 muster run --nproc 2 --max-restarts 1 --mpi=pmi1 -- \
+    expect 0 timeout 60 muster run --nproc 2 --max-restarts 1 --mpi="$mpi" -- \
         sh -c '[ $MST_GENERATION = 1 ] || set -- aborts; exec "$0" "$@"' "$1"
     mentions "rank 1 of 2: sum 3" "MPI_Abort"
 }
 
-node() { # SPACE RANK NPROC PROGRAM: an agent in the background, in its own namespace
-    ip netns exec "$1" timeout 60 muster run --nnodes 2 --node-rank "$2" --nproc "$3" \
+# An agent in the background, in its own namespace and under its own name: on one host of one name
+# Open MPI 4 names its files of two nodes alike.
+node() { # SPACE RANK NPROC PROGRAM
+    ip netns exec "$1" unshare --uts sh -c 'hostname "$0" && exec "$@"' "node-$2" timeout 60 muster run --nnodes 2 --node-rank "$2" --nproc "$3" \
         --rdzv 10.79.0.1:29511 --rdzv-timeout 20 --max-restarts 0 --mpi="${mpi:-auto}" \
         -- "$4" "${5:-well}" \
         >"$work/$2.out" 2>&1 &
@@ -40,7 +54,13 @@ node() { # SPACE RANK NPROC PROGRAM: an agent in the background, in its own name
 
 try_two_nodes() { # PROGRAM
     local first second
-    say "$1: two nodes, uneven"
+    say "$1: two nodes, even and uneven"
+    node "$a" 0 2 "$1"; first=$!
+    node "$b" 1 2 "$1"; second=$!
+    ended 0 $first 0
+    mentions "rank 0 of 4: sum 10" "rank 1 of 4: sum 10"
+    ended 0 $second 1
+    mentions "rank 2 of 4: sum 10" "rank 3 of 4: sum 10"
     node "$a" 0 1 "$1"; first=$!
     node "$b" 1 2 "$1"; second=$!
     ended 0 $first 0
@@ -55,7 +75,7 @@ try_two_nodes() { # PROGRAM
     mentions "it waits for rank 1, which has ended without MPI_Init"
     ended 1 $second 1
     node "$a" 0 1 "$1" outside; first=$!
-    mpi=pmi1 node "$b" 1 1 true; second=$!
+    mpi=$(served "$1") node "$b" 1 1 true; second=$!
     ended 1 $first 0
     mentions "it waits for rank 1, which has ended without MPI_Init"
     ended 1 $second 1
@@ -79,30 +99,49 @@ if [ -e "$peers/intel/include/mpi.h" ]; then
         -Wl,-rpath,"$peers/intel/lib" -lmpi
     programs+=("$work/intel")
 fi
-[ ${#programs[@]} -gt 0 ] || skip "there is no MPICH, and nothing compatible with it"
+if [ -x "$MUSTER_BIN/muster-pmix" ]; then
+    [ ! -x "$MUSTER_TESTS/mpi_ends-openmpi" ] || programs+=("$MUSTER_TESTS/mpi_ends-openmpi")
+    if [ -x "$peers/openmpi/bin/mpicc" ]; then
+        export OPAL_PREFIX=$peers/openmpi
+        "$peers/openmpi/bin/mpicc" -o "$work/openmpi5" "$here/mpi_ends.c" \
+            -Wl,-rpath,"$peers/openmpi/lib"
+        unset OPAL_PREFIX
+        programs+=("$work/openmpi5")
+    fi
+else
+    lacks "Open MPI: this is built without libpmix"
+fi
+[ ${#programs[@]} -gt 0 ] || skip "there is no MPI"
 
 spaces=yes
 two_spaces 10.79.0 || spaces=
 [ -n "$spaces" ] || lacks "two nodes: network namespaces are not permitted"
 
-say "a program without MPI is left alone"
-expect 0 muster run --nproc 2 --mpi=pmi1 -- true
-expect 3 muster run --nproc 2 --mpi=pmi1 --max-restarts 0 -- sh -c 'exit 3'
+for protocol in $(for program in "${programs[@]}"; do served "$program"; done | sort -u); do
+    say "a program without MPI is left alone by $protocol"
+    expect 0 muster run --nproc 2 --mpi="$protocol" -- true
+    expect 3 muster run --nproc 2 --mpi="$protocol" --max-restarts 0 -- sh -c 'exit 3'
+    expect 127 muster run --nproc 2 --mpi="$protocol" -- "$work/absent"
+    mentions "cannot start $work/absent"
+    expect 0 muster run --nproc 2 --mpi="$protocol" -- env
+    [ "$(grep -cE '] PMIX?_RANK=' "$work/last.out")" = 2 ] || fail "not one PMI is set"
+    ! grep MST_PMIX_FD "$work/last.out" || fail "a rank is told of what it has got already"
 
-if [ -n "$spaces" ]; then
-    say "a node that serves none is told"
-    node "$a" 0 1 "${programs[0]}"; first=$!
-    ip netns exec "$b" timeout 60 muster run --nnodes 2 --node-rank 1 --nproc 1 --mpi=none \
-        --rdzv 10.79.0.1:29511 --rdzv-timeout 20 --max-restarts 0 -- sleep 60 >"$work/1.out" 2>&1 &
-    second=$!
+    [ -n "$spaces" ] || continue
+    say "a node that serves none is told by $protocol"
+    mpi=$protocol node "$a" 0 1 sleep 60; first=$!
+    mpi=none node "$b" 1 1 sleep 60; second=$!
     ended 1 $first 0
-    mentions "give --mpi=pmi1 on each"
+    mentions "give --mpi=$protocol on each"
     ended 1 $second 1
-fi
+done
 
 for program in "${programs[@]}"; do
+    unset OPAL_PREFIX
+    [ "$program" != "$work/openmpi5" ] || export OPAL_PREFIX=$peers/openmpi
     try_one_node "$program"
     [ -z "$spaces" ] || try_two_nodes "$program"
 done
+[ -z "$(ls "$TMPDIR")" ] || fail "files are left in TMPDIR: $(ls "$TMPDIR")"
 no_leftovers
 passed

@@ -56,18 +56,21 @@ static void knows_the_libraries_names(void **state)
         assert_false(mpi_is_library(are_not[i]));
 }
 
-static void knows_which_ask_by_pmi1(void **state)
+static void knows_the_families(void **state)
 {
     (void)state;
-    static const char *const ask[] = {"libmpich.so.12",   "libmpich.so.12.2.1",
-                                      "libmpi.so.12",     "libmpi.so.12.5.2",
-                                      "libmpifort.so.12", "libmpichcxx.so.12"};
-    static const char *const ask_not[] = {"libmpi.so.40", "libmpi.so.40.30.4", "libmpi.so",
-                                          "libmpi.so.120", "libmpi_abi.so.1"};
-    for (size_t i = 0; i < sizeof ask / sizeof ask[0]; i++)
-        assert_true(mpi_speaks_pmi1(ask[i]));
-    for (size_t i = 0; i < sizeof ask_not / sizeof ask_not[0]; i++)
-        assert_false(mpi_speaks_pmi1(ask_not[i]));
+    static const struct {
+        const char *library;
+        enum mpi_family family;
+    } cases[] = {{"libmpich.so.12", MPI_FAMILY_MPICH},    {"libmpich.so.12.2.1", MPI_FAMILY_MPICH},
+                 {"libmpi.so.12", MPI_FAMILY_MPICH},      {"libmpi.so.12.5.2", MPI_FAMILY_MPICH},
+                 {"libmpifort.so.12", MPI_FAMILY_MPICH},  {"libmpichcxx.so.12", MPI_FAMILY_MPICH},
+                 {"libmpi.so.40", MPI_FAMILY_OPEN},       {"libmpi.so.40.30.4", MPI_FAMILY_OPEN},
+                 {"libmpi_mpifh.so.40", MPI_FAMILY_OPEN}, {"libmpi_cxx.so.40", MPI_FAMILY_OPEN},
+                 {"libmpi.so", MPI_FAMILY_NONE},          {"libmpi.so.120", MPI_FAMILY_NONE},
+                 {"libmpi.so.400", MPI_FAMILY_NONE},      {"libmpi_abi.so.1", MPI_FAMILY_NONE}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(mpi_family_of(cases[i].library), cases[i].family);
 }
 
 static bool needs(const char *program, const char *argument, const char *path)
@@ -188,13 +191,14 @@ static void a_library_is_seen_once_it_is_mapped(void **state)
 {
     (void)state;
     char library[MPI_LIBRARY_BYTES] = "";
-    assert_false(mpi_is_mapped(getpid(), false, library));
-    assert_false(mpi_is_mapped(0, false, library));
+    assert_false(mpi_is_mapped(getpid(), MPI_FAMILY_NONE, library));
+    assert_false(mpi_is_mapped(0, MPI_FAMILY_NONE, library));
     void *bytes = map_library("libmpi.so.40");
-    for (int served = 0; served < 2; served++) {
+    for (enum mpi_family served = MPI_FAMILY_NONE; served <= MPI_FAMILY_MPICH; served++) {
         assert_true(mpi_is_mapped(getpid(), served, library));
         assert_string_equal(library, "libmpi.so.40");
     }
+    assert_false(mpi_is_mapped(getpid(), MPI_FAMILY_OPEN, library));
     assert_int_equal(munmap(bytes, 4096), 0);
 }
 
@@ -203,8 +207,9 @@ static void a_library_that_is_served_is_not_looked_for(void **state)
     (void)state;
     char library[MPI_LIBRARY_BYTES] = "";
     void *bytes = map_library("libmpich.so.12");
-    assert_true(mpi_is_mapped(getpid(), false, library));
-    assert_false(mpi_is_mapped(getpid(), true, library));
+    assert_true(mpi_is_mapped(getpid(), MPI_FAMILY_NONE, library));
+    assert_false(mpi_is_mapped(getpid(), MPI_FAMILY_MPICH, library));
+    assert_true(mpi_is_mapped(getpid(), MPI_FAMILY_OPEN, library));
     assert_int_equal(munmap(bytes, 4096), 0);
 }
 
@@ -229,7 +234,7 @@ static void a_watch_finds_once(void **state)
     struct mpi_watch watch = {.fd = -1, .wake_ns = MST_NEVER};
     struct mpi_finding finding;
     const pid_t pids[] = {0, getpid()};
-    mpi_watch_start(&watch, false, 1000);
+    mpi_watch_start(&watch, MPI_FAMILY_NONE, 1000);
     assert_true(watch.wake_ns > 1000 && watch.wake_ns != MST_NEVER);
     assert_false(mpi_watch_take(&watch, &finding));
     assert_false(look(&watch, pids, 2, &finding));
@@ -239,7 +244,7 @@ static void a_watch_finds_once(void **state)
     assert_int_equal(finding.local_rank, 1);
     assert_string_equal(finding.library, "libmpi.so.40");
     assert_true(watch.wake_ns == MST_NEVER);
-    mpi_watch_start(&watch, false, 2000); /* the next generation */
+    mpi_watch_start(&watch, MPI_FAMILY_NONE, 2000); /* the next generation */
     assert_true(watch.wake_ns == MST_NEVER);
     assert_int_equal(munmap(bytes, 4096), 0);
     mpi_watch_fini(&watch);
@@ -250,7 +255,7 @@ static void a_watch_looks_a_few_times_only(void **state)
     (void)state;
     struct mpi_watch watch = {.fd = -1, .wake_ns = MST_NEVER};
     struct mpi_finding finding;
-    mpi_watch_start(&watch, false, 0);
+    mpi_watch_start(&watch, MPI_FAMILY_NONE, 0);
     uint64_t last_ns = 0;
     while (watch.wake_ns != MST_NEVER) {
         assert_true(watch.wake_ns > last_ns && watch.looks < 10);
@@ -264,7 +269,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(knows_the_libraries_names),
-        cmocka_unit_test(knows_which_ask_by_pmi1),
+        cmocka_unit_test(knows_the_families),
         cmocka_unit_test(what_needs_no_mpi_may_start),
         cmocka_unit_test(what_env_starts_is_looked_at),
         cmocka_unit_test(mpi4py_is_told_by_its_variables),

@@ -1,6 +1,8 @@
 /* The process that serves PMI-1 to the ranks of one node, which are this test's descriptors. */
 #include "soon.h"
 
+#include "muster/core/version.h"
+#include "muster/launcher/exitcode.h"
 #include "muster/launcher/pmi.h"
 #include "muster/launcher/rankenv.h"
 
@@ -13,7 +15,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,7 +39,7 @@ static void start(struct fixture *f)
                                         .kv_addr = "",
                                         .job_id = "",
                                         .secret_fd = -1};
-    assert_int_equal(pmi_start(&f->pmi, &facts, NULL), 0);
+    assert_int_equal(pmi_start(&f->pmi, &facts, NULL, NULL), 0);
     for (uint32_t i = 0; i < RANKS; i++) {
         f->ranks[i] = dup(pmi_rank_fd(&f->pmi, i));
         assert_true(f->ranks[i] >= 0);
@@ -270,6 +274,62 @@ static void a_line_without_an_end_is_refused(void **state)
     end(&f);
 }
 
+/* Started as muster-pmix, it ends at once, or is not there. */
+static void a_helper_that_does_not_begin_is_told_from_one_that_dies(void **state)
+{
+    (void)state;
+    static const char *const programs[] = {"/bin/true", "/nowhere/muster-pmix"};
+    struct rankenv_facts facts = {.world_size = 2,
+                                  .local_size = 2,
+                                  .node_count = 1,
+                                  .kv_addr = "",
+                                  .job_id = "",
+                                  .secret_fd = memfd_create("secret", MFD_CLOEXEC)};
+    for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
+        struct fixture f = {.ranks = {-1, -1, -1}};
+        assert_int_equal(pmi_start(&f.pmi, &facts, programs[i], NULL), 0);
+        pmi_started(&f.pmi);
+        struct pmi_failure failure = failure_of(&f);
+        assert_int_equal(failure.exit_code, EXITCODE_CONFIG);
+        assert_non_null(strstr(failure.err.text, "libpmix2"));
+        pmi_end(&f.pmi);
+        assert_true(wait(NULL) > 0);
+    }
+    close(facts.secret_fd);
+}
+
+/* What it does is what the script says, with the agent at descriptor 0 and a rank at 4. */
+static void a_helper_is_started_as_the_first_rank_would_be(void **state)
+{
+    (void)state;
+    static const char script[] = "#!/bin/sh\n"
+                                 "[ \"$MST_RANK $MST_WORLD_SIZE $MST_LOCAL_SIZE $MST_SECRET_FD\" = "
+                                 "'10 12 2 3' ] && [ -z \"$MST_PAGE_FD$HOME\" ] && "
+                                 "[ \"$(cat <&3)\" = secret ] && [ -S /dev/fd/5 ] && "
+                                 "[ ! -e /dev/fd/6 ] && printf %s \"$1\" >&4\n";
+    char path[] = "/tmp/muster-helper-XXXXXX", said[32] = "";
+    int file = mkstemp(path), secret = memfd_create("secret", MFD_CLOEXEC);
+    assert_int_equal(write(file, script, sizeof script - 1), sizeof script - 1);
+    assert_int_equal(write(secret, "secret", 6), 6);
+    assert_int_equal(lseek(secret, 0, SEEK_SET), 0);
+    assert_int_equal(fchmod(file, 0700), 0);
+    close(file);
+    struct rankenv_facts facts = {.rank = 10,
+                                  .world_size = 12,
+                                  .local_size = 2,
+                                  .node_count = 1,
+                                  .kv_addr = "",
+                                  .job_id = "",
+                                  .secret_fd = secret};
+    struct fixture f = {.ranks = {-1, -1, -1}};
+    assert_int_equal(pmi_start(&f.pmi, &facts, path, NULL), 0);
+    assert_true(recv(pmi_rank_fd(&f.pmi, 0), said, sizeof said - 1, 0) > 0);
+    assert_string_equal(said, mst_version());
+    end(&f);
+    close(secret);
+    assert_int_equal(unlink(path), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +344,8 @@ int main(void)
         cmocka_unit_test(nonsense_is_told_with_its_rank),
         cmocka_unit_test(a_line_with_a_nul_is_refused),
         cmocka_unit_test(a_line_without_an_end_is_refused),
+        cmocka_unit_test(a_helper_that_does_not_begin_is_told_from_one_that_dies),
+        cmocka_unit_test(a_helper_is_started_as_the_first_rank_would_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -241,6 +241,49 @@ static void test_what_it_decides(void **state)
         assert_false(rankenv_decides(others[i]));
 }
 
+static void test_of_pmi_and_pmix_one_is_said(void **state)
+{
+    (void)state;
+    char theirs[] = "PMIX_RANK=7", too[] = "PMI_RANK=7", setting[] = "PMIX_MCA_gds=hash";
+    char *const inherited[] = {theirs, too, setting, NULL};
+    struct rankenv env;
+    struct rankenv_facts mine = facts;
+    assert_int_equal(rankenv_init(&env, inherited, &mine), 0);
+    assert_int_equal(count(&env, "PMI"), 3); /* nobody here serves ranks of MPI */
+    rankenv_fini(&env);
+    mine.pmi_fd = 20;
+    assert_int_equal(rankenv_init(&env, inherited, &mine), 0);
+    assert_int_equal(count(&env, "PMI_RANK=5"), 1);
+    assert_int_equal(count(&env, "PMI_RANK="), 1);
+    assert_int_equal(count(&env, "PMIX_"), 1);
+    assert_int_equal(count(&env, setting), 1);
+    rankenv_fini(&env);
+    mine.pmi_fd = 0;
+    mine.pmix_fd = 20;
+    assert_int_equal(rankenv_init(&env, inherited, &mine), 0);
+    assert_int_equal(count(&env, "MST_PMIX_FD=20"), 1);
+    assert_int_equal(count(&env, "PMI_"), 0);
+    assert_int_equal(count(&env, "PMIX_"), 1);
+    rankenv_fini(&env);
+}
+
+static void test_the_contract_alone(void **state)
+{
+    (void)state;
+    char other[] = "OTHER=1";
+    struct rankenv env;
+    struct rankenv_facts mine = facts;
+    mine.page_fd = mine.shm_fd = -1;
+    assert_int_equal(rankenv_init_contract(&env, (char *[]){other, NULL}, &mine), 0);
+    assert_int_equal(count(&env, "MST_RANK=5"), 1);
+    assert_int_equal(count(&env, "MST_SECRET_FD=10"), 1);
+    assert_int_equal(count(&env, "MST_PAGE_FD"), 0);
+    assert_int_equal(count(&env, "MST_SHM_FD"), 0);
+    assert_int_equal(count(&env, "RANK="), 0);
+    assert_int_equal(count(&env, other), 1);
+    rankenv_fini(&env);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +294,8 @@ int main(void)
         cmocka_unit_test(test_a_rank_of_another_launcher),
         cmocka_unit_test(test_what_a_launcher_did_not_say_is_not_said),
         cmocka_unit_test(test_what_it_decides),
+        cmocka_unit_test(test_of_pmi_and_pmix_one_is_said),
+        cmocka_unit_test(test_the_contract_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
