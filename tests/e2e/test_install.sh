@@ -129,7 +129,9 @@ grep -q 'SONAME.*libmuster-comm.so.0$' <<<"$(objdump -p "$prefix/lib/libmuster-c
 
 say "the installed programs run, each says what it does"
 unset LD_LIBRARY_PATH
-for program in muster muster-bench muster-data muster-ckpt; do
+pmix=
+[ ! -x "$MUSTER_BIN/muster-pmix" ] || pmix=muster-pmix
+for program in muster muster-bench muster-data muster-ckpt $pmix; do
     expect 0 "$prefix/bin/$program" --help
     expect 0 "$prefix/bin/$program" --version
 done

@@ -507,6 +507,39 @@ static void test_log(void **state)
     refuse("run --log-level loud -- p", -EINVAL, "--log-level loud: error, warn, info or debug");
 }
 
+/* What mpi4py is told to load decides; muster-pmix is found in PATH, or is not. */
+static void test_how_ranks_of_mpi_are_connected(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/muster-opts-XXXXXX", file[64], *path = strdup(getenv("PATH"));
+    assert_int_equal(parse("run --nproc 2 p"), EXITCODE_OK);
+    assert_int_equal(opts.mpi, OPTS_MPI_AUTO);
+    setenv("MPI4PY_MPIABI", "mpich", 1);
+    assert_int_equal(parse("run --nproc 2 p"), EXITCODE_OK);
+    assert_int_equal(opts.mpi, OPTS_MPI_PMI1);
+    refuse("run --nproc 2 --mpi=pmix p", EXITCODE_CONFIG, "--mpi=pmi1");
+    setenv("MPI4PY_MPIABI", "openmpi", 1);
+    setenv("PATH", "/nowhere", 1);
+    refuse("run --nproc 2 p", EXITCODE_CONFIG, "libpmix-dev");
+    refuse("run --nproc 2 --mpi=pmi1 p", EXITCODE_CONFIG, "--mpi=pmix");
+    assert_int_equal(parse("run --nproc 1 p"), EXITCODE_OK);
+    assert_int_equal(parse("run --nproc 2 --mpi=none p"), EXITCODE_OK);
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(file, sizeof file, "%s/muster-pmix", folder);
+    assert_int_equal(symlink("/bin/true", file), 0);
+    setenv("PATH", folder, 1);
+    assert_int_equal(parse("run --nproc 2 p"), EXITCODE_OK);
+    assert_int_equal(opts.mpi, OPTS_MPI_PMIX);
+    assert_string_equal(opts.pmix, file);
+    unsetenv("MPI4PY_MPIABI");
+    setenv("PATH", "/nowhere", 1);
+    refuse("run --nproc 1 --mpi=pmix p", EXITCODE_CONFIG, "libpmix-dev");
+    setenv("PATH", path, 1);
+    free(path);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -532,6 +565,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_output, clear, clear),
         cmocka_unit_test_setup_teardown(test_stdin, clear, clear),
         cmocka_unit_test_setup_teardown(test_log, clear, clear),
+        cmocka_unit_test_setup_teardown(test_how_ranks_of_mpi_are_connected, clear, clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
