@@ -317,15 +317,15 @@ static _Noreturn void run(const struct rankenv_facts *facts, const int *fds)
 /* ---- in muster-pmix -------------------------------------------------------------------------- */
 
 /* It is told who the node's first rank is, and of what this process has in its environment next to
- * nothing: what a library of PMIx would take from that is for the ranks'. Job-level data goes to
- * them by their connections, and lies in no file. */
-static int lay_out(struct rankenv *env, const struct rankenv_facts *facts)
+ * nothing, `folder`: what a library of PMIx would take from that is for the ranks'. Job-level data
+ * goes to them by their connections, and lies in no file. */
+static int lay_out(struct rankenv *env, const struct rankenv_facts *facts, char *folder, size_t cap)
 {
-    static char folder[4096], store[] = "PMIX_MCA_gds=hash"; /* of the child alone */
+    static char store[] = "PMIX_MCA_gds=hash";
     struct rankenv_facts its = *facts;
     its.secret_fd = PMIX_SECRET_FD;
     its.page_fd = its.shm_fd = -1;
-    (void)snprintf(folder, sizeof folder, "TMPDIR=%s", mst_scratch_dir());
+    (void)snprintf(folder, cap, "TMPDIR=%s", mst_scratch_dir());
     return rankenv_init_contract(env, (char *[]){folder, store, NULL}, &its);
 }
 
@@ -334,7 +334,7 @@ static int lay_out(struct rankenv *env, const struct rankenv_facts *facts)
 static _Noreturn void become(const char *program, const struct rankenv_facts *facts,
                              const int *theirs)
 {
-    char name[] = "muster-pmix", version[32], *argv[] = {name, version, NULL};
+    char name[] = "muster-pmix", version[32], *argv[] = {name, version, NULL}, folder[4096];
     struct rankenv env;
     size_t count = PMIX_FIRST_RANK_FD + facts->local_size;
     int *fds = malloc(count * sizeof *fds), above = (int)count;
@@ -348,7 +348,7 @@ static _Noreturn void become(const char *program, const struct rankenv_facts *fa
             _exit(EXITCODE_INTERNAL);
         above = fds[i] + 1;
     }
-    if (!fds || lay_out(&env, facts))
+    if (!fds || lay_out(&env, facts, folder, sizeof folder))
         _exit(EXITCODE_INTERNAL);
     helper_begin(name, fds, count);
     (void)snprintf(version, sizeof version, "%s", mst_version());

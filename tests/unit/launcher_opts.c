@@ -511,7 +511,9 @@ static void test_log(void **state)
 static void test_how_ranks_of_mpi_are_connected(void **state)
 {
     (void)state;
-    char folder[] = "/tmp/muster-opts-XXXXXX", file[64], *path = strdup(getenv("PATH"));
+    char folder[] = "/tmp/muster-opts-XXXXXX", file[64], path[4096];
+    const char *found = getenv("PATH");
+    (void)snprintf(path, sizeof path, "%s", found ? found : "");
     assert_int_equal(parse("run --nproc 2 p"), EXITCODE_OK);
     assert_int_equal(opts.mpi, OPTS_MPI_AUTO);
     setenv("MPI4PY_MPIABI", "mpich", 1);
@@ -535,7 +537,6 @@ static void test_how_ranks_of_mpi_are_connected(void **state)
     setenv("PATH", "/nowhere", 1);
     refuse("run --nproc 1 --mpi=pmix p", EXITCODE_CONFIG, "libpmix-dev");
     setenv("PATH", path, 1);
-    free(path);
     assert_int_equal(unlink(file), 0);
     assert_int_equal(rmdir(folder), 0);
 }
