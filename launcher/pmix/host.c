@@ -28,6 +28,7 @@ struct question {
 
 static struct {
     int fd;
+    bool serves;
     pmix_nspace_t job;
     uint32_t size, first_rank, local_size;
     struct {
@@ -88,7 +89,6 @@ static pmix_status_t on_abort(const pmix_proc_t *rank, void *object, int status,
     return add_of_one(HOST_ABORTED, rank, status, go_on, argument);
 }
 
-/* A set of all of this node's ranks is not asked about here. */
 static pmix_status_t on_fence(const pmix_proc_t *ranks, size_t rank_count, const pmix_info_t *info,
                               size_t info_count, char *data, size_t size_bytes,
                               pmix_modex_cbfunc_t go_on, void *argument)
@@ -187,7 +187,8 @@ static int begin(const char *name, struct mst_err *err)
     PMIX_INFO_LOAD(&info, PMIX_HOSTNAME, name, PMIX_STRING);
     pmix_status_t status = PMIx_server_init(&module, &info, 1);
     PMIX_INFO_DESTRUCT(&info);
-    return is_done(status) ? 0 : refuse(status, "it does not start", err);
+    host.serves = is_done(status);
+    return host.serves ? 0 : refuse(status, "it does not start", err);
 }
 
 static int register_job(const struct host_facts *facts, struct mst_err *err)
@@ -262,6 +263,8 @@ int host_start(const struct host_facts *facts, struct mst_err *err)
 
 void host_stop(void)
 {
+    if (!host.serves)
+        return;
     for (uint32_t i = 0; i < host.local_size; i++) { /* with each go the files that it has named */
         pmix_proc_t name = name_of(host.first_rank + i);
         PMIx_server_deregister_client(&name, NULL, NULL);

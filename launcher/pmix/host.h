@@ -42,7 +42,8 @@ struct host_event {
  * -EIO with text. */
 int host_start(const struct host_facts *facts, struct mst_err *err);
 
-/* Ends that, and removes what ranks have told it to remove. Call it when they have ended. */
+/* Ends that, if it has begun, and removes what ranks have told it to remove. Call it when they have
+ * ended. */
 void host_stop(void);
 
 /* Readable when there is something to take. */

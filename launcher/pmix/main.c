@@ -65,7 +65,13 @@ static int blame(struct server *server, uint32_t rank, int code, const char *tex
  * knows which those are. */
 static int begin_fence(struct server *server, struct host_event *event)
 {
-    if (!server->nodes.kv || !event->is_of_all || server->fence) {
+    if (!server->nodes.kv) { /* all is given */
+        char *data = event->data;
+        event->data = NULL;
+        host_answer(event, 0, data, event->size_bytes);
+        return 0;
+    }
+    if (!event->is_of_all || server->fence) {
         host_answer(event, -ENOTSUP, NULL, 0);
         return 0;
     }
