@@ -100,9 +100,9 @@ static int do_run(struct run run)
         if (rc == 0 && run.computes)
             rc = compute(b, slot);
     }
-    for (size_t s = 0; s < 2 && rc == 0; s++)
-        rc = mst_gpu_event_wait(all.slots[s].copied, mst_deadline_ms(WAIT_MS));
-    return rc == 0 ? rig_wait(&all.rig) : rc;
+    int copied = mst_gpu_queue_wait(all.copy_queue, mst_deadline_ms(WAIT_MS));
+    int computed = rig_wait(&all.rig); /* nothing is under way behind this, whatever failed */
+    return rc ? rc : copied ? copied : computed;
 }
 
 /* Of a batch; not a number if the device or the loader failed. */

@@ -19,7 +19,8 @@ swaps=(10.0.0.1:29500 127.0.0.1:29513 head:29500 127.0.0.1:29513 PREFIX=/usr/loc
     "-e 64M" "-e 64K" "-e 16M" "-e 64K" "-b 1M -e 1M" "-b 1K -e 1K"
     "--steps 900 --ckpt-every 100" "--steps 1000000 --ckpt-every 5"
     "gcide.dict.dz ck 5000" "gcide.dict.dz ck 300" "--steps 2000" "--steps 200"
-    "--steps 300 --ckpt-every 100" "--steps 6 --ckpt-every 3")
+    "--steps 300 --ckpt-every 100" "--steps 6 --ckpt-every 3"
+    "--steps 300 --optimizer" "--steps 6 --optimizer")
 folder=$work/scratch # where the next one is run
 
 here_is() { # COMMAND: as it can be run here
