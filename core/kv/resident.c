@@ -1,18 +1,22 @@
 #include "muster/core/kv/resident.h"
 
 #include "muster/core/clock.h"
+#include "muster/core/cond.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/server.h"
 #include "muster/core/kv/sock.h"
-#include "muster/core/least.h"
+#include "muster/core/process.h"
 #include "muster/core/thread.h"
 #include "muster/core/world/state.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
-#include <stdatomic.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -23,8 +27,18 @@ struct kv_resident {
     struct kv_server *server; /* its thread's, from the start on */
     pthread_t thread;
     int leave_fd; /* an eventfd: the last hold is gone */
-    atomic_uint holds;
+    char address[sizeof((struct mst_world *)0)->kv_addr];
+    uint32_t generation; /* that it serves */
+    uint32_t process;    /* that it is in, core/process.h */
+    uint32_t holds;
+    struct kv_resident *next;
 };
+
+/* Those that are held: a program may take its world more than once. */
+static struct {
+    pthread_mutex_t lock;
+    struct kv_resident *first;
+} held = {PTHREAD_MUTEX_INITIALIZER, NULL};
 
 /* ---- events of a server without agents ------------------------------------------------------- */
 
@@ -131,7 +145,9 @@ static int start(const struct mst_world *world, struct kv_resident **ret_residen
                  : open_server(resident, world, err);
     if (rc == 0) {
         kv_server_set_generation(resident->server, world->generation);
-        atomic_init(&resident->holds, 1); /* the world's */
+        resident->generation = world->generation;
+        resident->process = mst_process_mark();
+        memcpy(resident->address, world->kv_addr, sizeof resident->address);
         rc = mst_thread_start(&resident->thread, "muster-kv", serve, resident);
         if (rc)
             (void)mst_err_set(err, rc,
@@ -145,6 +161,18 @@ static int start(const struct mst_world *world, struct kv_resident **ret_residen
     return rc;
 }
 
+/* That which serves the world already, or NULL. */
+static struct kv_resident *find_locked(const struct mst_world *world)
+{
+    struct kv_resident *resident = held.first;
+    assert(mst_lock_is_held(&held.lock));
+    while (resident &&
+           (!mst_process_owns(resident->process) || resident->generation != world->generation ||
+            strcmp(resident->address, world->kv_addr) != 0))
+        resident = resident->next;
+    return resident;
+}
+
 static void release(void *object)
 {
     kv_resident_release(object);
@@ -154,30 +182,52 @@ int kv_resident_join(const struct mst_world *world, struct kv_resident **ret_res
                      struct mst_err *err)
 {
     struct mst_world_tail *tail = world->tail;
-    struct kv_resident *resident = NULL;
     assert(world->is_resident && world->rank == 0 && tail);
-    pthread_mutex_lock(&tail->lock);
-    int rc = tail->object ? 0 : start(world, &resident, err);
-    if (resident) {
-        tail->object = resident;
-        tail->release = release;
+    pthread_mutex_lock(&held.lock);
+    struct kv_resident *resident = find_locked(world);
+    int rc = resident ? 0 : start(world, &resident, err);
+    if (rc == 0 && resident->holds == 0) {
+        resident->next = held.first;
+        held.first = resident;
     }
-    if (rc == 0)
-        *ret_resident = kv_resident_hold(tail->object);
-    pthread_mutex_unlock(&tail->lock);
+    if (rc == 0 && !tail->object) {
+        *tail = (struct mst_world_tail){.object = resident, .release = release};
+        resident->holds++;
+    }
+    if (rc == 0) {
+        resident->holds++;
+        *ret_resident = resident;
+    }
+    pthread_mutex_unlock(&held.lock);
     return rc;
 }
 
 struct kv_resident *kv_resident_hold(struct kv_resident *resident)
 {
+    pthread_mutex_lock(&held.lock);
     if (resident)
-        atomic_fetch_add(&resident->holds, 1);
+        resident->holds++;
+    pthread_mutex_unlock(&held.lock);
     return resident;
+}
+
+/* Whether that was the last one. */
+static bool let_go(struct kv_resident *resident)
+{
+    struct kv_resident **at = &held.first;
+    pthread_mutex_lock(&held.lock);
+    bool is_last = --resident->holds == 0;
+    while (*at != resident)
+        at = &(*at)->next;
+    if (is_last)
+        *at = resident->next;
+    pthread_mutex_unlock(&held.lock);
+    return is_last;
 }
 
 void kv_resident_release(struct kv_resident *resident)
 {
-    if (!resident || atomic_fetch_sub(&resident->holds, 1) > 1)
+    if (!resident || !let_go(resident))
         return;
     (void)eventfd_write(resident->leave_fd, 1); /* it has room for more than one */
     (void)pthread_join(resident->thread, NULL); /* it is joined once, by the last */

@@ -1,6 +1,6 @@
 /* Resident: the job's key-value server inside of rank 0, whose launcher has none: a thread of the
- * library that runs kv/server.h. It begins with the first handle, and ends with the world and the
- * last handle that was made of it. */
+ * library that runs kv/server.h. It begins with the first handle, and ends with the world, however
+ * often the program has taken that, and the last handle that was made of it. */
 #ifndef MUSTER_CORE_KV_RESIDENT_H
 #define MUSTER_CORE_KV_RESIDENT_H
 

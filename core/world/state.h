@@ -5,7 +5,6 @@
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/world/world.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -32,8 +31,7 @@ struct mst_tuning {
 
 /* What a room above this one makes of a world when it is first needed, and is let go with it. */
 struct mst_world_tail {
-    pthread_mutex_t lock; /* of the other two */
-    void *object;         /* NULL: it is not made yet */
+    void *object; /* NULL: it is not made yet */
     void (*release)(void *object);
 };
 

@@ -164,7 +164,6 @@ static int make_tail(struct mst_world *world, struct mst_err *err)
     struct mst_world_tail *tail = calloc(1, sizeof *tail);
     if (!tail)
         return mst_err_set(err, -ENOMEM, "no memory for a world");
-    pthread_mutex_init(&tail->lock, NULL); /* cannot fail without attributes */
     world->tail = tail;
     return 0;
 }
@@ -178,7 +177,6 @@ static void let_tail_go(struct mst_world *world)
         return;
     if (tail->object)
         tail->release(tail->object);
-    pthread_mutex_destroy(&tail->lock);
     free(tail);
 }
 

@@ -135,6 +135,23 @@ static void ranks_meet_whoever_comes_first(void **state)
     mst_world_destroy(first);
 }
 
+/* A framework and its extension, say. */
+static void a_world_that_is_taken_twice_has_one_server(void **state)
+{
+    (void)state;
+    struct mst_world *first = rank(0, "0"), *again = rank(0, "0"), *second = rank(1, "0");
+    struct mst_kv *own = dial(first), *same = dial(again), *other = dial(second);
+    set(own, "one");
+    mst_kv_close(own);
+    mst_world_destroy(first);
+    expect(same, "one");
+    expect(other, "one");
+    mst_kv_close(other);
+    mst_world_destroy(second);
+    mst_kv_close(same);
+    mst_world_destroy(again);
+}
+
 static void *destroy(void *world)
 {
     mst_world_destroy(world);
@@ -305,6 +322,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(ranks_meet_whoever_comes_first, begin),
+        cmocka_unit_test_setup(a_world_that_is_taken_twice_has_one_server, begin),
         cmocka_unit_test_setup(the_last_rank_is_served_to_its_end, begin),
         cmocka_unit_test_setup(handles_live_on_when_the_world_is_gone, begin),
         cmocka_unit_test_setup(a_later_start_waits_for_the_end_of_the_one_before, begin),
