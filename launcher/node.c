@@ -507,8 +507,12 @@ void node_read_pmi(struct node *node)
     if (!pmi_take(&node->ranks.pmi, &why) || node->failed || node->ranks.alive == 0 ||
         node->super.state != SUPER_RUNNING)
         return;
-    log_line(LOG_ERROR, "ranks of MPI cannot go on", " of_rank=%u because=%s", why.rank,
-             log_quote(why.err.text).text);
+    bool is_late = why.err.code == -EAGAIN;
+    log_line(is_late ? LOG_WARN : LOG_ERROR,
+             is_late ? "ranks of MPI wait" : "ranks of MPI cannot go on", " of_rank=%u because=%s",
+             why.rank, log_quote(why.err.text).text);
+    if (is_late)
+        return;
     outlog_remember(node->outlog, why.rank);
     remember_failure(node, why.rank, why.exit_code);
     ranks_kill(&node->ranks, why.rank);

@@ -49,6 +49,7 @@ struct server {
     struct guest *guests;
     struct pollfd *fds; /* of the guests, and the agent's behind them */
     uint32_t fence;
+    struct pmi_wait wait; /* for a rank of this node */
     struct pmi_failure failure;
 };
 
@@ -118,6 +119,15 @@ static int find_lost(struct server *server)
     if (outside < count && is_mpi)
         return blame(server, outside, -ECONNRESET, PMI_NO_INIT);
     return 0;
+}
+
+/* Who has not begun yet may never do. */
+static void tell_late(struct server *server)
+{
+    uint32_t count = server->facts.local_size, late = find(server, PMI1_OUTSIDE, false);
+    bool do_wait = late < count && find(server, PMI1_FENCED, false) < count;
+    if (pmi_wait_is_long(&server->wait, do_wait))
+        pmi_tell_wait(server->facts.rank + late, PMI_LATE_INIT);
 }
 
 /* Lets all go on once all are there. */
@@ -230,7 +240,7 @@ static int serve(struct server *server)
     uint32_t count = server->facts.local_size;
     int rc = 0;
     while (rc == 0) {
-        if (poll(server->fds, count + 1, -1) < 0)
+        if (poll(server->fds, count + 1, pmi_wait_left_ms(&server->wait)) < 0)
             continue; /* a debugger's */
         if (server->fds[count].revents && !listen_to_agent(server))
             return 0;
@@ -239,6 +249,7 @@ static int serve(struct server *server)
             rc = pass_fence(server);
         if (rc == 0)
             rc = find_lost(server);
+        tell_late(server);
     }
     return rc;
 }

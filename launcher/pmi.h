@@ -20,7 +20,7 @@
 struct rankenv_facts;
 
 /* Why ranks of MPI cannot go on, and how their job ends. */
-struct pmi_failure { /* zeroed: that muster-pmix is ready */
+struct pmi_failure { /* zeroed: that muster-pmix is ready; -EAGAIN: they may go on yet */
     uint32_t rank;   /* whose doing it is */
     int exit_code;
     struct mst_err err;

@@ -5,6 +5,7 @@
 #include "muster/core/err.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/world/world.h"
+#include "muster/launcher/pmi.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,7 +14,37 @@
 #include <unistd.h>
 
 #define KV_MS 20000
-#define LOOK_MS 200 /* at the agent, while other nodes are waited for */
+#define LOOK_MS 200   /* at the agent, while other nodes are waited for */
+#define LONG_MS 30000 /* nobody waits so long in silence */
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+bool pmi_wait_is_long(struct pmi_wait *wait, bool do_wait)
+{
+    if (!do_wait)
+        wait->tell_ns = 0;
+    else if (wait->tell_ns == 0)
+        wait->tell_ns = mst_deadline_ms(LONG_MS);
+    if (!do_wait || !mst_deadline_passed(wait->tell_ns))
+        return false;
+    wait->tell_ns = MST_NEVER;
+    return true;
+}
+
+int pmi_wait_left_ms(const struct pmi_wait *wait)
+{
+    return wait->tell_ns ? mst_deadline_left_ms(wait->tell_ns) : -1;
+}
+
+void pmi_tell_wait(uint32_t rank, const char *because)
+{
+    struct pmi_failure note = {.rank = rank};
+    (void)mst_err_set(&note.err, -EAGAIN, "%s", because); /* it is told, not returned */
+    (void)send(STDIN_FILENO, &note, sizeof note,
+               MSG_NOSIGNAL); /* an agent that has gone needs none */
+}
+
+/* ---- a node ---------------------------------------------------------------------------------- */
 
 int pmi_nodes_open(struct pmi_nodes *nodes, const char *name, const struct mst_world *world,
                    struct mst_err *err)
@@ -21,7 +52,8 @@ int pmi_nodes_open(struct pmi_nodes *nodes, const char *name, const struct mst_w
     *nodes = (struct pmi_nodes){.name = name,
                                 .node = mst_world_node(world),
                                 .node_count = mst_world_node_count(world),
-                                .local_size = mst_world_local_size(world)};
+                                .local_size = mst_world_local_size(world),
+                                .first_rank = mst_world_rank(world)};
     return nodes->node_count < 2 ? 0 : mst_kv_dial(world, mst_deadline_ms(KV_MS), &nodes->kv, err);
 }
 
@@ -91,6 +123,9 @@ int pmi_nodes_wait(struct pmi_nodes *nodes, const char *key, struct mst_kv_gathe
     name_key(nodes, key, text);
     int rc = mst_kv_gather_wait(nodes->kv, text, nodes->node_count, ret_gathered,
                                 mst_deadline_ms(LOOK_MS));
+    if (pmi_wait_is_long(&nodes->wait, rc == -ETIMEDOUT))
+        pmi_tell_wait(nodes->first_rank,
+                      "it has waited for ranks of other nodes for half a minute");
     if (rc != -ETIMEDOUT)
         return rc;
     rc = find_left(nodes, err);

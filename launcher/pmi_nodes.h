@@ -22,11 +22,30 @@ struct mst_world;
 #define PMI_NO_INIT "it has ended without MPI_Init, and other ranks have called that"
 #define PMI_NO_FINALIZE "it has ended without MPI_Finalize"
 
+/* The same of one that may come yet. */
+#define PMI_LATE_INIT "it has not called MPI_Init, and others have waited for it for half a minute"
+
+/* Ranks that wait for another: zeroed, nobody does. */
+struct pmi_wait {
+    uint64_t tell_ns; /* when that is told; MST_NEVER: it was; 0: nobody waits */
+};
+
+/* To be asked each time that something may have changed: true once, when ranks have waited for half
+ * a minute without a pause. */
+bool pmi_wait_is_long(struct pmi_wait *wait, bool do_wait);
+
+/* How long poll may sleep until then. */
+int pmi_wait_left_ms(const struct pmi_wait *wait);
+
+/* Tells the agent that ranks wait, and for whom. */
+void pmi_tell_wait(uint32_t rank, const char *because);
+
 struct pmi_nodes {
     struct mst_kv *kv; /* NULL: there is no other node, and nobody to exchange anything with */
     const char *name;  /* of the protocol, and of its value of --mpi */
-    uint32_t node, node_count, local_size;
+    uint32_t node, node_count, local_size, first_rank;
     bool told_left;
+    struct pmi_wait wait; /* for other nodes */
 };
 
 /* As one of the world's ranks sees it; `name` is borrowed. 0; errors of mst_kv_dial with text. */

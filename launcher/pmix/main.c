@@ -48,6 +48,7 @@ struct server {
     struct host_event *fence; /* that waits for other nodes; NULL: none does */
     char fence_key[32];
     uint32_t fences;
+    struct pmi_wait wait; /* for a rank of this node */
     char folder[FOLDER_BYTES];
     struct pmi_failure failure;
 };
@@ -216,12 +217,22 @@ static int find_lost(struct server *server)
     return 0;
 }
 
+/* Who has not begun yet may never do. */
+static void tell_late(struct server *server)
+{
+    uint32_t late = find(server, OUTSIDE, false);
+    bool do_wait = late < server->count && find(server, INSIDE, false) < server->count;
+    if (pmi_wait_is_long(&server->wait, do_wait))
+        pmi_tell_wait(server->first_rank + late, PMI_LATE_INIT);
+}
+
 /* What a rank has asked before it ended is known when its end is: events are taken behind that. */
 static int serve(struct server *server)
 {
     int rc = 0;
     while (rc == 0) {
-        if (poll(server->fds, FIRST_RANK + server->count, server->fence ? 0 : -1) < 0)
+        int patience_ms = server->fence ? 0 : pmi_wait_left_ms(&server->wait);
+        if (poll(server->fds, FIRST_RANK + server->count, patience_ms) < 0)
             continue; /* a debugger's */
         see_ends(server);
         if (server->fds[AGENT].revents && !listen_to_agent(server))
@@ -231,6 +242,7 @@ static int serve(struct server *server)
             rc = find_lost(server);
         if (rc == 0)
             rc = end_fence(server);
+        tell_late(server);
     }
     return rc;
 }

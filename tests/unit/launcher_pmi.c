@@ -1,6 +1,7 @@
 /* The process that serves PMI-1 to the ranks of one node, which are this test's descriptors. */
 #include "soon.h"
 
+#include "muster/core/clock.h"
 #include "muster/core/version.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/pmi.h"
@@ -11,6 +12,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -24,6 +26,17 @@
 #include <cmocka.h>
 
 #define RANKS 3
+
+/* Who serves, which this process is forked to, is soon out of patience. */
+static bool is_impatient;
+
+uint64_t __real_mst_deadline_ms(uint32_t timeout_ms);
+uint64_t __wrap_mst_deadline_ms(uint32_t timeout_ms);
+
+uint64_t __wrap_mst_deadline_ms(uint32_t timeout_ms)
+{
+    return __real_mst_deadline_ms(is_impatient && timeout_ms == 30000 ? 1 : timeout_ms);
+}
 
 struct fixture {
     struct pmi pmi;
@@ -187,6 +200,30 @@ static void who_never_comes_is_named(void **state)
     end(&f);
 }
 
+static void who_is_late_is_named_once_and_may_come_yet(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct pmi_failure failure;
+    is_impatient = true;
+    start(&f);
+    is_impatient = false;
+    for (uint32_t i = 0; i < 2; i++) {
+        init(&f, i);
+        say(&f, i, "cmd=barrier_in\n");
+    }
+    failure = failure_of(&f);
+    assert_int_equal(failure.err.code, -EAGAIN);
+    assert_int_equal(failure.rank, 12);
+    assert_non_null(strstr(failure.err.text, "has not called MPI_Init"));
+    init(&f, 2);
+    say(&f, 2, "cmd=barrier_in\n");
+    for (uint32_t i = 0; i < RANKS; i++)
+        expect(&f, i, "cmd=barrier_out\n");
+    assert_false(pmi_take(&f.pmi, &failure));
+    end(&f);
+}
+
 static void who_ends_and_leaves_a_child_is_named(void **state)
 {
     (void)state;
@@ -338,6 +375,7 @@ int main(void)
         cmocka_unit_test(who_leaves_without_a_word_is_named),
         cmocka_unit_test(who_waits_and_goes_is_named),
         cmocka_unit_test(who_never_comes_is_named),
+        cmocka_unit_test(who_is_late_is_named_once_and_may_come_yet),
         cmocka_unit_test(who_ends_and_leaves_a_child_is_named),
         cmocka_unit_test(that_the_process_has_died_is_told),
         cmocka_unit_test(an_abort_has_its_exit_code_and_its_rank_stands_still),
