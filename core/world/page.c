@@ -49,7 +49,7 @@ struct mst_page {
 const char *mst_rank_state_name(unsigned state)
 {
     static const char *const names[MST_RANK_STATE_COUNT] = {
-        "empty", "starting", "running", "in collective", "at the gate", "finishing", "left"};
+        "empty", "started", "running", "in collective", "at the gate", "finishing", "left"};
     return state < MST_RANK_STATE_COUNT ? names[state] : "?";
 }
 
