@@ -45,6 +45,15 @@ enum mpi_family mpi_family_of(const char *library)
     return has_version(library, ".so.40") ? MPI_FAMILY_OPEN : MPI_FAMILY_NONE;
 }
 
+const char *mpi_way(const char *library)
+{
+    switch (mpi_family_of(library)) {
+    case MPI_FAMILY_MPICH: return "start it with --mpi=pmi1";
+    case MPI_FAMILY_OPEN: return "start it with --mpi=pmix";
+    default: return "start it with mpirun";
+    }
+}
+
 static bool is_unserved(const char *name, enum mpi_family served)
 {
     return mpi_is_library(name) && (served == MPI_FAMILY_NONE || mpi_family_of(name) != served);

@@ -24,6 +24,9 @@ enum mpi_family {
 /* That of an MPI library, by its name. */
 enum mpi_family mpi_family_of(const char *library);
 
+/* How ranks of that library are connected, for people: "start it with --mpi=pmi1". Static. */
+const char *mpi_way(const char *library);
+
 /* Whether the program that execvp would find in `path` (PATH's value, or NULL) for argv[0] needs an
  * MPI itself; `library` is then its name. Of `env NAME=VALUE … PROGRAM` it is that program. A
  * script, or what cannot be read, needs none. */

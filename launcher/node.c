@@ -460,15 +460,6 @@ static void look_for_mpi(struct node *node, uint64_t now_ns)
     mpi_watch_look(&node->mpi, pids, ranks->procs ? ranks->local_size : 0, now_ns);
 }
 
-static const char *advice_for(const char *library)
-{
-    switch (mpi_family_of(library)) {
-    case MPI_FAMILY_MPICH: return "start it with --mpi=pmi1, or with --mpi=none";
-    case MPI_FAMILY_OPEN: return "start it with --mpi=pmix, or with --mpi=none";
-    default: return "start it with mpirun, or with --mpi=none";
-    }
-}
-
 /* To an MPI beside the one that is served its ranks are alone, and they use it: that is what --mpi
  * says. */
 static void end_for_other_mpi(struct node *node, const struct mpi_finding *finding)
@@ -476,8 +467,8 @@ static void end_for_other_mpi(struct node *node, const struct mpi_finding *findi
     uint32_t rank = node->ranks.first_rank + finding->local_rank;
     log_line(LOG_ERROR,
              "a rank has loaded an MPI other than the one that --mpi connects, and would be alone",
-             " loaded_by=%u library=%s next=\"%s\"", rank, log_quote(finding->library).text,
-             advice_for(finding->library));
+             " loaded_by=%u library=%s next=\"%s, or with --mpi=none\"", rank,
+             log_quote(finding->library).text, mpi_way(finding->library));
     remember_failure(node, rank, EXITCODE_CONFIG);
     node_feed(node, SUPER_RANK_BAD);
 }
@@ -494,9 +485,9 @@ void node_read_look(struct node *node)
         log_line(LOG_WARN,
                  "a rank has loaded an MPI, to which each rank is alone: if the program uses that, "
                  "start it otherwise, else --mpi=none keeps this silent",
-                 " loaded_by=%u library=%s next=\"%s\"",
+                 " loaded_by=%u library=%s next=\"%s, or with --mpi=none\"",
                  node->ranks.first_rank + finding.local_rank, log_quote(finding.library).text,
-                 advice_for(finding.library));
+                 mpi_way(finding.library));
 }
 
 /* What a rank's death has told is told, and what is ending is not ended once more. Who aborts the

@@ -522,16 +522,12 @@ static int find_pmix(struct opts *opts, struct mst_err *err)
 static int refuse_mpi(const struct opts *opts, const char *library, bool is_needed,
                       struct mst_err *err)
 {
-    static const char *const next[] = {[MPI_FAMILY_NONE] = "start it with mpirun",
-                                       [MPI_FAMILY_MPICH] = "start it with --mpi=pmi1",
-                                       [MPI_FAMILY_OPEN] = "start it with --mpi=pmix"};
     return mst_err_set(err, -ENOTSUP,
                        "%.60s is %s %.30s, which %s%s does not connect: each rank would be alone; "
                        "%s, or with --mpi=none if it does not use that library",
                        opts->argv[0], is_needed ? "linked with" : "told by MPI4PY_* to load",
                        library, opts->mpi == OPTS_MPI_AUTO ? "muster run" : "--mpi=",
-                       opts->mpi == OPTS_MPI_AUTO ? "" : mpi_words[opts->mpi],
-                       next[mpi_family_of(library)]);
+                       opts->mpi == OPTS_MPI_AUTO ? "" : mpi_words[opts->mpi], mpi_way(library));
 }
 
 static int settle_mpi(struct opts *opts, struct mst_err *err)

@@ -9,6 +9,7 @@
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/helper.h"
 #include "muster/launcher/pmi1.h"
+#include "muster/launcher/pmi_agent.h"
 #include "muster/launcher/pmi_nodes.h"
 #include "muster/launcher/pmix/fds.h"
 #include "muster/launcher/rankenv.h"
@@ -27,8 +28,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#define DEATH_MS 1000 /* the agent has to act on the death of a rank by itself */
 
 /* ---- in the process -------------------------------------------------------------------------- */
 
@@ -203,14 +202,13 @@ static int listen_to(struct server *server, uint32_t at)
     return 0;
 }
 
-/* The agent tells which ranks have ended. False: it has closed its end. */
 static bool listen_to_agent(struct server *server)
 {
     uint32_t at;
-    ssize_t size = recv(STDIN_FILENO, &at, sizeof at, MSG_DONTWAIT);
-    if (size == sizeof at && at < server->facts.local_size)
+    bool is_there = pmi_agent_hear(&at);
+    if (is_there && at < server->facts.local_size)
         server->guests[at].ended = true;
-    return size > 0 || (size < 0 && (errno == EAGAIN || errno == EINTR));
+    return is_there;
 }
 
 static int listen_to_all(struct server *server)
@@ -224,14 +222,6 @@ static int listen_to_all(struct server *server)
             rc = listen_to(server, i);
     }
     return rc;
-}
-
-/* Until the agent closes its end, or the deadline. */
-static void await_end(struct server *server, uint64_t deadline_ns)
-{
-    struct pollfd agent = {.fd = STDIN_FILENO, .events = POLLIN};
-    while (poll(&agent, 1, mst_deadline_left_ms(deadline_ns)) > 0 && listen_to_agent(server))
-        continue;
 }
 
 /* Until the agent closes its end, or something is wrong. */
@@ -313,15 +303,9 @@ static _Noreturn void run(const struct rankenv_facts *facts, const int *fds)
     set_up_world(&server);
     helper_begin("muster-pmi", fds, facts->local_size + 1);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* cannot fail for a valid signal */
-    int rc = set_up(&server);
-    if (rc == 0)
-        rc = serve(&server);
-    if (rc == -ECONNRESET)
-        await_end(&server, mst_deadline_ms(DEATH_MS));
-    if (rc) { /* (void): an agent that has gone needs none */
-        (void)send(STDIN_FILENO, &server.failure, sizeof server.failure, MSG_NOSIGNAL);
-        await_end(&server, MST_NEVER); /* a rank that aborts goes on at its connection's end */
-    }
+    if (set_up(&server) == 0)
+        (void)serve(&server); /* it is in the failure */
+    pmi_agent_leave(&server.failure);
     _exit(0);
 }
 

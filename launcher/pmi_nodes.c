@@ -6,12 +6,11 @@
 #include "muster/core/kv/kv.h"
 #include "muster/core/world/world.h"
 #include "muster/launcher/pmi.h"
+#include "muster/launcher/pmi_agent.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #define KV_MS 20000
 #define LOOK_MS 200   /* at the agent, while other nodes are waited for */
@@ -40,8 +39,7 @@ void pmi_tell_wait(uint32_t rank, const char *because)
 {
     struct pmi_failure note = {.rank = rank};
     (void)mst_err_set(&note.err, -EAGAIN, "%s", because); /* it is told, not returned */
-    (void)send(STDIN_FILENO, &note, sizeof note,
-               MSG_NOSIGNAL); /* an agent that has gone needs none */
+    pmi_agent_tell(&note);
 }
 
 /* ---- a node ---------------------------------------------------------------------------------- */
@@ -61,12 +59,6 @@ void pmi_nodes_close(struct pmi_nodes *nodes)
 {
     mst_kv_close(nodes->kv);
     nodes->kv = NULL;
-}
-
-bool pmi_nodes_is_agent_gone(void)
-{
-    uint32_t at; /* what it has told is read later */
-    return recv(STDIN_FILENO, &at, sizeof at, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 static void name_key(const struct pmi_nodes *nodes, const char *key, char text[PMI_NODES_KEY_BYTES])
@@ -140,7 +132,7 @@ int pmi_nodes_gather(struct pmi_nodes *nodes, const char *key, struct mst_cspan 
     if (rc == 0)
         do
             rc = pmi_nodes_wait(nodes, key, ret_gathered, err);
-        while (rc == -EAGAIN && !pmi_nodes_is_agent_gone() && !mst_deadline_passed(deadline_ns));
+        while (rc == -EAGAIN && !pmi_agent_is_gone() && !mst_deadline_passed(deadline_ns));
     return rc == -EAGAIN ? -ETIMEDOUT : rc;
 }
 

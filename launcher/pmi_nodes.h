@@ -2,8 +2,7 @@
  * job's key-value server.
  *
  *   open → meet → gather, or (put → wait, again while it says -EAGAIN), per exchange → close
- *
- * The agent of such a process is at its descriptor 0. */
+ */
 #ifndef MUSTER_LAUNCHER_PMI_NODES_H
 #define MUSTER_LAUNCHER_PMI_NODES_H
 
@@ -54,8 +53,6 @@ int pmi_nodes_open(struct pmi_nodes *nodes, const char *name, const struct mst_w
 
 /* A zeroed one is allowed. */
 void pmi_nodes_close(struct pmi_nodes *nodes);
-
-bool pmi_nodes_is_agent_gone(void);
 
 /* This node's part of the exchange `key`. 0; as mst_kv_gather_put. */
 int pmi_nodes_put(struct pmi_nodes *nodes, const char *key, struct mst_cspan mine);

@@ -235,7 +235,7 @@ static struct spawn_request request_of(const struct ranks *ranks, const struct o
                                   .err_fd = start->fds[1],
                                   .keeps_stdin = opts->feeds_rank0 && facts->rank == 0,
                                   .keep_fds = {facts->secret_fd, facts->page_fd, facts->shm_fd,
-                                               facts->pmi_fd + facts->pmix_fd},
+                                               facts->pmi_fd ? facts->pmi_fd : facts->pmix_fd},
                                   .keep_fd_count = facts->pmi_fd || facts->pmix_fd ? 4 : 3,
                                   .cores = ranks->procs[facts->local_rank].cores,
                                   .deaf = opts->term == OPTS_TERM_AGENT,

@@ -7,6 +7,7 @@
 #include "muster/core/version.h"
 #include "muster/core/world/state.h"
 #include "muster/launcher/pmi.h"
+#include "muster/launcher/pmi_agent.h"
 #include "muster/launcher/pmi_nodes.h"
 #include "muster/launcher/pmix/fds.h"
 #include "muster/launcher/pmix/folder.h"
@@ -25,8 +26,7 @@
 #include <unistd.h>
 
 #define HOSTS_MS 20000
-#define DEATH_MS 1000 /* the agent has to act on the death of a rank by itself */
-#define STOP_S 5      /* libpmix has to clear up behind its ranks */
+#define STOP_S 5 /* libpmix has to clear up behind its ranks */
 
 /* Descriptors that are waited for: behind the agent's and libpmix's those of the ranks. */
 enum { AGENT, HOST, FIRST_RANK };
@@ -175,23 +175,13 @@ static void see_ends(struct server *server)
     }
 }
 
-/* The agent tells which ranks have ended, whose children may hold their ends. False: it has closed
- * its own. */
 static bool listen_to_agent(struct server *server)
 {
     uint32_t at;
-    ssize_t size = recv(STDIN_FILENO, &at, sizeof at, MSG_DONTWAIT);
-    if (size == sizeof at && at < server->count)
+    bool is_there = pmi_agent_hear(&at);
+    if (is_there && at < server->count)
         close_guest(server, at);
-    return size > 0 || (size < 0 && (errno == EAGAIN || errno == EINTR));
-}
-
-/* Until the agent closes its end, or the deadline. */
-static void await_end(struct server *server, uint64_t deadline_ns)
-{
-    struct pollfd agent = {.fd = STDIN_FILENO, .events = POLLIN};
-    while (poll(&agent, 1, mst_deadline_left_ms(deadline_ns)) > 0 && listen_to_agent(server))
-        continue;
+    return is_there;
 }
 
 /* The first guest of that state, whose end is closed or not; as many as there are if none is. */
@@ -319,12 +309,6 @@ static int tell_ranks(struct server *server, struct mst_err *err)
     return 0;
 }
 
-static void tell_agent(const struct pmi_failure *failure)
-{
-    (void)send(STDIN_FILENO, failure, sizeof *failure,
-               MSG_NOSIGNAL); /* one that has gone needs none */
-}
-
 static int set_up(struct server *server, struct mst_err *err)
 {
     struct layout_node *layout = calloc(mst_world_node_count(server->world), sizeof *layout);
@@ -401,17 +385,11 @@ int main(int argc, char **argv)
     struct command_line line = options_or_exit(&pmix_options, argc, argv, NULL);
     if (take_world(line.operands[0], &server, err))
         return options_answer(&pmix_options, -EINVAL, err);
-    int rc = set_up(&server, err);
-    if (rc == 0) {
-        tell_agent(&(struct pmi_failure){0});
-        rc = serve(&server);
+    if (set_up(&server, err) == 0) {
+        pmi_agent_tell(&(struct pmi_failure){0});
+        (void)serve(&server); /* it is in the failure */
     }
-    if (rc == -ECONNRESET)
-        await_end(&server, mst_deadline_ms(DEATH_MS));
-    if (rc) {
-        tell_agent(&server.failure);
-        await_end(&server, MST_NEVER); /* who waits for an answer waits for the end of the job */
-    }
+    pmi_agent_leave(&server.failure);
     clear_up(&server);
     return EXIT_SUCCESS;
 }
