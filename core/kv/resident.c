@@ -6,6 +6,7 @@
 #include "muster/core/kv/server.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/process.h"
+#include "muster/core/resolve/resolve.h"
 #include "muster/core/thread.h"
 #include "muster/core/world/state.h"
 
@@ -103,7 +104,7 @@ static int listen_at(const struct mst_world *world, struct mst_err *err)
     int rc = mst_sock_split(world->kv_addr, host, sizeof host, &port);
     assert(rc == 0);
     (void)rc; /* core/world joined it */
-    return mst_sock_listen(world->node_count == 1 ? host : NULL, port, NULL, err);
+    return mst_sock_listen(mst_host_is_local(host) ? host : NULL, port, NULL, err);
 }
 
 static int open_server(struct kv_resident *resident, const struct mst_world *world,

@@ -9,8 +9,8 @@ struct mst_err;
 struct mst_world;
 
 /* Of rank 0 of a world with is_resident and a tail, which holds it, too: starts it if it does not
- * run. On several nodes it listens at every address of this one. Does not block. 0 and a hold;
- * -EADDRINUSE and the other errors of mst_sock_listen, -ENOMEM, -EAGAIN with text. */
+ * run. It listens at every address of this node, but where all ranks are on it. Does not block. 0
+ * and a hold; -EADDRINUSE and the other errors of mst_sock_listen, -ENOMEM, -EAGAIN with text. */
 int kv_resident_join(const struct mst_world *world, struct kv_resident **ret_resident,
                      struct mst_err *err);
 
