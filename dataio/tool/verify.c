@@ -73,7 +73,9 @@ static bool is_different(const struct verify *verify, const struct record_shape 
     bool other = verify->like &&
                  (shape->format != verify->shape.format || shape->dtype != verify->shape.dtype);
     if (other)
-        (void)snprintf(text, 300, "it looks like another format than %s", verify->like);
+        (void)snprintf(text, 300,
+                       "it looks like another format than %s: say --format if it is none",
+                       verify->like);
     else
         (void)snprintf(text, 300, "its contents are not those of %s", verify->first);
     return other || (*verify->first && verify->crc != verify->first_crc);
