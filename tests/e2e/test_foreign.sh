@@ -88,6 +88,7 @@ kill -9 "$(cat "$work/killed.0.pid")"
 ended 1 "${pids[1]}" killed.1
 mentions "rank 0"
 wait "${pids[0]}" || :
+rm -r "$work/killed" # with what it was about to save
 
 real() { # NAME COMMAND …: ranks of a real mpirun
     local name=$1
