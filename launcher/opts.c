@@ -537,6 +537,8 @@ static int settle_mpi(struct opts *opts, struct mst_err *err)
                                               [MPI_FAMILY_OPEN] = OPTS_MPI_PMIX};
     char library[MPI_LIBRARY_BYTES];
     bool are_several = opts->node_count * opts->local_size > 1, is_needed = false;
+    if (opts->is_beside)
+        opts->mpi = OPTS_MPI_NONE;
     if (opts->mpi != OPTS_MPI_NONE && are_several &&
         ((is_needed = mpi_is_needed(opts->argv, opts->path, library)) ||
          mpi_is_named(opts->env, library))) {

@@ -107,6 +107,8 @@ mentions 'role="ps"' MST_WORLD=single "TF_CONFIG=$cluster" DMLC_NUM_WORKER=2
 ! grep -E '(^|[] ])(RANK|MST_RANK|MST_PAGE_FD|WORLD_SIZE)=' "$work/last.out" || fail "it was told of a world"
 expect 0 beside muster run --nproc 4 --rdzv-timeout 9 -- allreduce
 mentions "OK on 1 ranks" 'there are no ranks here: these options do nothing" options="--nproc, --rdzv-timeout"'
+expect 0 beside muster run --mpi=pmix -- true
+mentions 'options="--mpi"'
 expect 5 beside muster run --max-restarts 0 -- sh -c 'exit 5'
 mentions 'because="exit code 5"'
 expect 0 beside muster run --max-restarts 1 -- sh -c '[ -e "$0" ] || { touch "$0"; exit 5; }' "$work/again"
