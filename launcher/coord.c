@@ -7,6 +7,7 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/host.h"
 #include "muster/core/kv/server.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/version.h"

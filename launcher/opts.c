@@ -3,6 +3,7 @@
 #include "muster/core/cli/options.h"
 #include "muster/core/err.h"
 #include "muster/core/file.h"
+#include "muster/core/host.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/words.h"

@@ -1,6 +1,7 @@
 #include "muster/launcher/plan.h"
 
 #include "muster/core/err.h"
+#include "muster/core/host.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/resolve/machine.h"
 #include "muster/core/resolve/resolve.h"

@@ -3,10 +3,10 @@
 #include "muster/core/clock.h"
 #include "muster/core/cond.h"
 #include "muster/core/err.h"
+#include "muster/core/host.h"
 #include "muster/core/kv/server.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/process.h"
-#include "muster/core/resolve/resolve.h"
 #include "muster/core/thread.h"
 #include "muster/core/world/state.h"
 

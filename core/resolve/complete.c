@@ -3,6 +3,8 @@
 /* pure */
 #include "muster/core/resolve/parser.h"
 
+#include "muster/core/host.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -50,12 +50,6 @@ bool resolve_same_host(const char *a, const char *b)
     return a_size >= b_size ? starts_with(a, b, b_size) : starts_with(b, a, a_size);
 }
 
-bool mst_host_is_local(const char *host)
-{
-    return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
-           strcmp(host, "localhost") == 0;
-}
-
 bool resolve_is_self(const struct mst_machine *machine, const char *host)
 {
     return resolve_same_host(machine->hostname, host) || resolve_same_host(machine->pod_ip, host);

@@ -2,6 +2,7 @@
 /* pure */
 #include "muster/core/resolve/resolve.h"
 
+#include "muster/core/host.h"
 #include "muster/core/resolve/parser.h"
 
 #include <assert.h>

@@ -123,10 +123,6 @@ void mst_plan_name_job(const struct mst_machine *machine, struct mst_plan *plan)
  * hash of all of it, so that two names do not become one. `cap` is over 18. */
 void mst_name_fit(const char *name, char *to, size_t cap);
 
-/* localhost and its addresses: what only processes of this machine reach, and an operator's word
- * for "this pod". */
-bool mst_host_is_local(const char *host);
-
 /* What --from may name: "none", and every scheme once. NULL-ended, static. */
 extern const char *const mst_schemes[];
 

@@ -2,6 +2,7 @@
 
 #include "muster/core/err.h"
 #include "muster/core/file.h"
+#include "muster/core/host.h"
 #include "muster/core/process.h"
 #include "muster/core/resolve/machine.h"
 #include "muster/core/world/answer.h"
