@@ -227,44 +227,6 @@ static int launch(struct mst_gpu_queue *queue, const struct kernel_launch *launc
     return queue->gpu->ops->launch(queue, launch);
 }
 
-/* One launch for every KERNEL_PARTS_MAX parts: blocks by the largest part, and a row of them for
- * each. */
-static int launch_parts(struct mst_gpu_queue *queue, enum kernel_id id, char *packed,
-                        const struct mst_gpu_part *parts, size_t part_count)
-{
-    struct kernel_launch work = {.id = id, .args.parts.packed = packed};
-    int rc = 0;
-    while (part_count > 0 && rc == 0) {
-        size_t count = mst_least(part_count, KERNEL_PARTS_MAX), most = 0;
-        for (size_t p = 0; p < count; p++) {
-            work.args.parts.parts[p] = (struct kernel_part){.data = parts[p].data,
-                                                            .bytes = parts[p].size_bytes,
-                                                            .packed_at = parts[p].packed_at};
-            most = parts[p].size_bytes > most ? parts[p].size_bytes : most;
-        }
-        work.args.parts.part_count = (uint32_t)count;
-        work.blocks_x = blocks_for(most / 16 + 1);
-        work.blocks_y = (uint32_t)count;
-        rc = launch(queue, &work);
-        parts += count;
-        part_count -= count;
-    }
-    return rc;
-}
-
-int mst_gpu_pack(struct mst_gpu_queue *queue, void *packed, const struct mst_gpu_part *parts,
-                 size_t part_count)
-{
-    return launch_parts(queue, KERNEL_PACK, packed, parts, part_count);
-}
-
-/* The kernel's structure serves both directions, so `packed` loses its const; it is only read. */
-int mst_gpu_unpack(struct mst_gpu_queue *queue, const void *packed,
-                   const struct mst_gpu_part *parts, size_t part_count)
-{
-    return launch_parts(queue, KERNEL_UNPACK, (char *)(uintptr_t)packed, parts, part_count);
-}
-
 static bool find_type(enum mst_dtype dtype, enum kernel_type *ret_type)
 {
     switch (dtype) {
@@ -282,8 +244,7 @@ int mst_gpu_cast(struct mst_gpu_queue *queue, void *out, enum mst_dtype out_dtyp
 {
     struct kernel_launch work = {
         .id = KERNEL_CAST,
-        .blocks_x = blocks_for(count),
-        .blocks_y = 1,
+        .blocks = blocks_for(count),
         .args.cast = {.out = out, .in = in, .count = count},
     };
     if (!find_type(out_dtype, &work.args.cast.out_type) ||
@@ -297,8 +258,7 @@ int mst_gpu_sum(struct mst_gpu_queue *queue, void *out, const void *const *in, s
 {
     struct kernel_launch work = {
         .id = KERNEL_SUM,
-        .blocks_x = blocks_for(count),
-        .blocks_y = 1,
+        .blocks = blocks_for(count),
         .args.sum = {.out = out, .count = count, .in_count = (uint32_t)in_count},
     };
     static_assert(MST_GPU_SUM_MAX == KERNEL_INPUTS_MAX, "the face promises what the kernel takes");
@@ -312,8 +272,7 @@ int mst_gpu_sgd(struct mst_gpu_queue *queue, const struct mst_gpu_sgd *step)
 {
     struct kernel_launch work = {
         .id = KERNEL_SGD,
-        .blocks_x = blocks_for(step->count),
-        .blocks_y = 1,
+        .blocks = blocks_for(step->count),
         .args.sgd = {.params = step->params,
                      .momentum = step->momentum,
                      .grads = step->grads,
@@ -340,8 +299,7 @@ int mst_gpu_adamw(struct mst_gpu_queue *queue, const struct mst_gpu_adamw *step)
     double square_bias = 1 - power((double)step->square_decay, step->step);
     struct kernel_launch work = {
         .id = KERNEL_ADAMW,
-        .blocks_x = blocks_for(step->count),
-        .blocks_y = 1,
+        .blocks = blocks_for(step->count),
         .args.adamw = {.params = step->params,
                        .means = step->means,
                        .squares = step->squares,
@@ -373,8 +331,7 @@ int mst_gpu_crc32c(struct mst_gpu_queue *queue, uint32_t *sums, const void *data
     size_t segments = (size_bytes - 1) / KERNEL_CRC_BYTES + 1;
     struct kernel_launch work = {
         .id = KERNEL_CRC32C,
-        .blocks_x = (uint32_t)mst_least(segments, CRC_BLOCKS_MAX),
-        .blocks_y = 1,
+        .blocks = (uint32_t)mst_least(segments, CRC_BLOCKS_MAX),
         .args.crc32c = {.data = data,
                         .bytes = size_bytes,
                         .block_bytes = block_bytes,

@@ -123,20 +123,6 @@ int mst_gpu_copy(struct mst_gpu_queue *queue, void *to, const void *from, size_t
 /* Zeros. 0; -ENOMEM; -EIO. */
 int mst_gpu_clear(struct mst_gpu_queue *queue, void *to, size_t size_bytes);
 
-/* A piece of a packed buffer, anywhere in memory. */
-struct mst_gpu_part {
-    void *data;
-    size_t size_bytes;
-    size_t packed_at; /* its offset in the packed buffer */
-};
-
-/* Copies every part to its place in `packed`, or from there: gradients to a bucket and back.
- * `parts` is copied. Parts must not overlap. 0; -ENOTSUP without kernels; -ENOMEM; -EIO. */
-int mst_gpu_pack(struct mst_gpu_queue *queue, void *packed, const struct mst_gpu_part *parts,
-                 size_t part_count);
-int mst_gpu_unpack(struct mst_gpu_queue *queue, const void *packed,
-                   const struct mst_gpu_part *parts, size_t part_count);
-
 /* out[i] = in[i] between MST_F32, MST_F16, MST_BF16, MST_F8E4M3 and MST_F8E5M2, to nearest even;
  * NaNs stay NaNs. What is too large becomes infinite, and in MST_F8E4M3, which has no infinity, a
  * NaN. Not in place unless the types have one size. 0; -EINVAL another type; -ENOTSUP without

@@ -50,7 +50,6 @@ struct cuda_event {
 };
 
 static const char *const kernel_names[KERNEL_COUNT] = {
-    [KERNEL_PACK] = "mst_kernel_pack",     [KERNEL_UNPACK] = "mst_kernel_unpack",
     [KERNEL_CAST] = "mst_kernel_cast",     [KERNEL_SUM] = "mst_kernel_sum",
     [KERNEL_SGD] = "mst_kernel_sgd",       [KERNEL_ADAMW] = "mst_kernel_adamw",
     [KERNEL_CRC32C] = "mst_kernel_crc32c",
@@ -433,8 +432,8 @@ static int cuda_launch(struct mst_gpu_queue *queue, const struct kernel_launch *
     void *args[] = {&copy.args};
     if (!gpu->module)
         return -ENOTSUP;
-    return CALL(gpu, cuLaunchKernel, gpu->kernels[launch->id], launch->blocks_x, launch->blocks_y,
-                1, KERNEL_THREADS, 1, 1, 0, stream_of(queue), args, NULL);
+    return CALL(gpu, cuLaunchKernel, gpu->kernels[launch->id], launch->blocks, 1, 1, KERNEL_THREADS,
+                1, 1, 0, stream_of(queue), args, NULL);
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */

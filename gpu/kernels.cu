@@ -206,54 +206,14 @@ INLINE size_t item_stride(void)
     return (size_t)gridDim.x * blockDim.x;
 }
 
-/* How many accesses a thread has under way before it uses the first. */
-#define DEPTH 4
-
-INLINE void copy_wide(struct word16 *to, const struct word16 *from, size_t count)
-{
-    size_t stride = item_stride();
-    for (size_t at = first_item(); at < count; at += DEPTH * stride) {
-        struct word16 held[DEPTH];
-        UNROLLED for (size_t k = 0; k < DEPTH; k++)
-        {
-            if (at + k * stride < count)
-                held[k] = from[at + k * stride];
-        }
-        UNROLLED for (size_t k = 0; k < DEPTH; k++)
-        {
-            if (at + k * stride < count)
-                to[at + k * stride] = held[k];
-        }
-    }
-}
-
-INLINE void copy_part(char *to, const char *from, size_t bytes)
-{
-    size_t wide = ((uintptr_t)to | (uintptr_t)from) % 16 == 0 ? bytes / 16 : 0;
-    copy_wide((struct word16 *)to, (const struct word16 *)from, wide);
-    for (size_t i = wide * 16 + first_item(); i < bytes; i += item_stride())
-        to[i] = from[i];
-}
-
-KERNEL mst_kernel_pack(ARGS struct kernel_parts args)
-{
-    for (uint32_t p = blockIdx.y; p < args.part_count; p += gridDim.y)
-        copy_part(args.packed + args.parts[p].packed_at, args.parts[p].data, args.parts[p].bytes);
-}
-
-KERNEL mst_kernel_unpack(ARGS struct kernel_parts args)
-{
-    for (uint32_t p = blockIdx.y; p < args.part_count; p += gridDim.y)
-        copy_part(args.parts[p].data, args.packed + args.parts[p].packed_at, args.parts[p].bytes);
-}
-
-/* ---- elements, one by one -------------------------------------------------------------------- */
-
 /* How many quads a thread may take of `count` elements at addresses whose bits are or-ed here. */
 INLINE size_t quad_count(size_t count, uintptr_t addresses, enum kernel_type type)
 {
     return addresses % (QUAD * size_of(type)) == 0 ? count / QUAD : 0;
 }
+
+/* How many accesses a thread has under way before it uses the first. */
+#define DEPTH 4
 
 KERNEL mst_kernel_cast(ARGS struct kernel_cast args)
 {

@@ -5,34 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum kernel_id {
-    KERNEL_PACK,
-    KERNEL_UNPACK,
-    KERNEL_CAST,
-    KERNEL_SUM,
-    KERNEL_SGD,
-    KERNEL_ADAMW,
-    KERNEL_CRC32C,
-    KERNEL_COUNT
-};
+enum kernel_id { KERNEL_CAST, KERNEL_SUM, KERNEL_SGD, KERNEL_ADAMW, KERNEL_CRC32C, KERNEL_COUNT };
 
 enum kernel_type { KERNEL_F32, KERNEL_F16, KERNEL_BF16, KERNEL_F8E4M3, KERNEL_F8E5M2 };
 
 /* Arguments travel by value: the driver allows 4096 bytes. */
-#define KERNEL_PARTS_MAX 128
 #define KERNEL_INPUTS_MAX 64
-
-struct kernel_part {
-    char *data;
-    size_t bytes;
-    size_t packed_at;
-};
-
-struct kernel_parts {
-    char *packed;
-    uint32_t part_count;
-    struct kernel_part parts[KERNEL_PARTS_MAX];
-};
 
 struct kernel_cast {
     void *out;
@@ -78,9 +56,8 @@ struct kernel_crc32c {
 
 struct kernel_launch {
     enum kernel_id id;
-    uint32_t blocks_x, blocks_y; /* of KERNEL_THREADS each; any number works */
+    uint32_t blocks; /* of KERNEL_THREADS each; any number works */
     union {
-        struct kernel_parts parts;
         struct kernel_cast cast;
         struct kernel_sum sum;
         struct kernel_sgd sgd;

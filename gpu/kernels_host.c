@@ -6,7 +6,7 @@
 #include <string.h>
 
 struct place {
-    uint32_t x, y;
+    uint32_t x;
 };
 
 /* Where this thread is in the launch that it runs. */
@@ -41,8 +41,6 @@ static inline uint32_t as_bits(float value)
 static void run_thread(const struct kernel_launch *launch)
 {
     switch (launch->id) {
-    case KERNEL_PACK: mst_kernel_pack(launch->args.parts); break;
-    case KERNEL_UNPACK: mst_kernel_unpack(launch->args.parts); break;
     case KERNEL_CAST: mst_kernel_cast(launch->args.cast); break;
     case KERNEL_SUM: mst_kernel_sum(launch->args.sum); break;
     case KERNEL_SGD: mst_kernel_sgd(launch->args.sgd); break;
@@ -56,10 +54,9 @@ static void run_thread(const struct kernel_launch *launch)
 
 void kernels_run(const struct kernel_launch *launch, uint32_t threads)
 {
-    blockDim = (struct place){threads, 1};
-    gridDim = (struct place){launch->blocks_x, launch->blocks_y};
-    for (blockIdx.y = 0; blockIdx.y < gridDim.y; blockIdx.y++)
-        for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++)
-            for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++)
-                run_thread(launch);
+    blockDim = (struct place){threads};
+    gridDim = (struct place){launch->blocks};
+    for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++)
+        for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++)
+            run_thread(launch);
 }

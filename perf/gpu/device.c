@@ -318,21 +318,21 @@ static void registered(void)
 
 static void code(void)
 {
-    char *in = all.pinned.data, *out = in + all.bytes / 2;
-    struct mst_gpu_part part = {.data = all.device.data, .size_bytes = 1000, .packed_at = 24};
-    memset(in, 5, 1000);
-    memset(out, 0, 1024);
-    int rc = rig_copy(&all.rig, part.data, in, part.size_bytes);
+    float *in = all.pinned.data;
+    uint16_t out[2] = {0, 0}, wanted[2] = {0x3fc0, 0xc040};
+    in[0] = 1.5F;
+    in[1] = -3;
+    int rc = rig_copy(&all.rig, all.device.data, in, 2 * sizeof *in);
     if (rc == 0)
-        rc = mst_gpu_pack(all.rig.queue, all.second.data, &part, 1);
+        rc = mst_gpu_cast(all.rig.queue, all.second.data, MST_BF16, all.device.data, MST_F32, 2);
     if (rc == 0)
-        rc = rig_copy(&all.rig, out, all.second.data, 1024);
+        rc = rig_copy(&all.rig, out, all.second.data, sizeof out);
     if (rig_lacks_kernels(&all.rig, rc))
         row_print(&(struct row){ROW_NOT_RUN, "the driver loads the fatbin and runs a kernel",
                                 .words = "built without nvcc"});
     else
         check("the driver loads the fatbin and runs a kernel",
-              rc == 0 && out[24] == 5 && out[1023] == 5);
+              rc == 0 && memcmp(out, wanted, sizeof out) == 0);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */

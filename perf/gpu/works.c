@@ -1,34 +1,6 @@
 #include "muster/perf/gpu/works.h"
 
-#define PARTS 100
 #define BLOCK_BYTES (16 * MST_GPU_CRC_BYTES)
-
-/* Parts of the first buffer, the lengths of two neighbours unlike each other. */
-static size_t cut(const struct works_view *view, struct mst_gpu_part *ret_parts)
-{
-    size_t bytes = view->count * sizeof(float), at = 0;
-    for (size_t p = 0; p < PARTS; p++) {
-        size_t end = p + 1 == PARTS ? bytes : (bytes / PARTS * (p + 1) + p % 2 * 64) / 16 * 16;
-        ret_parts[p] = (struct mst_gpu_part){
-            .data = view->at[0] + at, .size_bytes = end - at, .packed_at = at};
-        at = end;
-    }
-    return PARTS;
-}
-
-static int pack(struct rig *rig, const struct works_view *view)
-{
-    struct mst_gpu_part parts[PARTS];
-    size_t count = cut(view, parts);
-    return mst_gpu_pack(rig->queue, view->at[1], parts, count);
-}
-
-static int unpack(struct rig *rig, const struct works_view *view)
-{
-    struct mst_gpu_part parts[PARTS];
-    size_t count = cut(view, parts);
-    return mst_gpu_unpack(rig->queue, view->at[1], parts, count);
-}
 
 #define CASTS(name, dtype)                                                                         \
     static int to_##name(struct rig *rig, const struct works_view *view)                           \
@@ -119,8 +91,6 @@ static int crc32c(struct rig *rig, const struct works_view *view)
     }
 
 const struct work works[] = {
-    {"pack", pack, SECOND(MST_U32), 8, false},
-    {"unpack", unpack, FLOATS, 8, false},
     {"cast f32 to bf16", to_bf16, SECOND(MST_BF16), 6, false},
     {"cast f32 to f16", to_f16, SECOND(MST_F16), 6, false},
     {"cast f32 to f8e4m3", to_f8e4m3, SECOND(MST_F8E4M3), 5, false},

@@ -60,11 +60,11 @@ rows 'part("checkpoint", "right")[-1]["what"] == "what was saved is loaded, read
 rows "len(part('pytorch', '$torch')) == 1"
 if [ -n "$nvcc" ]; then
     rows 'all(row["result"] == "right" or row["part"] == "pytorch" for row in rows)'
-    rows 'len(part("compiler")) == 7'
+    rows 'len(part("compiler")) == 5'
     rows '[row["wanted"] for row in part("checkpoint")] == 2 * [None, 0.9, 0.95] + [None, 0.9, None]'
     rows 'sum(row["figure"] is not None for row in part("checkpoint")) == 8'
-    rows 'len(part("kernels")) == 18 and all(row["figure"] > 0 for row in part("kernels"))'
-    rows '[row["wanted"] for row in part("kernels")][:16] == 15 * [0.9] + [4]'
+    rows 'len(part("kernels")) == 16 and all(row["figure"] > 0 for row in part("kernels"))'
+    rows '[row["wanted"] for row in part("kernels")][:14] == 13 * [0.9] + [4]'
     rows 'len(part("batches")) == 4 and part("batches")[3]["wanted"] == 0.8 and part("batches")[3]["ratio"] > 0'
     rows 'len(part("train")) == 6 and all(row["figure"] > 1 for row in part("train"))'
     rows '[row["what"] for row in part("sanitizer")] == ["memcheck", "racecheck", "initcheck"]'

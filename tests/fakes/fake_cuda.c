@@ -15,6 +15,7 @@
 #include "fakes/script.h"
 #include "muster/gpu/kernels_host.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -674,14 +675,12 @@ CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUst
 }
 
 static const char *const kernel_names[KERNEL_COUNT] = {
-    [KERNEL_PACK] = "mst_kernel_pack",     [KERNEL_UNPACK] = "mst_kernel_unpack",
     [KERNEL_CAST] = "mst_kernel_cast",     [KERNEL_SUM] = "mst_kernel_sum",
     [KERNEL_SGD] = "mst_kernel_sgd",       [KERNEL_ADAMW] = "mst_kernel_adamw",
     [KERNEL_CRC32C] = "mst_kernel_crc32c",
 };
 
 static const size_t args_sizes[KERNEL_COUNT] = {
-    [KERNEL_PACK] = sizeof(struct kernel_parts),    [KERNEL_UNPACK] = sizeof(struct kernel_parts),
     [KERNEL_CAST] = sizeof(struct kernel_cast),     [KERNEL_SUM] = sizeof(struct kernel_sum),
     [KERNEL_SGD] = sizeof(struct kernel_sgd),       [KERNEL_ADAMW] = sizeof(struct kernel_adamw),
     [KERNEL_CRC32C] = sizeof(struct kernel_crc32c),
@@ -717,13 +716,6 @@ CUresult cuModuleGetFunction(CUfunction *ret_function, CUmodule module, const ch
 /* The host's build of a kernel takes the host's addresses. */
 #define TRANSLATE(address) ((address) = bytes_of(address))
 
-static void translate_parts(struct kernel_parts *parts)
-{
-    TRANSLATE(parts->packed);
-    for (uint32_t p = 0; p < parts->part_count; p++)
-        TRANSLATE(parts->parts[p].data);
-}
-
 static void translate_sum(struct kernel_sum *sum)
 {
     TRANSLATE(sum->out);
@@ -750,11 +742,10 @@ static void translate(struct kernel_launch *launch)
         TRANSLATE(launch->args.adamw.squares);
         TRANSLATE(launch->args.adamw.grads);
         break;
-    case KERNEL_CRC32C:
+    default:
+        assert(launch->id == KERNEL_CRC32C);
         TRANSLATE(launch->args.crc32c.data);
         TRANSLATE(launch->args.crc32c.sums);
-        break;
-    default: translate_parts(&launch->args.parts);
     }
 }
 
@@ -773,15 +764,15 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
 {
     MAY_FAIL();
     CUresult answer = (CUresult)script_number("FAKE_CUDA", "launch", CUDA_SUCCESS);
-    if (grid_z * block_y * block_z != 1 || block_x != KERNEL_THREADS || shared_bytes || extra)
+    if (grid_y * grid_z * block_y * block_z != 1 || block_x != KERNEL_THREADS || shared_bytes ||
+        extra)
         answer = CUDA_ERROR_INVALID_VALUE;
     if (answer != CUDA_SUCCESS)
         return answer;
     struct kernel_launch *launch = malloc(sizeof *launch);
     if (launch) {
         *launch = (struct kernel_launch){.id = (enum kernel_id)((uintptr_t)function - 1),
-                                         .blocks_x = grid_x,
-                                         .blocks_y = grid_y};
+                                         .blocks = grid_x};
         memcpy(&launch->args, args[0], args_sizes[launch->id]);
     }
     return put(stream, run_kernel, launch, true);

@@ -251,40 +251,6 @@ static void waits_end_by_their_deadline(void **state)
     wait_for(d, d->queue);
 }
 
-static void packs_and_unpacks(void **state)
-{
-    struct device *d = *state;
-    enum { PARTS = 300 };
-    struct mst_gpu_part parts[PARTS];
-    unsigned char *in = malloc(COUNT), *out = malloc(COUNT);
-    size_t used = 0;
-    assert_true(in && out);
-    for (size_t i = 0; i < COUNT; i++)
-        in[i] = (unsigned char)(i * 7 + i / 251);
-    for (size_t p = 0; p < PARTS; p++) {
-        parts[p] = (struct mst_gpu_part){(char *)d->device.data + p * 333, p % 300, used};
-        used += p % 300;
-    }
-    through(d, in, &d->device, COUNT);
-    int rc = mst_gpu_pack(d->queue, d->second.data, parts, PARTS);
-    assert_int_equal(rc, d->has_kernels ? 0 : -ENOTSUP);
-    if (rc == 0) {
-        fetch(d, out, d->second.data, used);
-        for (size_t p = 0; p < PARTS; p++)
-            assert_memory_equal(out + parts[p].packed_at, in + p * 333, parts[p].size_bytes);
-        memset(d->pinned.data, 0, COUNT);
-        assert_int_equal(mst_gpu_copy(d->queue, d->device.data, d->pinned.data, COUNT), 0);
-        assert_int_equal(mst_gpu_unpack(d->queue, d->second.data, parts, PARTS), 0);
-        fetch(d, out, d->device.data, COUNT);
-        for (size_t p = 0; p < PARTS; p++) {
-            assert_memory_equal(out + p * 333, in + p * 333, parts[p].size_bytes);
-            assert_int_equal(out[p * 333 + parts[p].size_bytes], 0);
-        }
-    }
-    free(in);
-    free(out);
-}
-
 static void casts_and_sums(void **state)
 {
     struct device *d = *state;
@@ -414,8 +380,8 @@ static void opens_by_name(void **state)
         CASE(takes_any_amount, device), CASE(events_order_queues, device),                         \
         CASE(streams_of_the_program_have_marks, device),                                           \
         CASE(streams_of_the_program_wait, device), CASE(waits_end_by_their_deadline, device),      \
-        CASE(packs_and_unpacks, device), CASE(casts_and_sums, device), CASE(clears, device),       \
-        CASE(optimisers_take_a_step, device), CASE(checks_blocks, device)
+        CASE(casts_and_sums, device), CASE(clears, device), CASE(optimisers_take_a_step, device),  \
+        CASE(checks_blocks, device)
 
 int main(void)
 {

@@ -16,16 +16,13 @@
 #include <cmocka.h>
 
 static const struct shape {
-    uint32_t blocks_x, blocks_y, threads;
-} shapes[] = {{1, 1, 1}, {1, 1, 256}, {7, 1, 3}, {3, 5, 32}, {40, 200, 8}};
+    uint32_t blocks, threads;
+} shapes[] = {{1, 1}, {1, 256}, {7, 3}, {3, 32}, {40, 8}};
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
 static void run(struct kernel_launch *launch, size_t shape)
 {
-    launch->blocks_x = shapes[shape].blocks_x;
-    launch->blocks_y = launch->id == KERNEL_PACK || launch->id == KERNEL_UNPACK
-                           ? shapes[shape].blocks_y
-                           : 1;
+    launch->blocks = shapes[shape].blocks;
     kernels_run(launch, shapes[shape].threads);
 }
 
@@ -347,40 +344,6 @@ static void checks_every_block(void **state)
     free(data);
 }
 
-/* ---- packing --------------------------------------------------------------------------------- */
-
-/* Every byte is moved once, whatever the alignment, and none beside it. */
-static void packs_any_alignment(void **state)
-{
-    static _Alignas(16) char memory[KERNEL_PARTS_MAX][80], copy[sizeof memory];
-    static _Alignas(16) char packed[sizeof memory];
-    struct kernel_launch launch = {
-        .id = KERNEL_PACK, .args.parts = {.packed = packed, .part_count = KERNEL_PARTS_MAX}};
-    struct kernel_part *parts = launch.args.parts.parts;
-    size_t used = 0;
-    (void)state;
-    for (size_t p = 0; p < KERNEL_PARTS_MAX; p++) {
-        parts[p] = (struct kernel_part){&memory[p][p % 17], p % 60, used};
-        used += p % 60;
-    }
-    for (size_t shape = 0; shape < SHAPES; shape++) {
-        for (size_t i = 0; i < sizeof memory; i++)
-            (&memory[0][0])[i] = (char)(i * 31 + i / 256);
-        memcpy(copy, memory, sizeof memory);
-        memset(packed, 0, sizeof packed);
-        launch.id = KERNEL_PACK;
-        run(&launch, shape);
-        for (size_t p = 0; p < KERNEL_PARTS_MAX; p++)
-            assert_memory_equal(packed + parts[p].packed_at, parts[p].data, parts[p].bytes);
-        for (size_t p = 0; p < KERNEL_PARTS_MAX; p++)
-            memset(parts[p].data, 0, parts[p].bytes);
-        launch.id = KERNEL_UNPACK;
-        run(&launch, shape);
-        assert_memory_equal(memory, copy, sizeof memory);
-        assert_int_equal(packed[used], 0);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -394,7 +357,6 @@ int main(void)
         cmocka_unit_test(takes_steps_of_sgd),
         cmocka_unit_test(takes_steps_of_adamw),
         cmocka_unit_test(checks_every_block),
-        cmocka_unit_test(packs_any_alignment),
     };
     return cmocka_run_group_tests_name("gpu_kernels_host", tests, NULL, NULL);
 }
