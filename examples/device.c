@@ -4,6 +4,7 @@
 #include "muster/core/err.h"
 #include "muster/gpu/gpu.h"
 
+#include <assert.h>
 #include <errno.h>
 
 enum { WAIT_MS = 120000 };
@@ -23,8 +24,8 @@ int device_open(struct device *device, const char *name, uint32_t local_rank, st
 void device_close(struct device *device)
 {
     mst_gpu_queue_destroy(device->queue); /* first: its work uses the memory */
-    for (size_t m = 0; device->gpu && m <= MST_MEM_DEVICE; m++)
-        mst_gpu_free(device->gpu, &device->memory[m]);
+    for (size_t s = 0; s < device->span_count; s++)
+        mst_gpu_free(device->gpu, &device->memory[s]);
     mst_gpu_close(device->gpu);
     *device = (struct device){0};
 }
@@ -32,11 +33,14 @@ void device_close(struct device *device)
 int device_alloc(struct device *device, enum mst_mem mem, size_t size_bytes, void **ret_data,
                  struct mst_err *err)
 {
-    int rc = mst_gpu_alloc(device->gpu, size_bytes, mem, &device->memory[mem]);
+    assert(device->span_count < DEVICE_SPANS_MAX);
+    struct mst_span *span = &device->memory[device->span_count];
+    int rc = mst_gpu_alloc(device->gpu, size_bytes, mem, span);
     if (rc < 0)
         return mst_err_set(err, rc, "%zu bytes for the device: %s", size_bytes,
                            device_error(device, rc));
-    *ret_data = device->memory[mem].data;
+    device->span_count++;
+    *ret_data = span->data;
     return 0;
 }
 

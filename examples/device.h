@@ -13,10 +13,13 @@
 
 struct mst_err;
 
+enum { DEVICE_SPANS_MAX = 3 };
+
 struct device {
     struct mst_gpu *gpu;
     struct mst_gpu_queue *queue;
-    struct mst_span memory[MST_MEM_DEVICE + 1]; /* one of a kind */
+    struct mst_span memory[DEVICE_SPANS_MAX];
+    size_t span_count;
 };
 
 /* Opens a local rank's device of "cuda" or "host". 0; -EINVAL, -ENOTSUP no such device; -ENOMEM;
@@ -27,7 +30,7 @@ int device_open(struct device *device, const char *name, uint32_t local_rank, st
 void device_close(struct device *device);
 
 /* Memory of the device (MST_MEM_DEVICE), or of the host where copies are fast (MST_MEM_PINNED),
- * until close; once each. 0; -ENOMEM, -EIO, with text. */
+ * until close; DEVICE_SPANS_MAX times. 0; -ENOMEM, -EIO, with text. */
 int device_alloc(struct device *device, enum mst_mem mem, size_t size_bytes, void **ret_data,
                  struct mst_err *err);
 

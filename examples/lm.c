@@ -20,6 +20,14 @@ void lm_init(struct lm *lm, struct mst_rng *rng)
     }
 }
 
+bool lm_is_finite(const struct lm *lm)
+{
+    for (size_t i = 0; i < LM_PARAMS; i++)
+        if (!isfinite(lm->params[i]))
+            return false;
+    return true;
+}
+
 static void softmax(float *logits)
 {
     float top = logits[0], sum = 0;

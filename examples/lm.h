@@ -5,6 +5,7 @@
 
 #include "muster/core/rng.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,6 +52,9 @@ struct lm_row {
 
 /* Random parameters. */
 void lm_init(struct lm *lm, struct mst_rng *rng);
+
+/* Whether every parameter is a finite number. */
+bool lm_is_finite(const struct lm *lm);
 
 /* Fills `row` for bytes[0 … LM_CONTEXT]; returns the loss of its target in nats. */
 double lm_forward(const struct lm *lm, struct lm_row *row, const uint8_t *bytes);

@@ -15,6 +15,7 @@
 #include "muster/core/world/world.h"
 #include "muster/dataio/dataio.h"
 #include "muster/examples/device.h"
+#include "muster/examples/gradients.h"
 #include "muster/examples/lm.h"
 #include "muster/examples/optimizer.h"
 #include "muster/examples/train_opts.h"
@@ -22,6 +23,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,8 +50,9 @@ struct trainer {
 
     struct device device;
     struct optimizer optimizer; /* the model, on the device */
-    struct lm *lm;              /* in pinned memory: parameters as of the last step */
-    struct lm_row *rows;        /* one per byte that this rank's part of a batch predicts */
+    struct gradients gradients;
+    struct lm *lm;       /* in pinned memory: parameters as of the last step */
+    struct lm_row *rows; /* one per byte that a micro-batch predicts */
 
     uint64_t step; /* finished */
     uint64_t saved_step;
@@ -72,38 +75,26 @@ static int fail(const struct trainer *trainer, const char *what, const char *tex
 
 /* ---- one step -------------------------------------------------------------------------------- */
 
-/* Sums a bucket over the ranks behind the caller's back: in the device's stream, or by a request
- * where the device has none. */
-static int start_sum(struct trainer *trainer, size_t bucket, struct mst_req **ret_req)
+/* The gradients of a micro-batch, layer by layer. While a layer's are summed, those of the layer
+ * before are computed. */
+static int compute_part(struct trainer *trainer, const struct mst_batch *batch, size_t part)
 {
-    size_t at = lm_bucket_start[bucket], count = lm_bucket_start[bucket + 1] - at;
-    float *grads = trainer->optimizer.grads + at;
-    struct mst_call call = MST_CALL_INIT;
-    int rc = device_copy(&trainer->device, grads, trainer->lm->grads + at, count);
-    call.queue = device_stream(&trainer->device);
-    call.enqueue = call.queue != NULL;
-    if (rc == 0 && !call.queue) {
-        call.ret_req = ret_req;
-        rc = device_wait(&trainer->device);
-    }
-    return rc < 0 ? rc
-                  : mst_comm_allreduce(trainer->comm, grads, grads, count, MST_F32, MST_SUM, &call);
-}
-
-/* While a layer's gradients are summed, those of the layer before are computed. */
-static int compute(struct trainer *trainer, const struct mst_batch *batch,
-                   struct mst_req *reqs[LM_BUCKETS])
-{
-    size_t row_count = (size_t)batch->sample_count * LM_TARGETS;
-    int rc = 0;
-    trainer->loss = 0;
+    struct lm *lm = trainer->lm;
+    size_t part_count = trainer->gradients.part_count, samples = batch->sample_count;
+    size_t first = samples * part / part_count * LM_TARGETS;
+    size_t row_count = samples * (part + 1) / part_count * LM_TARGETS - first;
     for (size_t r = 0; r < row_count; r++) {
-        const uint8_t *record = batch->samples[r / LM_TARGETS].data.data;
-        trainer->loss += lm_forward(trainer->lm, &trainer->rows[r], record + r % LM_TARGETS);
+        size_t target = first + r;
+        const uint8_t *record = batch->samples[target / LM_TARGETS].data.data;
+        trainer->loss += lm_forward(lm, &trainer->rows[r], record + target % LM_TARGETS);
     }
+    int rc = part > 0 ? device_wait(&trainer->device) : 0; /* it copies the last part's */
     for (size_t b = 0; b < LM_BUCKETS && rc >= 0; b++) {
-        lm_backward(trainer->lm, trainer->rows, row_count, b);
-        rc = start_sum(trainer, b, &reqs[b]);
+        size_t at = lm_bucket_start[b], count = lm_bucket_start[b + 1] - at;
+        lm_backward(lm, trainer->rows, row_count, b);
+        rc = gradients_put(&trainer->gradients, part, at, lm->grads + at, count);
+        if (rc >= 0 && part + 1 == part_count)
+            rc = gradients_reduce(&trainer->gradients, at, count);
     }
     return rc;
 }
@@ -120,16 +111,30 @@ static int update(struct trainer *trainer, double targets)
                : device_copy(&trainer->device, trainer->lm->params, optimizer->params, LM_PARAMS);
 }
 
+/* A checkpoint of such a model would end whoever resumes from it. */
+static int check_finite(const struct trainer *trainer)
+{
+    char text[200];
+    if (isfinite(trainer->loss) && lm_is_finite(trainer->lm))
+        return 0;
+    snprintf(text, sizeof text,
+             "step %llu, whose loss is %g, leaves parameters that are not finite: give a smaller "
+             "--lr%s",
+             (unsigned long long)trainer->step, trainer->loss,
+             trainer->opts.grad_dtype == GRADIENTS_F16
+                 ? ", or --grad-dtype bf16, as f16 ends at 65504"
+                 : "");
+    return fail(trainer, "step", text, -ERANGE);
+}
+
 static int train_step(struct trainer *trainer, const struct mst_batch *batch)
 {
-    struct mst_req *reqs[LM_BUCKETS] = {NULL};
     double targets = (double)trainer->opts.batch * LM_TARGETS;
-    int rc = compute(trainer, batch, reqs);
-    for (size_t b = 0; b < LM_BUCKETS; b++) {
-        int waited = reqs[b] ? mst_req_wait(reqs[b]) : 0;
-        if (rc >= 0)
-            rc = waited;
-    }
+    int rc = 0;
+    trainer->loss = 0;
+    for (size_t part = 0; part < trainer->gradients.part_count && rc >= 0; part++)
+        rc = compute_part(trainer, batch, part);
+    rc = gradients_end(&trainer->gradients, rc);
     if (rc >= 0)
         rc = update(trainer, targets);
     if (rc >= 0) /* it blocks, so that it tells of those in the stream, too */
@@ -143,7 +148,7 @@ static int train_step(struct trainer *trainer, const struct mst_batch *batch)
                     rc);
     trainer->loss /= targets;
     trainer->step++;
-    return 0;
+    return check_finite(trainer);
 }
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
@@ -421,32 +426,6 @@ static void tell_hidden(const struct trainer *trainer)
                 trainer->opts.data, info.hidden_count);
 }
 
-/* Ranks with other options would each train a model of their own, or wait for one another. */
-static int check_alike(struct trainer *trainer)
-{
-    static const char *const names[] = {"--steps", "--ckpt-every", "--batch",
-                                        "--seed",  "--optimizer",  "--lr"};
-    enum { COUNT = sizeof names / sizeof names[0] };
-    const struct train_opts *opts = &trainer->opts;
-    const double mine[COUNT] = {(double)opts->steps, (double)opts->ckpt_every, (double)opts->batch,
-                                (double)opts->seed,  (double)opts->optimizer,  opts->lr};
-    double least[COUNT], most[COUNT];
-    int rc = mst_comm_allreduce(trainer->comm, mine, least, COUNT, MST_F64, MST_MIN, NULL);
-    if (rc >= 0)
-        rc = mst_comm_allreduce(trainer->comm, mine, most, COUNT, MST_F64, MST_MAX, NULL);
-    if (rc < 0)
-        return fail(trainer, "options", mst_comm_error(trainer->comm), rc);
-    for (size_t i = 0; i < COUNT; i++)
-        if (least[i] < most[i]) {
-            char text[160];
-            snprintf(text, sizeof text,
-                     "it is %g here, and from %g to %g on all ranks: give all the same", mine[i],
-                     least[i], most[i]);
-            return fail(trainer, names[i], text, -EINVAL);
-        }
-    return 0;
-}
-
 /* The device, and the communicator that sums on it. */
 static int open_device(struct trainer *trainer, struct mst_err *err)
 {
@@ -465,6 +444,12 @@ static int open_device(struct trainer *trainer, struct mst_err *err)
     if (rc >= 0)
         rc = optimizer_open(&trainer->optimizer, opts->optimizer, &trainer->device, LM_PARAMS, err);
     trainer->lm = memory;
+    trainer->gradients = (struct gradients){.device = &trainer->device,
+                                            .comm = trainer->comm,
+                                            .sums = trainer->optimizer.grads,
+                                            .count = LM_PARAMS};
+    if (rc >= 0)
+        rc = gradients_open(&trainer->gradients, opts->grad_dtype, opts->micro_batches, err);
     if (rc == -ENOTSUP && on_gpu)
         (void)mst_err_wrap(err, "--device host works without a GPU, cuda does not");
     return rc;
@@ -500,10 +485,9 @@ static int set_up(struct trainer *trainer)
         return fail(trainer, "start", err.text, err.code);
     tell_hidden(trainer);
     tell_slow(trainer);
-    int rc = check_alike(trainer);
-    if (rc < 0)
-        return rc;
-    size_t samples = opts->batch / trainer->size + 1;
+    if (train_opts_agree(opts, trainer->comm, &err) < 0)
+        return fail(trainer, "options", err.text, err.code);
+    size_t samples = (opts->batch / trainer->size + 1) / opts->micro_batches + 1;
     trainer->rows = calloc(samples * LM_TARGETS, sizeof *trainer->rows);
     if (!trainer->rows)
         return fail(trainer, "activations", NULL, -ENOMEM);

@@ -15,6 +15,10 @@ expect 64 train_lm --data x --ckpt y --steps 1.5
 mentions "--steps 1.5: a whole number from 1 to 1000000000000"
 expect 64 train_lm --data x --steps 2
 mentions "--ckpt URI is needed"
+expect 64 train_lm --data x --ckpt y --steps 2 --micro-batches 65
+mentions --micro-batches
+expect 64 train_lm --data x --ckpt y --steps 2 --grad-dtype f64
+mentions "f32, bf16 or f16"
 expect 64 train_lm --data x --ckpt y --steps 2 --lr 1000
 mentions "--lr 1000: a number from 1e-06 to 100"
 expect 64 resume --ckpt y --steps 0
@@ -35,11 +39,16 @@ expect 1 muster data verify "$work/cut.txt.gz"
 mentions cut.txt.gz
 
 say "ranks with other options"
-for option in --batch --lr --ckpt-every; do
+for option in --batch --lr --ckpt-every --micro-batches; do
     expect 1 muster run --nproc 2 --max-restarts 0 -- sh -c "exec train_lm $option \$((4 + RANK)) \"\$@\"" lm \
         --steps 2 --data "$work/data.txt" --ckpt "$work/ckpt"
     mentions "$option: it is 5 here, and from 4 to 5 on all ranks"
 done
+# shellcheck disable=SC2016 # $RANK is each rank's
+expect 1 muster run --nproc 2 --max-restarts 0 -- sh -c \
+    'exec train_lm --grad-dtype $([ $RANK = 0 ] && echo bf16 || echo f16) "$@"' lm \
+    --steps 2 --data "$work/data.txt" --ckpt "$work/ckpt"
+mentions "--grad-dtype: it is f16 here, and bf16 on another rank: give all the same"
 
 say "a Megatron index that does not match its tokens"
 /usr/bin/python3 - "$work/tokens" <<'PY'

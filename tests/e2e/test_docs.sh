@@ -20,7 +20,7 @@ swaps=(10.0.0.1:29500 127.0.0.1:29513 head:29500 127.0.0.1:29513 PREFIX=/usr/loc
     "--steps 900 --ckpt-every 100" "--steps 1000000 --ckpt-every 5"
     "gcide.dict.dz ck 5000" "gcide.dict.dz ck 300" "--steps 2000" "--steps 200"
     "--steps 300 --ckpt-every 100" "--steps 6 --ckpt-every 3"
-    "--steps 300 --optimizer" "--steps 6 --optimizer")
+    "--steps 300 --optimizer" "--steps 6 --optimizer" "--steps 300 --grad-dtype" "--steps 6 --grad-dtype")
 folder=$work/scratch # where the next one is run
 
 here_is() { # COMMAND: as it can be run here
@@ -141,6 +141,9 @@ runs examples/README.md 0 \
     "final step=6 "
 runs examples/README.md 0 \
     "build/bin/muster run --nproc 2 -- build/bin/train_lm --data /usr/share/dictd/gcide.dict.dz --ckpt ck.adamw --steps 300 --optimizer adamw" \
+    "final step=6 "
+runs examples/README.md 0 \
+    "build/bin/muster run --nproc 2 -- build/bin/train_lm --data /usr/share/dictd/gcide.dict.dz --ckpt ck.bf16 --steps 300 --grad-dtype bf16 --micro-batches 4" \
     "final step=6 "
 
 say "muster bench"
