@@ -26,8 +26,10 @@
  * that is registered with it, on a stream of ckpt's own: save, and load, wait for what state.stream
  * held, copy, and return when that is done, while other streams go on. To compute beside a save,
  * give it a stream that waits for the event behind the last step, and put what only reads the
- * tensors into another one before. The context of the calling thread stays as it is. All of this
- * has run on a fake driver only, never on a GPU.
+ * tensors into another one before. A load keeps 4 bytes there for each block that it brings; one
+ * that brings more than those before it, and close, may wait for all streams of the device. The
+ * context of the calling thread stays as it is. All of this has run on a fake driver only, never on
+ * a GPU.
  *
  * All ranks call save and load with the same steps and the same tensors (names, types, shapes). One
  * thread at a time. A forked child of the process that opened a handle is answered -ENOTSUP. */

@@ -83,6 +83,15 @@ int device_join(struct device *device, const struct state *state, uint64_t deadl
     return rc;
 }
 
+int device_reserve(struct device *device, size_t size_bytes, struct mst_err *err)
+{
+    if (size_bytes <= device->sums.size_bytes)
+        return 0;
+    mst_gpu_free(device->gpu, &device->sums);
+    int rc = mst_gpu_alloc(device->gpu, size_bytes, MST_MEM_DEVICE, &device->sums);
+    return rc < 0 ? device_explain(device, rc, "no memory for checksums", err) : 0;
+}
+
 int device_copy(struct device *device, void *to, const void *from, size_t size_bytes,
                 struct mst_err *err)
 {
@@ -106,6 +115,8 @@ int device_finish(struct device *device, struct mst_err *err)
 void device_close(struct device *device)
 {
     mst_gpu_queue_destroy(device->queue);
+    if (device->gpu)
+        mst_gpu_free(device->gpu, &device->sums);
     mst_gpu_close(device->gpu);
     device->queue = NULL;
     device->gpu = NULL;

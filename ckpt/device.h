@@ -17,6 +17,7 @@ struct device {
     struct mst_gpu_opts opts;    /* which */
     struct mst_gpu *gpu;         /* NULL: not opened */
     struct mst_gpu_queue *queue; /* NULL: not opened, or it failed */
+    struct mst_span sums;        /* its memory for checksums, as large as one was asked for */
 };
 
 /* Opens it if a tensor of `state` is there. 0; -ENOTSUP no driver here; -EINVAL no such device;
@@ -29,6 +30,11 @@ int device_open(struct device *device, const struct state *state, struct mst_err
 int device_join(struct device *device, const struct state *state, uint64_t deadline_ns,
                 struct mst_err *err);
 
+/* Makes device->sums `size_bytes` large, or more, and keeps it: to give memory back the device
+ * waits for all of its streams, the program's too, which a load is not to do. One that grows does.
+ * 0; -ENOMEM; -EIO, with text. */
+int device_reserve(struct device *device, size_t size_bytes, struct mst_err *err);
+
 /* Puts a copy in, of memory that must stay until device_finish. 0; -ENOMEM; -EIO, with text. */
 int device_copy(struct device *device, void *to, const void *from, size_t size_bytes,
                 struct mst_err *err);
@@ -40,7 +46,7 @@ int device_finish(struct device *device, struct mst_err *err);
 /* Text for a failure of a call of gpu/gpu.h. Returns rc. */
 int device_explain(const struct device *device, int rc, const char *what, struct mst_err *err);
 
-/* A zeroed one is allowed. */
+/* Waits for all streams of the device if it has memory of it. A zeroed one is allowed. */
 void device_close(struct device *device);
 
 #endif

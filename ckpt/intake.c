@@ -287,17 +287,11 @@ static int ready_device(struct intake *intake, struct mst_err *err)
     if (intake->echo_count == 0)
         return 0;
     int rc = snapshot_register(intake->staging, intake->device, err);
-    if (rc < 0)
-        return rc;
-    rc = mst_gpu_alloc(intake->device->gpu, intake->echo_count * sizeof(uint32_t), MST_MEM_DEVICE,
-                       &intake->echoes);
-    return rc < 0 ? device_explain(intake->device, rc, "no memory for checksums", err) : 0;
+    return rc < 0 ? rc : device_reserve(intake->device, intake->echo_count * sizeof(uint32_t), err);
 }
 
 void intake_fini(struct intake *intake)
 {
-    if (intake->echoes.data)
-        mst_gpu_free(intake->device->gpu, &intake->echoes);
     manifest_fini(&intake->manifest);
     free(intake->targets);
     free(intake->target_of);
@@ -368,7 +362,7 @@ static int put_copies(const struct intake *intake, const struct state *state, st
 static int put_questions(const struct intake *intake, const struct state *state)
 {
     struct mst_gpu_queue *queue = intake->device->queue;
-    uint32_t *echoes = intake->echoes.data;
+    uint32_t *sums = intake->device->sums.data, *echoes = sums;
     int rc = 0;
     for (size_t i = 0; i < intake->piece_count && rc == 0; i++) {
         const struct echo_piece piece = echo_of(intake, state, i);
@@ -377,8 +371,8 @@ static int put_questions(const struct intake *intake, const struct state *state)
         rc = echo_ask(queue, &piece, echoes);
         echoes += echo_count(&piece);
     }
-    return rc == 0 ? mst_gpu_copy(queue, intake->staging->base + intake->heard_at,
-                                  intake->echoes.data, intake->echo_count * sizeof *echoes)
+    return rc == 0 ? mst_gpu_copy(queue, intake->staging->base + intake->heard_at, sums,
+                                  intake->echo_count * sizeof *sums)
                    : rc;
 }
 

@@ -43,7 +43,6 @@ struct intake {
     struct device *device;    /* borrowed */
     size_t echo_count;        /* checksums that the device is to take of what it is given */
     size_t heard_at;          /* where they are to come to, in staging */
-    struct mst_span echoes;   /* where it takes them */
 };
 
 /* Reads step `step` for these tensors, for which the device was joined; an earlier read was undone,

@@ -46,6 +46,7 @@ struct block {
 
 struct item {
     struct item *next;
+    long number; /* of all that was put in, in whatever stream */
     void (*function)(void *arg);
     void *arg;
     bool owned; /* arg is freed */
@@ -53,6 +54,9 @@ struct item {
 
 struct CUstream_st {
     CUstream self; /* what is no stream of ours has something else here */
+    CUstream next; /* of all */
+    CUcontext context;
+    long oldest; /* the number of its first item that is not done; 0: none. With streams.lock */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t moved;
@@ -79,6 +83,14 @@ static struct {
     struct block *blocks;
     long count;
 } memory = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Locked inside a stream's own lock. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    CUstream first;
+    long item_count; /* put in so far */
+} streams = {.lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
 
 static struct {
     atomic_long left; /* calls until one fails; 0: none does */
@@ -323,9 +335,28 @@ static struct block *take_block(const void *address)
     return block;
 }
 
+static bool holds_older(long number)
+{
+    for (CUstream stream = streams.first; stream; stream = stream->next)
+        if (stream->context == current && stream->oldest && stream->oldest <= number)
+            return true;
+    return false;
+}
+
+/* For whatever streams of the context hold now, as the driver does before it takes memory back. */
+static void await_context(void)
+{
+    pthread_mutex_lock(&streams.lock);
+    long number = streams.item_count;
+    while (holds_older(number))
+        pthread_cond_wait(&streams.moved, &streams.lock);
+    pthread_mutex_unlock(&streams.lock);
+}
+
 static CUresult unmap_block(const void *address)
 {
     REFUSE_IF_FORBIDDEN;
+    await_context();
     struct block *block = take_block(address);
     if (!block)
         return CUDA_ERROR_INVALID_VALUE;
@@ -433,6 +464,24 @@ static void finish_item(CUstream stream, struct item *item)
         stream->result = ILLEGAL_ADDRESS;
     stream->left--;
     pthread_cond_broadcast(&stream->moved);
+    pthread_mutex_lock(&streams.lock);
+    stream->oldest = stream->first ? stream->first->number : 0;
+    pthread_cond_broadcast(&streams.moved);
+    pthread_mutex_unlock(&streams.lock);
+}
+
+/* With the stream's lock held. */
+static void add_item(CUstream stream, struct item *item)
+{
+    *stream->last = item;
+    stream->last = &item->next;
+    stream->left++;
+    pthread_cond_broadcast(&stream->moved);
+    pthread_mutex_lock(&streams.lock);
+    item->number = ++streams.item_count;
+    if (stream->oldest == 0)
+        stream->oldest = item->number;
+    pthread_mutex_unlock(&streams.lock);
 }
 
 static void *stream_main(void *arg)
@@ -467,10 +516,25 @@ static CUresult make_stream(CUstream *ret_stream, bool waited_for)
     stream->self = stream;
     stream->last = &stream->first;
     stream->waited_for = waited_for;
+    stream->context = current;
     if (pthread_create(&stream->thread, NULL, stream_main, stream) != 0)
         return free(stream), CUDA_ERROR_OUT_OF_MEMORY;
+    pthread_mutex_lock(&streams.lock);
+    stream->next = streams.first;
+    streams.first = stream;
+    pthread_mutex_unlock(&streams.lock);
     *ret_stream = stream;
     return CUDA_SUCCESS;
+}
+
+static void forget_stream(CUstream stream)
+{
+    pthread_mutex_lock(&streams.lock);
+    CUstream *at = &streams.first;
+    while (*at != stream)
+        at = &(*at)->next;
+    *at = stream->next;
+    pthread_mutex_unlock(&streams.lock);
 }
 
 static bool is_default(CUstream handle)
@@ -507,13 +571,10 @@ static CUresult put(CUstream handle, void (*function)(void *arg), void *arg, boo
                : is_stream     ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
                                : CUDA_ERROR_INVALID_HANDLE;
     }
-    *item = (struct item){NULL, function, arg, owned};
+    *item = (struct item){.function = function, .arg = arg, .owned = owned};
     pthread_mutex_lock(&stream->lock);
-    *stream->last = item;
-    stream->last = &item->next;
-    stream->left++;
+    add_item(stream, item);
     CUresult result = stream->result;
-    pthread_cond_broadcast(&stream->moved);
     pthread_mutex_unlock(&stream->lock);
     return result;
 }
@@ -536,6 +597,7 @@ CUresult cuStreamDestroy_v2(CUstream stream)
     pthread_cond_broadcast(&stream->moved);
     pthread_mutex_unlock(&stream->lock);
     pthread_join(stream->thread, NULL);
+    forget_stream(stream);
     pthread_cond_destroy(&stream->moved);
     pthread_mutex_destroy(&stream->lock);
     free(stream);

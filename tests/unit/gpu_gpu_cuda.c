@@ -230,6 +230,38 @@ static void memory_runs_out(void **state)
     mst_gpu_close(gpu);
 }
 
+/* Work of any stream of the device, which the host looks at only once its memory is gone. */
+static void memory_goes_once_nothing_uses_it(void **state)
+{
+    struct mst_gpu *gpu = NULL;
+    struct mst_gpu_queue *queue = NULL, *other = NULL;
+    struct mst_span spans[2] = {{0}}, pinned = {0};
+    size_t bytes = (size_t)1 << 20;
+    (void)state;
+    script("");
+    assert_int_equal(mst_gpu_open(&cuda, &gpu, NULL), 0);
+    assert_int_equal(mst_gpu_queue_create(gpu, &queue), 0);
+    assert_int_equal(mst_gpu_queue_create(gpu, &other), 0);
+    for (int round = 0; round < 20; round++) {
+        for (int s = 0; s < 2; s++)
+            assert_int_equal(mst_gpu_alloc(gpu, bytes, MST_MEM_DEVICE, &spans[s]), 0);
+        assert_int_equal(mst_gpu_alloc(gpu, bytes, MST_MEM_PINNED, &pinned), 0);
+        for (int i = 0; i < 20; i++) {
+            assert_int_equal(mst_gpu_copy(queue, spans[0].data, spans[1].data, bytes), 0);
+            assert_int_equal(mst_gpu_clear(other, pinned.data, bytes), 0);
+        }
+        mst_gpu_free(gpu, round % 2 ? &pinned : &spans[1]);
+        assert_int_equal(mst_gpu_queue_query(queue), 0);
+        assert_int_equal(mst_gpu_queue_query(other), 0);
+        mst_gpu_free(gpu, &pinned);
+        mst_gpu_free(gpu, &spans[0]);
+        mst_gpu_free(gpu, &spans[1]);
+    }
+    mst_gpu_queue_destroy(queue);
+    mst_gpu_queue_destroy(other);
+    mst_gpu_close(gpu);
+}
+
 static void a_failure_of_the_device_shows_at_the_wait(void **state)
 {
     struct mst_gpu *gpu = NULL;
@@ -349,6 +381,7 @@ int main(void)
         cmocka_unit_test(no_device_is_no_cuda),
         cmocka_unit_test(names_the_number_of_devices),
         cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(memory_goes_once_nothing_uses_it),
         cmocka_unit_test(a_device_knows_its_own_memory),
         cmocka_unit_test(a_local_rank_has_a_device_of_its_own),
         cmocka_unit_test(kernels_may_be_refused),
