@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 int device_explain(const struct device *device, int rc, const char *what, struct mst_err *err)
 {
@@ -41,32 +42,50 @@ static int check_memory(const struct device *device, const struct mst_tensor *te
                        mst_gpu_name(device->gpu));
 }
 
-static int mark_stream(const struct device *device, void *stream, struct mst_gpu_event **ret_event,
-                       struct mst_err *err)
+/* One whose stream it is: the first that is there. */
+static const char *tensor_there(const struct state *state)
 {
-    int rc = mst_gpu_event_of_stream(device->gpu, stream, ret_event);
+    size_t i = 0;
+    while (state->tensors[i].data.mem != MST_MEM_DEVICE)
+        i++;
+    return state->tensors[i].name ? state->tensors[i].name : "";
+}
+
+/* Text for a stream that tensors of `state` do not go by, and what to do about it. Returns rc. */
+static int refuse_stream(const struct device *device, const struct state *state, int rc,
+                         struct mst_err *err, const char *words)
+{
+    return mst_err_set(err, rc, "tensor %.40s in memory of %.30s: state.stream %p %s",
+                       tensor_there(state), mst_gpu_name(device->gpu), state->stream, words);
+}
+
+static int mark_stream(const struct device *device, const struct state *state,
+                       struct mst_gpu_event **ret_event, struct mst_err *err)
+{
+    char words[160];
+    int rc = mst_gpu_event_of_stream(device->gpu, state->stream, ret_event);
     switch (rc) {
     case 0: return 0;
-    case -EINVAL:
-        return mst_err_set(err, rc, "state.stream is no stream of %s", mst_gpu_name(device->gpu));
-    case -EBUSY: return mst_err_set(err, -ENOTSUP, "state.stream is being captured into a graph");
-    default:
-        return mst_err_set(err, rc, "%s: no mark in state.stream: %s", mst_gpu_name(device->gpu),
-                           mst_err_meaning(rc));
+    case -EINVAL: return refuse_stream(device, state, rc, err, "is no stream of that device");
+    case -EBUSY:
+        (void)snprintf(words, sizeof words, "%s: call outside the capture",
+                       mst_gpu_busy_words(state->stream));
+        return refuse_stream(device, state, -ENOTSUP, err, words);
+    default: return refuse_stream(device, state, rc, err, mst_err_meaning(rc));
     }
 }
 
-static int await_stream(const struct device *device, void *stream, uint64_t deadline_ns,
-                        struct mst_err *err)
+static int await_stream(const struct device *device, const struct state *state,
+                        uint64_t deadline_ns, struct mst_err *err)
 {
     struct mst_gpu_event *event = NULL;
-    int rc = mark_stream(device, stream, &event, err);
+    int rc = mark_stream(device, state, &event, err);
     if (rc < 0)
         return rc;
     rc = mst_gpu_event_wait(event, deadline_ns);
     mst_gpu_event_destroy(event);
     if (rc == -ETIMEDOUT)
-        return mst_err_set(err, rc, "what state.stream held has not ended in time");
+        return refuse_stream(device, state, rc, err, "has not done in time what it held");
     return rc < 0 ? device_explain(device, rc, "state.stream", err) : 0;
 }
 
@@ -77,7 +96,7 @@ int device_join(struct device *device, const struct state *state, uint64_t deadl
         return 0;
     int rc = device_open(device, state, err);
     if (rc == 0)
-        rc = await_stream(device, state->stream, deadline_ns, err);
+        rc = await_stream(device, state, deadline_ns, err);
     for (size_t i = 0; i < state->tensor_count && rc == 0; i++)
         rc = check_memory(device, &state->tensors[i], err);
     return rc;

@@ -14,6 +14,7 @@
 #include "muster/core/version.h"
 #include "muster/core/world/page.h"
 #include "muster/core/world/state.h"
+#include "muster/gpu/gpu.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -315,10 +316,9 @@ static int mark(struct mst_comm *comm, struct comm_call *call)
         return mst_err_set(&comm->refused, rc, "%p is no stream of the rank's device", call->queue);
     if (rc == -EBUSY)
         return mst_err_set(&comm->refused, -ENOTSUP,
-                           "stream %p is being captured into a graph, which would hold what ranks "
-                           "agree on now, or is the default stream while another is: call outside "
-                           "the capture",
-                           call->queue);
+                           "stream %p %s: what ranks agree on now is nothing to be run again; call "
+                           "outside the capture",
+                           call->queue, mst_gpu_busy_words(call->queue));
     if (rc == 0)
         return 0;
     struct mst_err err;

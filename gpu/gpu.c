@@ -148,6 +148,14 @@ int mst_gpu_event_of_stream(struct mst_gpu *gpu, void *stream, struct mst_gpu_ev
     return ops->event_of_stream ? ops->event_of_stream(gpu, stream, event) : -ENOTSUP;
 }
 
+/* The default stream is NULL, or cudaStreamLegacy. It cannot be captured itself. */
+const char *mst_gpu_busy_words(const void *stream)
+{
+    return (uintptr_t)stream > 1
+               ? "is being captured into a graph"
+               : "is the default one, and one that it waits for is being captured into a graph";
+}
+
 void mst_gpu_event_destroy(struct mst_gpu_event *event)
 {
     if (event)

@@ -185,6 +185,10 @@ int mst_gpu_event_create(struct mst_gpu *gpu, struct mst_gpu_event **ret_event);
  * -ENOMEM; -EIO. */
 int mst_gpu_event_of_stream(struct mst_gpu *gpu, void *stream, struct mst_gpu_event **event);
 
+/* What -EBUSY says of `stream`, to follow its name in an error: "is being captured into a graph",
+ * or what is so of the default one. Static storage. Pure. */
+const char *mst_gpu_busy_words(const void *stream);
+
 /* NULL is allowed, and so is one whose queue has not come to it yet. Safe from any thread. */
 void mst_gpu_event_destroy(struct mst_gpu_event *event);
 

@@ -8,7 +8,7 @@
  * event=R making one answers R;
  * fail=K the K-th piece of work of a stream ends in an illegal address; memory=K the K-th
  * allocation finds none; module=R, launch=R loading kernels, or starting one, answers R;
- * capturing=S the status that streams tell of their capture; flip=1 the first value of a cast has
+ * flip=1 the first value of a cast has
  * another bit; spoil=1 so has the first byte of what is copied to the device. */
 #include "fakes/fake_cuda.h"
 
@@ -30,7 +30,9 @@ enum {
     CONTEXTS_MAX = 16,
     NO_CONTEXT = 201,
     NO_DRIVER_THAT_FITS = 35,
+    ILLEGAL_STATE = 401,
     CAPTURE_INVALIDATED = 901,
+    CAPTURE_WRONG_THREAD = 908,
     NOT_FOUND = 500,
     ILLEGAL_ADDRESS = 700
 };
@@ -68,6 +70,7 @@ struct CUstream_st {
     bool ending, waited_for; /* by the default stream */
     atomic_bool captured;
     int capture_mode;
+    pthread_t capturer;
     long spoilt_before; /* it was captured */
 };
 
@@ -604,8 +607,18 @@ CUresult cuStreamDestroy_v2(CUstream stream)
     return CUDA_SUCCESS;
 }
 
+bool fake_cuda_is_captured(CUstream stream)
+{
+    return atomic_load(&stream->captured);
+}
+
 CUresult cuStreamBeginCapture_v2(CUstream stream, int mode)
 {
+    if (is_default(stream))
+        return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    if (atomic_load(&stream->captured))
+        return ILLEGAL_STATE;
+    stream->capturer = pthread_self();
     stream->capture_mode = mode;
     stream->spoilt_before = atomic_load(&captures.spoilt);
     own_captures += mode != CU_STREAM_CAPTURE_MODE_RELAXED;
@@ -615,10 +628,14 @@ CUresult cuStreamBeginCapture_v2(CUstream stream, int mode)
     return CUDA_SUCCESS;
 }
 
-/* On the thread that began it. */
 CUresult cuStreamEndCapture(CUstream stream, void **ret_graph)
 {
     *ret_graph = NULL;
+    if (!atomic_load(&stream->captured))
+        return ILLEGAL_STATE;
+    if (stream->capture_mode != CU_STREAM_CAPTURE_MODE_RELAXED &&
+        !pthread_equal(stream->capturer, pthread_self()))
+        return CAPTURE_WRONG_THREAD;
     own_captures -= stream->capture_mode != CU_STREAM_CAPTURE_MODE_RELAXED;
     atomic_fetch_sub(&captures.global, stream->capture_mode == CU_STREAM_CAPTURE_MODE_GLOBAL);
     atomic_fetch_sub(&captures.waited_for, stream->waited_for);
@@ -637,7 +654,7 @@ CUresult cuStreamIsCapturing(CUstream handle, int *ret_status)
         return CUDA_ERROR_INVALID_HANDLE;
     if (is_default(handle) && atomic_load(&captures.waited_for))
         return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
-    *ret_status = (int)script_number("FAKE_CUDA", "capturing", atomic_load(&stream->captured));
+    *ret_status = atomic_load(&stream->captured);
     return CUDA_SUCCESS;
 }
 

@@ -28,6 +28,9 @@ void fake_cuda_at_query(CUstream stream, void (*function)(void *arg), void *arg)
 /* How many events there have been. */
 long fake_cuda_events_made(void);
 
+/* Whether the stream is being captured. */
+bool fake_cuda_is_captured(CUstream stream);
+
 /* As the driver's own. */
 CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void *arg), void *arg);
 CUresult cuStreamSynchronize(CUstream stream);

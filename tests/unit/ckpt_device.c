@@ -17,6 +17,8 @@
 static struct {
     CUresult (*cuCtxSetCurrent)(CUcontext context);
     CUresult (*cuCtxGetCurrent)(CUcontext *ret_context);
+    CUresult (*cuStreamCreate)(CUstream *ret_stream, unsigned flags);
+    CUresult (*cuStreamDestroy_v2)(CUstream stream);
     CUresult (*cuLaunchHostFunc)(CUstream stream, void (*function)(void *arg), void *arg);
     void *(*fake_cuda_bytes)(const void *address);
     void (*fake_cuda_at_query)(CUstream stream, void (*function)(void *arg), void *arg);
@@ -29,9 +31,10 @@ static bool find_fakes(void)
 {
     void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
 #define FIND(name) (*(void **)&fake.name = library ? dlsym(library, #name) : NULL)
-    return FIND(cuCtxSetCurrent) && FIND(cuCtxGetCurrent) && FIND(cuLaunchHostFunc) &&
-           FIND(fake_cuda_bytes) && FIND(fake_cuda_at_query) && FIND(fake_cuda_fail_call) &&
-           FIND(fake_cuda_has_failed) && FIND(fake_cuda_block_count);
+    return FIND(cuStreamCreate) && FIND(cuStreamDestroy_v2) && FIND(cuCtxSetCurrent) &&
+           FIND(cuCtxGetCurrent) && FIND(cuLaunchHostFunc) && FIND(fake_cuda_bytes) &&
+           FIND(fake_cuda_at_query) && FIND(fake_cuda_fail_call) && FIND(fake_cuda_has_failed) &&
+           FIND(fake_cuda_block_count);
 #undef FIND
 }
 
@@ -432,6 +435,7 @@ static void test_prepare_registers(void **unused)
 
 struct refusal {
     int code;
+    bool names_stream;
     const char *words;
     void (*spoil)(struct mst_state *state, struct there *there);
 };
@@ -454,10 +458,47 @@ static void name_no_stream(struct mst_state *state, struct there *there)
     state->stream = there;
 }
 
+/* NULL: none is. */
+static CUstream captured;
+
 static void capture(struct mst_state *state, struct there *there)
 {
-    (void)state, (void)there;
-    script("capturing=1");
+    (void)there;
+    captured = state->stream;
+    assert_int_equal(begin_capture(captured, CU_STREAM_CAPTURE_MODE_GLOBAL), 0);
+}
+
+/* The default stream waits for the other, and is named. */
+static void capture_beside(struct mst_state *state, struct there *there)
+{
+    assert_int_equal(mst_gpu_enter(there->gpu), 0);
+    assert_int_equal(fake.cuStreamCreate(&captured, 0), 0);
+    mst_gpu_leave(there->gpu);
+    assert_int_equal(begin_capture(captured, CU_STREAM_CAPTURE_MODE_GLOBAL), 0);
+    state->stream = NULL;
+}
+
+/* What was refused has not spoilt it. */
+static void end_own_capture(const struct there *there)
+{
+    if (!captured)
+        return;
+    assert_int_equal(end_capture(captured), 0);
+    if (captured != mst_gpu_queue_native(there->queue))
+        assert_int_equal(fake.cuStreamDestroy_v2(captured), 0);
+    captured = NULL;
+}
+
+static void expect_named(const struct refusal *refusal, const struct mst_state *state,
+                         const char *text)
+{
+    char start[160] = "";
+    if (refusal->names_stream)
+        (void)snprintf(start, sizeof start,
+                       "tensor model/embedding in memory of FAKE device 0: state.stream %p ",
+                       state->stream);
+    if (!strstr(text, start) || !strstr(text, refusal->words))
+        fail_msg("%s", text);
 }
 
 /* The program says another device than it has given to ckpt. */
@@ -495,9 +536,11 @@ static void expect_refusal(struct fixture_rank *rank)
     rank->result = mst_ckpt_save(rank->ckpt, 1, &state, soon());
     assert_int_equal(rank->result, refusal->code);
     assert_int_equal(mst_ckpt_drain(rank->ckpt, soon()), refusal->code);
-    if (refusal->code != 0 && !strstr(mst_ckpt_error(rank->ckpt), refusal->words))
-        fail_msg("%s", mst_ckpt_error(rank->ckpt));
-    script("");
+    if (refusal->code != 0) {
+        expect_named(refusal, &state, mst_ckpt_error(rank->ckpt));
+        expect_named(refusal, &state, rank->err.text);
+    }
+    end_own_capture(&there);
     for (size_t i = 0; i < FIXTURE_TENSORS; i++)
         if (there.tensors[i].data.data != good[i].data.data)
             mst_gpu_free(there.gpu, &there.tensors[i].data);
@@ -508,12 +551,14 @@ static void expect_refusal(struct fixture_rank *rank)
 static void test_refusals(void **state)
 {
     static const struct refusal refusals[] = {
-        {-EINVAL, "model/w1: its", name_host_memory},
-        {-EINVAL, "model/embedding: its", name_too_much},
-        {-EINVAL, "are not in memory of FAKE device 0", name_other_memory},
-        {-EINVAL, "state.stream is no stream of FAKE device 0", name_no_stream},
-        {-ENOTSUP, "captured into a graph", capture},
-        {0, "", forget_stream}, /* the default one */
+        {-EINVAL, false, "model/w1: its", name_host_memory},
+        {-EINVAL, false, "model/embedding: its", name_too_much},
+        {-EINVAL, false, "are not in memory of FAKE device 0", name_other_memory},
+        {-EINVAL, true, "is no stream of that device", name_no_stream},
+        {-ENOTSUP, true, "is being captured into a graph: call outside the capture", capture},
+        {-ENOTSUP, true, "is the default one, and one that it waits for is being captured",
+         capture_beside},
+        {0, false, "", forget_stream}, /* the default one */
     };
     for (size_t r = 0; r < sizeof refusals / sizeof refusals[0]; r++) {
         struct fixture_rank rank;

@@ -576,6 +576,38 @@ static const char *run_captured(struct team_rank *rank)
     return with_stream(rank, try_captured);
 }
 
+/* The default stream waits for the captured one, and cannot be used meanwhile. */
+static const char *try_beside_captured(struct team_rank *rank, struct stream *stream)
+{
+    CUresult (*create)(CUstream * ret_stream, unsigned flags) = NULL;
+    CUresult (*destroy)(CUstream captured) = NULL;
+    float *device = stream->device.data;
+    CUstream captured = NULL;
+    struct mst_call call = MST_CALL_INIT;
+    call.queue = CU_STREAM_LEGACY;
+    bool made = find_fake("cuStreamCreate", &create) && find_fake("cuStreamDestroy_v2", &destroy) &&
+                mst_gpu_enter(stream->gpu) == 0;
+    TEAM_CHECK(rank, made && create(&captured, 0) == 0, "no stream");
+    mst_gpu_leave(stream->gpu);
+    TEAM_CHECK(rank, begin_capture(captured, CU_STREAM_CAPTURE_MODE_GLOBAL) == 0, "no capture");
+    REFUSED(rank, mst_comm_allreduce(rank->comm, device, device, 1, MST_F32, MST_SUM, &call),
+            -ENOTSUP, "stream 0x1 is the default one, and one that it waits for is being captured");
+    TEAM_CHECK(rank, end_capture(captured) == 0, "it has spoilt the capture");
+    (void)destroy(captured); /* nothing was put into it */
+    return NULL;
+}
+
+static const char *run_beside_captured(struct team_rank *rank)
+{
+    return with_stream(rank, try_beside_captured);
+}
+
+static void the_default_stream_is_refused_beside_a_capture(void **state)
+{
+    (void)state;
+    run_team((struct team){.name = __func__, .node_sizes = {3}, .run = run_beside_captured});
+}
+
 static void a_stream_that_is_captured_is_refused(void **state)
 {
     (void)state;
@@ -808,6 +840,7 @@ int main(void)
         CASE(the_end_comes_after_what_is_enqueued),
         CASE(what_cannot_be_enqueued_is_refused),
         CASE(a_stream_that_is_captured_is_refused),
+        CASE(the_default_stream_is_refused_beside_a_capture),
         CASE(an_async_error_ends_all),
         CASE(a_mark_may_be_behind_an_aborted_kernel),
         CASE(a_hang_ends_by_the_deadline),

@@ -35,13 +35,20 @@ static inline bool find_fake(const char *name, void *ret_function)
     return symbol != NULL;
 }
 
-/* Captures a stream on the calling thread, as the driver's own. */
+/* Captures a stream on the calling thread, as the driver's own: 0 once that is under way for
+ * sure. */
 static inline int begin_capture(void *stream, int mode)
 {
     int (*begin)(void *stream, int mode) = NULL;
-    return find_fake("cuStreamBeginCapture_v2", &begin) ? begin(stream, mode) : -1;
+    bool (*is_captured)(void *stream) = NULL;
+    if (!find_fake("cuStreamBeginCapture_v2", &begin) ||
+        !find_fake("fake_cuda_is_captured", &is_captured) || is_captured(stream))
+        return -1;
+    int rc = begin(stream, mode);
+    return rc == 0 && !is_captured(stream) ? -1 : rc;
 }
 
+/* 0; else it was not under way, or is spoilt. */
 static inline int end_capture(void *stream)
 {
     int (*end)(void *stream, void **ret_graph) = NULL;

@@ -321,6 +321,8 @@ static void the_default_stream_has_marks(void **state)
     mst_gpu_leave(gpu);
     assert_int_equal(begin_capture(captured, CU_STREAM_CAPTURE_MODE_RELAXED), 0);
     assert_int_equal(mst_gpu_event_of_stream(gpu, CU_STREAM_LEGACY, &mark), -EBUSY);
+    assert_int_equal(mst_gpu_event_of_stream(gpu, NULL, &mark), -EBUSY);
+    assert_int_not_equal(begin_capture(captured, CU_STREAM_CAPTURE_MODE_RELAXED), 0);
     assert_int_equal(end_capture(captured), 0);
     assert_int_equal(mst_gpu_event_of_stream(gpu, CU_STREAM_LEGACY, &mark), 0);
     assert_int_equal(mst_gpu_event_wait(mark, MST_NEVER), 0);
