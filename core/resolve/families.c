@@ -144,7 +144,7 @@ const struct resolve_family resolve_families[] = {
      .scheduler = "paddle-operator",
      .parse = resolve_paddle_old,
      .more = "PADDLE_TRAINER_ID PADDLE_TRAINERS_NUM PADDLE_TRAINER_ENDPOINTS PADDLE_ELASTIC_NP "
-             "TRAINING_ROLE"},
+             "TRAINING_ROLE PADDLE_TRAINING_ROLE"},
     /* JAX has one process for all devices of its pod. */
     {.scheme = "jax",
      .scheduler = "JAXJob",

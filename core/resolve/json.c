@@ -1,6 +1,10 @@
 #include "muster/core/resolve/json.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ROLES_BYTES 96
 
 int resolve_task_read(const struct mst_machine *machine, const char *name,
                       struct resolve_task *ret_task, struct mst_err *err)
@@ -29,4 +33,46 @@ int resolve_task_read(const struct mst_machine *machine, const char *name,
 int64_t resolve_task_count(const struct resolve_task *task, const char *role)
 {
     return (int64_t)json_array_size(json_object_get(task->cluster, role));
+}
+
+/* The roles of the cluster, and `apart`, which may be NULL: "worker, ps, evaluator". */
+static void list_roles(const struct resolve_task *task, const char *apart, char *text, size_t cap)
+{
+    const char *role;
+    json_t *hosts;
+    size_t size = 0;
+    json_object_foreach(json_object_get(task->root, "cluster"), role, hosts)
+    {
+        (void)hosts; /* only the names are told */
+        const char *comma = size ? ", " : "";
+        if (apart && strcmp(role, apart) == 0)
+            continue;
+        if (size + strlen(comma) + strlen(role) >= cap) {
+            size += (size_t)snprintf(text + size, 16, "… and more");
+            break;
+        }
+        size += (size_t)snprintf(text + size, cap - size, "%s%s", comma, role);
+    }
+    if (apart)
+        (void)snprintf(text + size, 16, "%s%s", size ? ", " : "", apart);
+}
+
+int resolve_task_check(const char *name, const struct resolve_task *task, const char *apart,
+                       struct mst_err *err)
+{
+    char roles[ROLES_BYTES + 32] = ""; /* the names, and how the list ends */
+    const json_t *hosts = json_object_get(task->cluster, task->type);
+    int64_t count = resolve_task_count(task, task->type);
+    if (!hosts && apart && strcmp(task->type, apart) == 0)
+        return 0;
+    if (!hosts && json_object_size(task->cluster) > 0) {
+        list_roles(task, apart, roles, ROLES_BYTES);
+        return mst_err_set(err, -EINVAL,
+                           "%s: task.type is \"%.40s\", and this job knows %s: correct it", name,
+                           task->type, roles);
+    }
+    if (task->index < count || json_is_object(json_object_get(task->cluster, "worker")))
+        return 0;
+    return mst_err_set(err, -EINVAL, "%s: task %.40s %lld, but the cluster has %lld: correct it",
+                       name, task->type, (long long)task->index, (long long)count);
 }

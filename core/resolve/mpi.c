@@ -79,6 +79,9 @@ int resolve_mpi(const struct mst_machine *machine, struct mst_plan *plan, struct
         plan->scheduler = "TrainJob (MPI)";
     else if (resolve_is_set(machine, "OMPI_MCA_plm_rsh_agent"))
         plan->scheduler = "MPIJob v1";
+    int rc = role ? resolve_word("K_MPI_JOB_ROLE", role, "launcher worker", err) : 0;
+    if (rc)
+        return rc;
     if (role && strcmp(role, "worker") == 0)
         return read_worker(machine, plan);
     for (size_t i = 0; i < sizeof flavours / sizeof *flavours; i++) {

@@ -18,24 +18,29 @@ static int read_master(const struct resolve_task *task, struct mst_plan *plan, s
                         strlen(host), err);
 }
 
-static int set_role(const char *role, struct mst_plan *plan, struct mst_err *err)
+/* `name` is what gives it. */
+static int set_role(const char *name, const char *role, struct mst_plan *plan, struct mst_err *err)
 {
+    int rc = resolve_word(name, role, "worker server scheduler", err);
+    if (rc)
+        return rc;
     plan->mode = strcmp(role, "worker") == 0 ? MST_PLAN_SPAWN : MST_PLAN_NO_COLLECTIVE;
     plan->local_size = 1;
-    return resolve_copy(plan->role, sizeof plan->role, "role", role, strlen(role), err);
+    resolve_role(plan, role);
+    return 0;
 }
 
 static int read_task(const struct resolve_task *task, struct mst_plan *plan, struct mst_err *err)
 {
-    int rc = set_role(task->type, plan, err);
+    int rc = set_role("MX_CONFIG: task.type", task->type, plan, err);
     if (rc)
         return rc;
     plan->node_count = resolve_task_count(task, "worker");
     if (plan->node_count == 0)
         return mst_err_set(err, -EINVAL, "MX_CONFIG: the cluster has no worker");
-    if (plan->mode == MST_PLAN_SPAWN && task->index >= plan->node_count)
-        return mst_err_set(err, -EINVAL, "MX_CONFIG: task worker %lld, but the cluster has %lld",
-                           (long long)task->index, (long long)plan->node_count);
+    rc = resolve_task_check("MX_CONFIG", task, "scheduler", err);
+    if (rc)
+        return rc;
     if (plan->mode == MST_PLAN_SPAWN)
         plan->node_rank = task->index;
     return read_master(task, plan, err);
@@ -72,7 +77,7 @@ static int read_dmlc(const struct mst_machine *machine, struct mst_plan *plan, s
         RESOLVE_NODE("DMLC_WORKER_ID"),
     };
     plan->default_port = MST_PORT_DEFAULT;
-    int rc = set_role(resolve_text(machine, "DMLC_ROLE"), plan, err);
+    int rc = set_role("DMLC_ROLE", resolve_text(machine, "DMLC_ROLE"), plan, err);
     if (rc == 0)
         rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
     if (rc < 0)

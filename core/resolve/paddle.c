@@ -70,6 +70,31 @@ static int read_endpoints(const struct mst_machine *machine, struct mst_plan *pl
     return 0;
 }
 
+/* Servers, and trainers on other devices than the world's, talk to the trainers: no ranks. */
+static int read_role(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
+{
+    static const struct {
+        const char *word, *role;
+    } apart[] = {{"PSERVER", "server"},
+                 {"HETER", "heter_trainer"},
+                 {"HETER_TRAINER", "heter_trainer"},
+                 {"COORDINATOR", "coordinator"}};
+    const char *name = resolve_text(machine, "TRAINING_ROLE") ? "TRAINING_ROLE"
+                                                              : "PADDLE_TRAINING_ROLE";
+    const char *word = resolve_text(machine, name);
+    plan->mode = MST_PLAN_SPAWN;
+    resolve_role(plan, "worker");
+    if (!word)
+        return 0;
+    for (size_t i = 0; i < RESOLVE_COUNT(apart); i++) {
+        if (strcmp(word, apart[i].word) != 0)
+            continue;
+        plan->mode = MST_PLAN_NO_COLLECTIVE;
+        resolve_role(plan, apart[i].role);
+    }
+    return resolve_word(name, word, "TRAINER PSERVER HETER HETER_TRAINER COORDINATOR", err);
+}
+
 int resolve_paddle_old(const struct mst_machine *machine, struct mst_plan *plan,
                        struct mst_err *err)
 {
@@ -77,20 +102,18 @@ int resolve_paddle_old(const struct mst_machine *machine, struct mst_plan *plan,
         RESOLVE_NODE_COUNT("PADDLE_TRAINERS_NUM"),
         RESOLVE_NODE("PADDLE_TRAINER_ID"),
     };
-    const char *role = resolve_text(machine, "TRAINING_ROLE");
     if (!resolve_is_set(machine, "PADDLE_TRAINER_ID") || resolve_is_set(machine, "PADDLE_NNODES") ||
         resolve_is_set(machine, "PADDLE_GLOBAL_RANK"))
         return 0;
-    bool is_server = role && strcmp(role, "PSERVER") == 0;
-    plan->mode = is_server ? MST_PLAN_NO_COLLECTIVE : MST_PLAN_SPAWN;
     plan->default_port = MST_PORT_DEFAULT;
-    resolve_role(plan, is_server ? "server" : "worker");
-    int rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
+    int rc = read_role(machine, plan, err);
+    if (rc == 0)
+        rc = resolve_numbers(machine, numbers, RESOLVE_COUNT(numbers), plan, err);
     if (rc == 0 && plan->node_count < 0 && !resolve_is_set(machine, "PADDLE_TRAINER_ENDPOINTS"))
         rc = resolve_nodes(machine, "PADDLE_ELASTIC_NP", plan, err);
     if (rc >= 0)
         rc = read_endpoints(machine, plan, err);
-    if (is_server)
+    if (plan->mode == MST_PLAN_NO_COLLECTIVE)
         plan->node_rank = MST_UNKNOWN;
     return rc < 0 ? rc : 1;
 }

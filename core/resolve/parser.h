@@ -115,6 +115,10 @@ int resolve_master(const struct mst_machine *machine, const char *name, struct m
 /* The same from any text; `name` is for the error. 0; -EINVAL with text. */
 int resolve_split(const char *name, const char *text, struct mst_plan *plan, struct mst_err *err);
 
+/* 0 if `text`, which `name` gives, is one of `words`, separated by blanks; -EINVAL with text that
+ * names all of them. */
+int resolve_word(const char *name, const char *text, const char *words, struct mst_err *err);
+
 void resolve_role(struct mst_plan *plan, const char *role);
 
 /* Copies text; what does not fit is -EINVAL with text, as a cut name is another name. */

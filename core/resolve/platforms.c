@@ -11,12 +11,16 @@ int resolve_dlrover(const struct mst_machine *machine, struct mst_plan *plan, st
     const char *type = resolve_text(machine, "NODE_TYPE");
     if (!type)
         return 1;
+    int rc = resolve_word("NODE_TYPE", type, "worker chief master ps evaluator dlrover-master",
+                          err);
+    if (rc)
+        return rc;
     if (strcmp(type, "worker") != 0 && strcmp(type, "chief") != 0 && strcmp(type, "master") != 0) {
         plan->mode = MST_PLAN_NO_COLLECTIVE;
         plan->node_rank = MST_UNKNOWN;
     }
-    int rc = resolve_copy(plan->role, sizeof plan->role, "NODE_TYPE", type, strlen(type), err);
-    return rc < 0 ? rc : 1;
+    resolve_role(plan, type);
+    return 1;
 }
 
 static int name_first(const char *stem, const char *domain, struct mst_plan *plan,

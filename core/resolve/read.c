@@ -106,6 +106,16 @@ int resolve_numbers(const struct mst_machine *machine, const struct resolve_numb
     return missed ? refuse_missing(missing, missed, plan, err) : 0;
 }
 
+int resolve_word(const char *name, const char *text, const char *words, struct mst_err *err)
+{
+    char word[64];
+    for (const char *rest = words; resolve_names_next(&rest, word, sizeof word, NULL) > 0;) {
+        if (strcmp(word, text) == 0)
+            return 0;
+    }
+    return mst_err_set(err, -EINVAL, "%s=%.40s: set it to one of %s", name, text, words);
+}
+
 int resolve_nodes(const struct mst_machine *machine, const char *name, struct mst_plan *plan,
                   struct mst_err *err)
 {

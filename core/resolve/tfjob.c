@@ -12,10 +12,11 @@
 struct kind {
     const char *name;
     const char *members[4];
+    const char *apart; /* a role that stands beside it, listed or not; NULL: none */
 };
 
-static const struct kind tf_config = {"TF_CONFIG", {"chief", "master", "worker"}};
-static const struct kind cluster_spec = {"CLUSTER_SPEC", {"workerpool0", "workerpool1"}};
+static const struct kind tf_config = {"TF_CONFIG", {"chief", "master", "worker"}, "evaluator"};
+static const struct kind cluster_spec = {"CLUSTER_SPEC", {"workerpool0", "workerpool1"}, NULL};
 
 static bool is_member(const struct kind *kind, const char *type)
 {
@@ -43,23 +44,16 @@ static int read_master(const struct kind *kind, const struct resolve_task *task,
                        kind->members[0]);
 }
 
-/* Rank of this task among the members; only its own list can be too short for it. */
-static int read_place(const struct kind *kind, const struct resolve_task *task,
-                      struct mst_plan *plan, struct mst_err *err)
+/* Rank of this task among the members, if it is one. */
+static void place(const struct kind *kind, const struct resolve_task *task, struct mst_plan *plan)
 {
     int64_t before = 0;
     for (const char *const *role = kind->members; *role; role++) {
-        int64_t count = resolve_task_count(task, *role);
-        if (strcmp(task->type, *role) == 0) {
-            if (task->index >= count)
-                return mst_err_set(err, -EINVAL, "%s: task %s %lld, but the cluster has %lld",
-                                   kind->name, *role, (long long)task->index, (long long)count);
+        if (strcmp(task->type, *role) == 0)
             plan->node_rank = before + task->index;
-        }
-        before += count;
+        before += resolve_task_count(task, *role);
     }
     plan->node_count = before > 0 ? before : MST_UNKNOWN;
-    return 0;
 }
 
 /* The first worker's name is this one's with its number replaced: "j-worker-3.ns.svc:2222". */
@@ -96,8 +90,11 @@ static int read_task(const struct kind *kind, const struct resolve_task *task,
     if (json_is_object(json_object_get(task->cluster, "worker")) && is_member(kind, task->type))
         return read_sparse(task, plan, err);
     plan->mode = is_member(kind, task->type) ? MST_PLAN_SPAWN : MST_PLAN_NO_COLLECTIVE;
-    rc = read_place(kind, task, plan, err);
-    return rc ? rc : read_master(kind, task, plan, err);
+    rc = resolve_task_check(kind->name, task, kind->apart, err);
+    if (rc)
+        return rc;
+    place(kind, task, plan);
+    return read_master(kind, task, plan, err);
 }
 
 static int read_kind(const struct kind *kind, const struct mst_machine *machine,

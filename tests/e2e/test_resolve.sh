@@ -125,6 +125,14 @@ kill -TERM "$job"
 ended 143 "$job" job
 ! pgrep -f "$work/fifo" || fail "the program lives on"
 
+say "a misspelt role is no pod beside the world"
+misspelt() { bare TF_CONFIG="${cluster/\"ps\",/\"wroker\",}" "$@"; }
+expect 78 misspelt muster run -- true
+mentions 'task.type is \"wroker\", and this job knows worker, ps, evaluator: correct it'
+expect 78 misspelt muster env --check
+! misspelt allreduce >"$work/last.out" 2>&1 || fail "it trained alone"
+mentions 'task.type is "wroker"'
+
 say "a rank of another launcher stays one"
 expect 3 bare RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 muster run -- sh -c '[ $RANK = 1 ] && exit 3'
 expect 0 bare RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 muster run --log-dir "$work/logs" -- true

@@ -63,6 +63,11 @@ static void check(const struct rule *rules, size_t count)
 #define TF(cluster, task, index)                                                                   \
     "TF_CONFIG={\"cluster\":{" cluster "},\"task\":{\"type\":\"" task "\",\"index\":" index "}}"
 
+#define MX(task, index)                                                                            \
+    "MX_CONFIG={\"cluster\":{\"worker\":[{\"url\":\"w0\",\"port\":9}],\"server\":[{\"url\":"       \
+    "\"s0\","                                                                                      \
+    "\"port\":9}]},\"task\":{\"type\":\"" task "\",\"index\":" index "}}"
+
 static void tensorflow(void **state)
 {
     (void)state;
@@ -77,6 +82,11 @@ static void tensorflow(void **state)
          TF("\"worker\":[\"w0:1\"]", "evaluator", "0"), "no_collective 4/-1/1/4 w0:1 evaluator"},
         {"a server beside dynamic workers sees none of them", "h",
          TF("\"ps\":[\"p0:1\"]", "ps", "0"), "no_collective -1/-1/-1/4 :-1 ps"},
+        {"nor of its like", "h", TF("\"worker\":{},\"ps\":[\"p3:1\"]", "ps", "3"),
+         "no_collective -1/-1/-1/4 :-1 ps"},
+        {"a role of the user's own stands beside the world", "h",
+         TF("\"worker\":[\"w0:1\"],\"reader\":[\"r:1\"]", "reader", "0"),
+         "no_collective 4/-1/1/4 w0:1 reader"},
         {"a dynamic worker with a chief", "h",
          TF("\"worker\":{\"3\":\"j-worker-3.j:1\"},\"chief\":[\"c0:2\"]", "worker", "3"),
          "elastic_unknown_size -1/4/-1/4 c0:2 worker"},
@@ -152,6 +162,14 @@ static void other_frameworks(void **state)
          "PADDLE_TRAINER_ID=1 PADDLE_TRAINER_ENDPOINTS=10.0.0.6:36000,10.0.0.7:36000 "
          "TRAINING_ROLE=TRAINER",
          "spawn 8/1/2/4 10.0.0.6:36000 worker"},
+        {"a trainer of another kind of device is no rank", "h",
+         "PADDLE_TRAINER_ID=0 PADDLE_TRAINERS_NUM=2 PADDLE_TRAINER_ENDPOINTS=10.0.0.6:1,10.0.0.7:1 "
+         "TRAINING_ROLE=HETER_TRAINER",
+         "no_collective 8/-1/2/4 10.0.0.6:1 heter_trainer"},
+        {"the older name of its role", "h",
+         "PADDLE_TRAINER_ID=0 PADDLE_TRAINERS_NUM=2 PADDLE_TRAINER_ENDPOINTS=10.0.0.6:1,10.0.0.7:1 "
+         "PADDLE_TRAINING_ROLE=PSERVER",
+         "no_collective 8/-1/2/4 10.0.0.6:1 server"},
         {"ranks of paddle launch", "h",
          "PADDLE_GLOBAL_RANK=5 PADDLE_GLOBAL_SIZE=8 PADDLE_LOCAL_RANK=1 PADDLE_LOCAL_SIZE=4 "
          "PADDLE_TRAINER_ID=5 PADDLE_TRAINERS_NUM=8",
@@ -407,6 +425,68 @@ static void broken_platforms(void **state)
     }
 }
 
+/* A misspelt role would stand beside the world, and train alone as if it were all of it. */
+static void a_role_that_nobody_knows_is_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[][2] = {
+        {TF("\"worker\":[\"a:1\",\"b:1\"]", "wroker", "1"),
+         "TF_CONFIG: task.type is \"wroker\", and this job knows worker, evaluator: correct it"},
+        {TF("\"worker\":[\"a:1\"],\"ps\":[\"p:1\"]", "Worker", "0"), "knows worker, ps, evaluator"},
+        {TF("\"worker\":[\"a:1\"]", "ps", "0"), "task.type is \"ps\""},
+        {TF("\"worker\":{\"3\":\"j-worker-3.j:1\"},\"ps\":[]", "wroker", "3"), "\"wroker\""},
+        {TF("\"worker\":[\"a:1\"],\"ps\":[\"p:1\"]", "ps", "3"),
+         "TF_CONFIG: task ps 3, but the cluster has 1"},
+        {TF("\"worker\":[\"a:1\"],\"evaluator\":[\"e:1\"]", "evaluator", "1"),
+         "task evaluator 1, but the cluster has 1"},
+        {"CLUSTER_SPEC={\"cluster\":{\"workerpool0\":[\"a:1\"]},"
+         "\"task\":{\"type\":\"workerpol0\",\"index\":0}}",
+         "CLUSTER_SPEC: task.type is \"workerpol0\", and this job knows workerpool0: correct it"},
+        {"CLUSTER_SPEC={\"cluster\":{\"workerpool0\":[\"a:1\"],\"workerpool3\":[\"e:1\"]},"
+         "\"task\":{\"type\":\"workerpool3\",\"index\":1}}",
+         "task workerpool3 1, but the cluster has 1"},
+        {MX("wroker", "0"),
+         "MX_CONFIG: task.type=wroker: set it to one of worker server scheduler"},
+        {MX("server", "2"), "MX_CONFIG: task server 2, but the cluster has 1"},
+        {"DMLC_ROLE=wroker DMLC_PS_ROOT_URI=s DMLC_NUM_WORKER=3 DMLC_WORKER_ID=1",
+         "DMLC_ROLE=wroker: set it to one of worker server scheduler"},
+        {"DLROVER_MASTER_ADDR=d:1 NODE_TYPE=wroker NODE_NUM=2 NODE_RANK=1",
+         "NODE_TYPE=wroker: set it to one of worker chief master ps evaluator dlrover-master"},
+        {"PADDLE_TRAINER_ID=1 PADDLE_TRAINERS_NUM=2 TRAINING_ROLE=TRIANER",
+         "TRAINING_ROLE=TRIANER: set it to one of TRAINER PSERVER"},
+        {"PADDLE_TRAINER_ID=1 PADDLE_TRAINERS_NUM=2 PADDLE_TRAINING_ROLE=PSREVER",
+         "PADDLE_TRAINING_ROLE=PSREVER: set it to one of TRAINER PSERVER"},
+        {"K_MPI_JOB_ROLE=wroker OMPI_MCA_orte_default_hostfile=/etc/mpi/hostfile",
+         "K_MPI_JOB_ROLE=wroker: set it to one of launcher worker"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct pod pod;
+        pod_init(&pod);
+        pod_env(&pod, bad[i][0]);
+        pod_file(&pod, "/etc/mpi/hostfile", "some-host slots=1\n");
+        pod_refused(&pod, bad[i][1]);
+    }
+}
+
+/* Roles and hosts as long as they come, more of them than an error has room for. */
+static void a_long_list_of_roles_leaves_room_for_the_advice(void **state)
+{
+    (void)state;
+    char env[4096], role[64];
+    memset(role, 'x', sizeof role - 1);
+    role[sizeof role - 1] = '\0';
+    int size = snprintf(env, sizeof env, "{\"cluster\":{\"worker\":[\"a:1\"]");
+    for (int i = 0; i < 20; i++)
+        size += snprintf(env + size, sizeof env - (size_t)size, ",\"role-of-some-length-%d\":[]",
+                         i);
+    (void)snprintf(env + size, sizeof env - (size_t)size,
+                   "},\"task\":{\"type\":\"%s\",\"index\":0}}", role);
+    struct pod pod;
+    pod_init(&pod);
+    pod_set(&pod, "TF_CONFIG", env);
+    pod_refused(&pod, "… and more, evaluator: correct it");
+}
+
 static void a_batch_system_lists_hosts(void **state)
 {
     (void)state;
@@ -485,6 +565,8 @@ int main(void)
         cmocka_unit_test(ranks),
         cmocka_unit_test(scripts),
         cmocka_unit_test(broken_platforms),
+        cmocka_unit_test(a_role_that_nobody_knows_is_refused),
+        cmocka_unit_test(a_long_list_of_roles_leaves_room_for_the_advice),
         cmocka_unit_test(a_batch_system_lists_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
