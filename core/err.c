@@ -7,6 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TEXT_BYTES (sizeof((struct mst_err *)0)->text - 1)
+#define LONG_BYTES 4608 /* a text with a path in it, before it is cut */
+#define HEAD_BYTES 112  /* of a text that is cut, in front of the gap */
+#define GAP "…"
+
 /* Bytes of the UTF-8 sequence that starts with `lead`; 1 for anything that starts none. */
 static size_t sequence_bytes(unsigned char lead)
 {
@@ -27,16 +32,32 @@ static void drop_partial_character(char *text)
         text[lead - 1] = '\0';
 }
 
+/* Takes out of the middle of `text` what is too much: a text begins with the object and ends with
+ * what to do, and the values between them are what grows. */
+static void cut_middle(char *text, size_t size)
+{
+    const char *tail = text + size - (TEXT_BYTES - HEAD_BYTES - strlen(GAP));
+    text[HEAD_BYTES] = '\0';
+    drop_partial_character(text);
+    while (((unsigned char)*tail & 0xC0) == 0x80)
+        tail++;
+    size_t head = strlen(text);
+    memcpy(text + head, GAP, strlen(GAP));
+    memmove(text + head + strlen(GAP), tail, strlen(tail) + 1);
+}
+
 /* Through a second buffer, because an argument may be the text that is about to be replaced. */
 static void set_text(struct mst_err *err, const char *format, va_list args)
 {
-    char text[sizeof err->text];
+    char text[LONG_BYTES];
     int length = vsnprintf(text, sizeof text, format, args);
     if (length < 0)
         text[0] = '\0';
     if (length >= (int)sizeof text)
         drop_partial_character(text);
-    memcpy(err->text, text, sizeof text);
+    if (length > (int)TEXT_BYTES)
+        cut_middle(text, strlen(text));
+    memcpy(err->text, text, strlen(text) + 1);
 }
 
 int mst_err_set(struct mst_err *err, int code, const char *format, ...)

@@ -32,12 +32,13 @@ struct mst_err {
 };
 
 /* Writes `code` and the text. Returns `code`, so that a failing path is one line: return
- * mst_err_set(err, -EINVAL, …). `err` may be NULL. A text that does not fit is cut. Never fails. */
+ * mst_err_set(err, -EINVAL, …). `err` may be NULL. A text that does not fit loses
+ * its middle, so that it ends with the next step. Never fails. */
 int mst_err_set(struct mst_err *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Puts "<text>: " in front of what `err` says and keeps its code: called where the object is known
- * ("shard 3 of …"). The tail is cut if both do not fit. Returns the code. `err` may be NULL, then 0
+ * ("shard 3 of …"). What does not fit is cut as above. Returns the code. `err` may be NULL, then 0
  * is returned. */
 int mst_err_wrap(struct mst_err *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -45,18 +46,34 @@ static void may_quote_its_own_text(void **state)
     assert_string_equal(err.text, "first, then second");
 }
 
-static void cuts_a_long_text(void **state)
+static void a_long_text_loses_its_middle(void **state)
 {
     (void)state;
-    char longer[400];
+    char longer[8000];
     memset(longer, 'a', sizeof longer - 1);
-    longer[sizeof longer - 1] = '\0';
-    struct mst_err err = {0};
-    mst_err_set(&err, -EIO, "%s", longer);
-    assert_int_equal(strlen(err.text), sizeof err.text - 1);
-    mst_err_wrap(&err, "head");
-    assert_memory_equal(err.text, "head: aaa", 9);
-    assert_int_equal(strlen(err.text), sizeof err.text - 1);
+    for (size_t size = 100; size < sizeof longer; size += size < 400 ? 1 : 1000) {
+        struct mst_err err = {0};
+        bool is_cut = size + strlen("host : correct it") >= sizeof err.text;
+        bool is_hopeless = size > 4500;
+        mst_err_set(&err, -EIO, "host %.*s: correct it", (int)size, longer);
+        assert_memory_equal(err.text, "host aaa", 8);
+        assert_true(is_hopeless || strstr(err.text, "aaa: correct it"));
+        assert_int_equal(strstr(err.text, "a…a") != NULL, is_cut);
+        assert_true(!is_cut || strlen(err.text) == sizeof err.text - 1);
+        mst_err_wrap(&err, "head");
+        assert_memory_equal(err.text, "head: host aaa", 14);
+        assert_true(is_hopeless || strstr(err.text, "aaa: correct it"));
+        assert_true(strlen(err.text) < sizeof err.text);
+    }
+}
+
+/* Bytes of the whole character at `text`, or 0. */
+static size_t step_over(const char *text, const char *character)
+{
+    size_t width = strlen(character);
+    if (strncmp(text, character, width) == 0)
+        return width;
+    return *text == 'x' ? 1 : strncmp(text, "…", 3) == 0 ? 3 : 0;
 }
 
 /* "é" is two bytes, "€" three, "😀" four: shifted by one byte each, every cut is tried. */
@@ -67,15 +84,18 @@ static void never_splits_a_character(void **state)
     for (size_t c = 0; c < 3; c++) {
         size_t width = strlen(characters[c]);
         for (size_t shift = 0; shift < width; shift++) {
-            char text[600] = "xxxx";
+            char text[6000] = "xxxx";
             text[shift] = '\0';
-            while (strlen(text) < 300)
+            while (strlen(text) < (shift == 0 ? 5900 : 300))
                 memcpy(text + strlen(text), characters[c], width + 1);
             struct mst_err err = {0};
-            mst_err_set(&err, -EIO, "%s", text);
+            mst_err_set(&err, -EIO, "%s%.*s", text, (int)shift, "xxxx");
             size_t length = strlen(err.text);
-            assert_int_equal((length - shift) % width, 0);
-            assert_true(length > sizeof err.text - 1 - width);
+            assert_true(length > sizeof err.text - 2 * width);
+            for (size_t at = 0, step; at < length; at += step) {
+                step = step_over(err.text + at, characters[c]);
+                assert_true(step > 0);
+            }
         }
     }
 }
@@ -103,7 +123,7 @@ int main(void)
         cmocka_unit_test(accepts_null),
         cmocka_unit_test(wraps_from_the_outside),
         cmocka_unit_test(may_quote_its_own_text),
-        cmocka_unit_test(cuts_a_long_text),
+        cmocka_unit_test(a_long_text_loses_its_middle),
         cmocka_unit_test(never_splits_a_character),
         cmocka_unit_test(knows_meanings_by_either_sign),
     };
