@@ -177,8 +177,8 @@ static int host_create(const struct mst_world *world, struct mst_kv *kv, struct 
 {
     if (!kv)
         return mst_err_set(err, -ENOTSUP,
-                           "the host back end meets at the job's key-value server, and this world "
-                           "has none: %s; or start ranks with `muster run`, or set MST_COMM=mpi",
+                           "the host back end has no key-value server to meet at: %s; or let "
+                           "`muster run` start the ranks, or set MST_COMM=mpi",
                            world->no_kv ? world->no_kv : "the caller gave no handle");
     struct host *host = calloc(1, sizeof *host);
     if (!host)

@@ -48,9 +48,8 @@ int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_
         return kv_client_dial(world, NULL, deadline_ns, ret_kv, err);
     if (world->size != 1)
         return mst_err_set(err, -ENOTSUP,
-                           "rank %" PRIu32 " of %" PRIu32 " has no key-value server to meet the "
-                           "others at, as another launcher started it: %s; or start `muster run` "
-                           "on each node, and let that start the ranks",
+                           "rank %" PRIu32 " of %" PRIu32 " of another launcher has no server to "
+                           "meet the others at: %s; or let `muster run` start the ranks",
                            world->rank, world->size,
                            world->no_kv ? world->no_kv : "nobody says where rank 0 is");
     rc = kv_local_private(world->generation, ret_kv);

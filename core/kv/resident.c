@@ -113,9 +113,8 @@ static int open_server(struct kv_resident *resident, const struct mst_world *wor
     int listen_fd = listen_at(world, err);
     if (listen_fd == -EADDRINUSE)
         return mst_err_set(err, -EADDRINUSE,
-                           "rank 0 serves the keys of its job at %s, and another process listens "
-                           "there: set another MASTER_PORT for this job, from which that port "
-                           "follows, or end that process",
+                           "rank 0 is to serve at %s, which another process has: set another "
+                           "MASTER_PORT, from which that port follows, or end that process",
                            world->kv_addr);
     if (listen_fd < 0)
         return listen_fd;

@@ -88,8 +88,8 @@ static void place_server(const struct mst_plan *plan, struct mst_world *world)
     uint16_t ports[MST_PORTS_COUNT];
     const char *host = world->node_count == 1 ? "127.0.0.1" : plan->master_host;
     if (!host[0] || !(has_port || plan->step_id[0])) {
-        world->no_kv = "set MASTER_ADDR, the host of rank 0, and MASTER_PORT, which no other job "
-                       "there has, alike for all ranks";
+        world->no_kv = "set MASTER_ADDR to rank 0's host, and MASTER_PORT to a port that no other "
+                       "job there has, alike for all ranks";
         return;
     }
     (void)snprintf(job, sizeof job, "%s:%lld/%s.%s", plan->master_host,
@@ -154,11 +154,9 @@ static int refuse(const struct mst_plan *plan, struct mst_err *err)
 /* The resolver's own text ends with what to set, and may have the last word already. */
 static int hand_on(const struct mst_err *why, struct mst_err *err)
 {
-    static const char alone[] = "; who means to be alone sets MST_WORLD=single";
-    int room = (int)(sizeof why->text - sizeof alone);
     bool is_said = strstr(why->text, "MST_WORLD=single") != NULL;
-    return is_said ? mst_err_set(err, why->code, "%s", why->text)
-                   : mst_err_set(err, why->code, "%.*s%s", room, why->text, alone);
+    return mst_err_set(err, why->code, "%s%s", why->text,
+                       is_said ? "" : "; who means to be alone sets MST_WORLD=single");
 }
 
 /* A name that goes into keys and log lines. */

@@ -75,8 +75,8 @@ static int settle_server(struct mst_world *world, bool is_near, struct mst_err *
         return 0;
     world->is_resident = false;
     world->kv_addr[0] = '\0';
-    world->no_kv = "put the same random bytes on every node and set MST_JOB_SECRET_FILE to their "
-                   "path, or accept unauthenticated connections with MST_INSECURE=1";
+    world->no_kv = "set MST_JOB_SECRET_FILE to a file of the same random bytes on every node, or "
+                   "MST_INSECURE=1 to do without";
     return 0;
 }
 

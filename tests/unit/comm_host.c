@@ -122,9 +122,38 @@ static void survivors_of_a_large_collective_are_told(void **state)
     kill_one(200000);
 }
 
+/* Whatever a world lacks for a server, the whole of what to do about it is told. */
+static void without_a_server_it_says_what_to_do(void **state)
+{
+    (void)state;
+    static const char *const missing[] = {"MASTER_PORT", "MST_JOB_SECRET_FILE"};
+    static const char end[] = "; or let `muster run` start the ranks, or set MST_COMM=mpi";
+    setenv("RANK", "1", 1);
+    setenv("LOCAL_RANK", "0", 1);
+    setenv("WORLD_SIZE", "2", 1);
+    setenv("LOCAL_WORLD_SIZE", "1", 1);
+    for (size_t i = 0; i < 2; i++) {
+        struct mst_world *world = NULL;
+        struct mst_comm *comm = NULL;
+        struct mst_err err = {0};
+        struct mst_comm_opts opts = MST_COMM_OPTS_INIT;
+        opts.backend = "host";
+        assert_int_equal(mst_world_from_env(&world, &err), 0);
+        assert_int_equal(mst_comm_join(world, &opts, &comm, &err), -ENOTSUP);
+        size_t size = strlen(err.text);
+        if (!strstr(err.text, missing[i]) || strstr(err.text, "…") || size < sizeof end ||
+            strcmp(err.text + size - strlen(end), end) != 0)
+            fail_msg("%s", err.text);
+        mst_world_destroy(world);
+        setenv("MASTER_ADDR", "head.nowhere", 1);
+        setenv("MASTER_PORT", "4321", 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_a_server_it_says_what_to_do),
         cmocka_unit_test(survivors_of_a_small_collective_are_told),
         cmocka_unit_test(survivors_of_a_large_collective_are_told),
     };

@@ -246,6 +246,51 @@ static void several_nodes_need_a_secret_or_a_word(void **state)
     mst_world_destroy(world);
 }
 
+/* What the error tells to do is whole behind the longest values. */
+static void expect_advice(const struct mst_world *world, int code, const char *advice)
+{
+    struct mst_kv *kv = NULL;
+    err = (struct mst_err){0};
+    assert_int_equal(mst_kv_dial(world, mst_deadline_ms(1), &kv, &err), code);
+    size_t size = strlen(err.text), tail = strlen(advice);
+    if (size < tail || strcmp(err.text + size - tail, advice) != 0 || strstr(err.text, "…"))
+        fail_msg("%s", err.text);
+}
+
+static void errors_end_with_their_advice(void **state)
+{
+    (void)state;
+    struct mst_world *first = rank(0, "0");
+    char host[64], address[sizeof first->kv_addr];
+    uint16_t port;
+    assert_int_equal(mst_sock_split(first->kv_addr, host, sizeof host, &port), 0);
+    (void)snprintf(address, sizeof address,
+                   "a-job-of-a-somewhat-long-name-worker-0.a-job-of-a-somewhat-long-name."
+                   "a-namespace.svc.cluster.local:%u",
+                   port);
+    memcpy(first->kv_addr, address, sizeof first->kv_addr);
+    int listener = mst_sock_listen(NULL, port, NULL, &err);
+    assert_true(listener >= 0);
+    expect_advice(first, -EADDRINUSE, "or end that process");
+    close(listener);
+    mst_world_destroy(first);
+    setenv("LOCAL_WORLD_SIZE", "1", 1);
+    are_apart = true;
+    struct mst_world *far = rank(1, "0");
+    far->rank = UINT32_MAX - 1;
+    far->size = UINT32_MAX;
+    assert_non_null(strstr(far->no_kv, "MST_INSECURE=1"));
+    expect_advice(far, -ENOTSUP,
+                  "MST_INSECURE=1 to do without; or let `muster run` start the ranks");
+    mst_world_destroy(far);
+    unsetenv("MASTER_ADDR");
+    far = rank(1, "0");
+    far->rank = UINT32_MAX - 1;
+    far->size = UINT32_MAX;
+    expect_advice(far, -ENOTSUP, "alike for all ranks; or let `muster run` start the ranks");
+    mst_world_destroy(far);
+}
+
 static void who_has_another_secret_is_refused(void **state)
 {
     (void)state;
@@ -328,6 +373,7 @@ int main(void)
         cmocka_unit_test_setup(a_later_start_waits_for_the_end_of_the_one_before, begin),
         cmocka_unit_test_setup(a_port_that_is_taken_is_named, begin),
         cmocka_unit_test_setup(several_nodes_need_a_secret_or_a_word, begin),
+        cmocka_unit_test_setup(errors_end_with_their_advice, begin),
         cmocka_unit_test_setup(who_has_another_secret_is_refused, begin),
         cmocka_unit_test_setup(a_secret_that_cannot_be_read_is_no_missing_one, begin),
         cmocka_unit_test_setup(no_memory_is_an_error_that_leaves_nothing, begin),

@@ -215,6 +215,37 @@ static void where_nobody_can_tell_there_is_no_server(void **state)
     }
 }
 
+/* Of a long text of the resolver's own its values give way, and neither its advice nor ours. */
+static void what_to_do_is_told_to_the_end(void **state)
+{
+    (void)state;
+    static const char *const ends[] = {"--hostname; who means to be alone sets MST_WORLD=single",
+                                       "correct it; who means to be alone sets MST_WORLD=single"};
+    char vars[2][512], name[200];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    (void)snprintf(vars[0], sizeof vars[0], "VC_TASK_INDEX=0 VC_A_HOSTS=j-a-0.j");
+    (void)snprintf(
+        vars[1], sizeof vars[1],
+        "TF_CONFIG={\"cluster\":{\"%.90s\":[],\"worker\":[]},\"task\":{\"type\":\"%.60s\","
+        "\"index\":0}}",
+        name, name);
+    for (size_t i = 0; i < 2; i++) {
+        struct mst_world world;
+        struct mst_err err = {0};
+        struct pod pod;
+        pod_init(&pod);
+        pod_env(&pod, vars[i]);
+        pod.machine.hostname = name;
+        assert_true(mst_resolve(&pod.machine, NULL, &pod.answer) < 0);
+        world_init_single(&world);
+        assert_int_equal(world_from_answer(&pod.answer, &world, &err), -EINVAL);
+        size_t size = strlen(err.text), tail = strlen(ends[i]);
+        if (size < tail || strcmp(err.text + size - tail, ends[i]) != 0)
+            fail_msg("%s", err.text);
+    }
+}
+
 static void reads_openmpi(void **state)
 {
     (void)state;
@@ -361,6 +392,7 @@ int main(void)
         cmocka_unit_test(reads_torchrun),
         cmocka_unit_test(rank_0_serves_where_every_rank_looks),
         cmocka_unit_test(where_nobody_can_tell_there_is_no_server),
+        cmocka_unit_test(what_to_do_is_told_to_the_end),
         cmocka_unit_test(reads_openmpi),
         cmocka_unit_test(reads_pmi),
         cmocka_unit_test(reads_slurm),
