@@ -3,6 +3,7 @@
 #include "muster/core/clock.h"
 #include "muster/launcher/elf.h"
 #include "muster/launcher/helper.h"
+#include "muster/launcher/procs.h"
 #include "muster/launcher/program.h"
 
 #include <assert.h>
@@ -168,19 +169,28 @@ void mpi_watch_start(struct mpi_watch *watch, enum mpi_family served, uint64_t n
         watch->wake_ns = now_ns + look_s[0] * MST_NS_PER_S;
 }
 
+struct look {
+    enum mpi_family served;
+    struct mpi_finding finding;
+};
+
+static bool look_at(pid_t pid, size_t local_rank, void *arg)
+{
+    struct look *look = arg;
+    look->finding.local_rank = (uint32_t)local_rank;
+    return mpi_is_mapped(pid, look->served, look->finding.library);
+}
+
 /* The agent's signals are blocked here, too; nothing is written but the finding. */
 static _Noreturn void run_look(const struct mpi_watch *watch, const pid_t *pids, uint32_t count,
                                int agent_fd)
 {
-    struct mpi_finding finding = {0};
+    struct look look = {.served = watch->served};
     helper_begin("muster-look", &agent_fd, 1);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* cannot fail for a valid signal */
-    for (uint32_t i = 0; i < count; i++) {
-        finding.local_rank = i;
-        if (pids[i] > 0 && mpi_is_mapped(pids[i], watch->served, finding.library))
-            _exit(write(STDIN_FILENO, &finding, sizeof finding) != sizeof finding);
-    }
-    _exit(0);
+    if (!procs_any(pids, count, look_at, &look))
+        _exit(0);
+    _exit(write(STDIN_FILENO, &look.finding, sizeof look.finding) != sizeof look.finding);
 }
 
 void mpi_watch_look(struct mpi_watch *watch, const pid_t *pids, uint32_t count, uint64_t now_ns)

@@ -60,8 +60,8 @@ struct mpi_finding {
 /* Begins when the ranks do. A watch that has found something, or has been ended, stays so. */
 void mpi_watch_start(struct mpi_watch *watch, enum mpi_family served, uint64_t now_ns);
 
-/* Starts a look at the processes of local ranks 0 … count-1; 0 is none. A look that cannot be
- * started is left out. */
+/* Starts a look at the processes of local ranks 0 … count-1, of which 0 is none, and at all others
+ * of their sessions, as behind a shell that waits. A look that cannot be started is left out. */
 void mpi_watch_look(struct mpi_watch *watch, const pid_t *pids, uint32_t count, uint64_t now_ns);
 
 /* Reads what a look found and closes it. True, once in the life of a watch: *ret_finding. */

@@ -150,6 +150,34 @@ void procs_listen(const pid_t *leaders, size_t count, int signal_number, bool *r
     each_process(ask_one, &search);
 }
 
+struct walk {
+    const pid_t *leaders;
+    size_t count;
+    bool (*visit)(pid_t pid, size_t leader, void *arg);
+    void *arg;
+    bool is_done;
+};
+
+static void walk_one(pid_t pid, const struct stat_line *line, void *arg)
+{
+    struct walk *walk = arg;
+    size_t at = 0;
+    while (at < walk->count && walk->leaders[at] != pid)
+        at++;
+    if (at == walk->count)
+        at = find_leader(line, walk->leaders, walk->count);
+    if (!walk->is_done && at < walk->count && line->state != 'Z')
+        walk->is_done = walk->visit(pid, at, walk->arg);
+}
+
+bool procs_any(const pid_t *leaders, size_t count,
+               bool (*visit)(pid_t pid, size_t leader, void *arg), void *arg)
+{
+    struct walk walk = {leaders, count, visit, arg, false};
+    each_process(walk_one, &walk);
+    return walk.is_done;
+}
+
 char procs_state(pid_t pid)
 {
     struct stat_line line;

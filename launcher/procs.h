@@ -15,6 +15,11 @@ size_t procs_kill(const pid_t *leaders, size_t count);
  * the signal: one look at /proc for all of them. */
 void procs_listen(const pid_t *leaders, size_t count, int signal_number, bool *ret_listens);
 
+/* Calls `visit` for each of `leaders` and every process of its session or group, zombies excepted,
+ * with the number of that leader, until it says true. Whether it did. */
+bool procs_any(const pid_t *leaders, size_t count,
+               bool (*visit)(pid_t pid, size_t leader, void *arg), void *arg);
+
 /* The state letter of a process: 'R', 'S', 'D' (in the kernel, where no signal reaches it), 'Z' …;
  * '?' if there is none. */
 char procs_state(pid_t pid);

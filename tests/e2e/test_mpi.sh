@@ -111,7 +111,7 @@ loaded_later() {
     local mpi job
     say "a library that is loaded later"
     mpi=$(ldd "$libraries/libmuster-mpi-openmpi.so" | awk '/libmpi\.so/ { print $3 }')
-    muster run --nproc 2 -- env LD_PRELOAD="$mpi" sleep 60 >"$work/later.out" 2>&1 &
+    muster run --nproc 2 -- sh -c 'env LD_PRELOAD="$0" sleep 60; true' "$mpi" >"$work/later.out" 2>&1 &
     job=$!
     until_true grep -q "loaded_by=0 library=\"$(basename "$(readlink -f "$mpi")")\"" "$work/later.out"
     kill $job

@@ -4,6 +4,7 @@
 
 #include "muster/core/bytes.h"
 #include "muster/core/clock.h"
+#include "muster/launcher/procs.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -250,6 +251,40 @@ static void a_watch_finds_once(void **state)
     mpi_watch_fini(&watch);
 }
 
+/* A shell that waits has no MPI, and the program that it waits for has. */
+static void what_a_rank_has_started_is_looked_at(void **state)
+{
+    (void)state;
+    struct mpi_watch watch = {.fd = -1, .wake_ns = MST_NEVER};
+    struct mpi_finding finding;
+    int fds[2];
+    char byte;
+    assert_int_equal(pipe(fds), 0);
+    pid_t leader = fork();
+    if (leader == 0) {
+        (void)setsid();
+        pid_t child = fork();
+        if (child == 0)
+            (void)map_library("libmpi.so.40");
+        if (child == 0 && write(fds[1], "x", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    assert_int_equal(read(fds[0], &byte, 1), 1);
+    close(fds[0]);
+    close(fds[1]);
+    const pid_t pids[] = {0, leader};
+    mpi_watch_start(&watch, MPI_FAMILY_NONE, 0);
+    assert_true(look(&watch, pids, 2, &finding));
+    assert_int_equal(finding.local_rank, 1);
+    assert_string_equal(finding.library, "libmpi.so.40");
+    assert_int_equal(procs_kill(&leader, 1), 2);
+    while (wait(NULL) > 0)
+        ;
+    mpi_watch_fini(&watch);
+}
+
 static void a_watch_looks_a_few_times_only(void **state)
 {
     (void)state;
@@ -276,6 +311,7 @@ int main(void)
         cmocka_unit_test(a_library_is_seen_once_it_is_mapped),
         cmocka_unit_test(a_library_that_is_served_is_not_looked_for),
         cmocka_unit_test(a_watch_finds_once),
+        cmocka_unit_test(what_a_rank_has_started_is_looked_at),
         cmocka_unit_test(a_watch_looks_a_few_times_only),
     };
     return cmocka_run_group_tests(tests, enter, leave);
