@@ -92,6 +92,38 @@ SH
     chmod +x "$work/stubs/$program"
 done
 
+# Launchers that need a cluster, or PyTorch: they start ranks, as many as the real ones, in the real
+# ones' variables, all of them here.
+cat >"$work/stubs/srun" <<'SH'
+#!/bin/bash
+nodes=$2 each=$4
+for ((rank = 0; rank < nodes * each; rank++)); do
+    SLURM_JOB_ID=7 SLURM_STEP_ID=0 SLURM_NNODES=$nodes SLURM_NTASKS=$((nodes * each)) SLURM_PROCID=$rank \
+        SLURM_TASKS_PER_NODE="$each(x$nodes)" SLURM_NODEID=$((rank / each)) SLURM_LOCALID=$((rank % each)) \
+        SLURM_JOB_NODELIST=localhost,127.0.0.1 "${@:5}" &
+    pids+=($!)
+done
+for pid in "${pids[@]}"; do wait "$pid" || exit; done
+SH
+cat >"$work/stubs/torchrun" <<'SH'
+#!/bin/bash
+declare -A given=([nnodes]=1 [node-rank]=0 [master-addr]=127.0.0.1)
+while [ "$1" != --no-python ]; do
+    given[${1#--}]=$2
+    shift 2
+done
+shift
+each=${given[nproc-per-node]}
+for ((local = 0; local < each; local++)); do
+    RANK=$((given[node-rank] * each + local)) LOCAL_RANK=$local WORLD_SIZE=$((given[nnodes] * each)) \
+        LOCAL_WORLD_SIZE=$each GROUP_RANK=${given[node-rank]} MASTER_ADDR=${given[master-addr]} \
+        MASTER_PORT=${given[master-port]} TORCHELASTIC_RUN_ID=none TORCHELASTIC_RESTART_COUNT=0 "$@" &
+    pids+=($!)
+done
+for pid in "${pids[@]}"; do wait "$pid" || exit; done
+SH
+chmod +x "$work/stubs/srun" "$work/stubs/torchrun"
+
 # ---- the table -----------------------------------------------------------------------------------
 
 say "make"
@@ -156,7 +188,7 @@ runs perf/README.md 0 "build/bin/muster bench allreduce --nproc 2 -b 8 -e 64M -f
 
 say "over an MPI"
 over_mpi=(README.md "MST_COMM=mpi mpirun -n 2 muster-bench allreduce -b 8 -e 16M -f 4" "$right"
-    perf/muster-bench.1 "mpirun -n 2 muster-bench allreduce -b 8 -e 16M -f 4" "$right"
+    perf/muster-bench.1 "MST_COMM=mpi mpirun -n 2 muster-bench allreduce -b 8 -e 16M -f 4" "$right"
     examples/README.md "mpirun -n 4 build/bin/allreduce" "allreduce: OK on 4 ranks")
 for ((i = 0; i < ${#over_mpi[@]}; i += 3)); do
     if command -v mpirun >/dev/null && compgen -G "$work/prefix/lib/libmuster-mpi-*.so" >/dev/null; then
@@ -197,8 +229,16 @@ runs k8s-manifests/README.md 0 "kubectl apply -k ."
 grep -qE '^kubectl .*=secret=[0-9a-f]{64}$' "$STUBS/done" || fail "no secret"
 grep -qF "secretName: muster-job-secret" "$folder/pytorchjob.yaml" || fail "nobody mounts the secret"
 grep -qx "  - name: muster" "$folder/kustomization.yaml" || fail "no image muster to be set"
-PATH=${PATH#"$STUBS:"}
 folder=$work/scratch
+swaps+=("--master-addr 10.0.0.1" "--master-addr 127.0.0.1")
+runs README.md 0 "torchrun --nproc-per-node 4 --master-port 29501 --no-python build/bin/allreduce" \
+    "allreduce: OK on 4 ranks"
+two_nodes="torchrun --nnodes 2 --node-rank 0 --master-addr 10.0.0.1 --master-port 29501"
+begins README.md "$two_nodes --nproc-per-node 4 --no-python build/bin/allreduce"
+expect 0 does "${two_nodes/rank 0/rank 1} --nproc-per-node 4 --no-python build/bin/allreduce"
+ends 0 "allreduce: OK on 8 ranks"
+runs README.md 0 "srun --nodes 2 --ntasks-per-node 4 build/bin/allreduce" "allreduce: OK on 8 ranks"
+PATH=${PATH#"$STUBS:"}
 
 say "the loop is examples/loop.c, and is compiled and found as README.md says"
 "$here/documented.py" block README.md c >"$work/loop.part"
