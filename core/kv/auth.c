@@ -16,7 +16,7 @@
 
 /* Rises with every change to what follows, the calls and messages behind the handshake included:
  * two builds that would misunderstand one another refuse one another here. */
-#define AUTH_VERSION 4
+#define AUTH_VERSION 5
 #define AGAIN 1 /* the hello's only flag */
 #define NONCE_BYTES sizeof((struct mst_auth_transcript *)0)->nonce
 #define MAC_BYTES 32
@@ -107,6 +107,8 @@ static void encode_hello(uint8_t bytes[HELLO_BYTES], const struct mst_auth_hello
     mst_put_le32(bytes + 4, hello->generation);
     mst_put_le32(bytes + 8, hello->rank);
     mst_put_le32(bytes + 12, hello->tag);
+    mst_put_le32(bytes + 16, hello->size);
+    mst_put_le32(bytes + 20, hello->process);
 }
 
 static int decode_hello(const uint8_t *bytes, size_t size_bytes, struct mst_auth_hello *ret_hello,
@@ -123,7 +125,9 @@ static int decode_hello(const uint8_t *bytes, size_t size_bytes, struct mst_auth
                                          .generation = mst_get_le32(bytes + 4),
                                          .rank = mst_get_le32(bytes + 8),
                                          .tag = mst_get_le32(bytes + 12),
-                                         .again = mst_get_le16(bytes + 2) == AGAIN};
+                                         .again = mst_get_le16(bytes + 2) == AGAIN,
+                                         .size = mst_get_le32(bytes + 16),
+                                         .process = mst_get_le32(bytes + 20)};
     return 0;
 }
 

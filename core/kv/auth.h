@@ -2,7 +2,7 @@
  * start of the same job, before either reads another byte.
  *
  *   dialer                                               acceptor
- *     HELLO version, role, flags, generation, rank, tag, nonce_d  →
+ *     HELLO version, role, flags, generation, rank, tag, size, process, nonce_d  →
  *           ←  CHALLENGE nonce_a, HMAC(secret, "acceptor", hello, nonce_a)
  *     PROOF HMAC(secret, "dialer", hello, nonce_a, job_d), job_d  →
  *           ←  WELCOME HMAC(secret, "welcome", hello, nonce_a, job_d, job_a), job_a
@@ -48,13 +48,15 @@ struct mst_auth_hello {
     uint32_t rank;                 /* global rank, or the node rank of an agent */
     uint32_t tag;                  /* the role's own: a communicator's id and lane */
     bool again;                    /* this dialer was let in before, and was cut off */
+    uint32_t size;                 /* of a rank of the kv: the ranks that it counts */
+    uint32_t process;              /* … and its process's mark, core/process.h; else both are 0 */
     char job_id[MST_JOB_ID_BYTES]; /* printable; empty: the job has no name */
     uint64_t job_nonce;            /* 0: not yet told */
 };
 
 /* What the MACs cover, in this order; each covers the first of them. */
 struct mst_auth_transcript {
-    uint8_t hello[48];
+    uint8_t hello[56];
     uint8_t nonce[32];
     uint8_t dialer_job[8 + MST_JOB_ID_BYTES];
     uint8_t acceptor_job[8 + MST_JOB_ID_BYTES];

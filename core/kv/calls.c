@@ -153,12 +153,35 @@ static int check_generation(const struct kv_server *server, uint32_t theirs, str
                        server->generation);
 }
 
+/* Two processes of one rank would take one another's part, each in half of a job. A rank whose
+ * process has ended is not taken up by another either: what it began is half done. */
+static int check_process(struct kv_server *server, const struct mst_auth_hello *hello,
+                         struct mst_err *err)
+{
+    if (server->rank_count == 0)
+        return 0;
+    if (hello->size != server->rank_count || hello->rank >= server->rank_count)
+        return mst_err_set(err, -EPROTO,
+                           "rank %" PRIu32 " counts %" PRIu32 " ranks, but rank 0 %" PRIu32
+                           ": set one WORLD_SIZE for all, or another MASTER_PORT for another job",
+                           hello->rank, hello->size, server->rank_count);
+    uint32_t *process = &server->processes[hello->rank];
+    if (*process != 0 && *process != hello->process)
+        return mst_err_set(err, -EEXIST,
+                           "rank %" PRIu32 " has joined already, as another process: set another "
+                           "MASTER_PORT if that is of another job, else start all ranks anew",
+                           hello->rank);
+    *process = hello->process;
+    return 0;
+}
+
 /* A repeat that could not be told from a first call is worse than a refusal: the session of a
  * client must be there before its first call is. */
 int kv_rank_open(struct kv_server *server, struct kv_peer *peer, const struct mst_auth_hello *hello,
                  struct mst_err *err)
 {
     int rc = check_generation(server, hello->generation, err);
+    rc = rc ? rc : check_process(server, hello, err);
     if (rc)
         return rc;
     struct kv_session *session = kv_sessions_open(&server->sessions, hello->rank, hello->tag,

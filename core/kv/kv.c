@@ -15,25 +15,40 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PORT_MS 10000 /* what is of an older start of the job has the port until it has ended */
+/* What is of an older start of the job, or of the program that ran in these ranks before, has the
+ * port until it has ended. */
+#define PORT_MS 10000
+
+/* Whether what is in the way may be gone soon. */
+static bool may_end(int rc)
+{
+    return rc == -EADDRINUSE || rc == -ESTALE || rc == -EEXIST;
+}
 
 /* Rank 0 starts the server that it dials, and the others wait for it. */
 static int dial_resident(const struct mst_world *world, uint64_t deadline_ns,
                          struct mst_kv **ret_kv, struct mst_err *err)
 {
     struct kv_resident *resident = NULL;
+    struct mst_err why = {0}, before;
     uint64_t port_ns = mst_least(mst_deadline_ms(PORT_MS), deadline_ns);
     int rc = 0, pause_ms = 0;
     do {
+        before = why;
         if (pause_ms)
             mst_sock_pause(port_ns, pause_ms);
         pause_ms = mst_sock_longer_pause(pause_ms);
-        rc = world->rank == 0 && !resident ? kv_resident_join(world, &resident, err) : 0;
+        rc = world->rank == 0 && !resident ? kv_resident_join(world, &resident, &why) : 0;
         if (rc == 0)
-            rc = kv_client_dial(world, resident, deadline_ns, ret_kv, err);
-    } while ((rc == -EADDRINUSE || rc == -ESTALE) && !mst_deadline_passed(port_ns));
+            rc = kv_client_dial(world, resident, deadline_ns, ret_kv, &why);
+    } while (may_end(rc) && !mst_deadline_passed(port_ns));
     kv_resident_release(resident); /* the handle holds it */
-    return rc && world->rank > 0 ? mst_err_wrap(err, "rank 0 serves the keys of its job") : rc;
+    if (rc == 0)
+        return 0;
+    if (rc == -ETIMEDOUT && before.code) /* the last try had no time left to be told the same */
+        why = before;
+    return mst_err_set(err, why.code, "%s%s",
+                       world->rank > 0 ? "rank 0 serves the keys of its job: " : "", why.text);
 }
 
 int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_kv **ret_kv,

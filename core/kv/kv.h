@@ -48,7 +48,8 @@ struct mst_world;
  * deadline. The world is not needed any longer once this returns; the handle is the caller's to
  * close. 0; with text -ETIMEDOUT nobody answered; -EACCES the secret is another job's; -ESTALE our
  * generation is over; -ENOTSUP more ranks, but no server, with what to set for one, or the world is
- * that of the process that this one was forked from; -EADDRINUSE rank 0's port is taken; -EINVAL
+ * that of the process that this one was forked from; -EADDRINUSE rank 0's port is taken; -EEXIST
+ * another process has joined as this rank at rank 0's library, and did not end within 10 s; -EINVAL
  * the address has no port; -ECONNRESET -EPROTO the server hung up or is none; -EIO no random bytes;
  * -ENOMEM. */
 int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_kv **ret_kv,

@@ -94,6 +94,8 @@ struct kv_server {
     struct kv_slots peers;
     struct kv_blob *blob; /* the last one made */
     struct kv_peer *lost;
+    uint32_t rank_count;
+    uint32_t *processes; /* of each rank, once it has come; NULL: rank_count is 0 */
     char job_id[MST_JOB_ID_BYTES];
     uint64_t job_nonce;
     size_t secret_bytes;
@@ -137,8 +139,8 @@ void kv_peer_hung_up(struct kv_server *server, struct kv_peer *peer, int rc);
 void kv_guests_lose_late(struct kv_server *server);
 void kv_guests_accept(struct kv_server *server);
 
-/* core/kv/calls.c: a rank that proved itself, 0 or -ESTALE and -ENOMEM with text; its calls; its
- * end, when its generation is over. */
+/* core/kv/calls.c: a rank that proved itself, 0 or -ESTALE, -EPROTO, -EEXIST and -ENOMEM with text;
+ * its calls; its end, when its generation is over. */
 int kv_rank_open(struct kv_server *server, struct kv_peer *peer, const struct mst_auth_hello *hello,
                  struct mst_err *err);
 void kv_rank_serve(struct kv_server *server, struct kv_peer *peer, uint8_t type,

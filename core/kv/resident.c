@@ -123,6 +123,7 @@ static int open_server(struct kv_resident *resident, const struct mst_world *wor
                                             .secret_bytes = world->secret_bytes,
                                             .job_id = world->job_id,
                                             .job_nonce = world->job_nonce,
+                                            .rank_count = world->size,
                                             .events = {.agent_joined = refuse_agent,
                                                        .agent_frame = take_no_frame,
                                                        .agent_lost = lose_nobody,

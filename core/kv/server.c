@@ -104,7 +104,10 @@ int kv_server_create(const struct kv_server_config *config, struct kv_server **r
     if (config->secret_bytes > 0)
         memcpy(server->secret, config->secret, config->secret_bytes);
     server->secret_bytes = config->secret_bytes;
-    rc = kv_table_init(&server->table);
+    server->rank_count = config->rank_count;
+    if (server->rank_count > 0)
+        server->processes = calloc(server->rank_count, sizeof *server->processes);
+    rc = server->rank_count > 0 && !server->processes ? -ENOMEM : kv_table_init(&server->table);
     if (rc) {
         (void)mst_err_set(err, rc, "no memory for the key-value table"); /* it returns rc */
         goto fail;
@@ -133,6 +136,7 @@ void kv_server_destroy(struct kv_server *server)
     kv_sessions_clear(&server->sessions);
     kv_blob_leave(server->blob);
     kv_table_fini(&server->table);
+    free(server->processes);
     if (server->listen_fd >= 0)
         (void)close(server->listen_fd); /* nothing is written to these two */
     if (server->epoll_fd >= 0)
@@ -153,6 +157,8 @@ void kv_server_set_generation(struct kv_server *server, uint32_t generation)
             kv_rank_fence(server, peer);
     }
     kv_sessions_clear(&server->sessions);
+    if (server->processes)
+        memset(server->processes, 0, server->rank_count * sizeof *server->processes);
     kv_blob_leave(server->blob);
     server->blob = NULL;
 }

@@ -57,11 +57,13 @@ struct kv_server_config {
     size_t secret_bytes;
     const char *job_id; /* what is told to dialers (core/kv/auth.h); NULL is empty */
     uint64_t job_nonce;
+    uint32_t rank_count; /* each of so many ranks is one process, or refused; 0: who vouches for the
+                            ranks is our own launcher, and any process may be a part of one */
     struct kv_server_events events;
 };
 
-/* Takes listen_fd if it succeeds. 0; -EINVAL secret over MST_SECRET_BYTES_MAX; -ENOMEM and errors
- * of epoll_create1 with text. */
+/* Takes listen_fd if it succeeds, and 4 bytes of memory for each of rank_count. 0; -EINVAL secret
+ * over MST_SECRET_BYTES_MAX; -ENOMEM and errors of epoll_create1 with text. */
 int kv_server_create(const struct kv_server_config *config, struct kv_server **ret_server,
                      struct mst_err *err);
 

@@ -73,6 +73,18 @@ else
     lacks "two nodes: network namespaces are not permitted"
 fi
 
+one_rank() { # RANK COMMAND …: of two on this node, with the port of the last ones
+    timeout 60 env -i PATH="$PATH" MST_TIMEOUT_MS="${timeout_ms:-30000}" RANK="$1" LOCAL_RANK="$1" \
+        WORLD_SIZE="${world_size:-2}" LOCAL_WORLD_SIZE="${world_size:-2}" MASTER_ADDR=localhost \
+        MASTER_PORT=$port TORCHELASTIC_RUN_ID=none TORCHELASTIC_RESTART_COUNT=0 "${@:2}"
+}
+say "a script of two programs, one behind the other"
+port=$((port + 1))
+one_rank 1 sh -c 'allreduce && allreduce' >"$work/job.out" 2>&1 &
+job=$!
+expect 0 one_rank 0 sh -c 'allreduce && allreduce'
+ended 0 "$job" job
+
 say "a rank that comes never is missed, by name"
 port=$((port + 1))
 code=0
@@ -84,6 +96,10 @@ mentions "rank 0 serves the keys of its job" "127.0.0.1:"
 say "a rank that was killed is named, where its launcher does not end the others"
 timeout_ms=3000 steps=1000000 torchrun_ranks killed 2
 until_true test -s "$work/killed.loss"
+timeout_ms=1000 expect 1 one_rank 1 allreduce # of another job
+mentions "rank 1 has joined already" MASTER_PORT
+timeout_ms=1000 world_size=3 expect 1 one_rank 2 allreduce
+mentions "rank 2 counts 3 ranks, but rank 0 2"
 kill -9 "$(cat "$work/killed.0.pid")"
 ended 1 "${pids[1]}" killed.1
 mentions "rank 0"

@@ -104,7 +104,7 @@ static void both_ends_agree(void **state)
     const char *secrets[] = {"", "short", over_one_block};
     for (size_t i = 0; i < 3; i++) {
         struct dialer dialer = {
-            .hello = {MST_ROLE_RANK_COMM, 5, 1234567, 0xfedcba98, .again = true},
+            .hello = {MST_ROLE_RANK_COMM, 5, 1234567, 0xfedcba98, true, 0x12345678, 0x9abcdef0},
             .secret = secrets[i]};
         struct mst_auth_hello hello = {0};
         assert_int_equal(shake(&dialer, MST_ROLE_RANK_COMM, 5, secrets[i], &hello, NULL), 0);
@@ -114,6 +114,8 @@ static void both_ends_agree(void **state)
         assert_int_equal(hello.rank, 1234567);
         assert_int_equal(hello.tag, 0xfedcba98);
         assert_true(hello.again);
+        assert_int_equal(hello.size, 0x12345678);
+        assert_int_equal(hello.process, 0x9abcdef0);
     }
 }
 
@@ -338,7 +340,7 @@ static void bad_frames_are_refused(void **state)
     assert_int_equal(mst_auth_acceptor_step(&bench->acceptor, &bench->stream, bench->type,
                                             bench->payload, bench->size, &err),
                      -EPROTO);
-    assert_string_equal(err.text, "handshake version 5 is not 4: is the same Muster installed on "
+    assert_string_equal(err.text, "handshake version 6 is not 5: is the same Muster installed on "
                                   "every node?");
     bench->payload[0]--;
     bench->payload[1] = MST_ROLE_COUNT;
@@ -373,19 +375,20 @@ static void macs_are_those_of_any_hmac(void **state)
     const struct {
         const char *secret, *challenge, *proof, *welcome;
     } cases[] = {
-        {"", "28fd36ce549d55348b2a4c89824d4852115f80ccb6f0526ed1810d8fbe2c070d",
-         "67e698cbf6ef9ba9fd858acfab6687a122cdb6a3a64ef02abcbfce43b8ea7344",
-         "1460bfd4c7edd5f8b8c35e2f1ea26659649bb4a737801b53b854db9f7923a80d"},
-        {"Jefe", "26a5c9da65e0f63362b5c69e979a440eed8bf67703ed5f13affcf9ae4c417776",
-         "c77e990d3d13b84eda8a622b6135767789d1cda5115f0b4c3667eb4424155be8",
-         "dbb9217c90dcb9408867b7a3eb00ea3e6a16a4dbce2ada45c76a0c59f93d9681"},
-        {over_two_blocks, "9bdfed42f89a11f414fcc13c5489a28a0786c60733b7654cd3f6db29cb45fb29",
-         "f693f6f28abefb5890d5829e0aa62f705afe0aaf33f0d635a8362cb4c003ff84",
-         "81e48fa076a2820a8feabc641b475cfb90c4dae190f7eab837d3e3bb23831f3e"},
+        {"", "64d44416c490829d3ea86a9bd713064f5c67dd35cc60532b892b9a055d1251c6",
+         "d50d492899240cce9dbd7aab73c8781d27e8b1b91d77718a5cc70a44b414b4e5",
+         "a126c63a383a714946b7a85e0201e6676c85bae6ccd54d80f9e010f03740a89d"},
+        {"Jefe", "5346b145b82f101cfa0d155b1b05feee8d45b105238541c7dbb6ea29406355b9",
+         "60328ed103d46ab8ca8d0b82582e5259988fa10a93ad66ecd53d377947d43dda",
+         "a6fd36c8d6d959fc76eaa18f59fcd479dda869ad3313eb33b122b86bb16fe058"},
+        {over_two_blocks, "f3281078108dc5beb906378636ef7f05d7a72871a1a2722f0b3ff14f57717056",
+         "9e7a30d15c0a0a5ae6ee38fd606006aaf1d58f7ac5c6585f92e8ec19aee6f45e",
+         "48edf9935188f00d1fdbe37cd233252fd6300bfac207369d635851507adca3cf"},
     };
-    uint8_t hello[48] = {4, MST_ROLE_RANK_COMM, 1, 0, 5, 0, 0, 0, 7, 0, 0, 0, 9}, mac[32];
+    uint8_t hello[56] = {5, MST_ROLE_RANK_COMM, 1, 0, 5, 0, 0, 0, 7, 0, 0, 0, 9}, mac[32];
     uint8_t proof[32 + 8 + MST_JOB_ID_BYTES] = {0};
-    memset(hello + 16, 0x0d, 32);
+    memset(hello + 16, 0x5e, 8);
+    memset(hello + 24, 0x0d, 32);
     memcpy(proof + 40, "job-7", 5);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct mst_auth_terms terms = terms_of(cases[i].secret);

@@ -152,6 +152,55 @@ static void a_world_that_is_taken_twice_has_one_server(void **state)
     mst_world_destroy(again);
 }
 
+/* A process that calls itself rank 1, too: the 0 that it ends with, or what it was told. */
+static int be_another_rank_1(void)
+{
+    struct mst_world *world = NULL;
+    struct mst_kv *kv = NULL;
+    if (mst_world_from_env(&world, &err) || mst_kv_dial(world, soon(), &kv, &err) != -EEXIST)
+        return 1;
+    return strstr(err.text, "rank 1 has joined already") && strstr(err.text, "MASTER_PORT") ? 0 : 2;
+}
+
+/* That of another job, which has the same port; or the rank's program behind another one, which has
+ * ended in this rank but not in rank 0. */
+static void a_rank_is_one_process(void **state)
+{
+    (void)state;
+    struct mst_world *first = rank(0, "0"), *second = rank(1, "0");
+    struct mst_kv *own = dial(first), *other = dial(second);
+    set(other, "still");
+    mst_kv_close(other); /* and that it is not there at the moment does not count */
+    pid_t child = fork();
+    if (child == 0)
+        _exit(be_another_rank_1());
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    other = dial(second);
+    expect(other, "still");
+    mst_kv_close(other);
+    mst_kv_close(own);
+    mst_world_destroy(second);
+    mst_world_destroy(first);
+}
+
+static void who_counts_other_ranks_is_refused(void **state)
+{
+    (void)state;
+    struct mst_kv *kv = NULL;
+    struct mst_world *first = rank(0, "0");
+    struct mst_kv *own = dial(first);
+    setenv("WORLD_SIZE", "3", 1);
+    setenv("LOCAL_WORLD_SIZE", "3", 1);
+    struct mst_world *third = rank(2, "0");
+    assert_int_equal(mst_kv_dial(third, soon(), &kv, &err), -EPROTO);
+    assert_non_null(strstr(err.text, "rank 2 counts 3 ranks, but rank 0 2: set one WORLD_SIZE"));
+    mst_world_destroy(third);
+    mst_kv_close(own);
+    mst_world_destroy(first);
+}
+
 static void *destroy(void *world)
 {
     mst_world_destroy(world);
@@ -368,6 +417,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(ranks_meet_whoever_comes_first, begin),
         cmocka_unit_test_setup(a_world_that_is_taken_twice_has_one_server, begin),
+        cmocka_unit_test_setup(a_rank_is_one_process, begin),
+        cmocka_unit_test_setup(who_counts_other_ranks_is_refused, begin),
         cmocka_unit_test_setup(the_last_rank_is_served_to_its_end, begin),
         cmocka_unit_test_setup(handles_live_on_when_the_world_is_gone, begin),
         cmocka_unit_test_setup(a_later_start_waits_for_the_end_of_the_one_before, begin),

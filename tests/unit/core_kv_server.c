@@ -267,7 +267,7 @@ static void another_job_is_refused(void **state)
 static void a_hang_up_at_the_challenge_is_told(void **state)
 {
     struct host *host = *state;
-    uint8_t hello[48] = {4, MST_ROLE_AGENT, 0, 0, 0, 0, 0, 0, 5}, type, challenge[64];
+    uint8_t hello[56] = {5, MST_ROLE_AGENT, 0, 0, 0, 0, 0, 0, 5}, type, challenge[64];
     char address[32];
     size_t size;
     (void)snprintf(address, sizeof address, "127.0.0.1:%u", host->port);
