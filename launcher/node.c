@@ -40,6 +40,7 @@
 #define TERM_MS 2000
 #define KILL_MS 5000
 #define STRAYS_MS 2000
+#define CLEAR_MS 2000
 
 /* ---- beginning and end ----------------------------------------------------------------------- */
 
@@ -66,8 +67,9 @@ int node_init(struct node *node, const struct node_config *config, struct mst_er
 
 static void kill_strays(const struct node *node)
 {
-    const pid_t spared[] = {node->link->dial_pid, node->mpi.pid, node->ranks.pmi.pid};
-    strays_kill(&node->ranks, spared, 3, mst_deadline_ms(STRAYS_MS));
+    const pid_t spared[] = {node->link->dial_pid, node->mpi.pid, node->ranks.pmi.pid,
+                            node->ranks.pmi.pmix.tidy_pid};
+    strays_kill(&node->ranks, spared, sizeof spared / sizeof *spared, mst_deadline_ms(STRAYS_MS));
 }
 
 void node_fini(struct node *node)
@@ -79,6 +81,8 @@ void node_fini(struct node *node)
     ranks_abandon(&node->ranks);
     outlog_finish_ranks(node->outlog);
     mpi_watch_fini(&node->mpi);
+    if (getpid() == 1) /* its end is that of all */
+        pmi_await(&node->ranks.pmi, mst_deadline_ms(CLEAR_MS));
     ranks_fini(&node->ranks);
     free(node->deaths_memory);
 }
@@ -113,7 +117,7 @@ void node_send(struct node *node, struct msg msg)
     link_send(node->link, &msg);
 }
 
-static void remember_failure(struct node *node, uint32_t rank, int code)
+void node_remember_failure(struct node *node, uint32_t rank, int code)
 {
     if (node->failed)
         return;
@@ -151,13 +155,6 @@ static int make_room_for_deaths(struct node *node, uint32_t local_size, struct m
                                : mst_err_set(err, -ENOMEM, "no memory for %u ranks", local_size);
 }
 
-static enum mpi_family served_by(enum opts_mpi mpi)
-{
-    return mpi == OPTS_MPI_PMI1   ? MPI_FAMILY_MPICH
-           : mpi == OPTS_MPI_PMIX ? MPI_FAMILY_OPEN
-                                  : MPI_FAMILY_NONE;
-}
-
 static void spawn(struct node *node)
 {
     struct rankenv_facts facts;
@@ -178,12 +175,11 @@ static void spawn(struct node *node)
     if (!rc) {
         log_line(LOG_INFO, "generation started", " world=%u nodes=%u first_rank=%u ranks=%u",
                  facts.world_size, facts.node_count, facts.rank, facts.local_size);
-        if (facts.node == 0 && facts.world_size > 1 && node->opts->mpi != OPTS_MPI_NONE)
-            mpi_watch_start(&node->mpi, served_by(node->opts->mpi), mst_now_ns());
+        node_watch_mpi(node, mst_now_ns());
         return;
     }
     log_line(LOG_ERROR, err.text, NULL);
-    remember_failure(node, facts.rank + node->ranks.alive, exitcode_of_exec(-rc));
+    node_remember_failure(node, facts.rank + node->ranks.alive, exitcode_of_exec(-rc));
     node_feed(node, node->ranks.alive ? SUPER_RANK_BAD : SUPER_LAST_BAD);
 }
 
@@ -347,7 +343,7 @@ static void judge(struct node *node, const struct rank_death *death)
         report_death(node, rank, death);
         if (!node->failed)
             outlog_remember(node->outlog, rank);
-        remember_failure(node, rank, code);
+        node_remember_failure(node, rank, code);
     } else {
         log_line(LOG_DEBUG, "rank ended", " ended=%u pid=%d code=%d", rank, (int)death->pid, code);
     }
@@ -374,9 +370,12 @@ static void on_death(struct node *node, const struct rank_death *death)
     judge_dead(node, now_ns);
 }
 
+/* A rank that muster-pmix has not told its variables, as it has died, dies of that: its words come
+ * first. */
 void node_reap(struct node *node)
 {
     struct rank_death death;
+    node_read_pmi(node);
     while (ranks_reap(&node->ranks, &death))
         on_death(node, &death);
 }
@@ -385,6 +384,7 @@ void node_reap(struct node *node)
  * behind it are not seen before it is gone. An orphan may be a rank that was given up. */
 void node_reap_orphans(struct node *node)
 {
+    node_read_pmi(node);
     for (;;) {
         siginfo_t info = {0};
         struct rank_death death;
@@ -451,65 +451,6 @@ static void tell_late(const struct late_report *report)
              report->who[0] ? log_quote(report->who).text : "?");
 }
 
-static void look_for_mpi(struct node *node, uint64_t now_ns)
-{
-    pid_t pids[MST_PAGE_RANKS_MAX];
-    const struct ranks *ranks = &node->ranks;
-    for (uint32_t i = 0; ranks->procs && i < ranks->local_size; i++)
-        pids[i] = ranks->procs[i].pid;
-    mpi_watch_look(&node->mpi, pids, ranks->procs ? ranks->local_size : 0, now_ns);
-}
-
-/* To an MPI beside the one that is served its ranks are alone, and they use it: that is what --mpi
- * says. */
-static void end_for_other_mpi(struct node *node, const struct mpi_finding *finding)
-{
-    uint32_t rank = node->ranks.first_rank + finding->local_rank;
-    log_line(LOG_ERROR,
-             "a rank has loaded an MPI other than the one that --mpi connects, and would be alone",
-             " loaded_by=%u library=%s next=\"%s, or with --mpi=none\"", rank,
-             log_quote(finding->library).text, mpi_way(finding->library));
-    remember_failure(node, rank, EXITCODE_CONFIG);
-    node_feed(node, SUPER_RANK_BAD);
-}
-
-void node_read_look(struct node *node)
-{
-    struct mpi_finding finding;
-    if (!mpi_watch_take(&node->mpi, &finding))
-        return;
-    bool is_served = node->mpi.served != MPI_FAMILY_NONE;
-    if (is_served && node->ranks.alive > 0)
-        end_for_other_mpi(node, &finding);
-    else if (!is_served)
-        log_line(LOG_WARN,
-                 "a rank has loaded an MPI, to which each rank is alone: if the program uses that, "
-                 "start it otherwise, else --mpi=none keeps this silent",
-                 " loaded_by=%u library=%s next=\"%s, or with --mpi=none\"",
-                 node->ranks.first_rank + finding.local_rank, log_quote(finding.library).text,
-                 mpi_way(finding.library));
-}
-
-/* What a rank's death has told is told, and what is ending is not ended once more. Who aborts the
- * job may take it that the call ends him. */
-void node_read_pmi(struct node *node)
-{
-    struct pmi_failure why;
-    if (!pmi_take(&node->ranks.pmi, &why) || node->failed || node->ranks.alive == 0 ||
-        node->super.state != SUPER_RUNNING)
-        return;
-    bool is_late = why.err.code == -EAGAIN;
-    log_line(is_late ? LOG_WARN : LOG_ERROR,
-             is_late ? "ranks of MPI wait" : "ranks of MPI cannot go on", " of_rank=%u because=%s",
-             why.rank, log_quote(why.err.text).text);
-    if (is_late)
-        return;
-    outlog_remember(node->outlog, why.rank);
-    remember_failure(node, why.rank, why.exit_code);
-    ranks_kill(&node->ranks, why.rank);
-    node_feed(node, SUPER_RANK_BAD);
-}
-
 /* A program that trains on says why a save failed; that none is committed any more is the job's. */
 static void tell_lost_save(struct node *node)
 {
@@ -535,8 +476,7 @@ static void look_at_ranks(struct node *node, uint64_t now_ns)
 void node_tick(struct node *node, uint64_t now_ns)
 {
     judge_dead(node, now_ns);
-    if (now_ns >= node->mpi.wake_ns)
-        look_for_mpi(node, now_ns);
+    node_tick_mpi(node, now_ns);
     if (now_ns >= node->late.look_ns)
         look_at_ranks(node, now_ns);
     if (now_ns >= node->patience_ns) {
@@ -555,8 +495,8 @@ void node_tick(struct node *node, uint64_t now_ns)
 uint64_t node_wake_ns(const struct node *node)
 {
     uint64_t wake_ns = node->ranks.alive > 0 ? node->late.look_ns : MST_NEVER;
-    if (node->mpi.wake_ns < wake_ns)
-        wake_ns = node->mpi.wake_ns;
+    if (node_mpi_wake_ns(node) < wake_ns)
+        wake_ns = node_mpi_wake_ns(node);
     if (node->deaths.due_ns < wake_ns)
         wake_ns = node->deaths.due_ns;
     if (node->patience_ns < wake_ns)

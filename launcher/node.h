@@ -80,7 +80,7 @@ void node_reap(struct node *node);
 /* mpi.fd is readable: a look at the ranks' libraries has ended. */
 void node_read_look(struct node *node);
 
-/* ranks.pmi.fd is readable: who serves MPI has given up. */
+/* ranks.pmi.fd is readable: who serves MPI has said something, or has given up. */
 void node_read_pmi(struct node *node);
 
 /* SIGCHLD: orphans that came to us may have died. */

@@ -1,4 +1,5 @@
-/* Node, for its own files: node.c does what the table says, orders.c what the coordinator does. */
+/* Node, for its own files: node.c does what the table says, orders.c what the coordinator
+ * does, node_mpi.c what ranks of MPI need. */
 #ifndef MUSTER_LAUNCHER_NODE_OWN_H
 #define MUSTER_LAUNCHER_NODE_OWN_H
 
@@ -10,7 +11,17 @@ void node_feed(struct node *node, enum super_event event);
 /* To the coordinator, as of the running or last generation. */
 void node_send(struct node *node, struct msg msg);
 
+/* Whose doing the end of this generation is, and its exit code: the first counts. */
+void node_remember_failure(struct node *node, uint32_t rank, int code);
+
 /* A drain that ends the job begins, unless one has: from now on it has until the grace's end. */
 void node_start_grace(struct node *node);
+
+/* A generation has started: its ranks are looked at for libraries of MPI. */
+void node_watch_mpi(struct node *node, uint64_t now_ns);
+
+/* What is due of that, and of who serves MPI; node_mpi_wake_ns says when something will be. */
+void node_tick_mpi(struct node *node, uint64_t now_ns);
+uint64_t node_mpi_wake_ns(const struct node *node);
 
 #endif

@@ -2,21 +2,20 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/file.h"
 #include "muster/core/kv/gather.h"
-#include "muster/core/scratch.h"
-#include "muster/core/version.h"
+#include "muster/core/libc.h"
 #include "muster/core/world/state.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/helper.h"
 #include "muster/launcher/pmi1.h"
 #include "muster/launcher/pmi_agent.h"
 #include "muster/launcher/pmi_nodes.h"
-#include "muster/launcher/pmix/fds.h"
+#include "muster/launcher/procs.h"
 #include "muster/launcher/rankenv.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -27,7 +26,10 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#define DEATH_MS 200
 
 /* ---- in the process -------------------------------------------------------------------------- */
 
@@ -224,13 +226,20 @@ static int listen_to_all(struct server *server)
     return rc;
 }
 
+static int patience_ms(const struct server *server)
+{
+    int beat_ms = pmi_agent_beat("serves the ranks of this node");
+    int left_ms = pmi_wait_left_ms(&server->wait);
+    return left_ms >= 0 && left_ms < beat_ms ? left_ms : beat_ms;
+}
+
 /* Until the agent closes its end, or something is wrong. */
 static int serve(struct server *server)
 {
     uint32_t count = server->facts.local_size;
     int rc = 0;
     while (rc == 0) {
-        if (poll(server->fds, count + 1, pmi_wait_left_ms(&server->wait)) < 0)
+        if (poll(server->fds, count + 1, patience_ms(server)) < 0)
             continue; /* a debugger's */
         if (server->fds[count].revents && !listen_to_agent(server))
             return 0;
@@ -309,48 +318,6 @@ static _Noreturn void run(const struct rankenv_facts *facts, const int *fds)
     _exit(0);
 }
 
-/* ---- in muster-pmix -------------------------------------------------------------------------- */
-
-/* It is told who the node's first rank is, and of what this process has in its environment next to
- * nothing, `folder`: what a library of PMIx would take from that is for the ranks'. Job-level data
- * goes to them by their connections, and lies in no file. */
-static int lay_out(struct rankenv *env, const struct rankenv_facts *facts, char *folder, size_t cap)
-{
-    static char store[] = "PMIX_MCA_gds=hash";
-    struct rankenv_facts its = *facts;
-    its.secret_fd = PMIX_SECRET_FD;
-    its.page_fd = its.shm_fd = -1;
-    (void)snprintf(folder, cap, "TMPDIR=%s", mst_scratch_dir());
-    return rankenv_init_contract(env, (char *[]){folder, store, NULL}, &its);
-}
-
-/* Descriptors as pmix/main.c has them. Behind all that they will be, their numbers ascend. It has
- * something to clear up when the agent dies, and hears of that by descriptor 0. */
-static _Noreturn void become(const char *program, const struct rankenv_facts *facts,
-                             const int *theirs)
-{
-    char name[] = "muster-pmix", version[32], *argv[] = {name, version, NULL}, folder[4096];
-    struct rankenv env;
-    size_t count = PMIX_FIRST_RANK_FD + facts->local_size;
-    int *fds = malloc(count * sizeof *fds), above = (int)count;
-    for (size_t i = 0; fds && i < count; i++) {
-        int fd = i == 0                   ? theirs[0]
-                 : i < PMIX_SECRET_FD     ? STDERR_FILENO
-                 : i < PMIX_FIRST_RANK_FD ? facts->secret_fd
-                                          : theirs[1 + i - PMIX_FIRST_RANK_FD];
-        fds[i] = fcntl(fd, F_DUPFD, above);
-        if (fds[i] < 0)
-            _exit(EXITCODE_INTERNAL);
-        above = fds[i] + 1;
-    }
-    if (!fds || lay_out(&env, facts, folder, sizeof folder))
-        _exit(EXITCODE_INTERNAL);
-    helper_begin(name, fds, count);
-    (void)snprintf(version, sizeof version, "%s", mst_version());
-    execve(program, argv, env.vars);
-    _exit(exitcode_of_exec(errno));
-}
-
 /* ---- in the agent ---------------------------------------------------------------------------- */
 
 static void close_all(const int *fds, size_t count)
@@ -383,20 +350,24 @@ static int open_pairs(int *ours, int *theirs, size_t count, bool is_pmix)
 /* Opens the connections and starts the process, which has its ends of them then. Its number, or a
  * negative errno. */
 static pid_t fork_server(const struct rankenv_facts *facts, const char *program, int *ours,
-                         int *theirs)
+                         int *theirs, struct pmix_process *ret_pmix)
 {
     size_t count = facts->local_size + (size_t)1;
     int rc = open_pairs(ours, theirs, count, program != NULL);
+    if (rc == 0 && program)
+        rc = pmix_open(ret_pmix, program, facts);
     pid_t pid = rc ? -1 : fork();
     if (pid == 0 && program)
-        become(program, facts, theirs);
+        pmix_become(ret_pmix, program, facts, theirs);
     if (pid == 0)
         run(facts, theirs);
     if (pid < 0 && rc == 0)
         rc = -errno;
     close_all(theirs, count);
-    if (rc)
+    if (rc) {
         close_all(ours, count);
+        pmix_close(ret_pmix);
+    }
     return rc ? rc : pid;
 }
 
@@ -405,7 +376,8 @@ int pmi_start(struct pmi *pmi, const struct rankenv_facts *facts, const char *pr
 {
     size_t count = facts->local_size + (size_t)1;
     int *ours = malloc(count * sizeof *ours), *theirs = malloc(count * sizeof *theirs);
-    pid_t pid = ours && theirs ? fork_server(facts, program, ours, theirs) : -ENOMEM;
+    struct pmix_process pmix = {0};
+    pid_t pid = ours && theirs ? fork_server(facts, program, ours, theirs, &pmix) : -ENOMEM;
     free(theirs);
     *pmi = (struct pmi){.fd = -1};
     if (pid < 0) {
@@ -420,8 +392,16 @@ int pmi_start(struct pmi *pmi, const struct rankenv_facts *facts, const char *pr
                         .rank = facts->rank,
                         .ready = program == NULL,
                         .fds = ours,
-                        .count = facts->local_size};
+                        .count = facts->local_size,
+                        .pmix = pmix,
+                        .look_ns = mst_deadline_ms(PMI_LOOK_MS),
+                        .doing = "begins"};
     return 0;
+}
+
+static const char *pmi_name(const struct pmi *pmi)
+{
+    return pmi->pmix.tidy_pid ? "muster-pmix" : "muster-pmi";
 }
 
 int pmi_rank_fd(const struct pmi *pmi, uint32_t local_rank)
@@ -444,29 +424,121 @@ void pmi_rank_ended(const struct pmi *pmi, uint32_t local_rank)
         (void)send(pmi->fd, &local_rank, sizeof local_rank, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-bool pmi_take(struct pmi *pmi, struct pmi_failure *ret_failure)
+/* How it has ended; false: that is not known. It ends, as its connection has, and is waited for a
+ * moment, which is the generation's last. */
+static bool death_of(const struct pmi *pmi, bool *ret_killed, int *ret_code)
+{
+    siginfo_t info = {0};
+    int fd = libc_pidfd_open(pmi->pid);
+    struct pollfd end = {.fd = fd, .events = POLLIN};
+    bool is_over = fd >= 0 && poll(&end, 1, DEATH_MS) == 1 &&
+                   waitid(P_PID, (id_t)pmi->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                   info.si_pid == pmi->pid;
+    mst_file_close(&fd);
+    *ret_killed = info.si_code != CLD_EXITED;
+    *ret_code = is_over ? exitcode_of_death(*ret_killed, info.si_status) : 0;
+    return is_over;
+}
+
+/* It has closed its connection, and has said nothing of why. */
+static void explain_end(const struct pmi *pmi, struct pmi_failure *ret_failure)
+{
+    char how[64] = "of what is not known";
+    bool killed = false;
+    int code = 0;
+    if (death_of(pmi, &killed, &code))
+        exitcode_describe_death(killed, code, how, sizeof how);
+    *ret_failure = (struct pmi_failure){.rank = pmi->rank, .exit_code = EXIT_FAILURE};
+    if (pmi->ready) {
+        (void)mst_err_set(&ret_failure->err, -ECHILD, "%s, which connects them, has died: %s",
+                          pmi_name(pmi), how);
+        return;
+    }
+    if (!killed)
+        ret_failure->exit_code = EXITCODE_CONFIG;
+    if (code == EXITCODE_NOT_FOUND)
+        (void)mst_err_set(&ret_failure->err, -ECHILD,
+                          "muster-pmix did not start: it needs libpmix.so.2, of Debian's package "
+                          "libpmix2");
+    else
+        (void)mst_err_set(&ret_failure->err, -ECHILD,
+                          "muster-pmix has ended before it was ready (%s): what it has said "
+                          "stands above; --mpi=none starts ranks that use no MPI",
+                          how);
+}
+
+/* Whether something was there to be heard. */
+static bool hear(struct pmi *pmi, struct pmi_failure *ret_failure)
 {
     ssize_t size = recv(pmi->fd, ret_failure, sizeof *ret_failure, MSG_DONTWAIT);
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     if (size != sizeof *ret_failure) {
+        explain_end(pmi, ret_failure);
         pmi_end(pmi);
-        *ret_failure = (struct pmi_failure){
-            .rank = pmi->rank, .exit_code = pmi->ready ? EXIT_FAILURE : EXITCODE_CONFIG};
-        (void)mst_err_set(&ret_failure->err, -ECHILD,
-                          pmi->ready ? "the process that connects them has died"
-                                     : "muster-pmix did not start: it needs libpmix.so.2, of "
-                                       "Debian's package libpmix2");
         return true;
     }
-    pmi->ready = true;
-    return ret_failure->err.code != 0;
+    pmi->silent = 0;
+    pmi->ready = pmi->ready || ret_failure->err.code == 0;
+    if (ret_failure->err.code == -EINPROGRESS)
+        (void)snprintf(pmi->doing, sizeof pmi->doing, "%.63s", ret_failure->err.text); /* cut */
+    return true;
+}
+
+bool pmi_take(struct pmi *pmi, struct pmi_failure *ret_failure)
+{
+    while (pmi->fd >= 0 && hear(pmi, ret_failure)) {
+        if (ret_failure->err.code != 0 && ret_failure->err.code != -EINPROGRESS)
+            return true;
+    }
+    return false;
+}
+
+static const char *advice(char state)
+{
+    switch (state) {
+    case 'D': return "a file system does not answer, see TMPDIR";
+    case 'T':
+    case 't': return "somebody has stopped it";
+    default: return "should the next one too, see gdb -p";
+    }
+}
+
+bool pmi_look(struct pmi *pmi, uint64_t now_ns, struct pmi_failure *ret_failure)
+{
+    char where[PROCS_WHERE_BYTES];
+    pmi->look_ns = now_ns + PMI_LOOK_MS * MST_NS_PER_MS;
+    if (pmi->fd < 0 || ++pmi->silent < PMI_SILENT_LOOKS)
+        return false;
+    char state = procs_state(pmi->pid);
+    *ret_failure = (struct pmi_failure){.rank = pmi->rank, .exit_code = EXIT_FAILURE};
+    (void)mst_err_set(&ret_failure->err, -ETIMEDOUT,
+                      "%s hangs: pid %d has said nothing for %u s, but before that it %.48s; it is "
+                      "%c in %.32s: %s",
+                      pmi_name(pmi), (int)pmi->pid, PMI_SILENT_LOOKS * PMI_LOOK_MS / 1000,
+                      pmi->doing, state, procs_where(pmi->pid, where), advice(state));
+    (void)kill(pmi->pid, SIGKILL); /* its connection is open, so that its number is its own */
+    pmi_end(pmi);
+    return true;
+}
+
+void pmi_await(const struct pmi *pmi, uint64_t deadline_ns)
+{
+    struct pollfd ends[] = {{.fd = -1, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+    if (pmi->pmix.tidy_pid) {
+        ends[0].fd = libc_pidfd_open(pmi->pid);
+        ends[1].fd = libc_pidfd_open(pmi->pmix.tidy_pid);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (ends[i].fd >= 0)
+            (void)poll(&ends[i], 1, mst_deadline_left_ms(deadline_ns)); /* else it goes on */
+        mst_file_close(&ends[i].fd);
+    }
 }
 
 void pmi_end(struct pmi *pmi)
 {
     pmi_started(pmi);
-    if (pmi->fd >= 0)
-        close(pmi->fd);
-    pmi->fd = -1;
+    mst_file_close(&pmi->fd);
+    pmix_close(&pmi->pmix);
 }

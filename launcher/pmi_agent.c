@@ -29,6 +29,21 @@ void pmi_agent_tell(const struct pmi_failure *failure)
     (void)send(STDIN_FILENO, failure, sizeof *failure, MSG_NOSIGNAL);
 }
 
+/* (void): one that does not read has heard enough of them. */
+int pmi_agent_beat(const char *doing)
+{
+    static const char *told;
+    static uint64_t due_ns;
+    if (told != doing || mst_deadline_passed(due_ns)) {
+        struct pmi_failure note = {0};
+        (void)mst_err_set(&note.err, -EINPROGRESS, "%s", doing);
+        (void)send(STDIN_FILENO, &note, sizeof note, MSG_DONTWAIT | MSG_NOSIGNAL);
+        told = doing;
+        due_ns = mst_deadline_ms(PMI_LOOK_MS);
+    }
+    return mst_deadline_left_ms(due_ns);
+}
+
 /* Until it closes its end, or the deadline. */
 static void await_end(uint64_t deadline_ns)
 {

@@ -52,6 +52,7 @@ int pmi_nodes_open(struct pmi_nodes *nodes, const char *name, const struct mst_w
                                 .node_count = mst_world_node_count(world),
                                 .local_size = mst_world_local_size(world),
                                 .first_rank = mst_world_rank(world)};
+    (void)pmi_agent_beat("connects to the job's key-value server");
     return nodes->node_count < 2 ? 0 : mst_kv_dial(world, mst_deadline_ms(KV_MS), &nodes->kv, err);
 }
 
@@ -112,6 +113,7 @@ int pmi_nodes_wait(struct pmi_nodes *nodes, const char *key, struct mst_kv_gathe
                    struct mst_err *err)
 {
     char text[PMI_NODES_KEY_BYTES];
+    (void)pmi_agent_beat("waits for the ranks of other nodes");
     name_key(nodes, key, text);
     int rc = mst_kv_gather_wait(nodes->kv, text, nodes->node_count, ret_gathered,
                                 mst_deadline_ms(LOOK_MS));

@@ -6,6 +6,7 @@
 #include "muster/launcher/program.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,11 +31,21 @@ static int hear(int fd, char bytes[PMIX_ENV_BYTES], char *vars[PMIX_ENV_VARS])
     return pmix_env_decode(bytes, (size_t)size, vars);
 }
 
+/* Whether the user says something else, which counts: the agent leaves nothing of what is the
+ * job's. */
+static bool is_named_in(char *const *env, const char *var)
+{
+    size_t size = strcspn(var, "=") + 1;
+    while (*env && strncmp(*env, var, size) != 0)
+        env++;
+    return *env != NULL;
+}
+
 /* The environment of the program, and in `bytes` what of it muster-pmix tells. The descriptor stays
  * open in the program: its end is how muster-pmix knows of the rank's. */
 static int make_env(char *const *inherited, char bytes[PMIX_ENV_BYTES], char ***ret_env)
 {
-    char *vars[PMIX_ENV_VARS];
+    char *vars[PMIX_ENV_VARS] = {NULL};
     const char *number = NULL;
     size_t count = 0, kept = 0;
     for (; inherited[count]; count++) {
@@ -51,7 +62,10 @@ static int make_env(char *const *inherited, char bytes[PMIX_ENV_BYTES], char ***
         if (!value_of(inherited[i], PMIX_RANK_FD))
             env[kept++] = inherited[i];
     }
-    memcpy(env + kept, vars, (size_t)told * sizeof *env);
+    for (int i = 0; i < told && vars[i]; i++) { /* as many as there are */
+        if (!is_named_in(inherited, vars[i]))
+            env[kept++] = vars[i];
+    }
     *ret_env = env;
     return 0;
 }
@@ -61,6 +75,8 @@ int pmix_rank(char **argv, char *const *inherited)
     struct mst_err err = {0};
     char bytes[PMIX_ENV_BYTES], **env = NULL;
     int rc = make_env(inherited, bytes, &env);
+    if (rc == -ECONNRESET) /* muster-pmix has died: the agent says of what */
+        return EXITCODE_CONFIG;
     if (rc) {
         fprintf(stderr, "muster: muster-pmix has not told this rank how to find the others: %s\n",
                 mst_err_meaning(rc));

@@ -2,12 +2,20 @@
 #ifndef MUSTER_LAUNCHER_PMIX_FOLDER_H
 #define MUSTER_LAUNCHER_PMIX_FOLDER_H
 
+struct mst_err;
+
 #define FOLDER_BYTES 512
 
-/* Makes one in TMPDIR or /tmp. Where it cannot be made it is "", and they have their own. */
-void folder_make(char path[FOLDER_BYTES]);
+/* Makes the folder `name`, which nobody else may have, in the first place that takes it: TMPDIR,
+ * /tmp, /var/tmp, /dev/shm. 0, and its path; with text errors of mkdir in the first place. */
+int folder_make(const char *name, char ret_path[FOLDER_BYTES], struct mst_err *err);
 
-/* Removes it with all that is in it, as far as that can be removed. "" is allowed. */
-void folder_remove(const char *path);
+/* Makes one of that name in /dev/shm, for what ranks share in memory; where that cannot be, it is
+ * `other`, one that is made. */
+void folder_make_shared(const char *name, const char *other, char ret_path[FOLDER_BYTES]);
+
+/* Removes what has that name in any of these places, with all that is in it, as far as it can be
+ * removed. */
+void folder_remove(const char *name);
 
 #endif

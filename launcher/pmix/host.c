@@ -13,10 +13,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* Without it Open MPI 4 takes a rank that no daemon of its own has started for a world of one, and
- * says nothing. It never asks the address that is named. */
-#define OPEN_MPI_4 "OMPI_MCA_orte_local_daemon_uri=0.0;tcp://127.0.0.1:1"
-
 /* What a thread of libpmix has asked. */
 struct question {
     struct host_event event;        /* first */
@@ -31,6 +27,7 @@ static struct {
     bool serves;
     pmix_nspace_t job;
     uint32_t size, first_rank, local_size;
+    char shared[512];
     struct {
         pthread_mutex_t lock;
         struct question *first, **last;
@@ -177,16 +174,20 @@ static bool is_done(pmix_status_t status)
     return status == PMIX_SUCCESS || status == PMIX_OPERATION_SUCCEEDED;
 }
 
-static int begin(const char *name, struct mst_err *err)
+static int begin(const struct host_facts *facts, struct mst_err *err)
 {
-    pmix_info_t info;
+    pmix_info_t info[3];
     host.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (host.fd < 0)
         return mst_err_set(err, -errno, "eventfd: %s", mst_err_meaning(errno));
-    PMIX_INFO_CONSTRUCT(&info);
-    PMIX_INFO_LOAD(&info, PMIX_HOSTNAME, name, PMIX_STRING);
-    pmix_status_t status = PMIx_server_init(&module, &info, 1);
-    PMIX_INFO_DESTRUCT(&info);
+    for (size_t i = 0; i < 3; i++)
+        PMIX_INFO_CONSTRUCT(&info[i]);
+    PMIX_INFO_LOAD(&info[0], PMIX_HOSTNAME, facts->host, PMIX_STRING);
+    PMIX_INFO_LOAD(&info[1], PMIX_SERVER_TMPDIR, facts->folder, PMIX_STRING);
+    PMIX_INFO_LOAD(&info[2], PMIX_SYSTEM_TMPDIR, facts->folder, PMIX_STRING);
+    pmix_status_t status = PMIx_server_init(&module, info, 3);
+    for (size_t i = 0; i < 3; i++)
+        PMIX_INFO_DESTRUCT(&info[i]);
     host.serves = is_done(status);
     return host.serves ? 0 : refuse(status, "it does not start", err);
 }
@@ -213,19 +214,18 @@ static int register_job(const struct host_facts *facts, struct mst_err *err)
                 {PMIX_LOCAL_PEERS, facts->peers, PMIX_STRING},
                 {PMIX_LOCALLDR, &facts->first_rank, PMIX_PROC_RANK},
                 {PMIX_APPNUM, &appnum, PMIX_UINT32},
-                {PMIX_TMPDIR, facts->folder, PMIX_STRING}, /* it and what follows */
+                {PMIX_TMPDIR, facts->folder, PMIX_STRING},
                 {PMIX_NSDIR, facts->folder, PMIX_STRING}};
     enum { COUNT = sizeof said / sizeof *said };
     pmix_info_t info[COUNT];
-    size_t count = facts->folder[0] ? COUNT : COUNT - 2;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < COUNT; i++) {
         PMIX_INFO_CONSTRUCT(&info[i]);
         PMIX_INFO_LOAD(&info[i], said[i].key, said[i].value, said[i].type);
     }
     if (is_done(status))
-        status = PMIx_server_register_nspace(host.job, (int)facts->local_size, info, count, NULL,
+        status = PMIx_server_register_nspace(host.job, (int)facts->local_size, info, COUNT, NULL,
                                              NULL);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < COUNT; i++)
         PMIX_INFO_DESTRUCT(&info[i]);
     free(nodes);
     free(ranks);
@@ -255,7 +255,8 @@ int host_start(const struct host_facts *facts, struct mst_err *err)
     host.size = facts->size;
     host.first_rank = facts->first_rank;
     host.local_size = facts->local_size;
-    int rc = begin(facts->host, err);
+    (void)snprintf(host.shared, sizeof host.shared, "%s", facts->shared);
+    int rc = begin(facts, err);
     if (rc == 0)
         rc = register_job(facts, err);
     return rc ? rc : register_ranks(facts, err);
@@ -273,9 +274,24 @@ void host_stop(void)
     (void)PMIx_server_finalize(); /* there is nothing behind it */
 }
 
+/* What Open MPI asks of its own launcher. Without a daemon's address, which it never asks anything,
+ * Open MPI 4 takes a rank for a world of one, and says nothing. What ranks share in memory lies
+ * where it is removed with them, and where another node's of this machine does not: Open MPI 4
+ * names it by the host's name. */
+static long add_open_mpi(char *bytes, size_t cap)
+{
+    char daemon[] = "OMPI_MCA_orte_local_daemon_uri=0.0;tcp://127.0.0.1:1";
+    char places[3][sizeof host.shared + 64],
+        *vars[] = {daemon, places[0], places[1], places[2], NULL};
+    static const char *const names[] = {"btl_vader", "btl_sm", "osc_sm"};
+    for (size_t i = 0; i < 3; i++)
+        (void)snprintf(places[i], sizeof places[i], "OMPI_MCA_%s_backing_directory=%s", names[i],
+                       host.shared); /* it fits */
+    return pmix_env_encode(vars, bytes, cap);
+}
+
 long host_variables(uint32_t rank, char *bytes, size_t cap, struct mst_err *err)
 {
-    static char open_mpi_4[] = OPEN_MPI_4;
     pmix_proc_t name = name_of(rank);
     char **vars = NULL;
     pmix_status_t status = PMIx_server_setup_fork(&name, &vars);
@@ -283,7 +299,7 @@ long host_variables(uint32_t rank, char *bytes, size_t cap, struct mst_err *err)
         return refuse(status, "it names no variables", err);
     long size = pmix_env_encode(vars, bytes, cap), more = 0;
     if (size >= 0)
-        more = pmix_env_encode((char *[]){open_mpi_4, NULL}, bytes + size, cap - (size_t)size);
+        more = add_open_mpi(bytes + size, cap - (size_t)size);
     PMIX_ARGV_FREE(vars);
     if (size >= 0 && more >= 0)
         return size + more;

@@ -15,7 +15,8 @@ struct mst_err;
 struct host_facts {
     const char *job;                 /* of this generation: no other has the name */
     const char *host;                /* the name of this node */
-    const char *folder;              /* for the ranks' files; "": they have their own */
+    const char *folder;              /* for the ranks' files */
+    const char *shared;              /* for those that are memory that they share */
     const char *names, *ranks;       /* of all nodes, as layout.h has them */
     const char *peers;               /* of this one */
     uint32_t size, node_count;       /* of the world */

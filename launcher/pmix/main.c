@@ -6,6 +6,7 @@
 #include "muster/core/err.h"
 #include "muster/core/version.h"
 #include "muster/core/world/state.h"
+#include "muster/launcher/exitcode.h"
 #include "muster/launcher/pmi.h"
 #include "muster/launcher/pmi_agent.h"
 #include "muster/launcher/pmi_nodes.h"
@@ -49,7 +50,8 @@ struct server {
     char fence_key[32];
     uint32_t fences;
     struct pmi_wait wait; /* for a rank of this node */
-    char folder[FOLDER_BYTES];
+    const char *folder_name;
+    char folder[FOLDER_BYTES], shared[FOLDER_BYTES];
     struct pmi_failure failure;
 };
 
@@ -216,13 +218,19 @@ static void tell_late(struct server *server)
         pmi_tell_wait(server->first_rank + late, PMI_LATE_INIT);
 }
 
+static int patience_ms(const struct server *server)
+{
+    int beat_ms = pmi_agent_beat("serves the ranks of this node");
+    int left_ms = server->fence ? 0 : pmi_wait_left_ms(&server->wait);
+    return left_ms >= 0 && left_ms < beat_ms ? left_ms : beat_ms;
+}
+
 /* What a rank has asked before it ended is known when its end is: events are taken behind that. */
 static int serve(struct server *server)
 {
     int rc = 0;
     while (rc == 0) {
-        int patience_ms = server->fence ? 0 : pmi_wait_left_ms(&server->wait);
-        if (poll(server->fds, FIRST_RANK + server->count, patience_ms) < 0)
+        if (poll(server->fds, FIRST_RANK + server->count, patience_ms(server)) < 0)
             continue; /* a debugger's */
         see_ends(server);
         if (server->fds[AGENT].revents && !listen_to_agent(server))
@@ -272,6 +280,7 @@ static int meet(struct server *server, struct layout_node *layout, struct mst_er
 static int start_host(struct server *server, const struct layout_node *layout, struct mst_err *err)
 {
     char job[64];
+    (void)pmi_agent_beat("starts libpmix");
     uint32_t node_count = server->nodes.node_count;
     char *names = layout_names(layout, node_count), *ranks = layout_ranks(layout, node_count);
     char *peers = layout_peers(server->first_rank, server->count);
@@ -281,6 +290,7 @@ static int start_host(struct server *server, const struct layout_node *layout, s
                  ? host_start(&(struct host_facts){.job = job,
                                                    .host = layout[server->nodes.node].name,
                                                    .folder = server->folder,
+                                                   .shared = server->shared,
                                                    .names = names,
                                                    .ranks = ranks,
                                                    .peers = peers,
@@ -309,6 +319,18 @@ static int tell_ranks(struct server *server, struct mst_err *err)
     return 0;
 }
 
+/* A machine that takes no file takes none when the ranks start again. */
+static int make_folders(struct server *server, struct mst_err *err)
+{
+    (void)pmi_agent_beat("makes a folder for the files of its ranks");
+    int rc = folder_make(server->folder_name, server->folder, err);
+    if (rc)
+        server->failure.exit_code = EXITCODE_CONFIG;
+    else
+        folder_make_shared(server->folder_name, server->folder, server->shared);
+    return rc;
+}
+
 static int set_up(struct server *server, struct mst_err *err)
 {
     struct layout_node *layout = calloc(mst_world_node_count(server->world), sizeof *layout);
@@ -319,7 +341,8 @@ static int set_up(struct server *server, struct mst_err *err)
                  : mst_err_set(err, -ENOMEM, "no memory for %u ranks", server->count);
     if (rc == 0)
         rc = meet(server, layout, err);
-    folder_make(server->folder);
+    if (rc == 0)
+        rc = make_folders(server, err);
     if (rc == 0)
         rc = start_host(server, layout, err);
     for (uint32_t i = 0; rc == 0 && i < FIRST_RANK + server->count; i++)
@@ -343,7 +366,8 @@ static void clear_up(struct server *server)
     sigprocmask(SIG_UNBLOCK, &timer, NULL);
     alarm(STOP_S);
     host_stop();
-    folder_remove(server->folder);
+    folder_remove(server->folder_name);
+    (void)!write(PMIX_LIFE_FD, "", 1); /* nobody else has to */
     pmi_nodes_close(&server->nodes);
     mst_world_destroy(server->world);
     free(server->guests);
@@ -355,10 +379,10 @@ static const struct options pmix_options = {
     .synopsis = "VERSION",
     .about =
         "Connects the ranks of Open MPI on one node, by PMIx: muster run --mpi=pmix starts it.",
-    .operand = "version of muster",
+    .operand = "version of muster, folder",
     .operand_words = options_nothing,
-    .operands_least = 1,
-    .operands_most = 1,
+    .operands_least = 2,
+    .operands_most = 3,
 };
 
 /* 0; -EINVAL, -EPROTO with text: nobody has started this as muster run does. */
@@ -383,8 +407,16 @@ int main(int argc, char **argv)
     struct server server = {.failure = {.exit_code = EXIT_FAILURE}};
     struct mst_err *err = &server.failure.err;
     struct command_line line = options_or_exit(&pmix_options, argc, argv, NULL);
-    if (take_world(line.operands[0], &server, err))
+    server.folder_name = line.operands[1];
+    if (line.operand_count == 3) {
+        folder_remove(server.folder_name);
+        return EXIT_SUCCESS;
+    }
+    if (take_world(line.operands[0], &server, err)) {
+        server.failure.exit_code = EXITCODE_CONFIG;
+        pmi_agent_tell(&server.failure); /* if it is one */
         return options_answer(&pmix_options, -EINVAL, err);
+    }
     if (set_up(&server, err) == 0) {
         pmi_agent_tell(&(struct pmi_failure){0});
         (void)serve(&server); /* it is in the failure */

@@ -1,6 +1,6 @@
 /* A plain program of MPI whose rank 1 does as it is told:
  *
- *   mpi_ends [well | outside | unfinished | orphans | aborts | killed]
+ *   mpi_ends [well | outside | unfinished | orphans | aborts | killed | stays]
  *
  * The others compute a sum that they print. */
 #include <mpi.h>
@@ -36,6 +36,11 @@ static void end(const char *told)
         MPI_Abort(MPI_COMM_WORLD, 5);
     if (is(told, "killed"))
         (void)raise(SIGKILL);
+    if (is(told, "stays")) {
+        printf("it stays\n");
+        fflush(stdout);
+        sleep(60);
+    }
 }
 
 static void print_sum(int rank)

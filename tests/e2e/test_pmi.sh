@@ -43,10 +43,79 @@ try_one_node() { # PROGRAM
     mentions "rank 1 of 2: sum 3" "MPI_Abort"
 }
 
-# An agent in the background, in its own namespace and under its own name: on one host of one name
-# Open MPI 4 names its files of two nodes alike.
+# No file of a job is left, in $TMPDIR or in memory, in which MPICH leaves some. muster-pmix outlives its agent by what it has to
+# clear up.
+no_file_left() {
+    [ -z "$(ls "$TMPDIR")" ] && ! ls -d /dev/shm/{muster-pmix,vader,sm_segment}* 2>/dev/null
+}
+
+staying() { # PROGRAM: a job in the background, as $job, whose rank 1 stays where it is
+    rm -f "$work/job.out"
+    muster run --nproc 2 --max-restarts 0 -- "$1" stays >"$work/job.out" 2>&1 &
+    job=$!
+    until_true grep -q "it stays" "$work/job.out"
+}
+
+server_of() { # JOB NAME: the number of the process of that name that its agent has started
+    local pid
+    for pid in $(cat "/proc/$1/task/$1/children"); do
+        [ "$(cat "/proc/$pid/comm")" != "$2" ] || echo "$pid"
+    done
+}
+
+try_kills() { # PROGRAM of Open MPI
+    local name=muster-pmix
+    say "$1: $name is killed, the agent, or both"
+    staying "$1"
+    kill -9 "$(server_of $job "$name")"
+    ended 1 $job job
+    mentions "$name, which connects them, has died: killed by SIGKILL"
+    until_true no_file_left
+    staying "$1"
+    kill -9 $job
+    wait $job 2>/dev/null || :
+    until_true no_file_left
+    staying "$1"
+    kill -9 "$(server_of $job "$name")" $job
+    wait $job 2>/dev/null || :
+    until_true no_file_left
+}
+
+# /tmp, /var/tmp and /dev/shm become read-only where MOUNTS says so, and the test's folder, too.
+read_only() { # MOUNTS COMMAND …
+    unshare -m sh -c 'for place in $0; do mount --bind "$place" "$place" &&
+        mount -o remount,ro,bind "$place"; done; exec "$@"' "$@"
+}
+
+try_read_only() { # PROGRAM
+    unshare -m true 2>/dev/null || return 0
+    say "$1: where no folder can be made"
+    expect 0 read_only "$TMPDIR /dev/shm" timeout 60 muster run --nproc 2 -- "$1"
+    mentions "rank 1 of 2: sum 3"
+    expect 78 read_only "$TMPDIR /tmp /var/tmp /dev/shm" timeout 60 muster run --nproc 2 -- "$1"
+    mentions "Read-only file system" "set TMPDIR to one that may be written"
+    no_file_left || fail "there is a file left"
+}
+
+# What begins in muster-pmix's place tells what the job ends with, not the ranks that it leaves.
+try_starts() {
+    local bare=$work/bare
+    mkdir "$bare"
+    cp "$(command -v muster)" "$bare"
+    say "muster-pmix that does not start"
+    printf '#!/bin/sh\nexit 127\n' >"$bare/muster-pmix"
+    chmod +x "$bare/muster-pmix"
+    expect 78 timeout 60 "$bare/muster" run --nproc 2 --mpi=pmix -- sleep 60
+    mentions "ranks of MPI cannot go on" "libpmix2"
+    printf '#!/bin/sh\nkill -9 $$\n' >"$bare/muster-pmix"
+    expect 1 timeout 60 "$bare/muster" run --nproc 2 --mpi=pmix --max-restarts 0 -- sleep 60
+    mentions "ended before it was ready (killed by SIGKILL)"
+    ! grep "rank died" "$work/last.out" || fail "a rank is blamed for it"
+}
+
+# An agent in the background, in its own namespace, on one host of one name.
 node() { # SPACE RANK NPROC PROGRAM
-    ip netns exec "$1" unshare --uts sh -c 'hostname "$0" && exec "$@"' "node-$2" timeout 60 muster run --nnodes 2 --node-rank "$2" --nproc "$3" \
+    ip netns exec "$1" timeout 60 muster run --nnodes 2 --node-rank "$2" --nproc "$3" \
         --rdzv 10.79.0.1:29511 --rdzv-timeout 20 --max-restarts 0 --mpi="${mpi:-auto}" \
         -- "$4" "${5:-well}" \
         >"$work/$2.out" 2>&1 &
@@ -140,10 +209,13 @@ for program in "${programs[@]}"; do
     unset OPAL_PREFIX
     [ "$program" != "$work/openmpi5" ] || export OPAL_PREFIX=$peers/openmpi
     try_one_node "$program"
+    if [ "$(served "$program")" = pmix ]; then
+        try_kills "$program"
+        try_read_only "$program"
+    fi
     [ -z "$spaces" ] || try_two_nodes "$program"
 done
-# muster-pmix outlives its agent by what it has to clear up.
-no_file_left() { [ -z "$(ls "$TMPDIR")" ]; }
+[ ! -x "$MUSTER_BIN/muster-pmix" ] || try_starts
 until_true no_file_left
 no_leftovers
 passed

@@ -27,7 +27,7 @@ ban 'getenv|secure_getenv' 'the environment is read in one place per program' \
 ban 'setenv|putenv|unsetenv|clearenv' 'the environment is data: build an envp for the child'
 ban 'exit|_exit|abort|quick_exit' 'a library never ends the process' \
     core/cli/ launcher/main.c launcher/spawn.c launcher/guard.c launcher/redial.c launcher/mpi.c \
-    launcher/pmi.c launcher/cmd_ comm/mpi_module.c \
+    launcher/pmi.c launcher/pmix_start.c launcher/cmd_ comm/mpi_module.c \
     dataio/tool/ ckpt/tool/ perf/ examples/
 ban 'pidfd_[a-z_]+|sig(abbrev|descr)_np|strerror(name|desc)_np|close_range|closefrom|strlc(py|at)' \
     'newer than glibc 2.28, or not in musl: core/libc.h is the place for it'

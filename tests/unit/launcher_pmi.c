@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -35,7 +36,8 @@ uint64_t __wrap_mst_deadline_ms(uint32_t timeout_ms);
 
 uint64_t __wrap_mst_deadline_ms(uint32_t timeout_ms)
 {
-    return __real_mst_deadline_ms(is_impatient && timeout_ms == 30000 ? 1 : timeout_ms);
+    bool is_short = timeout_ms == 30000 || timeout_ms == PMI_LOOK_MS;
+    return __real_mst_deadline_ms(is_impatient && is_short ? 1 : timeout_ms);
 }
 
 struct fixture {
@@ -117,9 +119,10 @@ static void end(struct fixture *f)
 static struct pmi_failure failure_of(struct fixture *f)
 {
     struct pmi_failure failure;
-    struct pollfd ready = {.fd = f->pmi.fd, .events = POLLIN};
-    assert_int_equal(poll(&ready, 1, SOON_MS), 1);
-    assert_true(pmi_take(&f->pmi, &failure));
+    do {
+        struct pollfd ready = {.fd = f->pmi.fd, .events = POLLIN};
+        assert_int_equal(poll(&ready, 1, SOON_MS), 1);
+    } while (!pmi_take(&f->pmi, &failure)); /* that it lives */
     return failure;
 }
 
@@ -311,60 +314,166 @@ static void a_line_without_an_end_is_refused(void **state)
     end(&f);
 }
 
+static const struct rankenv_facts helper_facts = {.rank = 10,
+                                                  .world_size = 12,
+                                                  .local_size = 2,
+                                                  .node = 1,
+                                                  .node_count = 1,
+                                                  .generation = 3,
+                                                  .kv_addr = "",
+                                                  .job_id = "",
+                                                  .job_nonce = 0xabc};
+
+static void start_helper(struct fixture *f, const char *program, int secret)
+{
+    struct rankenv_facts facts = helper_facts;
+    facts.secret_fd = secret;
+    *f = (struct fixture){.ranks = {-1, -1, -1}};
+    assert_int_equal(pmi_start(&f->pmi, &facts, program, NULL), 0);
+    assert_true(f->pmi.pmix.tidy_pid > 0);
+}
+
+/* It, and who clears up behind it. */
+static void end_helper(struct fixture *f)
+{
+    pmi_end(&f->pmi);
+    assert_true(wait(NULL) > 0);
+    assert_true(wait(NULL) > 0);
+    assert_int_equal(wait(NULL), -1);
+}
+
+static char script_path[] = "/tmp/muster-helper-XXXXXX";
+
+static void write_script(const char *text)
+{
+    memcpy(script_path + sizeof script_path - 7, "XXXXXX", 6);
+    int file = mkstemp(script_path);
+    assert_int_equal(write(file, text, strlen(text)), strlen(text));
+    assert_int_equal(fchmod(file, 0700), 0);
+    close(file);
+}
+
 /* Started as muster-pmix, it ends at once, or is not there. */
 static void a_helper_that_does_not_begin_is_told_from_one_that_dies(void **state)
 {
     (void)state;
-    static const char *const programs[] = {"/bin/true", "/nowhere/muster-pmix"};
-    struct rankenv_facts facts = {.world_size = 2,
-                                  .local_size = 2,
-                                  .node_count = 1,
-                                  .kv_addr = "",
-                                  .job_id = "",
-                                  .secret_fd = memfd_create("secret", MFD_CLOEXEC)};
-    for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
-        struct fixture f = {.ranks = {-1, -1, -1}};
-        assert_int_equal(pmi_start(&f.pmi, &facts, programs[i], NULL), 0);
+    static const struct {
+        const char *script, *text;
+        int exit_code;
+    } cases[] = {
+        {NULL, "libpmix2", EXITCODE_CONFIG},
+        {"#!/bin/sh\n[ \"$3\" = remove ] || exit 127\n", "libpmix2", EXITCODE_CONFIG},
+        {"#!/bin/sh\nexit 3\n", "(exit code 3)", EXITCODE_CONFIG},
+        {"#!/bin/sh\n[ \"$3\" = remove ] || kill -9 $$\n", "(killed by SIGKILL)", EXIT_FAILURE}};
+    int secret = memfd_create("secret", MFD_CLOEXEC);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fixture f;
+        if (cases[i].script)
+            write_script(cases[i].script);
+        start_helper(&f, cases[i].script ? script_path : "/nowhere/muster-pmix", secret);
         pmi_started(&f.pmi);
         struct pmi_failure failure = failure_of(&f);
-        assert_int_equal(failure.exit_code, EXITCODE_CONFIG);
-        assert_non_null(strstr(failure.err.text, "libpmix2"));
-        pmi_end(&f.pmi);
-        assert_true(wait(NULL) > 0);
+        assert_int_equal(failure.exit_code, cases[i].exit_code);
+        assert_non_null(strstr(failure.err.text, cases[i].text));
+        end_helper(&f);
+        (void)unlink(script_path);
     }
-    close(facts.secret_fd);
+    close(secret);
 }
 
-/* What it does is what the script says, with the agent at descriptor 0 and a rank at 4. */
+/* What it does is what the script says, with the agent at descriptor 0 and a rank at 5. */
 static void a_helper_is_started_as_the_first_rank_would_be(void **state)
 {
     (void)state;
-    static const char script[] = "#!/bin/sh\n"
-                                 "[ \"$MST_RANK $MST_WORLD_SIZE $MST_LOCAL_SIZE $MST_SECRET_FD\" = "
-                                 "'10 12 2 3' ] && [ -z \"$MST_PAGE_FD$HOME\" ] && "
-                                 "[ \"$(cat <&3)\" = secret ] && [ -S /dev/fd/5 ] && "
-                                 "[ ! -e /dev/fd/6 ] && printf %s \"$1\" >&4\n";
-    char path[] = "/tmp/muster-helper-XXXXXX", said[32] = "";
-    int file = mkstemp(path), secret = memfd_create("secret", MFD_CLOEXEC);
-    assert_int_equal(write(file, script, sizeof script - 1), sizeof script - 1);
+    char said[128] = "", expected[128];
+    int secret = memfd_create("secret", MFD_CLOEXEC);
+    write_script("#!/bin/sh\n"
+                 "[ \"$MST_RANK $MST_WORLD_SIZE $MST_LOCAL_SIZE $MST_SECRET_FD\" = "
+                 "'10 12 2 3' ] && [ -z \"$MST_PAGE_FD$HOME\" ] && "
+                 "[ \"$(cat <&3)\" = secret ] && [ -p /dev/fd/4 ] && [ -S /dev/fd/6 ] && "
+                 "[ ! -e /dev/fd/7 ] && printf '%s %s' \"$1\" \"$2\" >&5\n");
     assert_int_equal(write(secret, "secret", 6), 6);
     assert_int_equal(lseek(secret, 0, SEEK_SET), 0);
-    assert_int_equal(fchmod(file, 0700), 0);
-    close(file);
-    struct rankenv_facts facts = {.rank = 10,
-                                  .world_size = 12,
-                                  .local_size = 2,
-                                  .node_count = 1,
-                                  .kv_addr = "",
-                                  .job_id = "",
-                                  .secret_fd = secret};
-    struct fixture f = {.ranks = {-1, -1, -1}};
-    assert_int_equal(pmi_start(&f.pmi, &facts, path, NULL), 0);
+    struct fixture f;
+    start_helper(&f, script_path, secret);
     assert_true(recv(pmi_rank_fd(&f.pmi, 0), said, sizeof said - 1, 0) > 0);
-    assert_string_equal(said, mst_version());
-    end(&f);
+    (void)snprintf(expected, sizeof expected, "%s muster-pmix-0000000000000abc-3-1", mst_version());
+    assert_string_equal(said, expected);
+    end_helper(&f);
     close(secret);
-    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(script_path), 0);
+}
+
+/* Who is killed has not cleared up; who has says so in the pipe that is its life. */
+static void somebody_clears_up_behind_a_helper(void **state)
+{
+    (void)state;
+    static const char *const how[] = {"kill -9 $$", "printf x >&4"};
+    int secret = memfd_create("secret", MFD_CLOEXEC);
+    for (size_t i = 0; i < sizeof how / sizeof *how; i++) {
+        char script[256], mark[] = "/tmp/muster-cleared-XXXXXX";
+        assert_true(mkstemp(mark) >= 0);
+        assert_int_equal(unlink(mark), 0);
+        (void)snprintf(script, sizeof script,
+                       "#!/bin/sh\nif [ \"$3\" = remove ]; then echo $2 >%s; "
+                       "else %s; fi\n",
+                       mark, how[i]);
+        write_script(script);
+        struct fixture f;
+        start_helper(&f, script_path, secret);
+        (void)failure_of(&f);
+        end_helper(&f);
+        assert_int_equal(unlink(mark), i == 0 ? 0 : -1);
+        assert_int_equal(unlink(script_path), 0);
+    }
+    close(secret);
+}
+
+static void who_says_nothing_hangs_and_is_killed(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct pmi_failure failure;
+    uint64_t now_ns = mst_now_ns();
+    int status;
+    start(&f);
+    init_all(&f);
+    assert_int_equal(kill(f.pmi.pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(f.pmi.pid, &status, WUNTRACED), f.pmi.pid);
+    assert_false(pmi_take(&f.pmi, &failure)); /* that it lives has been said before */
+    for (uint32_t i = 1; i < PMI_SILENT_LOOKS; i++) {
+        assert_false(pmi_look(&f.pmi, now_ns, &failure));
+        assert_true(f.pmi.look_ns > now_ns);
+        now_ns = f.pmi.look_ns;
+    }
+    assert_true(pmi_look(&f.pmi, now_ns, &failure));
+    assert_int_equal(failure.rank, 10);
+    assert_int_equal(failure.exit_code, EXIT_FAILURE);
+    assert_non_null(strstr(failure.err.text, "muster-pmi hangs"));
+    assert_non_null(strstr(failure.err.text, "it serves the ranks of this node; it is T in"));
+    assert_non_null(strstr(failure.err.text, "somebody has stopped it"));
+    assert_int_equal(f.pmi.fd, -1);
+    assert_int_equal(waitpid(f.pmi.pid, &status, 0), f.pmi.pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    for (uint32_t i = 0; i < RANKS; i++)
+        leave(&f, i);
+}
+
+static void who_says_anything_does_not_hang(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct pmi_failure failure;
+    is_impatient = true; /* it says that it lives all the time */
+    start(&f);
+    is_impatient = false;
+    for (uint32_t i = 0; i < 2 * PMI_SILENT_LOOKS; i++) {
+        struct pollfd ready = {.fd = f.pmi.fd, .events = POLLIN};
+        assert_int_equal(poll(&ready, 1, SOON_MS), 1);
+        assert_false(pmi_take(&f.pmi, &failure));
+        assert_false(pmi_look(&f.pmi, mst_now_ns(), &failure));
+    }
+    end(&f);
 }
 
 int main(void)
@@ -384,6 +493,9 @@ int main(void)
         cmocka_unit_test(a_line_without_an_end_is_refused),
         cmocka_unit_test(a_helper_that_does_not_begin_is_told_from_one_that_dies),
         cmocka_unit_test(a_helper_is_started_as_the_first_rank_would_be),
+        cmocka_unit_test(somebody_clears_up_behind_a_helper),
+        cmocka_unit_test(who_says_nothing_hangs_and_is_killed),
+        cmocka_unit_test(who_says_anything_does_not_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

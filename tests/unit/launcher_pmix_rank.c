@@ -54,6 +54,13 @@ static void it_becomes_the_program_with_what_it_is_told(void **state)
                      42);
 }
 
+static void what_the_user_has_set_stays(void **state)
+{
+    (void)state;
+    static const char said[] = "KEPT=2\0KEPT2=3";
+    assert_int_equal(run("/bin/sh", "[ $KEPT$KEPT2 = 13 ] && exit 42", said, sizeof said), 42);
+}
+
 static void who_is_told_nothing_does_not_start(void **state)
 {
     (void)state;
@@ -72,6 +79,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_becomes_the_program_with_what_it_is_told),
+        cmocka_unit_test(what_the_user_has_set_stays),
         cmocka_unit_test(who_is_told_nothing_does_not_start),
         cmocka_unit_test(a_program_that_is_missing_has_its_code),
     };
