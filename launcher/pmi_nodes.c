@@ -13,7 +13,6 @@
 #include <stdio.h>
 
 #define KV_MS 20000
-#define LOOK_MS 200   /* at the agent, while other nodes are waited for */
 #define LONG_MS 30000 /* nobody waits so long in silence */
 
 /* ---- waiting --------------------------------------------------------------------------------- */
@@ -83,14 +82,23 @@ void pmi_nodes_tell_left(struct pmi_nodes *nodes, uint32_t rank)
     nodes->told_left = true;
 }
 
-static int find_left(struct pmi_nodes *nodes, struct mst_err *err)
+static bool waits_for(const struct pmi_exchange *exchange, uint32_t rank)
+{
+    bool does = !exchange->ranks;
+    for (uint32_t i = 0; i < exchange->rank_count && !does; i++)
+        does = exchange->ranks[i] == rank;
+    return does;
+}
+
+static int find_left(struct pmi_nodes *nodes, const struct pmi_exchange *exchange,
+                     struct mst_err *err)
 {
     char key[PMI_NODES_KEY_BYTES];
     uint8_t bytes[4];
     size_t size = 0;
     name_key(nodes, "left", key);
     int rc = mst_kv_get(nodes->kv, key, bytes, sizeof bytes, &size, mst_deadline_ms(KV_MS));
-    if (rc || size != sizeof bytes)
+    if (rc || size != sizeof bytes || !waits_for(exchange, mst_get_le32(bytes)))
         return 0;
     return mst_err_set(err, -ECONNRESET, "it waits for rank %u, which has ended without MPI_Init",
                        mst_get_le32(bytes));
@@ -98,31 +106,37 @@ static int find_left(struct pmi_nodes *nodes, struct mst_err *err)
 
 /* ---- exchanges ------------------------------------------------------------------------------- */
 
-int pmi_nodes_put(struct pmi_nodes *nodes, const char *key, struct mst_cspan mine)
+struct pmi_exchange pmi_nodes_all(const struct pmi_nodes *nodes, const char *key)
+{
+    return (struct pmi_exchange){.key = key, .index = nodes->node, .count = nodes->node_count};
+}
+
+int pmi_nodes_put(struct pmi_nodes *nodes, const struct pmi_exchange *exchange,
+                  struct mst_cspan mine)
 {
     char text[PMI_NODES_KEY_BYTES];
-    const struct mst_kv_part part = {.index = nodes->node,
-                                     .count = nodes->node_count,
+    const struct mst_kv_part part = {.index = exchange->index,
+                                     .count = exchange->count,
                                      .value = mine.data,
                                      .size_bytes = mine.size_bytes};
-    name_key(nodes, key, text);
+    name_key(nodes, exchange->key, text);
     return mst_kv_gather_put(nodes->kv, text, &part, mst_deadline_ms(KV_MS));
 }
 
-int pmi_nodes_wait(struct pmi_nodes *nodes, const char *key, struct mst_kv_gathered *ret_gathered,
-                   struct mst_err *err)
+int pmi_nodes_wait(struct pmi_nodes *nodes, const struct pmi_exchange *exchange,
+                   uint32_t timeout_ms, struct mst_kv_gathered *ret_gathered, struct mst_err *err)
 {
     char text[PMI_NODES_KEY_BYTES];
     (void)pmi_agent_beat("waits for the ranks of other nodes");
-    name_key(nodes, key, text);
-    int rc = mst_kv_gather_wait(nodes->kv, text, nodes->node_count, ret_gathered,
-                                mst_deadline_ms(LOOK_MS));
+    name_key(nodes, exchange->key, text);
+    int rc = mst_kv_gather_wait(nodes->kv, text, exchange->count, ret_gathered,
+                                mst_deadline_ms(timeout_ms));
     if (pmi_wait_is_long(&nodes->wait, rc == -ETIMEDOUT))
         pmi_tell_wait(nodes->first_rank,
                       "it has waited for ranks of other nodes for half a minute");
     if (rc != -ETIMEDOUT)
         return rc;
-    rc = find_left(nodes, err);
+    rc = find_left(nodes, exchange, err);
     return rc ? rc : -EAGAIN;
 }
 
@@ -130,10 +144,11 @@ int pmi_nodes_gather(struct pmi_nodes *nodes, const char *key, struct mst_cspan 
                      uint64_t deadline_ns, struct mst_kv_gathered *ret_gathered,
                      struct mst_err *err)
 {
-    int rc = pmi_nodes_put(nodes, key, mine);
+    struct pmi_exchange exchange = pmi_nodes_all(nodes, key);
+    int rc = pmi_nodes_put(nodes, &exchange, mine);
     if (rc == 0)
         do
-            rc = pmi_nodes_wait(nodes, key, ret_gathered, err);
+            rc = pmi_nodes_wait(nodes, &exchange, PMI_NODES_LOOK_MS, ret_gathered, err);
         while (rc == -EAGAIN && !pmi_agent_is_gone() && !mst_deadline_passed(deadline_ns));
     return rc == -EAGAIN ? -ETIMEDOUT : rc;
 }

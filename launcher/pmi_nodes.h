@@ -54,14 +54,28 @@ int pmi_nodes_open(struct pmi_nodes *nodes, const char *name, const struct mst_w
 /* A zeroed one is allowed. */
 void pmi_nodes_close(struct pmi_nodes *nodes);
 
-/* This node's part of the exchange `key`. 0; as mst_kv_gather_put. */
-int pmi_nodes_put(struct pmi_nodes *nodes, const char *key, struct mst_cspan mine);
+/* An exchange, of `count` nodes that name it alike, of which this one is the one at `index`. */
+struct pmi_exchange {
+    const char *key;
+    uint32_t index, count;
+    const uint32_t *ranks; /* whom it waits for, in order; NULL: all */
+    uint32_t rank_count;
+};
 
-/* Those of all nodes, the caller's to free: waits for them a moment. 0; -EAGAIN not yet;
- * -ECONNRESET with text: one of another node has ended without MPI_Init; as mst_kv_gather_wait,
- * without text. */
-int pmi_nodes_wait(struct pmi_nodes *nodes, const char *key, struct mst_kv_gathered *ret_gathered,
-                   struct mst_err *err);
+/* That of all nodes; `key` is borrowed. */
+struct pmi_exchange pmi_nodes_all(const struct pmi_nodes *nodes, const char *key);
+
+/* This node's part of an exchange. 0; as mst_kv_gather_put. */
+int pmi_nodes_put(struct pmi_nodes *nodes, const struct pmi_exchange *exchange,
+                  struct mst_cspan mine);
+
+/* The parts of all its nodes, the caller's to free: waits for them for so long. 0; -EAGAIN not
+ * yet; -ECONNRESET with text: a rank of another node has ended without MPI_Init; as
+ * mst_kv_gather_wait, without text. */
+int pmi_nodes_wait(struct pmi_nodes *nodes, const struct pmi_exchange *exchange,
+                   uint32_t timeout_ms, struct mst_kv_gathered *ret_gathered, struct mst_err *err);
+
+#define PMI_NODES_LOOK_MS 200 /* so often the agent is looked at while other nodes are waited for */
 
 /* Both, until the deadline or as long as the agent lives: -ETIMEDOUT then. */
 int pmi_nodes_gather(struct pmi_nodes *nodes, const char *key, struct mst_cspan mine,

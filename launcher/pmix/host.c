@@ -17,7 +17,7 @@
 struct question {
     struct host_event event;        /* first */
     pmix_op_cbfunc_t go_on;         /* NULL: nobody waits, or */
-    pmix_modex_cbfunc_t go_on_with; /* for a fence */
+    pmix_modex_cbfunc_t go_on_with; /* for a fence, or another's words */
     void *argument;                 /* of that */
     struct question *next;
 };
@@ -86,19 +86,85 @@ static pmix_status_t on_abort(const pmix_proc_t *rank, void *object, int status,
     return add_of_one(HOST_ABORTED, rank, status, go_on, argument);
 }
 
+/* Who takes part, as the event has it; -ENOTSUP not ranks of this job alone; -ENOMEM. */
+static int take_ranks(const pmix_proc_t *ranks, size_t count, struct host_event *event)
+{
+    bool has_node = false;
+    event->ranks = calloc(count + host.local_size, sizeof *event->ranks);
+    for (size_t i = 0; event->ranks && i < count; i++) {
+        uint32_t rank = ranks[i].rank;
+        bool is_node = rank == PMIX_RANK_LOCAL_NODE || rank == PMIX_RANK_LOCAL_PEERS;
+        if (strncmp(ranks[i].nspace, host.job, PMIX_MAX_NSLEN) != 0)
+            return -ENOTSUP;
+        if (rank == PMIX_RANK_WILDCARD || (!is_node && count == host.size)) {
+            free(event->ranks);
+            event->ranks = NULL;
+            return 0;
+        }
+        for (uint32_t k = 0; is_node && !has_node && k < host.local_size; k++)
+            event->ranks[event->rank_count++] = host.first_rank + k;
+        has_node = has_node || is_node;
+        if (!is_node)
+            event->ranks[event->rank_count++] = rank;
+    }
+    return event->ranks ? 0 : -ENOMEM;
+}
+
 static pmix_status_t on_fence(const pmix_proc_t *ranks, size_t rank_count, const pmix_info_t *info,
                               size_t info_count, char *data, size_t size_bytes,
                               pmix_modex_cbfunc_t go_on, void *argument)
 {
     (void)info;
     (void)info_count;
-    bool is_of_all = rank_count == host.size || ranks[0].rank == PMIX_RANK_WILDCARD;
-    return add((struct question){.event = {.kind = HOST_FENCED,
-                                           .is_of_all = is_of_all,
-                                           .data = data,
-                                           .size_bytes = size_bytes},
+    struct question question = {
+        .event = {.kind = HOST_FENCED, .data = data, .size_bytes = size_bytes},
+        .go_on_with = go_on,
+        .argument = argument};
+    /* An error that is returned here reaches the last of those who have come, and no other. */
+    question.event.status = take_ranks(ranks, rank_count, &question.event);
+    pmix_status_t status = add(question);
+    if (status != PMIX_SUCCESS)
+        free(question.event.ranks);
+    return status;
+}
+
+/* With nobody to ask, libpmix leaves all but the last of them waiting. */
+static pmix_status_t on_connect(const pmix_proc_t *ranks, size_t rank_count,
+                                const pmix_info_t *info, size_t info_count, pmix_op_cbfunc_t go_on,
+                                void *argument)
+{
+    (void)ranks;
+    (void)rank_count;
+    (void)info;
+    (void)info_count;
+    (void)go_on;
+    (void)argument;
+    return PMIX_ERR_NOT_SUPPORTED;
+}
+
+static pmix_status_t on_asked(const pmix_proc_t *rank, const pmix_info_t *info, size_t info_count,
+                              pmix_modex_cbfunc_t go_on, void *argument)
+{
+    (void)info;
+    (void)info_count;
+    if (strncmp(rank->nspace, host.job, PMIX_MAX_NSLEN) != 0 || rank->rank >= host.size)
+        return PMIX_ERR_NOT_FOUND;
+    return add((struct question){.event = {.kind = HOST_ASKED, .rank = rank->rank},
                                  .go_on_with = go_on,
                                  .argument = argument});
+}
+
+/* libpmix's own bytes stay its own. */
+static void on_given(pmix_status_t status, char *data, size_t size_bytes, void *argument)
+{
+    struct question question = {.event = {.kind = HOST_GIVEN, .id = (uint32_t)(uintptr_t)argument}};
+    question.event.data = malloc(size_bytes + 1);
+    if (question.event.data && size_bytes > 0)
+        memcpy(question.event.data, data, size_bytes);
+    question.event.size_bytes = size_bytes;
+    question.event.status = status != PMIX_SUCCESS ? -ENOENT : !question.event.data ? -ENOMEM : 0;
+    if (add(question) != PMIX_SUCCESS)
+        free(question.event.data); /* who asks is told so in the end */
 }
 
 /* Nobody here does more than libpmix itself, which removes the files that ranks name to it if there
@@ -117,10 +183,15 @@ static pmix_status_t on_job_control(const pmix_proc_t *rank, const pmix_proc_t *
     return PMIX_ERR_NOT_SUPPORTED;
 }
 
+/* Without `group` libpmix refuses groups: those of its version 4 and 5 tell one another of them in
+ * different bytes, by which a rank would allocate what there is. */
 static pmix_server_module_t module = {.client_connected2 = on_connected,
                                       .client_finalized = on_finalized,
                                       .abort = on_abort,
                                       .fence_nb = on_fence,
+                                      .direct_modex = on_asked,
+                                      .connect = on_connect,
+                                      .disconnect = on_connect,
                                       .job_control = on_job_control};
 
 int host_fd(void)
@@ -143,12 +214,22 @@ struct host_event *host_take(void)
 
 static pmix_status_t status_of(int rc)
 {
-    return rc == 0 ? PMIX_SUCCESS : rc == -ENOTSUP ? PMIX_ERR_NOT_SUPPORTED : PMIX_ERROR;
+    return rc == 0          ? PMIX_SUCCESS
+           : rc == -ENOTSUP ? PMIX_ERR_NOT_SUPPORTED
+           : rc == -ENOENT  ? PMIX_ERR_NOT_FOUND
+                            : PMIX_ERROR;
 }
 
 static void release(void *bytes)
 {
     free(bytes);
+}
+
+static void free_question(struct question *question)
+{
+    free(question->event.ranks);
+    free(question->event.data);
+    free(question);
 }
 
 void host_answer(struct host_event *event, int rc, char *data, size_t size_bytes)
@@ -158,8 +239,7 @@ void host_answer(struct host_event *event, int rc, char *data, size_t size_bytes
         question->go_on_with(status_of(rc), data, size_bytes, question->argument, release, data);
     else if (question->go_on)
         question->go_on(status_of(rc), question->argument);
-    free(event->data);
-    free(question);
+    free_question(question);
 }
 
 /* ---- beginning and end ----------------------------------------------------------------------- */
@@ -288,6 +368,14 @@ static long add_open_mpi(char *bytes, size_t cap)
         (void)snprintf(places[i], sizeof places[i], "OMPI_MCA_%s_backing_directory=%s", names[i],
                        host.shared); /* it fits */
     return pmix_env_encode(vars, bytes, cap);
+}
+
+int host_ask(uint32_t rank, uint32_t id)
+{
+    pmix_proc_t name = name_of(rank);
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): it comes back as it is */
+    pmix_status_t status = PMIx_server_dmodex_request(&name, on_given, (void *)(uintptr_t)id);
+    return status == PMIX_SUCCESS ? 0 : -EIO;
 }
 
 long host_variables(uint32_t rank, char *bytes, size_t cap, struct mst_err *err)

