@@ -1,11 +1,13 @@
-"""Checks the manifests in a folder: that what has to fit together does, and that the environment
-each pod will see means the world that its manifest says. Usage: manifests.py BASE VECTORS SCRATCH
+"""Checks the manifests: that what has to fit together does, that who admits them will, and that the
+environment each pod will see means the world that its manifest says.
+Usage: manifests.py MANIFESTS VECTORS SCRATCH
 
 Operators are stood in for by the functions below; which variables each of them sets is compared
 with a recorded vector, so that a stand-in cannot be kinder than the real one."""
 import glob
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -15,8 +17,10 @@ import yaml
 SECRET_FILE = "/run/muster/secret"
 RETRIED, FINAL = {138, 143}, {64, 78, 126, 127}
 MARGIN_S = 10  # between --grace and the kubelet's patience
+# What the webhook of JobSet 0.8 asks of the name of a rule.
+JOBSET_RULE = re.compile(r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
 
-base, vectors_path, scratch = sys.argv[1:]
+manifests, vectors_path, scratch = sys.argv[1:]
 with open(vectors_path) as file:
     vectors = {vector["name"]: vector for vector in json.load(file)}
 secret_path = os.path.join(scratch, "secret")
@@ -105,6 +109,8 @@ def trainjob(job):
 
 def jobset(job):
     name, group = job["metadata"]["name"], job["spec"]["replicatedJobs"][0]
+    for rule in job["spec"]["failurePolicy"]["rules"]:
+        check(JOBSET_RULE.match(rule["name"]), f"{name}: JobSet refuses the rule name {rule['name']}")
     template = group["template"]["spec"]
     check_failure_policy(name, template)
     pod_spec = template["template"]["spec"]
@@ -194,18 +200,37 @@ def check_failure_policy(name, job):
           f"{name}: preemption counts")
 
 
+def check_restricted(spec, where):
+    """The Pod Security standard "restricted", and a root that nobody can write to."""
+    of_pod = spec["securityContext"]
+    check(of_pod["runAsNonRoot"], f"{where}: root")
+    check(of_pod["seccompProfile"] == {"type": "RuntimeDefault"}, f"{where}: seccompProfile")
+    for key in ("hostNetwork", "hostPID", "hostIPC"):
+        check(key not in spec, f"{where}: {key}")
+    for volume in spec.get("volumes", []):
+        kind = set(volume) - {"name"}
+        check(kind <= {"emptyDir", "persistentVolumeClaim", "secret"}, f"{where}: a volume of {kind}")
+    for container in spec["containers"]:
+        check(container["securityContext"] ==
+              {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+               "capabilities": {"drop": ["ALL"]}}, f"{where}: {container['name']}: securityContext")
+
+
 def check_pod(pod, command, secret=True):
     spec, where = pod.spec, f"{pod.job}: {pod.name}"
     grace_s = int(option(command, "--grace"))
     check(spec["terminationGracePeriodSeconds"] >= grace_s + MARGIN_S, f"{where}: grace")
-    check(spec["securityContext"]["runAsNonRoot"], f"{where}: root")
+    check_restricted(spec, where)
+    check(spec["automountServiceAccountToken"] is False, f"{where}: a token that nobody uses")
     find("PriorityClass", spec["priorityClassName"])
     mounts = {mount["name"]: mount for mount in pod.container.get("volumeMounts", [])}
     volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
     check(set(mounts) == set(volumes), f"{where}: volumes {set(volumes)}, mounts {set(mounts)}")
+    check(mounts["tmp"]["mountPath"] == "/tmp" and "emptyDir" in volumes["tmp"], f"{where}: no /tmp")
     if secret:
         check(mounts["secret"]["mountPath"] == os.path.dirname(SECRET_FILE), f"{where}: secret")
-        check(volumes["secret"]["secret"]["secretName"] == "muster-job-secret", f"{where}: secret")
+        check(volumes["secret"]["secret"]["secretName"] == f"{pod.job}-secret",
+              f"{where}: the secret is not {pod.job}-secret, the job's own")
         find("PersistentVolumeClaim", volumes["ckpt"]["persistentVolumeClaim"]["claimName"])
         ckpt = os.path.join(mounts["ckpt"]["mountPath"], pod.job)
         check(option(command, "--ckpt") == ckpt, f"{where}: --ckpt is not {ckpt}, the job's own")
@@ -252,26 +277,41 @@ def find(kind, name):
     return found[0]
 
 
-with open(os.path.join(base, "kustomization.yaml")) as file:
-    kustomization = yaml.safe_load(file)
-paths = {os.path.basename(path) for path in glob.glob(os.path.join(base, "*.yaml"))}
-check(paths - {"kustomization.yaml"} == set(kustomization["resources"]), "kustomization.yaml: files")
-documents = []
-for path in kustomization["resources"]:
-    with open(os.path.join(base, path)) as file:
-        documents += yaml.safe_load_all(file)
+def kustomization(folder):
+    with open(os.path.join(folder, "kustomization.yaml")) as file:
+        return yaml.safe_load(file)
+
+
+def load(folder, names):
+    loaded = []
+    for name in names:
+        with open(os.path.join(folder, name)) as file:
+            loaded += yaml.safe_load_all(file)
+    return loaded
+
 
 kinds = {"PyTorchJob": pytorchjob, "TrainJob": trainjob, "MPIJob": mpijob, "JobSet": jobset,
          "Job": indexed_job}
-images = {image["name"] for image in kustomization["images"]}
-check({doc["kind"] for doc in documents} >= set(kinds), "a kind of job is missing")
-for doc in documents:
-    if doc["kind"] not in kinds:
-        continue
-    for rank, (pod, nodes, nproc, master) in enumerate(kinds[doc["kind"]](doc)):
-        check(pod.container.get("image") in images, f"{pod.name}: image {pod.container.get('image')}")
-        check_pod(pod, pod.command())
-        check_world(pod, rank, nodes, nproc, master)
-        if rank == 0 and os.path.exists(option(pod.command(), "--data")):
-            try_program(pod.job, pod.command())
-    print(f"{doc['kind']} {doc['metadata']['name']}: ok")
+images = {image["name"] for image in kustomization(os.path.join(manifests, "image"))["images"]}
+base = os.path.join(manifests, "base")
+tried = set()
+for overlay in sorted(glob.glob(os.path.join(manifests, "overlays", "*"))):
+    told = kustomization(overlay)
+    files = {os.path.basename(path) for path in glob.glob(os.path.join(overlay, "*.yaml"))}
+    check({"../../base", *files} - {"kustomization.yaml"} == set(told["resources"]),
+          f"{overlay}: resources")
+    check(told["components"] == ["../../image"], f"{overlay}: nobody says which image")
+    documents = load(base, kustomization(base)["resources"])
+    documents += load(overlay, files - {"kustomization.yaml"})
+    for doc in documents:
+        if doc["kind"] not in kinds:
+            continue
+        tried.add(doc["kind"])
+        for rank, (pod, nodes, nproc, master) in enumerate(kinds[doc["kind"]](doc)):
+            check(pod.container.get("image") in images, f"{pod.name}: image {pod.container.get('image')}")
+            check_pod(pod, pod.command())
+            check_world(pod, rank, nodes, nproc, master)
+            if rank == 0 and os.path.exists(option(pod.command(), "--data")):
+                try_program(pod.job, pod.command())
+        print(f"{doc['kind']} {doc['metadata']['name']}: ok")
+check(tried == set(kinds), f"no manifest of {set(kinds) - tried}")

@@ -220,15 +220,15 @@ export STUBS=$work/stubs
 PATH=$STUBS:$PATH
 runs k8s-manifests/README.md 0 \
     "docker build -f k8s-manifests/Dockerfile -t REGISTRY/muster:0.1 . && docker push REGISTRY/muster:0.1"
+folder=$root
+runs k8s-manifests/README.md 0 "(cd k8s-manifests/image && kustomize edit set image muster=REGISTRY/muster:0.1)"
 runs k8s-manifests/README.md 0 \
-    'kubectl create secret generic muster-job-secret --from-literal=secret="$(openssl rand -hex 32)"'
-runs k8s-manifests/README.md 0 "cd k8s-manifests/base && kustomize edit set image muster=REGISTRY/muster:0.1"
-folder=$root/k8s-manifests/base
-runs k8s-manifests/README.md 0 "kustomize edit remove resource trainjob.yaml mpijob.yaml jobset.yaml"
-runs k8s-manifests/README.md 0 "kubectl apply -k ."
+    'kubectl create secret generic muster-lm-indexed-secret --from-literal=secret="$(openssl rand -hex 32)"'
+runs k8s-manifests/README.md 0 "kubectl apply -k k8s-manifests/overlays/indexedjob"
 grep -qE '^kubectl .*=secret=[0-9a-f]{64}$' "$STUBS/done" || fail "no secret"
-grep -qF "secretName: muster-job-secret" "$folder/pytorchjob.yaml" || fail "nobody mounts the secret"
-grep -qx "  - name: muster" "$folder/kustomization.yaml" || fail "no image muster to be set"
+grep -qF "secretName: muster-lm-indexed-secret" k8s-manifests/overlays/indexedjob/job.yaml ||
+    fail "nobody mounts the secret"
+grep -qx "  - name: muster" k8s-manifests/image/kustomization.yaml || fail "no image muster to be set"
 folder=$work/scratch
 swaps+=("--master-addr 10.0.0.1" "--master-addr 127.0.0.1")
 runs README.md 0 "torchrun --nproc-per-node 4 --master-port 29501 --no-python build/bin/allreduce" \
