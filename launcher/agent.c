@@ -454,15 +454,17 @@ static void tell_last_words(uint32_t rank, const char *words)
 
 static void report_end(struct agent *agent)
 {
-    char what[64];
+    char what[MSG_TEXT_BYTES];
     const struct node *node = &agent->node;
     bool has_cause = node->exit_code && node->cause_rank != MST_PAGE_CAUSE_JOB;
     const char *words = has_cause ? outlog_last_words(agent->outlog, node->cause_rank) : "";
     outlog_drain(agent->outlog, flush_deadline_ns(agent)); /* all that ranks said stands above */
     tell_last_words(node->cause_rank, words);
-    exitcode_describe(node->exit_code, what, sizeof what);
-    log_line(node->exit_code ? LOG_WARN : LOG_INFO, "job over", " exit=%d what=\"%s\"",
-             node->exit_code, what);
+    snprintf(what, sizeof what, "%s", node->end_text);
+    if (!what[0])
+        exitcode_describe(node->exit_code, what, sizeof what);
+    log_line(node->exit_code ? LOG_WARN : LOG_INFO, "job over", " exit=%d what=%s", node->exit_code,
+             log_quote(what).text);
     if (node->exit_code &&
         cause_write(CAUSE_PATH, has_cause ? (int64_t)node->cause_rank : -1, what, words))
         log_line(LOG_WARN, "cannot write " CAUSE_PATH, NULL);

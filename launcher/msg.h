@@ -71,7 +71,8 @@ struct msg {
     uint32_t master_port;          /* a free port on node 0 for torch programs, 0 … 65535 */
     uint64_t job_nonce;            /* of this start of the job; never 0 */
     char job_id[MSG_JOB_ID_BYTES]; /* empty: the job has no name */
-    char text[MSG_TEXT_BYTES];     /* why, and what to do */
+    char text[MSG_TEXT_BYTES];     /* why, and what to do; of FAILED, ABORT and END what is known
+                                      of rank's death beyond its code, or empty */
 };
 
 /* Writes the payload of `msg`. Returns its size, or -ENOSPC if cap is smaller. Asserts a known

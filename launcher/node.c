@@ -26,6 +26,7 @@
 #include "muster/launcher/outlog.h"
 #include "muster/launcher/rankenv.h"
 #include "muster/launcher/strays.h"
+#include "muster/launcher/why.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -53,6 +54,7 @@ int node_init(struct node *node, const struct node_config *config, struct mst_er
                           .secret_fd = config->secret_fd,
                           .kv_port = config->kv_port,
                           .mpi = {.fd = -1, .wake_ns = MST_NEVER},
+                          .oom = {.root = ""},
                           .patience_ns = MST_NEVER,
                           .grace_soft_ns = MST_NEVER,
                           .grace_hard_ns = MST_NEVER,
@@ -117,13 +119,14 @@ void node_send(struct node *node, struct msg msg)
     link_send(node->link, &msg);
 }
 
-void node_remember_failure(struct node *node, uint32_t rank, int code)
+void node_remember_failure(struct node *node, uint32_t rank, int code, const char *text)
 {
     if (node->failed)
         return;
     node->failed = true;
     node->failed_rank = rank;
     node->failed_code = (uint32_t)code & 255;
+    snprintf(node->failed_text, sizeof node->failed_text, "%s", text);
 }
 
 static void fill_facts(const struct node *node, struct rankenv_facts *facts)
@@ -168,18 +171,21 @@ static void spawn(struct node *node)
     node->told_lost = false;
     int rc = ranks_open(&node->ranks, facts.rank, facts.local_size, &err);
     late_init(&node->late, mst_now_ns());
+    oom_forget(&node->oom);
     if (!rc)
         rc = make_room_for_deaths(node, facts.local_size, &err);
     if (!rc)
         rc = ranks_spawn(&node->ranks, node->opts, &facts, node->outlog, &err);
     if (!rc) {
+        if (node->oom.place_count == 0) /* the start of ranks does not wait for it */
+            oom_init(&node->oom, "");
         log_line(LOG_INFO, "generation started", " world=%u nodes=%u first_rank=%u ranks=%u",
                  facts.world_size, facts.node_count, facts.rank, facts.local_size);
         node_watch_mpi(node, mst_now_ns());
         return;
     }
     log_line(LOG_ERROR, err.text, NULL);
-    node_remember_failure(node, facts.rank + node->ranks.alive, exitcode_of_exec(-rc));
+    node_remember_failure(node, facts.rank + node->ranks.alive, exitcode_of_exec(-rc), "");
     node_feed(node, node->ranks.alive ? SUPER_RANK_BAD : SUPER_LAST_BAD);
 }
 
@@ -207,6 +213,13 @@ static void clear_up(struct node *node)
     assert(node->ranks.alive == 0);
     kill_strays(node);
     outlog_finish_ranks(node->outlog);
+}
+
+static void tell_failed(struct node *node)
+{
+    struct msg msg = {.type = MSG_FAILED, .rank = node->failed_rank, .code = node->failed_code};
+    memcpy(msg.text, node->failed_text, sizeof msg.text);
+    node_send(node, msg);
 }
 
 static void tell_down(struct node *node)
@@ -258,9 +271,7 @@ void node_feed(struct node *node, enum super_event event)
     if (actions & SUPER_DO_ARM)
         node->patience_ns = patience_of(node);
     if (actions & SUPER_DO_FAILED)
-        node_send(
-            node,
-            (struct msg){.type = MSG_FAILED, .rank = node->failed_rank, .code = node->failed_code});
+        tell_failed(node);
     if (actions & SUPER_DO_ABORT_WORD)
         set_abort_word(node);
     if (actions & SUPER_DO_TERM)
@@ -300,17 +311,16 @@ static bool left_for_drain(const struct node *node, uint32_t local_rank)
     return is_draining(node) && (node->forwarded || reached_stop(node, local_rank));
 }
 
-static void report_death(const struct node *node, uint32_t rank, const struct rank_death *death)
+static void report_death(const struct node *node, uint32_t rank, const struct rank_death *death,
+                         const char *why)
 {
-    char what[64];
     const char *next = node->stopping && death->code == EXITCODE_DRAINED
                            ? "stop all ranks, exit as drained; with --term agent ranks live on "
                              "until the agreed step"
                        : node->stopping ? "stop all ranks, exit as drained"
                                         : "stop all ranks";
-    log_line(LOG_ERROR, "rank died", " died=%u pid=%d what=\"%s\" next=\"%s\"", rank,
-             (int)death->pid,
-             exitcode_describe_death(death->killed, death->code, what, sizeof what), next);
+    log_line(LOG_ERROR, "rank died", " died=%u pid=%d what=%s next=\"%s\"", rank, (int)death->pid,
+             log_quote(why).text, next);
 }
 
 /* A rank that the agent killed in a drain, as it would not have heard SIGTERM, ends as from it. */
@@ -340,10 +350,13 @@ static void judge(struct node *node, const struct rank_death *death)
     if (ok && drained)
         node->drained = true;
     if (!ok && node->super.state == SUPER_RUNNING) {
-        report_death(node, rank, death);
+        char why[MSG_TEXT_BYTES];
+        if (!why_oom(&node->oom, &node->ranks, death, mst_now_ns(), why))
+            exitcode_describe_death(death->killed, death->code, why, sizeof why);
+        report_death(node, rank, death, why);
         if (!node->failed)
             outlog_remember(node->outlog, rank);
-        node_remember_failure(node, rank, code);
+        node_remember_failure(node, rank, code, why);
     } else {
         log_line(LOG_DEBUG, "rank ended", " ended=%u pid=%d code=%d", rank, (int)death->pid, code);
     }
@@ -465,9 +478,21 @@ static void tell_lost_save(struct node *node)
         log_line(LOG_INFO, "saves are committed again", NULL);
 }
 
+/* Whom the kernel kills may be a process that a rank has started. */
+static void look_for_kills(struct node *node, uint64_t now_ns)
+{
+    pid_t pids[MST_PAGE_RANKS_MAX];
+    uint32_t count = ranks_pids(&node->ranks, pids);
+    uint64_t kills = oom_look(&node->oom, pids, count, now_ns);
+    if (kills > 0)
+        log_line(LOG_WARN, "the kernel has killed processes here for want of memory", " kills=%llu",
+                 (unsigned long long)kills);
+}
+
 static void look_at_ranks(struct node *node, uint64_t now_ns)
 {
     struct late_report report;
+    look_for_kills(node, now_ns);
     if (late_look(&node->late, &node->ranks, now_ns, &report))
         tell_late(&report);
     tell_lost_save(node);

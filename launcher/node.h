@@ -11,6 +11,7 @@
 #include "muster/launcher/late.h"
 #include "muster/launcher/mpi.h"
 #include "muster/launcher/msg.h"
+#include "muster/launcher/oom.h"
 #include "muster/launcher/ranks.h"
 #include "muster/launcher/super.h"
 
@@ -37,6 +38,7 @@ struct node {
     uint64_t grace_soft_ns; /* when a drain turns into killing, or MST_NEVER */
     uint64_t grace_hard_ns; /* when the agent leaves whatever happens, or MST_NEVER */
     struct late late;
+    struct oom oom;
     bool stopping;        /* a drain that ends the job has begun */
     bool forwarded;       /* by handing SIGTERM to ranks that count no steps */
     uint64_t stop_step;   /* by this agreed step, or MST_PAGE_NO_STEP */
@@ -47,9 +49,12 @@ struct node {
     bool told_lost;     /* that live ranks' last save is lost */
     bool failed;        /* a rank failed in this generation */
     uint32_t failed_rank, failed_code;
-    uint32_t cause_rank; /* why the last aborted generation ended */
+    char failed_text[MSG_TEXT_BYTES]; /* what is known of it beyond its code, or empty */
+    uint32_t cause_rank;              /* why the last aborted generation ended */
+    char cause_text[MSG_TEXT_BYTES];  /* in words; empty: no rank's death was it */
     int exit_code;
-    bool over; /* leave the loop with exit_code */
+    char end_text[MSG_TEXT_BYTES]; /* of the death for which the job ends, or empty */
+    bool over;                     /* leave the loop with exit_code */
 };
 
 /* What a node is made of, all borrowed. */

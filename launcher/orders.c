@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 static void answer_steps(struct node *node, uint32_t round)
 {
@@ -86,17 +87,27 @@ static void on_start(struct node *node, const struct msg *msg)
     node_feed(node, SUPER_START);
 }
 
-static void on_abort(struct node *node, const struct msg *msg)
+/* What the rank's node says of its death, else what its code does. */
+static void remember_cause(struct node *node, const struct msg *msg)
 {
     node->cause_rank = msg->rank;
-    char what[64];
+    node->cause_text[0] = '\0';
+    if (msg->text[0])
+        memcpy(node->cause_text, msg->text, sizeof node->cause_text);
+    else if (msg->rank != MST_PAGE_CAUSE_JOB)
+        exitcode_describe_rank((int)msg->code, node->cause_text, sizeof node->cause_text);
+}
+
+static void on_abort(struct node *node, const struct msg *msg)
+{
+    remember_cause(node, msg);
     if (msg->rank == MST_PAGE_CAUSE_JOB && msg->code == EXITCODE_DRAINED)
         log_line(LOG_WARN, "generation ends: a node has no more time to drain", NULL);
     else if (msg->rank == MST_PAGE_CAUSE_JOB)
         log_line(LOG_WARN, "generation ends: a node was lost", NULL);
     else if (!node->failed)
-        log_line(LOG_WARN, "generation ends: a rank of another node died", " died=%u what=\"%s\"",
-                 msg->rank, exitcode_describe_rank((int)msg->code, what, sizeof what));
+        log_line(LOG_WARN, "generation ends: a rank of another node died", " died=%u what=%s",
+                 msg->rank, log_quote(node->cause_text).text);
     node_feed(node, SUPER_ABORT);
 }
 
@@ -111,6 +122,7 @@ static void on_end(struct node *node, const struct msg *msg)
 {
     node->cause_rank = msg->rank;
     node->exit_code = (int)msg->code;
+    memcpy(node->end_text, msg->text, sizeof node->end_text);
     node_feed(node, SUPER_END);
 }
 

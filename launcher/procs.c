@@ -184,6 +184,15 @@ char procs_state(pid_t pid)
     return read_stat(pid, &line) ? line.state : '?';
 }
 
+/* "<pages of addresses> <pages in memory> …" */
+uint64_t procs_resident(pid_t pid)
+{
+    char path[64], text[256];
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    const char *second = read_file(path, text, sizeof text) > 0 ? strchr(text, ' ') : NULL;
+    return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
 const char *procs_where(pid_t pid, char text[PROCS_WHERE_BYTES])
 {
     char path[64];

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Sends SIGKILL to every process, zombies excepted, whose process group or session is one of
@@ -23,6 +24,9 @@ bool procs_any(const pid_t *leaders, size_t count,
 /* The state letter of a process: 'R', 'S', 'D' (in the kernel, where no signal reaches it), 'Z' …;
  * '?' if there is none. */
 char procs_state(pid_t pid);
+
+/* The memory of a process that is resident, in bytes; 0 if there is none. */
+uint64_t procs_resident(pid_t pid);
 
 #define PROCS_WHERE_BYTES 64
 

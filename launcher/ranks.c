@@ -33,6 +33,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -347,14 +349,20 @@ static void bury(struct ranks *ranks, uint32_t local_rank, struct rank_death *re
     (void)kill(-proc->pid, SIGKILL); /* nobody left is fine */
     guard_forget(ranks->guard, proc->pid);
     siginfo_t info = {0};
-    /* (void): a zombie of ours is there to be reaped */
+    struct rusage usage = {0};
+    /* The system call tells what the rank used, the function of that name does not. (void): a
+     * zombie of ours is there to be reaped. */
     if (proc->pidfd >= 0)
-        (void)waitid(P_PIDFD, (id_t)proc->pidfd, &info, WEXITED);
+        (void)syscall(SYS_waitid, P_PIDFD, proc->pidfd, &info, WEXITED, &usage);
     else
-        (void)waitid(P_PID, (id_t)proc->pid, &info, WEXITED);
+        (void)syscall(SYS_waitid, P_PID, proc->pid, &info, WEXITED, &usage);
     bool killed = info.si_code != CLD_EXITED;
-    *ret_death = (struct rank_death){
-        local_rank, proc->pid, exitcode_of_death(killed, info.si_status), proc->ended, killed};
+    *ret_death = (struct rank_death){.local_rank = local_rank,
+                                     .pid = proc->pid,
+                                     .code = exitcode_of_death(killed, info.si_status),
+                                     .ended = proc->ended,
+                                     .killed = killed,
+                                     .peak_bytes = (uint64_t)usage.ru_maxrss * 1024};
     if (ret_death->code == 0) /* other deaths end the generation, and say why */
         /* Release: what the rank wrote until it ended is seen by who acquires this in comm. */
         atomic_store_explicit(&mst_page_slot(ranks->page, local_rank)->state, MST_RANK_LEFT,
@@ -392,6 +400,14 @@ void ranks_reap_orphan(const struct ranks *ranks, pid_t pid)
     (void)waitid(P_PID, (id_t)pid, &info, WEXITED); /* it is a zombie, as seen */
 }
 
+uint32_t ranks_pids(const struct ranks *ranks, pid_t pids[MST_PAGE_RANKS_MAX])
+{
+    uint32_t count = ranks->procs ? ranks->local_size : 0;
+    for (uint32_t i = 0; i < count; i++)
+        pids[i] = ranks->procs[i].pid;
+    return count;
+}
+
 void ranks_signal(const struct ranks *ranks, int signal_number)
 {
     for (uint32_t i = 0; i < ranks->local_size; i++) {
@@ -412,11 +428,10 @@ void ranks_terminate(struct ranks *ranks, bool deaf)
 {
     pid_t pids[MST_PAGE_RANKS_MAX];
     bool listens[MST_PAGE_RANKS_MAX];
-    for (uint32_t i = 0; i < ranks->local_size; i++)
-        pids[i] = ranks->procs[i].pid;
+    uint32_t count = ranks_pids(ranks, pids);
     if (deaf)
-        procs_listen(pids, ranks->local_size, SIGTERM, listens);
-    for (uint32_t i = 0; i < ranks->local_size; i++) {
+        procs_listen(pids, count, SIGTERM, listens);
+    for (uint32_t i = 0; i < count; i++) {
         if (pids[i] <= 0)
             continue;
         ranks->procs[i].ended = deaf && !listens[i];

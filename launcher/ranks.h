@@ -33,9 +33,10 @@ struct rank_proc {
 struct rank_death {
     uint32_t local_rank;
     pid_t pid;
-    int code;    /* as exitcode_of_death says it */
-    bool ended;  /* by ranks_terminate */
-    bool killed; /* by a signal */
+    int code;            /* as exitcode_of_death says it */
+    bool ended;          /* by ranks_terminate */
+    bool killed;         /* by a signal */
+    uint64_t peak_bytes; /* of memory, of the largest of the rank and what it has waited for */
 };
 
 struct ranks {
@@ -81,6 +82,9 @@ bool ranks_reap_pid(struct ranks *ranks, pid_t pid, struct rank_death *ret_death
 
 /* Reaps the child `pid`, which is dead and no rank, or one that was given up. */
 void ranks_reap_orphan(const struct ranks *ranks, pid_t pid);
+
+/* The processes of the ranks, 0 for those that do not live. Returns how many: local_size, or 0. */
+uint32_t ranks_pids(const struct ranks *ranks, pid_t pids[MST_PAGE_RANKS_MAX]);
 
 /* Signals the process groups of all live ranks. */
 void ranks_signal(const struct ranks *ranks, int signal_number);

@@ -53,10 +53,20 @@ static void broadcast(struct rdzv *rdzv, const struct msg *msg)
     rdzv->config.send(rdzv->config.arg, RDZV_ALL, msg);
 }
 
+/* A rank's code, or our own for a node that was lost. */
+static uint32_t code_of_cause(const struct rdzv *rdzv)
+{
+    bool is_ours = rdzv->cause_rank == MST_PAGE_CAUSE_JOB;
+    return is_ours ? rdzv->cause_code : (uint32_t)exitcode_of_failure((int)rdzv->cause_code);
+}
+
 static void end(struct rdzv *rdzv, uint32_t code)
 {
     rdzv->state = RDZV_ENDED;
-    broadcast(rdzv, &(struct msg){.type = MSG_END, .rank = rdzv->cause_rank, .code = code});
+    struct msg msg = {.type = MSG_END, .rank = rdzv->cause_rank, .code = code};
+    if (code == code_of_cause(rdzv))
+        memcpy(msg.text, rdzv->cause_text, sizeof msg.text);
+    broadcast(rdzv, &msg);
 }
 
 static bool all_nodes_are(const struct rdzv *rdzv, enum rdzv_phase phase)
@@ -75,6 +85,7 @@ static void start(struct rdzv *rdzv, uint64_t now_ns)
     rdzv->save_lost = false;
     rdzv->cause_rank = MST_PAGE_CAUSE_JOB;
     rdzv->cause_code = 0;
+    rdzv->cause_text[0] = '\0';
     drain_init(&rdzv->drain, rdzv->generation, rdzv->config.node_count, rdzv->answered);
     struct msg msg = {.type = MSG_START,
                       .generation = rdzv->generation,
@@ -107,13 +118,6 @@ static void gather(struct rdzv *rdzv, uint64_t pause_ns, uint64_t now_ns)
     rdzv->pause_end_ns = pause_ns ? now_ns + pause_ns : 0;
     rdzv->deadline_ns = now_ns + pause_ns + rdzv->config.timeout_ns;
     start_if_ready(rdzv, now_ns);
-}
-
-/* A rank's code, or our own for a node that was lost. */
-static uint32_t code_of_cause(const struct rdzv *rdzv)
-{
-    bool is_ours = rdzv->cause_rank == MST_PAGE_CAUSE_JOB;
-    return is_ours ? rdzv->cause_code : (uint32_t)exitcode_of_failure((int)rdzv->cause_code);
 }
 
 /* What follows a generation that failed, now that none of its ranks is left. */
@@ -150,8 +154,14 @@ static void ask_back_the_gone(struct rdzv *rdzv)
     }
 }
 
-static void stop(struct rdzv *rdzv, uint32_t rank, uint32_t code, uint64_t now_ns)
+/* `cause` is the rank's death, or says by its code alone why there is none. */
+static void stop(struct rdzv *rdzv, const struct msg *cause, uint64_t now_ns)
 {
+    uint32_t rank = cause->rank, code = cause->code;
+    struct msg abort = {
+        .type = MSG_ABORT, .generation = rdzv->generation, .rank = rank, .code = code};
+    memcpy(abort.text, cause->text, sizeof abort.text);
+    memcpy(rdzv->cause_text, cause->text, sizeof rdzv->cause_text);
     rdzv->state = RDZV_STOPPING;
     rdzv->deadline_ns = now_ns + rdzv->config.timeout_ns;
     rdzv->cause_rank = rank;
@@ -160,10 +170,14 @@ static void stop(struct rdzv *rdzv, uint32_t rank, uint32_t code, uint64_t now_n
     rdzv->life.rank = rank;
     rdzv->life.code = code;
     ask_back_the_gone(rdzv);
-    broadcast(rdzv,
-              &(struct msg){
-                  .type = MSG_ABORT, .generation = rdzv->generation, .rank = rank, .code = code});
+    broadcast(rdzv, &abort);
     decide_if_all_down(rdzv, now_ns);
+}
+
+/* No rank's death is the cause. */
+static void stop_for_job(struct rdzv *rdzv, uint32_t code, uint64_t now_ns)
+{
+    stop(rdzv, &(struct msg){.rank = MST_PAGE_CAUSE_JOB, .code = code}, now_ns);
 }
 
 /* A node that is gone can answer no round; it has no live rank, so its answer is known. */
@@ -307,11 +321,11 @@ static int take(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_
         return 0;
     case MSG_FAILED:
         if (rdzv->state == RDZV_RUNNING)
-            stop(rdzv, msg->rank, msg->code, now_ns);
+            stop(rdzv, msg, now_ns);
         return 0;
     case MSG_GRACE_OVER:
         if (rdzv->state == RDZV_RUNNING)
-            stop(rdzv, MST_PAGE_CAUSE_JOB, EXITCODE_DRAINED, now_ns);
+            stop_for_job(rdzv, EXITCODE_DRAINED, now_ns);
         return 0;
     case MSG_DONE:
         if (rdzv->nodes[node].phase == RDZV_LIVE)
@@ -358,7 +372,7 @@ static void lose(struct rdzv *rdzv, uint32_t node, uint64_t now_ns)
     }
     set_phase(rdzv, node, RDZV_ABSENT);
     if (rdzv->state == RDZV_RUNNING)
-        stop(rdzv, MST_PAGE_CAUSE_JOB, EXITCODE_RENDEZVOUS, now_ns);
+        stop_for_job(rdzv, EXITCODE_RENDEZVOUS, now_ns);
     else if (rdzv->state == RDZV_STOPPING)
         decide_if_all_down(rdzv, now_ns);
 }

@@ -77,6 +77,7 @@ struct rdzv {
     bool drained;                     /* a node finished by draining */
     bool save_lost;                   /* a node finished without its last checkpoint */
     uint32_t cause_rank, cause_code;  /* of the first failure of this generation */
+    char cause_text[MSG_TEXT_BYTES];  /* what its node says of it, or empty */
     struct drain drain;
     uint32_t *answered;
 };

@@ -71,6 +71,15 @@ static void name_job(const struct node *node, char *name, size_t cap)
         snprintf(name, cap, "muster-%016" PRIx64, start->job_nonce);
 }
 
+/* Of the generation that runs, or the one before it. */
+static json_t *failure_json(const struct node *node)
+{
+    if (!node->cause_text[0])
+        return json_null();
+    return json_pack("{s:i, s:o}", "rank", (int)node->cause_rank, "what",
+                     json_text(node->cause_text));
+}
+
 char *status_json(const struct node *node)
 {
     uint64_t now_ns = mst_now_ns();
@@ -80,12 +89,12 @@ char *status_json(const struct node *node)
     char job[MST_JOB_ID_BYTES];
     name_job(node, job, sizeof job);
     json_t *root = json_pack(
-        "{s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:s, s:b, s:s, s:o, s:o}", "job", json_text(job),
+        "{s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:s, s:b, s:s, s:o, s:o, s:o}", "job", json_text(job),
         "program", json_text(node->opts->argv[0]), "agent_pid", (int)getpid(), "node",
         (int)node->opts->node_rank, "nodes", (int)node->opts->node_count, "generation",
         (int)node->start.generation, "max_restarts", (int)node->opts->max_restarts, "state",
         super_name(node->super.state), "draining", node->stopping, "kv", node->kv_addr, "stop_step",
-        step_json(node->stop_step), "ranks", ranks);
+        step_json(node->stop_step), "last_failure", failure_json(node), "ranks", ranks);
     char *text = json_dumps(root, JSON_COMPACT);
     json_decref(root);
     return text;

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -101,19 +102,21 @@ static void why_a_generation_ends_is_told(void **state)
     (void)state;
     static const struct {
         uint32_t rank, code;
-        const char *says;
+        const char *text, *says, *remembered;
     } cases[] = {
-        {MST_PAGE_CAUSE_JOB, EXITCODE_RENDEZVOUS, "a node was lost"},
-        {MST_PAGE_CAUSE_JOB, EXITCODE_DRAINED, "no more time to drain"},
-        {7, 143, "killed by SIGTERM, or exit code 143"},
+        {MST_PAGE_CAUSE_JOB, EXITCODE_RENDEZVOUS, "", "a node was lost", ""},
+        {MST_PAGE_CAUSE_JOB, EXITCODE_DRAINED, "", "no more time to drain", ""},
+        {7, 143, "", "killed by SIGTERM, or exit code 143", "killed by SIGTERM, or exit code 143"},
+        {7, 137, "out of memory", "what=\"out of memory\"", "out of memory"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fixture f;
         begin(&f);
         (void)told(&f, start_of(0, 3));
-        const char *text = told(
-            &f, (struct msg){.type = MSG_ABORT, .rank = cases[i].rank, .code = cases[i].code});
-        assert_non_null(strstr(text, cases[i].says));
+        struct msg abort = {.type = MSG_ABORT, .rank = cases[i].rank, .code = cases[i].code};
+        snprintf(abort.text, sizeof abort.text, "%s", cases[i].text);
+        assert_non_null(strstr(told(&f, abort), cases[i].says));
+        assert_string_equal(f.node.cause_text, cases[i].remembered);
         assert_int_equal(f.node.super.state, SUPER_LEAVING);
         end(&f);
     }

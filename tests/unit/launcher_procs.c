@@ -124,12 +124,20 @@ static void test_states(void **state)
     assert_null(strchr(procs_where(getpid(), text), '\n'));
 }
 
+static void test_a_process_has_memory(void **state)
+{
+    (void)state;
+    assert_true(procs_resident(getpid()) > 65536);
+    assert_int_equal(procs_resident(1 << 22), 0); /* over the most that there may be */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_session_is_killed_whole_and_nobody_else),
         cmocka_unit_test(test_who_listens),
         cmocka_unit_test(test_states),
+        cmocka_unit_test(test_a_process_has_memory),
     };
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     return cmocka_run_group_tests(tests, NULL, NULL);

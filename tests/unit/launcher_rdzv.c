@@ -125,6 +125,26 @@ static void test_budget_counts_restarts_without_progress(void **state)
     assert_int_equal(f.last.rank, 2);
 }
 
+/* All nodes hear of it, and at the end only if the job ends for it. */
+static void test_what_is_known_of_a_death_is_told(void **state)
+{
+    (void)state;
+    for (uint32_t drains = 0; drains < 2; drains++) {
+        struct fixture f;
+        begin_running(&f, 0);
+        if (drains)
+            tell(&f, 0, (struct msg){.type = MSG_DRAIN, .action = MST_GATE_STOP});
+        tell(&f, 1, (struct msg){.type = MSG_FAILED, .rank = 2, .code = 137, .text = "no memory"});
+        assert_int_equal(f.last.type, MSG_ABORT);
+        assert_string_equal(f.last.text, "no memory");
+        down(&f, 0, 1);
+        down(&f, 1, 1);
+        assert_int_equal(f.last.type, MSG_END);
+        assert_int_equal(f.last.code, drains ? 143 : 137);
+        assert_string_equal(f.last.text, drains ? "" : "no memory");
+    }
+}
+
 /* What a generation reached is what its best node did, whichever comes down last. */
 static void test_a_step_of_one_node_is_progress(void **state)
 {
@@ -447,6 +467,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_starts_when_all_are_there),
         cmocka_unit_test(test_budget_counts_restarts_without_progress),
+        cmocka_unit_test(test_what_is_known_of_a_death_is_told),
         cmocka_unit_test(test_a_step_of_one_node_is_progress),
         cmocka_unit_test(test_a_restart_waits_for_its_pause),
         cmocka_unit_test(test_a_drain_ends_a_pause),

@@ -40,6 +40,8 @@ static void begin_with(struct fixture *f, uint32_t rank_count)
                           .node = {.super = {SUPER_RUNNING, false},
                                    .stopping = true,
                                    .kv_addr = "head:29500",
+                                   .cause_rank = 6,
+                                   .cause_text = "out of memory",
                                    .stop_step = MST_PAGE_NO_STEP}};
     snprintf(f->opts.job_id, sizeof f->opts.job_id, "job-of-test-%d", (int)getpid());
     f->node.opts = &f->opts;
@@ -130,6 +132,9 @@ static void test_tells_what_the_page_says(void **state)
     assert_string_equal(text(f.answer, "kv"), "head:29500");
     assert_true(json_is_true(field(f.answer, "draining")));
     assert_true(json_is_null(field(f.answer, "stop_step")));
+    const json_t *failure = field(f.answer, "last_failure");
+    assert_int_equal(number(failure, "rank"), 6);
+    assert_string_equal(text(failure, "what"), "out of memory");
     const json_t *rank = rank_of(&f, 1);
     assert_int_equal(number(rank, "rank"), 5);
     assert_int_equal(number(rank, "step"), 41);

@@ -1,0 +1,91 @@
+#include "muster/launcher/why.h"
+
+#include "fake_root.h"
+#include "muster/launcher/oom.h"
+#include "muster/launcher/ranks.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define EVENTS "/sys/fs/cgroup/pod/memory.events"
+
+struct fixture {
+    struct oom oom;
+    struct rank_proc procs[3];
+    struct ranks ranks;
+    char text[MSG_TEXT_BYTES];
+};
+
+static void begin(struct fixture *f)
+{
+    *f = (struct fixture){.text = "untouched"};
+    f->ranks = (struct ranks){.first_rank = 4, .local_size = 3, .procs = f->procs};
+    fake_root_put("/proc/self/cgroup", "0::/pod\n");
+    fake_root_put("/sys/fs/cgroup/pod/memory.max", "67108864\n");
+    fake_root_put(EVENTS, "oom_kill 0\n");
+    oom_init(&f->oom, scratch_dir);
+}
+
+static bool ask(struct fixture *f, const struct rank_death *death)
+{
+    return why_oom(&f->oom, &f->ranks, death, 1, f->text);
+}
+
+static void only_the_kernels_word_counts(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    assert_false(ask(&f, &(struct rank_death){.code = 137, .killed = true}));
+    assert_string_equal(f.text, "untouched");
+}
+
+/* Neither who ended otherwise nor whom the agent killed takes the kill from him whom it was. */
+static void only_sigkill_of_another_is_asked_for(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    fake_root_put(EVENTS, "oom_kill 1\n");
+    assert_false(ask(&f, &(struct rank_death){.code = 1}));
+    assert_false(ask(&f, &(struct rank_death){.code = 139, .killed = true}));
+    assert_false(ask(&f, &(struct rank_death){.code = 137, .killed = true, .ended = true}));
+    assert_true(ask(&f, &(struct rank_death){.code = 137})); /* of a wrapper */
+    assert_false(ask(&f, &(struct rank_death){.code = 137, .killed = true}));
+}
+
+static void the_largest_of_the_others_is_named(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const struct rank_death death = {.code = 137, .killed = true, .peak_bytes = 3 << 20};
+    begin(&f);
+    fake_root_put(EVENTS, "oom_kill 1\n");
+    assert_true(ask(&f, &death));
+    assert_string_equal(f.text,
+                        "out of memory: killed by the kernel (limit 64.0 MiB); it had 3.0 MiB");
+    f.procs[1].pid = getpid();
+    fake_root_put(EVENTS, "oom_kill 2\n");
+    fake_root_put("/sys/fs/cgroup/pod/memory.peak", "66060288\n");
+    assert_true(ask(&f, &death));
+    assert_non_null(strstr(f.text, "(limit 64.0 MiB, peak 63.0 MiB); it had 3.0 MiB, and beside it "
+                                   "rank 5 has "));
+    assert_non_null(strstr(f.text, " MiB: the victim need not be the culprit"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(only_the_kernels_word_counts, scratch_setup,
+                                        scratch_teardown),
+        cmocka_unit_test_setup_teardown(only_sigkill_of_another_is_asked_for, scratch_setup,
+                                        scratch_teardown),
+        cmocka_unit_test_setup_teardown(the_largest_of_the_others_is_named, scratch_setup,
+                                        scratch_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
