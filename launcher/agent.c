@@ -454,7 +454,7 @@ static void tell_last_words(uint32_t rank, const char *words)
 
 static void report_end(struct agent *agent)
 {
-    char what[MSG_TEXT_BYTES];
+    char what[MSG_TEXT_BYTES + HUNG_TEXT_BYTES];
     const struct node *node = &agent->node;
     bool has_cause = node->exit_code && node->cause_rank != MST_PAGE_CAUSE_JOB;
     const char *words = has_cause ? outlog_last_words(agent->outlog, node->cause_rank) : "";
@@ -463,6 +463,8 @@ static void report_end(struct agent *agent)
     snprintf(what, sizeof what, "%s", node->end_text);
     if (!what[0])
         exitcode_describe(node->exit_code, what, sizeof what);
+    if (node->hung.text[0])
+        snprintf(what + strlen(what), sizeof what - strlen(what), "; %s", node->hung.text);
     log_line(node->exit_code ? LOG_WARN : LOG_INFO, "job over", " exit=%d what=%s", node->exit_code,
              log_quote(what).text);
     if (node->exit_code &&

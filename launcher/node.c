@@ -64,6 +64,7 @@ int node_init(struct node *node, const struct node_config *config, struct mst_er
     (void)mst_sock_join(opts->rdzv_host, config->kv_port, node->kv_addr,
                         sizeof node->kv_addr); /* it fits */
     deaths_init(&node->deaths, NULL);
+    hung_init(&node->hung);
     return ranks_init(&node->ranks, config->guard, err);
 }
 
@@ -172,6 +173,7 @@ static void spawn(struct node *node)
     int rc = ranks_open(&node->ranks, facts.rank, facts.local_size, &err);
     late_init(&node->late, mst_now_ns());
     oom_forget(&node->oom);
+    hung_init(&node->hung);
     if (!rc)
         rc = make_room_for_deaths(node, facts.local_size, &err);
     if (!rc)
@@ -293,7 +295,7 @@ void node_feed(struct node *node, enum super_event event)
 
 /* ---- deaths ---------------------------------------------------------------------------------- */
 
-static bool is_draining(const struct node *node)
+bool node_is_draining(const struct node *node)
 {
     return node->forwarded || node->stop_step != MST_PAGE_NO_STEP;
 }
@@ -308,7 +310,7 @@ static bool reached_stop(const struct node *node, uint32_t local_rank)
  * killed before it keeps the others from ever getting there. */
 static bool left_for_drain(const struct node *node, uint32_t local_rank)
 {
-    return is_draining(node) && (node->forwarded || reached_stop(node, local_rank));
+    return node_is_draining(node) && (node->forwarded || reached_stop(node, local_rank));
 }
 
 static void report_death(const struct node *node, uint32_t rank, const struct rank_death *death,
@@ -371,7 +373,7 @@ static void judge(struct node *node, const struct rank_death *death)
 static void judge_dead(struct node *node, uint64_t now_ns)
 {
     struct rank_death death;
-    while (deaths_take(&node->deaths, is_draining(node) || node->super.state != SUPER_RUNNING,
+    while (deaths_take(&node->deaths, node_is_draining(node) || node->super.state != SUPER_RUNNING,
                        now_ns, &death))
         judge(node, &death);
 }
@@ -456,54 +458,11 @@ void node_hurry(struct node *node)
     end_grace(node, 128 + SIGINT);
 }
 
-static void tell_late(const struct late_report *report)
-{
-    log_line(LOG_WARN, "a collective waits",
-             " coll=%s communicator=%u op=%llu waits_s=%u here=%u for=%s", report->coll,
-             report->comm_id, (unsigned long long)report->seq, report->wait_s, report->here,
-             report->who[0] ? log_quote(report->who).text : "?");
-}
-
-/* A program that trains on says why a save failed; that none is committed any more is the job's. */
-static void tell_lost_save(struct node *node)
-{
-    uint32_t rank;
-    uint64_t step = ranks_lost_step(&node->ranks, &rank);
-    bool is_lost = step != MST_PAGE_NO_STEP, was_lost = node->told_lost;
-    node->told_lost = is_lost;
-    if (is_lost && !was_lost)
-        log_line(LOG_WARN, "the last save is lost: the checkpoint before it is the last on disk",
-                 " lost_step=%llu of_rank=%u", (unsigned long long)step, rank);
-    if (was_lost && !is_lost && node->ranks.alive > 0)
-        log_line(LOG_INFO, "saves are committed again", NULL);
-}
-
-/* Whom the kernel kills may be a process that a rank has started. */
-static void look_for_kills(struct node *node, uint64_t now_ns)
-{
-    pid_t pids[MST_PAGE_RANKS_MAX];
-    uint32_t count = ranks_pids(&node->ranks, pids);
-    uint64_t kills = oom_look(&node->oom, pids, count, now_ns);
-    if (kills > 0)
-        log_line(LOG_WARN, "the kernel has killed processes here for want of memory", " kills=%llu",
-                 (unsigned long long)kills);
-}
-
-static void look_at_ranks(struct node *node, uint64_t now_ns)
-{
-    struct late_report report;
-    look_for_kills(node, now_ns);
-    if (late_look(&node->late, &node->ranks, now_ns, &report))
-        tell_late(&report);
-    tell_lost_save(node);
-}
-
 void node_tick(struct node *node, uint64_t now_ns)
 {
     judge_dead(node, now_ns);
     node_tick_mpi(node, now_ns);
-    if (now_ns >= node->late.look_ns)
-        look_at_ranks(node, now_ns);
+    node_look(node, now_ns);
     if (now_ns >= node->patience_ns) {
         node->patience_ns = MST_NEVER;
         node_feed(node, SUPER_TIMER);
@@ -520,6 +479,8 @@ void node_tick(struct node *node, uint64_t now_ns)
 uint64_t node_wake_ns(const struct node *node)
 {
     uint64_t wake_ns = node->ranks.alive > 0 ? node->late.look_ns : MST_NEVER;
+    if (node->hung.look_ns < wake_ns)
+        wake_ns = node->hung.look_ns;
     if (node_mpi_wake_ns(node) < wake_ns)
         wake_ns = node_mpi_wake_ns(node);
     if (node->deaths.due_ns < wake_ns)

@@ -8,6 +8,7 @@
 #define MUSTER_LAUNCHER_NODE_H
 
 #include "muster/launcher/deaths.h"
+#include "muster/launcher/hung.h"
 #include "muster/launcher/late.h"
 #include "muster/launcher/mpi.h"
 #include "muster/launcher/msg.h"
@@ -39,6 +40,7 @@ struct node {
     uint64_t grace_hard_ns; /* when the agent leaves whatever happens, or MST_NEVER */
     struct late late;
     struct oom oom;
+    struct hung hung;
     bool stopping;        /* a drain that ends the job has begun */
     bool forwarded;       /* by handing SIGTERM to ranks that count no steps */
     uint64_t stop_step;   /* by this agreed step, or MST_PAGE_NO_STEP */

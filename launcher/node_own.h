@@ -1,5 +1,5 @@
-/* Node, for its own files: node.c does what the table says, orders.c what the coordinator
- * does, node_mpi.c what ranks of MPI need. */
+/* Node, for its own files: node.c does what the table says, orders.c what the coordinator does,
+ * node_mpi.c what ranks of MPI need, and looks.c watches the ranks. */
 #ifndef MUSTER_LAUNCHER_NODE_OWN_H
 #define MUSTER_LAUNCHER_NODE_OWN_H
 
@@ -24,5 +24,11 @@ void node_watch_mpi(struct node *node, uint64_t now_ns);
 /* What is due of that, and of who serves MPI; node_mpi_wake_ns says when something will be. */
 void node_tick_mpi(struct node *node, uint64_t now_ns);
 uint64_t node_mpi_wake_ns(const struct node *node);
+
+/* Whether the ranks are to leave at an agreed step, or were handed SIGTERM. */
+bool node_is_draining(const struct node *node);
+
+/* Looks at what is due of looks.c. */
+void node_look(struct node *node, uint64_t now_ns);
 
 #endif

@@ -80,26 +80,33 @@ struct entry {
     char name[];
 };
 
-/* Each process that there is; no stdio and no memory, as above. */
-static void each_process(void (*visit)(pid_t pid, const struct stat_line *line, void *arg),
-                         void *arg)
+typedef void (*visit_fn)(pid_t id, const struct stat_line *line, void *arg);
+
+/* Each process, or thread, that a folder of /proc names; no stdio and no memory, as above. What
+ * /proc does not list, the number of a thread, it shows like a process. */
+static void each_in(const char *folder, visit_fn visit, void *arg)
 {
     _Alignas(struct entry) char buffer[4096];
-    int fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     long size;
     while (fd >= 0 && (size = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0) {
         for (long at = 0; at < size;) {
             const struct entry *entry = (const struct entry *)(buffer + at);
             const char *name = entry->name;
             struct stat_line line;
-            pid_t pid = take_number(&name);
-            if (pid > 0 && read_stat(pid, &line))
-                visit(pid, &line, arg);
+            pid_t id = take_number(&name);
+            if (id > 0 && read_stat(id, &line))
+                visit(id, &line, arg);
             at += entry->bytes;
         }
     }
     if (fd >= 0)
         close(fd);
+}
+
+static void each_process(visit_fn visit, void *arg)
+{
+    each_in("/proc", visit, arg);
 }
 
 struct search {
@@ -202,4 +209,56 @@ const char *procs_where(pid_t pid, char text[PROCS_WHERE_BYTES])
         text[0] = '\0';
     text[strcspn(text, "\n")] = '\0';
     return text;
+}
+
+struct hang_search {
+    const pid_t *leaders;
+    size_t count;
+    struct procs_hang *hangs;
+};
+
+/* What it says behind both words is "<number of times>". */
+static uint64_t count_switches(pid_t thread)
+{
+    static const char *const words[] = {"\nvoluntary_ctxt_switches:",
+                                        "\nnonvoluntary_ctxt_switches:"};
+    char path[64], text[4096];
+    uint64_t sum = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)thread);
+    if (read_file(path, text, sizeof text) == 0)
+        return 0;
+    for (size_t i = 0; i < 2; i++) {
+        const char *line = strstr(text, words[i]);
+        sum += line ? strtoull(line + strlen(words[i]), NULL, 10) : 0;
+    }
+    return sum;
+}
+
+static void note_hang(pid_t thread, const struct stat_line *line, void *arg)
+{
+    struct procs_hang *hang = arg;
+    if (line->state != 'D' || hang->thread)
+        return;
+    hang->thread = thread;
+    hang->switches = count_switches(thread);
+    (void)procs_where(thread, hang->where); /* it is that text */
+}
+
+/* A process whose first thread is dead counts while another is not. */
+static void look_into(pid_t pid, const struct stat_line *line, void *arg)
+{
+    struct hang_search *search = arg;
+    size_t at = find_leader(line, search->leaders, search->count);
+    char folder[64];
+    if (at == search->count || search->hangs[at].thread)
+        return;
+    snprintf(folder, sizeof folder, "/proc/%d/task", (int)pid);
+    each_in(folder, note_hang, &search->hangs[at]);
+}
+
+void procs_hang(const pid_t *leaders, size_t count, struct procs_hang *ret_hangs)
+{
+    struct hang_search search = {leaders, count, ret_hangs};
+    memset(ret_hangs, 0, count * sizeof *ret_hangs);
+    each_process(look_into, &search);
 }

@@ -34,4 +34,15 @@ uint64_t procs_resident(pid_t pid);
  * returns. */
 const char *procs_where(pid_t pid, char text[PROCS_WHERE_BYTES]);
 
+/* A thread that sleeps in the kernel, where no signal reaches it. */
+struct procs_hang {
+    pid_t thread;      /* 0: there is none */
+    uint64_t switches; /* how often it has left a processor: the same again, and it has not run */
+    char where[PROCS_WHERE_BYTES]; /* as procs_where says it */
+};
+
+/* Of each of `leaders` (0 is none), such a thread of a process of its session or group: one look at
+ * /proc for all of them. */
+void procs_hang(const pid_t *leaders, size_t count, struct procs_hang *ret_hangs);
+
 #endif

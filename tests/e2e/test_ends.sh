@@ -67,4 +67,29 @@ else
 fi
 no_leftovers
 
+say "a rank that hangs in the kernel is named while it is to leave"
+# who starts a program waits in the kernel for a child that opens a pipe; both hear no SIGTERM
+cat >"$work/hang" <<'PY'
+import os, sys
+fifo = sys.argv[1]
+if os.environ["RANK"] == "0":
+    open(fifo + ".in", "w").write("x")
+    os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 0, fifo, os.O_RDONLY, 0)])
+while not os.path.exists(fifo + ".in"): pass
+sys.exit(5)
+PY
+mkfifo "$work/hung"
+hang() { muster run --nproc 2 --max-restarts 0 -- /usr/bin/python3 "$work/hang" "$work/hung"; }
+expect 5 hang
+mentions 'msg="a rank that is to leave hangs in the kernel" of_rank=0' 'state=D in="' \
+    'msg="job over" exit=5 what="exit code 5; rank 0 hangs in the kernel, in '
+if [ $sees_cause ]; then
+    rm "$work/hung.in"
+    expect 5 cause_in "$work/cause" muster run --nproc 2 --max-restarts 0 -- \
+        /usr/bin/python3 "$work/hang" "$work/hung"
+    grep -q '^muster: rank 1: exit code 5; rank 0 hangs in the kernel, in ' "$work/cause" ||
+        fail "the cause does not name the rank: $(cat "$work/cause")"
+fi
+no_leftovers
+
 passed
