@@ -234,12 +234,20 @@ static bool told_to_stop(struct agent *agent)
     return false;
 }
 
+static void write_cause(int64_t rank, const char *what, const char *last_words)
+{
+    if (cause_write(CAUSE_PATH, rank, what, last_words))
+        log_line(LOG_WARN, "cannot write " CAUSE_PATH, NULL);
+}
+
 static void cannot_join(const struct opts *opts, uint16_t port, const char *why)
 {
-    char rdzv[OPTS_HOST_BYTES + 16];
+    char rdzv[OPTS_HOST_BYTES + 16], cause[CAUSE_BYTES_MAX / 4];
     (void)mst_sock_join(opts->rdzv_host, port, rdzv, sizeof rdzv); /* it fits */
     log_line(LOG_ERROR, "cannot join node 0", " rdzv=%s because=%s", log_quote(rdzv).text,
              log_quote(why).text);
+    snprintf(cause, sizeof cause, "cannot join node 0 at %s: %s", rdzv, why); /* may be cut */
+    write_cause(-1, cause, "");
 }
 
 /* Looks behind every door once. 0 and *ret_port; -EAGAIN, also if stop_fd is readable; -EACCES,
@@ -275,6 +283,9 @@ static int dial_until(struct agent *agent, int stop_fd, uint16_t *ret_port)
 {
     const struct opts *opts = agent->opts;
     uint64_t deadline_ns = mst_deadline_ms(opts->rdzv_timeout_ms);
+    bool ends_first = opts->end_ns > 0 && opts->end_ns < deadline_ns;
+    if (ends_first)
+        deadline_ns = opts->end_ns;
     uint64_t report_ns = mst_now_ns() + DIAL_REPORT_S * MST_NS_PER_S;
     bool refusal_told = false;
     struct mst_err err = {0};
@@ -287,7 +298,9 @@ static int dial_until(struct agent *agent, int stop_fd, uint16_t *ret_port)
         bool is_final = rc != -EAGAIN && opts->rdzv_port_count == 1;
         if (is_final || mst_deadline_passed(deadline_ns)) {
             cannot_join(opts, *ret_port, err.text);
-            return rc == -EAGAIN ? EXITCODE_RENDEZVOUS : EXITCODE_CONFIG;
+            return rc != -EAGAIN ? EXITCODE_CONFIG
+                   : ends_first  ? EXITCODE_DEADLINE
+                                 : EXITCODE_RENDEZVOUS;
         }
         bool refused = rc != -EAGAIN && !refusal_told;
         if (refused || mst_deadline_passed(report_ns)) {
@@ -452,6 +465,16 @@ static void tell_last_words(uint32_t rank, const char *words)
     }
 }
 
+/* What whoever started the job is told, of a code of ours. */
+static int tell(const struct agent *agent, enum exitcode_end end, int code)
+{
+    int told = exitcode_in(agent->opts->profile, end, code);
+    if (told != code)
+        log_line(LOG_INFO, "another exit code is told to whom the profile is of",
+                 " profile=%s own=%d exit=%d", exitcode_profiles[agent->opts->profile], code, told);
+    return told;
+}
+
 static void report_end(struct agent *agent)
 {
     char what[MSG_TEXT_BYTES + HUNG_TEXT_BYTES];
@@ -467,9 +490,8 @@ static void report_end(struct agent *agent)
         snprintf(what + strlen(what), sizeof what - strlen(what), "; %s", node->hung.text);
     log_line(node->exit_code ? LOG_WARN : LOG_INFO, "job over", " exit=%d what=%s", node->exit_code,
              log_quote(what).text);
-    if (node->exit_code &&
-        cause_write(CAUSE_PATH, has_cause ? (int64_t)node->cause_rank : -1, what, words))
-        log_line(LOG_WARN, "cannot write " CAUSE_PATH, NULL);
+    if (node->exit_code)
+        write_cause(has_cause ? (int64_t)node->cause_rank : -1, what, words);
 }
 
 static int run_job(struct agent *agent)
@@ -482,7 +504,8 @@ static int run_job(struct agent *agent)
     guard_dismiss(&agent->guard); /* none of our processes is left */
     say_farewell(agent);
     report_end(agent);
-    return node->exit_code;
+    return tell(agent, node->end_told ? node->end : exitcode_end_of(node->exit_code),
+                node->exit_code);
 }
 
 int agent_run(const struct opts *opts)
@@ -500,8 +523,7 @@ int agent_run(const struct opts *opts)
         log_line(LOG_ERROR, err.text, NULL);
     else
         rc = connect_to_coordinator(&agent);
-    if (rc == EXITCODE_OK)
-        rc = run_job(&agent);
+    rc = rc == EXITCODE_OK ? run_job(&agent) : tell(&agent, exitcode_end_of(rc), rc);
     take_down(&agent);
     return rc;
 }

@@ -78,6 +78,7 @@ static void print_json(const struct opts *opts, const char *refusal)
         {"candidates", candidates_json(answer)},
         {"error", word(answer->err.text)},
         {"refused", word(refusal)},
+        {"exit_profile", word(exitcode_profiles[opts->profile])},
         {"overruled", word(opts->overruled)},
         {"missing", missing_json(opts)},
     };
@@ -127,6 +128,7 @@ static void print_opts(const struct opts *opts)
 {
     char list[128];
     print_plan(&opts->answer->plan);
+    print_word("exit_profile", exitcode_profiles[opts->profile]);
     print_word("overruled", opts->overruled);
     print_word("missing", opts_join_missing(opts, list, sizeof list));
 }
@@ -190,8 +192,10 @@ static void explain(const struct opts *opts)
         printf("\nrefused: %s\n", answer->err.text);
         return;
     }
-    printf("\nwon: %s%s\n\n", answer->plan.scheme,
+    printf("\nwon: %s%s\n", answer->plan.scheme,
            answer->candidate_count > 1 ? "; what the others say agrees or was not asked" : "");
+    printf("exit codes: as %s wants them (%s)\n\n", exitcode_profiles[opts->profile],
+           opts->profile_by);
     print_opts(opts);
 }
 

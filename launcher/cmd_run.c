@@ -1,4 +1,5 @@
 #include "muster/launcher/agent.h"
+#include "muster/launcher/cause.h"
 #include "muster/launcher/cmd.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/inherited.h"
@@ -233,10 +234,12 @@ int cmd_run(int argc, char **argv)
     if (rc && rc != EXITCODE_CONFIG)
         return options_answer(&run_options, rc, &err);
     log_init(opts.log_level, opts.log_format);
-    if (rc)
+    if (rc) {
         log_line(LOG_ERROR, err.text, NULL);
-    else
+        (void)cause_write(CAUSE_PATH, -1, err.text, ""); /* it is in the log, too */
+    } else {
         rc = start(&opts);
+    }
     opts_fini(&opts);
     return rc;
 }

@@ -49,6 +49,7 @@ struct coord {
     struct roster roster;
     char told_host[MSG_HOST_BYTES]; /* where others look, if that is this machine's address */
     char meeting[MSG_JOB_ID_BYTES];
+    bool end_told;      /* that the job's own time is over */
     bool nameless_told; /* that one of us has a job id and the other none */
     struct outgoing *first, **last;
     uint64_t report_ns;  /* when to say again who is missing */
@@ -213,12 +214,21 @@ static void announce_restart(struct coord *coord)
                  restart_reason(rdzv->decision.why));
 }
 
+static void announce_deadline(struct coord *coord)
+{
+    if (!coord->rdzv.past_end || coord->end_told)
+        return;
+    coord->end_told = true;
+    log_line(LOG_WARN, "the job's deadline has passed: all ranks are to save and leave", NULL);
+}
+
 /* A job that ends by a failure says which, and why there is no further try. */
 static void announce_end(const struct coord *coord, const struct msg *msg)
 {
     const struct rdzv *rdzv = &coord->rdzv;
     char what[64], missing[MISSING_BYTES];
-    if (msg->code == EXITCODE_OK || msg->code == EXITCODE_DRAINED)
+    if (msg->code == EXITCODE_OK || msg->code == EXITCODE_DRAINED ||
+        msg->end == EXITCODE_END_DEADLINE)
         return;
     if (msg->code == EXITCODE_RENDEZVOUS)
         log_line(LOG_ERROR, "nodes are missing", " missing=%s of=%u",
@@ -387,6 +397,7 @@ static void start_rdzv(struct coord *coord, const struct opts *opts, uint64_t no
                                  .world_size = opts->world_size,
                                  .max_restarts = opts->max_restarts,
                                  .timeout_ns = opts->rdzv_timeout_ms * MST_NS_PER_MS,
+                                 .end_ns = opts->end_ns,
                                  .job_nonce = nonce,
                                  .version = mst_version(),
                                  .send = enqueue,
@@ -457,6 +468,7 @@ void coord_run(struct coord *coord)
     kv_server_run(coord->server);
     rdzv_tick(&coord->rdzv, mst_now_ns());
     announce_restart(coord);
+    announce_deadline(coord);
     roster_tick(&coord->roster, mst_now_ns());
     deliver_all(coord);
     report_missing(coord);

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 static_assert(EXITCODE_DRAINED == MST_EXIT_DRAINED, "ranks and agent say drained alike");
 static_assert(EXITCODE_SAVE_LOST == MST_EXIT_SAVE_LOST, "ranks and agent say alike what was lost");
@@ -21,6 +22,7 @@ static const struct {
     {EXITCODE_USAGE, "wrong usage"},
     {EXITCODE_INTERNAL, "the agent ran out of resources, or exit code 70"},
     {EXITCODE_SAVE_LOST, "finished, but the last checkpoint is lost"},
+    {EXITCODE_DEADLINE, "the job's deadline has passed"},
     {EXITCODE_CONFIG, "configuration error"},
     {EXITCODE_NOT_EXECUTABLE, "program is not executable"},
     {EXITCODE_NOT_FOUND, "program not found"},
@@ -37,6 +39,90 @@ static bool is_the_jobs_own(int code)
 {
     return code == EXITCODE_RENDEZVOUS || code == EXITCODE_DRAINED;
 }
+
+/* ---- who asks for it ------------------------------------------------------------------------- */
+
+const char *const exitcode_profiles[] = {"plain",   "kubeflow", "jobset", "flyte", "slurm",
+                                         "volcano", "paddle",   "batch",  NULL};
+
+enum {
+    KEEP = -1,  /* the code that it has */
+    BELOW = -2, /* the same, and 1 for what would be taken for an interruption */
+};
+
+/* A column an end, as the enum counts: done, drained, save lost, refused, retryable, for good, no
+ * memory, lost node, deadline. */
+static const int codes[EXITCODE_PROFILE_COUNT][EXITCODE_END_COUNT] = {
+    [EXITCODE_PLAIN] = {0, 143, 74, KEEP, KEEP, KEEP, KEEP, 138, 124},
+    [EXITCODE_KUBEFLOW] = {0, 143, 74, KEEP, KEEP, BELOW, 71, 138, 124},
+    [EXITCODE_JOBSET] = {0, 143, 74, KEEP, KEEP, KEEP, 71, 138, 124},
+    [EXITCODE_FLYTE] = {0, 137, 74, KEEP, KEEP, BELOW, 71, 137, 124},
+    [EXITCODE_SLURM] = {0, 143, 74, KEEP, KEEP, KEEP, 71, 138, 124},
+    [EXITCODE_VOLCANO] = {0, 143, 74, KEEP, KEEP, KEEP, 71, 138, 124},
+    [EXITCODE_PADDLE] = {0, 101, 74, KEEP, 101, BELOW, 71, 101, 124},
+    [EXITCODE_BATCH] = {0, 143, 74, KEEP, KEEP, KEEP, 71, 138, 124},
+};
+
+int exitcode_in(enum exitcode_profile profile, enum exitcode_end end, int code)
+{
+    assert(profile < EXITCODE_PROFILE_COUNT && end < EXITCODE_END_COUNT);
+    int told = codes[profile][end];
+    if (told == BELOW)
+        return code < 128 ? code : 1;
+    return told == KEEP ? code : told;
+}
+
+enum exitcode_end exitcode_end_of(int code)
+{
+    switch (code) {
+    case EXITCODE_OK: return EXITCODE_END_DONE;
+    case EXITCODE_DRAINED: return EXITCODE_END_DRAINED;
+    case EXITCODE_SAVE_LOST: return EXITCODE_END_SAVE_LOST;
+    case EXITCODE_RENDEZVOUS: return EXITCODE_END_LOST_NODE;
+    case EXITCODE_DEADLINE: return EXITCODE_END_DEADLINE;
+    case EXITCODE_INTERNAL: return EXITCODE_END_REFUSED;
+    default: return exitcode_is_final(code) ? EXITCODE_END_REFUSED : EXITCODE_END_RETRYABLE;
+    }
+}
+
+enum exitcode_end exitcode_end_of_rank(int code, bool no_memory, bool is_hopeless)
+{
+    if (no_memory)
+        return EXITCODE_END_NO_MEMORY;
+    if (exitcode_is_final(code))
+        return EXITCODE_END_REFUSED;
+    return is_hopeless || code < 128 ? EXITCODE_END_FOR_GOOD : EXITCODE_END_RETRYABLE;
+}
+
+enum exitcode_profile exitcode_guess(const char *scheduler)
+{
+    static const struct {
+        const char *name; /* how it begins */
+        enum exitcode_profile profile;
+    } known[] = {
+        /* of no operator that is known to be there */
+        {"PyTorchJob (v1.3) or by hand", EXITCODE_PLAIN},
+        {"PyTorchJob", EXITCODE_KUBEFLOW},
+        {"TFJob", EXITCODE_KUBEFLOW},
+        {"MXJob", EXITCODE_KUBEFLOW},
+        {"PaddleJob", EXITCODE_KUBEFLOW},
+        {"JAXJob", EXITCODE_KUBEFLOW},
+        {"XGBoostJob", EXITCODE_KUBEFLOW},
+        {"TrainJob", EXITCODE_JOBSET}, /* its runtime is a JobSet */
+        {"JobSet", EXITCODE_JOBSET},
+        {"Flyte", EXITCODE_FLYTE},
+        {"Slurm", EXITCODE_SLURM},
+        {"Volcano", EXITCODE_VOLCANO},
+        {"Indexed Job", EXITCODE_BATCH},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strncmp(scheduler, known[i].name, strlen(known[i].name)) == 0)
+            return known[i].profile;
+    }
+    return EXITCODE_PLAIN;
+}
+
+/* ---- what it is called ----------------------------------------------------------------------- */
 
 int exitcode_of_failure(int code)
 {

@@ -14,7 +14,7 @@ struct flags {
     int64_t local_size;                                          /* 0: nothing; enum flags_nproc */
     int64_t node_count;                                          /* 0: nothing */
     int64_t node_rank, max_restarts, gpu_count;                  /* -1: nothing */
-    int log_level, log_format, term;                             /* -1: nothing */
+    int log_level, log_format, term, profile;                    /* -1: nothing */
     const char *rdzv, *job_id, *hostname, *pod_ip, *root, *from; /* NULL: nothing */
     int bind, mpi, input; /* of bind_words, mpi_words, input_words, whose first is the default */
     int64_t total;        /* 0: nothing; ranks of the job */

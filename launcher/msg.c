@@ -5,6 +5,7 @@
 #include "muster/core/err.h"
 #include "muster/core/kv/server.h"
 #include "muster/core/world/page.h"
+#include "muster/launcher/exitcode.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -25,15 +26,16 @@ enum field {
     GRACE = 1 << 8,
     WORLD_SIZE = 1 << 9,
     MAX_RESTARTS = 1 << 10,
-    STEP = 1 << 11,
-    LOWEST_STEP = 1 << 12,
-    MASTER_PORT = 1 << 13,
-    JOB_NONCE = 1 << 14,
-    JOB_ID = 1 << 15,
-    TEXT = 1 << 16,
-    VERSION = 1 << 17,
-    HOST = 1 << 18,
-    NO_STEP = 1 << 19, /* not a field: its steps may be MST_PAGE_NO_STEP */
+    END = 1 << 11,
+    STEP = 1 << 12,
+    LOWEST_STEP = 1 << 13,
+    MASTER_PORT = 1 << 14,
+    JOB_NONCE = 1 << 15,
+    JOB_ID = 1 << 16,
+    TEXT = 1 << 17,
+    VERSION = 1 << 18,
+    HOST = 1 << 19,
+    NO_STEP = 1 << 20, /* not a field: its steps may be MST_PAGE_NO_STEP */
 };
 
 static const struct {
@@ -41,7 +43,7 @@ static const struct {
     unsigned fields;
 } types[MSG_TYPE_END - MSG_JOIN] = {
     [0] = {"JOIN", VERSION | HOST | LOCAL_SIZE | NODE_COUNT | GRACE | WORLD_SIZE},
-    [MSG_FAILED - MSG_JOIN] = {"FAILED", GENERATION | RANK | CODE | TEXT},
+    [MSG_FAILED - MSG_JOIN] = {"FAILED", GENERATION | RANK | CODE | END | TEXT},
     [MSG_DONE - MSG_JOIN] = {"DONE", GENERATION | CODE},
     [MSG_DOWN - MSG_JOIN] = {"DOWN", GENERATION | RANK | VERDICT | STEP | NO_STEP},
     [MSG_DRAIN - MSG_JOIN] = {"DRAIN", ACTION},
@@ -55,7 +57,7 @@ static const struct {
     [MSG_PROPOSE - MSG_JOIN] = {"PROPOSE", GENERATION | ROUND | ACTION | STEP},
     [MSG_AGREED - MSG_JOIN] = {"AGREED", GENERATION | ACTION | STEP},
     [MSG_FORWARD - MSG_JOIN] = {"FORWARD", GENERATION | ACTION},
-    [MSG_END - MSG_JOIN] = {"END", RANK | CODE | TEXT},
+    [MSG_END - MSG_JOIN] = {"END", RANK | CODE | END | TEXT},
     [MSG_REFUSED - MSG_JOIN] = {"REFUSED", CODE | TEXT},
     [MSG_BEAT - MSG_JOIN] = {"BEAT", 0},
 };
@@ -96,9 +98,9 @@ static void put_text(struct writer *writer, const char *text, size_t cap)
 
 static void put_words(struct writer *writer, const struct msg *msg, unsigned fields)
 {
-    const uint32_t words[] = {msg->generation, msg->local_size, msg->node_count,  msg->rank,
-                              msg->code,       msg->round,      msg->action,      msg->verdict,
-                              msg->grace_ms,   msg->world_size, msg->max_restarts};
+    const uint32_t words[] = {msg->generation, msg->local_size, msg->node_count,   msg->rank,
+                              msg->code,       msg->round,      msg->action,       msg->verdict,
+                              msg->grace_ms,   msg->world_size, msg->max_restarts, msg->end};
     for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (fields & (1u << i))
             put_uint(writer, words[i], 4);
@@ -210,7 +212,8 @@ static void take_words(struct reader *reader, unsigned fields, struct msg *msg)
                  {&msg->verdict, 0, MST_ERRNO_MAX},
                  {&msg->grace_ms, 1, UINT32_MAX},
                  {&msg->world_size, 0, MST_PAGE_RANKS_MAX * MSG_NODES_MAX},
-                 {&msg->max_restarts, 0, UINT32_MAX}};
+                 {&msg->max_restarts, 0, UINT32_MAX},
+                 {&msg->end, 0, EXITCODE_END_COUNT - 1}};
     for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (fields & (1u << i))
             *words[i].word = (uint32_t)take(reader, 4, words[i].low, words[i].high);

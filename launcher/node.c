@@ -26,7 +26,6 @@
 #include "muster/launcher/outlog.h"
 #include "muster/launcher/rankenv.h"
 #include "muster/launcher/strays.h"
-#include "muster/launcher/why.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -120,14 +119,14 @@ void node_send(struct node *node, struct msg msg)
     link_send(node->link, &msg);
 }
 
-void node_remember_failure(struct node *node, uint32_t rank, int code, const char *text)
+void node_remember_failure(struct node *node, uint32_t rank, int code, const struct why *why)
 {
     if (node->failed)
         return;
     node->failed = true;
     node->failed_rank = rank;
     node->failed_code = (uint32_t)code & 255;
-    snprintf(node->failed_text, sizeof node->failed_text, "%s", text);
+    node->failed_why = why ? *why : (struct why){.end = 0};
 }
 
 static void fill_facts(const struct node *node, struct rankenv_facts *facts)
@@ -187,7 +186,7 @@ static void spawn(struct node *node)
         return;
     }
     log_line(LOG_ERROR, err.text, NULL);
-    node_remember_failure(node, facts.rank + node->ranks.alive, exitcode_of_exec(-rc), "");
+    node_remember_failure(node, facts.rank + node->ranks.alive, exitcode_of_exec(-rc), NULL);
     node_feed(node, node->ranks.alive ? SUPER_RANK_BAD : SUPER_LAST_BAD);
 }
 
@@ -219,8 +218,11 @@ static void clear_up(struct node *node)
 
 static void tell_failed(struct node *node)
 {
-    struct msg msg = {.type = MSG_FAILED, .rank = node->failed_rank, .code = node->failed_code};
-    memcpy(msg.text, node->failed_text, sizeof msg.text);
+    struct msg msg = {.type = MSG_FAILED,
+                      .rank = node->failed_rank,
+                      .code = node->failed_code,
+                      .end = node->failed_why.end};
+    memcpy(msg.text, node->failed_why.text, sizeof msg.text);
     node_send(node, msg);
 }
 
@@ -352,13 +354,12 @@ static void judge(struct node *node, const struct rank_death *death)
     if (ok && drained)
         node->drained = true;
     if (!ok && node->super.state == SUPER_RUNNING) {
-        char why[MSG_TEXT_BYTES];
-        if (!why_oom(&node->oom, &node->ranks, death, mst_now_ns(), why))
-            exitcode_describe_death(death->killed, death->code, why, sizeof why);
-        report_death(node, rank, death, why);
+        struct why why;
+        why_of_death(&node->oom, &node->ranks, death, mst_now_ns(), &why);
+        report_death(node, rank, death, why.text);
         if (!node->failed)
             outlog_remember(node->outlog, rank);
-        node_remember_failure(node, rank, code, why);
+        node_remember_failure(node, rank, code, &why);
     } else {
         log_line(LOG_DEBUG, "rank ended", " ended=%u pid=%d code=%d", rank, (int)death->pid, code);
     }

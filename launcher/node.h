@@ -8,6 +8,7 @@
 #define MUSTER_LAUNCHER_NODE_H
 
 #include "muster/launcher/deaths.h"
+#include "muster/launcher/exitcode.h"
 #include "muster/launcher/hung.h"
 #include "muster/launcher/late.h"
 #include "muster/launcher/mpi.h"
@@ -15,6 +16,7 @@
 #include "muster/launcher/oom.h"
 #include "muster/launcher/ranks.h"
 #include "muster/launcher/super.h"
+#include "muster/launcher/why.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -51,10 +53,12 @@ struct node {
     bool told_lost;     /* that live ranks' last save is lost */
     bool failed;        /* a rank failed in this generation */
     uint32_t failed_rank, failed_code;
-    char failed_text[MSG_TEXT_BYTES]; /* what is known of it beyond its code, or empty */
-    uint32_t cause_rank;              /* why the last aborted generation ended */
-    char cause_text[MSG_TEXT_BYTES];  /* in words; empty: no rank's death was it */
+    struct why failed_why;           /* what is known of it beyond its code */
+    uint32_t cause_rank;             /* why the last aborted generation ended */
+    char cause_text[MSG_TEXT_BYTES]; /* in words; empty: no rank's death was it */
     int exit_code;
+    enum exitcode_end end;         /* what it means, */
+    bool end_told;                 /* if node 0 has said so: else what the code does */
     char end_text[MSG_TEXT_BYTES]; /* of the death for which the job ends, or empty */
     bool over;                     /* leave the loop with exit_code */
 };

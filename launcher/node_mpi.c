@@ -44,7 +44,7 @@ static void end_for_other_mpi(struct node *node, const struct mpi_finding *findi
              "a rank has loaded an MPI other than the one that --mpi connects, and would be alone",
              " loaded_by=%u library=%s next=\"%s, or with --mpi=none\"", rank,
              log_quote(finding->library).text, mpi_way(finding->library));
-    node_remember_failure(node, rank, EXITCODE_CONFIG, "");
+    node_remember_failure(node, rank, EXITCODE_CONFIG, NULL);
     node_feed(node, SUPER_RANK_BAD);
 }
 
@@ -80,7 +80,7 @@ static void act_on(struct node *node, const struct pmi_failure *why)
     if (is_late)
         return;
     outlog_remember(node->outlog, why->rank);
-    node_remember_failure(node, why->rank, why->exit_code, "");
+    node_remember_failure(node, why->rank, why->exit_code, NULL);
     ranks_kill(&node->ranks, why->rank);
     node_feed(node, SUPER_RANK_BAD);
 }

@@ -11,9 +11,9 @@ void node_feed(struct node *node, enum super_event event);
 /* To the coordinator, as of the running or last generation. */
 void node_send(struct node *node, struct msg msg);
 
-/* Whose doing the end of this generation is, its exit code, and what is known beyond that (or ""):
- * the first counts. */
-void node_remember_failure(struct node *node, uint32_t rank, int code, const char *text);
+/* Whose doing the end of this generation is, its exit code, and why (NULL where the code says it
+ * all): the first counts. */
+void node_remember_failure(struct node *node, uint32_t rank, int code, const struct why *why);
 
 /* A drain that ends the job begins, unless one has: from now on it has until the grace's end. */
 void node_start_grace(struct node *node);

@@ -12,11 +12,10 @@
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/flags.h"
 #include "muster/launcher/foreign.h"
-#include "muster/launcher/mpi.h"
 #include "muster/launcher/msg.h"
 #include "muster/launcher/plan.h"
 #include "muster/launcher/prefix.h"
-#include "muster/launcher/program.h"
+#include "muster/launcher/settle.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -33,6 +32,7 @@
 #define RDZV_TIMEOUT_S_DEFAULT 300
 #define PEER_TIMEOUT_S_DEFAULT 20
 #define SECONDS_MAX 864000
+#define DEADLINE_S_MAX 4000000 /* 46 days */
 static_assert(OPTS_HOST_BYTES == MST_HOST_BYTES, "host names are copied whole");
 
 /* ---- tables ---------------------------------------------------------------------------------- */
@@ -45,8 +45,6 @@ struct words {
 static const char *const nproc_words[] = {"auto", "gpu", "cpu", NULL}; /* as enum flags_nproc */
 static const char *const input_words[] = {"none", "0", NULL};
 static const char *const bind_words[] = {"auto", "none", NULL};
-static const char *const mpi_words[] = {"auto", "none", "pmi1", "pmix",
-                                        NULL};                      /* as enum opts_mpi */
 static const char *const term_words[] = {"program", "agent", NULL}; /* as enum opts_term */
 
 #define NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
@@ -120,6 +118,14 @@ static const struct option care_options[] = {
      .help = "at its first start the job takes a checkpoints' root from another job that lives"},
     {"report-bindings", OPTION_FLAG, OPTION_AT(struct words, opts.report_bindings),
      .help = "say which CPUs and which GPU each rank got"},
+    {"deadline", OPTION_SECONDS, OPTION_AT(struct words, opts.deadline_ms), .value = "S",
+     .help = "the job's own time, restarts included: then it is drained, and ends with 124. Counts "
+             "from MST_JOB_START, seconds since 1970, else from this start",
+     .least = 1, .most = DEADLINE_S_MAX},
+    {"exit-profile", OPTION_CHOICE, OPTION_AT(struct words, flags.profile), .value = "NAME",
+     .help = "whose exit codes: kubeflow, jobset, flyte, slurm, volcano, paddle, batch or plain "
+             "(his whose variables are found, else plain)",
+     .words = exitcode_profiles},
     {"term", OPTION_CHOICE, OPTION_AT(struct words, flags.term), .value = "agent|program",
      .help = "who hears a SIGTERM to all processes: the agent, while ranks ignore it, or each "
              "program (agent under Slurm, LSF, PBS, systemd, else program)",
@@ -134,7 +140,7 @@ static const struct option care_options[] = {
      .help = "pmi1: connect ranks of MPICH, Intel MPI or MVAPICH; pmix: those of Open MPI; none: "
              "start programs of MPI, though each rank would be alone to it; auto: as the library "
              "asks that the program is linked with, or MPI4PY_* names (auto)",
-     .words = mpi_words},
+     .words = settle_mpi_words},
     {"export", OPTION_LIST, OPTION_AT(struct words, opts.exports), .value = "NAME[=VALUE]",
      .help = "a variable for the ranks; they inherit what is set here anyway. May be repeated",
      .letter = 'x', .accepts = is_export,
@@ -207,8 +213,9 @@ const struct options run_options = {
     .notes =
         "Exit codes: 0 finished; the first failing rank's code, or 128 + its signal; 64 usage; "
         "74 finished, but the last checkpoint is lost; 78 configuration; 126 not executable; "
-        "127 not found; 138 rendezvous failed or node 0 lost; 143 preempted: run the same command "
-        "again to resume.\n"
+        "124 deadline; 127 not found; 138 rendezvous failed or node 0 lost; 143 preempted: run the "
+        "same command again to resume. With another --exit-profile than plain some differ: "
+        "muster(1).\n"
         "Environment: muster-env(7). Several nodes share a secret by MST_JOB_SECRET_FILE.",
     .foreign = foreign_options,
     .operand = "program",
@@ -398,7 +405,8 @@ static void set_defaults(struct words *words)
                   .gpu_count = -1,
                   .log_level = -1,
                   .log_format = -1,
-                  .term = -1},
+                  .term = -1,
+                  .profile = -1},
         .opts = {.grace_ms = GRACE_S_DEFAULT * 1000,
                  .rdzv_timeout_ms = RDZV_TIMEOUT_S_DEFAULT * 1000,
                  .peer_timeout_ms = PEER_TIMEOUT_S_DEFAULT * 1000},
@@ -476,6 +484,7 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
     ret_opts->elsewhere = is_elsewhere(&words.flags);
     ret_opts->unbound = words.flags.bind != 0;
     ret_opts->mpi = (enum opts_mpi)words.flags.mpi;
+    settle_profile(ret_opts, words.flags.profile);
     settle_names(words.flags.job_id, ret_opts);
     ret_opts->max_restarts = plan->max_restarts >= 0 ? (uint32_t)plan->max_restarts
                                                      : MAX_RESTARTS_DEFAULT;
@@ -503,52 +512,6 @@ int opts_check(const struct opts *opts, struct mst_err *err)
     if (plan->mode == MST_PLAN_ERROR)
         return mst_err_set(err, opts->answer->err.code, "%s", opts->answer->err.text);
     return plan_check(plan, err);
-}
-
-/* Beside this program, else in PATH. */
-static int find_pmix(struct opts *opts, struct mst_err *err)
-{
-    static const char name[] = "muster-pmix";
-    if (program_beside(name, opts->pmix) && access(opts->pmix, X_OK) == 0)
-        return 0;
-    if (program_find(name, opts->path, opts->pmix) == 0)
-        return 0;
-    return mst_err_set(err, -ENOTSUP,
-                       "ranks of Open MPI are connected by muster-pmix, which is neither beside "
-                       "muster nor in PATH: it is built where Debian's package libpmix-dev is; or "
-                       "start them with mpirun, or with --mpi=none if they do not use MPI");
-}
-
-/* To an MPI that nobody serves each rank is alone, and says so by a result that looks right. */
-static int refuse_mpi(const struct opts *opts, const char *library, bool is_needed,
-                      struct mst_err *err)
-{
-    return mst_err_set(err, -ENOTSUP,
-                       "%.60s is %s %.30s, which %s%s does not connect: each rank would be alone; "
-                       "%s, or with --mpi=none if it does not use that library",
-                       opts->argv[0], is_needed ? "linked with" : "told by MPI4PY_* to load",
-                       library, opts->mpi == OPTS_MPI_AUTO ? "muster run" : "--mpi=",
-                       opts->mpi == OPTS_MPI_AUTO ? "" : mpi_words[opts->mpi], mpi_way(library));
-}
-
-static int settle_mpi(struct opts *opts, struct mst_err *err)
-{
-    static const enum opts_mpi served_by[] = {[MPI_FAMILY_NONE] = OPTS_MPI_NONE,
-                                              [MPI_FAMILY_MPICH] = OPTS_MPI_PMI1,
-                                              [MPI_FAMILY_OPEN] = OPTS_MPI_PMIX};
-    char library[MPI_LIBRARY_BYTES];
-    bool are_several = opts->node_count * opts->local_size > 1, is_needed = false;
-    if (opts->is_beside)
-        opts->mpi = OPTS_MPI_NONE;
-    if (opts->mpi != OPTS_MPI_NONE && are_several &&
-        ((is_needed = mpi_is_needed(opts->argv, opts->path, library)) ||
-         mpi_is_named(opts->env, library))) {
-        enum opts_mpi by = served_by[mpi_family_of(library)];
-        if (by == OPTS_MPI_NONE || (opts->mpi != OPTS_MPI_AUTO && opts->mpi != by))
-            return refuse_mpi(opts, library, is_needed, err);
-        opts->mpi = by;
-    }
-    return opts->mpi == OPTS_MPI_PMIX ? find_pmix(opts, err) : 0;
 }
 
 /* Flags that go together: what is missing is told at once, the secret too. */
@@ -585,7 +548,7 @@ int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err
     if (rc || ret_opts->answer->plan.mode == MST_PLAN_RANK)
         return rc;
     place_node(ret_opts);
-    if (settle_mpi(ret_opts, err))
+    if (settle_mpi(ret_opts, err) || settle_end(ret_opts, set_text("MST_JOB_START"), err))
         return EXITCODE_CONFIG;
     return read_secret(ret_opts, err) ? EXITCODE_CONFIG : 0;
 }

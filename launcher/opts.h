@@ -7,6 +7,7 @@
 #include "muster/core/resolve/ports.h"
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/world/state.h"
+#include "muster/launcher/exitcode.h"
 #include "muster/launcher/log.h"
 #include "muster/launcher/outlog.h"
 #include "muster/launcher/program.h"
@@ -47,6 +48,10 @@ struct opts {
     uint32_t rdzv_port_count;        /* 1 if somebody names it */
     uint32_t max_restarts;
     uint32_t grace_ms, rdzv_timeout_ms, peer_timeout_ms;
+    uint32_t deadline_ms; /* the job's own time; 0: it has all there is */
+    uint64_t end_ns;      /* when that is over, monotonic; 0: never */
+    enum exitcode_profile profile;
+    const char *profile_by; /* static: "given", who was found, "nobody known" */
     enum opts_term term;
     bool ignores_save_errors; /* a lost last checkpoint does not change the exit code */
     bool unbound;             /* ranks may use every core of this container */

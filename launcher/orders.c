@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 static void answer_steps(struct node *node, uint32_t round)
@@ -114,6 +115,7 @@ static void on_abort(struct node *node, const struct msg *msg)
 static void on_refused(struct node *node, const struct msg *msg)
 {
     log_line(LOG_ERROR, "cannot join node 0", " because=%s", log_quote(msg->text).text);
+    memcpy(node->end_text, msg->text, sizeof node->end_text);
     node->exit_code = (int)msg->code;
     node_feed(node, SUPER_END);
 }
@@ -122,6 +124,8 @@ static void on_end(struct node *node, const struct msg *msg)
 {
     node->cause_rank = msg->rank;
     node->exit_code = (int)msg->code;
+    node->end = (enum exitcode_end)msg->end;
+    node->end_told = true;
     memcpy(node->end_text, msg->text, sizeof node->end_text);
     node_feed(node, SUPER_END);
 }
@@ -157,5 +161,10 @@ void node_link_lost(struct node *node)
     node->exit_code = node->stopping ? EXITCODE_DRAINED : EXITCODE_RENDEZVOUS;
     log_line(LOG_ERROR, "node 0 is lost: stopping all ranks", " exit=%d because=%s",
              node->exit_code, log_quote(node->link->why.text).text);
+    if (!node->failed && !node->stopping) { /* else that is why */
+        node->cause_rank = MST_PAGE_CAUSE_JOB;
+        snprintf(node->end_text, sizeof node->end_text, "node 0 is lost: %s",
+                 node->link->why.text); /* may be cut */
+    }
     node_feed(node, SUPER_LINK_LOST);
 }

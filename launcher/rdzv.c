@@ -60,13 +60,38 @@ static uint32_t code_of_cause(const struct rdzv *rdzv)
     return is_ours ? rdzv->cause_code : (uint32_t)exitcode_of_failure((int)rdzv->cause_code);
 }
 
-static void end(struct rdzv *rdzv, uint32_t code)
+/* Whether no further try would help: of several, none got further. */
+static bool is_hopeless(const struct rdzv *rdzv)
+{
+    return rdzv->life.verdict > 0 ||
+           (rdzv->decision.why == RESTART_SPENT && rdzv->config.max_restarts > 0);
+}
+
+static void end_as(struct rdzv *rdzv, struct msg *msg)
 {
     rdzv->state = RDZV_ENDED;
-    struct msg msg = {.type = MSG_END, .rank = rdzv->cause_rank, .code = code};
-    if (code == code_of_cause(rdzv))
-        memcpy(msg.text, rdzv->cause_text, sizeof msg.text);
-    broadcast(rdzv, &msg);
+    msg->type = MSG_END;
+    msg->rank = rdzv->cause_rank;
+    broadcast(rdzv, msg);
+}
+
+static void end(struct rdzv *rdzv, uint32_t code)
+{
+    uint32_t told = rdzv->past_end && code == EXITCODE_DRAINED ? EXITCODE_DEADLINE : code;
+    end_as(rdzv, &(struct msg){.code = told, .end = exitcode_end_of((int)told)});
+}
+
+/* For the failure that was the cause. */
+static void end_failed(struct rdzv *rdzv)
+{
+    struct msg msg = {.code = code_of_cause(rdzv)};
+    bool is_ours = rdzv->cause_rank == MST_PAGE_CAUSE_JOB;
+    msg.end = is_ours
+                  ? exitcode_end_of((int)msg.code)
+                  : exitcode_end_of_rank((int)msg.code, rdzv->cause_end == EXITCODE_END_NO_MEMORY,
+                                         is_hopeless(rdzv));
+    memcpy(msg.text, rdzv->cause_text, sizeof msg.text);
+    end_as(rdzv, &msg);
 }
 
 static bool all_nodes_are(const struct rdzv *rdzv, enum rdzv_phase phase)
@@ -132,7 +157,7 @@ static void decide(struct rdzv *rdzv, uint64_t now_ns)
     if (rdzv->decision.again)
         gather(rdzv, rdzv->decision.pause_ns, now_ns);
     else
-        end(rdzv, code_of_cause(rdzv));
+        end_failed(rdzv);
 }
 
 static void decide_if_all_down(struct rdzv *rdzv, uint64_t now_ns)
@@ -161,6 +186,7 @@ static void stop(struct rdzv *rdzv, const struct msg *cause, uint64_t now_ns)
     struct msg abort = {
         .type = MSG_ABORT, .generation = rdzv->generation, .rank = rank, .code = code};
     memcpy(abort.text, cause->text, sizeof abort.text);
+    rdzv->cause_end = cause->end;
     memcpy(rdzv->cause_text, cause->text, sizeof rdzv->cause_text);
     rdzv->state = RDZV_STOPPING;
     rdzv->deadline_ns = now_ns + rdzv->config.timeout_ns;
@@ -284,15 +310,14 @@ static void on_down(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uin
         decide_if_all_down(rdzv, now_ns);
 }
 
-static void on_drain(struct rdzv *rdzv, const struct msg *msg)
+static void request_drain(struct rdzv *rdzv, enum mst_gate_action action)
 {
     struct msg out;
-    if (msg->action == MST_GATE_STOP)
+    if (action == MST_GATE_STOP)
         rdzv->stop_wanted = true;
     if (rdzv->state == RDZV_GATHERING && rdzv->stop_wanted)
         end(rdzv, EXITCODE_DRAINED);
-    else if (rdzv->state == RDZV_RUNNING &&
-             drain_request(&rdzv->drain, (enum mst_gate_action)msg->action, &out))
+    else if (rdzv->state == RDZV_RUNNING && drain_request(&rdzv->drain, action, &out))
         say(rdzv, &out);
 }
 
@@ -336,7 +361,7 @@ static int take(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_
             return -EPROTO;
         on_down(rdzv, node, msg, now_ns);
         return 0;
-    case MSG_DRAIN: on_drain(rdzv, msg); return 0;
+    case MSG_DRAIN: request_drain(rdzv, (enum mst_gate_action)msg->action); return 0;
     case MSG_STEPS:
         if (rdzv->state == RDZV_RUNNING && drain_steps(&rdzv->drain, node, msg, &out))
             say(rdzv, &out);
@@ -384,9 +409,19 @@ void rdzv_lost(struct rdzv *rdzv, uint32_t node, uint64_t now_ns)
     check(rdzv);
 }
 
+/* The job's own time is over: it is drained, as by a node's request. */
+static void pass_end(struct rdzv *rdzv)
+{
+    rdzv->past_end = true;
+    request_drain(rdzv, MST_GATE_STOP);
+}
+
 void rdzv_tick(struct rdzv *rdzv, uint64_t now_ns)
 {
     struct msg out;
+    bool has_end = rdzv->config.end_ns > 0 && !rdzv->past_end && rdzv->state != RDZV_ENDED;
+    if (has_end && now_ns >= rdzv->config.end_ns)
+        pass_end(rdzv);
     if (rdzv->state == RDZV_RUNNING && drain_tick(&rdzv->drain, &out))
         say(rdzv, &out);
     if (rdzv->state == RDZV_GATHERING)

@@ -51,6 +51,7 @@ struct rdzv_config {
     uint32_t world_size;   /* of the job, if node 0 was asked for so many; else 0 */
     uint32_t max_restarts; /* without progress */
     uint64_t timeout_ns;   /* how long GATHERING, after its pause, and STOPPING may last */
+    uint64_t end_ns;       /* when the job's own time is over, and it is drained; 0: never */
     uint64_t job_nonce;    /* not 0; in every START, and the seed of pauses */
     char job_id[MSG_JOB_ID_BYTES];
     const char *version; /* of this agent: others are refused; lives as long as *rdzv */
@@ -74,9 +75,11 @@ struct rdzv {
     uint32_t decision_count;          /* generations that failed, and were decided on */
     struct restart_decision decision; /* about the last of them */
     bool stop_wanted;                 /* a node asked for a drain that ends the job */
+    bool past_end;                    /* the job's own time is over */
     bool drained;                     /* a node finished by draining */
     bool save_lost;                   /* a node finished without its last checkpoint */
     uint32_t cause_rank, cause_code;  /* of the first failure of this generation */
+    uint32_t cause_end;               /* what its code does not tell, or 0 */
     char cause_text[MSG_TEXT_BYTES];  /* what its node says of it, or empty */
     struct drain drain;
     uint32_t *answered;

@@ -1,10 +1,12 @@
 #include "muster/launcher/why.h"
 
+#include "muster/launcher/exitcode.h"
 #include "muster/launcher/oom.h"
 #include "muster/launcher/procs.h"
 #include "muster/launcher/ranks.h"
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,13 +26,11 @@ static uint64_t find_largest(const struct ranks *ranks, uint32_t *ret_rank)
     return most;
 }
 
-bool why_oom(struct oom *oom, const struct ranks *ranks, const struct rank_death *death,
-             uint64_t now_ns, char text[MSG_TEXT_BYTES])
+static void tell_oom(const struct oom *oom, const struct ranks *ranks,
+                     const struct rank_death *death, char text[MSG_TEXT_BYTES])
 {
     char limit[SIZE_BYTES], peak[SIZE_BYTES], own[SIZE_BYTES], other[SIZE_BYTES];
     uint32_t rank = 0;
-    if (death->code != 128 + SIGKILL || death->ended || !oom_claim(oom, now_ns))
-        return false;
     struct oom_sizes sizes = oom_sizes(oom);
     uint64_t largest = find_largest(ranks, &rank);
     bool has_peak = sizes.peak_bytes != MEMCG_UNLIMITED;
@@ -43,5 +43,17 @@ bool why_oom(struct oom *oom, const struct ranks *ranks, const struct rank_death
         snprintf(text + used, MSG_TEXT_BYTES - (size_t)used,
                  ", and beside it rank %u has %s: the victim need not be the culprit", rank,
                  memcg_size(largest, other, sizeof other));
-    return true;
+}
+
+void why_of_death(struct oom *oom, const struct ranks *ranks, const struct rank_death *death,
+                  uint64_t now_ns, struct why *ret_why)
+{
+    bool may_be_oom = death->code == 128 + SIGKILL && !death->ended;
+    *ret_why = (struct why){.end = 0};
+    if (may_be_oom && oom_claim(oom, now_ns)) {
+        ret_why->end = EXITCODE_END_NO_MEMORY;
+        tell_oom(oom, ranks, death, ret_why->text);
+        return;
+    }
+    exitcode_describe_death(death->killed, death->code, ret_why->text, sizeof ret_why->text);
 }

@@ -5,17 +5,21 @@
 
 #include "muster/launcher/msg.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct oom;
 struct rank_death;
 struct ranks;
 
-/* Whether the kernel killed the rank, or what a wrapper ran, for want of memory: into `text` with
- * the limit, and who beside it has how much, as the victim need not be the culprit. Asks while the
- * other ranks live. False, and `text` untouched, without the kernel's word. */
-bool why_oom(struct oom *oom, const struct ranks *ranks, const struct rank_death *death,
-             uint64_t now_ns, char text[MSG_TEXT_BYTES]);
+struct why {
+    uint32_t end;              /* enum exitcode_end, if the code does not tell it; else 0 */
+    char text[MSG_TEXT_BYTES]; /* may be empty */
+};
+
+/* What killed the rank. That it was the kernel, for want of memory, is said only if the kernel says
+ * so, with the limit, and who beside it has how much, as the victim need not be the culprit: asks
+ * while the other ranks live. */
+void why_of_death(struct oom *oom, const struct ranks *ranks, const struct rank_death *death,
+                  uint64_t now_ns, struct why *ret_why);
 
 #endif

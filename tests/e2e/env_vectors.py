@@ -11,7 +11,7 @@ from vectors import try_all
 KEYS = {"mode", "scheme", "scheduler", "world_size", "node_rank", "nnodes", "nproc_per_node",
         "master_addr", "master_port", "role", "elastic_min", "elastic_max", "rank", "local_rank",
         "local_size", "max_restarts", "rdzv_id", "incarnation", "job_id", "candidates", "error",
-        "refused", "overruled", "missing"}
+        "refused", "exit_profile", "overruled", "missing"}
 
 
 def starts(expected):

@@ -15,7 +15,7 @@ import sys
 import yaml
 
 SECRET_FILE = "/run/muster/secret"
-RETRIED, FINAL = {138, 143}, {64, 78, 126, 127}
+RETRIED, FINAL = {138, 143}, {64, 71, 78, 124, 126, 127}
 MARGIN_S = 10  # between --grace and the kubelet's patience
 # What the webhook of JobSet 0.8 asks of the name of a rule.
 JOBSET_RULE = re.compile(r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
@@ -187,6 +187,7 @@ def check_failure_policy(name, job):
     template = job["template"]["spec"]
     check(template["restartPolicy"] == "Never", f"{name}: podFailurePolicy needs restartPolicy Never")
     check(job["podReplacementPolicy"] == "Failed", f"{name}: two pods of one index may live")
+    check(job["activeDeadlineSeconds"] > 0, f"{name}: pods that never meet are ignored for ever")
     codes = {"Ignore": set(), "FailJob": set()}
     for rule in rules:
         on_codes = rule.get("onExitCodes")

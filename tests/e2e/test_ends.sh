@@ -57,6 +57,13 @@ time.sleep(60)'
             fail "the cause is not told: $(cat "$work/cause")"
     fi
 
+    eat() {
+        limited 157286400 muster run --nproc 2 --max-restarts 0 --exit-profile kubeflow -- \
+            /usr/bin/python3 -c "$eats"
+    }
+    expect 71 eat
+    mentions 'profile=kubeflow own=137 exit=71'
+
     say "and one that somebody kills is not said to be one"
     killed() { limited 157286400 muster run --nproc 1 --max-restarts 0 -- sh -c 'kill -9 $$'; }
     expect 137 killed
@@ -89,6 +96,57 @@ if [ $sees_cause ]; then
         /usr/bin/python3 "$work/hang" "$work/hung"
     grep -q '^muster: rank 1: exit code 5; rank 0 hangs in the kernel, in ' "$work/cause" ||
         fail "the cause does not name the rank: $(cat "$work/cause")"
+fi
+no_leftovers
+
+waiting_rank <<'SH'
+#!/bin/sh
+echo $$ >"$0.pid.$RANK"
+while :; do read -r _ <"$0.fifo" || exit 9; done
+SH
+
+say "exit codes as those want them who start jobs again"
+pytorchjob=(env PET_NNODES=1 PET_NPROC_PER_NODE=1 WORLD_SIZE=1 RANK=0 MASTER_ADDR=localhost MASTER_PORT=23456)
+expect 0 "${pytorchjob[@]}" muster env --explain
+mentions 'exit codes: as kubeflow wants them (PyTorchJob)'
+expect 0 muster env --explain --exit-profile flyte
+mentions 'exit codes: as flyte wants them (given)'
+expect 0 muster env
+mentions 'exit_profile    plain'
+expect 64 muster run --exit-profile argo -- true
+mentions kubeflow batch
+dies=(--nproc 1 -- sh -c 'kill -9 $$')
+expect 137 muster run --max-restarts 1 "${dies[@]}"
+expect 137 "${pytorchjob[@]}" muster run --max-restarts 0 "${dies[@]}"
+expect 1 "${pytorchjob[@]}" muster run --max-restarts 1 "${dies[@]}"
+mentions 'profile=kubeflow own=137 exit=1'
+expect 137 "${pytorchjob[@]}" muster run --exit-profile plain --max-restarts 1 "${dies[@]}"
+expect 101 muster run --exit-profile paddle --max-restarts 0 "${dies[@]}"
+expect 7 muster run --exit-profile paddle --max-restarts 0 --nproc 1 -- sh -c 'exit 7'
+expect 127 muster run --exit-profile paddle --nproc 1 -- "$work/absent"
+start --nproc 2 --exit-profile flyte -- "$rank"
+until_true test -s "$rank.pid.0" -a -s "$rank.pid.1"
+kill -TERM "$job"
+finish 137
+mentions 'msg="job over" exit=143 what="preempted' 'profile=flyte own=143 exit=137'
+
+say "a job has its own time"
+start --nproc 2 --deadline 1 -- "$rank"
+finish 124
+mentions "the job's deadline has passed" 'SIGTERM goes to the ranks' 'msg="job over" exit=124'
+expect 124 env MST_JOB_START=1000 muster run --nproc 1 --deadline 86400 -- "$rank"
+expect 78 env MST_JOB_START=monday muster run --nproc 1 --deadline 86400 -- true
+mentions MST_JOB_START=monday
+expect 124 muster run --nnodes 2 --node-rank 1 --rdzv 127.0.0.1:1 --insecure --deadline 1 -- true
+mentions 'cannot join node 0'
+if [ $sees_cause ]; then
+    grep -q "^muster: cannot join node 0 at 127.0.0.1:1: " <(
+        cause_in "$work/cause" muster run --nnodes 2 --node-rank 1 --rdzv 127.0.0.1:1 --insecure \
+            --deadline 1 -- true 2>/dev/null || :
+        cat "$work/cause"
+    ) || fail "the cause does not say who was not met: $(cat "$work/cause")"
+    expect 78 cause_in "$work/cause" env RANK=5 WORLD_SIZE=4 muster run -- true
+    grep -q '^muster: .*RANK=5' "$work/cause" || fail "the cause: $(cat "$work/cause")"
 fi
 no_leftovers
 

@@ -2,6 +2,7 @@
 
 #include "muster/core/err.h"
 #include "muster/core/world/page.h"
+#include "muster/launcher/exitcode.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -30,6 +31,7 @@ static struct msg full(enum msg_type type)
                         .grace_ms = 30000,
                         .world_size = 6,
                         .max_restarts = 4,
+                        .end = EXITCODE_END_DEADLINE,
                         .step = UINT64_C(0x0123456789),
                         .lowest_step = MST_PAGE_NO_STEP,
                         .master_port = 65535,
@@ -116,6 +118,7 @@ static void test_fields_out_of_range_are_refused(void **state)
     msg = full(MSG_JOIN), msg.node_count = 0, refuse(msg);
     msg = full(MSG_FAILED), msg.rank = MST_PAGE_CAUSE_JOB + 1, refuse(msg);
     msg = full(MSG_FAILED), msg.code = 256, refuse(msg);
+    msg = full(MSG_END), msg.end = EXITCODE_END_COUNT, refuse(msg);
     msg = full(MSG_QUERY), msg.action = 2, refuse(msg);
     msg = full(MSG_DOWN), msg.verdict = MST_ERRNO_MAX + 1, refuse(msg);
     msg = full(MSG_PROPOSE), msg.step = MSG_STEP_LIMIT, refuse(msg);

@@ -145,6 +145,64 @@ static void test_what_is_known_of_a_death_is_told(void **state)
     }
 }
 
+/* A first failure may be somebody's fault, and a second at the same step is the program's. */
+static void test_how_a_job_ends_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t restarts, code, end, told;
+    } cases[] = {
+        {0, 137, 0, EXITCODE_END_RETRYABLE},
+        {1, 137, 0, EXITCODE_END_FOR_GOOD},
+        {0, 9, 0, EXITCODE_END_FOR_GOOD},
+        {1, 127, 0, EXITCODE_END_REFUSED},
+        {0, 137, EXITCODE_END_NO_MEMORY, EXITCODE_END_NO_MEMORY},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct fixture f;
+        begin_running(&f, cases[i].restarts);
+        while (f.last.type != MSG_END) {
+            tell(&f, 1,
+                 (struct msg){.type = MSG_FAILED,
+                              .generation = f.rdzv.generation,
+                              .rank = 2,
+                              .code = cases[i].code,
+                              .end = cases[i].end});
+            down(&f, 0, 7);
+            down(&f, 1, 7);
+        }
+        assert_int_equal(f.last.code, cases[i].code);
+        assert_int_equal(f.last.end, cases[i].told);
+    }
+}
+
+/* It is drained, and says that it was not a preemption. */
+static void test_a_job_has_its_own_time(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, 3);
+    f.rdzv.config.end_ns = 1000;
+    rdzv_tick(&f.rdzv, 999);
+    assert_int_equal(f.sent, 0);
+    rdzv_tick(&f.rdzv, 1000); /* nobody has come */
+    assert_int_equal(f.last.type, MSG_END);
+    assert_int_equal(f.last.code, EXITCODE_DEADLINE);
+    assert_int_equal(f.last.end, EXITCODE_END_DEADLINE);
+    begin_running(&f, 3);
+    f.rdzv.config.end_ns = 1000;
+    rdzv_tick(&f.rdzv, 1000);
+    assert_int_equal(f.last.type, MSG_QUERY);
+    assert_int_equal(f.last.action, MST_GATE_STOP);
+    uint32_t sent = f.sent;
+    rdzv_tick(&f.rdzv, 1001);
+    assert_int_equal(f.sent, sent);
+    for (uint32_t node = 0; node < 2; node++)
+        tell(&f, node, (struct msg){.type = MSG_DONE, .code = EXITCODE_DRAINED});
+    assert_int_equal(f.last.type, MSG_END);
+    assert_int_equal(f.last.code, EXITCODE_DEADLINE);
+}
+
 /* What a generation reached is what its best node did, whichever comes down last. */
 static void test_a_step_of_one_node_is_progress(void **state)
 {
@@ -468,6 +526,8 @@ int main(void)
         cmocka_unit_test(test_starts_when_all_are_there),
         cmocka_unit_test(test_budget_counts_restarts_without_progress),
         cmocka_unit_test(test_what_is_known_of_a_death_is_told),
+        cmocka_unit_test(test_how_a_job_ends_is_told),
+        cmocka_unit_test(test_a_job_has_its_own_time),
         cmocka_unit_test(test_a_step_of_one_node_is_progress),
         cmocka_unit_test(test_a_restart_waits_for_its_pause),
         cmocka_unit_test(test_a_drain_ends_a_pause),

@@ -1,6 +1,7 @@
 #include "muster/launcher/why.h"
 
 #include "fake_root.h"
+#include "muster/launcher/exitcode.h"
 #include "muster/launcher/oom.h"
 #include "muster/launcher/ranks.h"
 
@@ -17,12 +18,12 @@ struct fixture {
     struct oom oom;
     struct rank_proc procs[3];
     struct ranks ranks;
-    char text[MSG_TEXT_BYTES];
+    struct why why;
 };
 
 static void begin(struct fixture *f)
 {
-    *f = (struct fixture){.text = "untouched"};
+    *f = (struct fixture){.why.end = 0};
     f->ranks = (struct ranks){.first_rank = 4, .local_size = 3, .procs = f->procs};
     fake_root_put("/proc/self/cgroup", "0::/pod\n");
     fake_root_put("/sys/fs/cgroup/pod/memory.max", "67108864\n");
@@ -32,7 +33,8 @@ static void begin(struct fixture *f)
 
 static bool ask(struct fixture *f, const struct rank_death *death)
 {
-    return why_oom(&f->oom, &f->ranks, death, 1, f->text);
+    why_of_death(&f->oom, &f->ranks, death, 1, &f->why);
+    return f->why.end == EXITCODE_END_NO_MEMORY;
 }
 
 static void only_the_kernels_word_counts(void **state)
@@ -41,7 +43,7 @@ static void only_the_kernels_word_counts(void **state)
     struct fixture f;
     begin(&f);
     assert_false(ask(&f, &(struct rank_death){.code = 137, .killed = true}));
-    assert_string_equal(f.text, "untouched");
+    assert_string_equal(f.why.text, "killed by SIGKILL");
 }
 
 /* Neither who ended otherwise nor whom the agent killed takes the kill from him whom it was. */
@@ -66,15 +68,16 @@ static void the_largest_of_the_others_is_named(void **state)
     begin(&f);
     fake_root_put(EVENTS, "oom_kill 1\n");
     assert_true(ask(&f, &death));
-    assert_string_equal(f.text,
+    assert_string_equal(f.why.text,
                         "out of memory: killed by the kernel (limit 64.0 MiB); it had 3.0 MiB");
     f.procs[1].pid = getpid();
     fake_root_put(EVENTS, "oom_kill 2\n");
     fake_root_put("/sys/fs/cgroup/pod/memory.peak", "66060288\n");
     assert_true(ask(&f, &death));
-    assert_non_null(strstr(f.text, "(limit 64.0 MiB, peak 63.0 MiB); it had 3.0 MiB, and beside it "
-                                   "rank 5 has "));
-    assert_non_null(strstr(f.text, " MiB: the victim need not be the culprit"));
+    assert_non_null(strstr(f.why.text,
+                           "(limit 64.0 MiB, peak 63.0 MiB); it had 3.0 MiB, and beside it "
+                           "rank 5 has "));
+    assert_non_null(strstr(f.why.text, " MiB: the victim need not be the culprit"));
 }
 
 int main(void)
