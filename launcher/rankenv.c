@@ -67,6 +67,8 @@ static void add_elastic(struct rankenv *env, const struct rankenv_facts *facts)
 {
     add(env, "TORCHELASTIC_RESTART_COUNT=%u", facts->generation);
     add(env, "TORCHELASTIC_MAX_RESTARTS=%u", facts->max_restarts);
+    if (facts->error_fd > 0)
+        add(env, "TORCHELASTIC_ERROR_FILE=/proc/%d/fd/%d", facts->agent_pid, facts->error_fd);
     if (facts->job_id[0])
         add(env, "TORCHELASTIC_RUN_ID=%s", facts->job_id);
     else if (facts->job_nonce)
@@ -261,7 +263,8 @@ bool rankenv_decides(const char *var)
                                              .master_host = "-",
                                              .master_port = 1,
                                              .job_id = "-",
-                                             .job_nonce = 1};
+                                             .job_nonce = 1,
+                                             .error_fd = 1};
     struct rankenv env;
     env.own_count = env.text_size = 0;
     char named[RANKENV_VAR_BYTES];

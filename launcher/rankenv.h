@@ -22,6 +22,8 @@ struct rankenv_facts {
     uint32_t take_root; /* 1: MST_TAKE_ROOT */
     int pmi_fd;         /* where PMI-1 is served; 0: nowhere */
     int pmix_fd;        /* by which muster-pmix tells a rank more variables; 0: it does not */
+    int error_fd;       /* the agent's, of the rank's error file; 0: it has none */
+    int agent_pid;      /* whose descriptor that is */
     bool is_beside;     /* the world of ranks: the program is told that it is alone, and no more */
 };
 

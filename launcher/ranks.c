@@ -12,6 +12,7 @@
 #include "muster/launcher/ranks.h"
 
 #include "muster/core/err.h"
+#include "muster/core/file.h"
 #include "muster/core/libc.h"
 #include "muster/launcher/affinity.h"
 #include "muster/launcher/exitcode.h"
@@ -85,7 +86,8 @@ int ranks_open(struct ranks *ranks, uint32_t first_rank, uint32_t local_size, st
         goto fail;
     }
     ranks->procs = calloc(local_size, sizeof *ranks->procs);
-    if (!ranks->procs) {
+    ranks->error_fds = calloc(local_size, sizeof *ranks->error_fds);
+    if (!ranks->procs || !ranks->error_fds) {
         rc = mst_err_set(err, -ENOMEM, "no memory for %u ranks", local_size);
         goto fail;
     }
@@ -114,11 +116,38 @@ static void forget(const struct ranks *ranks, struct rank_proc *proc)
     *proc = (struct rank_proc){.pid = 0};
 }
 
+/* A file without a name, which a rank opens by the agent's descriptor: nothing is left of it, no
+ * folder must be writable, and no number of the rank's own stands for it. A rank that gets none
+ * misses nothing else. */
+static void open_error_file(struct ranks *ranks, uint32_t local_rank)
+{
+    int fd = memfd_create("muster-error", MFD_CLOEXEC);
+    ranks->error_fds[local_rank] = fd > 0 ? fd : 0;
+}
+
+static void close_error_file(struct ranks *ranks, uint32_t local_rank)
+{
+    if (ranks->error_fds[local_rank] > 0)
+        close(ranks->error_fds[local_rank]);
+    ranks->error_fds[local_rank] = 0;
+}
+
+size_t ranks_read_error(const struct ranks *ranks, uint32_t local_rank, char *text, size_t cap)
+{
+    int fd = ranks->error_fds ? ranks->error_fds[local_rank] : 0;
+    int64_t size = fd > 0 ? mst_file_pread(fd, text, cap, 0) : 0;
+    char more;
+    bool is_whole = size > 0 && ((size_t)size < cap || pread(fd, &more, 1, (off_t)cap) == 0);
+    return is_whole ? (size_t)size : 0;
+}
+
 void ranks_close(struct ranks *ranks)
 {
     assert(ranks->alive == 0);
     for (uint32_t i = 0; ranks->procs && i < ranks->local_size; i++)
         forget(ranks, &ranks->procs[i]); /* one that even SIGKILL has not ended */
+    for (uint32_t i = 0; ranks->error_fds && i < ranks->local_size; i++)
+        close_error_file(ranks, i);
     if (ranks->page) {
         mst_page_unmap(ranks->page);
         close(ranks->page_fd);
@@ -128,6 +157,7 @@ void ranks_close(struct ranks *ranks)
     pmi_end(&ranks->pmi);
     free(ranks->procs);
     free(ranks->shares);
+    free(ranks->error_fds);
     free(ranks->begin);
     *ranks = (struct ranks){.death_fd = ranks->death_fd,
                             .guard = ranks->guard,
@@ -293,6 +323,8 @@ static int spawn_batch(struct ranks *ranks, const struct opts *opts, struct rank
         facts->rank = ranks->first_rank + facts->local_rank;
         *(ranks->begin ? &facts->pmix_fd : &facts->pmi_fd) = pmi_rank_fd(&ranks->pmi,
                                                                          facts->local_rank);
+        open_error_file(ranks, facts->local_rank);
+        facts->error_fd = ranks->error_fds[facts->local_rank];
         rc = prepare(ranks, opts, facts, outlog, &starts[count], &unprepared);
         if (rc == 0)
             requests[count] = request_of(ranks, opts, facts, &starts[count]);
@@ -331,6 +363,7 @@ int ranks_spawn(struct ranks *ranks, const struct opts *opts, const struct ranke
     struct rankenv_facts mine = *facts;
     mine.page_fd = ranks->page_fd;
     mine.shm_fd = ranks->shm_fd;
+    mine.agent_pid = getpid();
     int rc = bind_ranks(ranks, opts, err);
     if (rc == 0)
         rc = start_pmi(ranks, opts, facts, err);

@@ -46,6 +46,7 @@ struct ranks {
     uint32_t alive;
     struct rank_proc *procs; /* local_size of them */
     cpu_set_t *shares;       /* local_size of them: where the cores of procs lie */
+    int *error_fds;          /* local_size of them: what they leave to be read; 0: nothing */
     struct mst_page *page;   /* NULL: not open */
     int page_fd, shm_fd;
     struct pmi pmi;
@@ -85,6 +86,10 @@ void ranks_reap_orphan(const struct ranks *ranks, pid_t pid);
 
 /* The processes of the ranks, 0 for those that do not live. Returns how many: local_size, or 0. */
 uint32_t ranks_pids(const struct ranks *ranks, pid_t pids[MST_PAGE_RANKS_MAX]);
+
+/* What a rank has left in its error file, in `text` of `cap` bytes. Returns its size; 0 if there is
+ * nothing, or more than `cap`. */
+size_t ranks_read_error(const struct ranks *ranks, uint32_t local_rank, char *text, size_t cap);
 
 /* Signals the process groups of all live ranks. */
 void ranks_signal(const struct ranks *ranks, int signal_number);

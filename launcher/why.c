@@ -1,5 +1,6 @@
 #include "muster/launcher/why.h"
 
+#include "muster/launcher/errfile.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/oom.h"
 #include "muster/launcher/procs.h"
@@ -8,6 +9,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SIZE_BYTES 24
@@ -45,6 +47,17 @@ static void tell_oom(const struct oom *oom, const struct ranks *ranks,
                  memcg_size(largest, other, sizeof other));
 }
 
+/* What the rank itself says of it. */
+static void add_message(const struct ranks *ranks, uint32_t local_rank, char text[MSG_TEXT_BYTES])
+{
+    char *bytes = malloc(ERRFILE_BYTES_MAX), line[MSG_TEXT_BYTES];
+    size_t size = bytes ? ranks_read_error(ranks, local_rank, bytes, ERRFILE_BYTES_MAX) : 0;
+    size_t used = strlen(text);
+    if (size > 0 && errfile_message(bytes, size, line, sizeof line))
+        snprintf(text + used, MSG_TEXT_BYTES - used, ": %s", line); /* may be cut */
+    free(bytes);
+}
+
 void why_of_death(struct oom *oom, const struct ranks *ranks, const struct rank_death *death,
                   uint64_t now_ns, struct why *ret_why)
 {
@@ -56,4 +69,5 @@ void why_of_death(struct oom *oom, const struct ranks *ranks, const struct rank_
         return;
     }
     exitcode_describe_death(death->killed, death->code, ret_why->text, sizeof ret_why->text);
+    add_message(ranks, death->local_rank, ret_why->text);
 }

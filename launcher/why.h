@@ -16,9 +16,9 @@ struct why {
     char text[MSG_TEXT_BYTES]; /* may be empty */
 };
 
-/* What killed the rank. That it was the kernel, for want of memory, is said only if the kernel says
- * so, with the limit, and who beside it has how much, as the victim need not be the culprit: asks
- * while the other ranks live. */
+/* What killed the rank, and what it left in its error file. That it was the kernel, for want of
+ * memory, is said only if the kernel says so, with the limit, and who beside it has how much, as
+ * the victim need not be the culprit: asks while the other ranks live. */
 void why_of_death(struct oom *oom, const struct ranks *ranks, const struct rank_death *death,
                   uint64_t now_ns, struct why *ret_why);
 

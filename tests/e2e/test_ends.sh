@@ -105,6 +105,24 @@ echo $$ >"$0.pid.$RANK"
 while :; do read -r _ <"$0.fifo" || exit 9; done
 SH
 
+say "what a program of torch says of its exception"
+cat >"$work/records" <<'PY'
+import json, os, sys
+if os.environ["RANK"] == "1":
+    with open(os.environ["TORCHELASTIC_ERROR_FILE"], "w") as file:
+        json.dump({"message": {"message": "RuntimeError: loss is NaN\nat step 7", "extraInfo": {
+            "py_callstack": "Traceback", "timestamp": "1760000000"}}}, file)
+    sys.exit(1)
+import signal
+signal.pause()
+PY
+record() { muster run --nproc 2 --max-restarts 0 -- /usr/bin/python3 "$work/records"; }
+expect 1 env TORCHELASTIC_ERROR_FILE="$work/elsewhere" bash -c "$(declare -f record); work=$work; record"
+mentions 'died=1' 'what="exit code 1: RuntimeError: loss is NaN at step 7"' \
+    'msg="job over" exit=1 what="exit code 1: RuntimeError: loss is NaN at step 7"'
+[ ! -e "$work/elsewhere" ] || fail "the error file of the launcher around this one was written"
+no_leftovers
+
 say "exit codes as those want them who start jobs again"
 pytorchjob=(env PET_NNODES=1 PET_NPROC_PER_NODE=1 WORLD_SIZE=1 RANK=0 MASTER_ADDR=localhost MASTER_PORT=23456)
 expect 0 "${pytorchjob[@]}" muster env --explain

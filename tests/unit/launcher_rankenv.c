@@ -25,7 +25,9 @@ static const struct rankenv_facts facts = {.rank = 5,
                                            .secret_fd = 10,
                                            .page_fd = 11,
                                            .shm_fd = 12,
-                                           .take_root = 1};
+                                           .take_root = 1,
+                                           .error_fd = 23,
+                                           .agent_pid = 71};
 
 static uint32_t count(const struct rankenv *env, const char *prefix)
 {
@@ -68,6 +70,7 @@ static void test_contract_and_families(void **state)
         "OMP_NUM_THREADS=1",
         "TORCHELASTIC_RUN_ID=job",
         "TORCHELASTIC_MAX_RESTARTS=9",
+        "TORCHELASTIC_ERROR_FILE=/proc/71/fd/23",
         "OMPI_COMM_WORLD_RANK=5",
         "OMPI_COMM_WORLD_SIZE=7",
         "OMPI_COMM_WORLD_LOCAL_RANK=1",

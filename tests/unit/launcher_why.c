@@ -1,6 +1,7 @@
 #include "muster/launcher/why.h"
 
 #include "fake_root.h"
+#include "muster/launcher/errfile.h"
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/oom.h"
 #include "muster/launcher/ranks.h"
@@ -8,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -80,6 +82,32 @@ static void the_largest_of_the_others_is_named(void **state)
     assert_non_null(strstr(f.why.text, " MiB: the victim need not be the culprit"));
 }
 
+/* What a rank says of itself stands behind its code, and never for the kernel's word. */
+static void a_rank_says_why(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    int fds[3] = {0, memfd_create("error", MFD_CLOEXEC), 0};
+    static const char text[] = "{\"message\": {\"message\": \"ValueError: no\\nloss\"}}";
+    f.ranks.error_fds = fds;
+    assert_false(ask(&f, &(struct rank_death){.local_rank = 1, .code = 1}));
+    assert_string_equal(f.why.text, "exit code 1");
+    assert_int_equal(pwrite(fds[1], text, sizeof text - 1, 0), sizeof text - 1);
+    assert_false(ask(&f, &(struct rank_death){.local_rank = 1, .code = 1}));
+    assert_string_equal(f.why.text, "exit code 1: ValueError: no loss");
+    assert_false(ask(&f, &(struct rank_death){.local_rank = 0, .code = 1}));
+    assert_string_equal(f.why.text, "exit code 1");
+    assert_int_equal(ftruncate(fds[1], ERRFILE_BYTES_MAX), 0);
+    assert_false(ask(&f, &(struct rank_death){.local_rank = 1, .code = 1}));
+    assert_string_equal(f.why.text, "exit code 1"); /* NULs behind it */
+    char byte[2];
+    assert_int_equal(ranks_read_error(&f.ranks, 1, byte, 2), 0);
+    fake_root_put(EVENTS, "oom_kill 1\n");
+    assert_true(ask(&f, &(struct rank_death){.local_rank = 1, .code = 137, .killed = true}));
+    close(fds[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -89,6 +117,7 @@ int main(void)
                                         scratch_teardown),
         cmocka_unit_test_setup_teardown(the_largest_of_the_others_is_named, scratch_setup,
                                         scratch_teardown),
+        cmocka_unit_test_setup_teardown(a_rank_says_why, scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
