@@ -9,6 +9,7 @@
 void drain_init(struct drain *drain, uint32_t generation, uint32_t node_count, uint32_t *answered)
 {
     *drain = (struct drain){.generation = generation,
+                            .wanted = MST_GATE_CHECKPOINT,
                             .node_count = node_count,
                             .answered = answered,
                             .checkpoint_step = MST_PAGE_NO_STEP};
@@ -55,13 +56,13 @@ static bool conclude(struct drain *drain, enum msg_type type, struct msg *ret_ms
                             .generation = drain->generation,
                             .action = drain->action,
                             .step = type == MSG_AGREED ? drain->step : 0};
-    if (drain->action == MST_GATE_STOP) {
+    if (drain->action != MST_GATE_CHECKPOINT) {
         drain->state = DRAIN_STOPPING;
         return true;
     }
     if (type == MSG_AGREED)
         drain->checkpoint_step = drain->step;
-    drain->state = drain->stop_wanted ? DRAIN_SETTLING : DRAIN_IDLE;
+    drain->state = drain->wanted != MST_GATE_CHECKPOINT ? DRAIN_SETTLING : DRAIN_IDLE;
     return true;
 }
 
@@ -94,8 +95,11 @@ bool drain_request(struct drain *drain, enum mst_gate_action action, struct msg 
     case DRAIN_QUERYING:
     case DRAIN_PROPOSING:
     case DRAIN_SETTLING:
-        if (action == MST_GATE_STOP && drain->action != MST_GATE_STOP)
-            drain->stop_wanted = true;
+        if (drain->action == MST_GATE_REGROUP && action == MST_GATE_STOP)
+            drain->action = action; /* the ranks, and this agreement, know one kind of stop */
+        else if (drain->action == MST_GATE_CHECKPOINT && drain->wanted != MST_GATE_STOP &&
+                 action != MST_GATE_CHECKPOINT)
+            drain->wanted = action;
         return false;
     default: return false;
     }
@@ -123,7 +127,14 @@ bool drain_tick(struct drain *drain, struct msg *ret_msg)
 {
     if (drain->state != DRAIN_SETTLING)
         return false;
-    enum mst_gate_action action = drain->stop_wanted ? MST_GATE_STOP : drain->action;
-    drain->stop_wanted = false;
+    bool is_stop = drain->wanted != MST_GATE_CHECKPOINT;
+    enum mst_gate_action action = is_stop ? drain->wanted : drain->action;
+    drain->wanted = MST_GATE_CHECKPOINT;
     return query(drain, action, ret_msg);
+}
+
+void drain_withdraw(struct drain *drain)
+{
+    assert(drain->state == DRAIN_STOPPING && drain->action == MST_GATE_REGROUP);
+    drain->state = DRAIN_IDLE;
 }

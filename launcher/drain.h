@@ -9,6 +9,9 @@
  * after a few rounds.
  * If no rank counts steps, FORWARD says so.
  *
+ * A stop that another generation follows (MST_GATE_REGROUP) is agreed on as one that ends the job,
+ * and becomes one that is asked for before the last word.
+ *
  * Each call returns true if the message in *ret_msg must go to all nodes. */
 /* pure */
 #ifndef MUSTER_LAUNCHER_DRAIN_H
@@ -31,7 +34,7 @@ enum drain_state {
 struct drain {
     enum drain_state state;
     enum mst_gate_action action; /* what is being agreed */
-    bool stop_wanted;            /* asked for while a checkpoint was being agreed */
+    enum mst_gate_action wanted; /* asked for while a checkpoint was being agreed; that: nothing */
     uint32_t generation;
     uint32_t round;
     uint32_t node_count, answer_count;
@@ -50,6 +53,9 @@ bool drain_request(struct drain *drain, enum mst_gate_action action, struct msg 
 
 /* `node` answers; other rounds and second answers are ignored. */
 bool drain_steps(struct drain *drain, uint32_t node, const struct msg *steps, struct msg *ret_msg);
+
+/* Takes a stop of which FORWARD would be the last word back: another may be asked for. */
+void drain_withdraw(struct drain *drain);
 
 /* Time has passed (call it a few times a second). */
 bool drain_tick(struct drain *drain, struct msg *ret_msg);

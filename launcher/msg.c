@@ -27,15 +27,16 @@ enum field {
     WORLD_SIZE = 1 << 9,
     MAX_RESTARTS = 1 << 10,
     END = 1 << 11,
-    STEP = 1 << 12,
-    LOWEST_STEP = 1 << 13,
-    MASTER_PORT = 1 << 14,
-    JOB_NONCE = 1 << 15,
-    JOB_ID = 1 << 16,
-    TEXT = 1 << 17,
-    VERSION = 1 << 18,
-    HOST = 1 << 19,
-    NO_STEP = 1 << 20, /* not a field: its steps may be MST_PAGE_NO_STEP */
+    PRESENT = 1 << 12,
+    STEP = 1 << 13,
+    LOWEST_STEP = 1 << 14,
+    MASTER_PORT = 1 << 15,
+    JOB_NONCE = 1 << 16,
+    JOB_ID = 1 << 17,
+    TEXT = 1 << 18,
+    VERSION = 1 << 19,
+    HOST = 1 << 20,
+    NO_STEP = 1 << 21, /* not a field: its steps may be MST_PAGE_NO_STEP */
 };
 
 static const struct {
@@ -60,6 +61,7 @@ static const struct {
     [MSG_END - MSG_JOIN] = {"END", RANK | CODE | END | TEXT},
     [MSG_REFUSED - MSG_JOIN] = {"REFUSED", CODE | TEXT},
     [MSG_BEAT - MSG_JOIN] = {"BEAT", 0},
+    [MSG_SEAT - MSG_JOIN] = {"SEAT", GENERATION | NODE_COUNT | RANK | PRESENT},
 };
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -100,7 +102,8 @@ static void put_words(struct writer *writer, const struct msg *msg, unsigned fie
 {
     const uint32_t words[] = {msg->generation, msg->local_size, msg->node_count,   msg->rank,
                               msg->code,       msg->round,      msg->action,       msg->verdict,
-                              msg->grace_ms,   msg->world_size, msg->max_restarts, msg->end};
+                              msg->grace_ms,   msg->world_size, msg->max_restarts, msg->end,
+                              msg->present};
     for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (fields & (1u << i))
             put_uint(writer, words[i], 4);
@@ -208,12 +211,13 @@ static void take_words(struct reader *reader, unsigned fields, struct msg *msg)
                  {&msg->rank, 0, MST_PAGE_CAUSE_JOB},
                  {&msg->code, 0, 255},
                  {&msg->round, 0, UINT32_MAX},
-                 {&msg->action, MST_GATE_STOP, MST_GATE_CHECKPOINT},
+                 {&msg->action, MST_GATE_STOP, MST_GATE_REGROUP},
                  {&msg->verdict, 0, MST_ERRNO_MAX},
                  {&msg->grace_ms, 1, UINT32_MAX},
                  {&msg->world_size, 0, MST_PAGE_RANKS_MAX * MSG_NODES_MAX},
                  {&msg->max_restarts, 0, UINT32_MAX},
-                 {&msg->end, 0, EXITCODE_END_COUNT - 1}};
+                 {&msg->end, 0, EXITCODE_END_COUNT - 1},
+                 {&msg->present, 1, 2 * MSG_NODES_MAX}};
     for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (fields & (1u << i))
             *words[i].word = (uint32_t)take(reader, 4, words[i].low, words[i].high);

@@ -1,7 +1,7 @@
 /* Messages between the agents and the coordinator: what they say, and the bytes of it.
  *
  *   agent → coordinator   JOIN, FAILED, DONE, DOWN, DRAIN, STEPS, GRACE_OVER
- *   coordinator → agent   START, ABORT, QUERY, PROPOSE, AGREED, FORWARD, END, REFUSED
+ *   coordinator → agent   START, ABORT, QUERY, PROPOSE, AGREED, FORWARD, END, REFUSED, SEAT
  *   both                  BEAT
  *
  * A message is the payload of one frame (core/kv/sock.h) whose type is the message's: its serial
@@ -43,6 +43,8 @@ enum msg_type {
     MSG_END,        /* the job is over: exit with code; rank was the cause */
     MSG_REFUSED,    /* this node is none of the job: exit with code, saying text */
     MSG_BEAT,       /* I live, and have heard you up to ack */
+    MSG_SEAT,       /* in a world that grows and shrinks: this node is node `rank` of generation, of
+                       node_count, or none of it: MST_PAGE_CAUSE_JOB */
     MSG_TYPE_END
 };
 
@@ -59,7 +61,7 @@ struct msg {
     uint32_t rank;       /* global rank, or MST_PAGE_CAUSE_JOB; of START the first of this node */
     uint32_t code;       /* exit code, 0 … 255 */
     uint32_t round;      /* pairs STEPS with its QUERY or PROPOSE */
-    uint32_t action;     /* enum mst_gate_action */
+    uint32_t action;     /* enum mst_gate_action; of DRAIN not MST_GATE_REGROUP */
     uint32_t verdict;    /* 0, or the errno that rank met and no restart cures */
     uint32_t grace_ms;   /* from a drain's begin to its end; of JOIN this node's, of START the
                             job's: the longest that all nodes can keep */
@@ -67,6 +69,7 @@ struct msg {
                             for, as many on each node, or 0: nobody counted them */
     uint32_t max_restarts;         /* of node 0, which decides */
     uint32_t end;                  /* enum exitcode_end; of FAILED what is not told by code, or 0 */
+    uint32_t present;              /* nodes that are there, those that wait too */
     uint64_t step;                 /* < MSG_STEP_LIMIT; of DOWN and STEPS also MST_PAGE_NO_STEP */
     uint64_t lowest_step;          /* as step; MST_PAGE_NO_STEP if no rank is alive */
     uint32_t master_port;          /* a free port on node 0 for torch programs, 0 … 65535 */

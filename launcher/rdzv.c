@@ -2,6 +2,7 @@
 #include "muster/launcher/rdzv.h"
 
 #include "muster/launcher/exitcode.h"
+#include "muster/launcher/rdzv_own.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,15 +13,19 @@ void rdzv_init(struct rdzv *rdzv, const struct rdzv_config *config, struct rdzv_
                uint32_t *answered, uint64_t now_ns)
 {
     assert(config->node_count >= 1 && config->node_count <= MSG_NODES_MAX);
+    assert(config->least_count <= config->node_count && config->spare_count <= MSG_NODES_MAX);
     *rdzv = (struct rdzv){.config = *config,
                           .nodes = nodes,
+                          .slot_count = config->node_count + config->spare_count,
                           .answered = answered,
                           .deadline_ns = now_ns + config->timeout_ns,
                           .cause_rank = MST_PAGE_CAUSE_JOB};
-    memset(nodes, 0, config->node_count * sizeof *nodes);
-    rdzv->counts[RDZV_ABSENT] = config->node_count;
+    if (config->least_count == 0)
+        rdzv->config.least_count = config->node_count;
+    memset(nodes, 0, rdzv->slot_count * sizeof *nodes);
+    rdzv->counts[RDZV_ABSENT] = rdzv->slot_count;
     restart_init(&rdzv->restart, config->max_restarts, config->job_nonce);
-    drain_init(&rdzv->drain, 0, config->node_count, answered);
+    drain_init(&rdzv->drain, 0, 0, answered);
 }
 
 /* What holds between two events, whatever came in which order. */
@@ -28,17 +33,17 @@ static void check(const struct rdzv *rdzv)
 {
     const uint32_t *counts = rdzv->counts;
     uint32_t with_ranks = counts[RDZV_LIVE] + counts[RDZV_DONE];
-    assert(with_ranks + counts[RDZV_ABSENT] + counts[RDZV_REFUSED] + counts[RDZV_READY] ==
-           rdzv->config.node_count);
+    uint32_t without = counts[RDZV_ABSENT] + counts[RDZV_REFUSED] + counts[RDZV_LEFT];
+    assert(with_ranks + without + counts[RDZV_READY] == rdzv->slot_count);
     assert(rdzv->restart.used <= rdzv->config.max_restarts);
-    assert(rdzv->state != RDZV_RUNNING || (rdzv->started && with_ranks == rdzv->config.node_count));
+    assert(rdzv->state != RDZV_RUNNING || (rdzv->started && with_ranks == rdzv->size));
     assert(rdzv->state != RDZV_GATHERING ||
-           (with_ranks == 0 &&
-            (counts[RDZV_READY] < rdzv->config.node_count || rdzv->pause_end_ns > 0)));
+           (with_ranks == 0 && (counts[RDZV_READY] < rdzv->config.node_count ||
+                                rdzv->nodes[0].phase != RDZV_READY || rdzv->pause_end_ns > 0)));
     assert(rdzv->state != RDZV_STOPPING || with_ranks > 0);
 }
 
-static void set_phase(struct rdzv *rdzv, uint32_t node, enum rdzv_phase phase)
+void rdzv_set_phase(struct rdzv *rdzv, uint32_t node, enum rdzv_phase phase)
 {
     enum rdzv_phase before = rdzv->nodes[node].phase;
     assert(!rdzv->nodes[node].gone || phase == RDZV_DONE);
@@ -48,9 +53,17 @@ static void set_phase(struct rdzv *rdzv, uint32_t node, enum rdzv_phase phase)
     rdzv->nodes[node].phase = phase;
 }
 
+/* To the nodes of the generation. */
 static void broadcast(struct rdzv *rdzv, const struct msg *msg)
 {
-    rdzv->config.send(rdzv->config.arg, RDZV_ALL, msg);
+    if (rdzv->size == rdzv->slot_count) {
+        rdzv->config.send(rdzv->config.arg, RDZV_ALL, msg);
+        return;
+    }
+    for (uint32_t i = 0; i < rdzv->slot_count; i++) {
+        if (rdzv->nodes[i].member)
+            rdzv->config.send(rdzv->config.arg, i, msg);
+    }
 }
 
 /* A rank's code, or our own for a node that was lost. */
@@ -72,7 +85,7 @@ static void end_as(struct rdzv *rdzv, struct msg *msg)
     rdzv->state = RDZV_ENDED;
     msg->type = MSG_END;
     msg->rank = rdzv->cause_rank;
-    broadcast(rdzv, msg);
+    rdzv->config.send(rdzv->config.arg, RDZV_ALL, msg);
 }
 
 static void end(struct rdzv *rdzv, uint32_t code)
@@ -94,9 +107,11 @@ static void end_failed(struct rdzv *rdzv)
     end_as(rdzv, &msg);
 }
 
-static bool all_nodes_are(const struct rdzv *rdzv, enum rdzv_phase phase)
+static bool may_start(struct rdzv *rdzv, uint64_t now_ns)
 {
-    return rdzv->counts[phase] == rdzv->config.node_count;
+    if (rdzv_is_elastic(rdzv))
+        return elastic_may_start(rdzv, now_ns);
+    return rdzv->counts[RDZV_READY] == rdzv->config.node_count;
 }
 
 static void start(struct rdzv *rdzv, uint64_t now_ns)
@@ -107,24 +122,30 @@ static void start(struct rdzv *rdzv, uint64_t now_ns)
     rdzv->state = RDZV_RUNNING;
     rdzv->start_ns = now_ns;
     rdzv->life = (struct restart_life){.rank = MST_PAGE_CAUSE_JOB};
-    rdzv->save_lost = false;
+    rdzv->save_lost = rdzv->drained = rdzv->regrouping = false;
+    rdzv->call_ns = rdzv->door_ns = 0;
     rdzv->cause_rank = MST_PAGE_CAUSE_JOB;
     rdzv->cause_code = 0;
     rdzv->cause_text[0] = '\0';
-    drain_init(&rdzv->drain, rdzv->generation, rdzv->config.node_count, rdzv->answered);
+    elastic_choose(rdzv);
+    drain_init(&rdzv->drain, rdzv->generation, rdzv->size, rdzv->answered);
     struct msg msg = {.type = MSG_START,
                       .generation = rdzv->generation,
-                      .node_count = rdzv->config.node_count,
+                      .node_count = rdzv->size,
                       .max_restarts = rdzv->config.max_restarts,
                       .job_nonce = rdzv->config.job_nonce};
     memcpy(msg.job_id, rdzv->config.job_id, sizeof msg.job_id);
-    for (uint32_t i = 0; i < msg.node_count; i++) {
-        if (i == 0 || rdzv->nodes[i].grace_ms < msg.grace_ms)
-            msg.grace_ms = rdzv->nodes[i].grace_ms;
-        rdzv->nodes[i].first_rank = msg.world_size;
-        msg.world_size += rdzv->nodes[i].local_size;
-        set_phase(rdzv, i, RDZV_LIVE);
+    for (uint32_t i = 0; i < rdzv->slot_count; i++) {
+        struct rdzv_node *node = &rdzv->nodes[i];
+        if (!node->member)
+            continue;
+        if (node->index == 0 || node->grace_ms < msg.grace_ms)
+            msg.grace_ms = node->grace_ms;
+        node->first_rank = msg.world_size;
+        msg.world_size += node->local_size;
+        rdzv_set_phase(rdzv, i, RDZV_LIVE);
     }
+    elastic_tell_seats(rdzv);
     broadcast(rdzv, &msg);
 }
 
@@ -133,13 +154,14 @@ static void start_if_ready(struct rdzv *rdzv, uint64_t now_ns)
     if (now_ns < rdzv->pause_end_ns)
         return;
     rdzv->pause_end_ns = 0;
-    if (all_nodes_are(rdzv, RDZV_READY))
+    if (may_start(rdzv, now_ns))
         start(rdzv, now_ns);
 }
 
 static void gather(struct rdzv *rdzv, uint64_t pause_ns, uint64_t now_ns)
 {
     rdzv->state = RDZV_GATHERING;
+    rdzv->call_ns = 0;
     rdzv->pause_end_ns = pause_ns ? now_ns + pause_ns : 0;
     rdzv->deadline_ns = now_ns + pause_ns + rdzv->config.timeout_ns;
     start_if_ready(rdzv, now_ns);
@@ -152,7 +174,9 @@ static void decide(struct rdzv *rdzv, uint64_t now_ns)
         end(rdzv, EXITCODE_DRAINED);
         return;
     }
-    rdzv->decision = restart_decide(&rdzv->restart, &rdzv->life);
+    elastic_dismiss(rdzv);
+    rdzv->decision = rdzv->regrouping ? restart_excuse(&rdzv->restart, &rdzv->life)
+                                      : restart_decide(&rdzv->restart, &rdzv->life);
     rdzv->decision_count++;
     if (rdzv->decision.again)
         gather(rdzv, rdzv->decision.pause_ns, now_ns);
@@ -169,12 +193,12 @@ static void decide_if_all_down(struct rdzv *rdzv, uint64_t now_ns)
 /* Whoever was no longer needed is, from now on. */
 static void ask_back_the_gone(struct rdzv *rdzv)
 {
-    for (uint32_t i = 0; i < rdzv->config.node_count; i++) {
+    for (uint32_t i = 0; i < rdzv->slot_count; i++) {
         struct rdzv_node *node = &rdzv->nodes[i];
         if (!node->gone)
             continue;
         node->gone = false;
-        set_phase(rdzv, i, node->returned ? RDZV_READY : RDZV_ABSENT);
+        rdzv_set_phase(rdzv, i, node->returned ? RDZV_READY : RDZV_ABSENT);
         node->returned = false;
     }
 }
@@ -207,29 +231,42 @@ static void stop_for_job(struct rdzv *rdzv, uint32_t code, uint64_t now_ns)
 }
 
 /* A node that is gone can answer no round; it has no live rank, so its answer is known. */
-static void say(struct rdzv *rdzv, struct msg *msg)
+static void say(struct rdzv *rdzv, struct msg *msg, uint64_t now_ns)
 {
     bool more = true;
     while (more) {
         more = false;
+        if (elastic_is_early(rdzv, msg, now_ns)) {
+            drain_withdraw(&rdzv->drain);
+            rdzv->regrouping = false;
+            rdzv->door_ns = rdzv->start_ns + rdzv->config.last_call_ns;
+            return;
+        }
         broadcast(rdzv, msg);
         struct msg steps = {.type = MSG_STEPS,
                             .generation = msg->generation,
                             .round = msg->round,
                             .step = MST_PAGE_NO_STEP,
                             .lowest_step = MST_PAGE_NO_STEP};
-        for (uint32_t i = 0; i < rdzv->config.node_count && !more; i++) {
+        for (uint32_t i = 0; i < rdzv->slot_count && !more; i++) {
             if (rdzv->nodes[i].gone)
-                more = drain_steps(&rdzv->drain, i, &steps, msg);
+                more = drain_steps(&rdzv->drain, rdzv->nodes[i].index, &steps, msg);
         }
     }
+}
+
+void rdzv_request_drain(struct rdzv *rdzv, enum mst_gate_action action, uint64_t now_ns)
+{
+    struct msg out;
+    if (drain_request(&rdzv->drain, action, &out))
+        say(rdzv, &out, now_ns);
 }
 
 /* Turns a node away: it says the text, too, and leaves. */
 static void refuse(struct rdzv *rdzv, uint32_t node, struct msg *refusal)
 {
     if (rdzv->nodes[node].phase == RDZV_ABSENT)
-        set_phase(rdzv, node, RDZV_REFUSED);
+        rdzv_set_phase(rdzv, node, RDZV_REFUSED);
     refusal->type = MSG_REFUSED;
     refusal->code = EXITCODE_CONFIG;
     rdzv->config.send(rdzv->config.arg, node, refusal);
@@ -275,21 +312,28 @@ static void on_join(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uin
     }
     struct rdzv_node *joined = &rdzv->nodes[node];
     joined->returned = joined->gone;
-    set_phase(rdzv, node, joined->gone ? RDZV_DONE : RDZV_READY);
+    rdzv_set_phase(rdzv, node, joined->gone ? RDZV_DONE : RDZV_READY);
     joined->local_size = msg->local_size;
     joined->grace_ms = msg->grace_ms;
+    joined->leaving = false;
     if (rdzv->state == RDZV_GATHERING)
         start_if_ready(rdzv, now_ns);
+    else if (rdzv->state == RDZV_RUNNING && !joined->gone)
+        elastic_watch_door(rdzv, now_ns);
 }
 
-static void on_done(struct rdzv *rdzv, uint32_t node, const struct msg *msg)
+static void on_done(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns)
 {
-    set_phase(rdzv, node, RDZV_DONE);
+    rdzv_set_phase(rdzv, node, RDZV_DONE);
     if (msg->code == EXITCODE_DRAINED)
         rdzv->drained = true;
     if (msg->code == EXITCODE_SAVE_LOST)
         rdzv->save_lost = true;
-    if (rdzv->state == RDZV_RUNNING && all_nodes_are(rdzv, RDZV_DONE))
+    if (rdzv->state != RDZV_RUNNING || rdzv->counts[RDZV_DONE] < rdzv->size)
+        return;
+    if (rdzv->regrouping && rdzv->drained && !rdzv->stop_wanted)
+        stop_for_job(rdzv, EXITCODE_OK, now_ns);
+    else
         end(rdzv, rdzv->drained     ? EXITCODE_DRAINED
                   : rdzv->save_lost ? EXITCODE_SAVE_LOST
                                     : EXITCODE_OK);
@@ -299,7 +343,7 @@ static void on_down(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uin
 {
     if (rdzv->nodes[node].phase == RDZV_ABSENT)
         return;
-    set_phase(rdzv, node, RDZV_READY);
+    rdzv_set_phase(rdzv, node, RDZV_READY);
     if (msg->step != MST_PAGE_NO_STEP && msg->step + 1 > rdzv->life.best_step)
         rdzv->life.best_step = msg->step + 1;
     if (msg->verdict && !rdzv->life.verdict) {
@@ -310,15 +354,25 @@ static void on_down(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uin
         decide_if_all_down(rdzv, now_ns);
 }
 
-static void request_drain(struct rdzv *rdzv, enum mst_gate_action action)
+static void ask_for_drain(struct rdzv *rdzv, enum mst_gate_action action, uint64_t now_ns)
 {
-    struct msg out;
     if (action == MST_GATE_STOP)
         rdzv->stop_wanted = true;
     if (rdzv->state == RDZV_GATHERING && rdzv->stop_wanted)
         end(rdzv, EXITCODE_DRAINED);
-    else if (rdzv->state == RDZV_RUNNING && drain_request(&rdzv->drain, action, &out))
-        say(rdzv, &out);
+    else if (rdzv->state == RDZV_RUNNING)
+        rdzv_request_drain(rdzv, action, now_ns);
+}
+
+static void on_drain(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns)
+{
+    if (msg->action != MST_GATE_STOP || !elastic_leave(rdzv, node, now_ns))
+        ask_for_drain(rdzv, (enum mst_gate_action)msg->action, now_ns);
+}
+
+static bool has_ranks(const struct rdzv *rdzv, uint32_t node)
+{
+    return rdzv->nodes[node].phase == RDZV_LIVE || rdzv->nodes[node].phase == RDZV_DONE;
 }
 
 static bool is_of_a_generation(enum msg_type type)
@@ -332,12 +386,14 @@ static int take(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_
     struct msg out;
     if (rdzv->state == RDZV_ENDED)
         return 0;
-    if (rdzv->nodes[node].phase == RDZV_REFUSED)
+    if (rdzv->nodes[node].phase == RDZV_REFUSED || rdzv->nodes[node].phase == RDZV_LEFT)
         return 0;
     if (msg->type != MSG_JOIN && rdzv->nodes[node].phase == RDZV_ABSENT)
         return -EPROTO;
     if (is_of_a_generation(msg->type) && msg->generation != rdzv->generation)
         return msg->generation > rdzv->generation ? -EPROTO : 0;
+    if (is_of_a_generation(msg->type) && rdzv->state == RDZV_RUNNING && !has_ranks(rdzv, node))
+        return -EPROTO;
     switch (msg->type) {
     case MSG_JOIN:
         if (rdzv->nodes[node].phase != RDZV_ABSENT && !rdzv->nodes[node].gone)
@@ -354,17 +410,22 @@ static int take(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_
         return 0;
     case MSG_DONE:
         if (rdzv->nodes[node].phase == RDZV_LIVE)
-            on_done(rdzv, node, msg);
+            on_done(rdzv, node, msg, now_ns);
         return 0;
     case MSG_DOWN:
         if (rdzv->state == RDZV_RUNNING)
             return -EPROTO;
         on_down(rdzv, node, msg, now_ns);
         return 0;
-    case MSG_DRAIN: request_drain(rdzv, (enum mst_gate_action)msg->action); return 0;
+    case MSG_DRAIN:
+        if (msg->action == MST_GATE_REGROUP)
+            return -EPROTO;
+        on_drain(rdzv, node, msg, now_ns);
+        return 0;
     case MSG_STEPS:
-        if (rdzv->state == RDZV_RUNNING && drain_steps(&rdzv->drain, node, msg, &out))
-            say(rdzv, &out);
+        if (rdzv->state == RDZV_RUNNING &&
+            drain_steps(&rdzv->drain, rdzv->nodes[node].index, msg, &out))
+            say(rdzv, &out, now_ns);
         return 0;
     default: return -EPROTO;
     }
@@ -372,7 +433,7 @@ static int take(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_
 
 int rdzv_message(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns)
 {
-    assert(node < rdzv->config.node_count);
+    assert(node < rdzv->slot_count);
     int rc = take(rdzv, node, msg, now_ns);
     check(rdzv);
     return rc;
@@ -380,7 +441,7 @@ int rdzv_message(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64
 
 void rdzv_address(const struct rdzv *rdzv, uint32_t node, struct msg *start)
 {
-    assert(node < rdzv->config.node_count && start->type == MSG_START);
+    assert(node < rdzv->slot_count && start->type == MSG_START);
     start->rank = rdzv->nodes[node].first_rank;
     start->local_size = rdzv->nodes[node].local_size;
 }
@@ -395,25 +456,28 @@ static void lose(struct rdzv *rdzv, uint32_t node, uint64_t now_ns)
         rdzv->nodes[node].returned = false;
         return;
     }
-    set_phase(rdzv, node, RDZV_ABSENT);
-    if (rdzv->state == RDZV_RUNNING)
+    rdzv_set_phase(rdzv, node, RDZV_ABSENT);
+    rdzv->nodes[node].leaving = false;
+    if (rdzv->state == RDZV_RUNNING && phase == RDZV_LIVE)
         stop_for_job(rdzv, EXITCODE_RENDEZVOUS, now_ns);
+    else if (rdzv->state == RDZV_RUNNING)
+        elastic_watch_door(rdzv, now_ns);
     else if (rdzv->state == RDZV_STOPPING)
         decide_if_all_down(rdzv, now_ns);
 }
 
 void rdzv_lost(struct rdzv *rdzv, uint32_t node, uint64_t now_ns)
 {
-    assert(node < rdzv->config.node_count);
+    assert(node < rdzv->slot_count);
     lose(rdzv, node, now_ns);
     check(rdzv);
 }
 
 /* The job's own time is over: it is drained, as by a node's request. */
-static void pass_end(struct rdzv *rdzv)
+static void pass_end(struct rdzv *rdzv, uint64_t now_ns)
 {
     rdzv->past_end = true;
-    request_drain(rdzv, MST_GATE_STOP);
+    ask_for_drain(rdzv, MST_GATE_STOP, now_ns);
 }
 
 void rdzv_tick(struct rdzv *rdzv, uint64_t now_ns)
@@ -421,9 +485,11 @@ void rdzv_tick(struct rdzv *rdzv, uint64_t now_ns)
     struct msg out;
     bool has_end = rdzv->config.end_ns > 0 && !rdzv->past_end && rdzv->state != RDZV_ENDED;
     if (has_end && now_ns >= rdzv->config.end_ns)
-        pass_end(rdzv);
+        pass_end(rdzv, now_ns);
     if (rdzv->state == RDZV_RUNNING && drain_tick(&rdzv->drain, &out))
-        say(rdzv, &out);
+        say(rdzv, &out, now_ns);
+    if (rdzv->state == RDZV_RUNNING)
+        elastic_tick(rdzv, now_ns);
     if (rdzv->state == RDZV_GATHERING)
         start_if_ready(rdzv, now_ns);
     bool waits = rdzv->state == RDZV_GATHERING || rdzv->state == RDZV_STOPPING;

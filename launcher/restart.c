@@ -68,12 +68,19 @@ static uint64_t next_pause(struct restart *restart)
     return pause_ns - pause_ns / 4 + pause_ns / 1000 * mst_rng_below(&restart->jitter, 501);
 }
 
-struct restart_decision restart_decide(struct restart *restart, const struct restart_life *life)
+/* Whether it was progress. */
+static bool count(struct restart *restart, const struct restart_life *life)
 {
     bool progress = is_progress(restart, life);
     remember(restart, life);
     if (progress)
         restart->used = 0;
+    return progress;
+}
+
+struct restart_decision restart_decide(struct restart *restart, const struct restart_life *life)
+{
+    bool progress = count(restart, life);
     if (is_final(life))
         return (struct restart_decision){.why = RESTART_FINAL};
     if (restart->used >= restart->most)
@@ -86,6 +93,14 @@ struct restart_decision restart_decide(struct restart *restart, const struct res
     return (struct restart_decision){progress ? got_on : RESTART_FIRST, true, 0};
 }
 
+struct restart_decision restart_excuse(struct restart *restart, const struct restart_life *life)
+{
+    (void)count(restart, life); /* progress needs no pause here */
+    if (is_final(life))
+        return (struct restart_decision){.why = RESTART_FINAL};
+    return (struct restart_decision){RESTART_REGROUP, true, 0};
+}
+
 const char *restart_reason(enum restart_why why)
 {
     switch (why) {
@@ -94,6 +109,7 @@ const char *restart_reason(enum restart_why why)
     case RESTART_FIRST: return "no progress: once more";
     case RESTART_PAUSED: return "again no progress: after a pause";
     case RESTART_FINAL: return "a restart cannot help";
+    case RESTART_REGROUP: return "nodes come or go";
     default: return "the restart budget is used up";
     }
 }

@@ -28,6 +28,7 @@ enum restart_why {
     RESTART_PAUSED,   /* one more: again, after a pause */
     RESTART_FINAL,    /* another try cannot help: not again */
     RESTART_SPENT,    /* too many without progress: not again */
+    RESTART_REGROUP,  /* nodes come or go: again, at once, and no restart is counted */
 };
 
 /* A generation that failed, from its START to the first word of its failure. */
@@ -58,6 +59,9 @@ void restart_init(struct restart *restart, uint32_t most, uint64_t seed);
 
 /* Counts a life, and says what follows it. */
 struct restart_decision restart_decide(struct restart *restart, const struct restart_life *life);
+
+/* The same for a life that ended as nodes come or go: only what is final ends the job then. */
+struct restart_decision restart_excuse(struct restart *restart, const struct restart_life *life);
 
 /* "it got further than before", … for logs. */
 const char *restart_reason(enum restart_why why);

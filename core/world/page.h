@@ -112,7 +112,11 @@ uint32_t mst_page_aborted(const struct mst_page *page);
 /* The drain gate. PROPOSED(s): a rank that has finished step s or a later one waits; AGREED(s): it
  * acts, at the first step that it tells from s on. */
 enum mst_gate_state { MST_GATE_OPEN, MST_GATE_PROPOSED, MST_GATE_AGREED };
-enum mst_gate_action { MST_GATE_STOP, MST_GATE_CHECKPOINT };
+enum mst_gate_action {
+    MST_GATE_STOP,
+    MST_GATE_CHECKPOINT,
+    MST_GATE_REGROUP /* a stop that another generation follows; agents' word, in no page */
+};
 
 struct mst_gate {
     enum mst_gate_state state;

@@ -123,6 +123,62 @@ static void test_a_stop_overtakes_a_checkpoint_under_way(void **state)
     assert_int_equal(out.action, MST_GATE_STOP);
 }
 
+/* For those who come and go. The last word is of the kind that was asked for last. */
+static void test_a_stop_for_another_world_becomes_the_job_s(void **state)
+{
+    (void)state;
+    struct drain drain;
+    struct msg out;
+    drain_init(&drain, 0, 1, answered);
+    assert_true(drain_request(&drain, MST_GATE_REGROUP, &out));
+    assert_int_equal(out.action, MST_GATE_REGROUP);
+    answer(&drain, 0, 5, 5, &out);
+    assert_int_equal(out.action, MST_GATE_REGROUP);
+    assert_false(drain_request(&drain, MST_GATE_STOP, &out));
+    assert_false(drain_request(&drain, MST_GATE_REGROUP, &out));
+    answer(&drain, 0, 5, 5, &out);
+    assert_int_equal(out.type, MSG_AGREED);
+    assert_int_equal(out.action, MST_GATE_STOP);
+    assert_false(drain_request(&drain, MST_GATE_STOP, &out));
+}
+
+static void test_what_stops_behind_a_checkpoint(void **state)
+{
+    (void)state;
+    const enum mst_gate_action wishes[][3] = {
+        {MST_GATE_REGROUP, MST_GATE_CHECKPOINT, MST_GATE_REGROUP},
+        {MST_GATE_REGROUP, MST_GATE_STOP, MST_GATE_STOP},
+        {MST_GATE_STOP, MST_GATE_REGROUP, MST_GATE_STOP}};
+    for (int i = 0; i < 3; i++) {
+        struct drain drain;
+        struct msg out;
+        drain_init(&drain, 0, 1, answered);
+        drain_request(&drain, MST_GATE_CHECKPOINT, &out);
+        assert_false(drain_request(&drain, wishes[i][0], &out));
+        assert_false(drain_request(&drain, wishes[i][1], &out));
+        answer(&drain, 0, 5, 5, &out);
+        answer(&drain, 0, 5, 5, &out);
+        assert_int_equal(out.action, MST_GATE_CHECKPOINT);
+        assert_true(drain_tick(&drain, &out));
+        assert_int_equal(out.action, wishes[i][2]);
+    }
+}
+
+static void test_a_stop_may_be_withdrawn_before_ranks_count(void **state)
+{
+    (void)state;
+    struct drain drain;
+    struct msg out;
+    drain_init(&drain, 0, 1, answered);
+    drain_request(&drain, MST_GATE_REGROUP, &out);
+    assert_true(answer(&drain, 0, NO_STEP, 0, &out));
+    assert_int_equal(out.type, MSG_FORWARD);
+    drain_withdraw(&drain);
+    assert_false(drain_tick(&drain, &out));
+    assert_true(drain_request(&drain, MST_GATE_STOP, &out));
+    assert_int_equal(out.type, MSG_QUERY);
+}
+
 static void test_old_answers_are_ignored(void **state)
 {
     (void)state;
@@ -147,6 +203,9 @@ int main(void)
         cmocka_unit_test(test_ranks_without_steps_get_the_signal),
         cmocka_unit_test(test_a_stop_waits_until_the_checkpoint_is_taken),
         cmocka_unit_test(test_a_stop_overtakes_a_checkpoint_under_way),
+        cmocka_unit_test(test_a_stop_for_another_world_becomes_the_job_s),
+        cmocka_unit_test(test_what_stops_behind_a_checkpoint),
+        cmocka_unit_test(test_a_stop_may_be_withdrawn_before_ranks_count),
         cmocka_unit_test(test_old_answers_are_ignored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

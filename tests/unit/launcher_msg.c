@@ -32,6 +32,7 @@ static struct msg full(enum msg_type type)
                         .world_size = 6,
                         .max_restarts = 4,
                         .end = EXITCODE_END_DEADLINE,
+                        .present = 5,
                         .step = UINT64_C(0x0123456789),
                         .lowest_step = MST_PAGE_NO_STEP,
                         .master_port = 65535,
@@ -119,7 +120,7 @@ static void test_fields_out_of_range_are_refused(void **state)
     msg = full(MSG_FAILED), msg.rank = MST_PAGE_CAUSE_JOB + 1, refuse(msg);
     msg = full(MSG_FAILED), msg.code = 256, refuse(msg);
     msg = full(MSG_END), msg.end = EXITCODE_END_COUNT, refuse(msg);
-    msg = full(MSG_QUERY), msg.action = 2, refuse(msg);
+    msg = full(MSG_QUERY), msg.action = 3, refuse(msg);
     msg = full(MSG_DOWN), msg.verdict = MST_ERRNO_MAX + 1, refuse(msg);
     msg = full(MSG_PROPOSE), msg.step = MSG_STEP_LIMIT, refuse(msg);
     msg = full(MSG_STEPS), msg.lowest_step = MST_PAGE_NO_STEP - 1, refuse(msg);
@@ -136,6 +137,8 @@ static void test_fields_out_of_range_are_refused(void **state)
     msg = full(MSG_REFUSED), msg.text[1] = '\n', refuse(msg);
     msg = full(MSG_START), msg.job_id[1] = '\n', refuse(msg);
     msg = full(MSG_START), msg.job_nonce = 0, refuse(msg);
+    msg = full(MSG_SEAT), msg.present = 0, refuse(msg);
+    msg = full(MSG_SEAT), msg.present = 2 * MSG_NODES_MAX + 1, refuse(msg);
 }
 
 static void test_the_longest_has_room(void **state)

@@ -157,6 +157,26 @@ static void test_a_lost_node_is_nobody_s_verdict(void **state)
     assert_int_equal(restart_decide(&restart, &life).why, RESTART_PROGRESS);
 }
 
+/* Nodes that come and go cost nothing, be it all the restarts there are; and progress counts. */
+static void test_a_regroup_is_no_restart(void **state)
+{
+    (void)state;
+    struct restart restart;
+    const struct restart_life life = {.rank = MST_PAGE_CAUSE_JOB, .best_step = 9},
+                              final = {.rank = 1, .code = EXITCODE_NOT_FOUND};
+    restart_init(&restart, 1, 5);
+    assert_true(live(&restart, S, 8).again);
+    for (int i = 0; i < 3; i++) {
+        struct restart_decision decision = restart_excuse(&restart, &life);
+        assert_true(decision.again && decision.pause_ns == 0);
+        assert_int_equal(decision.why, RESTART_REGROUP);
+    }
+    assert_int_equal(restart.used, 0);
+    assert_false(restart_excuse(&restart, &final).again);
+    restart_init(&restart, 0, 5);
+    assert_true(restart_excuse(&restart, &life).again);
+}
+
 static void test_none_means_none(void **state)
 {
     (void)state;
@@ -168,7 +188,7 @@ static void test_none_means_none(void **state)
 static void test_every_reason_has_a_text(void **state)
 {
     (void)state;
-    for (int why = RESTART_PROGRESS; why <= RESTART_SPENT; why++)
+    for (int why = RESTART_PROGRESS; why <= RESTART_REGROUP; why++)
         assert_true(restart_reason((enum restart_why)why)[0]);
 }
 
@@ -184,6 +204,7 @@ int main(void)
         cmocka_unit_test(test_lost_nodes_are_no_fault_of_a_rank),
         cmocka_unit_test(test_what_cannot_pass_is_not_tried_again),
         cmocka_unit_test(test_a_lost_node_is_nobody_s_verdict),
+        cmocka_unit_test(test_a_regroup_is_no_restart),
         cmocka_unit_test(test_none_means_none),
         cmocka_unit_test(test_every_reason_has_a_text),
     };
