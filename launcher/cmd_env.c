@@ -172,6 +172,9 @@ static void explain_candidate(const struct mst_candidate *candidate, char **env)
            candidate->is_passed_over ? " (not asked: a rank is what its own launcher says)" : "");
     if (candidate->plan.node_count >= 0)
         printf("  nodes: %lld\n", (long long)candidate->plan.node_count);
+    else if (candidate->plan.elastic_min >= 0)
+        printf("  nodes: %lld to %lld\n", (long long)candidate->plan.elastic_min,
+               (long long)candidate->plan.elastic_max);
     if (candidate->plan.node_rank >= 0)
         printf("  this node: %lld\n", (long long)candidate->plan.node_rank);
     if (candidate->plan.rank >= 0)

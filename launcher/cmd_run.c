@@ -86,22 +86,40 @@ static void print_json(const struct opts *opts, json_t *ranks)
                              "world_size", (int)(opts->node_count * opts->local_size),
                              "max_restarts", (int)opts->max_restarts, "grace_s",
                              (int)(opts->grace_ms / 1000), "program", program, "ranks", ranks);
+    if (opts->node_least)
+        json_object_set_new(root, "nodes_min", json_integer(opts->node_least));
+    if (opts->spare_count)
+        json_object_set_new(root, "spares", json_integer(opts->spare_count));
     json_dumpf(root, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(root);
 }
 
+/* "4", or "1 to 4, and 1 spare". */
+static const char *name_nodes(const struct opts *opts, char *text, size_t cap)
+{
+    char least[24] = "", spares[32] = "";
+    if (opts->node_least)
+        snprintf(least, sizeof least, "%u to ", opts->node_least);
+    if (opts->spare_count)
+        snprintf(spares, sizeof spares, ", beside %u spares,", opts->spare_count);
+    snprintf(text, cap, "%s%u nodes%s", least, opts->node_count, spares);
+    return text;
+}
+
 static void print_text(const struct opts *opts, const struct rankenv *env, uint32_t rank)
 {
+    char nodes[96];
     if (rank == opts->node_rank * opts->local_size) {
         if (opts->is_beside)
             printf("beside the world: %s (scheme %s), one program\nprogram:",
                    opts->answer->plan.role, opts->scheme);
         else
-            printf("world: %u ranks on %u nodes (scheme %s), %u here (%s), this is node %u\n"
+            printf("world: %s%u ranks on %s (scheme %s), %u here (%s), this is node %u\n"
                    "program:",
-                   opts->node_count * opts->local_size, opts->node_count, opts->scheme,
-                   opts->local_size, opts->local_size_reason, opts->node_rank);
+                   opts->node_least ? "up to " : "", opts->node_count * opts->local_size,
+                   name_nodes(opts, nodes, sizeof nodes), opts->scheme, opts->local_size,
+                   opts->local_size_reason, opts->node_rank);
         for (char **arg = opts->argv; *arg; arg++)
             printf(" %s", *arg);
         printf("\nat most %u restarts without progress; %u s to drain\n", opts->max_restarts,

@@ -140,9 +140,10 @@ static void print_agent(const json_t *agent)
     const json_t *rank;
     char job[NAME_BYTES], state[NAME_BYTES], program[NAME_BYTES];
     const json_t *ranks = json_object_get(agent, "ranks");
-    printf("job %s: %s%s, generation %lld, node %lld of %lld, agent %lld, \"%s\"\n",
+    printf("job %s: %s%s%s, generation %lld, node %lld of %lld, agent %lld, \"%s\"\n",
            name_of(agent, "job", job), name_of(agent, "state", state),
            json_is_true(json_object_get(agent, "draining")) ? " (draining)" : "",
+           json_is_true(json_object_get(agent, "outside")) ? " (until it is let in)" : "",
            number_of(agent, "generation"), number_of(agent, "node"), number_of(agent, "nodes"),
            number_of(agent, "agent_pid"), name_of(agent, "program", program));
     printf("  %6s %8s  %-16s %10s %10s %10s  %s\n", "rank", "pid", "state", "step", "beat",

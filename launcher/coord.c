@@ -14,6 +14,7 @@
 #include "muster/launcher/exitcode.h"
 #include "muster/launcher/log.h"
 #include "muster/launcher/opts.h"
+#include "muster/launcher/place.h"
 #include "muster/launcher/rdzv.h"
 #include "muster/launcher/restart.h"
 #include "muster/launcher/roster.h"
@@ -56,6 +57,10 @@ struct coord {
     uint64_t refused_ns; /* when to say again who was refused */
     uint32_t untold;     /* refused since then */
     uint32_t decisions_told;
+    uint64_t call_told_ns; /* the last call that was told, by its end */
+    bool regroup_told;
+    uint32_t told_generation; /* whose port is master_port; UINT32_MAX: none */
+    uint16_t master_port;
 };
 
 /* ---- messages in ----------------------------------------------------------------------------- */
@@ -88,7 +93,7 @@ static int on_joined(void *arg, uint64_t peer, const struct mst_auth_hello *hell
                      struct mst_err *err)
 {
     struct coord *coord = arg;
-    uint32_t count = coord->rdzv.config.node_count;
+    uint32_t count = coord->rdzv.slot_count;
     if (hello->rank >= count)
         return mst_err_set(err, -EPROTO,
                            "node rank %u, but the job has %u nodes: correct "
@@ -108,7 +113,10 @@ static int on_joined(void *arg, uint64_t peer, const struct mst_auth_hello *hell
 static void on_gone(void *arg, uint32_t node, const char *why)
 {
     struct coord *coord = arg;
-    if (coord->rdzv.state != RDZV_ENDED)
+    if (coord->nodes[node].phase == RDZV_LEFT && coord->rdzv.state != RDZV_ENDED)
+        log_line(LOG_INFO, "node has left", " node=%u host=%s", node,
+                 log_quote(coord->roster.nodes[node].host).text);
+    else if (coord->rdzv.state != RDZV_ENDED)
         log_line(LOG_WARN, "node lost", " node=%u host=%s because=\"%s\"", node,
                  log_quote(coord->roster.nodes[node].host).text, why);
     rdzv_lost(&coord->rdzv, node, mst_now_ns());
@@ -206,7 +214,7 @@ static void announce_restart(struct coord *coord)
     if (coord->decisions_told == rdzv->decision_count)
         return;
     coord->decisions_told = rdzv->decision_count;
-    if (rdzv->decision.again)
+    if (rdzv->decision.again && rdzv->decision.why != RESTART_REGROUP)
         log_line(LOG_WARN, "restarting all ranks",
                  " restart=%u of=%u lived_s=%.1f in_s=%.1f why=\"%s\"", rdzv->restart.used,
                  rdzv->config.max_restarts, (double)rdzv->restart.last.life_ns / MST_NS_PER_S,
@@ -220,6 +228,44 @@ static void announce_deadline(struct coord *coord)
         return;
     coord->end_told = true;
     log_line(LOG_WARN, "the job's deadline has passed: all ranks are to save and leave", NULL);
+}
+
+/* Who is asked to leave, or waits to be let in, for logs. */
+static const char *name_movers(const struct coord *coord, bool is_leaving, char *text, size_t cap)
+{
+    size_t used = 0;
+    char name[MSG_HOST_BYTES + 16];
+    text[0] = '\0';
+    for (uint32_t i = 0; i < coord->roster.count && used + sizeof name < cap; i++) {
+        bool moves = is_leaving ? coord->nodes[i].leaving : coord->nodes[i].phase == RDZV_READY;
+        if (moves)
+            used += (size_t)snprintf(text + used, cap - used, "%s%s", used ? "," : "",
+                                     roster_name(&coord->roster, i, name, sizeof name));
+    }
+    return text;
+}
+
+/* What is different in a world whose nodes come and go. */
+static void announce_regroup(struct coord *coord)
+{
+    const struct rdzv *rdzv = &coord->rdzv;
+    char leaving[MISSING_BYTES], coming[MISSING_BYTES];
+    bool is_new = rdzv->regrouping && !coord->regroup_told;
+    coord->regroup_told = rdzv->regrouping;
+    if (is_new)
+        log_line(LOG_INFO, "nodes come or go: all ranks save and start again",
+                 " leaving=%s coming=%s",
+                 log_quote(name_movers(coord, true, leaving, sizeof leaving)).text,
+                 log_quote(name_movers(coord, false, coming, sizeof coming)).text);
+    if (rdzv->state != RDZV_GATHERING || rdzv->call_ns == coord->call_told_ns)
+        return;
+    coord->call_told_ns = rdzv->call_ns;
+    uint64_t now_ns = mst_now_ns();
+    if (rdzv->call_ns > now_ns)
+        log_line(LOG_INFO, "enough nodes are there: last call for the others",
+                 " present=%u least=%u most=%u starts_in_s=%.1f", rdzv->counts[RDZV_READY],
+                 rdzv->config.least_count, rdzv->config.node_count,
+                 (double)(rdzv->call_ns - now_ns) / MST_NS_PER_S);
 }
 
 /* A job that ends by a failure says which, and why there is no further try. */
@@ -260,6 +306,18 @@ static void find_own_host(const struct coord *coord, char host[MSG_HOST_BYTES])
     }
 }
 
+/* All nodes of a generation are told one port, be it in one message or in one each. */
+static void prepare_start(struct coord *coord, struct msg *msg)
+{
+    if (msg->generation != coord->told_generation) {
+        kv_server_set_generation(coord->server, msg->generation);
+        coord->master_port = pick_port();
+    }
+    coord->told_generation = msg->generation;
+    msg->master_port = coord->master_port;
+    find_own_host(coord, msg->host);
+}
+
 static void deliver(struct coord *coord, struct outgoing *outgoing)
 {
     struct msg *msg = &outgoing->msg;
@@ -267,11 +325,8 @@ static void deliver(struct coord *coord, struct outgoing *outgoing)
         announce_end(coord, msg);
     if (msg->type == MSG_REFUSED)
         log_line(LOG_WARN, msg->text, NULL);
-    if (msg->type == MSG_START) {
-        kv_server_set_generation(coord->server, msg->generation);
-        msg->master_port = pick_port();
-        find_own_host(coord, msg->host);
-    }
+    if (msg->type == MSG_START)
+        prepare_start(coord, msg);
     bool to_all = outgoing->node == RDZV_ALL;
     uint32_t first = to_all ? 0 : outgoing->node;
     uint32_t last = to_all ? coord->roster.count - 1 : first;
@@ -299,7 +354,7 @@ static void report_missing(struct coord *coord)
 {
     uint64_t now_ns = mst_now_ns();
     char missing[MISSING_BYTES];
-    if (coord->rdzv.state != RDZV_GATHERING || now_ns < coord->report_ns)
+    if (coord->rdzv.state != RDZV_GATHERING || now_ns < coord->report_ns || coord->rdzv.call_ns > 0)
         return;
     coord->report_ns = now_ns + WAIT_REPORT_NS;
     if (*name_missing(coord, missing, sizeof missing))
@@ -393,6 +448,9 @@ static int draw_nonce(uint64_t *ret_nonce, struct mst_err *err)
 static void start_rdzv(struct coord *coord, const struct opts *opts, uint64_t nonce)
 {
     struct rdzv_config config = {.node_count = opts->node_count,
+                                 .least_count = opts->node_least,
+                                 .spare_count = opts->spare_count,
+                                 .last_call_ns = opts->last_call_ms * MST_NS_PER_MS,
                                  .local_size = opts->local_size,
                                  .world_size = opts->world_size,
                                  .max_restarts = opts->max_restarts,
@@ -414,14 +472,16 @@ int coord_create(const struct opts *opts, struct coord **ret_coord, int *ret_fd,
         return mst_err_set(err, -ENOMEM, "no memory for the coordinator");
     coord->last = &coord->first;
     coord->report_ns = mst_now_ns() + FIRST_REPORT_NS;
-    coord->nodes = calloc(opts->node_count, sizeof *coord->nodes);
-    coord->answered = calloc(opts->node_count, sizeof *coord->answered);
+    uint32_t slot_count = place_slots(opts);
+    coord->told_generation = UINT32_MAX;
+    coord->nodes = calloc(slot_count, sizeof *coord->nodes);
+    coord->answered = calloc(slot_count, sizeof *coord->answered);
     uint64_t nonce = 0;
     int rc = draw_nonce(&nonce, err);
     if (!coord->nodes || !coord->answered ||
-        roster_init(&coord->roster, opts->node_count, opts->peer_timeout_ms * MST_NS_PER_MS,
-                    on_gone, coord))
-        rc = mst_err_set(err, -ENOMEM, "no memory for %u nodes", opts->node_count);
+        roster_init(&coord->roster, slot_count, opts->peer_timeout_ms * MST_NS_PER_MS, on_gone,
+                    coord))
+        rc = mst_err_set(err, -ENOMEM, "no memory for %u nodes", slot_count);
     if (rc == 0)
         rc = open_server(coord, opts, nonce, err);
     if (rc == 0) {
@@ -469,6 +529,7 @@ void coord_run(struct coord *coord)
     rdzv_tick(&coord->rdzv, mst_now_ns());
     announce_restart(coord);
     announce_deadline(coord);
+    announce_regroup(coord);
     roster_tick(&coord->roster, mst_now_ns());
     deliver_all(coord);
     report_missing(coord);

@@ -4,10 +4,12 @@
 #include "muster/core/kv/sock.h"
 #include "muster/core/resolve/resolve.h"
 #include "muster/core/words.h"
+#include "muster/launcher/msg.h"
 #include "muster/launcher/opts.h"
 #include "muster/launcher/prefix.h"
 #include "muster/launcher/rankenv.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,15 +20,38 @@ static int fail_pair(const char *one, const char *other, struct mst_err *err)
     return mst_err_set(err, -EINVAL, "%s and %s contradict one another: leave one out", one, other);
 }
 
+static bool read_count(const char *text, char end, int64_t *ret_count)
+{
+    char *rest;
+    *ret_count = strtol(text, &rest, 10); /* one that is too long is out of range, too */
+    return isdigit((unsigned char)*text) && *rest == end && *ret_count >= 1 &&
+           *ret_count <= MSG_NODES_MAX;
+}
+
+bool flags_read_nodes(const char *text, int64_t *ret_least, int64_t *ret_most)
+{
+    const char *colon = strchr(text, ':');
+    if (!colon) {
+        bool is_count = read_count(text, '\0', ret_most);
+        *ret_least = *ret_most;
+        return is_count;
+    }
+    return read_count(text, ':', ret_least) && read_count(colon + 1, '\0', ret_most) &&
+           *ret_least <= *ret_most;
+}
+
 int flags_settle(struct flags *flags, struct mst_err *err)
 {
+    if (flags->nodes)
+        (void)flags_read_nodes(flags->nodes, &flags->node_least,
+                               &flags->node_count); /* it was accepted */
     if (flags->from && mst_words_find(mst_schemes, flags->from) < 0)
         return mst_err_set(err, -EINVAL, "--from %.40s: no such scheme, see muster-env(7)",
                            flags->from);
     if (flags->standalone && flags->node_count > 1)
         return fail_pair("--standalone", "--nnodes", err);
     if (flags->standalone)
-        flags->node_count = 1;
+        flags->node_count = flags->node_least = 1;
     if (flags->master_addr && flags->rdzv)
         return fail_pair("--master-addr", "--rdzv", err);
     if (!flags->master_addr && flags->master_port > 0)

@@ -11,8 +11,9 @@ struct opts;
 
 /* What the command line says that others have a say in, too. */
 struct flags {
-    int64_t local_size;                                          /* 0: nothing; enum flags_nproc */
-    int64_t node_count;                                          /* 0: nothing */
+    int64_t local_size; /* 0: nothing; enum flags_nproc */
+    const char *nodes;  /* NULL: nothing; "N" or "MIN:MAX", as flags_read_nodes takes it */
+    int64_t node_count, node_least;                              /* 0: nothing; both of nodes */
     int64_t node_rank, max_restarts, gpu_count;                  /* -1: nothing */
     int log_level, log_format, term, profile;                    /* -1: nothing */
     const char *rdzv, *job_id, *hostname, *pod_ip, *root, *from; /* NULL: nothing */
@@ -26,6 +27,9 @@ struct flags {
 
 /* What local_size may be in place of a number. */
 enum flags_nproc { FLAGS_NPROC_AUTO = -1, FLAGS_NPROC_GPU = -2, FLAGS_NPROC_CPU = -3 };
+
+/* Reads "N", or "MIN:MAX" where nodes may come and go. False: it is neither, or out of range. */
+bool flags_read_nodes(const char *text, int64_t *ret_least, int64_t *ret_most);
 
 /* Other launchers' ways to say the same: fills node_count and rdzv, which may point into *flags. 0;
  * -EINVAL with text for two that contradict one another. */

@@ -52,6 +52,7 @@ int node_init(struct node *node, const struct node_config *config, struct mst_er
                           .outlog = config->outlog,
                           .secret_fd = config->secret_fd,
                           .kv_port = config->kv_port,
+                          .index = opts->node_rank,
                           .mpi = {.fd = -1, .wake_ns = MST_NEVER},
                           .oom = {.root = ""},
                           .patience_ns = MST_NEVER,
@@ -135,7 +136,7 @@ static void fill_facts(const struct node *node, struct rankenv_facts *facts)
     *facts = (struct rankenv_facts){.rank = start->rank, /* the first of this node */
                                     .world_size = start->world_size,
                                     .local_size = start->local_size,
-                                    .node = node->opts->node_rank,
+                                    .node = node->index,
                                     .node_count = start->node_count,
                                     .generation = start->generation,
                                     .max_restarts = start->max_restarts,

@@ -37,6 +37,9 @@ struct node {
     struct ranks ranks;
     struct mpi_watch mpi;   /* of node 0: one warning is enough for a job */
     struct msg start;       /* the START of the running or last generation */
+    uint32_t index;         /* which node of the generation this is, or is to be */
+    uint32_t present;       /* nodes that are there, as last told; 0: nobody tells */
+    bool outside;           /* the generation runs without this node, which waits */
     uint64_t patience_ns;   /* when the state's patience ends, or MST_NEVER */
     uint64_t grace_soft_ns; /* when a drain turns into killing, or MST_NEVER */
     uint64_t grace_hard_ns; /* when the agent leaves whatever happens, or MST_NEVER */

@@ -13,6 +13,7 @@
 #include "muster/launcher/flags.h"
 #include "muster/launcher/foreign.h"
 #include "muster/launcher/msg.h"
+#include "muster/launcher/place.h"
 #include "muster/launcher/plan.h"
 #include "muster/launcher/prefix.h"
 #include "muster/launcher/settle.h"
@@ -31,6 +32,7 @@
 #define GRACE_S_DEFAULT 30
 #define RDZV_TIMEOUT_S_DEFAULT 300
 #define PEER_TIMEOUT_S_DEFAULT 20
+#define LAST_CALL_S_DEFAULT 30 /* as torchrun's */
 #define SECONDS_MAX 864000
 #define DEADLINE_S_MAX 4000000 /* 46 days */
 static_assert(OPTS_HOST_BYTES == MST_HOST_BYTES, "host names are copied whole");
@@ -60,6 +62,12 @@ static bool is_job_id(const char *text)
     return size > 0 && size < MSG_JOB_ID_BYTES && strspn(text, MST_NAME_LETTERS) == size;
 }
 
+static bool is_nodes(const char *text)
+{
+    int64_t least, most;
+    return flags_read_nodes(text, &least, &most);
+}
+
 /* A name alone is one that is set: a mistyped one would be missed where it hurts. */
 static bool is_export(const char *text)
 {
@@ -79,11 +87,16 @@ static const struct option world_options[] = {
      .most = (double)MST_PAGE_RANKS_MAX * MSG_NODES_MAX, .also = total_spelt},
     {"standalone", OPTION_FLAG, OPTION_AT(struct words, flags.standalone),
      .help = "one node, as by --nnodes 1"},
-    {"nnodes", OPTION_COUNT, OPTION_AT(struct words, flags.node_count), .value = "N",
-     .help = "nodes of the job; with it, the operator's variables do not count", .least = 1,
-     .most = MSG_NODES_MAX, .wanted = "a job that grows and shrinks, MIN:MAX, is not formed"},
+    {"nnodes", OPTION_TEXT, OPTION_AT(struct words, flags.nodes), .value = "N|MIN:MAX",
+     .help = "nodes of the job, MIN:MAX where they may come and go; with it, the operator's "
+             "variables do not count",
+     .accepts = is_nodes, .wanted = "a whole number from 1 to 16384, or MIN:MAX of them",
+     .proposes = options_nothing},
     {"node-rank", OPTION_COUNT, OPTION_AT(struct words, flags.node_rank), .value = "R",
-     .help = "this node, 0 … N-1; node 0 coordinates", .most = MSG_NODES_MAX - 1},
+     .help = "this node, 0 … N-1; node 0 coordinates", .most = 2 * MSG_NODES_MAX - 1},
+    {"spares", OPTION_COUNT, OPTION_AT(struct words, opts.spare_count), .value = "N",
+     .help = "nodes above them, which wait for the place of one that is lost (0)",
+     .most = MSG_NODES_MAX},
     {"rdzv", OPTION_TEXT, OPTION_AT(struct words, flags.rdzv), .value = "HOST:PORT",
      .help = "where node 0 listens", .also = rdzv_spelt, .proposes = options_nothing},
     {"master-addr", OPTION_TEXT, OPTION_AT(struct words, flags.master_addr), .value = "HOST",
@@ -106,6 +119,8 @@ static const struct option world_options[] = {
 static const struct option care_options[] = {
     {"rdzv-timeout", OPTION_SECONDS, OPTION_AT(struct words, opts.rdzv_timeout_ms), .value = "S",
      .help = "how long nodes wait for one another (300)", .least = 1, .most = SECONDS_MAX},
+    {"last-call", OPTION_SECONDS, OPTION_AT(struct words, opts.last_call_ms), .value = "S",
+     .help = "of --nnodes MIN:MAX: how long MIN nodes wait for more (30)", .most = SECONDS_MAX},
     {"peer-timeout", OPTION_SECONDS, OPTION_AT(struct words, opts.peer_timeout_ms), .value = "S",
      .help = "how long a node that is silent may stay away (20)", .least = 1, .most = SECONDS_MAX},
     {"max-restarts", OPTION_COUNT, OPTION_AT(struct words, flags.max_restarts), .value = "K",
@@ -243,54 +258,11 @@ const struct options env_options = {
 
 /* ---- a start --------------------------------------------------------------------------------- */
 
-/* An operator that names itself "localhost" means this pod, which the others know by its name. */
-static void name_own_host(struct opts *opts)
-{
-    char name[OPTS_HOST_BYTES];
-    if (gethostname(name, sizeof name) == 0 && memchr(name, '\0', sizeof name))
-        snprintf(opts->rdzv_host, sizeof opts->rdzv_host, "%s", name);
-}
-
-/* A port that somebody names is taken as told. Two jobs on one node must not meet at a default, so
- * where a job has a name its ports follow from that. */
-static void place_ports(struct opts *opts)
-{
-    const struct mst_plan *plan = &opts->answer->plan;
-    if (plan->port_is_default && opts->meeting[0]) {
-        mst_ports_derive(opts->meeting, opts->rdzv_ports);
-        opts->rdzv_port_count = MST_PORTS_COUNT;
-        return;
-    }
-    opts->rdzv_port_count = 1;
-    opts->rdzv_ports[0] = plan->master_port > 0 ? (uint16_t)plan->master_port : MST_PORT_DEFAULT;
-}
-
-static void place_node(struct opts *opts)
-{
-    const struct mst_plan *plan = &opts->answer->plan;
-    opts->scheme = plan->scheme;
-    opts->is_beside = plan->mode == MST_PLAN_NO_COLLECTIVE;
-    opts->node_count = opts->is_beside ? 1 : (uint32_t)plan->node_count;
-    opts->node_rank = opts->is_beside ? 0 : (uint32_t)plan->node_rank;
-    opts->local_size = opts->is_beside ? 1 : (uint32_t)plan->local_size;
-    opts->rdzv_port_count = 1;
-    if (opts->node_count == 1) {
-        snprintf(opts->rdzv_host, sizeof opts->rdzv_host, "127.0.0.1");
-        return;
-    }
-    place_ports(opts);
-    if (opts->rdzv_host[0]) /* by a flag, which means what it says */
-        return;
-    snprintf(opts->rdzv_host, sizeof opts->rdzv_host, "%s", plan->master_host);
-    if (mst_host_is_local(opts->rdzv_host))
-        name_own_host(opts);
-}
-
 /* One node without a secret gets a random one; several must be given one, as they cannot agree on
  * it in the open. */
 static int supply_secret(struct opts *opts, struct mst_err *err)
 {
-    if (opts->node_count == 1) {
+    if (place_slots(opts) == 1) {
         opts->secret_bytes = 32;
         if (getrandom(opts->secret, opts->secret_bytes, 0) != (ssize_t)opts->secret_bytes)
             return mst_err_set(err, -EIO, "no random bytes for the job secret");
@@ -302,7 +274,7 @@ static int supply_secret(struct opts *opts, struct mst_err *err)
                        "%u nodes and no job secret: put the same random bytes on every node and "
                        "set MST_JOB_SECRET_FILE to their path (a Kubernetes Secret), or accept "
                        "unauthenticated connections with --insecure",
-                       opts->node_count);
+                       place_slots(opts));
 }
 
 static int read_secret(struct opts *opts, struct mst_err *err)
@@ -385,14 +357,16 @@ static bool serves_a_rank(const char *name)
 static bool serves_beside(const char *name)
 {
     static const char *const names[] = {
-        "nproc",       "np",           "standalone",   "rdzv",      "node-rank", "master-addr",
-        "master-port", "rdzv-timeout", "peer-timeout", "take-root", "mpi",       NULL};
+        "nproc",        "np",          "standalone",  "rdzv",
+        "node-rank",    "master-addr", "master-port", "rdzv-timeout",
+        "peer-timeout", "last-call",   "spares",      "take-root",
+        "mpi",          NULL};
     return mst_words_find(names, name) < 0;
 }
 
 static bool serves_one_node(const char *name)
 {
-    static const char *const names[] = {"rdzv", "master-addr", "master-port", NULL};
+    static const char *const names[] = {"rdzv", "master-addr", "master-port", "last-call", NULL};
     return mst_words_find(names, name) < 0;
 }
 
@@ -409,7 +383,8 @@ static void set_defaults(struct words *words)
                   .profile = -1},
         .opts = {.grace_ms = GRACE_S_DEFAULT * 1000,
                  .rdzv_timeout_ms = RDZV_TIMEOUT_S_DEFAULT * 1000,
-                 .peer_timeout_ms = PEER_TIMEOUT_S_DEFAULT * 1000},
+                 .peer_timeout_ms = PEER_TIMEOUT_S_DEFAULT * 1000,
+                 .last_call_ms = LAST_CALL_S_DEFAULT * 1000},
     };
 }
 
@@ -476,7 +451,7 @@ int opts_read(const struct options *options, int argc, char **argv, struct opts 
         name_idle(&given, serves_a_rank, ret_opts);
     else if (plan->mode == MST_PLAN_NO_COLLECTIVE)
         name_idle(&given, serves_beside, ret_opts);
-    else if (plan->node_count == 1)
+    else if (plan->node_count == 1 && ret_opts->spare_count == 0)
         name_idle(&given, serves_one_node, ret_opts);
     ret_opts->argv = line.operands;
     ret_opts->term = words.flags.term >= 0 ? (enum opts_term)words.flags.term : settle_term();
@@ -521,7 +496,7 @@ static int check_complete(const struct opts *opts, struct mst_err *err)
     if (!opts->missing[0] || opts->missing[0][0] != '-') /* the secret's fault has its own text */
         return 0;
     return mst_err_set(err, -EINVAL, "--nnodes %lld needs %s",
-                       (long long)opts->answer->plan.node_count,
+                       (long long)plan_most_nodes(&opts->answer->plan),
                        opts_join_missing(opts, list, sizeof list));
 }
 

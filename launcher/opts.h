@@ -37,8 +37,11 @@ struct opts {
                                   are in its plan already */
     const char *scheme;        /* who said how many nodes there are: "flags", or a plan's scheme */
     uint32_t local_size;       /* ranks on this node */
-    const char *local_size_reason; /* static text: "given", "GPUs", "cores", "environment" */
-    uint32_t node_count, node_rank;
+    const char *local_size_reason;   /* static text: "given", "GPUs", "cores", "environment" */
+    uint32_t node_count, node_rank;  /* at most so many; those above them are spares */
+    uint32_t node_least;             /* the world may run with so many; 0: it may not be fewer */
+    uint32_t spare_count;            /* nodes that wait for the place of a lost one */
+    uint32_t last_call_ms;           /* how long nodes that suffice wait for the others */
     bool is_beside;                  /* the world of ranks: one program starts, alone */
     uint32_t world_size;             /* as -n says; 0: it does not */
     char rdzv_host[OPTS_HOST_BYTES]; /* of node 0; 127.0.0.1 if there is one node */

@@ -5,6 +5,7 @@
 #include "muster/launcher/node.h"
 #include "muster/launcher/node_own.h"
 #include "muster/launcher/opts.h"
+#include "muster/launcher/place.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,22 +21,26 @@ static void answer_steps(struct node *node, uint32_t round)
 
 static void set_gate(struct node *node, enum mst_gate_state state, const struct msg *msg)
 {
-    const struct mst_gate gate = {state, (enum mst_gate_action)msg->action, msg->step};
+    bool is_stop = msg->action != MST_GATE_CHECKPOINT; /* to a rank they are one */
+    const struct mst_gate gate = {state, is_stop ? MST_GATE_STOP : MST_GATE_CHECKPOINT, msg->step};
     mst_page_gate_set(node->ranks.page, gate);
 }
 
 static void on_agreed(struct node *node, const struct msg *msg)
 {
     set_gate(node, MST_GATE_AGREED, msg);
-    if (msg->action == MST_GATE_STOP)
+    if (msg->action != MST_GATE_CHECKPOINT)
         node->stop_step = msg->step;
-    log_line(LOG_INFO, msg->action == MST_GATE_STOP ? "all ranks stop" : "all ranks save",
+    log_line(LOG_INFO,
+             msg->action == MST_GATE_STOP      ? "all ranks stop"
+             : msg->action == MST_GATE_REGROUP ? "all ranks stop, for a world of other nodes"
+                                               : "all ranks save",
              " step=%llu", (unsigned long long)msg->step);
 }
 
 static void on_forward(struct node *node, const struct msg *msg)
 {
-    if (msg->action != MST_GATE_STOP) {
+    if (msg->action == MST_GATE_CHECKPOINT) {
         log_line(LOG_WARN, "no checkpoint: no rank has called mst_job_step yet", NULL);
         return;
     }
@@ -61,7 +66,7 @@ static void on_drain_message(struct node *node, const struct msg *msg)
 
 static void on_start(struct node *node, const struct msg *msg)
 {
-    if (msg->node_count <= node->opts->node_rank) {
+    if (msg->node_count <= node->index) {
         link_break(node->link, "it counts no such node as this one");
         return;
     }
@@ -70,7 +75,7 @@ static void on_start(struct node *node, const struct msg *msg)
         return;
     }
     if (node->super.state == SUPER_IDLE) {
-        if (node->opts->node_rank == 0 && node->opts->node_count > 1)
+        if (node->opts->node_rank == 0 && place_slots(node->opts) > 1)
             (void)mst_sock_join(msg->host, node->kv_port, node->kv_addr,
                                 sizeof node->kv_addr); /* it fits */
         if (msg->grace_ms < node->opts->grace_ms && msg->grace_ms != node->start.grace_ms)
@@ -99,10 +104,25 @@ static void remember_cause(struct node *node, const struct msg *msg)
         exitcode_describe_rank((int)msg->code, node->cause_text, sizeof node->cause_text);
 }
 
+/* Of a world whose nodes come and go. */
+static void on_seat(struct node *node, const struct msg *msg)
+{
+    bool is_outside = msg->rank == MST_PAGE_CAUSE_JOB;
+    if (is_outside && !node->outside)
+        log_line(LOG_INFO, "the job runs: this node waits until it is let in",
+                 " running=%u present=%u", msg->node_count, msg->present);
+    node->outside = is_outside;
+    node->present = msg->present;
+    if (!is_outside)
+        node->index = msg->rank;
+}
+
 static void on_abort(struct node *node, const struct msg *msg)
 {
     remember_cause(node, msg);
-    if (msg->rank == MST_PAGE_CAUSE_JOB && msg->code == EXITCODE_DRAINED)
+    if (msg->rank == MST_PAGE_CAUSE_JOB && msg->code == EXITCODE_OK)
+        log_line(LOG_INFO, "generation ends: nodes come or go", NULL);
+    else if (msg->rank == MST_PAGE_CAUSE_JOB && msg->code == EXITCODE_DRAINED)
         log_line(LOG_WARN, "generation ends: a node has no more time to drain", NULL);
     else if (msg->rank == MST_PAGE_CAUSE_JOB)
         log_line(LOG_WARN, "generation ends: a node was lost", NULL);
@@ -122,6 +142,8 @@ static void on_refused(struct node *node, const struct msg *msg)
 
 static void on_end(struct node *node, const struct msg *msg)
 {
+    if (node->over) /* it has left before the others end */
+        return;
     node->cause_rank = msg->rank;
     node->exit_code = (int)msg->code;
     node->end = (enum exitcode_end)msg->end;
@@ -142,6 +164,7 @@ void node_message(struct node *node, const struct msg *msg)
             on_abort(node, msg);
         return;
     case MSG_END: on_end(node, msg); return;
+    case MSG_SEAT: on_seat(node, msg); return;
     case MSG_REFUSED: on_refused(node, msg); return;
     case MSG_QUERY:
     case MSG_PROPOSE:

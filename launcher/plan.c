@@ -42,6 +42,16 @@ static int64_t wanted_local_size(const struct flags *flags, const struct mst_mac
     }
 }
 
+int64_t plan_most_nodes(const struct mst_plan *plan)
+{
+    return plan->node_count > 0 ? plan->node_count : plan->elastic_max;
+}
+
+static bool is_elastic(const struct flags *flags)
+{
+    return flags->node_least > 0 && flags->node_least < flags->node_count;
+}
+
 /* Without anybody's word on the number of nodes the flags' count, one if they have none, and all
  * else with it. What the job is called stays true. */
 static void plan_from_flags(const struct flags *flags, const struct mst_machine *machine,
@@ -53,9 +63,14 @@ static void plan_from_flags(const struct flags *flags, const struct mst_machine 
     made.scheduler = "none";
     memcpy(made.role, "worker", sizeof "worker");
     made.node_count = flags->node_count > 0 ? flags->node_count : 1;
+    if (is_elastic(flags)) {
+        made.node_count = MST_UNKNOWN;
+        made.elastic_min = flags->node_least;
+        made.elastic_max = flags->node_count;
+    }
     made.node_rank = made.node_count == 1 ? 0 : MST_UNKNOWN;
     made.local_size = one_per_device(machine);
-    made.world_size = made.node_count * made.local_size;
+    made.world_size = made.node_count > 0 ? made.node_count * made.local_size : MST_UNKNOWN;
     memcpy(made.job_id, plan->job_id, sizeof made.job_id);
     memcpy(made.step_id, plan->step_id, sizeof made.step_id);
     *plan = made;
@@ -76,11 +91,12 @@ static int apply_place(const struct flags *flags, struct opts *opts, struct mst_
     }
     if (flags->node_rank >= 0)
         plan->node_rank = flags->node_rank;
-    if (plan->node_count > 0 && plan->node_rank >= plan->node_count)
+    int64_t limit = plan_most_nodes(plan) + opts->spare_count;
+    if (plan_most_nodes(plan) > 0 && plan->node_rank >= limit)
         return mst_err_set(err, -EINVAL,
                            "node rank %lld is not below the number of nodes, %lld (%s): correct "
                            "--node-rank or --nnodes",
-                           (long long)plan->node_rank, (long long)plan->node_count, plan->scheme);
+                           (long long)plan->node_rank, (long long)limit, plan->scheme);
     return 0;
 }
 
@@ -113,6 +129,11 @@ static void apply_local_size(const struct flags *flags, const struct mst_machine
 static int apply_total(const struct flags *flags, struct opts *opts, struct mst_err *err)
 {
     struct mst_plan *plan = &opts->answer->plan;
+    if (flags->total > 0 && plan->elastic_min > 0 && plan->node_count < 0)
+        return mst_err_set(err, -EINVAL,
+                           "-n %lld counts the ranks of a fixed world, and nodes of this one may "
+                           "come and go: give their number on this node by --nproc",
+                           (long long)flags->total);
     if (flags->total == 0 || plan->node_count <= 0)
         return 0;
     if (flags->local_size == 0 && flags->total % plan->node_count == 0 &&
@@ -162,7 +183,8 @@ static int compare_rank(const struct flags *flags, const struct mst_machine *mac
 {
     int64_t local_size = wanted_local_size(flags, machine);
     bool other_size = differs(local_size, local_size > 0, plan->local_size);
-    bool other_count = differs(flags->node_count, flags->node_count > 0, plan->node_count);
+    int64_t least = is_elastic(flags) ? flags->node_least : flags->node_count;
+    bool other_count = plan->node_count < least || plan->node_count > flags->node_count;
     bool other_place = differs(flags->node_rank, flags->node_rank >= 0, plan->node_rank);
     if (plan->world_size == 1)
         return (local_size > 1) || (flags->node_count > 1) || (flags->node_rank > 0) ||
@@ -171,7 +193,7 @@ static int compare_rank(const struct flags *flags, const struct mst_machine *mac
         return refuse_flag("-n", flags->total, plan, err);
     if (other_size)
         return refuse_flag("--nproc", local_size, plan, err);
-    if (other_count)
+    if (flags->node_count > 0 && other_count)
         return refuse_flag("--nnodes", flags->node_count, plan, err);
     return other_place ? refuse_flag("--node-rank", flags->node_rank, plan, err) : 0;
 }
@@ -328,6 +350,17 @@ static bool is_by_flags(const struct mst_plan *plan)
     return strcmp(plan->scheme, "flags") == 0;
 }
 
+/* "4", or "1 to 4". */
+static const char *name_range(const struct mst_plan *plan, char *text, size_t cap)
+{
+    if (plan->node_count > 0)
+        snprintf(text, cap, "%lld", (long long)plan->node_count);
+    else
+        snprintf(text, cap, "%lld to %lld", (long long)plan->elastic_min,
+                 (long long)plan->elastic_max);
+    return text;
+}
+
 int plan_check(const struct mst_plan *plan, struct mst_err *err)
 {
     if (plan->mode == MST_PLAN_NO_COLLECTIVE)
@@ -335,21 +368,16 @@ int plan_check(const struct mst_plan *plan, struct mst_err *err)
     if (plan->mode != MST_PLAN_SPAWN)
         return mst_err_set(err, -EINVAL, "%s, role %s: %s", plan->scheduler, plan->role,
                            advice(plan->mode));
-    if (plan->node_count < 0)
-        return mst_err_set(
-            err, -ENOTSUP,
-            "%s asks for %lld to %lld nodes, and worlds that grow and shrink are not "
-            "formed: set one number of nodes",
-            plan->scheduler, (long long)plan->elastic_min, (long long)plan->elastic_max);
-    if (plan->node_count > MSG_NODES_MAX)
-        return mst_err_set(err, -EINVAL, "%lld nodes are over the limit of %d",
-                           (long long)plan->node_count, MSG_NODES_MAX);
-    if (!is_by_flags(plan) &&
-        (plan->node_rank < 0 || (plan->node_count > 1 && !plan->master_host[0])))
+    int64_t most = plan_most_nodes(plan);
+    char range[48];
+    if (most > MSG_NODES_MAX)
+        return mst_err_set(err, -EINVAL, "%lld nodes are over the limit of %d", (long long)most,
+                           MSG_NODES_MAX);
+    if (!is_by_flags(plan) && (plan->node_rank < 0 || (most > 1 && !plan->master_host[0])))
         return mst_err_set(err, -EINVAL,
-                           "%s says %lld nodes, but not which one this is or where node 0 is: set "
+                           "%s says %s nodes, but not which one this is or where node 0 is: set "
                            "MST_NODE_RANK and MST_MASTER_ADDR",
-                           plan->scheduler, (long long)plan->node_count);
+                           plan->scheduler, name_range(plan, range, sizeof range));
     return 0;
 }
 
@@ -357,7 +385,7 @@ void plan_find_missing(struct opts *opts, bool has_secret)
 {
     const struct mst_plan *plan = &opts->answer->plan;
     const char **next = opts->missing;
-    if (plan->mode != MST_PLAN_SPAWN || plan->node_count < 2)
+    if (plan->mode != MST_PLAN_SPAWN || plan_most_nodes(plan) + opts->spare_count < 2)
         return;
     if (plan->node_rank < 0)
         *next++ = "--node-rank R";

@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+#include <stdint.h>
+
 struct flags;
 struct mst_err;
 struct mst_plan;
@@ -16,8 +18,11 @@ struct opts;
  * what this rank of several is; EXITCODE_CONFIG with text for a node rank beyond the nodes. */
 int plan_read(const struct flags *flags, struct opts *opts, struct mst_err *err);
 
-/* Whether ranks can be started by what is known. 0; -EINVAL, or -ENOTSUP for worlds that grow and
- * shrink, with what to do instead. What only the command line decides may be missing still. */
+/* The number of nodes, or the most that there may be; -1: nobody says it. */
+int64_t plan_most_nodes(const struct mst_plan *plan);
+
+/* Whether ranks can be started by what is known. 0; -EINVAL with what to do instead. What only the
+ * command line decides may be missing still. */
 int plan_check(const struct mst_plan *plan, struct mst_err *err);
 
 /* Fills opts->missing for a plan that plan_check lets pass. */

@@ -80,6 +80,23 @@ static json_t *failure_json(const struct node *node)
                      json_text(node->cause_text));
 }
 
+/* Of a world whose nodes come and go, as node 0 told last; else nobody counts those who are there,
+ * and all of them are in each generation. */
+static json_t *add_nodes(json_t *root, const struct node *node)
+{
+    const struct opts *opts = node->opts;
+    bool has_started = node->start.job_nonce != 0;
+    uint32_t least = opts->node_least ? opts->node_least : opts->node_count;
+    json_object_set_new(root, "nodes",
+                        json_integer(has_started ? node->start.node_count : opts->node_count));
+    json_object_set_new(root, "nodes_min", json_integer(least));
+    json_object_set_new(root, "nodes_max", json_integer(opts->node_count));
+    json_object_set_new(root, "nodes_present",
+                        node->present > 0 ? json_integer(node->present) : json_null());
+    json_object_set_new(root, "outside", json_boolean(node->outside));
+    return root;
+}
+
 char *status_json(const struct node *node)
 {
     uint64_t now_ns = mst_now_ns();
@@ -89,13 +106,13 @@ char *status_json(const struct node *node)
     char job[MST_JOB_ID_BYTES];
     name_job(node, job, sizeof job);
     json_t *root = json_pack(
-        "{s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:s, s:b, s:s, s:o, s:o, s:o}", "job", json_text(job),
+        "{s:o, s:o, s:i, s:i, s:i, s:i, s:s, s:b, s:s, s:o, s:o, s:o}", "job", json_text(job),
         "program", json_text(node->opts->argv[0]), "agent_pid", (int)getpid(), "node",
-        (int)node->opts->node_rank, "nodes", (int)node->opts->node_count, "generation",
-        (int)node->start.generation, "max_restarts", (int)node->opts->max_restarts, "state",
-        super_name(node->super.state), "draining", node->stopping, "kv", node->kv_addr, "stop_step",
-        step_json(node->stop_step), "last_failure", failure_json(node), "ranks", ranks);
-    char *text = json_dumps(root, JSON_COMPACT);
+        (int)node->opts->node_rank, "generation", (int)node->start.generation, "max_restarts",
+        (int)node->opts->max_restarts, "state", super_name(node->super.state), "draining",
+        node->stopping, "kv", node->kv_addr, "stop_step", step_json(node->stop_step),
+        "last_failure", failure_json(node), "ranks", ranks);
+    char *text = json_dumps(add_nodes(root, node), JSON_COMPACT);
     json_decref(root);
     return text;
 }

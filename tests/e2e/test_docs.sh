@@ -16,7 +16,7 @@ grep -q "^README.md" "$work/commands" || fail "no commands in README.md"
 
 # What is not here, or is too large, and what stands in for it.
 swaps=(10.0.0.1:29500 127.0.0.1:29513 head:29500 127.0.0.1:29513 PREFIX=/usr/local "PREFIX=$work/prefix"
-    "-e 64M" "-e 64K" "-e 16M" "-e 64K" "-b 1M -e 1M" "-b 1K -e 1K"
+    "--last-call 10" "--last-call 1" "-e 64M" "-e 64K" "-e 16M" "-e 64K" "-b 1M -e 1M" "-b 1K -e 1K"
     "--steps 900 --ckpt-every 100" "--steps 1000000 --ckpt-every 5"
     "gcide.dict.dz ck 5000" "gcide.dict.dz ck 300" "--steps 2000" "--steps 200"
     "--steps 300 --ckpt-every 100" "--steps 6 --ckpt-every 3"
@@ -146,6 +146,13 @@ rm -r "$folder/ckpt.train"
 job=$!
 runs launcher/man/muster.1 0 "muster run --nnodes 2 --node-rank 1 --rdzv head:29500 -- ./train"
 ends 0 "final step=300 "
+
+say "nodes that may come and go"
+runs README.md 0 "muster run --nnodes 1:3 --node-rank 0 --rdzv 10.0.0.1:29500 --last-call 1 -- build/bin/train_lm --data text.gz --ckpt ckpt.1to3 --steps 200" \
+    "last call for the others" "final step=200 "
+rm -r "$folder/ckpt.train"
+runs launcher/man/muster.1 0 "muster run --nnodes 1:3 --node-rank 0 --rdzv head:29500 --last-call 10 -- ./train" \
+    "starts_in_s=1.0" "final step=300 "
 
 say "preempted and resumed"
 saved() { compgen -G "$folder/ckpt/step_*/MANIFEST.json"; }

@@ -46,6 +46,48 @@ static void test_one_node(void **state)
     assert_int_equal(flags_settle(&flags, &err), -EINVAL);
 }
 
+static void test_nodes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool is_read;
+        int64_t least, most;
+    } cases[] = {
+        {"1", true, 1, 1},
+        {"16384", true, 16384, 16384},
+        {"1:3", true, 1, 3},
+        {"2:2", true, 2, 2},
+        {"0", false, 0, 0},
+        {"16385", false, 0, 0},
+        {"3:1", false, 0, 0},
+        {"0:3", false, 0, 0},
+        {"1:", false, 0, 0},
+        {":3", false, 0, 0},
+        {"1:3:5", false, 0, 0},
+        {"-1:3", false, 0, 0},
+        {"1:16385", false, 0, 0},
+        {"", false, 0, 0},
+        {"1 ", false, 0, 0},
+        {"1: 3", false, 0, 0},
+        {"auto", false, 0, 0},
+        {"9e9", false, 0, 0},
+        {"99999999999999999999", false, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t least, most;
+        assert_int_equal(flags_read_nodes(cases[i].text, &least, &most), cases[i].is_read);
+        if (!cases[i].is_read)
+            continue;
+        assert_int_equal(least, cases[i].least);
+        assert_int_equal(most, cases[i].most);
+    }
+    struct flags flags = {.nodes = "2:4"};
+    assert_int_equal(flags_settle(&flags, &err), 0);
+    assert_int_equal(flags.node_least, 2);
+    assert_int_equal(flags.node_count, 4);
+}
+
 static void test_output(void **state)
 {
     (void)state;
@@ -82,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_master_is_a_rendezvous),
         cmocka_unit_test(test_one_node),
+        cmocka_unit_test(test_nodes),
         cmocka_unit_test(test_output),
         cmocka_unit_test(test_exports),
     };

@@ -314,7 +314,8 @@ static void test_other_launchers_spellings(void **state)
     refuse("run -hostfile h p", -EINVAL, "-hostfile: start muster run on each host");
     refuse("run --nproc 2 --nproc-per-node 3 p", -EINVAL,
            "--nproc 2 and --nproc-per-node 3 are one option");
-    refuse("run --nnodes 1:2 p", -EINVAL, "MIN:MAX, is not formed");
+    refuse("run --nnodes 2:1 p", -EINVAL, "or MIN:MAX of them");
+    refuse("run --nnodes 0 p", -EINVAL, "from 1 to 16384");
     refuse("run --nproc-per-node=gpu --local-gpus 0 p", -EINVAL, "shows no GPU");
     assert_int_equal(parse("run --nproc-per-node=gpu --local-gpus 3 --dry-run p"), EXITCODE_OK);
     assert_int_equal(opts.local_size, 3);

@@ -106,6 +106,7 @@ static void why_a_generation_ends_is_told(void **state)
     } cases[] = {
         {MST_PAGE_CAUSE_JOB, EXITCODE_RENDEZVOUS, "", "a node was lost", ""},
         {MST_PAGE_CAUSE_JOB, EXITCODE_DRAINED, "", "no more time to drain", ""},
+        {MST_PAGE_CAUSE_JOB, EXITCODE_OK, "", "nodes come or go", ""},
         {7, 143, "", "killed by SIGTERM, or exit code 143", "killed by SIGTERM, or exit code 143"},
         {7, 137, "out of memory", "what=\"out of memory\"", "out of memory"},
     };
@@ -122,12 +123,50 @@ static void why_a_generation_ends_is_told(void **state)
     }
 }
 
+/* A node that waits says so once; one that is a member knows which, by its seat and not by its own
+ * rank. */
+static void a_seat_is_in_the_generation_or_outside(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct msg seat = {.type = MSG_SEAT, .rank = MST_PAGE_CAUSE_JOB, .node_count = 2, .present = 3};
+    begin(&f);
+    assert_non_null(strstr(told(&f, seat), "waits until it is let in"));
+    assert_null(strstr(told(&f, seat), "waits"));
+    assert_true(f.node.outside);
+    f.opts.node_rank = 5;
+    seat.rank = 0;
+    (void)told(&f, seat);
+    assert_false(f.node.outside);
+    assert_int_equal(f.node.present, 3);
+    (void)told(&f, start_of(0, 3));
+    assert_int_equal(f.node.super.state, SUPER_RUNNING);
+    end(&f);
+}
+
+/* To ranks it is a stop; to the agent it is none: no grace begins. */
+static void a_stop_for_others_is_no_end(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    (void)told(&f, start_of(0, 3));
+    (void)told(&f, (struct msg){.type = MSG_PROPOSE, .action = MST_GATE_REGROUP, .step = 7});
+    assert_int_equal(mst_page_gate(f.node.ranks.page).action, MST_GATE_STOP);
+    const char *text = told(
+        &f, (struct msg){.type = MSG_AGREED, .action = MST_GATE_REGROUP, .step = 7});
+    assert_non_null(strstr(text, "for a world of other nodes"));
+    assert_int_equal(f.node.stop_step, 7);
+    assert_false(f.node.stopping);
+    end(&f);
+}
+
 static void a_start_that_leaves_this_node_out_is_no_start(void **state)
 {
     (void)state;
     struct fixture f;
     begin(&f);
-    f.opts.node_rank = 1;
+    f.node.index = 1;
     (void)told(&f, start_of(0, 3));
     assert_true(f.link.broken);
     assert_int_equal(f.node.super.state, SUPER_IDLE);
@@ -155,6 +194,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(node_0_s_restarts_count),
         cmocka_unit_test(why_a_generation_ends_is_told),
+        cmocka_unit_test(a_seat_is_in_the_generation_or_outside),
+        cmocka_unit_test(a_stop_for_others_is_no_end),
         cmocka_unit_test(a_start_that_leaves_this_node_out_is_no_start),
         cmocka_unit_test(a_start_with_more_ranks_here_than_in_all_is_no_start),
     };

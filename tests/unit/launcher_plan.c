@@ -167,7 +167,7 @@ static void what_cannot_be_started_says_what_to_do(void **state)
         {"TF_CONFIG={\"cluster\":{\"worker\":[\"a:1\"]},\"task\":{\"type\":\"evaluator\","
          "\"index\":0}}",
          0, ""},
-        {"PET_NNODES=1:3", -ENOTSUP, "1 to 3 nodes"},
+        {"PET_NNODES=1:3", -EINVAL, "1 to 3 nodes, but not which one"},
         {"MST_NNODES=1", 0, ""},
     };
     struct flags flags = none();
@@ -177,6 +177,35 @@ static void what_cannot_be_started_says_what_to_do(void **state)
         assert_int_equal(plan_check(&opts.answer->plan, &err), cases[i].code);
         assert_non_null(strstr(err.text, cases[i].word));
     }
+}
+
+/* How many nodes there will be is not known: neither is the world's size. */
+static void nodes_may_come_and_go(void **state)
+{
+    (void)state;
+    struct flags flags = none();
+    char **elastic = ENV("PET_NNODES=1:3", "PET_NODE_RANK=2", "PET_RDZV_ENDPOINT=w:1");
+    assert_int_equal(read_plan(elastic, &flags), 0);
+    assert_int_equal(plan_check(&opts.answer->plan, &err), 0);
+    assert_int_equal(plan_most_nodes(&opts.answer->plan), 3);
+    flags.total = 4;
+    refused(elastic, &flags, "-n 4 counts the ranks of a fixed world");
+    flags.total = 0;
+    flags.node_least = 2;
+    flags.node_count = 4;
+    flags.node_rank = 3;
+    assert_int_equal(read_plan(elastic, &flags), 0);
+    assert_int_equal(plan_check(&opts.answer->plan, &err), 0);
+    assert_int_equal(opts.answer->plan.elastic_min, 2);
+    assert_int_equal(opts.answer->plan.elastic_max, 4);
+    assert_int_equal(opts.answer->plan.node_count, MST_UNKNOWN);
+    assert_int_equal(opts.answer->plan.world_size, MST_UNKNOWN);
+    flags.node_rank = 4;
+    refused(elastic, &flags, "node rank 4 is not below the number of nodes, 4");
+    flags.node_rank = 0; /* and torchrun's two nodes are of these */
+    assert_int_equal(read_plan(ENV(TORCHRUN), &flags), 0);
+    flags.node_least = 3;
+    refused(ENV(TORCHRUN), &flags, "--nnodes 4");
 }
 
 static size_t missing(bool has_secret)
@@ -232,6 +261,7 @@ int main(void)
         cmocka_unit_test(flags_overrule_a_plan_and_say_so),
         cmocka_unit_test(what_nobody_said_is_not_overruled),
         cmocka_unit_test(a_number_of_nodes_settles_what_was_open),
+        cmocka_unit_test(nodes_may_come_and_go),
         cmocka_unit_test(what_cannot_be_started_says_what_to_do),
         cmocka_unit_test(what_is_missing_is_told_at_once),
         cmocka_unit_test(a_node_beyond_the_last_is_refused),

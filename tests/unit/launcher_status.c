@@ -251,6 +251,31 @@ static void test_other_users_get_nothing(void **state)
     end(&f);
 }
 
+/* Before the first START nobody knows how many there will be; who waits says so. */
+static void test_nodes_are_told_with_their_bounds(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    f.opts.node_least = 1;
+    ask(&f);
+    assert_int_equal(json_integer_value(json_object_get(f.answer, "nodes")), 2);
+    assert_true(json_is_null(json_object_get(f.answer, "nodes_present")));
+    assert_true(json_is_false(json_object_get(f.answer, "outside")));
+    json_decref(f.answer);
+    f.answer = NULL;
+    f.node.start = (struct msg){.job_nonce = 1, .node_count = 1};
+    f.node.present = 2;
+    f.node.outside = true;
+    ask(&f);
+    assert_int_equal(json_integer_value(json_object_get(f.answer, "nodes")), 1);
+    assert_int_equal(json_integer_value(json_object_get(f.answer, "nodes_min")), 1);
+    assert_int_equal(json_integer_value(json_object_get(f.answer, "nodes_max")), 2);
+    assert_int_equal(json_integer_value(json_object_get(f.answer, "nodes_present")), 2);
+    assert_true(json_is_true(json_object_get(f.answer, "outside")));
+    end(&f);
+}
+
 static void test_a_program_may_have_any_name(void **state)
 {
     (void)state;
@@ -286,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_names_the_collective),
         cmocka_unit_test(test_one_that_never_answers_is_told),
         cmocka_unit_test(test_other_users_get_nothing),
+        cmocka_unit_test(test_nodes_are_told_with_their_bounds),
         cmocka_unit_test(test_a_program_may_have_any_name),
         cmocka_unit_test(test_nothing_is_left),
     };
