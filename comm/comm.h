@@ -106,7 +106,8 @@ int mst_comm_join(const struct mst_world *world, const struct mst_comm_opts *opt
 /* Ends the communicator of this rank. Not collective: does not block for peers, unless requests are
  * still open or something is enqueued: they are run first, to their results or their deadline, and
  * their handles end with the communicator; what went wrong then is not told. Who cannot wait for
- * that calls mst_comm_abort before. NULL is allowed. */
+ * that calls mst_comm_abort before. Of nccl it gives memory of the device back, for which the
+ * driver waits for all streams of the device, the program's too. NULL is allowed. */
 void mst_comm_destroy(struct mst_comm *comm);
 
 /* Makes every wait of every rank of this communicator end with -ECONNRESET: at once on this node;
