@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NAME_BYTES 128 /* a longer name is cut */
+#define NAME_BYTES 288 /* a longer name, or cause, is cut */
 
 static const struct option answer_options[] = {
     {"json", OPTION_FLAG, 0, sizeof(bool), .help = "an array of objects, one per agent"},
@@ -134,6 +134,14 @@ static void print_rank(const json_t *rank)
            collective(rank, op, sizeof op));
 }
 
+static void print_failure(const json_t *failure)
+{
+    char what[NAME_BYTES];
+    if (json_is_object(failure))
+        printf("  last failure: rank %lld: %s\n", number_of(failure, "rank"),
+               name_of(failure, "what", what));
+}
+
 static void print_agent(const json_t *agent)
 {
     size_t index;
@@ -146,6 +154,7 @@ static void print_agent(const json_t *agent)
            json_is_true(json_object_get(agent, "outside")) ? " (until it is let in)" : "",
            number_of(agent, "generation"), number_of(agent, "node"), number_of(agent, "nodes"),
            number_of(agent, "agent_pid"), name_of(agent, "program", program));
+    print_failure(json_object_get(agent, "last_failure"));
     printf("  %6s %8s  %-16s %10s %10s %10s  %s\n", "rank", "pid", "state", "step", "beat",
            "checkpoint", "collective");
     json_array_foreach(ranks, index, rank) print_rank(rank);

@@ -123,6 +123,18 @@ mentions 'died=1' 'what="exit code 1: RuntimeError: loss is NaN at step 7"' \
 [ ! -e "$work/elsewhere" ] || fail "the error file of the launcher around this one was written"
 no_leftovers
 
+say "all nodes tell the same cause"
+two=(muster run --insecure --nnodes 2 --nproc 1 --rdzv "127.0.0.1:$((10000 + $$ % 10000))" --max-restarts 0)
+"${two[@]}" --node-rank 1 -- /usr/bin/python3 "$work/records" >"$work/b.out" 2>&1 &
+second=$!
+"${two[@]}" --node-rank 0 -- /usr/bin/python3 "$work/records" >"$work/a.out" 2>&1 &
+first=$!
+ended 1 $first a
+mentions 'a rank of another node died" died=1 what="exit code 1: RuntimeError: loss is NaN' \
+    'msg="job over" exit=1 what="exit code 1: RuntimeError: loss is NaN at step 7"'
+ended 1 $second b
+mentions 'msg="job over" exit=1 what="exit code 1: RuntimeError: loss is NaN at step 7"'
+
 say "exit codes as those want them who start jobs again"
 pytorchjob=(env PET_NNODES=1 PET_NPROC_PER_NODE=1 WORLD_SIZE=1 RANK=0 MASTER_ADDR=localhost MASTER_PORT=23456)
 expect 0 "${pytorchjob[@]}" muster env --explain
@@ -147,6 +159,16 @@ until_true test -s "$rank.pid.0" -a -s "$rank.pid.1"
 kill -TERM "$job"
 finish 137
 mentions 'msg="job over" exit=143 what="preempted' 'profile=flyte own=143 exit=137'
+
+say "status knows the last failure"
+start --nproc 1 --job-id failed-$$ -- sh -c '[ $MST_GENERATION = 0 ] && exit 3; exec "$0"' "$rank"
+until_true test -s "$rank.pid.0"
+expect 0 muster status
+mentions "job failed-$$: running, generation 1" "last failure: rank 0: exit code 3"
+expect 0 muster status --json
+mentions '"last_failure"' '"what": "exit code 3"'
+kill -TERM "$job"
+finish 143
 
 say "a job has its own time"
 start --nproc 2 --deadline 1 -- "$rank"

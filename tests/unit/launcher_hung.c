@@ -12,6 +12,7 @@
 #include <spawn.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,6 +29,7 @@ static pid_t start_hanging(void)
     if (pid == 0) {
         posix_spawn_file_actions_t actions;
         char *argv[] = {(char[]){"true"}, NULL};
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* of a test that fails */
         (void)setsid();
         posix_spawn_file_actions_init(&actions);
         posix_spawn_file_actions_addopen(&actions, 0, fifo, O_RDONLY, 0);
