@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define OOM_CLAIM_NS UINT64_C(30000000000)
+#define OOM_CLAIM_NS UINT64_C(10000000000)
 #define OOM_PLACES_MAX 8 /* cgroups of one job on one node: almost always one */
 #define OOM_DIR_BYTES (MEMCG_PATH_BYTES + 64)
 

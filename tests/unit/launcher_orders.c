@@ -161,6 +161,37 @@ static void a_stop_for_others_is_no_end(void **state)
     end(&f);
 }
 
+/* What is told at the end is why the job ends, and not what ended an earlier generation. */
+static void the_end_says_why(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    (void)told(&f, (struct msg){.type = MSG_END,
+                                .rank = 3,
+                                .code = 137,
+                                .end = EXITCODE_END_NO_MEMORY,
+                                .text = "out of memory"});
+    assert_true(f.node.over && f.node.end_told);
+    assert_int_equal(f.node.end, EXITCODE_END_NO_MEMORY);
+    assert_int_equal(f.node.cause_rank, 3);
+    assert_string_equal(f.node.end_text, "out of memory");
+    end(&f);
+    begin(&f);
+    (void)told(&f, (struct msg){.type = MSG_REFUSED, .code = 78, .text = "another -n"});
+    assert_false(f.node.end_told);
+    assert_string_equal(f.node.end_text, "another -n");
+    end(&f);
+    begin(&f);
+    f.node.cause_rank = 3;
+    snprintf(f.link.why.text, sizeof f.link.why.text, "it hung up");
+    node_link_lost(&f.node);
+    assert_int_equal(f.node.exit_code, EXITCODE_RENDEZVOUS);
+    assert_int_equal(f.node.cause_rank, MST_PAGE_CAUSE_JOB);
+    assert_string_equal(f.node.end_text, "node 0 is lost: it hung up");
+    end(&f);
+}
+
 static void a_start_that_leaves_this_node_out_is_no_start(void **state)
 {
     (void)state;
@@ -194,6 +225,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(node_0_s_restarts_count),
         cmocka_unit_test(why_a_generation_ends_is_told),
+        cmocka_unit_test(the_end_says_why),
         cmocka_unit_test(a_seat_is_in_the_generation_or_outside),
         cmocka_unit_test(a_stop_for_others_is_no_end),
         cmocka_unit_test(a_start_that_leaves_this_node_out_is_no_start),
