@@ -23,6 +23,14 @@
 #define LOOK_MS_MIN 250      /* between two looks at the node page, … */
 #define LOOK_MS_MAX 4000     /* … which cost a request each */
 
+/* What broke off, and who that was. Returns rc. */
+static int lose_kv(struct mst_kv *kv, int rc, const char *what, struct mst_err *err)
+{
+    (void)mst_err_set(err, rc, "%s: %s", what, mst_err_meaning(rc)); /* it is rc */
+    mst_kv_explain(kv, err);
+    return rc;
+}
+
 int boot_next_id(struct mst_kv *kv, const struct mst_world *world, uint64_t deadline_ns,
                  uint32_t *ret_id, struct mst_err *err)
 {
@@ -31,8 +39,7 @@ int boot_next_id(struct mst_kv *kv, const struct mst_world *world, uint64_t dead
     int64_t id;
     int rc = mst_kv_add(kv, key, 1, &id, deadline_ns);
     if (rc < 0)
-        return mst_err_set(err, rc, "cannot count communicators in the key-value server: %s",
-                           mst_err_meaning(rc));
+        return lose_kv(kv, rc, "cannot count communicators in the key-value server", err);
     *ret_id = (uint32_t)id;
     return 0;
 }
@@ -99,14 +106,26 @@ static int put_record(const struct boot *boot, struct mst_kv *kv, const struct m
                            "one command?",
                            world->rank, boot->size);
     if (rc < 0)
-        return mst_err_set(err, rc, "cannot publish this rank's address: %s", mst_err_meaning(rc));
+        return lose_kv(kv, rc, "cannot publish this rank's address", err);
     return 0;
+}
+
+/* The names of many are cut, and end so. */
+static void append_name(char *names, size_t cap, uint32_t rank)
+{
+    static const char more[] = ", …";
+    size_t used = strlen(names), size;
+    size = (size_t)snprintf(NULL, 0, "%s%u", used > 0 ? ", " : "", rank);
+    if (used + size + sizeof more <= cap)
+        (void)snprintf(names + used, cap - used, "%s%u", used > 0 ? ", " : "", rank);
+    else if (used < sizeof more || strcmp(names + used + 1 - sizeof more, more) != 0)
+        (void)snprintf(names + used, cap - used, "%s", more);
 }
 
 /* Names every rank whose record is not there. */
 static int name_absent(const struct boot *boot, struct mst_kv *kv, struct mst_err *err)
 {
-    char names[160] = "", key[KEY_MAX];
+    char names[96] = "", key[KEY_MAX];
     struct mst_kv_gathered here = {0};
     records_key(boot, key);
     int rc = mst_kv_gather_peek(kv, key, boot->size, &here, mst_deadline_ms(PROBE_MS));
@@ -116,9 +135,8 @@ static int name_absent(const struct boot *boot, struct mst_kv *kv, struct mst_er
                            "key-value server does not say: %s",
                            boot->id, mst_err_meaning(rc));
     for (uint32_t r = 0; r < boot->size; r++) {
-        size_t used = strlen(names);
         if (!here.parts[r].data)
-            (void)snprintf(names + used, sizeof names - used, "%s%u", used > 0 ? ", " : "", r);
+            append_name(names, sizeof names, r);
     }
     mst_kv_gathered_free(&here);
     if (!names[0])
@@ -126,8 +144,10 @@ static int name_absent(const struct boot *boot, struct mst_kv *kv, struct mst_er
                            "communicator %u: all ranks came, the last of them after the deadline: "
                            "raise the timeout",
                            boot->id);
-    return mst_err_set(err, -ETIMEDOUT, "communicator %u: did not come in time: rank %s", boot->id,
-                       names);
+    (void)mst_err_set(err, -ETIMEDOUT, "communicator %u: did not come in time: rank %s", boot->id,
+                      names); /* returned below */
+    mst_kv_explain(kv, err);
+    return -ETIMEDOUT;
 }
 
 /* Whether there is any point in waiting: 0; -ECONNRESET with text. */
@@ -166,8 +186,7 @@ static int await_records(const struct boot *boot, struct mst_kv *kv, uint64_t de
         if (rc == -ETIMEDOUT && mst_deadline_passed(deadline_ns))
             return name_absent(boot, kv, err);
         if (rc && rc != -ETIMEDOUT)
-            return mst_err_set(err, rc, "cannot read the addresses of the ranks: %s",
-                               mst_err_meaning(rc));
+            return lose_kv(kv, rc, "cannot read the addresses of the ranks", err);
         if (rc == 0 || (rc = check_page(boot, err)) < 0)
             return rc;
     }

@@ -35,6 +35,9 @@ struct kv_backend {
                  struct mst_err *err);
 
     void (*close)(struct mst_kv *kv);
+
+    /* Optional: adds to `err` what it knows of why others are missed. */
+    void (*explain)(struct mst_kv *kv, struct mst_err *err);
 };
 
 /* Every back end's handle starts with this. */

@@ -39,6 +39,7 @@ struct client_kv {
     uint8_t secret[MST_SECRET_BYTES_MAX];
     size_t secret_bytes;
     struct kv_resident *resident; /* the server, if it is this process's */
+    bool is_of_rank_0;            /* the server, but of another process */
 };
 
 static int send_request(struct client_kv *client, const struct kv_request *request)
@@ -226,6 +227,7 @@ static int client_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv *
     memcpy(client->secret, from->secret, sizeof client->secret);
     memcpy(client->address, from->address, sizeof client->address);
     client->resident = kv_resident_hold(from->resident);
+    client->is_of_rank_0 = from->is_of_rank_0;
     mst_stream_init(&client->stream, -1);
     int rc = draw_tag(client);
     if (rc)
@@ -240,10 +242,21 @@ static int client_clone(struct mst_kv *kv, uint64_t deadline_ns, struct mst_kv *
     return 0;
 }
 
+static void client_explain(struct mst_kv *kv, struct mst_err *err)
+{
+    const struct client_kv *client = (const struct client_kv *)kv;
+    kv_resident_explain(client->resident, err);
+    if (client->is_of_rank_0 && client->broken == -ECONNRESET)
+        (void)mst_err_set(err, err->code,
+                          "%s; rank 0, which serves the keys at %s, has ended", /* its */
+                          err->text, client->address);
+}
+
 static const struct kv_backend client_backend = {
     .call = client_call,
     .clone = client_clone,
     .close = client_close,
+    .explain = client_explain,
 };
 
 /* The others' name of this node may mean nothing here yet. */
@@ -269,6 +282,7 @@ int kv_client_dial(const struct mst_world *world, struct kv_resident *resident,
                   .process = mst_process_mark()},
         .secret_bytes = world->secret_bytes,
         .resident = resident,
+        .is_of_rank_0 = world->is_resident && !resident,
     };
     memcpy(from.hello.job_id, world->job_id, sizeof from.hello.job_id);
     if (resident)

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct mst_err;
 struct mst_kv;
 
 struct mst_kv_part {
@@ -45,5 +46,10 @@ int mst_kv_gather_peek(struct mst_kv *kv, const char *key, uint32_t count,
 
 /* Frees what it owns; a zeroed one is allowed. */
 void mst_kv_gathered_free(struct mst_kv_gathered *gathered);
+
+/* For who waited in vain for others: adds to `err`, which may be NULL, what the handle knows of
+ * that. At rank 0 of another launcher's world, which serves the keys: who was refused, and why. At
+ * another rank of it: that rank 0 is lost. */
+void mst_kv_explain(struct mst_kv *kv, struct mst_err *err);
 
 #endif

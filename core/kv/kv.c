@@ -3,6 +3,7 @@
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
 #include "muster/core/kv/backend.h"
+#include "muster/core/kv/gather.h"
 #include "muster/core/kv/resident.h"
 #include "muster/core/kv/sock.h"
 #include "muster/core/least.h"
@@ -47,8 +48,11 @@ static int dial_resident(const struct mst_world *world, uint64_t deadline_ns,
         return 0;
     if (rc == -ETIMEDOUT && before.code) /* the last try had no time left to be told the same */
         why = before;
-    return mst_err_set(err, why.code, "%s%s",
-                       world->rank > 0 ? "rank 0 serves the keys of its job: " : "", why.text);
+    return mst_err_set(err, why.code, "%s%s%s",
+                       world->rank > 0 ? "rank 0 serves the keys of its job: " : "", why.text,
+                       rc == -ETIMEDOUT && world->node_count > 1
+                           ? " Is MASTER_ADDR the host of rank 0, and has that rank begun?"
+                           : "");
 }
 
 int mst_kv_dial(const struct mst_world *world, uint64_t deadline_ns, struct mst_kv **ret_kv,
@@ -82,6 +86,12 @@ void mst_kv_close(struct mst_kv *kv)
 {
     if (kv && mst_process_owns(kv->process))
         kv->backend->close(kv);
+}
+
+void mst_kv_explain(struct mst_kv *kv, struct mst_err *err)
+{
+    if (err && mst_process_owns(kv->process) && kv->backend->explain)
+        kv->backend->explain(kv, err);
 }
 
 /* Makes room for what the answer is told to hold. */

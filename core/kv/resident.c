@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -33,6 +34,11 @@ struct kv_resident {
     uint32_t process;    /* that it is in, core/process.h */
     uint32_t holds;
     struct kv_resident *next;
+    struct {
+        pthread_mutex_t lock;
+        struct mst_err last; /* of those who were refused */
+        uint32_t count;
+    } refused;
 };
 
 /* Those that are held: a program may take its world more than once. */
@@ -61,10 +67,27 @@ static void lose_nobody(void *arg, const struct kv_agent *who, bool hung_up)
     (void)arg, (void)who, (void)hung_up; /* no agent was let in */
 }
 
-/* Who was refused is told why by the handshake, and a library does not print. */
-static void tell_nobody(void *arg, const struct mst_err *why)
+/* A library does not print: it is told once somebody misses whom that was. */
+static void note_refused(void *arg, const struct mst_err *why)
 {
-    (void)arg, (void)why;
+    struct kv_resident *resident = arg;
+    pthread_mutex_lock(&resident->refused.lock);
+    resident->refused.last = *why;
+    resident->refused.count++;
+    pthread_mutex_unlock(&resident->refused.lock);
+}
+
+void kv_resident_explain(struct kv_resident *resident, struct mst_err *err)
+{
+    if (!resident || !err)
+        return;
+    pthread_mutex_lock(&resident->refused.lock);
+    uint32_t count = resident->refused.count;
+    struct mst_err last = resident->refused.last;
+    pthread_mutex_unlock(&resident->refused.lock);
+    if (count > 0)
+        (void)mst_err_set(err, err->code, "%s; refused here, %" PRIu32 " times, last %s", /* its */
+                          err->text, count, last.text);
 }
 
 /* ---- the thread ------------------------------------------------------------------------------ */
@@ -92,6 +115,7 @@ static void dispose(struct kv_resident *resident)
     kv_server_destroy(resident->server);
     if (resident->leave_fd >= 0)
         (void)close(resident->leave_fd); /* nothing is written to it */
+    pthread_mutex_destroy(&resident->refused.lock);
     free(resident);
 }
 
@@ -124,10 +148,11 @@ static int open_server(struct kv_resident *resident, const struct mst_world *wor
                                             .job_id = world->job_id,
                                             .job_nonce = world->job_nonce,
                                             .rank_count = world->size,
-                                            .events = {.agent_joined = refuse_agent,
+                                            .events = {.arg = resident,
+                                                       .agent_joined = refuse_agent,
                                                        .agent_frame = take_no_frame,
                                                        .agent_lost = lose_nobody,
-                                                       .refused = tell_nobody}};
+                                                       .refused = note_refused}};
     int rc = kv_server_create(&config, &resident->server, err);
     if (rc)
         (void)close(listen_fd); /* nobody has been let in */
@@ -140,6 +165,7 @@ static int start(const struct mst_world *world, struct kv_resident **ret_residen
     struct kv_resident *resident = calloc(1, sizeof *resident);
     if (!resident)
         return mst_err_set(err, -ENOMEM, "no memory for the job's key-value server");
+    pthread_mutex_init(&resident->refused.lock, NULL);
     resident->leave_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int rc = resident->leave_fd < 0
                  ? mst_err_set(err, -errno, "eventfd: %s", mst_err_meaning(errno))

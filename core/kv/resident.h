@@ -21,4 +21,8 @@ struct kv_resident *kv_resident_hold(struct kv_resident *resident);
  * NULL is allowed. */
 void kv_resident_release(struct kv_resident *resident);
 
+/* Adds to `err` who was refused last, why, and how many others were: that may be whom a rank waits
+ * for. Safe from any thread. NULL is allowed, both. */
+void kv_resident_explain(struct kv_resident *resident, struct mst_err *err);
+
 #endif

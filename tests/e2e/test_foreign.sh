@@ -93,6 +93,15 @@ timeout 60 env -i PATH="$PATH" MST_TIMEOUT_MS=2000 RANK=1 LOCAL_RANK=1 WORLD_SIZ
 [ $code = 1 ] || fail "exit code $code instead of 1"
 mentions "rank 0 serves the keys of its job" "127.0.0.1:"
 
+say "a rank that was refused is missed by rank 0, which says why"
+port=$((port + 1))
+timeout_ms=4000 one_rank 0 env MST_JOB_SECRET=hush allreduce >"$work/job.out" 2>&1 &
+job=$!
+expect 1 one_rank 1 env MST_JOB_SECRET=hash allreduce
+mentions "rank 0 serves the keys of its job" "secret"
+ended 1 "$job" job
+mentions "did not come in time: rank 1; refused here, 1 times, last 127.0.0.1:" "another job secret"
+
 say "a rank that was killed is named, where its launcher does not end the others"
 timeout_ms=3000 steps=1000000 torchrun_ranks killed 2
 until_true test -s "$work/killed.loss"

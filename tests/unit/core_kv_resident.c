@@ -3,6 +3,7 @@
 #include "failing_memory.h"
 #include "muster/core/clock.h"
 #include "muster/core/err.h"
+#include "muster/core/kv/gather.h"
 #include "muster/core/kv/kv.h"
 #include "muster/core/kv/resident.h"
 #include "muster/core/kv/sock.h"
@@ -208,6 +209,26 @@ static void *destroy(void *world)
 }
 
 /* Rank 0 may be through before others are. */
+static void a_rank_0_that_is_gone_is_named(void **state)
+{
+    (void)state;
+    struct mst_world *first = rank(0, "0"), *second = rank(1, "0");
+    struct mst_kv *own = dial(first), *other = NULL;
+    struct mst_err missed = {-ECONNRESET, "lost"};
+    mst_kv_explain(own, &missed);
+    assert_string_equal(missed.text, "lost"); /* nobody was refused */
+    other = dial(second);
+    mst_kv_explain(other, &missed);
+    assert_string_equal(missed.text, "lost"); /* nor is rank 0 gone */
+    mst_kv_close(own);
+    mst_world_destroy(first);
+    assert_int_equal(mst_kv_set(other, "k", "", 0, soon()), -ECONNRESET);
+    mst_kv_explain(other, &missed);
+    assert_non_null(strstr(missed.text, "lost; rank 0, which serves the keys at 127.0.0.1:"));
+    mst_kv_close(other);
+    mst_world_destroy(second);
+}
+
 static void the_last_rank_is_served_to_its_end(void **state)
 {
     (void)state;
@@ -353,6 +374,12 @@ static void who_has_another_secret_is_refused(void **state)
     assert_int_equal(mst_kv_dial(stranger, soon(), &kv, &err), -EACCES);
     assert_non_null(strstr(err.text, "rank 0 serves the keys of its job"));
     mst_world_destroy(stranger);
+    struct mst_err missed = {-ETIMEDOUT, "rank 1 did not come"};
+    mst_kv_explain(own, &missed);
+    assert_int_equal(missed.code, -ETIMEDOUT);
+    if (!strstr(missed.text, "rank 1 did not come; refused here, 1 times, last 127.0.0.1:") ||
+        !strstr(missed.text, "which says to be rank 1: it has another job secret than we"))
+        fail_msg("%s", missed.text);
     mst_kv_close(own);
     mst_world_destroy(first);
 }
@@ -419,6 +446,7 @@ int main(void)
         cmocka_unit_test_setup(a_world_that_is_taken_twice_has_one_server, begin),
         cmocka_unit_test_setup(a_rank_is_one_process, begin),
         cmocka_unit_test_setup(who_counts_other_ranks_is_refused, begin),
+        cmocka_unit_test_setup(a_rank_0_that_is_gone_is_named, begin),
         cmocka_unit_test_setup(the_last_rank_is_served_to_its_end, begin),
         cmocka_unit_test_setup(handles_live_on_when_the_world_is_gone, begin),
         cmocka_unit_test_setup(a_later_start_waits_for_the_end_of_the_one_before, begin),
