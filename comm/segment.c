@@ -7,10 +7,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -127,6 +129,18 @@ static void prepare(struct segment *segment, uint32_t local_rank, uint32_t local
     segment_set_rooms(segment, SEGMENT_ROAMING);
 }
 
+/* A limit on files is one on memory that has a descriptor, too; who goes beyond it is killed. */
+static int check_limit(uint64_t end, struct mst_err *err)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || end <= limit.rlim_cur)
+        return 0;
+    return mst_err_set(err, -EFBIG,
+                       "the node's shared segment ends at byte %" PRIu64 " of its file, and this "
+                       "process may write up to %" PRIu64 " (RLIMIT_FSIZE): raise ulimit -f",
+                       end, (uint64_t)limit.rlim_cur);
+}
+
 /* Appends the segment's room to the file, all of it backed by memory. */
 static int take_room(const struct segment *segment, int fd, uint64_t *ret_offset,
                      struct mst_err *err)
@@ -137,7 +151,10 @@ static int take_room(const struct segment *segment, int fd, uint64_t *ret_offset
                            "cannot read the size of the node's shared segment, fd %d: %s", fd,
                            mst_err_meaning(errno));
     uint64_t offset = mst_round_up((size_t)status.st_size, PAGE_ALIGN);
-    int rc = -EINTR;
+    int rc = check_limit(offset + segment->bytes, err);
+    if (rc < 0)
+        return rc;
+    rc = -EINTR;
     while (rc == -EINTR) /* the program's signals; nothing was taken then */
         rc = -posix_fallocate(fd, (off_t)offset, (off_t)segment->bytes);
     if (rc < 0)

@@ -85,8 +85,8 @@ struct segment_place {
 
 /* Leader (local rank 0): takes room at the end of shm_fd, or of a new memfd when shm_fd is -1; for
  * a rank alone on its node, private memory. All of it is allocated now, so that a node without
- * memory answers -ENOMEM here and not SIGBUS later. 0; -ENOMEM and codes of memfd_create and mmap,
- * with text. */
+ * memory answers -ENOMEM here and not SIGBUS later. 0; -ENOMEM; -EFBIG the process may not have so
+ * large a file; and codes of memfd_create and mmap, with text. */
 int segment_create(struct segment *segment, int shm_fd, uint32_t local_size,
                    struct segment_place *ret_place, struct mst_err *err);
 

@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -397,9 +398,29 @@ static void a_child_that_closes_harms_nobodys_close(void **state)
     close_pair(&pair);
 }
 
+/* Beyond which the kernel ends a process. */
+static void a_limit_on_files_is_named(void **state)
+{
+    (void)state;
+    struct segment segment;
+    struct segment_place place;
+    struct mst_err err = {0};
+    struct rlimit before, low;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    low = before;
+    low.rlim_cur = 1 << 20;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    int rc = segment_create(&segment, -1, 2, &place, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(rc, -EFBIG);
+    assert_non_null(strstr(err.text, "may write up to 1048576 (RLIMIT_FSIZE): raise ulimit -f"));
+    segment_close(&segment);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_limit_on_files_is_named),
         cmocka_unit_test(deposits_are_seen_after_the_step),
         cmocka_unit_test(no_deposit_meets_the_one_before),
         cmocka_unit_test(who_waits_for_nobody_stops_when_the_ring_is_full),
