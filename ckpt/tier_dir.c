@@ -138,6 +138,28 @@ static int write_new(struct tier_dir *dir, int temp_fd, struct writer_job *job,
     return rc;
 }
 
+/* What is published under another name is not found by the one that the job was given. */
+static int check_place(const struct tier_dir *dir, struct mst_err *err)
+{
+    struct stat named, opened = {.st_nlink = 1};
+    int rc = stat(dir->path, &named) < 0 ? -errno : 0;
+    bool is_gone = rc == -ENOENT || rc == -ENOTDIR;
+    int known = fstat(dir->root_fd, &opened);
+    if (rc == 0 && known == 0)
+        is_gone = named.st_dev != opened.st_dev || named.st_ino != opened.st_ino;
+    if (!is_gone)
+        return 0;
+    if (opened.st_nlink == 0)
+        return mst_err_set(err, -ENOENT,
+                           "%.150s was removed under way, with what was saved there: start the job "
+                           "again",
+                           dir->path);
+    return mst_err_set(err, -ENOENT,
+                       "%.150s is no longer the directory that was opened: what is saved there "
+                       "would not be found: put it back",
+                       dir->path);
+}
+
 static int dir_write(struct tier *tier, const struct tier_save *save, struct writer_job *job,
                      uint64_t deadline_ns, struct mst_err *err)
 {
@@ -145,6 +167,8 @@ static int dir_write(struct tier *tier, const struct tier_save *save, struct wri
     char temp[ROOT_NAME_MAX];
     name_temp(save, temp);
     int temp_fd = root_make_temp(dir->aio, dir->root_fd, temp);
+    if (temp_fd == -ENOENT && check_place(dir, err) < 0)
+        return -ENOENT;
     if (temp_fd < 0)
         return mst_err_set(err, temp_fd, "%s: %s", temp, mst_err_meaning(temp_fd));
     int rc = write_new(dir, temp_fd, job, deadline_ns, err);
@@ -170,22 +194,6 @@ static int check_file(int temp_fd, uint32_t rank, uint64_t size_bytes, struct ms
         return 0;
     return mst_err_set(err, -EBADMSG, "%s has not the %" PRIu64 " bytes that were written", name,
                        size_bytes);
-}
-
-/* What is published under another name is not found by the one that the job was given. */
-static int check_place(const struct tier_dir *dir, struct mst_err *err)
-{
-    struct stat named, opened;
-    int rc = stat(dir->path, &named) < 0 ? -errno : 0;
-    bool is_gone = rc == -ENOENT || rc == -ENOTDIR;
-    if (rc == 0 && fstat(dir->root_fd, &opened) == 0)
-        is_gone = named.st_dev != opened.st_dev || named.st_ino != opened.st_ino;
-    if (!is_gone)
-        return 0;
-    return mst_err_set(err, -ENOENT,
-                       "%.150s is no longer the directory that was opened: what is saved there "
-                       "would not be found: put it back",
-                       dir->path);
 }
 
 static int dir_check(struct tier *tier, const struct tier_save *save,

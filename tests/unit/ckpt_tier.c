@@ -2,6 +2,7 @@
 #include "unit/ckpt_fixture.h"
 
 #include "muster/ckpt/tier.h"
+#include "muster/ckpt/writer.h"
 
 #include <errno.h>
 
@@ -129,6 +130,26 @@ static void test_a_root_that_has_lost_its_name_is_told(void **state)
     tier_close(tier);
 }
 
+static void test_a_root_that_is_removed_is_told(void **state)
+{
+    char root[300];
+    (void)state;
+    snprintf(root, sizeof root, "%s/removed", fixture_root);
+    const struct tier_opts opts = {.uri = root, .aio = "threads"};
+    const struct tier_save save = {.step = 4, .claim = "e1.00000000000000af"};
+    struct writer_job job = {.name = "rank_0.h5"};
+    struct tier *tier = NULL;
+    struct mst_err err = {0};
+    assert_int_equal(mkdir(root, 0777), 0);
+    assert_int_equal(tier_open(&opts, &tier, &err), 0);
+    assert_int_equal(rmdir(root), 0);
+    assert_int_equal(tier->ops->write(tier, &save, &job, soon(), &err), -ENOENT);
+    assert_non_null(strstr(err.text, "/removed was removed under way"));
+    assert_int_equal(tier->ops->check(tier, &save, NULL, 0, soon(), &err), -ENOENT);
+    assert_non_null(strstr(err.text, "/removed was removed under way"));
+    tier_close(tier);
+}
+
 /* What the others may have given up on is not published. */
 static void test_nothing_is_published_too_late(void **state)
 {
@@ -194,6 +215,7 @@ int main(void)
                                        CASE(test_files_are_looked_at),
                                        CASE(test_gone),
                                        CASE(test_a_root_that_has_lost_its_name_is_told),
+                                       CASE(test_a_root_that_is_removed_is_told),
                                        CASE(test_nothing_is_published_too_late),
                                        CASE(test_taken_on_a_full_disk)};
     return cmocka_run_group_tests(tests, NULL, NULL);
