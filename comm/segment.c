@@ -37,6 +37,7 @@ struct segment_slot {
         atomic_uint_least64_t kind, count; /* signature_pack */
     } ops[SEGMENT_RING];                   /* the latest, each at its op_seq: one takes a step */
     cpu_set_t cpus;                        /* written before the first step */
+    atomic_uint pid;                       /* so is this; 0 = not yet */
 };
 
 struct segment_head {
@@ -50,6 +51,12 @@ struct segment_head {
 static struct segment_slot *slot_of(const struct segment *segment, uint32_t local_rank)
 {
     return (struct segment_slot *)(segment->head + 1) + local_rank;
+}
+
+static uint32_t pid_of(const struct segment *segment, uint32_t local_rank)
+{
+    /* Relaxed: a number that stands for nothing else. */
+    return atomic_load_explicit(&slot_of(segment, local_rank)->pid, memory_order_relaxed);
 }
 
 static struct segment_line *line_of(const struct segment *segment, uint32_t local_rank,
@@ -102,7 +109,10 @@ static int map(struct segment *segment, int fd, uint64_t offset, struct mst_err 
     segment->wait.failed = &segment->head->failed;
     segment->wait.sleepers = &segment->head->sleepers;
     wait_set_policy(&segment->wait, MST_WAIT_AUTO, false);
-    wait_cpus_here(&slot_of(segment, segment->local_rank)->cpus);
+    struct segment_slot *own = slot_of(segment, segment->local_rank);
+    wait_cpus_here(&own->cpus);
+    /* Relaxed: who does not see it yet looks again. */
+    atomic_store_explicit(&own->pid, (unsigned)getpid(), memory_order_relaxed);
     return 0;
 }
 
@@ -424,6 +434,7 @@ static int await(struct segment *segment, uint32_t local_rank, uint64_t deadline
     struct segment_line *line = line_of(segment, local_rank, segment->step);
     struct segment_line *mine = line_of(segment, segment->local_rank, segment->step);
     segment->wait.whose = segment->slots ? &segment->slots[local_rank].state : NULL;
+    segment->wait.whose_pid = segment->slots ? 0 : pid_of(segment, local_rank);
     int rc = wait_word(&segment->wait, &line->seq, segment->step, deadline_ns);
     if (rc == -EPIPE)
         return has_left(segment, local_rank, err);

@@ -10,11 +10,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #define POLLS_PER_LOOK 32      /* of a spinning wait: polls between two looks at the clock */
+#define SLEEPS_PER_PROBE 50    /* of a sleeping one, between two looks for the process */
 #define SPIN_NS 30000          /* on a core of its own: about what a wake-up would cost */
 #define YIELD_NS_FREE 300000   /* yielding to nobody is polite spinning */
 #define YIELD_NS_SHARED 100000 /* tens of hand-overs: after that a peer computes something long */
@@ -47,6 +49,18 @@ static bool has_left(const struct waiter *waiter)
 {
     return waiter->whose &&
            atomic_load_explicit(waiter->whose, memory_order_acquire) == MST_RANK_LEFT;
+}
+
+/* A zombie's is ended, too. What the kernel does not tell is not so. */
+static bool has_ended(uint32_t pid)
+{
+    int fd = pid ? (int)syscall(SYS_pidfd_open, (pid_t)pid, 0) : -1;
+    if (fd < 0)
+        return pid && errno == ESRCH;
+    struct pollfd ended = {.fd = fd, .events = POLLIN};
+    bool has = poll(&ended, 1, 0) == 1;
+    (void)close(fd); /* nothing is written to it */
+    return has;
 }
 
 int wait_check(const struct waiter *waiter, uint64_t deadline_ns)
@@ -136,12 +150,14 @@ void wait_post(const struct waiter *waiter, atomic_uint *word, uint32_t value)
 int wait_word(const struct waiter *waiter, atomic_uint *word, uint32_t value, uint64_t deadline_ns)
 {
     struct wait_state state = {0};
-    uint32_t seen;
+    uint32_t seen, sleeps = 0;
     /* Acquire: pairs with wait_post, so that what the poster wrote before is seen. */
     while ((seen = atomic_load_explicit(word, memory_order_acquire)) != value) {
         bool sleep = wait_idle(waiter, &state);
         int rc = wait_look(&state) ? wait_check(waiter, deadline_ns) : 0;
         if (rc == 0 && wait_look(&state) && has_left(waiter))
+            rc = -EPIPE;
+        if (rc == 0 && sleep && ++sleeps % SLEEPS_PER_PROBE == 0 && has_ended(waiter->whose_pid))
             rc = -EPIPE;
         if (rc < 0) /* a failure of a later step must not hide that this one was completed */
             return atomic_load_explicit(word, memory_order_acquire) == value ? 0 : rc;

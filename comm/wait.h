@@ -22,6 +22,7 @@ struct waiter {
     struct mst_page *page;      /* its abort word is polled; NULL = none */
     atomic_uint *failed;        /* polled: not 0 once the communicator is over */
     const atomic_uint *whose;   /* the state of the rank that is waited for; NULL: not known */
+    uint32_t whose_pid;         /* its process, where no agent tells its state; 0: not known */
     atomic_uint *sleepers;      /* shared by all who wait for the same words */
 };
 

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,6 +47,8 @@ long __wrap_syscall(long number, ...)
     uint32_t value = va_arg(args, uint32_t);
     const struct timespec *timeout = va_arg(args, const struct timespec *);
     va_end(args);
+    if (number == SYS_pidfd_open)
+        return __real_syscall(number, (pid_t)(uintptr_t)word, 0);
     if (number != SYS_futex)
         fail_msg("a system call of nobody's: %ld", number);
     if (operation == FUTEX_WAKE) {
@@ -309,6 +312,24 @@ static void failures_and_aborts_end_a_wait(void **state)
     (void)close(fd);
 }
 
+/* Where no agent tells of it; a zombie has ended, too. */
+static void a_process_that_ends_ends_the_wait_for_it(void **state)
+{
+    (void)state;
+    atomic_uint failed = 0, sleepers = 0, word = 0;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    struct waiter waiter = {.failed = &failed, .sleepers = &sleepers, .whose_pid = (uint32_t)child};
+    wait_set_policy(&waiter, MST_WAIT_BLOCK, false);
+    assert_int_equal(wait_word(&waiter, &word, 1, soon()), -EPIPE);
+    assert_int_equal(wait_word(&waiter, &word, 0, soon()), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(wait_word(&waiter, &word, 1, soon()), -EPIPE);
+    waiter.whose_pid = (uint32_t)getpid(); /* that lives on */
+    assert_int_equal(wait_word(&waiter, &word, 1, mst_deadline_ms(300)), -ETIMEDOUT);
+}
+
 static void a_patient_wait_becomes_one_that_sleeps(void **state)
 {
     (void)state;
@@ -366,6 +387,7 @@ int main(void)
         CASE(a_poster_writes_the_word_and_then_reads_the_count),
         CASE(every_policy_ends_at_the_deadline),
         CASE(failures_and_aborts_end_a_wait),
+        CASE(a_process_that_ends_ends_the_wait_for_it),
         CASE(a_patient_wait_becomes_one_that_sleeps),
         CASE(cores_are_counted),
         CASE(a_quota_leaves_whole_cores),
