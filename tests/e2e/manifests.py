@@ -92,6 +92,8 @@ def trainjob(job):
     name, trainer = job["metadata"]["name"], job["spec"]["trainer"]
     runtime = find("TrainingRuntime", job["spec"]["runtimeRef"]["name"])
     template = runtime["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]
+    check(documents.index(runtime) < documents.index(job) and told["sortOptions"] == {"order": "fifo"},
+          f"{name}: Trainer refuses a TrainJob that comes before its runtime")
     check_failure_policy(name, template)
     pod_spec = template["template"]["spec"]
     pod_spec["containers"][0] |= {key: trainer[key] for key in ("command", "args")}
