@@ -7,7 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define RDZV_PORT 29400 /* torchrun's, for an endpoint without one */
+#define RDZV_PORT 29400    /* torchrun's, for an endpoint without one */
+#define PYTORCH_PORT 23456 /* that of the Services which PyTorchJob makes, one of each pod's name */
 
 static int disagree(const char *a, const char *a_text, const char *b, const char *b_text,
                     struct mst_err *err)
@@ -90,6 +91,19 @@ static void place_elastic(const struct mst_machine *machine, struct mst_plan *pl
         plan->node_rank = MST_UNKNOWN;
 }
 
+/* A PyTorchJob without a Master tells how many nodes there are: which one a pod is, and where the
+ * first is, only its name tells. */
+static void place_workers(const struct mst_machine *machine, struct mst_plan *plan)
+{
+    int64_t number = resolve_worker_number(machine->hostname);
+    if (plan->node_rank >= 0 || plan->master_host[0] || number < 0 || number >= plan->node_count)
+        return;
+    plan->scheduler = "PyTorchJob";
+    plan->node_rank = number;
+    plan->default_port = PYTORCH_PORT;
+    resolve_master_by_name(machine, plan);
+}
+
 static int read_place(const struct mst_machine *machine, struct mst_plan *plan, struct mst_err *err)
 {
     if (resolve_is_set(machine, "PET_STANDALONE")) {
@@ -100,6 +114,8 @@ static int read_place(const struct mst_machine *machine, struct mst_plan *plan, 
     int rc = has_rdzv ? read_rdzv(machine, plan, err) : read_static_master(machine, plan, err);
     if (rc >= 0 && plan->elastic_max >= 0)
         place_elastic(machine, plan);
+    else if (rc >= 0 && !has_rdzv)
+        place_workers(machine, plan);
     return rc;
 }
 
