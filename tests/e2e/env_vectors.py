@@ -17,7 +17,8 @@ KEYS = {"mode", "scheme", "scheduler", "world_size", "node_rank", "nnodes", "npr
 def starts(expected):
     """Whether `muster run` has anything to start, or to become, there."""
     return (expected["mode"] in ("rank", "no_collective") or
-            expected["mode"] == "spawn" and expected.get("nnodes") is not None)
+            expected["mode"] == "spawn" and
+            (expected.get("nnodes") or expected.get("node_rank")) is not None)
 
 
 def run(muster, vector, root):

@@ -83,6 +83,17 @@ mentions "1 to 3 nodes"
 expect 78 bare K_MPI_JOB_ROLE=worker muster env --json
 mentions '"mode": "wait_for_launcher"' '"refused": "MPIJob v2'
 
+say "a world of one to three nodes"
+elastic="PET_NNODES=1:3 PET_RDZV_ENDPOINT=j-worker-0:1 PET_NPROC_PER_NODE=2"
+expect 0 bare $elastic muster env --explain --hostname j-worker-1
+mentions "  nodes: 1 to 3" "elastic_min     1" "elastic_max     3" "node_rank       1"
+expect 0 bare $elastic muster run --insecure --dry-run --hostname j-worker-1 -- true
+mentions "world: up to 6 ranks on 1 to 3 nodes (scheme pet), 2 here (environment), this is node 1"
+expect 0 bare $elastic muster run --insecure --dry-run --json --hostname j-worker-1 --spares 2 -- true
+mentions '"nodes": 3' '"nodes_min": 1' '"spares": 2'
+expect 64 bare $elastic muster run -n 6 --insecure --dry-run --hostname j-worker-1 -- true
+mentions "counts the ranks of a fixed world"
+
 say "a pod's folder of host lists"
 mkdir -p "$work/root/etc/volcano"
 printf 'j-master-0.j\n' >"$work/root/etc/volcano/master.host"
