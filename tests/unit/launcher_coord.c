@@ -48,10 +48,14 @@ struct fixture {
 
 static const struct link closed_link = {.epoll_fd = -1, .stream = {.fd = -1}, .dial_fd = -1};
 
-static void begin_with(struct fixture *f, uint32_t node_count, uint32_t max_restarts)
+/* A world of node_least to node_count nodes; 0: of node_count. */
+static void begin_elastic(struct fixture *f, uint32_t node_least, uint32_t node_count,
+                          uint32_t max_restarts)
 {
     int fd;
     *f = (struct fixture){.opts = {.node_count = node_count,
+                                   .node_least = node_least,
+                                   .last_call_ms = 1000,
                                    .max_restarts = max_restarts,
                                    .rdzv_host = "127.0.0.1",
                                    .rdzv_port_count = 1,
@@ -65,6 +69,11 @@ static void begin_with(struct fixture *f, uint32_t node_count, uint32_t max_rest
     assert_int_equal(coord_create(&f->opts, &f->coord, &fd, NULL), 0);
     f->opts.rdzv_ports[0] = coord_port(f->coord);
     assert_int_equal(link_init(&f->own, fd, NULL), 0);
+}
+
+static void begin_with(struct fixture *f, uint32_t node_count, uint32_t max_restarts)
+{
+    begin_elastic(f, 0, node_count, max_restarts);
 }
 
 static void begin(struct fixture *f)
@@ -168,6 +177,47 @@ static void test_two_nodes_start_together(void **state)
     assert_true(hear(&f, &f.own, &first)); /* the other node is lost */
     assert_int_equal(first.type, MSG_ABORT);
     assert_int_equal(first.rank, MST_PAGE_CAUSE_JOB);
+    end(&f);
+}
+
+/* Each hears its seat first, and then the START of all: with one port, though it is told one by
+ * one. Who is to leave asks for a stop that the others go on from. */
+static void test_nodes_may_come_and_go(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct msg first, second;
+    struct said said;
+    begin_elastic(&f, 1, 3, 0);
+    join_of(&f.own, 3, 1);
+    assert_int_equal(dial(&f, &f.other, 2, "secret"), 0);
+    join_of(&f.other, 3, 1);
+    while (f.other.outbox.first) { /* until both are heard */
+        struct pollfd ready = {.fd = link_fd(&f.other), .events = POLLIN};
+        coord_run(f.coord);
+        assert_true(poll(&ready, 1, 20) >= 0);
+        link_run(&f.other);
+        (void)link_next(&f.other, &second);
+        link_tick(&f.other, mst_now_ns());
+    }
+    skipped_ns += MST_NS_PER_S;
+    assert_true(hear(&f, &f.own, &first));
+    assert_int_equal(first.type, MSG_SEAT);
+    assert_true(hear(&f, &f.own, &first));
+    assert_true(hear(&f, &f.other, &second));
+    assert_int_equal(second.type, MSG_SEAT);
+    assert_int_equal(second.rank, 1);
+    assert_true(hear(&f, &f.other, &second));
+    assert_int_equal(second.type, MSG_START);
+    assert_int_equal(second.node_count, 2);
+    assert_int_equal(second.rank, 1);
+    assert_int_equal(second.master_port, first.master_port);
+    link_send(&f.other, &(struct msg){.type = MSG_DRAIN, .action = MST_GATE_STOP});
+    assert_true(said_begin(&said));
+    assert_true(hear(&f, &f.other, &second));
+    assert_int_equal(second.type, MSG_QUERY);
+    assert_int_equal(second.action, MST_GATE_REGROUP);
+    assert_non_null(strstr(said_end(&said), "nodes come or go"));
     end(&f);
 }
 
@@ -307,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_stop_ends_a_dial),
         cmocka_unit_test(test_two_nodes_start_together),
+        cmocka_unit_test(test_nodes_may_come_and_go),
         cmocka_unit_test(test_a_cut_connection_is_dialled_again),
         cmocka_unit_test(test_a_broken_link_wakes_nobody),
         cmocka_unit_test(test_a_restart_tells_how_long_the_ranks_lived),
