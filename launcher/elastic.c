@@ -109,6 +109,12 @@ void elastic_tick(struct rdzv *rdzv, uint64_t now_ns)
     rdzv_request_drain(rdzv, MST_GATE_REGROUP, now_ns);
 }
 
+void elastic_tell_end(struct rdzv *rdzv, uint32_t node)
+{
+    if (rdzv_is_elastic(rdzv))
+        rdzv->config.send(rdzv->config.arg, node, &rdzv->end);
+}
+
 static bool is_anyone_leaving(const struct rdzv *rdzv)
 {
     for (uint32_t i = 0; i < rdzv->slot_count; i++) {

@@ -85,6 +85,7 @@ static void end_as(struct rdzv *rdzv, struct msg *msg)
     rdzv->state = RDZV_ENDED;
     msg->type = MSG_END;
     msg->rank = rdzv->cause_rank;
+    rdzv->end = *msg;
     rdzv->config.send(rdzv->config.arg, RDZV_ALL, msg);
 }
 
@@ -384,8 +385,11 @@ static bool is_of_a_generation(enum msg_type type)
 static int take(struct rdzv *rdzv, uint32_t node, const struct msg *msg, uint64_t now_ns)
 {
     struct msg out;
-    if (rdzv->state == RDZV_ENDED)
+    if (rdzv->state == RDZV_ENDED) {
+        if (msg->type == MSG_JOIN)
+            elastic_tell_end(rdzv, node);
         return 0;
+    }
     if (rdzv->nodes[node].phase == RDZV_REFUSED || rdzv->nodes[node].phase == RDZV_LEFT)
         return 0;
     if (msg->type != MSG_JOIN && rdzv->nodes[node].phase == RDZV_ABSENT)

@@ -100,6 +100,7 @@ struct rdzv {
     uint32_t cause_rank, cause_code;  /* of the first failure of this generation */
     uint32_t cause_end;               /* what its code does not tell, or 0 */
     char cause_text[MSG_TEXT_BYTES];  /* what its node says of it, or empty */
+    struct msg end;                   /* of ENDED: what all are told */
     struct drain drain;
     uint32_t *answered;
 };

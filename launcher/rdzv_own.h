@@ -39,6 +39,9 @@ bool elastic_leave(struct rdzv *rdzv, uint32_t node, uint64_t now_ns);
 /* Lets go those who were to leave, now that no rank is left. */
 void elastic_dismiss(struct rdzv *rdzv);
 
+/* To a node that comes after the end of a world that it may be missing from. */
+void elastic_tell_end(struct rdzv *rdzv, uint32_t node);
+
 /* Whether a message of the drain that is to let nodes in would hand a signal to ranks that may not
  * have come to count their steps yet. */
 bool elastic_is_early(const struct rdzv *rdzv, const struct msg *msg, uint64_t now_ns);

@@ -469,12 +469,11 @@ static void strike(struct sim *sim)
     }
 }
 
-/* Who comes too late for the end finds nobody. */
+/* Who comes too late is told the end, too. */
 static bool all_told(const struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->count; i++) {
-        bool has_come = sim->rdzv.nodes[i].phase != RDZV_ABSENT;
-        if (has_come && sim->nodes[i].up && !sim->nodes[i].told_end)
+        if (sim->nodes[i].up && !sim->nodes[i].told_end)
             return false;
     }
     return true;

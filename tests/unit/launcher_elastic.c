@@ -309,6 +309,22 @@ static void test_nobody_is_let_in_when_the_work_is_done(void **state)
     assert_int_equal(heard(&f, 2, MSG_END)->code, EXITCODE_OK);
 }
 
+/* The work is done without it: that is no failure to be tried again. */
+static void test_who_comes_after_the_end_hears_it(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin_running(&f, 2);
+    tell(&f, 0, (struct msg){.type = MSG_DONE});
+    tell(&f, 1, (struct msg){.type = MSG_DONE, .code = EXITCODE_SAVE_LOST});
+    forget(&f);
+    join(&f, 2);
+    assert_int_equal(f.count, 1);
+    assert_int_equal(f.sent[0].node, 2);
+    assert_int_equal(f.sent[0].msg.type, MSG_END);
+    assert_int_equal(f.sent[0].msg.code, EXITCODE_SAVE_LOST);
+}
+
 /* ---- going ----------------------------------------------------------------------------------- */
 
 static void test_a_node_leaves_alone(void **state)
@@ -555,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_one_of_several_late_nodes_waits_for_a_last_call),
         cmocka_unit_test(test_ranks_that_start_are_not_disturbed),
         cmocka_unit_test(test_nobody_is_let_in_when_the_work_is_done),
+        cmocka_unit_test(test_who_comes_after_the_end_hears_it),
         cmocka_unit_test(test_a_node_leaves_alone),
         cmocka_unit_test(test_a_spare_takes_a_leaver_s_place_at_once),
         cmocka_unit_test(test_all_leave_where_too_few_would_stay),
