@@ -15,7 +15,13 @@
 #define ENTRIES_MAX 4096
 
 enum { SEGMENT_LOAD = 1, SEGMENT_DYNAMIC = 2 };
-enum { ENTRY_END = 0, ENTRY_NEEDED = 1, ENTRY_STRINGS = 5, ENTRY_STRINGS_SIZE = 10 };
+enum {
+    ENTRY_END = 0,
+    ENTRY_NEEDED = 1,
+    ENTRY_STRINGS = 5,
+    ENTRY_STRINGS_SIZE = 10,
+    ENTRY_SONAME = 14
+};
 
 struct segment {
     uint32_t type;
@@ -128,7 +134,8 @@ static bool read_name(const struct image *image, const struct strings *strings, 
            memchr(name, '\0', size);
 }
 
-bool elf_find_library(const struct elf_file *file, bool (*is_wanted)(const char *name),
+/* The first name of entries with that tag that is wanted. */
+static bool find_name(const struct elf_file *file, uint64_t tag, bool (*is_wanted)(const char *),
                       char name[ELF_NAME_BYTES])
 {
     struct image image;
@@ -138,11 +145,28 @@ bool elf_find_library(const struct elf_file *file, bool (*is_wanted)(const char 
     if (!read_image(file, &image) || !find_strings(&image, &strings))
         return false;
     for (uint32_t i = 0; i < ENTRIES_MAX && (entry = entry_at(&image, i)).tag != ENTRY_END; i++) {
-        if (entry.tag != ENTRY_NEEDED || !read_name(&image, &strings, entry.value, found) ||
+        if (entry.tag != tag || !read_name(&image, &strings, entry.value, found) ||
             !is_wanted(found))
             continue;
         memcpy(name, found, strlen(found) + 1);
         return true;
     }
     return false;
+}
+
+bool elf_find_library(const struct elf_file *file, bool (*is_wanted)(const char *name),
+                      char name[ELF_NAME_BYTES])
+{
+    return find_name(file, ENTRY_NEEDED, is_wanted, name);
+}
+
+static bool is_any(const char *name)
+{
+    (void)name;
+    return true;
+}
+
+bool elf_name(const struct elf_file *file, char name[ELF_NAME_BYTES])
+{
+    return find_name(file, ENTRY_SONAME, is_any, name);
 }

@@ -22,4 +22,8 @@ struct elf_file {
 bool elf_find_library(const struct elf_file *file, bool (*is_wanted)(const char *name),
                       char name[ELF_NAME_BYTES]);
 
+/* Writes the name by which a library is known to programs that need it (its soname) into `name`.
+ * False, and `name` as it was: it is none, or has none. */
+bool elf_name(const struct elf_file *file, char name[ELF_NAME_BYTES]);
+
 #endif

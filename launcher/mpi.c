@@ -1,10 +1,13 @@
 #include "muster/launcher/mpi.h"
 
 #include "muster/core/clock.h"
+#include "muster/core/file.h"
 #include "muster/launcher/elf.h"
 #include "muster/launcher/helper.h"
+#include "muster/launcher/mpi4py.h"
 #include "muster/launcher/procs.h"
 #include "muster/launcher/program.h"
+#include "muster/launcher/wrapper.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,6 +19,8 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define SCRIPTS_MAX 4 /* each the interpreter of the one before; the kernel's limit is 5 */
 
 static_assert(MPI_LIBRARY_BYTES == ELF_NAME_BYTES, "names are copied whole");
 
@@ -60,7 +65,7 @@ static bool is_unserved(const char *name, enum mpi_family served)
     return mpi_is_library(name) && (served == MPI_FAMILY_NONE || mpi_family_of(name) != served);
 }
 
-/* ---- the program ----------------------------------------------------------------------------- */
+/* ---- a file ---------------------------------------------------------------------------------- */
 
 static bool read_at(void *arg, uint64_t offset, void *bytes, size_t size_bytes)
 {
@@ -69,17 +74,33 @@ static bool read_at(void *arg, uint64_t offset, void *bytes, size_t size_bytes)
            pread(fd, bytes, size_bytes, (off_t)offset) == (ssize_t)size_bytes;
 }
 
-/* A FIFO in the program's place is not waited for. */
-static bool file_needs(const char *path, char library[MPI_LIBRARY_BYTES])
+/* A FIFO in the file's place is not waited for. */
+static bool open_file(const char *path, int *fd)
 {
     struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    return *fd >= 0 && fstat(*fd, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+bool mpi_file_needs(const char *path, char library[MPI_LIBRARY_BYTES])
+{
+    int fd;
     struct elf_file file = {.read_at = read_at, .arg = &fd};
-    bool needs = fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
-                 elf_find_library(&file, mpi_is_library, library);
-    if (fd >= 0)
-        (void)close(fd); /* only read */
+    bool needs = open_file(path, &fd) && elf_find_library(&file, mpi_is_library, library);
+    mst_file_close(&fd);
     return needs;
+}
+
+bool mpi_file_is(const char *path, char library[MPI_LIBRARY_BYTES])
+{
+    int fd;
+    char name[ELF_NAME_BYTES];
+    struct elf_file file = {.read_at = read_at, .arg = &fd};
+    bool is_mpi = open_file(path, &fd) && elf_name(&file, name) && mpi_is_library(name);
+    mst_file_close(&fd);
+    if (is_mpi)
+        memcpy(library, name, sizeof name);
+    return is_mpi;
 }
 
 static const char *base_name(const char *path)
@@ -88,30 +109,67 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* What env(1) becomes; NULL: it is told something that is not known here. */
-static const char *program_of(char *const *argv)
+/* ---- what runs ------------------------------------------------------------------------------- */
+
+/* The next word of *at, and *at behind it. NULL: there is none. */
+static char *next_word(char **at)
 {
-    if (strcmp(base_name(argv[0]), "env") != 0)
-        return argv[0];
-    for (argv++; *argv; argv++) {
-        const char *word = *argv;
-        bool is_unset = strcmp(word, "-u") == 0 || strcmp(word, "--unset") == 0;
-        if (is_unset && argv[1])
-            argv++;
-        else if (strcmp(word, "-i") != 0 && strcmp(word, "--") != 0 && !strchr(word, '='))
-            return word[0] == '-' ? NULL : word;
-    }
-    return NULL;
+    char *word = *at + strspn(*at, " \t");
+    size_t size = strcspn(word, " \t");
+    *at = word + size;
+    if (**at)
+        *(*at)++ = '\0';
+    return size > 0 ? word : NULL;
+}
+
+/* What `#!` names in a script: its interpreter, or what env(1) looks for there. False: it is none.
+ */
+static bool find_interpreter(const char *script, const char *path, char file[PROGRAM_PATH_BYTES])
+{
+    char line[256] = "", *at = line + 2;
+    int fd = open(script, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t size = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+    if (fd >= 0)
+        (void)close(fd); /* only read */
+    if (size < 2 || line[0] != '#' || line[1] != '!')
+        return false;
+    line[strcspn(line, "\n")] = '\0';
+    const char *word = next_word(&at);
+    if (!word || strcmp(base_name(word), "env") != 0)
+        return word && program_find(word, path, file) == 0;
+    do
+        word = next_word(&at);
+    while (word && (word[0] == '-' || strchr(word, '=')));
+    return word && program_find(word, path, file) == 0;
+}
+
+bool mpi_find_program(char *const *argv, const char *path, char file[PROGRAM_PATH_BYTES])
+{
+    char interpreter[PROGRAM_PATH_BYTES];
+    char *const *program = wrapper_program(argv);
+    if (!program || program_find(*program, path, file))
+        return false;
+    for (int i = 0; i < SCRIPTS_MAX && find_interpreter(file, path, interpreter); i++)
+        memcpy(file, interpreter, sizeof interpreter);
+    return true;
 }
 
 bool mpi_is_needed(char *const *argv, const char *path, char library[MPI_LIBRARY_BYTES])
 {
     char file[PROGRAM_PATH_BYTES];
-    const char *program = program_of(argv);
-    return program && program_find(program, path, file) == 0 && file_needs(file, library);
+    return mpi_find_program(argv, path, file) && mpi_file_needs(file, library);
 }
 
-static const char *value_in(char *const *env, const char *name)
+bool mpi_is_imported(char *const *argv, const char *path, char *const *env,
+                     char library[MPI_LIBRARY_BYTES])
+{
+    char file[PROGRAM_PATH_BYTES];
+    return mpi_find_program(argv, path, file) &&
+           strncmp(base_name(file), "python", strlen("python")) == 0 &&
+           mpi4py_finds(file, env, library);
+}
+
+const char *mpi_value_in(char *const *env, const char *name)
 {
     size_t size = strlen(name);
     for (; *env; env++) {
@@ -123,7 +181,8 @@ static const char *value_in(char *const *env, const char *name)
 
 bool mpi_is_named(char *const *env, char library[MPI_LIBRARY_BYTES])
 {
-    const char *file = value_in(env, "MPI4PY_LIBMPI"), *abi = value_in(env, "MPI4PY_MPIABI");
+    const char *file = mpi_value_in(env, "MPI4PY_LIBMPI"),
+               *abi = mpi_value_in(env, "MPI4PY_MPIABI");
     if (file && mpi_is_library(base_name(file)))
         snprintf(library, MPI_LIBRARY_BYTES, "%s", base_name(file));
     else if (abi && strcmp(abi, "openmpi") == 0)
@@ -137,24 +196,32 @@ bool mpi_is_named(char *const *env, char library[MPI_LIBRARY_BYTES])
 
 /* ---- its processes --------------------------------------------------------------------------- */
 
-bool mpi_is_mapped(pid_t pid, enum mpi_family served, char library[MPI_LIBRARY_BYTES])
+/* A line that names a library, and whether there is one more of those that are looked for. */
+static void look_at_line(const char *line, enum mpi_family served, struct mpi_finding *finding)
+{
+    const char *slash = strrchr(line, '/');
+    if (slash && !finding->library[0] && is_unserved(slash + 1, served))
+        snprintf(finding->library, MPI_LIBRARY_BYTES, "%s", slash + 1); /* it is for people: cut */
+    finding->by_mpi4py = finding->by_mpi4py || mpi4py_is_module(line);
+}
+
+bool mpi_is_mapped(pid_t pid, enum mpi_family served, struct mpi_finding *ret_finding)
 {
     char path[32], *line = NULL;
     size_t cap = 0;
+    struct mpi_finding finding = {0};
     snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
     FILE *maps = fopen(path, "re");
-    bool is_mapped = false;
-    while (maps && !is_mapped && getline(&line, &cap, maps) > 0) {
+    while (maps && getline(&line, &cap, maps) > 0) {
         line[strcspn(line, "\n")] = '\0';
-        const char *slash = strrchr(line, '/');
-        is_mapped = slash && is_unserved(slash + 1, served);
-        if (is_mapped)
-            snprintf(library, MPI_LIBRARY_BYTES, "%s", slash + 1); /* it is for people: cut */
+        look_at_line(line, served, &finding);
     }
     free(line);
     if (maps)
         (void)fclose(maps); /* only read */
-    return is_mapped;
+    if (finding.library[0])
+        *ret_finding = finding;
+    return finding.library[0] != '\0';
 }
 
 /* When a look is due after the start: for short programs, once libraries are loaded, and for what
@@ -174,11 +241,12 @@ struct look {
     struct mpi_finding finding;
 };
 
-static bool look_at(pid_t pid, size_t local_rank, void *arg)
+static bool look_at_process(pid_t pid, size_t local_rank, void *arg)
 {
     struct look *look = arg;
+    bool is_found = mpi_is_mapped(pid, look->served, &look->finding);
     look->finding.local_rank = (uint32_t)local_rank;
-    return mpi_is_mapped(pid, look->served, look->finding.library);
+    return is_found;
 }
 
 /* The agent's signals are blocked here, too; nothing is written but the finding. */
@@ -188,7 +256,7 @@ static _Noreturn void run_look(const struct mpi_watch *watch, const pid_t *pids,
     struct look look = {.served = watch->served};
     helper_begin("muster-look", &agent_fd, 1);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* cannot fail for a valid signal */
-    if (!procs_any(pids, count, look_at, &look))
+    if (!procs_any(pids, count, look_at_process, &look))
         _exit(0);
     _exit(write(STDIN_FILENO, &look.finding, sizeof look.finding) != sizeof look.finding);
 }

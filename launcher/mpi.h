@@ -1,8 +1,10 @@
 /* Mpi: whether a program is one of MPI's, and whether `muster run` can connect it: else each of its
- * ranks would be a world of one, and it is not started. A library that comes later (h5py and VTK
- * map it without using it) is told of once. */
+ * ranks would be a world of one, and it is not started. A library that comes later is told of once
+ * (h5py and VTK map it without using it), and ends the job where mpi4py uses it. */
 #ifndef MUSTER_LAUNCHER_MPI_H
 #define MUSTER_LAUNCHER_MPI_H
+
+#include "muster/launcher/program.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,18 +29,42 @@ enum mpi_family mpi_family_of(const char *library);
 /* How ranks of that library are connected, for people: "start it with --mpi=pmi1". Static. */
 const char *mpi_way(const char *library);
 
-/* Whether the program that execvp would find in `path` (PATH's value, or NULL) for argv[0] needs an
- * MPI itself; `library` is then its name. Of `env NAME=VALUE … PROGRAM` it is that program. A
- * script, or what cannot be read, needs none. */
+/* Whether a file is a program or library that needs an MPI itself; `library` is then its name. What
+ * cannot be read needs none. */
+bool mpi_file_needs(const char *path, char library[MPI_LIBRARY_BYTES]);
+
+/* Whether a file is a library of MPI; `library` is then the name that it gives itself. */
+bool mpi_file_is(const char *path, char library[MPI_LIBRARY_BYTES]);
+
+/* The file that runs in the end when execvp looks in `path` (PATH's value, or NULL) for argv[0]: of
+ * `env NAME=VALUE … PROGRAM` and its like (wrapper.h) the program's, of a script the interpreter's.
+ * False: there is none, or it cannot be seen. */
+bool mpi_find_program(char *const *argv, const char *path, char file[PROGRAM_PATH_BYTES]);
+
+/* Whether that needs an MPI itself. */
 bool mpi_is_needed(char *const *argv, const char *path, char library[MPI_LIBRARY_BYTES]);
+
+/* Whether it is a Python that has an mpi4py among its packages; `library` is what that would load,
+ * if it is imported. */
+bool mpi_is_imported(char *const *argv, const char *path, char *const *env,
+                     char library[MPI_LIBRARY_BYTES]);
+
+/* What an environment says, or NULL. Pure. */
+const char *mpi_value_in(char *const *env, const char *name);
 
 /* Whether the environment tells mpi4py which MPI to load (MPI4PY_LIBMPI, MPI4PY_MPIABI); `library`
  * is then its name, or one of its family. Pure. */
 bool mpi_is_named(char *const *env, char library[MPI_LIBRARY_BYTES]);
 
-/* Whether a process has mapped one that does not find its ranks, as it is not `served`. Blocks as
- * long as the process holds its own memory's lock. */
-bool mpi_is_mapped(pid_t pid, enum mpi_family served, char library[MPI_LIBRARY_BYTES]);
+struct mpi_finding {
+    uint32_t local_rank;
+    bool by_mpi4py; /* which uses it, where others may just have it mapped */
+    char library[MPI_LIBRARY_BYTES];
+};
+
+/* Whether a process has mapped one that does not find its ranks, as it is not `served`: then
+ * *ret_finding says which. Blocks as long as the process holds its own memory's lock. */
+bool mpi_is_mapped(pid_t pid, enum mpi_family served, struct mpi_finding *ret_finding);
 
 /* The looks at running ranks, each by a child process: an agent does not wait for a rank that hangs
  * in the kernel.
@@ -50,11 +76,6 @@ struct mpi_watch {
     uint64_t wake_ns; /* when the next one is due, or MST_NEVER */
     uint32_t looks;
     enum mpi_family served;
-};
-
-struct mpi_finding {
-    uint32_t local_rank;
-    char library[MPI_LIBRARY_BYTES];
 };
 
 /* Begins when the ranks do. A watch that has found something, or has been ended, stays so. */

@@ -35,34 +35,37 @@ static void look_for_mpi(struct node *node, uint64_t now_ns)
     mpi_watch_look(&node->mpi, pids, ranks->procs ? ranks->local_size : 0, now_ns);
 }
 
-/* To an MPI beside the one that is served its ranks are alone, and they use it: that is what --mpi
- * says. */
+/* To it its ranks are alone, and they use it. */
 static void end_for_other_mpi(struct node *node, const struct mpi_finding *finding)
 {
     uint32_t rank = node->ranks.first_rank + finding->local_rank;
     log_line(LOG_ERROR,
-             "a rank has loaded an MPI other than the one that --mpi connects, and would be alone",
+             node->mpi.served == MPI_FAMILY_NONE
+                 ? "a rank uses an MPI by mpi4py, which nobody connects, and would be alone"
+                 : "a rank has loaded an MPI other than the one that --mpi connects, and would be "
+                   "alone",
              " loaded_by=%u library=%s next=\"%s, or with --mpi=none\"", rank,
              log_quote(finding->library).text, mpi_way(finding->library));
     node_remember_failure(node, rank, EXITCODE_CONFIG, NULL);
     node_feed(node, SUPER_RANK_BAD);
 }
 
+/* That they use it is what --mpi says, or the program's own libraries; or mpi4py. */
 void node_read_look(struct node *node)
 {
     struct mpi_finding finding;
     if (!mpi_watch_take(&node->mpi, &finding))
         return;
-    bool is_served = node->mpi.served != MPI_FAMILY_NONE;
-    if (is_served && node->ranks.alive > 0)
-        end_for_other_mpi(node, &finding);
-    else if (!is_served)
+    bool is_told = node->mpi.served != MPI_FAMILY_NONE && !node->opts->mpi_is_guessed;
+    if (!is_told && !finding.by_mpi4py)
         log_line(LOG_WARN,
                  "a rank has loaded an MPI, to which each rank is alone: if the program uses that, "
                  "start it otherwise, else --mpi=none keeps this silent",
                  " loaded_by=%u library=%s next=\"%s, or with --mpi=none\"",
                  node->ranks.first_rank + finding.local_rank, log_quote(finding.library).text,
                  mpi_way(finding.library));
+    else if (node->ranks.alive > 0)
+        end_for_other_mpi(node, &finding);
 }
 
 /* ---- who serves it --------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include "muster/launcher/flags.h"
 #include "muster/launcher/foreign.h"
 #include "muster/launcher/msg.h"
+#include "muster/launcher/opts_mpi.h"
 #include "muster/launcher/place.h"
 #include "muster/launcher/plan.h"
 #include "muster/launcher/prefix.h"
@@ -154,8 +155,8 @@ static const struct option care_options[] = {
     {"mpi", OPTION_CHOICE, OPTION_AT(struct words, flags.mpi), .value = "auto|none|pmi1|pmix",
      .help = "pmi1: connect ranks of MPICH, Intel MPI or MVAPICH; pmix: those of Open MPI; none: "
              "start programs of MPI, though each rank would be alone to it; auto: as the library "
-             "asks that the program is linked with, or MPI4PY_* names (auto)",
-     .words = settle_mpi_words},
+             "asks that the program is linked with, or mpi4py would load (auto)",
+     .words = opts_mpi_words},
     {"export", OPTION_LIST, OPTION_AT(struct words, opts.exports), .value = "NAME[=VALUE]",
      .help = "a variable for the ranks; they inherit what is set here anyway. May be repeated",
      .letter = 'x', .accepts = is_export,
@@ -523,7 +524,7 @@ int opts_parse(int argc, char **argv, struct opts *ret_opts, struct mst_err *err
     if (rc || ret_opts->answer->plan.mode == MST_PLAN_RANK)
         return rc;
     place_node(ret_opts);
-    if (settle_mpi(ret_opts, err) || settle_end(ret_opts, set_text("MST_JOB_START"), err))
+    if (opts_settle_mpi(ret_opts, err) || settle_end(ret_opts, set_text("MST_JOB_START"), err))
         return EXITCODE_CONFIG;
     return read_secret(ret_opts, err) ? EXITCODE_CONFIG : 0;
 }

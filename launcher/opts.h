@@ -59,6 +59,7 @@ struct opts {
     bool ignores_save_errors; /* a lost last checkpoint does not change the exit code */
     bool unbound;             /* ranks may use every core of this container */
     enum opts_mpi mpi;
+    bool mpi_is_guessed;           /* the program may not use it */
     char pmix[PROGRAM_PATH_BYTES]; /* the file of muster-pmix, where PMIx is served */
     bool report_bindings;
     bool take_root;   /* checkpoints' roots of other jobs, too */

@@ -5,13 +5,6 @@
 struct mst_err;
 struct opts;
 
-/* "auto", "none", … as enum opts_mpi counts; NULL-ended. */
-extern const char *const settle_mpi_words[];
-
-/* Which MPI is served to the program's ranks: fills opts->mpi and opts->pmix. 0; -ENOTSUP with text
- * for one that cannot be. */
-int settle_mpi(struct opts *opts, struct mst_err *err);
-
 /* Whose exit codes the job ends with: a flag's, if it is none of -1, else by whose variables are
  * found. Fills opts->profile and opts->profile_by. */
 void settle_profile(struct opts *opts, int flag);

@@ -119,6 +119,11 @@ loaded_later() {
     [ "$(grep -c loaded_by= "$work/later.out")" = 1 ] || fail "not one warning"
     expect 78 timeout 60 muster run --nproc 2 --mpi=pmi1 -- env LD_PRELOAD="$mpi" sleep 60
     mentions "loaded_by=0" "other than the one that --mpi connects" "--mpi=pmix" "--mpi=none"
+    mkdir "$work/mpi4py"
+    cp "$(ldconfig -p | awk '/libz\.so\.1 / { print $NF; exit }')" "$work/mpi4py/MPI.x.so"
+    expect 78 timeout 60 muster run --nproc 2 -- \
+        env LD_PRELOAD="$mpi $work/mpi4py/MPI.x.so" sleep 60
+    mentions "loaded_by=0" "uses an MPI by mpi4py" "--mpi=pmix" "--mpi=none"
 }
 
 without_mpi

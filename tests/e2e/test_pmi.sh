@@ -24,6 +24,10 @@ try_one_node() { # PROGRAM
     mentions "rank 0 of 4: sum 10" "rank 1 of 4: sum 10" "rank 2 of 4: sum 10" "rank 3 of 4: sum 10"
     expect 0 timeout 60 muster run --nproc 2 --mpi="$mpi" -- sh -c 'exec "$0"' "$1"
     mentions "rank 1 of 2: sum 3"
+    printf '#!%s well\n' "$1" >"$work/script"
+    chmod +x "$work/script"
+    expect 0 timeout 60 muster run --nproc 2 -- nice -n 1 timeout -k 1 50 env A=1 "$work/script"
+    mentions "rank 1 of 2: sum 3"
 
     say "$1: failures are named, and end"
     expect 5 timeout 60 muster run --nproc 3 --max-restarts 0 -- "$1" aborts
@@ -81,8 +85,7 @@ try_kills() { # PROGRAM of Open MPI
     until_true no_file_left
 }
 
-# /tmp, /var/tmp and /dev/shm become read-only where MOUNTS says so, and the test's folder, too.
-read_only() { # MOUNTS COMMAND …
+read_only() { # FOLDERS COMMAND …: runs it where nothing can be written in those
     unshare -m sh -c 'for place in $0; do mount --bind "$place" "$place" &&
         mount -o remount,ro,bind "$place"; done; exec "$@"' "$@"
 }
@@ -90,7 +93,7 @@ read_only() { # MOUNTS COMMAND …
 try_read_only() { # PROGRAM
     unshare -m true 2>/dev/null || return 0
     say "$1: where no folder can be made"
-    expect 0 read_only "$TMPDIR /dev/shm" timeout 60 muster run --nproc 2 -- "$1"
+    expect 0 read_only "$TMPDIR" timeout 60 muster run --nproc 2 -- "$1"
     mentions "rank 1 of 2: sum 3"
     expect 78 read_only "$TMPDIR /tmp /var/tmp /dev/shm" timeout 60 muster run --nproc 2 -- "$1"
     mentions "Read-only file system" "set TMPDIR to one that may be written"

@@ -157,9 +157,24 @@ static void a_table_that_claims_too_much_is_read_as_far_as_it_goes(void **state)
     }
 }
 
+static void a_library_has_a_name(void **state)
+{
+    (void)state;
+    struct program program = make();
+    struct elf_bytes all = {program.bytes, program.size_bytes};
+    struct elf_file file = {.read_at = elf_bytes_read_at, .arg = &all};
+    char name[ELF_NAME_BYTES] = "x";
+    assert_false(elf_name(&file, name));
+    assert_string_equal(name, "x");
+    put_entry(program.bytes + DYNAMIC, 14, 11);
+    assert_true(elf_name(&file, name));
+    assert_string_equal(name, "libmpi.so.40");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_library_has_a_name),
         cmocka_unit_test(the_first_that_is_wanted_is_named),
         cmocka_unit_test(a_program_cut_anywhere_names_none),
         cmocka_unit_test(what_is_no_program_of_this_kind_names_none),

@@ -2,7 +2,6 @@
  * a watch, whose looks are child processes. */
 #include "muster/launcher/mpi.h"
 
-#include "muster/core/bytes.h"
 #include "muster/core/clock.h"
 #include "muster/launcher/procs.h"
 
@@ -22,6 +21,7 @@
 #include <cmocka.h>
 
 #include "soon.h"
+#include "tiny_elf.h"
 
 static char folder[] = "/tmp/muster-mpi-XXXXXX";
 
@@ -98,33 +98,26 @@ static void what_needs_no_mpi_may_start(void **state)
     assert_false(needs("sh", NULL, ""));
 }
 
-/* A program as ld makes it is not at hand: the smallest that the reader takes for one. */
 static void write_program(const char *name)
 {
-    static const uint8_t head[] = {0x7f, 'E', 'L', 'F', 2, 1, 1};
-    enum { SEGMENTS = 64, DYNAMIC = 64 + 2 * 56, STRINGS = DYNAMIC + 4 * 16, END = STRINGS + 32 };
-    uint8_t file[END] = {0};
-    memcpy(file, head, sizeof head);
-    mst_put_le64(file + 32, SEGMENTS);
-    mst_put_le16(file + 54, 56);
-    mst_put_le16(file + 56, 2);
-    mst_put_le32(file + SEGMENTS, 1); /* all of it is loaded at 0 */
-    mst_put_le64(file + SEGMENTS + 32, END);
-    mst_put_le32(file + SEGMENTS + 56, 2); /* the dynamic section */
-    mst_put_le64(file + SEGMENTS + 56 + 8, DYNAMIC);
-    mst_put_le64(file + SEGMENTS + 56 + 16, DYNAMIC);
-    mst_put_le64(file + SEGMENTS + 56 + 32, 4 * 16);
-    const uint64_t entries[][2] = {{5, STRINGS}, {10, 32}, {1, 1}, {0, 0}};
-    for (size_t i = 0; i < 4; i++) {
-        mst_put_le64(file + DYNAMIC + 16 * i, entries[i][0]);
-        mst_put_le64(file + DYNAMIC + 16 * i + 8, entries[i][1]);
-    }
-    memcpy(file + STRINGS + 1, "libmpich.so.12", sizeof "libmpich.so.12");
-    FILE *out = fopen(name, "we");
-    assert_non_null(out);
-    assert_int_equal(fwrite(file, 1, sizeof file, out), sizeof file);
-    assert_int_equal(fclose(out), 0);
-    assert_int_equal(chmod(name, 0700), 0);
+    tiny_elf_write(name, TINY_ELF_NEEDED, "libmpich.so.12");
+}
+
+static void a_library_says_which_it_is(void **state)
+{
+    (void)state;
+    char library[MPI_LIBRARY_BYTES] = "";
+    tiny_elf_write("program", TINY_ELF_SONAME, "libmpi.so.40");
+    assert_true(mpi_file_is("program", library));
+    assert_string_equal(library, "libmpi.so.40");
+    assert_false(mpi_file_needs("program", library));
+    tiny_elf_write("program", TINY_ELF_SONAME, "libc.so.6");
+    assert_false(mpi_file_is("program", library));
+    write_program("program");
+    assert_false(mpi_file_is("program", library));
+    assert_true(mpi_file_needs("program", library));
+    assert_false(mpi_file_is("absent", library));
+    assert_false(mpi_file_is("fifo", library));
 }
 
 static void what_env_starts_is_looked_at(void **state)
@@ -140,6 +133,8 @@ static void what_env_starts_is_looked_at(void **state)
                  {{"env", "-i", "-u", "A", "--", "./program"}, true},
                  {{"env", "--unset", "A", "./program"}, true},
                  {{"env", "A=1", "/bin/true", "./program"}, false},
+                 {{"nice", "-n", "5", "timeout", "60", "./program"}, true},
+                 {{"sh", "-c", "./program"}, false},
                  {{"env", "-S", "./program"}, false},
                  {{"env", "-u"}, false},
                  {{"env"}, false}};
@@ -151,6 +146,41 @@ static void what_env_starts_is_looked_at(void **state)
         }
         assert_int_equal(mpi_is_needed(argv, "/usr/bin:/bin", library), cases[i].needs);
     }
+}
+
+static void write_text(const char *name, const char *text)
+{
+    FILE *file = fopen(name, "we");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(name, 0700), 0);
+}
+
+/* What runs a script is looked at. */
+static void a_script_is_what_runs_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        bool needs;
+    } cases[] = {{"#!./program\n", true},
+                 {"#! ./program -u\nprint()\n", true},
+                 {"#!/usr/bin/env ./program\n", true},
+                 {"#!/usr/bin/env -S A=1 ./program -u\n", true},
+                 {"#!./other", true},
+                 {"#!/bin/sh ./program\n", false},
+                 {"#!/usr/bin/env\n", false},
+                 {"#!\n", false},
+                 {"#", false},
+                 {"#!./script\n", false}}; /* of itself */
+    write_program("program");
+    write_text("other", "#!./program\n");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_text("script", cases[i].line);
+        assert_int_equal(needs("./script", NULL, "/usr/bin:/bin"), cases[i].needs);
+    }
+    assert_int_equal(unlink("other"), 0);
 }
 
 static void mpi4py_is_told_by_its_variables(void **state)
@@ -191,27 +221,43 @@ static void *map_library(const char *name)
 static void a_library_is_seen_once_it_is_mapped(void **state)
 {
     (void)state;
-    char library[MPI_LIBRARY_BYTES] = "";
-    assert_false(mpi_is_mapped(getpid(), MPI_FAMILY_NONE, library));
-    assert_false(mpi_is_mapped(0, MPI_FAMILY_NONE, library));
+    struct mpi_finding finding = {0};
+    assert_false(mpi_is_mapped(getpid(), MPI_FAMILY_NONE, &finding));
+    assert_false(mpi_is_mapped(0, MPI_FAMILY_NONE, &finding));
     void *bytes = map_library("libmpi.so.40");
     for (enum mpi_family served = MPI_FAMILY_NONE; served <= MPI_FAMILY_MPICH; served++) {
-        assert_true(mpi_is_mapped(getpid(), served, library));
-        assert_string_equal(library, "libmpi.so.40");
+        assert_true(mpi_is_mapped(getpid(), served, &finding));
+        assert_string_equal(finding.library, "libmpi.so.40");
+        assert_false(finding.by_mpi4py);
     }
-    assert_false(mpi_is_mapped(getpid(), MPI_FAMILY_OPEN, library));
+    assert_false(mpi_is_mapped(getpid(), MPI_FAMILY_OPEN, &finding));
     assert_int_equal(munmap(bytes, 4096), 0);
 }
 
 static void a_library_that_is_served_is_not_looked_for(void **state)
 {
     (void)state;
-    char library[MPI_LIBRARY_BYTES] = "";
+    struct mpi_finding finding;
     void *bytes = map_library("libmpich.so.12");
-    assert_true(mpi_is_mapped(getpid(), MPI_FAMILY_NONE, library));
-    assert_false(mpi_is_mapped(getpid(), MPI_FAMILY_MPICH, library));
-    assert_true(mpi_is_mapped(getpid(), MPI_FAMILY_OPEN, library));
+    assert_true(mpi_is_mapped(getpid(), MPI_FAMILY_NONE, &finding));
+    assert_false(mpi_is_mapped(getpid(), MPI_FAMILY_MPICH, &finding));
+    assert_true(mpi_is_mapped(getpid(), MPI_FAMILY_OPEN, &finding));
     assert_int_equal(munmap(bytes, 4096), 0);
+}
+
+static void who_uses_it_is_seen_too(void **state)
+{
+    (void)state;
+    struct mpi_finding finding;
+    assert_int_equal(mkdir("mpi4py", 0700), 0);
+    void *bytes = map_library("libmpi.so.40"), *module = map_library("mpi4py/MPI.openmpi.so");
+    assert_true(mpi_is_mapped(getpid(), MPI_FAMILY_NONE, &finding));
+    assert_true(finding.by_mpi4py);
+    assert_string_equal(finding.library, "libmpi.so.40");
+    assert_int_equal(munmap(module, 4096), 0);
+    assert_int_equal(munmap(bytes, 4096), 0);
+    assert_int_equal(unlink("mpi4py/MPI.openmpi.so"), 0);
+    assert_int_equal(rmdir("mpi4py"), 0);
 }
 
 /* The child ends, and what it found is there to be read. */
@@ -306,10 +352,13 @@ int main(void)
         cmocka_unit_test(knows_the_libraries_names),
         cmocka_unit_test(knows_the_families),
         cmocka_unit_test(what_needs_no_mpi_may_start),
+        cmocka_unit_test(a_library_says_which_it_is),
         cmocka_unit_test(what_env_starts_is_looked_at),
+        cmocka_unit_test(a_script_is_what_runs_it),
         cmocka_unit_test(mpi4py_is_told_by_its_variables),
         cmocka_unit_test(a_library_is_seen_once_it_is_mapped),
         cmocka_unit_test(a_library_that_is_served_is_not_looked_for),
+        cmocka_unit_test(who_uses_it_is_seen_too),
         cmocka_unit_test(a_watch_finds_once),
         cmocka_unit_test(what_a_rank_has_started_is_looked_at),
         cmocka_unit_test(a_watch_looks_a_few_times_only),
