@@ -316,6 +316,13 @@ static bool left_for_drain(const struct node *node, uint32_t local_rank)
     return node_is_draining(node) && (node->forwarded || reached_stop(node, local_rank));
 }
 
+/* The first program of a rank shuts its connection down for all who have it: the second one's first
+ * word is a SIGPIPE. */
+static bool is_second_mpi(const struct node *node, const struct rank_death *death)
+{
+    return node->opts->mpi == OPTS_MPI_PMI1 && death->code == 128 + SIGPIPE;
+}
+
 static void report_death(const struct node *node, uint32_t rank, const struct rank_death *death,
                          const char *why)
 {
@@ -323,7 +330,10 @@ static void report_death(const struct node *node, uint32_t rank, const struct ra
                            ? "stop all ranks, exit as drained; with --term agent ranks live on "
                              "until the agreed step"
                        : node->stopping ? "stop all ranks, exit as drained"
-                                        : "stop all ranks";
+                       : is_second_mpi(node, death)
+                           ? "stop all ranks; if that was a second program of MPI behind the first "
+                             "in one script, give each a muster run of its own"
+                           : "stop all ranks";
     log_line(LOG_ERROR, "rank died", " died=%u pid=%d what=%s next=\"%s\"", rank, (int)death->pid,
              log_quote(why).text, next);
 }

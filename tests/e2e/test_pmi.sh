@@ -240,6 +240,13 @@ for protocol in $(for program in "${programs[@]}"; do served "$program"; done | 
     [ "$(grep -cE '] PMIX?_RANK=' "$work/last.out")" = 2 ] || fail "not one PMI is set"
     ! grep MST_PMIX_FD "$work/last.out" || fail "a rank is told of what it has got already"
 
+    if [ "$protocol" = pmi1 ]; then
+        say "the second program of a script is told that it has no connection left"
+        program=$(for one in "${programs[@]}"; do [ "$(served "$one")" != pmi1 ] || echo "$one"; done | head -1)
+        expect 141 timeout 60 muster run --nproc 2 --mpi=pmi1 --max-restarts 0 -- sh -c '"$0"; "$0"' "$program"
+        mentions "a second program of MPI behind the first"
+    fi
+
     [ -n "$spaces" ] || continue
     say "a node that serves none is told by $protocol"
     mpi=$protocol node "$a" 0 1 sleep 60; first=$!
