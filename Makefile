@@ -23,7 +23,7 @@ need = missing=; for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: i
 make = cmake --preset $(1) $(2) >/dev/null && \
        cmake --build --preset $(1) -j $(JOBS) $(addprefix --target ,$(3))
 
-.PHONY: help deps deps-test deps-cuda deps-servers deps-roots deps-portable deps-peers deps-torch deps-slurm deps-kits build portable demo trixie test check asan tsan fuzz mutate lint fmt bench kills slurm install clean
+.PHONY: help cluster cluster-down test-cluster deps-cluster deps deps-test deps-cuda deps-servers deps-roots deps-portable deps-peers deps-torch deps-slurm deps-kits build portable demo trixie test check asan tsan fuzz mutate lint fmt bench kills slurm install clean
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 14
 deps: ; @$(call need,$(BASE)) ## install the Debian packages for build and demo that are missing
@@ -42,6 +42,7 @@ demo: build ## train, be preempted, resume, lose a rank, resume, compare; draws 
 trixie: deps-roots ## make demo on a bare Debian 13; as root
 	@tests/roots/demo build/roots/trixie
 deps-slurm: ; @$(call need,slurmctld slurmd slurm-client munge) ## a Slurm, for the test of launcher/slurm
+deps-cluster: ; @$(call need,containerd runc containernetworking-plugins etcd-server busybox-static dash dict-gcide openmpi-bin openssl gcc libc6-dev python3-yaml python3-pip) && tests/cluster/get-cluster ## a Kubernetes and operators, built from Go modules in MUSTER_CACHE=~/.cache/muster
 deps-kits: deps-test ## all of these; tests of what cannot be had are skipped
 	@for kit in deps-cuda deps-servers deps-roots; do $(MAKE) -s $$kit || echo "no $$kit: what needs it is skipped"; done
 	@rm -f build/portable/muster-*; if $(MAKE) -s deps-portable; then launcher/portable/build build/portable; else echo "no deps-portable: what needs it is skipped"; fi
@@ -64,7 +65,7 @@ lint: deps-test ## format, house rules, clang-tidy, man pages, shell and Python 
 	@cmake --preset dev >/dev/null && $(MAKE) -s -j $(JOBS) $(patsubst %,build/tidy/%.ok,$(filter-out perf/peers/%,$(SRC)))
 	@$(if $(MAN),mandoc -Tlint -W warning $(MAN))
 	@shellcheck -x -P SCRIPTDIR -s bash -e SC2034 -S warning .ci/run perf/peers/get tests/fakes/compute-sanitizer gpu/get-cuda launcher/{portable,slurm}/[!R]* tests/fuzz/run \
-	    tests/{roots,servers}/* tests/e2e/slurm/run $(filter-out build/%,$(wildcard */*.sh */*/*.sh))
+	    tests/cluster/[!j]* tests/{roots,servers}/* tests/e2e/slurm/run $(filter-out build/%,$(wildcard */*.sh */*/*.sh))
 build/tidy/%.ok: % $(HDR) .clang-tidy
 	@said=$$(clang-tidy --quiet -p build/dev $< $(if $(filter core/err.c,$<),,--extra-arg=-include \
 	    --extra-arg=$(CURDIR)/tests/lint/analyzer.h) 2>&1) || { echo "$$said"; exit 1; }; \
@@ -74,6 +75,9 @@ bench: deps ## SUITES=all beside REV=521af04, peers (deps-peers) and limits: bui
 	@perf/against $(or $(REV),521af04) $(or $(SUITES),all)
 kills: deps-test build ; @RUNS=$(or $(RUNS),500) tests/e2e/test_kills.sh ## RUNS=500 jobs disturbed at random moments, of SEED=n, ONLY=way: is anything lost?
 slurm: deps-slurm build ; @tests/e2e/slurm/run ## what Slurm does to a job: scancel, signals, requeues, arrays; as root
+cluster: deps-cluster build ; @tests/cluster/up build/cluster ## a real Kubernetes of one node with operators, in build/cluster; as root
+cluster-down: ; @tests/cluster/stop-cluster build/cluster ## ends it, and counts what is left of it
+test-cluster: deps-cluster build ; @tests/cluster/run ## ONLY=words: k8s-manifests/ there, a line per operator and scenario; as root
 install: build ## to PREFIX=/usr/local, under DESTDIR
 	@cmake --install build/release --prefix $(PREFIX)
 clean: ; @rm -rf build demo ## remove build/ and demo/
