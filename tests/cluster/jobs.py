@@ -1,5 +1,5 @@
 """Prints the job of k8s-manifests/overlays/pytorchjob as one of training-operator's other kinds, with
-the same pods. Usage: jobs.py JOB.yaml elastic|workers|tfjob|xgboostjob|paddlejob|mpijob"""
+the same pods. Usage: jobs.py JOB.yaml elastic|workers|tfjob|xgboostjob|paddlejob|mpijob-v1"""
 import copy
 import sys
 
@@ -48,7 +48,7 @@ elif kind == "xgboostjob":
 elif kind == "paddlejob":
     job["kind"] = "PaddleJob"
     job["spec"] = {"paddleReplicaSpecs": {"Worker": replica("paddle", 2)}}
-elif kind == "mpijob":
+elif kind == "mpijob-v1":
     # The workers' pods have no names that resolve: the launcher, which may look at pods, asks for the
     # address of the one in which mpirun starts agent 0.
     job["kind"] = "MPIJob"
