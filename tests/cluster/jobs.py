@@ -52,7 +52,7 @@ elif kind == "mpijob-v1":
     # The workers' pods have no names that resolve: the launcher, which may look at pods, asks for the
     # address of the one in which mpirun starts agent 0.
     job["kind"] = "MPIJob"
-    launcher, worker = replica("mpi", nproc=0), replica("mpi", 2, ["sleep", "infinity"])
+    launcher, worker = replica("mpi", nproc=0), replica("mpi", 2, forever)
     node = launcher["template"]["spec"]["containers"][0]
     first = job["metadata"]["name"] + "-worker-0"
     node["command"] = ["sh", "-c", f"""
