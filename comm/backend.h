@@ -32,6 +32,8 @@ struct comm_backend {
 
 struct comm_ops {
     const char *name;
+    bool reduces_f8; /* 8-bit floats come to `accept`; else they are refused, as they are not folded
+                      * here */
 
     /* Joins all ranks; blocks until they have come or the deadline passed. world, kv and page are
      * borrowed: kv (NULL where the world has no server) for the call, page (may be NULL) until

@@ -227,7 +227,8 @@ int mst_comm_get_stats(struct mst_comm *comm, struct mst_comm_stats *ret_stats)
 /* ---- what is refused ------------------------------------------------------------------------- */
 
 /* Numbers that this library does not know may be a newer one's. */
-static int check_kind(const struct signature_desc *desc, size_t elem_size, struct mst_err *err)
+static int check_kind(const struct comm_ops *ops, const struct signature_desc *desc,
+                      size_t elem_size, struct mst_err *err)
 {
     if (elem_size == 0)
         return mst_err_set(err, -ENOTSUP, "type %u is unknown to libmuster %s",
@@ -235,7 +236,7 @@ static int check_kind(const struct signature_desc *desc, size_t elem_size, struc
     if ((unsigned)desc->op >= MST_OP_COUNT)
         return mst_err_set(err, -ENOTSUP, "operator %u is unknown to libmuster %s",
                            (unsigned)desc->op, mst_version());
-    if (signature_reduces(desc) && reduce_acc_size(desc->dtype) == 0)
+    if (signature_reduces(desc) && reduce_acc_size(desc->dtype) == 0 && !ops->reduces_f8)
         return mst_err_set(err, -ENOTSUP, "%s is moved only, never reduced: convert it",
                            mst_dtype_name(desc->dtype));
     return 0;
@@ -294,7 +295,7 @@ static int check_call(const struct mst_comm *comm, const struct comm_call *call,
     if (desc->coll == MST_COLL_BARRIER)
         return 0;
     size_t elem_size = mst_dtype_size(desc->dtype);
-    int rc = check_kind(desc, elem_size, err);
+    int rc = check_kind(ops, desc, elem_size, err);
     if (rc == 0 && desc->root >= comm->size)
         rc = mst_err_set(err, -EINVAL, "no rank %u among %u", desc->root, comm->size);
     if (rc == 0)

@@ -38,10 +38,13 @@
  * The nccl back end works on the GPU whose number is the rank's local rank. Memory of that device
  * is used as it is, and must be ready when the call is made, or be made by the stream that the call
  * names; host memory goes through the device in rounds. Both buffers of a call are on one side, or
- * -EINVAL; i16 and u16 are not reduced, -ENOTSUP; -EIO the device failed. The arithmetic is NCCL's:
- * its order of reduction, and so the last bits, are its own. After an error memory of the device
- * belongs to the call until destroy, which waits some seconds at most for NCCL, and for ranks of
- * the node that still use the communicator. It has run on a fake NCCL only, never on a GPU.
+ * -EINVAL; i16 and u16 are not reduced, -ENOTSUP; -EIO the device failed. 8-bit floats, which other
+ * back ends only move, are reduced: -ENOTSUP before NCCL 2.24; where a device has a compute
+ * capability below 9.0 NCCL says so, and the communicator ends with -EPROTO. The arithmetic is
+ * NCCL's: its order of reduction, where it rounds, and so the last bits, are its own. After an
+ * error memory of the device belongs to the call until destroy, which waits some seconds at most
+ * for NCCL, and for ranks of the node that still use the communicator. It has run on a fake NCCL
+ * only, never on a GPU.
  *
  * One thread at a time per communicator; started requests progress on a thread of its own. */
 #ifndef MUSTER_COMM_COMM_H

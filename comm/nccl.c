@@ -204,37 +204,30 @@ struct record {
     char text[sizeof((struct mst_err *)0)->text];
 };
 
-/* The library's number as people write it: 2.28.9; up to 2.8 it had a digit less. */
-static const char *version_text(uint32_t version, char *text, size_t cap)
-{
-    uint32_t major = version < 10000 ? 1000 : 10000;
-    (void)snprintf(text, cap, "%u.%u.%u", version / major, version % major / 100, version % 100);
-    return text;
-}
-
 /* In some versions the next communicator of a process crashes. */
-static int check_recovery(int version, struct mst_err *err)
+static int check_recovery(uint32_t version, struct mst_err *err)
 {
-    char text[32];
+    char text[NCCL_VERSION_TEXT_MAX];
     if (version < 22803 || version > 22808 || !atomic_load(&has_aborted))
         return 0;
     return mst_err_set(err, -ENOTSUP,
                        "NCCL %s crashes in a process that has aborted a communicator, as this one "
                        "has: install 2.28.9 or later, or restart the process",
-                       version_text((uint32_t)version, text, sizeof text));
+                       nccl_version_text(version, text, sizeof text));
 }
 
 /* Everything that a rank does for itself. */
-static int prepare(struct nccl *nccl, const struct mst_world *world, int *ret_version,
-                   struct mst_err *err)
+static int prepare(struct nccl *nccl, const struct mst_world *world, struct mst_err *err)
 {
+    int version = 0;
     struct mst_gpu_opts opts = {
         .backend = "cuda", .device = MST_GPU_BY_RANK, .local_rank = world->local_rank};
     int rc = nccl_load(world->tuning.nccl_lib, &nccl->plan.library, err);
-    if (rc == 0 && nccl->plan.library->ncclGetVersion(ret_version) != ncclSuccess)
+    if (rc == 0 && nccl->plan.library->ncclGetVersion(&version) != ncclSuccess)
         rc = mst_err_set(err, -ENOTSUP, "NCCL does not tell its version");
+    nccl->plan.version = (uint32_t)version;
     if (rc == 0)
-        rc = check_recovery(*ret_version, err);
+        rc = check_recovery(nccl->plan.version, err);
     if (rc == 0)
         rc = mst_gpu_open(&opts, &nccl->plan.gpu, err);
     if (rc < 0)
@@ -270,14 +263,14 @@ static int compare(const struct record *records, uint32_t size, struct mst_err *
             return mst_err_set(err, theirs, "rank %u cannot use NCCL: %.200s", r, records[r].text);
     }
     for (uint32_t r = 1; r < size; r++) {
-        char one[32], other[32];
+        char one[NCCL_VERSION_TEXT_MAX], other[NCCL_VERSION_TEXT_MAX];
         uint32_t version = mst_get_le32(records[r].version);
         if (version != first)
             return mst_err_set(err, -EPROTO,
                                "rank 0 has NCCL %s (%u) and rank %u has %s (%u): install one "
                                "version everywhere",
-                               version_text(first, one, sizeof one), first, r,
-                               version_text(version, other, sizeof other), version);
+                               nccl_version_text(first, one, sizeof one), first, r,
+                               nccl_version_text(version, other, sizeof other), version);
     }
     return find_shared_device(records, size, err);
 }
@@ -357,10 +350,9 @@ static int join(struct nccl *nccl, const struct mst_world *world, struct mst_kv 
                 uint64_t deadline_ns, struct mst_err *err)
 {
     struct mst_err why = {0};
-    int version = 0;
-    int rc = prepare(nccl, world, &version, &why);
+    int rc = prepare(nccl, world, &why);
     struct record mine = {0};
-    mst_put_le32(mine.version, (uint32_t)version);
+    mst_put_le32(mine.version, nccl->plan.version);
     mst_put_le32(mine.code, (uint32_t)-rc);
     memcpy(mine.text, why.text, sizeof mine.text);
     if (rc == 0)
@@ -411,6 +403,7 @@ static int nccl_create(const struct mst_world *world, struct mst_kv *kv, struct 
 
 const struct comm_ops comm_nccl_ops = {
     .name = "nccl",
+    .reduces_f8 = true,
     .create = nccl_create,
     .destroy = nccl_destroy,
     .accept = nccl_accept,

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 /* NCCL keeps threads and the device's memory: what is loaded first stays. */
 static struct {
@@ -61,4 +62,12 @@ int nccl_load(const char *path, const struct nccl_library **ret_library, struct 
     if (rc == 0)
         *ret_library = &locked.library;
     return rc;
+}
+
+/* Up to 2.8 the number had a digit less. */
+const char *nccl_version_text(uint32_t version, char *text, size_t cap)
+{
+    uint32_t major = version < 10000 ? 1000 : 10000;
+    (void)snprintf(text, cap, "%u.%u.%u", version / major, version % major / 100, version % 100);
+    return text;
 }

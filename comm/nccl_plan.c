@@ -119,6 +119,8 @@ static bool find_type(enum mst_dtype dtype, ncclDataType_t *ret_type)
     case MST_BF16: *ret_type = ncclBfloat16; return true;
     case MST_F32: *ret_type = ncclFloat32; return true;
     case MST_F64: *ret_type = ncclFloat64; return true;
+    case MST_F8E4M3: *ret_type = ncclFloat8e4m3; return true;
+    case MST_F8E5M2: *ret_type = ncclFloat8e5m2; return true;
     default: return false;
     }
 }
@@ -383,15 +385,26 @@ static bool is_on_device(const struct nccl_plan *plan, const void *address)
     return address && mst_gpu_mem(plan->gpu, address) == MST_MEM_DEVICE;
 }
 
+/* Devices that cannot reduce 8-bit floats are the library's to know. */
+static int check_type(const struct nccl_plan *plan, enum mst_dtype dtype, struct mst_err *err)
+{
+    ncclDataType_t type;
+    char text[NCCL_VERSION_TEXT_MAX];
+    if (!find_type(dtype, &type))
+        return mst_err_set(err, -ENOTSUP, "NCCL does not reduce %s", mst_dtype_name(dtype));
+    if (type >= ncclFloat8e4m3 && plan->version < NCCL_F8_VERSION)
+        return mst_err_set(
+            err, -ENOTSUP, "NCCL %s does not reduce %s: install 2.24 or later, or convert it",
+            nccl_version_text(plan->version, text, sizeof text), mst_dtype_name(dtype));
+    return 0;
+}
+
 int nccl_plan_accept(const struct nccl_plan *plan, const struct comm_call *call,
                      struct mst_err *err)
 {
-    ncclDataType_t type;
-    if (signature_reduces(&call->desc) && !find_type(call->desc.dtype, &type))
-        return mst_err_set(err, -ENOTSUP, "NCCL does not reduce %s",
-                           mst_dtype_name(call->desc.dtype));
-    if (call->desc.count == 0)
-        return 0;
+    int rc = signature_reduces(&call->desc) ? check_type(plan, call->desc.dtype, err) : 0;
+    if (rc < 0 || call->desc.count == 0)
+        return rc;
     bool on_device = is_on_device(plan, call->out);
     if (call->in && is_on_device(plan, call->in) != on_device)
         return mst_err_set(err, -EINVAL,

@@ -24,6 +24,7 @@ struct nccl_plan {
     struct mst_gpu_queue *queue;
     struct mst_span pinned, device; /* NCCL_STAGE_BYTES each */
     ncclComm_t comm;                /* NULL until the library has made it */
+    uint32_t version;               /* of the library */
     uint32_t rank, size;
     bool met;           /* all ranks are in the call under way, not only this one */
     struct mst_err err; /* of the last run here that failed */
@@ -50,7 +51,8 @@ int nccl_plan_check_gpu(const struct nccl_plan *plan, int rc, const char *what,
  * what ended the communicator. */
 int nccl_plan_settle(struct nccl_plan *plan, uint64_t deadline_ns);
 
-/* Whether NCCL can do it: 0; with text -ENOTSUP it cannot reduce this type; -EINVAL one buffer is
+/* Whether NCCL can do it: 0; with text -ENOTSUP it, or this version of it, cannot reduce this type;
+ * -EINVAL one buffer is
  * on the device and the other is not, or both are not and the call names a stream. */
 int nccl_plan_accept(const struct nccl_plan *plan, const struct comm_call *call,
                      struct mst_err *err);

@@ -4,10 +4,12 @@
 #define MUSTER_COMM_NCCL_SYM_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct mst_err;
 
 #define NCCL_ID_BYTES 128
+#define NCCL_F8_VERSION 22400 /* the first that reduces 8-bit floats */
 
 typedef struct ncclComm *ncclComm_t;
 typedef struct {
@@ -39,6 +41,8 @@ enum {
     ncclFloat32 = 7,
     ncclFloat64 = 8,
     ncclBfloat16 = 9,
+    ncclFloat8e4m3 = 10, /* these since NCCL_F8_VERSION */
+    ncclFloat8e5m2 = 11,
 };
 
 typedef int ncclRedOp_t;
@@ -87,5 +91,10 @@ struct nccl_library {
 /* Loads `path`, or libnccl.so.2 if it is empty, once per process; it stays. 0; -ENOTSUP with what
  * the dynamic linker says, or what is missing in it. Safe from any thread. */
 int nccl_load(const char *path, const struct nccl_library **ret_library, struct mst_err *err);
+
+/* The library's number as people write it: "2.28.9". Returns `text`, cut if it does not fit. */
+const char *nccl_version_text(uint32_t version, char *text, size_t cap);
+
+#define NCCL_VERSION_TEXT_MAX 32 /* room for any */
 
 #endif

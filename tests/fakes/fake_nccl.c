@@ -8,7 +8,8 @@
  * lost=K so does the K-th, but at rank at=R its kernel is aborted just before the stream is asked,
  * which leaves that empty; hang=K the K-th never ends and nobody is told;
  * refuse=K rank at=R does not take the K-th, but answers result=R; kill=K at it rank at=R is
- * killed; abort=0 ncclCommAbort never returns. */
+ * killed; abort=0 ncclCommAbort never returns; sm=N the devices' compute capability (90), before
+ * which 8-bit floats are neither reduced nor moved. */
 #include "muster/comm/nccl_sym.h"
 
 #include "fakes/fake_cuda.h"
@@ -65,6 +66,7 @@ struct ncclComm {
     atomic_long stuck;  /* the number of the work that waits to be aborted; 0 = none */
     atomic_int running; /* in the stream */
     ncclResult_t error;
+    const char *words; /* of the last call that was refused; NULL = none has any */
     int finishing;
 };
 
@@ -88,19 +90,81 @@ static void barrier(ncclComm_t comm)
         sched_yield();
 }
 
+/* What a finite one is. */
+static float decode_f8(uint8_t bits, enum mst_dtype dtype)
+{
+    int mantissa_bits = dtype == MST_F8E4M3 ? 3 : 2;
+    int exponent = (bits & 0x7f) >> mantissa_bits;
+    int whole = 1 << mantissa_bits;
+    float value = (float)(bits % whole + (exponent > 0 ? whole : 0));
+    int power = (exponent > 0 ? exponent : 1) - (dtype == MST_F8E4M3 ? 7 : 15) - mantissa_bits;
+    for (; power > 0; power--)
+        value *= 2;
+    for (; power < 0; power++)
+        value /= 2;
+    return bits & 0x80 ? -value : value;
+}
+
+/* The nearest, to even; what is too large becomes the largest. */
+static uint8_t encode_f8(float value, enum mst_dtype dtype)
+{
+    int best = 0, largest = dtype == MST_F8E4M3 ? 0x7e : 0x7b;
+    float size = value < 0 ? -value : value, best_off = size;
+    for (int bits = 1; bits <= largest; bits++) {
+        float off = decode_f8((uint8_t)bits, dtype) - size;
+        off = off < 0 ? -off : off;
+        if (off < best_off || (off == best_off && bits % 2 == 0)) {
+            best = bits;
+            best_off = off;
+        }
+    }
+    return (uint8_t)(best | (value < 0 ? 0x80 : 0));
+}
+
+static float combine(enum mst_op op, float a, float b)
+{
+    switch (op) {
+    case MST_MIN: return a < b ? a : b;
+    case MST_MAX: return a > b ? a : b;
+    default: return a + b;
+    }
+}
+
+/* The `i`-th element of what the ranks have put down, as comm/reduce.h does it with other types:
+ * from the left in f32, rounded once. */
+static uint8_t fold_f8(const struct op *op, size_t i)
+{
+    ncclComm_t comm = op->comm;
+    enum mst_dtype dtype = op->reduce.dtype;
+    float sum = decode_f8((uint8_t)comm->segment->chunks[0][i], dtype);
+    for (int r = 1; r < comm->size; r++)
+        sum = combine(op->reduce.op, sum, decode_f8((uint8_t)comm->segment->chunks[r][i], dtype));
+    return encode_f8(op->reduce.op == MST_AVG ? sum / (float)comm->size : sum, dtype);
+}
+
+/* `count` elements of it. */
+static void fold(const struct op *op, char *out, size_t count)
+{
+    const void *streams[RANKS_MAX];
+    for (int r = 0; r < op->comm->size; r++)
+        streams[r] = op->comm->segment->chunks[r];
+    if (reduce_acc_size(op->reduce.dtype) > 0)
+        reduce_fold(&op->reduce, out, streams, (size_t)op->comm->size, count);
+    else
+        for (size_t i = 0; i < count; i++)
+            out[i] = (char)fold_f8(op, i);
+}
+
 static void reduce_block(const struct op *op, const char *in, char *out, int owner)
 {
     ncclComm_t comm = op->comm;
-    const void *streams[RANKS_MAX];
     size_t most = CHUNK / op->elem_size;
-    for (int r = 0; r < comm->size; r++)
-        streams[r] = comm->segment->chunks[r];
     for (size_t done = 0, n; done < op->count && !atomic_load(&comm->aborted); done += n) {
         n = op->count - done < most ? op->count - done : most;
         memcpy(comm->segment->chunks[comm->rank], in + done * op->elem_size, n * op->elem_size);
         barrier(comm);
         if (owner < 0 || owner == comm->rank)
-            reduce_fold(&op->reduce, out + done * op->elem_size, streams, (size_t)comm->size, n);
+            fold(op, out + done * op->elem_size, n);
         barrier(comm);
     }
 }
@@ -198,15 +262,23 @@ static ncclResult_t start(ncclComm_t comm, struct op op)
     return comm->polls > 0 ? ncclInProgress : enqueue(comm);
 }
 
-static int find_type(ncclDataType_t type, enum mst_dtype *ret_dtype)
+static long version_of_library(void)
+{
+    return script("version", 22809);
+}
+
+static int find_type(ncclComm_t comm, ncclDataType_t type, enum mst_dtype *ret_dtype)
 {
     static const enum mst_dtype types[] = {
-        [ncclInt8] = MST_I8,      [ncclUint8] = MST_U8,    [ncclInt32] = MST_I32,
-        [ncclUint32] = MST_U32,   [ncclInt64] = MST_I64,   [ncclUint64] = MST_U64,
-        [ncclFloat16] = MST_F16,  [ncclFloat32] = MST_F32, [ncclFloat64] = MST_F64,
-        [ncclBfloat16] = MST_BF16};
-    if (type < 0 || type > ncclBfloat16)
+        [ncclInt8] = MST_I8,       [ncclUint8] = MST_U8,          [ncclInt32] = MST_I32,
+        [ncclUint32] = MST_U32,    [ncclInt64] = MST_I64,         [ncclUint64] = MST_U64,
+        [ncclFloat16] = MST_F16,   [ncclFloat32] = MST_F32,       [ncclFloat64] = MST_F64,
+        [ncclBfloat16] = MST_BF16, [ncclFloat8e4m3] = MST_F8E4M3, [ncclFloat8e5m2] = MST_F8E5M2};
+    ncclDataType_t last = version_of_library() < NCCL_F8_VERSION ? ncclBfloat16 : ncclFloat8e5m2;
+    if (type < 0 || type > last)
         return 0;
+    if (type > ncclBfloat16 && script("sm", 90) < 90)
+        return comm->words = "8-bit floats begin with sm90 (FAKE NCCL)", 0;
     *ret_dtype = types[type];
     return 1;
 }
@@ -217,7 +289,7 @@ static ncclResult_t start_reduce(ncclComm_t comm, struct op op, ncclDataType_t t
 {
     static const enum mst_op ops[] = {
         [ncclSum] = MST_SUM, [ncclMax] = MST_MAX, [ncclMin] = MST_MIN, [ncclAvg] = MST_AVG};
-    if (!find_type(type, &op.reduce.dtype))
+    if (!find_type(comm, type, &op.reduce.dtype))
         return ncclInvalidArgument;
     op.elem_size = mst_dtype_size(op.reduce.dtype);
     op.reduce.isa = reduce_best();
@@ -247,7 +319,7 @@ ncclResult_t ncclReduceScatter(const void *in, void *out, size_t count, ncclData
 static ncclResult_t start_share(ncclComm_t comm, struct op op, ncclDataType_t type)
 {
     enum mst_dtype dtype;
-    if (!find_type(type, &dtype))
+    if (!find_type(comm, type, &dtype))
         return ncclInvalidArgument;
     op.count *= mst_dtype_size(dtype);
     op.elem_size = 1;
@@ -281,7 +353,7 @@ ncclResult_t ncclGetVersion(int *ret_version)
     static atomic_long calls;
     const char *rank = getenv("MST_RANK");
     long step = atomic_fetch_add(&calls, 1) + (rank ? strtol(rank, NULL, 10) : 0);
-    *ret_version = (int)(script("version", 22809) + script("version_step", 0) * step);
+    *ret_version = (int)(version_of_library() + script("version_step", 0) * step);
     return ncclSuccess;
 }
 
@@ -297,7 +369,7 @@ const char *ncclGetErrorString(ncclResult_t result)
 
 const char *ncclGetLastError(ncclComm_t comm)
 {
-    return comm && comm->error ? "as scripted" : "";
+    return comm && comm->error ? "as scripted" : comm && comm->words ? comm->words : "";
 }
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId *ret_id)

@@ -179,28 +179,6 @@ static void calls_may_be_under_way(void **state)
     run_team((struct team){.name = __func__, .node_sizes = {3}, .run = reduce_some});
 }
 
-/* Bytes to NCCL, so that one which does not know the types moves them, too. */
-static const char *move_floats_of_8_bits(struct team_rank *rank)
-{
-    uint8_t value = (uint8_t)(rank->world.rank + 1), all[3] = {0}, mine = value;
-    int moved = mst_comm_broadcast(rank->comm, &mine, 1, MST_F8E4M3, 1, NULL);
-    int gathered = mst_comm_allgather(rank->comm, &value, all, 1, MST_F8E5M2, NULL);
-    TEAM_CHECK(rank, moved == 0 && mine == 2, "broadcast: %d, %u", moved, mine);
-    TEAM_CHECK(rank, gathered == 0 && all[0] == 1 && all[1] == 2 && all[2] == 3, "allgather: %d",
-               gathered);
-    int reduced = mst_comm_allreduce(rank->comm, &value, &value, 1, MST_F8E5M2, MST_SUM, NULL);
-    TEAM_CHECK(rank, reduced == -ENOTSUP && strstr(mst_comm_error(rank->comm), "never reduced"),
-               "allreduce: %d %s", reduced, mst_comm_error(rank->comm));
-    return NULL;
-}
-
-static void floats_of_8_bits_are_moved(void **state)
-{
-    (void)state;
-    script("version=21400");
-    run_team((struct team){.name = __func__, .node_sizes = {3}, .run = move_floats_of_8_bits});
-}
-
 /* Rank 0 leaves seconds before the others would: nobody waits for them. */
 static const char *leave_early(struct team_rank *rank)
 {
@@ -559,7 +537,6 @@ int main(void)
         CASE(conforms_on_two_nodes),
         CASE(reduces_memory_of_the_device),
         CASE(calls_may_be_under_way),
-        CASE(floats_of_8_bits_are_moved),
         CASE(leaving_does_not_wait_for_ever),
         CASE(versions_must_be_the_same),
         CASE(a_rank_without_a_driver_is_named),
