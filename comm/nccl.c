@@ -27,6 +27,7 @@
 struct nccl {
     struct comm_backend base;
     struct nccl_plan plan;
+    char name[MST_JOB_ID_BYTES + 16]; /* the library's as long as it has the communicator */
     bool failed;  /* the library's communicator is to be aborted, not finished */
     bool closing; /* `closer` was started */
     pthread_t closer;
@@ -330,11 +331,7 @@ static int share_id(struct nccl *nccl, struct mst_kv *kv, uint64_t deadline_ns,
 
 static int init(struct nccl *nccl, ncclUniqueId id, uint64_t deadline_ns)
 {
-    struct nccl_config config = {.size = sizeof config,
-                                 .magic = NCCL_CONFIG_MAGIC,
-                                 .version = NCCL_CONFIG_VERSION,
-                                 .blocking = 0,
-                                 .unset = INT32_MIN};
+    struct nccl_config config = nccl_config_of(nccl->plan.version, nccl->name);
     struct mst_err *err = &nccl->plan.err;
     int rc = nccl_plan_check_gpu(&nccl->plan, mst_gpu_enter(nccl->plan.gpu), "device", err);
     if (rc < 0)
@@ -391,6 +388,8 @@ static int nccl_create(const struct mst_world *world, struct mst_kv *kv, struct 
     int rc = comm_host_ops.create(world, kv, page, deadline_ns, &nccl->plan.host, &local_err);
     if (rc == 0) {
         nccl->base.comm_id = nccl->plan.host->comm_id;
+        (void)snprintf(nccl->name, sizeof nccl->name, "%s/comm/%u",
+                       world->job_id[0] ? world->job_id : "muster", nccl->base.comm_id);
         rc = join(nccl, world, kv, deadline_ns, &local_err);
     }
     if (rc < 0) {

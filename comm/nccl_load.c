@@ -64,6 +64,27 @@ int nccl_load(const char *path, const struct nccl_library **ret_library, struct 
     return rc;
 }
 
+struct nccl_config nccl_config_of(uint32_t version, const char *name)
+{
+    bool has_name = version >= NCCL_NAME_VERSION;
+    return (struct nccl_config){
+        .size = has_name ? sizeof(struct nccl_config) : offsetof(struct nccl_config, min_ctas),
+        .magic = NCCL_CONFIG_MAGIC,
+        .version = has_name ? NCCL_NAME_VERSION : 21400,
+        .blocking = 0,
+        .cga_cluster_size = NCCL_CONFIG_UNSET,
+        .min_ctas = NCCL_CONFIG_UNSET,
+        .max_ctas = NCCL_CONFIG_UNSET,
+        .split_share = NCCL_CONFIG_UNSET,
+        .traffic_class = NCCL_CONFIG_UNSET,
+        .comm_name = name,
+        .collnet_enable = NCCL_CONFIG_UNSET,
+        .cta_policy = NCCL_CONFIG_UNSET,
+        .shrink_share = NCCL_CONFIG_UNSET,
+        .nvls_ctas = NCCL_CONFIG_UNSET,
+    };
+}
+
 /* Up to 2.8 the number had a digit less. */
 const char *nccl_version_text(uint32_t version, char *text, size_t cap)
 {

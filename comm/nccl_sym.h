@@ -48,17 +48,23 @@ enum {
 typedef int ncclRedOp_t;
 enum { ncclSum = 0, ncclMax = 2, ncclMin = 3, ncclAvg = 4 };
 
-/* The structure only grows at its end, and the library fills in what our `size` and `version` do
- * not know: that of 2.14, which has what is used, fits all later ones. */
+/* As of 2.27. It only grows at its end, and the library fills in what our `size` and `version` do
+ * not know. A library before 2.27 is given the part of 2.14, which all of them have. */
 struct nccl_config {
     size_t size;
     unsigned magic, version;
     int blocking;
-    int unset; /* where 2.17 went on */
+    int cga_cluster_size; /* from here on since 2.17; in 2.14 these bytes are padding */
+    int min_ctas, max_ctas;
+    const char *net_name;
+    int split_share, traffic_class;
+    const char *comm_name; /* since 2.27, as what follows; the library keeps the pointer */
+    int collnet_enable, cta_policy, shrink_share, nvls_ctas;
 };
 
 #define NCCL_CONFIG_MAGIC 0xcafebeef
-#define NCCL_CONFIG_VERSION 21400
+#define NCCL_CONFIG_UNSET INT32_MIN
+#define NCCL_NAME_VERSION 22700 /* the first whose communicators have names */
 
 /* X(symbol, parameters): one line for each function that answers ncclResult_t. A stream is the
  * driver's CUstream. */
@@ -91,6 +97,10 @@ struct nccl_library {
 /* Loads `path`, or libnccl.so.2 if it is empty, once per process; it stays. 0; -ENOTSUP with what
  * the dynamic linker says, or what is missing in it. Safe from any thread. */
 int nccl_load(const char *path, const struct nccl_library **ret_library, struct mst_err *err);
+
+/* How a communicator of ours is made by a library of this version: it blocks nobody, and is called
+ * `name`, if it can be, which stays the caller's until the communicator has ended. */
+struct nccl_config nccl_config_of(uint32_t version, const char *name);
 
 /* The library's number as people write it: "2.28.9". Returns `text`, cut if it does not fit. */
 const char *nccl_version_text(uint32_t version, char *text, size_t cap);

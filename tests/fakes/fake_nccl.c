@@ -17,6 +17,7 @@
 #include "muster/comm/reduce.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -66,6 +67,7 @@ struct ncclComm {
     atomic_long stuck;  /* the number of the work that waits to be aborted; 0 = none */
     atomic_int running; /* in the stream */
     ncclResult_t error;
+    const char *name;  /* borrowed from whoever has made it, as the real one does; or NULL */
     const char *words; /* of the last call that was refused; NULL = none has any */
     int finishing;
 };
@@ -397,6 +399,36 @@ static struct segment *open_segment(const ncclUniqueId *unique)
     return map == MAP_FAILED ? NULL : map;
 }
 
+/* What the library's version knows of it. */
+static struct nccl_config read_config(const struct nccl_config *config)
+{
+    struct nccl_config read = {0};
+    size_t known = version_of_library() < NCCL_NAME_VERSION ? offsetof(struct nccl_config, min_ctas)
+                                                            : sizeof read;
+    memcpy(&read, config, config->size < known ? config->size : known);
+    return read;
+}
+
+static struct {
+    pthread_mutex_t lock;
+    char text[256];
+} last_name = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void note_name(const char *name)
+{
+    pthread_mutex_lock(&last_name.lock);
+    (void)snprintf(last_name.text, sizeof last_name.text, "%s", name ? name : "");
+    pthread_mutex_unlock(&last_name.lock);
+}
+
+/* The name of the communicator that was made or ended last; "" if it had none. */
+void fake_nccl_last_name(char *text, size_t cap)
+{
+    pthread_mutex_lock(&last_name.lock);
+    (void)snprintf(text, cap, "%s", last_name.text);
+    pthread_mutex_unlock(&last_name.lock);
+}
+
 ncclResult_t ncclCommInitRankConfig(ncclComm_t *ret_comm, int size, ncclUniqueId id, int rank,
                                     struct nccl_config *config)
 {
@@ -404,13 +436,16 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *ret_comm, int size, ncclUniqueId
     *ret_comm = NULL;
     if (!comm || size > RANKS_MAX || script("init", 0))
         return free(comm), (ncclResult_t)script("init", ncclSystemError);
-    if (config->magic != NCCL_CONFIG_MAGIC || config->blocking != 0)
+    struct nccl_config read = read_config(config);
+    if (read.magic != NCCL_CONFIG_MAGIC || read.blocking != 0)
         return free(comm), ncclInvalidArgument;
     comm->segment = open_segment(&id);
     if (!comm->segment)
         return free(comm), ncclSystemError;
     if (cuCtxGetCurrent(&comm->context) != CUDA_SUCCESS || !comm->context)
         return munmap(comm->segment, sizeof *comm->segment), free(comm), ncclUnhandledCudaError;
+    note_name(read.comm_name);
+    comm->name = read.comm_name;
     comm->rank = rank;
     comm->size = size;
     comm->polls = script("inprogress", 0);
@@ -445,6 +480,7 @@ ncclResult_t ncclCommFinalize(ncclComm_t comm)
 
 ncclResult_t ncclCommDestroy(ncclComm_t comm)
 {
+    note_name(comm->name);
     munmap(comm->segment, sizeof *comm->segment);
     free(comm);
     return ncclSuccess;

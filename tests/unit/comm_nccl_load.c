@@ -5,7 +5,6 @@
 #include "muster/core/err.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,10 +29,6 @@ static void the_real_one_answers(void **state)
 {
     const struct nccl_library *nccl;
     struct mst_err err = {0};
-    struct nccl_config config = {.size = sizeof config,
-                                 .magic = NCCL_CONFIG_MAGIC,
-                                 .version = NCCL_CONFIG_VERSION,
-                                 .unset = INT_MIN};
     ncclUniqueId id = {{0}}, none = {{0}};
     ncclComm_t comm = NULL;
     int version = 0;
@@ -43,6 +38,7 @@ static void the_real_one_answers(void **state)
     assert_int_equal(nccl_load(MUSTER_REAL_NCCL, &nccl, &err), 0);
     assert_int_equal(nccl->ncclGetVersion(&version), ncclSuccess);
     assert_true(version >= 22809);
+    struct nccl_config config = nccl_config_of((uint32_t)version, "train/comm/1");
     assert_int_equal(nccl->ncclGetUniqueId(&id), ncclSuccess);
     assert_memory_not_equal(&id, &none, sizeof id);
     ncclResult_t result = nccl->ncclCommInitRankConfig(&comm, 1, id, 0, &config);

@@ -106,15 +106,70 @@ static void devices_may_not_reduce_floats_of_8_bits(void **state)
     run_three(__func__, hear_of_the_device);
 }
 
+/* ---- names ----------------------------------------------------------------------------------- */
+
+struct naming {
+    const char *job, *expected;
+};
+
+static const char *be_named(struct team_rank *rank)
+{
+    const struct naming *naming = rank->team->arg;
+    struct mst_err err = {0};
+    void (*last_name)(char *text, size_t cap);
+    char name[256];
+    (void)snprintf(rank->world.job_id, sizeof rank->world.job_id, "%s", naming->job);
+    int rc = team_join(rank, &err);
+    TEAM_CHECK(rank, rc == 0, "%d %s", rc, err.text);
+    TEAM_CHECK(rank, find_fake_in("libnccl.so.2", "fake_nccl_last_name", &last_name), "no fake");
+    last_name(name, sizeof name);
+    TEAM_CHECK(rank, strcmp(name, naming->expected) == 0, "\"%s\"", name);
+    rc = mst_comm_barrier(rank->comm, NULL);
+    return rc == 0 ? NULL : "no barrier";
+}
+
+static void name_three(const char *name, const char *job, const char *expected)
+{
+    struct naming naming = {job, expected};
+    struct team team = {.name = name,
+                        .backend = "nccl",
+                        .node_sizes = {3},
+                        .by_hand = true,
+                        .run = be_named,
+                        .arg = &naming};
+    team_run(&team);
+}
+
+static void communicators_are_named(void **state)
+{
+    char longest[MST_JOB_ID_BYTES], expected[sizeof longest + 16];
+    (void)state;
+    script("version=22700");
+    name_three(__func__, "train-17", "train-17/comm/1");
+    name_three(__func__, "", "muster/comm/1");
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    (void)snprintf(expected, sizeof expected, "%s/comm/1", longest);
+    name_three(__func__, longest, expected);
+}
+
+static void old_versions_have_no_names(void **state)
+{
+    (void)state;
+    script("version=22602");
+    name_three(__func__, "train-17", "");
+    script("version=21400");
+    name_three(__func__, "train-17", "");
+}
+
 #define CASE(test) cmocka_unit_test_setup(test, reset)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(floats_of_8_bits_are_moved),
-        CASE(old_versions_do_not_reduce_floats_of_8_bits),
-        CASE(floats_of_8_bits_are_reduced),
-        CASE(devices_may_not_reduce_floats_of_8_bits),
+        CASE(floats_of_8_bits_are_moved),   CASE(old_versions_do_not_reduce_floats_of_8_bits),
+        CASE(floats_of_8_bits_are_reduced), CASE(devices_may_not_reduce_floats_of_8_bits),
+        CASE(communicators_are_named),      CASE(old_versions_have_no_names),
     };
     if (!has_fake_driver())
         return 77;

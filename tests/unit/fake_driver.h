@@ -22,17 +22,23 @@ static bool has_fake_driver(void)
     return is_fake;
 }
 
-/* A function of the fake's, which is loaded by then and stays, as *ret_function. Whether it has
- * it. */
-static inline bool find_fake(const char *name, void *ret_function)
+/* A function of a fake library's, which is loaded by then and stays, as *ret_function. Whether it
+ * has it. */
+static inline bool find_fake_in(const char *library, const char *name, void *ret_function)
 {
-    void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD), *symbol = NULL;
-    if (driver) {
-        symbol = dlsym(driver, name);
-        (void)dlclose(driver);
+    void *loaded = dlopen(library, RTLD_NOW | RTLD_NOLOAD), *symbol = NULL;
+    if (loaded) {
+        symbol = dlsym(loaded, name);
+        (void)dlclose(loaded);
     }
     memcpy(ret_function, &symbol, sizeof symbol);
     return symbol != NULL;
+}
+
+/* The same of the driver's. */
+static inline bool find_fake(const char *name, void *ret_function)
+{
+    return find_fake_in("libcuda.so.1", name, ret_function);
 }
 
 /* Captures a stream on the calling thread, as the driver's own: 0 once that is under way for
