@@ -43,8 +43,9 @@
  * capability below 9.0 NCCL says so, and the communicator ends with -EPROTO. The arithmetic is
  * NCCL's: its order of reduction, where it rounds, and so the last bits, are its own. After an
  * error memory of the device belongs to the call until destroy, which waits some seconds at most
- * for NCCL, and for ranks of the node that still use the communicator. It has run on a fake NCCL
- * only, never on a GPU.
+ * for NCCL, and for ranks of the node that still use the communicator. NCCL's own connections know
+ * nothing of the job's secret, and are encrypted only if the program has called ncclSetEncryption
+ * before. It has run on a fake NCCL only, never on a GPU.
  *
  * One thread at a time per communicator; started requests progress on a thread of its own. */
 #ifndef MUSTER_COMM_COMM_H
