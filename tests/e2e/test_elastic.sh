@@ -130,7 +130,10 @@ SH
 
 say "a spare waits, and has the place of a node that is lost at once"
 world=(--nnodes 2:2 --spares 1)
-for i in 0 1 2; do node $i "$rank"; done
+node 0 "$rank"
+node 1 "$rank"
+until_true runs 0 2
+node 2 "$rank"
 until_true said 2 "this node waits until it is let in"
 runs 0 2 || fail "a spare was let in"
 ip netns exec "${spaces[2]}" muster status >"$work/last.out"
