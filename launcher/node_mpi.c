@@ -29,10 +29,8 @@ void node_watch_mpi(struct node *node, uint64_t now_ns)
 static void look_for_mpi(struct node *node, uint64_t now_ns)
 {
     pid_t pids[MST_PAGE_RANKS_MAX];
-    const struct ranks *ranks = &node->ranks;
-    for (uint32_t i = 0; ranks->procs && i < ranks->local_size; i++)
-        pids[i] = ranks->procs[i].pid;
-    mpi_watch_look(&node->mpi, pids, ranks->procs ? ranks->local_size : 0, now_ns);
+    uint32_t count = ranks_pids(&node->ranks, pids);
+    mpi_watch_look(&node->mpi, pids, count, now_ns);
 }
 
 /* To it its ranks are alone, and they use it. */
