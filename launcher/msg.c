@@ -54,7 +54,7 @@ static const struct {
                                            WORLD_SIZE | MAX_RESTARTS | MASTER_PORT | JOB_NONCE |
                                            JOB_ID},
     [MSG_ABORT - MSG_JOIN] = {"ABORT", GENERATION | RANK | CODE | TEXT},
-    [MSG_QUERY - MSG_JOIN] = {"QUERY", GENERATION | ROUND | ACTION},
+    [MSG_QUERY - MSG_JOIN] = {"QUERY", GENERATION | ROUND | ACTION | END},
     [MSG_PROPOSE - MSG_JOIN] = {"PROPOSE", GENERATION | ROUND | ACTION | STEP},
     [MSG_AGREED - MSG_JOIN] = {"AGREED", GENERATION | ACTION | STEP},
     [MSG_FORWARD - MSG_JOIN] = {"FORWARD", GENERATION | ACTION},

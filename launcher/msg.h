@@ -68,7 +68,8 @@ struct msg {
     uint32_t world_size; /* of START the ranks of all nodes; of JOIN those that this node was asked
                             for, as many on each node, or 0: nobody counted them */
     uint32_t max_restarts;         /* of node 0, which decides */
-    uint32_t end;                  /* enum exitcode_end; of FAILED what is not told by code, or 0 */
+    uint32_t end;                  /* enum exitcode_end; of FAILED what is not told by code, or 0;
+                                    * of QUERY what a drain that ends the job is */
     uint32_t present;              /* nodes that are there, those that wait too */
     uint64_t step;                 /* < MSG_STEP_LIMIT; of DOWN and STEPS also MST_PAGE_NO_STEP */
     uint64_t lowest_step;          /* as step; MST_PAGE_NO_STEP if no rank is alive */

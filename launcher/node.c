@@ -454,6 +454,11 @@ void node_checkpoint(struct node *node)
                  super_name(node->super.state));
 }
 
+int node_drained_code(const struct node *node)
+{
+    return node->past_end ? EXITCODE_DEADLINE : EXITCODE_DRAINED;
+}
+
 static void end_grace(struct node *node, int code)
 {
     if (!node->super.ending)
@@ -482,7 +487,7 @@ void node_tick(struct node *node, uint64_t now_ns)
     if (now_ns >= node->grace_soft_ns) {
         node->grace_soft_ns = MST_NEVER;
         log_line(LOG_WARN, "the grace is nearly over: the last committed checkpoint counts", NULL);
-        end_grace(node, EXITCODE_DRAINED);
+        end_grace(node, node_drained_code(node));
     }
     if (now_ns >= node->grace_hard_ns) /* why was told by the soft end, or before */
         node->over = true;

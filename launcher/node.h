@@ -47,6 +47,7 @@ struct node {
     struct oom oom;
     struct hung hung;
     bool stopping;        /* a drain that ends the job has begun */
+    bool past_end;        /* for the time of the job's --deadline is over */
     bool forwarded;       /* by handing SIGTERM to ranks that count no steps */
     uint64_t stop_step;   /* by this agreed step, or MST_PAGE_NO_STEP */
     bool drained;         /* a rank ended because of it */

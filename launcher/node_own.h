@@ -18,6 +18,9 @@ void node_remember_failure(struct node *node, uint32_t rank, int code, const str
 /* A drain that ends the job begins, unless one has: from now on it has until the grace's end. */
 void node_start_grace(struct node *node);
 
+/* What such a drain ends with: the job was preempted, or its --deadline is over. */
+int node_drained_code(const struct node *node);
+
 /* A generation has started: its ranks are looked at for libraries of MPI. */
 void node_watch_mpi(struct node *node, uint64_t now_ns);
 

@@ -53,6 +53,8 @@ static void on_drain_message(struct node *node, const struct msg *msg)
 {
     if (msg->action == MST_GATE_STOP)
         node_start_grace(node);
+    if (msg->type == MSG_QUERY)
+        node->past_end = msg->end == EXITCODE_END_DEADLINE;
     switch (msg->type) {
     case MSG_QUERY: answer_steps(node, msg->round); break;
     case MSG_PROPOSE:
@@ -181,7 +183,7 @@ void node_link_lost(struct node *node)
 {
     if (node->over || node->super.ending)
         return;
-    node->exit_code = node->stopping ? EXITCODE_DRAINED : EXITCODE_RENDEZVOUS;
+    node->exit_code = node->stopping ? node_drained_code(node) : EXITCODE_RENDEZVOUS;
     log_line(LOG_ERROR, "node 0 is lost: stopping all ranks", " exit=%d because=%s",
              node->exit_code, log_quote(node->link->why.text).text);
     if (!node->failed && !node->stopping) { /* else that is why */

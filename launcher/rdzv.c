@@ -243,6 +243,7 @@ static void say(struct rdzv *rdzv, struct msg *msg, uint64_t now_ns)
             rdzv->door_ns = rdzv->start_ns + rdzv->config.last_call_ns;
             return;
         }
+        msg->end = rdzv->past_end ? EXITCODE_END_DEADLINE : EXITCODE_END_DRAINED;
         broadcast(rdzv, msg);
         struct msg steps = {.type = MSG_STEPS,
                             .generation = msg->generation,

@@ -174,6 +174,9 @@ say "a job has its own time"
 start --nproc 2 --deadline 1 -- "$rank"
 finish 124
 mentions "the job's deadline has passed" 'SIGTERM goes to the ranks' 'msg="job over" exit=124'
+start --nproc 2 --deadline 1 --grace 2 -- sh -c 'trap "" TERM; while :; do sleep 0.1; done'
+finish 124
+mentions 'the grace is nearly over' 'msg="job over" exit=124'
 expect 124 env MST_JOB_START=1000 muster run --nproc 1 --deadline 86400 -- "$rank"
 expect 78 env MST_JOB_START=monday muster run --nproc 1 --deadline 86400 -- true
 mentions MST_JOB_START=monday

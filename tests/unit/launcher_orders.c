@@ -192,6 +192,28 @@ static void the_end_says_why(void **state)
     end(&f);
 }
 
+/* Whatever this node sees last of the job: the grace's end, or that of node 0. */
+static void who_hears_no_end_knows_whose_drain_it_was(void **state)
+{
+    (void)state;
+    const uint32_t ends[] = {EXITCODE_END_DRAINED, EXITCODE_END_DEADLINE};
+    const int codes[] = {EXITCODE_DRAINED, EXITCODE_DEADLINE};
+    for (size_t i = 0; i < 4; i++) {
+        struct fixture f;
+        begin(&f);
+        (void)told(&f, start_of(0, 3));
+        (void)told(&f,
+                   (struct msg){.type = MSG_QUERY, .action = MST_GATE_STOP, .end = ends[i / 2]});
+        assert_true(f.node.stopping);
+        if (i % 2)
+            node_link_lost(&f.node);
+        else
+            node_tick(&f.node, f.node.grace_soft_ns);
+        assert_int_equal(f.node.exit_code, codes[i / 2]);
+        end(&f);
+    }
+}
+
 static void a_start_that_leaves_this_node_out_is_no_start(void **state)
 {
     (void)state;
@@ -226,6 +248,7 @@ int main(void)
         cmocka_unit_test(node_0_s_restarts_count),
         cmocka_unit_test(why_a_generation_ends_is_told),
         cmocka_unit_test(the_end_says_why),
+        cmocka_unit_test(who_hears_no_end_knows_whose_drain_it_was),
         cmocka_unit_test(a_seat_is_in_the_generation_or_outside),
         cmocka_unit_test(a_stop_for_others_is_no_end),
         cmocka_unit_test(a_start_that_leaves_this_node_out_is_no_start),

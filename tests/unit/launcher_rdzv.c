@@ -194,6 +194,7 @@ static void test_a_job_has_its_own_time(void **state)
     rdzv_tick(&f.rdzv, 1000);
     assert_int_equal(f.last.type, MSG_QUERY);
     assert_int_equal(f.last.action, MST_GATE_STOP);
+    assert_int_equal(f.last.end, EXITCODE_END_DEADLINE); /* for who hears no END */
     uint32_t sent = f.sent;
     rdzv_tick(&f.rdzv, 1001);
     assert_int_equal(f.sent, sent);
