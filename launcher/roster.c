@@ -2,6 +2,8 @@
 
 #include "muster/core/clock.h"
 #include "muster/core/kv/server.h"
+#include "muster/core/world/page.h"
+#include "muster/launcher/exitcode.h"
 #include "muster/launcher/log.h"
 
 #include <assert.h>
@@ -55,6 +57,21 @@ static void give_up(struct roster *roster, uint32_t rank, const char *why)
     roster->gone(roster->arg, rank, why);
 }
 
+/* Its agent may run again, and is told, where its connection stands: else it would take node 0 for
+ * lost. One whose connection was cut is told when it dials. */
+static void dismiss(struct roster *roster, uint32_t rank, const char *why)
+{
+    struct msg end = {.type = MSG_END,
+                      .rank = MST_PAGE_CAUSE_JOB,
+                      .code = EXITCODE_RENDEZVOUS,
+                      .end = EXITCODE_END_LOST_NODE};
+    (void)snprintf(end.text, sizeof end.text, "node 0 has given this node up: %s", why);
+    if (roster->nodes[rank].connected)
+        roster_send(roster, rank, &end);
+    if (roster->nodes[rank].here) /* else there was no memory for it */
+        give_up(roster, rank, why);
+}
+
 int roster_meet(struct roster *roster, uint32_t rank, uint64_t peer, struct roster_hello hello,
                 uint64_t now_ns)
 {
@@ -66,7 +83,7 @@ int roster_meet(struct roster *roster, uint32_t rank, uint64_t peer, struct rost
     if (node->here && !known && !node->pulse.named)
         return -EEXIST;
     if (node->here && !known)
-        give_up(roster, rank, "another agent takes its place");
+        dismiss(roster, rank, "another agent takes its place");
     disconnect(roster, node);
     node->here = node->connected = true;
     node->peer = peer;
@@ -138,7 +155,7 @@ static void look(struct roster *roster, uint32_t rank, uint64_t now_ns)
                  (unsigned)(PULSE_SILENT_NS / MST_NS_PER_S),
                  (unsigned)(roster->limit_ns / MST_NS_PER_S));
         return;
-    case PULSE_GONE: give_up(roster, rank, "it was silent for too long"); return;
+    case PULSE_GONE: dismiss(roster, rank, "it was silent for too long"); return;
     default: return;
     }
 }

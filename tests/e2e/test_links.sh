@@ -79,6 +79,7 @@ ended 138 $first a
 mentions 'msg="node is silent" node="1 (' "node lost" "nodes are missing" 'missing="1 ('
 kill -CONT $second
 ended 138 $second b
+mentions "node 0 has given this node up: it was silent for too long"
 no_leftovers
 
 say "a hang that ends in time is nobody's loss"
