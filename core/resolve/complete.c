@@ -99,9 +99,15 @@ static void complete_node_rank(const struct mst_machine *machine, struct mst_pla
         plan->node_rank = resolve_rank_by_name(machine, plan->master_host);
 }
 
+/* Nodes there may be; MST_UNKNOWN: nobody says. */
+static int64_t node_limit(const struct mst_plan *plan)
+{
+    return plan->node_count > 0 ? plan->node_count : plan->elastic_max;
+}
+
 static int check_node_rank(const struct mst_plan *plan, struct mst_err *err)
 {
-    int64_t limit = plan->node_count > 0 ? plan->node_count : plan->elastic_max;
+    int64_t limit = node_limit(plan);
     if (limit < 0 || plan->node_rank < limit)
         return 0;
     return mst_err_set(err, -EINVAL,
@@ -118,13 +124,15 @@ static int complete_master(struct mst_plan *plan, struct mst_err *err)
         plan->master_port = plan->default_port;
         plan->port_is_default = true;
     }
-    if (mst_host_is_local(plan->master_host) && plan->node_rank > 0)
-        return mst_err_set(
-            err, -EINVAL,
-            "the master is %.40s, which is this node, but this is node %lld of %lld: "
-            "set MASTER_ADDR to node 0's name",
-            plan->master_host, (long long)plan->node_rank, (long long)plan->node_count);
-    return 0;
+    if (!mst_host_is_local(plan->master_host) || plan->node_rank <= 0)
+        return 0;
+    char of[32] = ""; /* any 64-bit number fits */
+    if (node_limit(plan) > 0)
+        (void)snprintf(of, sizeof of, " of %lld", (long long)node_limit(plan));
+    return mst_err_set(err, -EINVAL,
+                       "the master is %.40s, which is this node, but this is node %lld%s: "
+                       "set MASTER_ADDR to node 0's name",
+                       plan->master_host, (long long)plan->node_rank, of);
 }
 
 /* What several nodes must be told, and by what. */

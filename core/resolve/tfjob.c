@@ -12,11 +12,14 @@
 struct kind {
     const char *name;
     const char *members[4];
-    const char *apart; /* a role that stands beside it, listed or not; NULL: none */
+    const char *apart;  /* a role that stands beside it, listed or not; NULL: none */
+    const char *server; /* a role that sees no member where those come and go; NULL: none */
 };
 
-static const struct kind tf_config = {"TF_CONFIG", {"chief", "master", "worker"}, "evaluator"};
-static const struct kind cluster_spec = {"CLUSTER_SPEC", {"workerpool0", "workerpool1"}, NULL};
+static const struct kind tf_config = {
+    "TF_CONFIG", {"chief", "master", "worker"}, "evaluator", "ps"};
+static const struct kind cluster_spec = {
+    "CLUSTER_SPEC", {"workerpool0", "workerpool1"}, NULL, NULL};
 
 static bool is_member(const struct kind *kind, const char *type)
 {
@@ -25,6 +28,13 @@ static bool is_member(const struct kind *kind, const char *type)
             return true;
     }
     return false;
+}
+
+/* Of several such tasks each would run alone if the members' name were misspelt. */
+static bool may_miss_members(const struct kind *kind, const char *type)
+{
+    return (kind->apart && strcmp(type, kind->apart) == 0) ||
+           (kind->server && strcmp(type, kind->server) == 0);
 }
 
 static int read_master(const struct kind *kind, const struct resolve_task *task,
@@ -38,10 +48,11 @@ static int read_master(const struct kind *kind, const struct resolve_task *task,
         return host ? resolve_split(kind->name, host, plan, err)
                     : mst_err_set(err, -EINVAL, "%s: cluster.%s[0] is no text", kind->name, *role);
     }
-    if (plan->mode == MST_PLAN_NO_COLLECTIVE) /* beside dynamic workers, of which it sees none */
+    if (may_miss_members(kind, task->type))
         return 0;
-    return mst_err_set(err, -EINVAL, "%s: the cluster has no %s and none of its like", kind->name,
-                       kind->members[0]);
+    return mst_err_set(err, -EINVAL,
+                       "%s: the cluster has no %s and none of its like, only \"%.40s\": correct it",
+                       kind->name, kind->members[0], task->type);
 }
 
 /* Rank of this task among the members, if it is one. */

@@ -422,6 +422,8 @@ static void broken_platforms(void **state)
         {"FLUX_TASK_RANK=1 FLUX_JOB_ID=f", "FLUX_JOB_SIZE is not set"},
         {"JSM_NAMESPACE_RANK=1", "JSM_NAMESPACE_SIZE is not set"},
         {"GROVE_PCLQ_POD_INDEX=0", "how many nodes there are"},
+        {"MST_NNODES=1:3 MST_NODE_RANK=2 MST_MASTER_ADDR=127.0.0.1",
+         "this node, but this is node 2 of 3: set MASTER_ADDR to node 0's name"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct pod pod;
@@ -439,6 +441,8 @@ static void a_role_that_nobody_knows_is_refused(void **state)
         {TF("\"worker\":[\"a:1\",\"b:1\"]", "wroker", "1"),
          "TF_CONFIG: task.type is \"wroker\", and this job knows worker, evaluator: correct it"},
         {TF("\"worker\":[\"a:1\"],\"ps\":[\"p:1\"]", "Worker", "0"), "knows worker, ps, evaluator"},
+        {TF("\"wroker\":[\"a:1\",\"b:1\"]", "wroker", "0"),
+         "TF_CONFIG: the cluster has no chief and none of its like, only \"wroker\": correct it"},
         {TF("\"worker\":[\"a:1\"]", "ps", "0"), "task.type is \"ps\""},
         {TF("\"worker\":{\"3\":\"j-worker-3.j:1\"},\"ps\":[]", "wroker", "3"), "\"wroker\""},
         {TF("\"worker\":[\"a:1\"],\"ps\":[\"p:1\"]", "ps", "3"),
