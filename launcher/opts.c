@@ -493,11 +493,14 @@ int opts_check(const struct opts *opts, struct mst_err *err)
 /* Flags that go together: what is missing is told at once, the secret too. */
 static int check_complete(const struct opts *opts, struct mst_err *err)
 {
-    char list[128];
+    char list[128], least[24] = "";                      /* any 64-bit number fits */
     if (!opts->missing[0] || opts->missing[0][0] != '-') /* the secret's fault has its own text */
         return 0;
-    return mst_err_set(err, -EINVAL, "--nnodes %lld needs %s",
-                       (long long)plan_most_nodes(&opts->answer->plan),
+    const struct mst_plan *plan = &opts->answer->plan;
+    if (plan->elastic_min > 0 && plan->elastic_min < plan_most_nodes(plan))
+        (void)snprintf(least, sizeof least, "%lld:", (long long)plan->elastic_min);
+    return mst_err_set(err, -EINVAL, "--nnodes %s%lld needs %s", least,
+                       (long long)plan_most_nodes(plan),
                        opts_join_missing(opts, list, sizeof list));
 }
 

@@ -69,7 +69,7 @@ static void nodes_may_come_and_go(void **state)
     assert_int_equal(parse("--nnodes 2:2 --node-rank 1 --rdzv h:7 --insecure"), EXITCODE_OK);
     assert_int_equal(opts.node_least, 0);
     assert_int_equal(opts.node_count, 2);
-    refuse("--nnodes 2:3", -EINVAL, "--nnodes 3 needs --node-rank R; --rdzv HOST:PORT");
+    refuse("--nnodes 2:3", -EINVAL, "--nnodes 2:3 needs --node-rank R; --rdzv HOST:PORT");
     refuse("--nnodes 2:3 --node-rank 3 --rdzv h:7 --insecure", -EINVAL, "is not below");
     refuse("--nnodes 2:3 --node-rank 1 --rdzv h:7", EXITCODE_CONFIG, "no job secret");
 }
