@@ -277,9 +277,9 @@ static void announce_end(const struct coord *coord, const struct msg *msg)
         msg->end == EXITCODE_END_DEADLINE)
         return;
     if (msg->code == EXITCODE_RENDEZVOUS)
-        log_line(LOG_ERROR, "nodes are missing", " missing=%s of=%u",
+        log_line(LOG_ERROR, "nodes are missing", " missing=%s of=%u least=%u",
                  log_quote(name_missing(coord, missing, sizeof missing)).text,
-                 rdzv->config.node_count);
+                 rdzv->config.node_count, rdzv->config.least_count);
     else if (rdzv->life.verdict)
         log_line(LOG_ERROR, "a restart cannot help", " rank=%u met=\"%s\" exit=%u",
                  rdzv->verdict_rank, mst_err_meaning((int)rdzv->life.verdict), msg->code);

@@ -214,7 +214,9 @@ two=(muster run --nnodes 2 --rdzv "$rdzv" --nproc 1)
 expect 138 env MST_JOB_SECRET=s "${two[@]}" --node-rank 1 --rdzv-timeout 1 -- true
 mentions "cannot join node 0" "$rdzv"
 expect 138 env MST_JOB_SECRET=s "${two[@]}" --node-rank 0 --rdzv-timeout 1 -- true
-mentions "nodes are missing"
+mentions "nodes are missing" "of=2 least=2"
+expect 138 env MST_JOB_SECRET=s muster run --nnodes 2:3 --rdzv "$rdzv" --nproc 1 --node-rank 0 --rdzv-timeout 1 -- true
+mentions "nodes are missing" "of=3 least=2"
 MST_JOB_SECRET=right "${two[@]}" --node-rank 0 -- sh -c 'echo $RANK of $WORLD_SIZE' >"$work/job.out" 2>&1 &
 job=$!
 until_true grep -q "waiting for nodes" "$work/job.out"
