@@ -5,71 +5,35 @@
  *
  * A node's ranks are one here, that counts steps once it is up, in lockstep with the others, as
  * collectives would keep them. What is saved is what a regroup or every tenth step leaves. */
-#include "muster/core/rng.h"
 #include "muster/launcher/exitcode.h"
-#include "muster/launcher/rdzv.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "sim/launcher_net.h"
 
 #define NODES_MAX 6
-#define MESSAGES_MAX 1024
-#define TICK_NS UINT64_C(1000000)
 #define TICKS_MAX 60000
 #define LAST_CALL 300
 #define TIMEOUT 3000
 #define GRACE 700
 #define SEEDS 100000
-#define NO_STEP MST_PAGE_NO_STEP
 #define NO_SEAT MST_PAGE_CAUSE_JOB
 
 enum life { NONE, ALIVE, STOPPED, FINISHED, DEAD };
 
 struct sim_node {
-    bool up;       /* its agent lives */
-    bool told_end; /* and is about to go */
-    uint32_t end_code;
-    uint64_t go_at;     /* when an agent that leaves hangs up */
-    uint64_t return_at; /* when another one joins in its place; 0: never */
-    uint64_t over_at;   /* when its grace ends; 0: it is not to leave */
-    uint32_t local_size;
+    struct net_agent agent;
+    uint64_t go_at;   /* when an agent that leaves hangs up */
+    uint64_t over_at; /* when its grace ends; 0: it is not to leave */
     uint32_t seat, seat_generation;
-    uint32_t generation;
     enum life life;    /* of its ranks */
     uint64_t boot_at;  /* before that they count no step */
-    uint64_t down_at;  /* when teardown ends; 0: none goes on */
     uint64_t step;     /* NO_STEP before boot_at */
     uint64_t waits_at; /* since when it waits at the door */
     bool waiting;      /* at the gate */
-    struct mst_gate gate;
-};
-
-struct sim_message {
-    uint64_t at, order;
-    uint32_t node, incarnation;
-    bool to_coordinator;
-    struct msg msg;
 };
 
 struct sim {
-    struct mst_rng rng;
-    uint64_t tick, order;
-    struct rdzv rdzv;
-    struct rdzv_node nodes_memory[NODES_MAX];
-    uint32_t answered[NODES_MAX];
-    uint32_t count; /* nodes, spares too */
+    struct net net;
     struct sim_node nodes[NODES_MAX];
-    uint32_t incarnation[NODES_MAX];
-    uint64_t last_at[NODES_MAX][2]; /* links keep order */
-    struct sim_message messages[MESSAGES_MAX];
-    size_t message_count;
     bool counts_steps;
     uint32_t violence;
     uint64_t goal, saved, agreed;
@@ -79,23 +43,9 @@ struct sim {
     uint32_t used; /* restarts, when the generation ended */
 };
 
-static uint32_t chance(struct sim *sim, uint32_t bound)
-{
-    return mst_rng_below(&sim->rng, bound);
-}
-
-static void post(struct sim *sim, uint32_t node, bool to_coordinator, const struct msg *msg)
-{
-    uint64_t at = sim->tick + 1 + chance(sim, 20), *last = &sim->last_at[node][to_coordinator];
-    *last = at = at < *last ? *last : at;
-    assert_true(sim->message_count < MESSAGES_MAX);
-    sim->messages[sim->message_count++] = (struct sim_message){
-        at, sim->order++, node, sim->incarnation[node], to_coordinator, *msg};
-}
-
 static bool is_live(const struct sim_node *node)
 {
-    return node->up && node->life != NONE;
+    return node->agent.up && node->life != NONE;
 }
 
 /* ---- what the coordinator says --------------------------------------------------------------- */
@@ -104,10 +54,10 @@ static bool is_live(const struct sim_node *node)
  * order of the nodes; who could stay has stayed. */
 static void check_start(struct sim *sim, const struct msg *msg)
 {
-    const struct rdzv *rdzv = &sim->rdzv;
+    const struct rdzv *rdzv = &sim->net.rdzv;
     uint32_t size = 0, ranks = 0;
     assert_true(rdzv->nodes[0].member);
-    for (uint32_t i = 0; i < sim->count; i++) {
+    for (uint32_t i = 0; i < sim->net.count; i++) {
         const struct rdzv_node *node = &rdzv->nodes[i];
         assert_false(is_live(&sim->nodes[i]));
         if (node->phase == RDZV_READY)
@@ -115,13 +65,9 @@ static void check_start(struct sim *sim, const struct msg *msg)
         sim->was_member[i] = node->member;
         if (!node->member)
             continue;
-        struct msg own = *msg;
-        rdzv_address(rdzv, i, &own);
-        assert_true(sim->nodes[i].up && !sim->nodes[i].told_end);
-        assert_int_equal(own.rank, ranks);
-        assert_int_equal(own.local_size, sim->nodes[i].local_size);
+        assert_true(sim->nodes[i].agent.up && !sim->nodes[i].agent.told_end);
+        ranks = net_check_place(&sim->net, i, msg, ranks);
         assert_int_equal(node->index, size);
-        ranks += own.local_size;
         size++;
     }
     assert_int_equal(msg->world_size, ranks);
@@ -137,7 +83,7 @@ static void check_start(struct sim *sim, const struct msg *msg)
 /* Nodes come and go: all who are in it have stopped at one step, and that is saved. */
 static void check_regroup(struct sim *sim)
 {
-    for (uint32_t i = 0; i < sim->count; i++) {
+    for (uint32_t i = 0; i < sim->net.count; i++) {
         const struct sim_node *node = &sim->nodes[i];
         if (!is_live(node) || !sim->was_member[i])
             continue;
@@ -155,7 +101,7 @@ static void check_end(struct sim *sim, const struct msg *msg)
         assert_true(sim->stop_asked || sim->left_asked);
     if (msg->code != EXITCODE_OK)
         return;
-    for (uint32_t i = 0; sim->counts_steps && i < sim->count; i++) {
+    for (uint32_t i = 0; sim->counts_steps && i < sim->net.count; i++) {
         if (is_live(&sim->nodes[i]))
             assert_int_equal(sim->nodes[i].step, sim->goal);
     }
@@ -169,58 +115,38 @@ static void on_send(void *arg, uint32_t node, const struct msg *msg)
     if (msg->type == MSG_ABORT && msg->code == EXITCODE_OK && sim->agreed != sim->saved)
         check_regroup(sim);
     if (msg->type == MSG_ABORT)
-        sim->used = sim->rdzv.restart.used;
+        sim->used = sim->net.rdzv.restart.used;
     if (msg->type == MSG_END && node == RDZV_ALL)
         check_end(sim, msg);
     if (msg->type == MSG_AGREED && msg->action != MST_GATE_CHECKPOINT)
         sim->agreed = msg->step;
-    for (uint32_t i = 0; i < sim->count; i++) {
-        if (node != RDZV_ALL && node != i)
-            continue;
-        if (msg->type == MSG_START)
-            assert_true(sim->rdzv.nodes[i].member);
-        if (sim->nodes[i].up)
-            post(sim, i, false, msg);
+    for (uint32_t i = 0; msg->type == MSG_START && i < sim->net.count; i++) {
+        if (node == RDZV_ALL || node == i)
+            assert_true(sim->net.rdzv.nodes[i].member);
     }
+    net_send(&sim->net, node, msg);
 }
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
 
-static void say(struct sim *sim, uint32_t i, struct msg msg)
-{
-    msg.generation = sim->nodes[i].generation;
-    post(sim, i, true, &msg);
-}
-
 static void join(struct sim *sim, uint32_t i)
 {
-    struct sim_node *node = &sim->nodes[i];
-    *node = (struct sim_node){.up = true,
-                              .local_size = 1 + chance(sim, 3),
-                              .seat = NO_SEAT,
-                              .seat_generation = UINT32_MAX};
-    sim->incarnation[i]++;
-    const struct msg msg = {.type = MSG_JOIN,
-                            .version = "sim",
-                            .local_size = node->local_size,
-                            .node_count = sim->rdzv.config.node_count,
-                            .grace_ms = 1};
-    post(sim, i, true, &msg);
+    sim->nodes[i] = (struct sim_node){.seat = NO_SEAT, .seat_generation = UINT32_MAX};
+    net_join(&sim->net, i, 3);
 }
 
 /* Its agent has gone; another one comes later, or none. */
 static void lose(struct sim *sim, uint32_t i)
 {
-    sim->nodes[i] = (struct sim_node){
-        .return_at = chance(sim, 3) ? sim->tick + 50 + chance(sim, 600) : 0};
-    sim->incarnation[i]++;
-    rdzv_lost(&sim->rdzv, i, sim->tick * TICK_NS);
+    sim->nodes[i] = (struct sim_node){0};
+    net_lose(&sim->net, i,
+             net_chance(&sim->net, 3) ? sim->net.tick + 50 + net_chance(&sim->net, 600) : 0);
 }
 
 static void tear_down(struct sim *sim, struct sim_node *node)
 {
-    if (node->down_at == 0)
-        node->down_at = sim->tick + (node->life == NONE ? 0 : chance(sim, 40));
+    if (node->agent.down_at == 0)
+        node->agent.down_at = sim->net.tick + (node->life == NONE ? 0 : net_chance(&sim->net, 40));
 }
 
 static void spawn(struct sim *sim, uint32_t i, const struct msg *msg)
@@ -229,12 +155,10 @@ static void spawn(struct sim *sim, uint32_t i, const struct msg *msg)
     assert_int_equal(node->seat_generation, msg->generation); /* it is told before */
     assert_in_range(node->seat, 0, msg->node_count - 1);
     assert_int_equal(node->life, NONE);
-    node->generation = msg->generation;
+    net_begin(&node->agent, msg->generation);
     node->life = ALIVE;
-    node->down_at = 0;
     node->waiting = false;
-    node->gate = (struct mst_gate){MST_GATE_OPEN, MST_GATE_STOP, 0};
-    node->boot_at = sim->tick + chance(sim, 4) * chance(sim, 200);
+    node->boot_at = sim->net.tick + net_chance(&sim->net, 4) * net_chance(&sim->net, 200);
     node->step = NO_STEP;
 }
 
@@ -247,25 +171,21 @@ static void answer(struct sim *sim, uint32_t i, uint32_t round)
                       .lowest_step = node->life != ALIVE     ? NO_STEP
                                      : node->step == NO_STEP ? 0
                                                              : node->step};
-    say(sim, i, msg);
+    net_say(&sim->net, i, msg);
 }
 
 static void finish(struct sim *sim, uint32_t i, enum life life)
 {
     sim->nodes[i].life = life;
-    say(sim, i,
+    net_say(
+        &sim->net, i,
         (struct msg){.type = MSG_DONE, .code = life == STOPPED ? EXITCODE_DRAINED : EXITCODE_OK});
-}
-
-static void set_gate(struct sim_node *node, enum mst_gate_state state, const struct msg *msg)
-{
-    node->gate = (struct mst_gate){state, (enum mst_gate_action)msg->action, msg->step};
 }
 
 static void deliver_to_node(struct sim *sim, uint32_t i, const struct msg *msg)
 {
     struct sim_node *node = &sim->nodes[i];
-    bool is_current = node->life != NONE && msg->generation == node->generation;
+    bool is_current = node->life != NONE && msg->generation == node->agent.generation;
     switch (msg->type) {
     case MSG_SEAT:
         node->seat = msg->rank;
@@ -273,25 +193,24 @@ static void deliver_to_node(struct sim *sim, uint32_t i, const struct msg *msg)
         return;
     case MSG_START: spawn(sim, i, msg); return;
     case MSG_ABORT:
-        if (msg->generation == node->generation)
+        if (msg->generation == node->agent.generation)
             tear_down(sim, node);
         return;
     case MSG_END:
-        node->told_end = true;
-        node->end_code = msg->code;
+        net_end(&node->agent, msg);
         node->life = NONE;
-        node->go_at = sim->tick + 1 + chance(sim, 60);
+        node->go_at = sim->net.tick + 1 + net_chance(&sim->net, 60);
         return;
     case MSG_QUERY:
     case MSG_PROPOSE:
         if (msg->type == MSG_PROPOSE && is_current)
-            set_gate(node, MST_GATE_PROPOSED, msg);
+            net_set_gate(&node->agent, MST_GATE_PROPOSED, msg);
         if (is_current)
             answer(sim, i, msg->round);
         return;
     case MSG_AGREED:
         if (is_current)
-            set_gate(node, MST_GATE_AGREED, msg);
+            net_set_gate(&node->agent, MST_GATE_AGREED, msg);
         return;
     case MSG_FORWARD:
         if (is_current && msg->action != MST_GATE_CHECKPOINT && node->life == ALIVE)
@@ -303,25 +222,12 @@ static void deliver_to_node(struct sim *sim, uint32_t i, const struct msg *msg)
 
 static void deliver_due(struct sim *sim)
 {
-    for (;;) {
-        size_t next = sim->message_count;
-        for (size_t i = 0; i < sim->message_count; i++) {
-            const struct sim_message *m = &sim->messages[i];
-            if (m->at <= sim->tick &&
-                (next == sim->message_count || m->order < sim->messages[next].order))
-                next = i;
-        }
-        if (next == sim->message_count)
-            return;
-        struct sim_message message = sim->messages[next];
-        sim->messages[next] = sim->messages[--sim->message_count];
-        if (message.incarnation != sim->incarnation[message.node])
-            continue;
-        if (!message.to_coordinator)
-            deliver_to_node(sim, message.node, &message.msg);
+    struct net_message message;
+    while (net_take(&sim->net, &message)) {
+        if (message.to_coordinator)
+            net_tell_coordinator(&sim->net, &message);
         else
-            assert_int_equal(
-                rdzv_message(&sim->rdzv, message.node, &message.msg, sim->tick * TICK_NS), 0);
+            deliver_to_node(sim, message.node, &message.msg);
     }
 }
 
@@ -330,7 +236,7 @@ static void deliver_due(struct sim *sim)
 static uint64_t slowest(const struct sim *sim)
 {
     uint64_t lowest = NO_STEP;
-    for (uint32_t i = 0; i < sim->count; i++) {
+    for (uint32_t i = 0; i < sim->net.count; i++) {
         const struct sim_node *node = &sim->nodes[i];
         bool counts = sim->was_member[i] && is_live(node) && node->life == ALIVE;
         uint64_t step = node->step == NO_STEP ? 0 : node->step;
@@ -342,8 +248,8 @@ static uint64_t slowest(const struct sim *sim)
 
 static bool are_all_up(const struct sim *sim)
 {
-    for (uint32_t i = 0; i < sim->count; i++) {
-        bool is_missing = sim->nodes[i].life == NONE || sim->tick < sim->nodes[i].boot_at;
+    for (uint32_t i = 0; i < sim->net.count; i++) {
+        bool is_missing = sim->nodes[i].life == NONE || sim->net.tick < sim->nodes[i].boot_at;
         if (sim->was_member[i] && is_missing)
             return false;
     }
@@ -353,9 +259,10 @@ static bool are_all_up(const struct sim *sim)
 static void look_at_gate(struct sim *sim, uint32_t i)
 {
     struct sim_node *node = &sim->nodes[i];
-    node->waiting = node->gate.state == MST_GATE_PROPOSED && node->step >= node->gate.step;
-    if (node->gate.state == MST_GATE_AGREED && node->gate.action != MST_GATE_CHECKPOINT &&
-        node->step >= node->gate.step)
+    node->waiting = node->agent.gate.state == MST_GATE_PROPOSED &&
+                    node->step >= node->agent.gate.step;
+    if (node->agent.gate.state == MST_GATE_AGREED &&
+        node->agent.gate.action != MST_GATE_CHECKPOINT && node->step >= node->agent.gate.step)
         finish(sim, i, STOPPED);
 }
 
@@ -371,7 +278,7 @@ static void advance(struct sim *sim, uint32_t i)
         look_at_gate(sim, i);
     else if (node->step >= sim->goal)
         finish(sim, i, FINISHED);
-    else if (chance(sim, 3) == 0 && node->step <= slowest(sim)) {
+    else if (net_chance(&sim->net, 3) == 0 && node->step <= slowest(sim)) {
         node->step++;
         look_at_gate(sim, i);
     }
@@ -386,9 +293,9 @@ static void end_grace(struct sim *sim, uint32_t i)
     struct sim_node *node = &sim->nodes[i];
     node->over_at = 0;
     if (node->life == ALIVE)
-        say(sim, i, (struct msg){.type = MSG_GRACE_OVER});
-    node->told_end = true;
-    node->go_at = sim->tick + 60;
+        net_say(&sim->net, i, (struct msg){.type = MSG_GRACE_OVER});
+    node->agent.told_end = true;
+    node->go_at = sim->net.tick + 60;
     if (node->life == ALIVE)
         tear_down(sim, node);
 }
@@ -397,34 +304,35 @@ static void end_grace(struct sim *sim, uint32_t i)
 static void check_door(struct sim *sim, uint32_t i)
 {
     struct sim_node *node = &sim->nodes[i];
-    const struct rdzv *rdzv = &sim->rdzv;
+    const struct rdzv *rdzv = &sim->net.rdzv;
     bool waits = rdzv->state == RDZV_RUNNING && rdzv->nodes[i].phase == RDZV_READY &&
                  rdzv->size < rdzv->config.node_count && sim->counts_steps && are_all_up(sim) &&
                  rdzv->counts[RDZV_DONE] == 0;
-    node->waits_at = waits ? node->waits_at ? node->waits_at : sim->tick : 0;
+    node->waits_at = waits ? node->waits_at ? node->waits_at : sim->net.tick : 0;
     if (waits)
-        assert_true(sim->tick - node->waits_at < LAST_CALL + 1500);
+        assert_true(sim->net.tick - node->waits_at < LAST_CALL + 1500);
 }
 
 static void run_node(struct sim *sim, uint32_t i)
 {
     struct sim_node *node = &sim->nodes[i];
-    if (!node->up && node->return_at > 0 && sim->tick >= node->return_at)
+    if (net_joins(&sim->net, i))
         join(sim, i);
-    if (!node->up)
+    if (!node->agent.up)
         return;
-    if (node->told_end && sim->tick >= node->go_at && sim->rdzv.state != RDZV_ENDED && i > 0) {
+    if (node->agent.told_end && sim->net.tick >= node->go_at && sim->net.rdzv.state != RDZV_ENDED &&
+        i > 0) {
         lose(sim, i);
         return;
     }
-    if (node->over_at > 0 && sim->tick >= node->over_at && !node->told_end)
+    if (node->over_at > 0 && sim->net.tick >= node->over_at && !node->agent.told_end)
         end_grace(sim, i);
-    if (node->down_at == 0)
+    if (node->agent.down_at == 0)
         advance(sim, i);
-    if (node->down_at > 0 && sim->tick >= node->down_at) {
-        say(sim, i, (struct msg){.type = MSG_DOWN, .step = node->step});
+    if (node->agent.down_at > 0 && sim->net.tick >= node->agent.down_at) {
+        net_say(&sim->net, i, (struct msg){.type = MSG_DOWN, .step = node->step});
         node->life = NONE;
-        node->down_at = 0;
+        node->agent.down_at = 0;
     }
     check_door(sim, i);
 }
@@ -433,8 +341,8 @@ static void run_node(struct sim *sim, uint32_t i)
 
 static void leave(struct sim *sim, uint32_t i)
 {
-    say(sim, i, (struct msg){.type = MSG_DRAIN, .action = MST_GATE_STOP});
-    sim->nodes[i].over_at = sim->tick + 20 + chance(sim, GRACE);
+    net_say(&sim->net, i, (struct msg){.type = MSG_DRAIN, .action = MST_GATE_STOP});
+    sim->nodes[i].over_at = sim->net.tick + 20 + net_chance(&sim->net, GRACE);
     if (i == 0)
         sim->stop_asked = true;
     else
@@ -443,12 +351,12 @@ static void leave(struct sim *sim, uint32_t i)
 
 static void strike(struct sim *sim)
 {
-    uint32_t i = chance(sim, sim->count);
+    uint32_t i = net_chance(&sim->net, sim->net.count);
     struct sim_node *node = &sim->nodes[i];
-    if (sim->violence == 0 || chance(sim, 2000 / sim->violence) != 0 || !node->up ||
-        node->told_end || node->over_at > 0)
+    if (sim->violence == 0 || net_chance(&sim->net, 2000 / sim->violence) != 0 || !node->agent.up ||
+        node->agent.told_end || node->over_at > 0)
         return;
-    switch (chance(sim, 6)) {
+    switch (net_chance(&sim->net, 6)) {
     case 0:
     case 1:
         if (i > 0)
@@ -456,104 +364,72 @@ static void strike(struct sim *sim)
         return;
     case 2:
     case 3:
-        if (i > 0 || chance(sim, 8) == 0)
+        if (i > 0 || net_chance(&sim->net, 8) == 0)
             leave(sim, i);
         return;
-    case 4: say(sim, i, (struct msg){.type = MSG_DRAIN, .action = MST_GATE_CHECKPOINT}); return;
+    case 4:
+        net_say(&sim->net, i, (struct msg){.type = MSG_DRAIN, .action = MST_GATE_CHECKPOINT});
+        return;
     default:
-        if (node->life != ALIVE || node->down_at > 0)
+        if (node->life != ALIVE || node->agent.down_at > 0)
             return;
         node->life = DEAD;
-        say(sim, i, (struct msg){.type = MSG_FAILED, .rank = i, .code = 137});
+        net_say(&sim->net, i, (struct msg){.type = MSG_FAILED, .rank = i, .code = 137});
         tear_down(sim, node);
     }
 }
 
-/* Who comes too late is told the end, too. */
-static bool all_told(const struct sim *sim)
-{
-    for (uint32_t i = 0; i < sim->count; i++) {
-        if (sim->nodes[i].up && !sim->nodes[i].told_end)
-            return false;
-    }
-    return true;
-}
-
 static void set_the_scene(struct sim *sim, uint64_t seed)
 {
-    mst_rng_init(&sim->rng, seed, 1);
-    uint32_t most = 1 + chance(sim, NODES_MAX - 1), least = 1 + chance(sim, most);
-    uint32_t spares = least == most ? 1 : chance(sim, NODES_MAX - most + 1);
-    sim->count = most + spares;
-    sim->counts_steps = chance(sim, 8) != 0;
-    sim->goal = sim->counts_steps ? 20 + chance(sim, 100) : 0;
+    net_init(&sim->net, seed);
+    uint32_t most = 1 + net_chance(&sim->net, NODES_MAX - 1),
+             least = 1 + net_chance(&sim->net, most);
+    uint32_t spares = least == most ? 1 : net_chance(&sim->net, NODES_MAX - most + 1);
+    sim->counts_steps = net_chance(&sim->net, 8) != 0;
+    sim->goal = sim->counts_steps ? 20 + net_chance(&sim->net, 100) : 0;
     sim->agreed = NO_STEP;
-    sim->violence = chance(sim, 4) * 10;
+    sim->violence = net_chance(&sim->net, 4) * 10;
     const struct rdzv_config config = {.node_count = most,
                                        .least_count = least,
                                        .spare_count = spares,
-                                       .max_restarts = chance(sim, 5),
-                                       .last_call_ns = chance(sim, LAST_CALL + 1) * TICK_NS,
-                                       .timeout_ns = TIMEOUT * TICK_NS,
-                                       .job_id = "sim",
-                                       .job_nonce = 1 + seed,
-                                       .version = "sim",
+                                       .max_restarts = net_chance(&sim->net, 5),
+                                       .last_call_ns = net_chance(&sim->net, LAST_CALL + 1) *
+                                                       NET_TICK_NS,
+                                       .timeout_ns = TIMEOUT * NET_TICK_NS,
                                        .send = on_send,
                                        .arg = sim};
-    rdzv_init(&sim->rdzv, &config, sim->nodes_memory, sim->answered, 0);
-    for (uint32_t i = 0; i < sim->count; i++)
-        sim->nodes[i].return_at = i == 0 || chance(sim, 4) ? 1 + chance(sim, 900) : 0;
+    net_open(&sim->net, &config);
+    for (uint32_t i = 0; i < sim->net.count; i++) {
+        sim->net.agents[i] = &sim->nodes[i].agent;
+        sim->nodes[i].agent.return_at = i == 0 || net_chance(&sim->net, 4)
+                                            ? 1 + net_chance(&sim->net, 900)
+                                            : 0;
+    }
 }
 
-static void run_seed(struct sim *sim, uint64_t seed)
+static void run_seed(uint64_t seed)
 {
+    static struct sim memory;
+    struct sim *sim = &memory;
     memset(sim, 0, sizeof *sim);
     set_the_scene(sim, seed);
-    while (sim->rdzv.state != RDZV_ENDED || !all_told(sim)) {
-        sim->tick++;
-        assert_true(sim->tick < TICKS_MAX); /* a job always ends */
+    while (!net_is_over(&sim->net)) {
+        sim->net.tick++;
+        assert_true(sim->net.tick < TICKS_MAX); /* a job always ends */
         deliver_due(sim);
-        for (uint32_t i = 0; i < sim->count; i++)
+        for (uint32_t i = 0; i < sim->net.count; i++)
             run_node(sim, i);
-        if (sim->rdzv.state != RDZV_ENDED)
+        if (sim->net.rdzv.state != RDZV_ENDED)
             strike(sim);
-        if (!sim->counts_steps && sim->tick > 3000 && sim->nodes[0].over_at == 0 &&
-            sim->nodes[0].up && !sim->nodes[0].told_end)
+        if (!sim->counts_steps && sim->net.tick > 3000 && sim->nodes[0].over_at == 0 &&
+            sim->nodes[0].agent.up && !sim->nodes[0].agent.told_end)
             leave(sim, 0); /* a server: it ends by a drain */
-        if (sim->tick % 50 == 0)
-            rdzv_tick(&sim->rdzv, sim->tick * TICK_NS);
+        if (sim->net.tick % 50 == 0)
+            rdzv_tick(&sim->net.rdzv, net_now(&sim->net));
     }
-}
-
-static uint64_t first_seed = 1, seed_count = SEEDS, running;
-
-static void test_random_worlds(void **state)
-{
-    (void)state;
-    static struct sim sim;
-    for (uint64_t seed = first_seed; seed < first_seed + seed_count; seed++) {
-        running = seed;
-        run_seed(&sim, seed);
-    }
-    running = 0;
-}
-
-static int tell_seed(void **state)
-{
-    (void)state;
-    printf("seeds %llu … %llu\n", (unsigned long long)first_seed,
-           (unsigned long long)(first_seed + seed_count - 1));
-    if (running)
-        printf("failed: seed %llu\n", (unsigned long long)running);
-    return 0;
 }
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(test_random_worlds, tell_seed)};
-    if (argc > 1) {
-        first_seed = strtoull(argv[1], NULL, 10);
-        seed_count = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return net_main(argc, argv, SEEDS, run_seed);
 }
