@@ -2,41 +2,11 @@
 #include "muster/launcher/pmix/asks.h"
 
 #include "muster/core/clock.h"
-#include "muster/launcher/pmix/host.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "pmix_nodes.h"
-
-static const uint16_t sizes[] = {2, 2};
-static const struct parts_layout layout = {sizes, 2};
-
-static struct {
-    int rc;
-    char data[32];
-    uint32_t count;
-} answered;
-
-void host_answer(struct host_event *event, int rc, char *data, size_t size_bytes)
-{
-    answered.rc = rc;
-    answered.count++;
-    assert_true(size_bytes < sizeof answered.data);
-    memset(answered.data, 0, sizeof answered.data);
-    if (size_bytes > 0)
-        memcpy(answered.data, data, size_bytes);
-    free(data);
-    free(event);
-}
+#include "unit/pmix_fixture.h"
 
 static struct {
     uint32_t rank, id, count;

@@ -1,43 +1,11 @@
-/* Fences of two nodes in one process; what libpmix is answered is kept here. */
+/* Fences of two nodes in one process; libpmix is this test. */
 #include "muster/launcher/pmix/fences.h"
 
 #include "muster/core/err.h"
-#include "muster/launcher/pmix/host.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "pmix_nodes.h"
-
-static const uint16_t sizes[] = {2, 2};
-static const struct parts_layout layout = {sizes, 2};
-
-static struct {
-    int rc;
-    char data[32];
-    uint32_t count;
-} answered;
-
-void host_answer(struct host_event *event, int rc, char *data, size_t size_bytes)
-{
-    answered.rc = rc;
-    answered.count++;
-    assert_true(size_bytes < sizeof answered.data);
-    memset(answered.data, 0, sizeof answered.data);
-    if (size_bytes > 0)
-        memcpy(answered.data, data, size_bytes);
-    free(data);
-    free(event->data);
-    free(event->ranks);
-    free(event);
-}
+#include "unit/pmix_fixture.h"
 
 /* Of ranks a and b, or of all if they are the same. */
 static struct host_event *fence_of(uint32_t a, uint32_t b, const char *text)
