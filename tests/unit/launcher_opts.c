@@ -1,20 +1,14 @@
 #include "muster/launcher/opts.h"
 
-#include "muster/core/err.h"
 #include "muster/launcher/exitcode.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "unit/opts_fixture.h"
 
 static const char *const variables[] = {
     "PET_NNODES",      "PET_NODE_RANK",       "PET_NPROC_PER_NODE",
@@ -26,10 +20,6 @@ static const char *const variables[] = {
     "INVOCATION_ID",   "LOCAL_WORLD_SIZE",    "MST_JOB_ID",
     "SLURM_STEP_ID"};
 
-static struct mst_answer answer;
-static struct opts opts;
-static struct mst_err err;
-
 static int clear(void **state)
 {
     (void)state;
@@ -37,26 +27,6 @@ static int clear(void **state)
     for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++)
         unsetenv(variables[i]);
     return 0;
-}
-
-/* Parses "run" and `line`, words separated by single blanks. */
-static int parse(const char *line)
-{
-    static char text[512];
-    static char *argv[32];
-    int argc = 0;
-    assert_in_range(snprintf(text, sizeof text, "%s", line), 0, sizeof text - 1);
-    argv[argc++] = text;
-    for (char *c = text; *c; c++) {
-        if (*c == ' ') {
-            *c = '\0';
-            argv[argc++] = c + 1;
-        }
-    }
-    argv[argc] = NULL;
-    opts_fini(&opts);
-    opts = (struct opts){.answer = &answer};
-    return opts_parse(argc, argv, &opts, &err);
 }
 
 static void test_who_hears_a_signal_to_all(void **state)

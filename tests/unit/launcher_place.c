@@ -1,53 +1,30 @@
 #include "muster/launcher/place.h"
 
-#include "muster/core/err.h"
 #include "muster/launcher/exitcode.h"
-#include "muster/launcher/opts.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "unit/opts_fixture.h"
 
-static struct mst_answer answer;
-static struct opts opts;
-static struct mst_err err;
-
-/* Parses "run", `line`, words separated by single blanks, and a program; no variable counts. */
-static int parse(const char *line)
+/* Parses "run", `line` and a program; no variable counts. */
+static int parse_nodes(const char *line)
 {
-    static char text[256];
-    static char *argv[32];
-    int argc = 0;
+    char text[256];
     assert_in_range(snprintf(text, sizeof text, "run --from none %s p", line), 0, sizeof text - 1);
-    argv[argc++] = text;
-    for (char *c = text; *c; c++) {
-        if (*c == ' ') {
-            *c = '\0';
-            argv[argc++] = c + 1;
-        }
-    }
-    argv[argc] = NULL;
-    opts_fini(&opts);
-    opts = (struct opts){.answer = &answer};
-    return opts_parse(argc, argv, &opts, &err);
+    return parse(text);
 }
 
 static void refuse(const char *line, int code, const char *word)
 {
-    assert_int_equal(parse(line), code);
+    assert_int_equal(parse_nodes(line), code);
     assert_non_null(strstr(err.text, word));
 }
 
 static void a_node_of_several_meets_them_where_it_is_told(void **state)
 {
     (void)state;
-    assert_int_equal(parse("--nnodes 2 --nproc 3 --node-rank 1 --rdzv h:7 --insecure"), 0);
+    assert_int_equal(parse_nodes("--nnodes 2 --nproc 3 --node-rank 1 --rdzv h:7 --insecure"), 0);
     assert_int_equal(opts.node_count, 2);
     assert_int_equal(opts.node_least, 0);
     assert_int_equal(opts.node_rank, 1);
@@ -61,12 +38,12 @@ static void a_node_of_several_meets_them_where_it_is_told(void **state)
 static void nodes_may_come_and_go(void **state)
 {
     (void)state;
-    assert_int_equal(parse("--nnodes 2:3 --node-rank 1 --rdzv h:7 --insecure"), EXITCODE_OK);
+    assert_int_equal(parse_nodes("--nnodes 2:3 --node-rank 1 --rdzv h:7 --insecure"), EXITCODE_OK);
     assert_int_equal(opts.node_least, 2);
     assert_int_equal(opts.node_count, 3);
     assert_int_equal(opts.last_call_ms, 30000);
     assert_int_equal(place_slots(&opts), 3);
-    assert_int_equal(parse("--nnodes 2:2 --node-rank 1 --rdzv h:7 --insecure"), EXITCODE_OK);
+    assert_int_equal(parse_nodes("--nnodes 2:2 --node-rank 1 --rdzv h:7 --insecure"), EXITCODE_OK);
     assert_int_equal(opts.node_least, 0);
     assert_int_equal(opts.node_count, 2);
     refuse("--nnodes 2:3", -EINVAL, "--nnodes 2:3 needs --node-rank R; --rdzv HOST:PORT");
@@ -78,18 +55,18 @@ static void nodes_may_come_and_go(void **state)
 static void spares_are_nodes(void **state)
 {
     (void)state;
-    assert_int_equal(parse("--nnodes 1 --spares 1 --node-rank 1 --rdzv h:7 --insecure "
-                           "--last-call 5"),
+    assert_int_equal(parse_nodes("--nnodes 1 --spares 1 --node-rank 1 --rdzv h:7 --insecure "
+                                 "--last-call 5"),
                      EXITCODE_OK);
     assert_int_equal(place_slots(&opts), 2);
     assert_int_equal(opts.node_rank, 1);
     assert_int_equal(opts.last_call_ms, 5000);
     assert_string_equal(opts.rdzv_host, "h");
     assert_string_equal(opts.idle, "");
-    assert_int_equal(parse("--nproc 2"), EXITCODE_OK);
+    assert_int_equal(parse_nodes("--nproc 2"), EXITCODE_OK);
     assert_int_equal(place_slots(&opts), 1);
     assert_string_equal(opts.rdzv_host, "127.0.0.1");
-    assert_int_equal(parse("--last-call 5"), EXITCODE_OK);
+    assert_int_equal(parse_nodes("--last-call 5"), EXITCODE_OK);
     assert_string_equal(opts.idle, "--last-call");
 }
 
