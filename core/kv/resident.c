@@ -86,7 +86,7 @@ void kv_resident_explain(struct kv_resident *resident, struct mst_err *err)
     struct mst_err last = resident->refused.last;
     pthread_mutex_unlock(&resident->refused.lock);
     if (count > 0)
-        (void)mst_err_set(err, err->code, "%s; refused here, %" PRIu32 " times, last %s", /* its */
+        (void)mst_err_set(err, err->code, "%s; refused here: %" PRIu32 ", last %s", /* its */
                           err->text, count, last.text);
 }
 

@@ -100,7 +100,7 @@ job=$!
 expect 1 one_rank 1 env MST_JOB_SECRET=hash allreduce
 mentions "rank 0 serves the keys of its job" "secret"
 ended 1 "$job" job
-mentions "did not come in time: rank 1; refused here, 1 times, last 127.0.0.1:" "another job secret"
+mentions "did not come in time: rank 1; refused here: 1, last 127.0.0.1:" "another job secret"
 
 say "a rank that was killed is named, where its launcher does not end the others"
 timeout_ms=80000 steps=1000000 torchrun_ranks killed 2
