@@ -50,7 +50,7 @@ static int dial_resident(const struct mst_world *world, uint64_t deadline_ns,
         why = before;
     return mst_err_set(err, why.code, "%s%s%s",
                        world->rank > 0 ? "rank 0 serves the keys of its job: " : "", why.text,
-                       rc == -ETIMEDOUT && world->node_count > 1
+                       why.code == -ETIMEDOUT && world->node_count > 1
                            ? " Is MASTER_ADDR the host of rank 0, and has that rank begun?"
                            : "");
 }
